@@ -1,0 +1,29 @@
+# Each target sets up .venv on first use; only Python >= 3.11 and make are needed.
+PYTHON ?= python3
+BIN := .venv/bin
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.PHONY: demo test lint format bench clean
+demo: .venv/.demo            ## a batch through the sandbox to a priced batch_success
+	@$(BIN)/batchmeter demo
+test: .venv/.dev             ## the whole test suite
+	@$(BIN)/python -m pytest -n 2 $(ARGS)
+lint: .venv/.dev             ## ruff, mypy strict, pyright strict
+	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy && $(BIN)/pyright
+format: .venv/.dev
+	$(BIN)/ruff check --fix . ; $(BIN)/ruff format .
+bench: .venv/.dev            ## ratios against peers, measured in one run
+	@$(BIN)/python benchmarks/metering.py
+clean:
+	rm -rf .venv
+
+.venv/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "batchmeter needs Python 3.11 or newer: make PYTHON=python3.12 …")'
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --upgrade "pip>=25.1"
+.venv/.demo: pyproject.toml | .venv/bin/python
+	$(BIN)/python -m pip install --quiet --editable .
+	@touch $@
+.venv/.dev: pyproject.toml | .venv/bin/python
+	$(BIN)/python -m pip install --quiet --editable '.[all]' --group dev
+	@touch $@ .venv/.demo

@@ -1,0 +1,231 @@
+"""Every error batchmeter raises.
+
+BatchmeterError
+├── UsageError                    the call, file or configuration has to change (CLI exit code 2)
+│   ├── ConfigError               a setting is unknown, missing or wrong
+│   ├── UnknownAccountError       custom_llm_provider names no account
+│   └── InvalidInputError         a batch input file is refused; .problems lists line, custom_id and why
+├── ProviderError                 something at the provider (CLI exit code 1)
+│   ├── APIStatusError            it answered with an error: .status_code .body .headers .request_id .retry_after
+│   │   ├── BadRequestError           400
+│   │   ├── AuthenticationError       401
+│   │   ├── PermissionDeniedError     403
+│   │   ├── NotFoundError             404
+│   │   ├── ConflictError             409
+│   │   ├── UnprocessableEntityError  422
+│   │   ├── RateLimitError            429
+│   │   └── InternalServerError       5xx
+│   ├── APIConnectionError        no answer at all: name, socket or TLS
+│   │   └── APITimeoutError       … in time
+│   ├── APIResponseError          an answer that is not what its API promises (HTML, truncated, wrong length)
+│   └── CreateUnknownError        a create got no answer: the batch may exist; the tracker will find out
+├── NotSupportedError             this provider cannot do that
+├── LedgerError                   the ledger cannot be used; the message says how to mend it
+│   └── LedgerTooNewError         written by a newer batchmeter
+├── SettlementError               a batch ended but could not be settled in time
+└── DeliveryError                 raised BY logger plugins, to say what to do with an event
+    ├── RetryLater                again, not before .after seconds
+    └── Rejected                  never again: .reason
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import cast
+
+__all__ = [
+    "APIConnectionError",
+    "APIResponseError",
+    "APIStatusError",
+    "APITimeoutError",
+    "AuthenticationError",
+    "BadRequestError",
+    "BatchmeterError",
+    "ConfigError",
+    "ConflictError",
+    "CreateUnknownError",
+    "DeliveryError",
+    "InternalServerError",
+    "InvalidInputError",
+    "LedgerError",
+    "LedgerTooNewError",
+    "NotFoundError",
+    "NotSupportedError",
+    "PermissionDeniedError",
+    "Problem",
+    "ProviderError",
+    "RateLimitError",
+    "Rejected",
+    "RetryLater",
+    "SettlementError",
+    "UnknownAccountError",
+    "UnprocessableEntityError",
+    "UsageError",
+]
+
+
+class BatchmeterError(Exception):
+    """Base of everything raised on purpose."""
+
+
+class UsageError(BatchmeterError):
+    """The caller has to change something."""
+
+
+class ConfigError(UsageError):
+    """A setting is unknown, missing or wrong; the message names the setting and where it came from."""
+
+
+class UnknownAccountError(UsageError):
+    """No account has this name."""
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One thing wrong with an input file; codes are OpenAI's (`invalid_json_line`, `duplicate_custom_id`, …)."""
+
+    code: str
+    message: str
+    line: int | None = None
+    """1-based."""
+    custom_id: str | None = None
+
+    def __str__(self) -> str:
+        where = f"line {self.line}: " if self.line is not None else ""
+        who = f" (custom_id {self.custom_id!r})" if self.custom_id is not None else ""
+        return f"{where}{self.message}{who} [{self.code}]"
+
+
+class InvalidInputError(UsageError):
+    """A batch input file breaks the provider's rules; nothing was uploaded or submitted."""
+
+    def __init__(self, source: str, problems: Sequence[Problem], more: int = 0) -> None:
+        self.problems = tuple(problems)
+        shown = "\n  ".join(str(problem) for problem in problems)
+        rest = f"\n  … and {more} more" if more else ""
+        super().__init__(f"{source} is not a valid batch input file:\n  {shown}{rest}")
+
+
+class ProviderError(BatchmeterError):
+    """Something went wrong at, or on the way to, the provider."""
+
+
+class APIStatusError(ProviderError):
+    """The provider answered with an error status; status, body and headers are as it sent them."""
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        status_code: int,
+        body: object | None = None,
+        content: bytes = b"",
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.status_code = status_code
+        self.body = body
+        """Parsed JSON where it was JSON, else the text."""
+        self.content = content
+        self.headers: Mapping[str, str] = dict(headers or {})
+
+    @property
+    def request_id(self) -> str | None:
+        return self.headers.get("x-request-id") or self.headers.get("apim-request-id")
+
+    @property
+    def retry_after(self) -> float | None:
+        """Seconds, from `retry-after-ms` or `retry-after`."""
+        from .http import retry_after_seconds  # noqa: PLC0415 - errors are imported by everything, http by few
+
+        return retry_after_seconds(self.headers)
+
+    @property
+    def code(self) -> str | None:
+        """OpenAI's `error.code`, where the body has one."""
+        if not isinstance(self.body, dict):
+            return None
+        body = cast("dict[str, object]", self.body)
+        error = body.get("error", body)
+        code = cast("dict[str, object]", error).get("code") if isinstance(error, dict) else None
+        return None if code is None else str(code)
+
+
+class BadRequestError(APIStatusError): ...
+
+
+class AuthenticationError(APIStatusError): ...
+
+
+class PermissionDeniedError(APIStatusError): ...
+
+
+class NotFoundError(APIStatusError): ...
+
+
+class ConflictError(APIStatusError): ...
+
+
+class UnprocessableEntityError(APIStatusError): ...
+
+
+class RateLimitError(APIStatusError): ...
+
+
+class InternalServerError(APIStatusError): ...
+
+
+class APIConnectionError(ProviderError):
+    """No answer: the name did not resolve, nobody listened, or the connection broke."""
+
+
+class APITimeoutError(APIConnectionError):
+    """No answer in time."""
+
+
+class APIResponseError(ProviderError):
+    """A success status with something else in it than its API promises."""
+
+
+class CreateUnknownError(ProviderError):
+    """The provider may or may not have made the batch; the intent stays open until the tracker knows."""
+
+    def __init__(self, message: str, *, intent_id: str) -> None:
+        super().__init__(message)
+        self.intent_id = intent_id
+        """The value of the metadata key `batchmeter_id` that the batch carries, if it exists."""
+
+
+class NotSupportedError(BatchmeterError):
+    """The provider has no such operation."""
+
+
+class LedgerError(BatchmeterError):
+    """The ledger cannot be opened, read or written."""
+
+
+class LedgerTooNewError(LedgerError):
+    """A newer batchmeter wrote this ledger."""
+
+
+class SettlementError(BatchmeterError):
+    """The batch has ended (or was waited for) but its settlement is not there yet."""
+
+
+class DeliveryError(BatchmeterError):
+    """Raised by a logger to say what is to happen with an event."""
+
+
+class RetryLater(DeliveryError):  # noqa: N818 - plugin authors read `raise RetryLater`
+    """Deliver again, not before `after` seconds (None: the deliverer's own back-off)."""
+
+    def __init__(self, message: str = "", *, after: float | None = None) -> None:
+        super().__init__(message or "the logger asked to be called again")
+        self.after = after
+
+
+class Rejected(DeliveryError):  # noqa: N818 - plugin authors read `raise Rejected`
+    """This event will never be accepted; it is kept as dead and can be replayed."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason

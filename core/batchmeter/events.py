@@ -1,0 +1,118 @@
+"""The three events loggers get. Frozen; every time in them comes from the ledger, so a resend is byte-identical."""
+
+import uuid
+from decimal import Decimal
+from typing import Annotated, Literal
+
+from pydantic import Field, TypeAdapter
+
+from .models import Attribution, Batch, Cost, Frozen, LineCounts, ModelUsage, Time, Usage
+
+_NAMESPACE = uuid.uuid5(uuid.NAMESPACE_URL, "https://batchmeter.dev/events")
+
+EventType = Literal["acreate_batch", "batch_success", "batch_failure"]
+
+
+def event_id(account: str, batch_id: str, event_type: EventType, revision: int = 1) -> str:
+    """The id every delivery of this event carries, today and after any restart: dedupe by it."""
+    return str(uuid.uuid5(_NAMESPACE, "\x1f".join((account, batch_id, event_type, str(revision)))))
+
+
+class BatchTimes(Frozen, frozen=True):
+    """The provider's timestamps (UTC) and the durations that follow from them (seconds); None where it sent none."""
+
+    created_at: Time | None = None
+    in_progress_at: Time | None = None
+    finalizing_at: Time | None = None
+    ended_at: Time | None = None
+    expires_at: Time | None = None
+    queue_seconds: float | None = None
+    """created -> in_progress."""
+    run_seconds: float | None = None
+    """in_progress -> ended."""
+    total_seconds: float | None = None
+    """created -> ended."""
+
+
+class Event(Frozen, frozen=True):
+    """What all events carry."""
+
+    id: str
+    """UUIDv5 of (account, batch id, type, revision)."""
+    type: EventType
+    time: Time
+    """When batchmeter recorded it."""
+    account: str
+    provider: str
+    batch_id: str
+    batch: Batch
+    """As the provider showed it at that moment, without batchmeter's own metadata tag."""
+    endpoint: str | None = None
+    region: str | None = None
+    metadata: dict[str, str] = Field(default_factory=dict[str, str])
+    """The caller's, from submission."""
+    attribution: Attribution = Attribution()
+    traceparent: str | None = None
+    """W3C trace context of the submission."""
+    adopted: bool = False
+    """True when the batch was found at the provider, not submitted through batchmeter."""
+    revision: int = 1
+
+
+class Outcome(Frozen, frozen=True):
+    """What a finished batch came to."""
+
+    status: str
+    """`completed`, `failed`, `expired` or `cancelled`."""
+    request_counts: LineCounts = LineCounts()
+    usage: Usage = Usage()
+    cost: Cost = Cost()
+    models: dict[str, ModelUsage] = Field(default_factory=dict[str, ModelUsage])
+    """By the model that answered, as the provider names it; `unknown` where no line or batch says."""
+    times: BatchTimes = BatchTimes()
+    notes: tuple[str, ...] = ()
+    """What a reader should know: `usage_mismatch`, `output_unavailable`, `price_change_during_batch`, …"""
+    reported_usage: Usage | None = None
+    """The provider's own batch-level sums, where it sends them."""
+
+    @property
+    def known_cost(self) -> Decimal:
+        """The priced part of the cost in USD, whatever else is unknown."""
+        return self.cost.known
+
+
+class BatchCreated(Event, frozen=True):
+    """A batch was accepted by its provider."""
+
+    type: Literal["acreate_batch"] = "acreate_batch"
+
+
+class BatchSucceeded(Event, Outcome, frozen=True):
+    """A batch completed. Lines in it may still have failed: see `request_counts`."""
+
+    type: Literal["batch_success"] = "batch_success"
+
+
+class BatchFailed(Event, Outcome, frozen=True):
+    """A batch failed, expired or was cancelled. Lines finished before that are metered and billed."""
+
+    type: Literal["batch_failure"] = "batch_failure"
+
+
+class Settlement(Outcome, frozen=True):
+    """What `batches.wait` returns and the ledger keeps: one per batch and revision."""
+
+    account: str
+    provider: str
+    batch_id: str
+    batch: Batch
+    endpoint: str | None = None
+    region: str | None = None
+    revision: int = 1
+    settled_at: Time
+
+
+AnyEvent = Annotated[BatchCreated | BatchSucceeded | BatchFailed, Field(discriminator="type")]
+
+EVENT: TypeAdapter[BatchCreated | BatchSucceeded | BatchFailed] = TypeAdapter(AnyEvent)
+"""Reads an event back from the JSON the ledger and the file logger keep."""

@@ -1,0 +1,85 @@
+"""Every hook a plugin can implement: the whole plugin contract.
+
+A plugin is a module, class or instance under the entry-point group `batchmeter` with methods marked `@hookimpl`.
+A method may name fewer arguments than its hook, and may be `def` (it runs in a thread) or `async def`.
+Events are delivered at least once: `event.id` never changes, so dedupe by it where twice would hurt.
+"""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, TypeVar
+
+import pluggy
+
+if TYPE_CHECKING:
+    from .client import AsyncClient
+    from .events import BatchCreated, BatchFailed, BatchSucceeded, Event
+    from .pricing.groups import PriceQuery, Rates
+    from .providers import ProviderFactory
+
+PROJECT = "batchmeter"
+
+Function = TypeVar("Function", bound=Callable[..., object])
+
+_spec = pluggy.HookspecMarker(PROJECT)
+hookimpl = pluggy.HookimplMarker(PROJECT)
+"""Marks a function as the implementation of the hook it is named after."""
+
+
+@_spec
+def acreate_batch(event: "BatchCreated") -> None:
+    """A batch was submitted (or adopted): once per batch.
+
+    Returning means accepted. `raise RetryLater(after=seconds)` or any other exception means again, with back-off;
+    `raise Rejected(reason)` means never: the event is kept as dead and can be replayed. No other logger is affected.
+    """
+
+
+@_spec
+def batch_success(event: "BatchSucceeded") -> None:
+    """A batch completed, and its usage and cost are known: once per batch and revision.
+
+    It comes after this logger has accepted the batch's `acreate_batch`, or given it up. Failures: as `acreate_batch`.
+    """
+
+
+@_spec
+def batch_failure(event: "BatchFailed") -> None:
+    """A batch failed, expired or was cancelled; what finished before is metered: once per batch and revision.
+
+    Order and failures: as `batch_success`.
+    """
+
+
+@_spec
+def redact(event: "Event") -> "Event | None":
+    """Called with each event before any logger gets it; return the event to log in its place, None to leave it.
+
+    Implementations run in turn, each on the last one's result. One that raises holds the delivery back (it is tried
+    again): nothing leaves unredacted.
+    """
+
+
+@_spec
+def register_providers(register: "Callable[[ProviderFactory], None]") -> None:
+    """Called once when a client is made: call `register(cls)` for each provider class this plugin brings.
+
+    A failure disables this plugin only, and is shown by `batchmeter plugins`.
+    """
+
+
+@_spec(firstresult=True)
+def price_lines(query: "PriceQuery") -> "Rates | None":
+    """A custom price source, asked once per group of lines before the price book; None means no opinion.
+
+    Sync only: it runs inside the meter. One that raises leaves its group unpriced, with reason `price_plugin_failed`.
+    """
+
+
+@_spec
+def startup(client: "AsyncClient") -> None:
+    """Called once when a client opens, before any event is delivered. A failure disables this plugin only."""
+
+
+@_spec
+def shutdown() -> None:
+    """Called once when a client closes, after its last delivery. A failure is logged."""

@@ -1,0 +1,97 @@
+"""What metering hands to pricing: integer sums of disjoint buckets, one group per price.
+
+Lines whose price cannot differ share a group, so that a group is priced once, in Decimal, and the sum equals pricing
+line by line. Groups are stored with a settlement: `reprice` needs no second download.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date
+from decimal import Decimal
+from typing import Protocol
+
+BUCKETS = (
+    "input",
+    "cached_input",
+    "cache_write_5m",
+    "cache_write_1h",
+    "audio_in",
+    "cached_audio_in",
+    "image_in",
+    "output",
+    "audio_out",
+    "image_out",
+    "web_search",
+)
+"""Disjoint. Units are tokens (`web_search`: calls); `input` and `output` are the text left after the others."""
+
+
+@dataclass(frozen=True, slots=True)
+class GroupKey:
+    """All that decides the rates of a line, besides the job's provider, region and date."""
+
+    model: str | None
+    """As the provider names it in the answer (a dated snapshot), else from the batch, else from the input line."""
+    prompt_over: int = 0
+    """The largest of `PriceBook.boundaries` that this request's whole prompt exceeds; 0 if none."""
+    geo: str | None = None
+    """Where a line itself names it (Anthropic's `inference_geo`)."""
+    processing: str = "batch"
+    """`standard` for a line that its vendor says was served, and is billed, outside the batch."""
+
+
+@dataclass(slots=True)
+class Group:
+    """Sums over the lines of one key."""
+
+    lines: int
+    counts: dict[str, int]
+    """Bucket -> units; absent means 0."""
+    reasoning: int = 0
+    """A memo: already inside `counts["output"]`."""
+
+
+Groups = Mapping[GroupKey, Group]
+
+
+@dataclass(frozen=True, slots=True)
+class PriceQuery:
+    """One question to the price book."""
+
+    provider: str
+    model: str
+    at: date
+    """UTC date whose price counts."""
+    region: str | None = None
+    geo: str | None = None
+    prompt_over: int = 0
+    processing: str = "batch"
+    batch_created: date | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Rates:
+    """USD per million units of each bucket; a bucket that is absent has no known rate."""
+
+    usd_per_million: Mapping[str, Decimal]
+    estimated: bool = False
+    """Derived from a standard price and a provider's usual discount."""
+    flags: tuple[str, ...] = ()
+    origin: str = ""
+    """Which row said so: `user`, `correction`, `litellm`, a plugin's name, …"""
+
+
+class PriceSource(Protocol):
+    """What the meter needs of a price book."""
+
+    @property
+    def digest(self) -> str: ...
+
+    @property
+    def boundaries(self) -> tuple[int, ...]:
+        """Prompt sizes at which any row changes price, ascending; a prompt is in the tier when it is larger."""
+        ...
+
+    def rates(self, query: PriceQuery) -> Rates | None:
+        """The rates of one group, or None where no row prices this model."""
+        ...

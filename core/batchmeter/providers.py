@@ -1,0 +1,165 @@
+"""The provider contract: one class per vendor, speaking its files and batches in OpenAI's shapes.
+
+A provider holds one account's connections. It translates, and passes errors on; it keeps no state that a restart would
+lose, and never retries a create (the client's intents do that safely).
+"""
+
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Literal, Protocol, runtime_checkable
+
+from pydantic import BaseModel, ConfigDict, SecretStr
+
+from .models import Batch, FileDeleted, FileObject, Page
+
+
+class AccountSettings(BaseModel):
+    """What every account may set; a provider's own `Settings` adds its fields. Unknown keys are refused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
+
+    provider: str = ""
+    """The provider's name; by default the account's own."""
+    api_key: SecretStr | None = None
+    api_base: str | None = None
+    region: str | None = None
+    """Decides rates: `global`, a cloud location, `data-zone-eu|us|apac` (Azure), `eu|us|…` (OpenAI data residency)."""
+    timeout: float = 600.0
+    """Seconds for one request."""
+    max_retries: int = 2
+    headers: dict[str, str] = {}
+    tag_batches: bool = True
+    """Put `batchmeter_id` into a new batch's metadata, to find it again after a lost answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class CallOptions:
+    """Per-call overrides, as the OpenAI SDK names them."""
+
+    extra_headers: Mapping[str, str] = field(default_factory=dict[str, str])
+    extra_query: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    extra_body: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    timeout: float | None = None
+    """Seconds; None: the account's."""
+
+
+@dataclass(frozen=True, slots=True)
+class FileUpload:
+    """A file on its way to a provider."""
+
+    filename: str
+    purpose: str
+    open: Callable[[], AsyncIterator[bytes]]
+    """A fresh pass over the bytes; called again only when `replayable`."""
+    size: int | None = None
+    """Bytes, where known beforehand."""
+    content_type: str = "application/jsonl"
+    replayable: bool = True
+    expires_after: Mapping[str, Any] | None = None
+    """`{"anchor": "created_at", "seconds": 3600..2592000}`"""
+
+
+@dataclass(frozen=True, slots=True)
+class BatchRequest:
+    """A batch to create."""
+
+    input_file_id: str | None
+    endpoint: str
+    completion_window: str = "24h"
+    metadata: Mapping[str, str] | None = None
+    output_expires_after: Mapping[str, Any] | None = None
+    model: str | None = None
+    """For providers whose job names the model (Vertex AI); others read it from the lines."""
+
+
+@dataclass(slots=True)
+class ContentStream:
+    """A file's bytes as they arrive."""
+
+    chunks: AsyncIterator[bytes]
+    content_type: str = "application/octet-stream"
+    size: int | None = None
+    """Bytes to come, where the provider says."""
+    headers: Mapping[str, str] = field(default_factory=dict[str, str])
+    status_code: int = 200
+    """206 when `extra_headers` asked for a range and got it."""
+
+
+@dataclass(frozen=True, slots=True)
+class OutputFile:
+    """One piece of a finished batch's answers, as the meter reads it."""
+
+    id: str
+    kind: Literal["output", "error", "manifest"]
+    open: Callable[[], AbstractAsyncContextManager[ContentStream]]
+    """Raises NotFoundError when it is gone for good."""
+
+
+@dataclass(frozen=True, slots=True)
+class Capabilities:
+    """What the tracker may rely on."""
+
+    list_after_any_id: bool = True
+    """`after` takes any batch id and the list is newest first: the window cover works."""
+    metadata_tag: bool = True
+    """A batch's metadata comes back in lists, so a lost create can be found by its tag."""
+    max_metadata_pairs: int = 16
+    native_lines: bool = False
+    """`outputs()` gives rows in the vendor's own dialect rather than OpenAI's."""
+
+
+@runtime_checkable
+class Provider(Protocol):
+    """One account at one vendor. All methods raise `ProviderError`s; nothing else escapes but bugs."""
+
+    name: ClassVar[str]
+    """The provider id that prices and `custom_llm_provider` use: `openai`, `azure`, `vertex_ai`, …"""
+    capabilities: ClassVar[Capabilities]
+    account: str
+    region: str | None
+    endpoint: str
+    """Scheme, host and path prefix that this account talks to; never a secret."""
+
+    async def create_file(self, upload: FileUpload, options: CallOptions) -> FileObject: ...
+
+    async def retrieve_file(self, file_id: str, options: CallOptions) -> FileObject: ...
+
+    async def list_files(
+        self, *, purpose: str | None, after: str | None, limit: int | None, order: str | None, options: CallOptions
+    ) -> Page[FileObject]: ...
+
+    async def delete_file(self, file_id: str, options: CallOptions) -> FileDeleted: ...
+
+    def file_content(self, file_id: str, options: CallOptions) -> AbstractAsyncContextManager[ContentStream]:
+        """The file's bytes, in the shape users read (OpenAI lines, for providers that translate)."""
+        ...
+
+    async def create_batch(self, request: BatchRequest, options: CallOptions) -> Batch:
+        """Submit, once: an answer that is lost raises APIConnectionError and is never retried here."""
+        ...
+
+    async def retrieve_batch(self, batch_id: str, options: CallOptions) -> Batch: ...
+
+    async def cancel_batch(self, batch_id: str, options: CallOptions) -> Batch: ...
+
+    async def list_batches(self, *, after: str | None, limit: int | None, options: CallOptions) -> Page[Batch]: ...
+
+    async def outputs(self, batch: Batch) -> Sequence[OutputFile]:
+        """Every piece of a finished batch's answers: output first, then errors. Empty where there is none."""
+        ...
+
+    def price_model(self, model: str) -> str:
+        """The model to price for a name in a line or batch (Azure: deployment -> model); the same name by default."""
+        ...
+
+    async def aclose(self) -> None: ...
+
+
+class ProviderFactory(Protocol):
+    """A provider class: what `register_providers` registers."""
+
+    name: ClassVar[str]
+    Settings: ClassVar[type[AccountSettings]]
+
+    def __call__(self, account: str, settings: Any) -> Provider: ...
