@@ -142,9 +142,10 @@ class APIStatusError(ProviderError):
     @property
     def code(self) -> str | None:
         """OpenAI's `error.code`, where the body has one."""
-        if not isinstance(self.body, dict):
+        raw: object = self.body
+        if not isinstance(raw, dict):
             return None
-        body = cast("dict[str, object]", self.body)
+        body = cast("dict[str, object]", raw)
         error = body.get("error", body)
         code = cast("dict[str, object]", error).get("code") if isinstance(error, dict) else None
         return None if code is None else str(code)

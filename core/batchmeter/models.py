@@ -215,8 +215,8 @@ class Page(Wire, Generic[Item]):
         return len(self.data)
 
 
-class Frozen(BaseModel, frozen=True):
-    model_config = ConfigDict(protected_namespaces=())
+class Frozen(BaseModel, frozen=True, protected_namespaces=()):
+    """Ours, immutable."""
 
 
 class LineCounts(Frozen, frozen=True):
