@@ -1,0 +1,115 @@
+"""Accounts by name, each one provider made on first use; and the ad-hoc ones of calls that bring their own key."""
+
+import hashlib
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from pydantic import SecretStr
+
+from .config import Settings, nearest, validated
+from .errors import UnknownAccountError
+from .providers import AccountSettings, Provider, ProviderFactory
+
+if TYPE_CHECKING:
+    from .plugins import Plugins
+
+SPELLINGS = {
+    "vertex_project": "project",
+    "vertex_location": "location",
+    "vertex_credentials": "credentials",
+    "base_url": "api_base",
+    "azure_ad_token": "ad_token",
+}
+"""LiteLLM's names for what a provider's settings call otherwise."""
+
+
+class Accounts:
+    """The accounts of one client."""
+
+    def __init__(self, settings: Settings, plugins: "Plugins") -> None:
+        self._settings = settings
+        self._plugins = plugins
+        self._made: dict[str, Provider] = {}
+
+    @property
+    def default(self) -> str:
+        return self._settings.default_account
+
+    def names(self) -> list[str]:
+        """Configured ones, and every provider's default account."""
+        return sorted({*self._settings.accounts, *self._plugins.providers})
+
+    def add(self, provider: Provider) -> None:
+        """Use a provider that was made elsewhere (tests, embedding) under its own account name."""
+        self._made[provider.account] = provider
+
+    def get(self, name: str) -> Provider:
+        """UnknownAccountError names the nearest; ConfigError when its section is wrong."""
+        provider = self._made.get(name)
+        if provider is None:
+            factory, settings = self._resolve(name, {})
+            provider = self._made[name] = factory(name, settings)
+        return provider
+
+    def resolve(self, name: str, overrides: Mapping[str, Any]) -> Provider:
+        """The account, or an ad-hoc one where a call brings its own key, address or other settings.
+
+        An ad-hoc account is named after what differs, never revealing it: `openai@localhost:8000`, `openai#1f3a9c`.
+        """
+        given = {SPELLINGS.get(key, key): value for key, value in overrides.items() if value is not None}
+        if not given:
+            return self.get(name)
+        factory, settings = self._resolve(name, given)
+        _, plain = self._resolve(name, {})
+        if settings == plain:
+            return self.get(name)
+        label = _label(name, plain, settings)
+        if label != name:
+            return self._made.setdefault(label, factory(label, settings))
+        voice = f"{name} {settings.timeout} {settings.max_retries}"
+        return self._made.setdefault(voice, factory(name, settings))
+
+    async def aclose(self) -> None:
+        made, self._made = self._made, {}
+        for provider in made.values():
+            await provider.aclose()
+
+    def _resolve(self, name: str, overrides: Mapping[str, Any]) -> tuple[ProviderFactory, AccountSettings]:
+        section = self._settings.accounts.get(name, {})
+        provider = str(section.get("provider", name))
+        factory = self._plugins.providers.get(provider)
+        if factory is None:
+            raise UnknownAccountError(self._unknown(name, provider, named=bool(section)))
+        values = {**section, "provider": provider, **overrides}
+        return factory, validated(factory.Settings, values, self._where(name, overrides))
+
+    def _unknown(self, name: str, provider: str, *, named: bool) -> str:
+        if named:
+            return (
+                f"account {name!r}: no provider {provider!r} is installed{nearest(provider, self._plugins.providers)}"
+            )
+        if "@" in name or "#" in name:
+            return f"account {name!r} came from a call with its own address or key and is not known in this process"
+        return f"no account {name!r}: add [accounts.{name}] to batchmeter.toml{nearest(name, self.names())}"
+
+    def _where(self, name: str, overrides: Mapping[str, Any]) -> str:
+        return "arguments" if overrides else f"{self._settings.source or 'settings'}: [accounts.{name}]"
+
+
+def _label(name: str, plain: AccountSettings, settings: AccountSettings) -> str:
+    label = name
+    if settings.api_base and settings.api_base != plain.api_base:
+        label += "@" + settings.api_base.partition("://")[2].partition("/")[0].rpartition("@")[2]
+    if _identity(settings) != _identity(plain):
+        label += "#" + hashlib.sha256(b"batchmeter account" + _identity(settings)).hexdigest()[:6]
+    return label
+
+
+def _identity(settings: AccountSettings) -> bytes:
+    """Everything that makes it another account at the same address: six digits of its hash tell two keys apart."""
+    values = settings.model_dump(exclude={"api_base", "max_retries", "timeout"})
+    return "\x1f".join(f"{key}={_reveal(value)}" for key, value in sorted(values.items())).encode()
+
+
+def _reveal(value: object) -> str:
+    return value.get_secret_value() if isinstance(value, SecretStr) else str(value)

@@ -1,0 +1,147 @@
+"""Settings: code beats environment beats `batchmeter.toml`. A key nobody knows is an error that names the nearest one."""
+
+import difflib
+import os
+import tomllib
+from collections.abc import Collection, Mapping
+from decimal import Decimal
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from .errors import ConfigError
+
+FILE_NAME = "batchmeter.toml"
+
+Model = TypeVar("Model", bound=BaseModel)
+
+
+class Settings(BaseModel):
+    """Everything batchmeter can be told, apart from what a provider or plugin reads itself."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    ledger: str = ""
+    """Path or `postgresql://…` URL of the ledger; by default `ledger.db` in the user's data folder."""
+    track: bool = True
+    """Follow open batches in the background while a client is open."""
+    default_account: str = "openai"
+    """The account of a call that names none."""
+    load: tuple[str, ...] | None = None
+    """Exactly these plugins; None: every installed one that is configured."""
+    disable: tuple[str, ...] = ()
+    """Plugins to leave off."""
+    accounts: dict[str, dict[str, Any]] = {}
+    """`[accounts.<name>]`: `provider` and what its provider knows."""
+    plugins: dict[str, dict[str, Any]] = {}
+    """`[plugins.<name>]`: the plugin's own settings."""
+    prices: dict[str, dict[str, Any]] = {}
+    """`[prices."<provider>/<model>"]`: your own rates, USD per million tokens."""
+    source: str | None = None
+    """The file that was read; set by `load_settings`."""
+
+    def __repr__(self) -> str:
+        """Sections by name only: they may hold keys."""
+        sections = {name: sorted(getattr(self, name)) for name in ("accounts", "plugins", "prices")}
+        return f"Settings(ledger={self.ledger!r}, track={self.track}, {sections}, source={self.source!r})"
+
+    __str__ = __repr__
+
+
+ENVIRONMENT = {
+    "BATCHMETER_LEDGER": "ledger",
+    "BATCHMETER_TRACK": "track",
+    "BATCHMETER_DEFAULT_ACCOUNT": "default_account",
+    "BATCHMETER_PLUGINS": "load",
+    "BATCHMETER_DISABLE": "disable",
+}
+"""Variable -> setting. Lists are separated by commas. `BATCHMETER_FILE_PATH` is `[plugins.file] path`."""
+
+_LISTS = ("load", "disable")
+
+
+def load_settings(
+    path: str | os.PathLike[str] | None = None, *, environ: Mapping[str, str] | None = None, **overrides: Any
+) -> Settings:
+    """Read the settings; keyword arguments win over the environment, that over the file.
+
+    Raises ConfigError naming the file or variable, the key and the nearest known one.
+    """
+    env = os.environ if environ is None else environ
+    found = _find(path, env)
+    values: dict[str, Any] = _read(found) if found is not None else {}
+    if "source" in values:
+        raise ConfigError(f"{found}: unknown key 'source'")
+    _apply_environment(values, env)
+    values.update({key: value for key, value in overrides.items() if value is not None})
+    settings = validated(Settings, values, str(found) if found is not None else "settings")
+    ledger = settings.ledger or default_ledger()
+    return settings.model_copy(update={"ledger": ledger, "source": None if found is None else str(found)})
+
+
+def default_ledger() -> str:
+    """`ledger.db` in the user's data folder."""
+    import platformdirs  # noqa: PLC0415 - only where nothing was configured
+
+    return str(Path(platformdirs.user_data_dir("batchmeter")) / "ledger.db")
+
+
+def validated(model: type[Model], values: Mapping[str, Any], where: str) -> Model:
+    """`model(**values)`, with pydantic's errors turned into one ConfigError that helps."""
+    try:
+        return model(**values)
+    except ValidationError as error:
+        lines = [_explain(model, detail, where) for detail in error.errors(include_url=False, include_input=False)]
+        raise ConfigError("; ".join(lines)) from None
+
+
+def nearest(name: str, known: Collection[str]) -> str:
+    """` (did you mean 'x'?)`, or the known ones, or nothing."""
+    close = difflib.get_close_matches(name, sorted(known), n=1, cutoff=0.6)
+    if close:
+        return f"; did you mean {close[0]!r}?"
+    return f"; known: {', '.join(sorted(known))}" if known else ""
+
+
+def _explain(model: type[BaseModel], detail: Any, where: str) -> str:
+    path = ".".join(str(part) for part in detail["loc"])
+    if detail["type"] == "extra_forbidden":
+        return f"{where}: unknown key {path!r}{nearest(str(detail['loc'][-1]), model.model_fields)}"
+    return f"{where}: {path}: {detail['msg']}"
+
+
+def _find(path: str | os.PathLike[str] | None, env: Mapping[str, str]) -> Path | None:
+    named = path or env.get("BATCHMETER_CONFIG")
+    if named:
+        chosen = Path(named)
+        if not chosen.is_file():
+            raise ConfigError(f"no configuration file at {chosen} (named by BATCHMETER_CONFIG or --config)")
+        return chosen
+    here = Path(FILE_NAME)
+    if here.is_file():
+        return here
+    import platformdirs  # noqa: PLC0415 - only where no file was named
+
+    home = Path(platformdirs.user_config_dir("batchmeter")) / FILE_NAME
+    return home if home.is_file() else None
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"), parse_float=Decimal)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{path}: not valid TOML: {error}") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: cannot be read: {error}") from None
+
+
+def _apply_environment(values: dict[str, Any], env: Mapping[str, str]) -> None:
+    for variable, key in ENVIRONMENT.items():
+        text = env.get(variable)
+        if text is not None and (text or key in _LISTS):
+            values[key] = [part.strip() for part in text.split(",") if part.strip()] if key in _LISTS else text
+    file_path = env.get("BATCHMETER_FILE_PATH")
+    if file_path:
+        plugins = values.setdefault("plugins", {})
+        plugins["file"] = {**plugins.get("file", {}), "path": file_path}
