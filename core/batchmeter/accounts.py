@@ -64,10 +64,10 @@ class Accounts:
         if settings == plain:
             return self.get(name)
         label = _label(name, plain, settings)
-        if label != name:
-            return self._made.setdefault(label, factory(label, settings))
-        voice = f"{name} {settings.timeout} {settings.max_retries}"
-        return self._made.setdefault(voice, factory(name, settings))
+        key = label if label != name else f"{name} {settings.timeout} {settings.max_retries}"
+        if key not in self._made:
+            self._made[key] = factory(label, settings)
+        return self._made[key]
 
     async def aclose(self) -> None:
         made, self._made = self._made, {}

@@ -224,7 +224,7 @@ class Plugins:
             if section:
                 raise ConfigError(f"{where}: this plugin takes no settings")
             return value
-        make: Callable[..., object] = value
+        make = cast("Callable[..., object]", value)
         model = getattr(value, "Settings", None)
         if isinstance(model, type) and issubclass(model, BaseModel):
             return make(validated(model, section, where))
