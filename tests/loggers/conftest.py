@@ -1,0 +1,97 @@
+"""One batch's three events, as the tracker records them, and variations of them."""
+
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from batchmeter.events import BatchCreated, BatchFailed, BatchSucceeded, BatchTimes, event_id
+from batchmeter.models import Attribution, Batch, Cost, LineCounts, ModelUsage, Usage
+
+CREATED = datetime(2026, 11, 22, 9, 0, tzinfo=UTC)
+ENDED = CREATED + timedelta(hours=1)
+TRACEPARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+
+USAGE = Usage(input_tokens=1_000_000, cached_input_tokens=200_000, output_tokens=300_000, reasoning_tokens=50_000)
+MINI = ModelUsage(lines=900, usage=USAGE, cost=Decimal("0.1725"))
+NANO = ModelUsage(lines=98, usage=Usage(input_tokens=10, output_tokens=5), cost=Decimal("0.0000015"))
+MODELS = {"gpt-4o-mini-2024-07-18": MINI, "gpt-4.1-nano-2025-04-14": NANO}
+COST = Cost(total=Decimal("0.1725015"), known=Decimal("0.1725015"), price_book="sha256:abc", priced_at=CREATED.date())
+TIMES = BatchTimes(
+    created_at=CREATED,
+    in_progress_at=CREATED + timedelta(minutes=1),
+    finalizing_at=ENDED - timedelta(minutes=2),
+    ended_at=ENDED,
+    expires_at=CREATED + timedelta(days=1),
+    queue_seconds=60.0,
+    run_seconds=3540.0,
+    total_seconds=3600.0,
+)
+
+
+class Events:
+    """Makes events; any field can be given another value."""
+
+    def created(self, batch_id: str = "batch_abc123", **changes: Any) -> BatchCreated:
+        fields = {**_shared(batch_id, "validating"), "id": event_id("openai", batch_id, "acreate_batch"), **changes}
+        return BatchCreated(time=CREATED + timedelta(seconds=1), **fields)
+
+    def succeeded(self, batch_id: str = "batch_abc123", **changes: Any) -> BatchSucceeded:
+        revision = changes.get("revision", 1)
+        fields = {
+            **_shared(batch_id, "completed"),
+            **_outcome("completed"),
+            "id": event_id("openai", batch_id, "batch_success", revision),
+            **changes,
+        }
+        return BatchSucceeded(**{"time": ENDED + timedelta(seconds=20), **fields})
+
+    def failed(self, batch_id: str = "batch_abc123", status: str = "expired", **changes: Any) -> BatchFailed:
+        fields = {
+            **_shared(batch_id, status),
+            **_outcome(status),
+            "id": event_id("openai", batch_id, "batch_failure"),
+            **changes,
+        }
+        return BatchFailed(**{"time": ENDED + timedelta(seconds=20), **fields})
+
+
+def _shared(batch_id: str, status: str) -> dict[str, Any]:
+    batch = Batch(
+        id=batch_id,
+        status=status,
+        endpoint="/v1/chat/completions",
+        model="gpt-4o-mini",
+        input_file_id="file-in",
+        output_file_id=None if status == "validating" else "file-out",
+        completion_window="24h",
+        created_at=int(CREATED.timestamp()),
+        metadata={"team": "search"},
+    )
+    return {
+        "account": "openai",
+        "provider": "openai",
+        "batch_id": batch_id,
+        "batch": batch,
+        "endpoint": "/v1/chat/completions",
+        "metadata": {"team": "search"},
+        "attribution": Attribution(user="ada", team="search", session="nightly-7", tags=("nightly", "prod")),
+        "traceparent": TRACEPARENT,
+    }
+
+
+def _outcome(status: str) -> dict[str, Any]:
+    return {
+        "status": status,
+        "request_counts": LineCounts(total=1000, succeeded=998, failed=2),
+        "usage": USAGE + NANO.usage,
+        "cost": COST,
+        "models": MODELS,
+        "times": TIMES,
+    }
+
+
+@pytest.fixture
+def events() -> Events:
+    return Events()
