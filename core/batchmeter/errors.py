@@ -88,6 +88,8 @@ class Problem:
     line: int | None = None
     """1-based."""
     custom_id: str | None = None
+    param: str | None = None
+    """The field that is wrong, as OpenAI names it: `body.messages`."""
 
     def __str__(self) -> str:
         where = f"line {self.line}: " if self.line is not None else ""
