@@ -3,7 +3,7 @@
 import asyncio
 import io
 import os
-from collections.abc import AsyncIterable, AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any, TypeAlias, cast
 
@@ -45,7 +45,7 @@ def upload_of(file: FileTypes, *, purpose: str, expires_after: Mapping[str, Any]
     if hasattr(content, "read"):
         return _from_handle(cast("IO[bytes]", content), filename, purpose, content_type, expires_after)
     if hasattr(content, "__aiter__") or hasattr(content, "__iter__"):
-        stream = cast("Iterable[bytes] | AsyncIterable[bytes]", content)
+        stream: Iterable[bytes] | AsyncIterable[bytes] = content
         return FileUpload(
             filename or "upload.jsonl",
             purpose,
@@ -117,5 +117,10 @@ async def _from_iterable(stream: Iterable[bytes] | AsyncIterable[bytes]) -> Asyn
             yield chunk
         return
     iterator = iter(stream)
-    while (chunk := await asyncio.to_thread(lambda: next(iterator, None))) is not None:
-        yield chunk
+    end = object()
+    while (piece := await asyncio.to_thread(_next_of, iterator, end)) is not end:
+        yield cast("bytes", piece)
+
+
+def _next_of(iterator: Iterator[bytes], end: object) -> object:
+    return next(iterator, end)
