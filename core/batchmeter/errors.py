@@ -16,9 +16,9 @@ BatchmeterError
 │   │   ├── RateLimitError            429
 │   │   └── InternalServerError       5xx
 │   ├── APIConnectionError        no answer at all: name, socket or TLS
-│   │   └── APITimeoutError       … in time
-│   ├── APIResponseError          an answer that is not what its API promises (HTML, truncated, wrong length)
-│   └── CreateUnknownError        a create got no answer: the batch may exist; the tracker will find out
+│   │   ├── APITimeoutError       … in time
+│   │   └── CreateUnknownError    a create got no answer: the batch may exist; the tracker will find out
+│   └── APIResponseError          an answer that is not what its API promises (HTML, truncated, wrong length)
 ├── NotSupportedError             this provider cannot do that
 ├── LedgerError                   the ledger cannot be used; the message says how to mend it
 │   └── LedgerTooNewError         written by a newer batchmeter
@@ -180,6 +180,11 @@ class InternalServerError(APIStatusError): ...
 class APIConnectionError(ProviderError):
     """No answer: the name did not resolve, nobody listened, or the connection broke."""
 
+    def __init__(self, message: str, *, sent: bool = True) -> None:
+        super().__init__(message)
+        self.sent = sent
+        """False when no byte of the request can have reached the provider: nothing was created there."""
+
 
 class APITimeoutError(APIConnectionError):
     """No answer in time."""
@@ -189,7 +194,7 @@ class APIResponseError(ProviderError):
     """A success status with something else in it than its API promises."""
 
 
-class CreateUnknownError(ProviderError):
+class CreateUnknownError(APIConnectionError):
     """The provider may or may not have made the batch; the intent stays open until the tracker knows."""
 
     def __init__(self, message: str, *, intent_id: str) -> None:

@@ -1,0 +1,24 @@
+"""HTTP for providers: small pooled clients, timeouts, retries, streamed bodies, errors passed on whole."""
+
+from .body import Body, multipart
+from .client import CHUNK, USER_AGENT, HttpClient
+from .failure import error_message, redact_url, status_error
+from .response import Headers, Response, StreamedResponse
+from .retry import MAX_RETRY_AFTER, Retry, retry_after_seconds
+
+__all__ = [
+    "CHUNK",
+    "MAX_RETRY_AFTER",
+    "USER_AGENT",
+    "Body",
+    "Headers",
+    "HttpClient",
+    "Response",
+    "Retry",
+    "StreamedResponse",
+    "error_message",
+    "multipart",
+    "redact_url",
+    "retry_after_seconds",
+    "status_error",
+]

@@ -1,0 +1,283 @@
+"""A pooled client with timeouts and retries for one account, over httpx2, httpx or the caller's own client of either."""
+
+import asyncio
+import json
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Mapping
+from contextlib import aclosing, asynccontextmanager, contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from batchmeter import errors
+from batchmeter._version import __version__
+
+from .body import Body, BodyFailedError, Pass
+from .failure import quotable, redact_url, status_error, transport_error, without_secrets
+from .library import open_client
+from .response import Headers, Response, StreamedResponse
+from .retry import Retry, backoff, retry_delay
+
+if TYPE_CHECKING:
+    import httpx
+
+USER_AGENT = f"batchmeter/{__version__}"
+CHUNK = 64 * 1024
+"""Bytes handed on at a time: as fast as larger ones, and never a noticeable block of the event loop."""
+_CONNECT_TIMEOUT = 5.0
+_MAX_ERROR_BODY = 1 << 20
+_MAX_REDIRECTS = 5
+_FOR_STRANGERS = frozenset({"accept", "accept-encoding", "range", "user-agent"})
+"""Headers that follow a redirect to another origin: none that could hold a key."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Call:
+    """One request, before it is built for a try."""
+
+    method: str
+    path: str
+    params: Mapping[str, Any] | None = None
+    json_body: object = None
+    body: Body | None = None
+    headers: Headers | None = None
+    timeout: float | None = None
+    retry: Retry = "always"
+    read: bool = True
+    """The whole answer is read within the try, so that one that breaks off is tried again."""
+
+
+@dataclass
+class HttpClient:
+    """One pooled client for one account.
+
+    `auth` is asked before every try (tokens expire). `params` go with every request. `client` is the user's own httpx
+    or httpx2 AsyncClient, if any; it is then not closed here.
+    """
+
+    base_url: str
+    headers: Headers = field(default_factory=dict[str, str], repr=False)
+    auth: Callable[[], Awaitable[Headers]] | None = field(default=None, repr=False)
+    timeout: float = 600.0
+    max_retries: int = 2
+    client: Any = field(default=None, repr=False)
+    sleep: Callable[[float], Awaitable[None]] = field(default=asyncio.sleep, repr=False)
+    params: Mapping[str, Any] = field(default_factory=dict[str, Any], repr=False)
+    _own: "httpx.AsyncClient | None" = field(default=None, init=False, repr=False)
+    _opening: asyncio.Lock = field(default_factory=asyncio.Lock, init=False, repr=False)
+
+    async def request(
+        self,
+        method: str,
+        path: str,
+        *,
+        params: Mapping[str, Any] | None = None,
+        json_body: object = None,
+        body: Body | None = None,
+        headers: Headers | None = None,
+        timeout: float | None = None,
+        retry: Retry = "always",
+    ) -> Response:
+        """Send and read the whole answer; raises the error of its status, APIConnectionError or APITimeoutError."""
+        call = _Call(method, path, params, json_body, body, headers, timeout, retry)
+        async with self._send(call) as response:
+            return Response(response.status_code, _lower(response.headers), response.content)
+
+    @asynccontextmanager
+    async def stream(
+        self,
+        method: str,
+        path: str,
+        *,
+        params: Mapping[str, Any] | None = None,
+        headers: Headers | None = None,
+        timeout: float | None = None,
+    ) -> AsyncGenerator[StreamedResponse]:
+        """Send and hand on the body in chunks, content-encoding undone; a body that breaks off raises."""
+        call = _Call(method, path, params, headers=headers, timeout=timeout, read=False)
+        async with self._send(call) as response, aclosing(self._chunks(response)) as chunks:
+            yield StreamedResponse(response.status_code, _lower(response.headers), chunks)
+
+    async def aclose(self) -> None:
+        own, self._own = self._own, None
+        if own is not None:
+            await own.aclose()
+
+    @asynccontextmanager
+    async def _send(self, call: _Call) -> AsyncGenerator["httpx.Response"]:
+        """An answer below 400; its connection is given back at the end."""
+        try:
+            response = await self._tries(call)
+        except BodyFailedError as failed:
+            raise failed.cause from None
+        try:
+            yield response
+        finally:
+            await response.aclose()
+
+    async def _tries(self, call: _Call) -> "httpx.Response":
+        once = call.retry == "never" or (call.body is not None and not call.body.replayable)
+        for attempt in range(0 if once else self.max_retries):
+            try:
+                return await self._try(call)
+            except errors.APIStatusError as error:
+                delay = retry_delay(error, attempt)
+                if delay is None:
+                    raise
+            except errors.APIConnectionError:
+                delay = backoff(attempt)
+            await self.sleep(delay)
+        return await self._try(call)
+
+    async def _try(self, call: _Call) -> "httpx.Response":
+        headers = await self._headers(call)
+        response = await self._answer(call, headers)
+        try:
+            await self._accept(call, response, headers)
+        except BaseException:
+            await response.aclose()
+            raise
+        return response
+
+    async def _accept(self, call: _Call, response: "httpx.Response", sent: Headers) -> None:
+        if response.status_code >= 400:  # noqa: PLR2004 - HTTP's own line between answers and errors
+            raise await self._status_error(response, sent)
+        if response.has_redirect_location:
+            raise errors.APIResponseError(
+                f"{self._where()} redirects to {redact_url(response.headers['location'])}; "
+                "set api_base to the API's own address"
+            )
+        if call.read:
+            with self._ours():
+                await response.aread()
+
+    async def _answer(self, call: _Call, headers: Headers) -> "httpx.Response":
+        """The answer; redirects of a GET are followed, without credentials to any other origin."""
+        client = await self._client()
+        response = await self._exchange(client, call, headers)
+        for _ in range(_MAX_REDIRECTS):
+            target = response.next_request
+            if call.method != "GET" or target is None:
+                break
+            await response.aclose()
+            same = _origin(target.url) == _origin(response.request.url)
+            chosen = headers if same else {name: text for name, text in headers.items() if name in _FOR_STRANGERS}
+            moved = _Call("GET", str(target.url), timeout=call.timeout)
+            response = await self._exchange(client, moved, chosen, {})
+        return response
+
+    async def _exchange(
+        self, client: "httpx.AsyncClient", call: _Call, headers: Headers, params: Mapping[str, Any] | None = None
+    ) -> "httpx.Response":
+        """One request, one answer, its body still to be read."""
+        body = None if call.body is None else Pass(call.body)
+        try:
+            with self._ours():
+                request = self._build(client, call, headers, body, params)
+                return await client.send(request, stream=True, follow_redirects=False)
+        except Exception as error:
+            if body is None or body.failure is None:
+                raise
+            raise BodyFailedError(body.failure) from error
+        finally:
+            if body is not None:
+                await body.aclose()
+
+    def _build(
+        self,
+        client: "httpx.AsyncClient",
+        call: _Call,
+        headers: Headers,
+        body: Pass | None,
+        params: Mapping[str, Any] | None,
+    ) -> "httpx.Request":
+        content: Any = None
+        if body is not None:
+            content = body.chunks
+        elif call.json_body is not None:
+            content = json.dumps(call.json_body, ensure_ascii=False, separators=(",", ":")).encode()
+        url = call.path if "://" in call.path else f"{self.base_url.rstrip('/')}/{call.path.lstrip('/')}"
+        query = {**self.params, **(call.params or {})} if params is None else params
+        chosen = {key: value for key, value in query.items() if value is not None}
+        seconds = self.timeout if call.timeout is None else call.timeout
+        return client.build_request(
+            call.method,
+            url,
+            params=chosen or None,
+            content=content,
+            headers=headers,
+            timeout=(min(seconds, _CONNECT_TIMEOUT), seconds, seconds, seconds),
+        )
+
+    async def _headers(self, call: _Call) -> dict[str, str]:
+        merged = {"user-agent": USER_AGENT, "accept": "application/json", **_lower(self.headers)}
+        if self.auth is not None:
+            merged.update(_lower(await self.auth()))
+        if call.body is not None:
+            merged["content-type"] = call.body.content_type
+            if call.body.size is not None:
+                merged["content-length"] = str(call.body.size)
+        elif call.json_body is not None:
+            merged["content-type"] = "application/json"
+        merged.update(_lower(call.headers or {}))
+        if "range" in merged:
+            merged.setdefault("accept-encoding", "identity")
+        for name, text in merged.items():
+            if not (name.isascii() and text.isascii() and f"{name}{text}".isprintable()):
+                raise errors.ConfigError(
+                    f"header {name!r} holds a line break or a character outside ASCII; "
+                    "check the account's api_key and headers (the value is not shown, it may be secret)"
+                )
+        return merged
+
+    async def _client(self) -> "httpx.AsyncClient":
+        if self.client is not None:
+            return self.client  # type: ignore[no-any-return]  # httpx's or httpx2's, by duck typing
+        async with self._opening:
+            if self._own is None:
+                self._own = await asyncio.to_thread(open_client)  # reading the certificates takes 50 ms
+            return self._own
+
+    async def _status_error(self, response: "httpx.Response", sent: Headers) -> errors.APIStatusError:
+        """Built from as much of the body as arrives: an error that breaks off is still that error."""
+        content = b""
+        try:
+            async with aclosing(self._chunks(response)) as chunks:
+                async for chunk in chunks:
+                    content += chunk
+                    if len(content) > _MAX_ERROR_BODY:
+                        break
+        except errors.ProviderError:
+            pass
+        safe = without_secrets(content, sent)
+        return status_error(response.status_code, _lower(response.headers), safe, where=self._where())
+
+    async def _chunks(self, response: "httpx.Response") -> AsyncGenerator[bytes]:
+        with self._ours():
+            async for chunk in response.aiter_bytes(CHUNK):
+                yield chunk
+        declared = response.headers.get("content-length", "")
+        if declared.isdecimal() and response.num_bytes_downloaded != int(declared):
+            raise errors.APIResponseError(
+                f"{self._where()} sent {response.num_bytes_downloaded} of {declared} bytes and then stopped"
+            )
+
+    @contextmanager
+    def _ours(self) -> Generator[None]:
+        """Transport errors inside become ours; anything else passes through."""
+        try:
+            yield
+        except Exception as error:
+            known = transport_error(error, self._where())
+            if known is None:
+                raise
+            raise known from quotable(error)
+
+    def _where(self) -> str:
+        return redact_url(self.base_url)
+
+
+def _origin(url: "httpx.URL") -> tuple[str, str, int | None]:
+    return url.scheme, url.host, url.port
+
+
+def _lower(headers: Any) -> dict[str, str]:
+    return {str(key).lower(): str(value) for key, value in headers.items()}

@@ -1,0 +1,100 @@
+"""From what went wrong on the wire to batchmeter's own exceptions, with everything but the secrets."""
+
+import json
+from collections.abc import Iterable, Mapping
+from typing import cast
+
+from batchmeter import errors
+
+_BY_STATUS: dict[int, type[errors.APIStatusError]] = {
+    400: errors.BadRequestError,
+    401: errors.AuthenticationError,
+    403: errors.PermissionDeniedError,
+    404: errors.NotFoundError,
+    409: errors.ConflictError,
+    422: errors.UnprocessableEntityError,
+    429: errors.RateLimitError,
+}
+_NEVER_SENT = frozenset(
+    {"ConnectError", "ConnectTimeout", "PoolTimeout", "ProxyError", "UnsupportedProtocol", "InvalidURL"}
+)
+"""httpx's failures that come before the first byte of a request has left."""
+_UNQUOTABLE = frozenset({"LocalProtocolError"})
+"""Their text repeats header values: the key."""
+_MIN_SECRET = 8
+
+
+def transport_error(error: Exception, where: str) -> errors.ProviderError | None:
+    """Ours for an exception of httpx, httpx2 or h11, known by name so that a caller's own client may be either's."""
+    names = {
+        cls.__name__ for cls in type(error).__mro__ if cls.__module__.partition(".")[0] in ("httpx", "httpx2", "h11")
+    }
+    kind = type(error).__name__
+    text = f"{where}: {kind}" if names & _UNQUOTABLE or not str(error) else f"{where}: {kind}: {error}"
+    sent = not names & _NEVER_SENT
+    if "TimeoutException" in names:
+        return errors.APITimeoutError(f"{where} did not answer in time ({kind})", sent=sent)
+    if "DecodingError" in names:
+        return errors.APIResponseError(text)
+    if names & {"HTTPError", "StreamError", "InvalidURL", "ProtocolError"}:
+        return errors.APIConnectionError(text, sent=sent)
+    return None
+
+
+def quotable(error: Exception) -> Exception | None:
+    """The error itself, to be shown as the cause; None when its text may hold a secret."""
+    return None if type(error).__name__ in _UNQUOTABLE else error
+
+
+def status_error(status: int, headers: Mapping[str, str], content: bytes, *, where: str) -> errors.APIStatusError:
+    """The exception for an error answer, with everything the provider sent."""
+    body: object
+    try:
+        body = json.loads(content)
+    except ValueError:
+        body = content.decode("utf-8", "replace")
+    fallback = errors.InternalServerError if status >= 500 else errors.APIStatusError  # noqa: PLR2004 - 5xx
+    cls = _BY_STATUS.get(status, fallback)
+    return cls(
+        f"{where} answered {status}: {error_message(body) or 'no message'}",
+        status_code=status,
+        body=body,
+        content=content,
+        headers=headers,
+    )
+
+
+def error_message(body: object) -> str | None:
+    """The human part of an error body: OpenAI's, Google's and Anthropic's `error.message`, Mistral's `detail`, text."""
+    if not isinstance(body, dict):
+        return str(body)[:500] if body else None
+    whole = cast("dict[str, object]", body)
+    error = whole.get("error", whole)
+    if not isinstance(error, dict):
+        return str(error) if error else None
+    inner = cast("dict[str, object]", error)
+    found = inner.get("message") or inner.get("detail")
+    return None if found is None else str(found)
+
+
+def without_secrets(content: bytes, headers: Mapping[str, str]) -> bytes:
+    """An error body in which a server repeats what it was sent, with the credentials blanked."""
+    for secret in _credentials(headers):
+        content = content.replace(secret, b"[redacted]")
+    return content
+
+
+def _credentials(headers: Mapping[str, str]) -> Iterable[bytes]:
+    for name, value in headers.items():
+        if name in ("authorization", "proxy-authorization") or "key" in name or "token" in name:
+            secret = value.rpartition(" ")[2].encode()
+            if len(secret) >= _MIN_SECRET:
+                yield secret
+
+
+def redact_url(url: str) -> str:
+    """A URL that may be shown: no user, password, query or fragment."""
+    scheme, separator, rest = url.partition("://")
+    host = rest.split("?", 1)[0].split("#", 1)[0]
+    host, slash, path = host.partition("/")
+    return f"{scheme}{separator}{host.rpartition('@')[2]}{slash}{path}".rstrip("/")

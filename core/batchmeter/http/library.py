@@ -1,0 +1,43 @@
+"""The one place that imports httpx: httpx2, its maintained continuation with the same API, where that is installed.
+
+`BATCHMETER_HTTP=httpx` chooses the other.
+"""
+
+import importlib
+import importlib.util
+import os
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+from batchmeter import errors
+
+if TYPE_CHECKING:
+    import httpx
+
+_MAX_CONNECTIONS = 16
+"""httpx walks its whole pool at every request: more connections are slower, not faster."""
+
+
+def open_client() -> "httpx.AsyncClient":
+    """A new client; takes 50 ms the first time, so not on the event loop."""
+    library = _library()
+    limits = library.Limits(max_connections=_MAX_CONNECTIONS, max_keepalive_connections=_MAX_CONNECTIONS)
+    return library.AsyncClient(limits=limits, verify=_tls(library.__name__))  # type: ignore[no-any-return]
+
+
+def _library() -> Any:
+    chosen = os.environ.get("BATCHMETER_HTTP") or ("httpx2" if importlib.util.find_spec("httpx2") else "httpx")
+    if chosen not in ("httpx", "httpx2"):
+        raise errors.ConfigError(f"BATCHMETER_HTTP is {chosen!r}; it can be 'httpx' or 'httpx2'")
+    try:
+        return importlib.import_module(chosen)
+    except ImportError:
+        raise errors.ConfigError(
+            f"BATCHMETER_HTTP asks for {chosen}, which is not installed: pip install {chosen}"
+        ) from None
+
+
+@lru_cache
+def _tls(library: str) -> Any:
+    """One for the process: each takes 50 ms and 1 MB."""
+    return importlib.import_module(library).create_ssl_context()
