@@ -159,7 +159,11 @@ class Provider(Protocol):
 class ProviderFactory(Protocol):
     """A provider class: what `register_providers` registers."""
 
-    name: ClassVar[str]
-    Settings: ClassVar[type[AccountSettings]]
+    # Properties, because a class object's ClassVars match nothing else; in the class they are plain ClassVars.
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def Settings(self) -> type[AccountSettings]: ...  # noqa: N802
 
     def __call__(self, account: str, settings: Any) -> Provider: ...

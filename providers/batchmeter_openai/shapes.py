@@ -1,0 +1,81 @@
+"""Answers into models, tolerant of what compatible servers do differently; unknown fields are kept."""
+
+from collections.abc import Callable
+from typing import Any, TypeVar, cast
+
+from pydantic import BaseModel, ValidationError
+
+from batchmeter.errors import APIResponseError
+from batchmeter.models import Batch, FileDeleted, FileObject, Page
+
+Model = TypeVar("Model", bound=BaseModel)
+Item = TypeVar("Item", Batch, FileObject)
+
+_REQUIRED = frozenset({"id", "status"})
+
+
+def as_file(raw: object) -> FileObject:
+    return _read(FileObject, _mapping(raw, "a file"))
+
+
+def as_batch(raw: object) -> Batch:
+    body = _mapping(raw, "a batch")
+    if "id" not in body and isinstance(body.get("job"), dict):  # Together answers a create with {"job": {...}}
+        body = _mapping(body["job"], "a batch")
+    body.setdefault("status", "unknown")
+    body["errors"] = _errors(body.get("errors"))
+    if isinstance(body.get("metadata"), dict):
+        body["metadata"] = {key: text if isinstance(text, str) else str(text) for key, text in body["metadata"].items()}
+    return _read(Batch, body)
+
+
+def as_deleted(raw: object, file_id: str) -> FileDeleted:
+    return _read(FileDeleted, {"id": file_id, **_mapping(raw, "a deletion")})
+
+
+def as_page(raw: object, item: Callable[[object], Item], page: type[Page[Item]]) -> Page[Item]:
+    """OpenAI's list envelope; also a bare array (Together) and `value` for `data` (an older Azure)."""
+    envelope = _mapping({"data": raw} if isinstance(raw, list) else raw, "a list")
+    found = envelope.pop("data", None)
+    rows = _rows(envelope.pop("value", None) if found is None else found)
+    if rows is None:
+        raise APIResponseError(f"expected a list with `data`, got {_shown(raw)}; is api_base the API's address?")
+    data = [item(row) for row in rows]
+    ends = {"first_id": data[0].id, "last_id": data[-1].id} if data else {}
+    said = {name: value for name, value in envelope.items() if value is not None}
+    return _read(page, {**ends, **said, "data": data})
+
+
+def _errors(raw: object) -> object:
+    """OpenAI's `{"object": "list", "data": [...]}` from that, from a bare list, or from a text."""
+    if not raw:
+        return None
+    found = cast("dict[str, object]", raw).get("data") if isinstance(raw, dict) else raw
+    rows = _rows(found) or [raw]
+    return {"data": [row if isinstance(row, dict) else {"message": str(row)} for row in rows]}  # pyright: ignore[reportUnknownVariableType]
+
+
+def _rows(raw: object) -> list[object] | None:
+    return cast("list[object]", raw) if isinstance(raw, list) else None
+
+
+def _mapping(raw: object, what: str) -> dict[str, Any]:
+    if not isinstance(raw, dict):
+        raise APIResponseError(f"expected {what}, got {_shown(raw)}; is api_base the API's address?")
+    return dict(cast("dict[str, Any]", raw))
+
+
+def _read(model: type[Model], body: dict[str, Any]) -> Model:
+    """The model; an optional field in a shape nobody has seen yet is dropped rather than the whole answer."""
+    try:
+        return model.model_validate(body)
+    except ValidationError as error:
+        odd = {str(problem["loc"][0]) for problem in error.errors()}
+        if odd & _REQUIRED:
+            named = ", ".join(sorted(odd))
+            raise APIResponseError(f"{model.__name__} without a readable {named}: {_shown(body)}") from error
+        return model.model_validate({name: value for name, value in body.items() if name not in odd})
+
+
+def _shown(raw: object) -> str:
+    return str(raw)[:120]
