@@ -1,0 +1,119 @@
+"""batchmeter: know what your LLM batch jobs did and cost.
+
+    file = await batchmeter.acreate_file(file=open("requests.jsonl", "rb"), purpose="batch")
+    batch = await batchmeter.acreate_batch(input_file_id=file.id, endpoint="/v1/chat/completions")
+    settlement = await batchmeter.await_batch(batch.id)     # status, counts, usage, cost
+
+Every name is imported when it is first used: `import batchmeter` costs next to nothing.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from ._version import __version__
+
+if TYPE_CHECKING:
+    from .api import (
+        acancel_batch,
+        acreate_batch,
+        acreate_file,
+        adelete_file,
+        afile_content,
+        alist_batches,
+        alist_files,
+        aretrieve_batch,
+        aretrieve_file,
+        await_batch,
+        cancel_batch,
+        close,
+        create_batch,
+        create_file,
+        delete_file,
+        file_content,
+        list_batches,
+        list_files,
+        retrieve_batch,
+        retrieve_file,
+        wait_batch,
+    )
+    from .blocking import Client
+    from .client import AsyncClient
+    from .errors import BatchmeterError, Rejected, RetryLater
+    from .events import BatchCreated, BatchFailed, BatchSucceeded, Event, Settlement
+    from .hookspecs import hookimpl
+    from .metering import Metering, ameter, meter
+    from .models import Attribution, Batch, Cost, FileObject, Page, Usage
+
+_HOMES = {
+    "api": (
+        "acancel_batch acreate_batch acreate_file adelete_file afile_content alist_batches alist_files aretrieve_batch "
+        "aretrieve_file await_batch cancel_batch close create_batch create_file delete_file file_content list_batches "
+        "list_files retrieve_batch retrieve_file wait_batch"
+    ),
+    "blocking": "Client",
+    "client": "AsyncClient",
+    "errors": "BatchmeterError Rejected RetryLater",
+    "events": "BatchCreated BatchFailed BatchSucceeded Event Settlement",
+    "hookspecs": "hookimpl",
+    "metering": "Metering ameter meter",
+    "models": "Attribution Batch Cost FileObject Page Usage",
+}
+_HOME_OF = {name: module for module, names in _HOMES.items() for name in names.split()}
+
+__all__ = [
+    "AsyncClient",
+    "Attribution",
+    "Batch",
+    "BatchCreated",
+    "BatchFailed",
+    "BatchSucceeded",
+    "BatchmeterError",
+    "Client",
+    "Cost",
+    "Event",
+    "FileObject",
+    "Metering",
+    "Page",
+    "Rejected",
+    "RetryLater",
+    "Settlement",
+    "Usage",
+    "__version__",
+    "acancel_batch",
+    "acreate_batch",
+    "acreate_file",
+    "adelete_file",
+    "afile_content",
+    "alist_batches",
+    "alist_files",
+    "ameter",
+    "aretrieve_batch",
+    "aretrieve_file",
+    "await_batch",
+    "cancel_batch",
+    "close",
+    "create_batch",
+    "create_file",
+    "delete_file",
+    "file_content",
+    "hookimpl",
+    "list_batches",
+    "list_files",
+    "meter",
+    "retrieve_batch",
+    "retrieve_file",
+    "wait_batch",
+]
+
+
+def __getattr__(name: str) -> Any:
+    module = _HOME_OF.get(name)
+    if module is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f".{module}", __name__), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -69,6 +69,10 @@ class Accounts:
             self._made[key] = factory(label, settings)
         return self._made[key]
 
+    def tags(self, name: str) -> bool:
+        """Whether this account lets `batchmeter_id` be put into a batch's metadata."""
+        return bool(self._settings.accounts.get(name, {}).get("tag_batches", True))
+
     async def aclose(self) -> None:
         made, self._made = self._made, {}
         for provider in made.values():

@@ -180,6 +180,9 @@ class InternalServerError(APIStatusError): ...
 class APIConnectionError(ProviderError):
     """No answer: the name did not resolve, nobody listened, or the connection broke."""
 
+    never_sent: bool = False
+    """True when no byte of the request left: nothing can have happened at the provider."""
+
     def __init__(self, message: str, *, sent: bool = True) -> None:
         super().__init__(message)
         self.sent = sent

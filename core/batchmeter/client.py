@@ -1,0 +1,182 @@
+"""AsyncClient: files and batches at any account, each call seen by the ledger, events delivered while it is open."""
+
+import asyncio
+import contextlib
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self, TypeAlias
+
+from .accounts import Accounts
+from .batches import AsyncBatches
+from .config import Settings, load_settings
+from .files import AsyncFiles
+from .plugins import Plugins
+from .providers import Provider
+
+if TYPE_CHECKING:
+    from .ledger.port import Ledger
+    from .pricing.groups import PriceSource
+    from .tracking.deliver import Deliverer
+    from .tracking.tracker import Tracker
+Prices: TypeAlias = "PriceSource | Mapping[str, Any] | str | os.PathLike[str]"
+"""A price book, rows as in `[prices]`, or the path of a file with such rows."""
+
+
+@dataclass
+class Parts:
+    """What an open client consists of."""
+
+    plugins: Plugins
+    ledger: "Ledger"
+    tracker: "Tracker"
+    deliverer: "Deliverer"
+    prices: "PriceSource"
+
+    @classmethod
+    async def build(
+        cls, settings: Settings, accounts: Accounts, plugins: Plugins, ledger: "Ledger | None", prices: "Prices | None"
+    ) -> "Parts":
+        from .ledger import open_ledger  # noqa: PLC0415 - `import batchmeter` stays light
+        from .pricing.book import PriceBook  # noqa: PLC0415
+        from .tracking.deliver import Deliverer  # noqa: PLC0415
+        from .tracking.tracker import Tracker  # noqa: PLC0415
+
+        source: Any = prices if prices is not None else settings.prices
+        if isinstance(source, str | os.PathLike | Mapping):
+            source = await asyncio.to_thread(PriceBook.load, source)
+        if ledger is None:
+            ledger = open_ledger(settings.ledger)
+        await ledger.open()
+        deliverer = Deliverer(ledger, plugins)
+        return cls(plugins, ledger, Tracker(ledger, accounts, plugins, source), deliverer, source)
+
+
+DRAIN_SECONDS = 5.0
+"""How long closing waits for deliveries and settlements under way; what is left stays in the ledger."""
+
+
+class AsyncClient:
+    """One ledger, the configured accounts and the enabled loggers.
+
+    `settings` is used as it is; else the environment and `config` (or batchmeter.toml) are read, with the other
+    arguments on top. `plugins` are extra objects with hookimpls. Opens on first use; close it, or use `async with`.
+    """
+
+    def __init__(
+        self,
+        *,
+        settings: Settings | None = None,
+        config: str | os.PathLike[str] | None = None,
+        ledger: "str | os.PathLike[str] | Ledger | None" = None,
+        accounts: Mapping[str, Mapping[str, Any]] | None = None,
+        plugins: Iterable[object] = (),
+        prices: "Prices | None" = None,
+        track: bool | None = None,
+        environ: Mapping[str, str] | None = None,
+    ) -> None:
+        url = os.fspath(ledger) if isinstance(ledger, str | os.PathLike) else None
+        given = {"ledger": url, "track": track}
+        if settings is None:
+            settings = load_settings(config, environ=environ, **given)
+        else:
+            settings = settings.model_copy(update={key: value for key, value in given.items() if value is not None})
+        if accounts is not None:
+            settings = settings.model_copy(update={"accounts": {**settings.accounts, **accounts}})
+        self.settings = settings
+        self.plugins = Plugins.load(settings, environ)
+        for plugin in plugins:
+            self.plugins.register(plugin)
+        self.accounts = Accounts(settings, self.plugins)
+        self._given_ledger = None if ledger is None or url is not None else ledger
+        self._given_prices = prices
+        self._opening = asyncio.Lock()
+        self._running: list[asyncio.Task[None]] = []
+        self._parts: Parts | None = None
+        self.files = AsyncFiles(self)
+        self.batches = AsyncBatches(self)
+
+    async def open(self) -> Self:
+        """Open the ledger (upgrading it if need be), tell the plugins, start delivering, and tracking if wanted."""
+        async with self._opening:
+            if self._parts is None:
+                self._parts = await Parts.build(
+                    self.settings, self.accounts, self.plugins, self._given_ledger, self._given_prices
+                )
+                await self.plugins.startup(self)
+                self._start(self._parts)
+        return self
+
+    async def aclose(self, *, timeout: float = DRAIN_SECONDS) -> None:
+        """Stop, giving deliveries `timeout` seconds. Nothing is lost by stopping early: the ledger has it."""
+        parts, self._parts = self._parts, None
+        if parts is None:
+            await self.accounts.aclose()
+            return
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(parts.tracker.idle(), timeout)
+        running, self._running = self._running, []
+        for task in running:
+            task.cancel()
+        await asyncio.gather(*running, return_exceptions=True)
+        await parts.deliverer.drain(timeout)
+        await self.plugins.shutdown()
+        await self.accounts.aclose()
+        await parts.ledger.aclose()
+
+    async def track(self) -> None:
+        """Follow every open batch in the ledger until cancelled."""
+        await (await self.ready()).tracker.run()
+
+    async def ready(self) -> "Parts":
+        """The open parts; opens on first use."""
+        if self._parts is None:
+            await self.open()
+        assert self._parts is not None
+        return self._parts
+
+    async def provider(
+        self, account: str | None, overrides: Mapping[str, Any], *, about: str | None = None
+    ) -> Provider:
+        """The account a call is for: the one it names, else the one the ledger knows `about` (an id), else the default.
+
+        Raises UnknownAccountError, ConfigError.
+        """
+        if account is None and about is not None:
+            account = await (await self.ready()).ledger.account_of(about)
+        return self.accounts.resolve(account or self.accounts.default, overrides)
+
+    @property
+    def ledger(self) -> "Ledger":
+        return self._open_parts().ledger
+
+    @property
+    def tracker(self) -> "Tracker":
+        return self._open_parts().tracker
+
+    @property
+    def deliverer(self) -> "Deliverer":
+        return self._open_parts().deliverer
+
+    @property
+    def prices(self) -> "PriceSource":
+        return self._open_parts().prices
+
+    def _open_parts(self) -> "Parts":
+        if self._parts is None:
+            raise RuntimeError("this client is not open: use `async with AsyncClient() as client` or await open()")
+        return self._parts
+
+    def _start(self, parts: "Parts") -> None:
+        self._running.append(asyncio.create_task(parts.deliverer.run(), name="batchmeter deliverer"))
+        if self.settings.track:
+            self._running.append(asyncio.create_task(parts.tracker.run(), name="batchmeter tracker"))
+
+    async def __aenter__(self) -> Self:
+        return await self.open()
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.aclose()
