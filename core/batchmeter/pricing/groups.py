@@ -76,6 +76,8 @@ class Rates:
     usd_per_million: Mapping[str, Decimal]
     estimated: bool = False
     """Derived from a standard price and a provider's usual discount."""
+    estimated_buckets: frozenset[str] | None = None
+    """Which buckets were derived, where only some were; None: `estimated` speaks for all."""
     flags: tuple[str, ...] = ()
     origin: str = ""
     """Which row said so: `user`, `correction`, `litellm`, a plugin's name, …"""

@@ -1,0 +1,157 @@
+"""The price book: user's rows over dated corrections over published batch rates over estimates.
+
+It opens the catalogue on the first question, remembers its answers, and never touches the network.
+"""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import date
+from decimal import Decimal, localcontext
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from .catalogue import EMBEDDED, Catalogue, Row
+from .groups import PriceQuery, Rates
+from .names import names
+from .overrides import UserRow, UserRows, read_rows
+from .regions import Region, region_class
+from .rules import Derived, batch_rates, standard_rates
+
+REGION_ASSUMED = "region_assumed_global"
+PRICE_CHANGED = "price_change_during_batch"
+BY_FAMILY = "snapshot_priced_as_family"
+MAX_ALIASES = 8
+MAX_REMEMBERED = 4096
+"""Answers kept: model names come from files, so their number is anybody's."""
+
+
+class PriceBook:
+    """A `PriceSource` over the embedded catalogue (or a newer one) and the user's own rows."""
+
+    def __init__(self, rows: UserRows | None = None, catalogue: Path | None = None) -> None:
+        self._user = rows or UserRows()
+        self._path = catalogue or EMBEDDED
+        self._answers: dict[PriceQuery, Rates | None] = {}
+
+    @classmethod
+    def load(
+        cls, user_rows: Mapping[str, Any] | str | Path | None = None, catalogue: Path | None = None
+    ) -> "PriceBook":
+        """`user_rows`: a mapping `"provider/id" -> row` (bare, or under `prices`), or the path of a TOML or JSON file."""
+        return cls(read_rows(user_rows), catalogue)
+
+    @cached_property
+    def catalogue(self) -> Catalogue:
+        return Catalogue.open(self._path)
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 over the catalogue and the user's rows."""
+        return hashlib.sha256(f"{self.catalogue.digest}\n{self._user.digest}".encode()).hexdigest()
+
+    @cached_property
+    def boundaries(self) -> tuple[int, ...]:
+        """Prompt sizes at which any row changes price, ascending."""
+        return tuple(sorted({*self.catalogue.boundaries, *self._user.boundaries}))
+
+    def rates(self, query: PriceQuery) -> Rates | None:
+        """The rates of one group of lines, or None where no row prices this model."""
+        if query not in self._answers:
+            if len(self._answers) >= MAX_REMEMBERED:
+                self._answers.clear()
+            with localcontext(prec=80):
+                self._answers[query] = self._dated(query)
+        return self._answers[query]
+
+    def _dated(self, query: PriceQuery) -> Rates | None:
+        """The rates of the query's own date, with a flag when they changed while the batch ran."""
+        now = self._resolved(query, MAX_ALIASES)
+        if now is None or query.batch_created is None or query.batch_created == query.at:
+            return now
+        before = self._resolved(replace(query, at=query.batch_created), MAX_ALIASES)
+        if before is not None and before.usd_per_million == now.usd_per_million:
+            return now
+        return replace(now, flags=(*now.flags, PRICE_CHANGED))
+
+    def _resolved(self, query: PriceQuery, depth: int) -> Rates | None:
+        row = self._user.find(query)
+        if row is None:
+            return self._published(query)
+        if row.alias_of is not None:
+            provider, model = row.alias_of
+            found = self._resolved(replace(query, provider=provider, model=model), depth - 1) if depth else None
+        elif row.prices(query.processing):
+            return self._declared(row, query)
+        else:
+            found = self._published(query)
+        return _multiplied(found, row.multiplier)
+
+    def _declared(self, row: UserRow, query: PriceQuery) -> Rates:
+        """The user's own rates: the whole truth about this model, no uplift and nothing filled in beside them."""
+        if query.processing == "batch" and not row.has_batch:
+            found = batch_rates(row.row, query.prompt_over, self.catalogue.factor(query.provider))
+        elif query.processing == "batch":
+            found = row.declared_batch(query.prompt_over)
+        else:
+            found = standard_rates(row.row, query.prompt_over)
+        return _rates(found, (), "user")
+
+    def _published(self, query: PriceQuery) -> Rates | None:
+        for name in names(query.provider, query.model):
+            if name.family and not self.catalogue.is_family(query.provider, name.id):
+                continue
+            rows = [row for row in self.catalogue.rows(query.provider, name.id) if row.covers(query.at)]
+            if rows:
+                return self._in_region(rows, query, (BY_FAMILY,) if name.family else ())
+        return None
+
+    def _in_region(self, rows: list[Row], query: PriceQuery, flags: tuple[str, ...]) -> Rates | None:
+        region = region_class(query.provider, query.region, query.geo)
+        own = next((row for row in rows if row.region == region.name), None)
+        row = own or next((row for row in rows if row.region is None), None)
+        if row is None:
+            return None
+        if query.processing == "batch":
+            found = batch_rates(row, query.prompt_over, self.catalogue.factor(query.provider))
+        else:
+            found = standard_rates(row, query.prompt_over)
+        if own is None or region.name is None:
+            found = _uplifted(found, row, region, query.at)
+        if not region.known and _region_matters(rows, query.at):
+            flags = (*flags, REGION_ASSUMED)
+        return _rates(found, flags, row.origin)
+
+
+def _uplifted(found: Derived, row: Row, region: Region, at: date) -> Derived:
+    """Token rates times the region's factor; tools cost the same everywhere."""
+    factor, since = row.uplift.get(region.name or "", (Decimal(1), None))
+    if factor == 1 or (since is not None and at < since):
+        return found
+    return Derived(
+        {bucket: rate if bucket == "web_search" else rate * factor for bucket, rate in found.rates.items()},
+        found.estimated,
+    )
+
+
+def _region_matters(rows: list[Row], at: date) -> bool:
+    uplifts = [since for row in rows for _, since in row.uplift.values()]
+    return any(row.region for row in rows) or any(since is None or since <= at for since in uplifts)
+
+
+def _multiplied(rates: Rates | None, multiplier: Decimal | None) -> Rates | None:
+    if rates is None or multiplier is None:
+        return rates
+    scaled = {bucket: rate * multiplier for bucket, rate in rates.usd_per_million.items()}
+    return replace(rates, usd_per_million=scaled, origin=f"user multiplier on {rates.origin}")
+
+
+def _rates(found: Derived, flags: tuple[str, ...], origin: str) -> Rates:
+    return Rates(
+        usd_per_million=found.rates,
+        estimated=bool(found.estimated),
+        estimated_buckets=frozenset(found.estimated),
+        flags=flags,
+        origin=origin,
+    )
