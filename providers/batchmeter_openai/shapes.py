@@ -35,11 +35,12 @@ def as_deleted(raw: object, file_id: str) -> FileDeleted:
 
 def as_page(raw: object, item: Callable[[object], Item], page: type[Page[Item]]) -> Page[Item]:
     """OpenAI's list envelope; also a bare array (Together) and `value` for `data` (an older Azure)."""
-    envelope = _mapping({"data": raw} if isinstance(raw, list) else raw, "a list")
+    bare = _rows(raw)
+    envelope = _mapping(raw, "a list") if bare is None else {"data": bare}
     found = envelope.pop("data", None)
     rows = _rows(envelope.pop("value", None) if found is None else found)
     if rows is None:
-        raise APIResponseError(f"expected a list with `data`, got {_shown(raw)}; is api_base the API's address?")
+        raise APIResponseError(f"expected a list with `data`, got {_shown(envelope)}; is api_base the API's address?")
     data = [item(row) for row in rows]
     ends = {"first_id": data[0].id, "last_id": data[-1].id} if data else {}
     said = {name: value for name, value in envelope.items() if value is not None}
