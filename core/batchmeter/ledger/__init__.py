@@ -1,0 +1,33 @@
+"""The durable store of batches, settlements, events and deliveries: `open_ledger` makes one."""
+
+import os
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+from urllib.parse import unquote
+
+from batchmeter.errors import LedgerError
+
+if TYPE_CHECKING:
+    from .ledger import SqlLedger
+
+__all__ = ["open_ledger"]
+
+
+def open_ledger(url_or_path: str, *, clock: "Callable[[], int] | None" = None) -> "SqlLedger":
+    """A ledger for a path, `:memory:`, `sqlite:///path` or `postgresql://…`; `await ledger.open()` connects.
+
+    `clock` (epoch milliseconds) replaces the ledger's own, in tests.
+    """
+    from .ledger import SqlLedger  # noqa: PLC0415 - drivers load when a ledger is opened
+
+    scheme, found, rest = url_or_path.partition("://")
+    if found and scheme in {"postgresql", "postgres"}:
+        from .postgres import PostgresDatabase  # noqa: PLC0415
+
+        return SqlLedger(PostgresDatabase(url_or_path, clock=clock))
+    if found and scheme != "sqlite":
+        raise LedgerError(f"{scheme}:// is no ledger: give a file's path, sqlite:///path or postgresql://host/database")
+    from .sqlite import SqliteDatabase, wall_clock  # noqa: PLC0415
+
+    path = unquote(rest.removeprefix("/")) if found else url_or_path  # sqlite:////absolute, as SQLAlchemy has it
+    return SqlLedger(SqliteDatabase(os.path.expanduser(path), clock=clock or wall_clock))

@@ -138,6 +138,14 @@ class LoggerGauge:
     oldest_pending_at: Millis | None
 
 
+@dataclass(frozen=True, slots=True)
+class Owner:
+    """Whose a file or batch is."""
+
+    account: str
+    attribution: Attribution | None = None
+
+
 class Ledger(Protocol):
     """The durable store."""
 
@@ -294,8 +302,16 @@ class Ledger(Protocol):
         """The account that a file or batch id belongs to, where the ledger knows it."""
         ...
 
+    async def owner_of(self, object_id: str, account: str | None = None) -> Owner | None:
+        """Account and attribution of a file or batch; a batch's output files belong to whoever submitted it."""
+        ...
+
     async def forget_file(self, account: str, file_id: str) -> None: ...
 
     async def stats(self) -> dict[str, Any]:
         """Counts for people: batches by account and status, open, overdue, events, schema version."""
+        ...
+
+    async def prune(self, *, settled_before: Millis) -> int:
+        """Forget batches settled before then, with their events, unless a delivery is pending; returns how many."""
         ...

@@ -1,0 +1,101 @@
+"""Batches: recorded, observed, woken, looked up."""
+
+from collections.abc import Collection
+
+from batchmeter.events import BatchCreated
+from batchmeter.models import Batch
+
+from . import rows
+from .events import add_event
+from .files import own_outputs
+from .intents import use_intent
+from .port import Millis, Submission, TrackedBatch
+from .session import Row, Session
+
+
+async def record_created(
+    session: Session,
+    submission: Submission,
+    batch: Batch,
+    event: BatchCreated,
+    loggers: Collection[str],
+    next_poll_at: Millis,
+    intent_id: str | None,
+) -> TrackedBatch:
+    if intent_id is not None:
+        await use_intent(session, intent_id, batch.id)
+    row = await session.row(
+        "add_batch",
+        account=submission.account,
+        batch_id=batch.id,
+        submission=rows.dump_submission(submission),
+        next_poll_at=next_poll_at,
+        intent_id=intent_id,
+        **rows.snapshot_columns(batch),
+    )
+    if row is None:
+        return await _known(session, submission.account, batch.id, intent_id)
+    await add_event(session, event, loggers)
+    await own_outputs(session, submission.account, batch)
+    return rows.tracked(row)
+
+
+async def _known(session: Session, account: str, batch_id: str, intent_id: str | None) -> TrackedBatch:
+    if intent_id is not None:
+        await session.run("link_intent", account=account, batch_id=batch_id, intent_id=intent_id)
+    row = await session.row("get_batch", account=account, batch_id=batch_id)
+    assert row is not None
+    return rows.tracked(row)
+
+
+async def observe(session: Session, account: str, batch: Batch) -> TrackedBatch | None:
+    row = await session.row("lock_batch", account=account, batch_id=batch.id)
+    if row is None:
+        return None
+    columns = rows.snapshot_columns(batch)
+    if row["ended"] and not batch.ended:
+        return rows.tracked(row)
+    # The same final snapshot again is no news: it must not undo the back-off of whoever waits for its output.
+    news = batch.ended and not (row["ended"] and row["snapshot"] == columns["snapshot"])
+    updated = await session.row("observe_batch", pk=row["pk"], news=news, **columns)
+    await own_outputs(session, account, batch)
+    return rows.tracked(updated or row)
+
+
+async def wake(session: Session, account: str, batch_id: str) -> bool:
+    return await session.run("wake_batch", account=account, batch_id=batch_id) > 0
+
+
+async def find(session: Session, batch_id: str, account: str | None) -> Row | None:
+    return await session.row("get_batch", batch_id=batch_id, account=account)
+
+
+async def get_batch(session: Session, batch_id: str, account: str | None) -> TrackedBatch | None:
+    row = await find(session, batch_id, account)
+    return None if row is None else rows.tracked(row)
+
+
+async def list_batches(
+    session: Session,
+    account: str | None,
+    settled: bool | None,
+    statuses: Collection[str] | None,
+    after: str | None,
+    limit: int,
+) -> list[TrackedBatch]:
+    before = None
+    if after is not None:
+        cursor = await find(session, after, account)
+        if cursor is None:
+            return []
+        before = cursor["pk"]
+    found = await session.rows(
+        "list_batches",
+        account=account,
+        settled=settled is True,
+        unsettled=settled is False,
+        statuses=rows.or_none(statuses),
+        before=before,
+        limit=limit,
+    )
+    return await session.decoded(found, rows.tracked)

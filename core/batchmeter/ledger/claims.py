@@ -1,0 +1,76 @@
+"""Claims: which worker follows a batch, until when, and how it ends."""
+
+from collections.abc import Collection, Sequence
+
+from . import rows
+from .files import own_outputs
+from .port import Claim, Millis, Reschedule
+from .session import Session
+
+
+def millis(seconds: float) -> Millis:
+    return round(seconds * 1000)
+
+
+async def claim_due(
+    session: Session, owner: str, limit: int, lease_seconds: float, accounts: Collection[str] | None
+) -> list[Claim]:
+    """Each account's most overdue are looked up by index, so that a backlog costs the rows taken, not the backlog."""
+    share = limit * session.spare
+    due = await session.each("due_batches", await _accounts(session, accounts), limit=share)
+    due_at: dict[int, Millis] = {row["pk"]: row["next_poll_at"] for row in due}
+    chosen = sorted(due_at, key=lambda pk: (due_at[pk], pk))[:share]
+    candidates = [{"pk": pk} for pk in chosen]
+    taken = await session.each("claim_batches", candidates, owner=owner, lease=millis(lease_seconds), limit=limit)
+    taken.sort(key=lambda row: (due_at[row["pk"]], row["pk"]))
+    return await session.decoded(taken, rows.claim)
+
+
+async def _accounts(session: Session, accounts: Collection[str] | None) -> list[dict[str, object]]:
+    if accounts is not None:
+        return [{"account": name} for name in dict.fromkeys(accounts)]
+    return [{"account": row["account"]} for row in await session.rows("open_accounts")]
+
+
+async def claim(session: Session, account: str, batch_id: str, owner: str, lease_seconds: float) -> Claim | None:
+    lease = millis(lease_seconds)
+    row = await session.row("claim_batch", account=account, batch_id=batch_id, owner=owner, lease=lease)
+    return None if row is None else rows.claim(row)
+
+
+async def renew(session: Session, claim: Claim, lease_seconds: float) -> Claim | None:
+    tracked = claim.tracked
+    row = await session.row(
+        "renew_claim",
+        account=tracked.account,
+        batch_id=tracked.batch_id,
+        token=claim.token,
+        lease=millis(lease_seconds),
+    )
+    return None if row is None else rows.claim(row)
+
+
+async def reschedule(session: Session, results: Sequence[Reschedule]) -> int:
+    released = await session.each("release_claims", [_release(result) for result in results])
+    for result in results:
+        if result.batch is not None:
+            await own_outputs(session, result.claim.tracked.account, result.batch)
+    return len(released)
+
+
+def _release(result: Reschedule) -> dict[str, object]:
+    tracked = result.claim.tracked
+    unchanged: dict[str, object] = {"snapshot": None, "status": None, "ended": 0}
+    return {
+        "account": tracked.account,
+        "batch_id": tracked.batch_id,
+        "token": result.claim.token,
+        "next_poll_at": result.next_poll_at,
+        "error": result.error,
+        **(unchanged if result.batch is None else rows.snapshot_columns(result.batch)),
+    }
+
+
+async def next_due_at(session: Session, accounts: Collection[str] | None) -> Millis | None:
+    due = await session.each("next_due", await _accounts(session, accounts))
+    return min((row["due"] for row in due if row["due"] is not None), default=None)

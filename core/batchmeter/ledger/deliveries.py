@@ -1,0 +1,59 @@
+"""Deliveries: leased by a logger's worker, finished, reopened."""
+
+from collections.abc import Collection, Sequence
+
+from . import rows
+from .claims import millis
+from .port import Delivery, DeliveryResult, DeliveryState, LoggerGauge, Millis
+from .session import Session
+
+
+async def claim_deliveries(
+    session: Session, logger: str, owner: str, limit: int, lease_seconds: float
+) -> list[Delivery]:
+    taken = await session.rows("claim_deliveries", logger=logger, owner=owner, limit=limit, lease=millis(lease_seconds))
+    seqs = sorted(row["event_seq"] for row in taken)
+    found = await session.each("get_deliveries", [{"event_seq": seq} for seq in seqs], logger=logger)
+    found.sort(key=lambda row: row["seq"])
+    return await session.decoded(found, rows.delivery)
+
+
+async def finish_deliveries(session: Session, results: Sequence[DeliveryResult]) -> int:
+    return len(await session.each("finish_deliveries", [_finish(result) for result in results]))
+
+
+def _finish(result: DeliveryResult) -> dict[str, object]:
+    return {
+        "event_seq": result.delivery.stored.seq,
+        "logger": result.delivery.logger,
+        "token": result.delivery.token,
+        "state": result.state,
+        "next_attempt_at": result.next_attempt_at,
+        "error": result.error,
+    }
+
+
+async def deliveries(session: Session, logger: str | None, state: DeliveryState | None, limit: int) -> list[Delivery]:
+    found = await session.rows("list_deliveries", logger=logger, state=state, limit=limit)
+    return await session.decoded(found, rows.delivery)
+
+
+async def replay(session: Session, logger: str, since: Millis | None, dead_only: bool) -> int:
+    reopened = await session.run(
+        "reopen_deliveries", logger=logger, since=since, dead_only=dead_only, every=not dead_only
+    )
+    if dead_only:
+        return reopened
+    return reopened + await session.run("backfill_deliveries", logger=logger, since=since)
+
+
+async def next_delivery_at(session: Session, loggers: Collection[str]) -> Millis | None:
+    due = await session.each("next_delivery", [{"logger": name} for name in dict.fromkeys(loggers)])
+    return min((row["due"] for row in due), default=None)
+
+
+async def gauges(session: Session) -> list[LoggerGauge]:
+    return [
+        LoggerGauge(row["logger"], row["pending"], row["dead"], row["delivered"], row["oldest_pending_at"])
+        for row in await session.rows("gauges")
+    ]

@@ -1,0 +1,44 @@
+"""Events: rendered once, numbered in order, handed out to loggers as deliveries."""
+
+from collections.abc import Collection
+
+from batchmeter.events import AnyEvent, EventType
+
+from . import rows
+from .port import Millis, StoredEvent
+from .session import Session
+
+
+async def add_event(session: Session, event: AnyEvent, loggers: Collection[str]) -> None:
+    """The event and its deliveries; an event id that exists already is an error, never a second delivery."""
+    row = await session.row(
+        "add_event",
+        id=event.id,
+        type=event.type,
+        account=event.account,
+        batch_id=event.batch_id,
+        revision=event.revision,
+        payload=rows.dump(event).encode(),
+    )
+    assert row is not None
+    await session.each("add_deliveries", [{"logger": name} for name in sorted(set(loggers))], seq=row["seq"])
+
+
+async def loggers_of_batch(session: Session, account: str, batch_id: str) -> set[str]:
+    found = await session.rows("loggers_of_batch", account=account, batch_id=batch_id)
+    return {row["logger"] for row in found}
+
+
+async def events(
+    session: Session,
+    types: Collection[EventType] | None,
+    after: int,
+    since: Millis | None,
+    batch_id: str | None,
+    limit: int,
+) -> list[StoredEvent]:
+    await session.rows("fence_events")
+    found = await session.rows(
+        "list_events", types=rows.or_none(types), after=after, since=since, batch_id=batch_id, limit=limit
+    )
+    return await session.decoded(found, rows.stored_event)

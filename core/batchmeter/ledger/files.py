@@ -1,0 +1,49 @@
+"""Files: which account, and whom, an object id belongs to."""
+
+from batchmeter.models import Attribution, Batch, FileObject
+
+from . import rows
+from .port import Owner
+from .session import Session
+
+
+async def record_file(session: Session, account: str, file: FileObject, attribution: Attribution | None) -> None:
+    await _put(session, account, file.id, snapshot=rows.dump(file), attribution=attribution)
+
+
+async def own_outputs(session: Session, account: str, batch: Batch) -> None:
+    """A batch's output files, which nobody uploaded, are known from the batch."""
+    for file_id in filter(None, (batch.output_file_id, batch.error_file_id)):
+        row = await session.row("get_batch", account=account, batch_id=batch.id)
+        attribution = None if row is None else rows.load_submission(row["submission"]).attribution
+        await _put(session, account, file_id, snapshot=None, attribution=attribution)
+
+
+async def _put(
+    session: Session, account: str, file_id: str, *, snapshot: str | None, attribution: Attribution | None
+) -> None:
+    await session.run(
+        "put_file",
+        account=account,
+        file_id=file_id,
+        snapshot=snapshot,
+        attribution=None if attribution is None else rows.dump(attribution),
+    )
+
+
+async def account_of(session: Session, object_id: str) -> str | None:
+    row = await session.row("account_of", id=object_id)
+    return None if row is None else str(row["account"])
+
+
+async def owner_of(session: Session, object_id: str, account: str | None) -> Owner | None:
+    batch = await session.row("get_batch", batch_id=object_id, account=account)
+    if batch is not None:
+        submission = rows.load_submission(batch["submission"])
+        return Owner(submission.account, submission.attribution)
+    file = await session.row("file_owner", file_id=object_id, account=account)
+    return None if file is None else Owner(file["account"], rows.load_attribution(file["attribution"]))
+
+
+async def forget_file(session: Session, account: str, file_id: str) -> None:
+    await session.run("forget_file", account=account, file_id=file_id)

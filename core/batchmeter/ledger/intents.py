@@ -1,0 +1,37 @@
+"""Intents: creates about to be called, until it is known what became of them."""
+
+from dataclasses import replace
+
+from . import rows
+from .port import Intent, Millis
+from .session import Session
+
+
+async def open_intent(session: Session, intent: Intent) -> Intent:
+    new = replace(intent, created_at=intent.created_at or session.now, state="open", batch_id=None, reason=None)
+    names = {"id": new.id, "account": new.submission.account, "key": new.idempotency_key}
+    submission = rows.dump_submission(new.submission)
+    if await session.row("add_intent", **names, submission=submission, created_at=new.created_at) is not None:
+        return new
+    found = await session.row("find_intent", **names)
+    return new if found is None else rows.intent(found)
+
+
+async def close_intent(session: Session, intent_id: str, reason: str) -> None:
+    await session.run("close_intent", id=intent_id, reason=reason)
+
+
+async def use_intent(session: Session, intent_id: str, batch_id: str) -> None:
+    """The create is known to have made this batch, even if the intent had been given up."""
+    await session.run("free_key", id=intent_id)
+    await session.run("use_intent", id=intent_id, batch_id=batch_id)
+
+
+async def open_intents(session: Session, created_before: Millis, limit: int) -> list[Intent]:
+    found = await session.rows("open_intents", before=created_before, limit=limit)
+    return await session.decoded(found, rows.intent)
+
+
+async def get_intent(session: Session, intent_id: str) -> Intent | None:
+    found = await session.row("get_intent", id=intent_id)
+    return None if found is None else rows.intent(found)

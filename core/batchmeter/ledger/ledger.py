@@ -1,0 +1,197 @@
+"""The ledger over either engine: each method is one transaction of the module that owns its noun."""
+
+from collections.abc import Collection, Sequence
+from typing import Any
+
+from batchmeter.events import BatchCreated, BatchFailed, BatchSucceeded, EventType, Settlement
+from batchmeter.models import Attribution, Batch, FileObject
+from batchmeter.pricing.groups import Groups
+
+from . import batches, claims, deliveries, events, files, intents, settlements, upkeep
+from .port import (
+    Claim,
+    Delivery,
+    DeliveryResult,
+    DeliveryState,
+    Intent,
+    LoggerGauge,
+    Millis,
+    Owner,
+    Reschedule,
+    StoredEvent,
+    Submission,
+    TrackedBatch,
+)
+from .session import Database
+
+
+class SqlLedger:
+    """What is submitted or settled commits durably; a lost poll or acknowledgement repairs itself."""
+
+    def __init__(self, database: Database) -> None:
+        self.database = database
+        self.url = database.url
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.url!r})"
+
+    async def open(self) -> None:
+        await self.database.open()
+
+    async def aclose(self) -> None:
+        await self.database.aclose()
+
+    def now(self) -> Millis:
+        return self.database.now()
+
+    async def open_intent(self, intent: Intent) -> Intent:
+        return await self.database.write(lambda session: intents.open_intent(session, intent), durable=True)
+
+    async def close_intent(self, intent_id: str, reason: str) -> None:
+        await self.database.write(lambda session: intents.close_intent(session, intent_id, reason))
+
+    async def open_intents(self, *, created_before: Millis, limit: int = 100) -> list[Intent]:
+        return await self.database.read(lambda session: intents.open_intents(session, created_before, limit))
+
+    async def intent(self, intent_id: str) -> Intent | None:
+        return await self.database.read(lambda session: intents.get_intent(session, intent_id))
+
+    async def record_created(
+        self,
+        submission: Submission,
+        batch: Batch,
+        event: BatchCreated,
+        *,
+        loggers: Collection[str],
+        next_poll_at: Millis,
+        intent_id: str | None = None,
+    ) -> TrackedBatch:
+        return await self.database.write(
+            lambda session: batches.record_created(session, submission, batch, event, loggers, next_poll_at, intent_id),
+            durable=True,
+        )
+
+    async def observe(self, account: str, batch: Batch) -> TrackedBatch | None:
+        return await self.database.write(lambda session: batches.observe(session, account, batch))
+
+    async def wake(self, account: str, batch_id: str) -> bool:
+        return await self.database.write(lambda session: batches.wake(session, account, batch_id))
+
+    async def get_batch(self, batch_id: str, account: str | None = None) -> TrackedBatch | None:
+        return await self.database.read(lambda session: batches.get_batch(session, batch_id, account))
+
+    async def list_batches(
+        self,
+        *,
+        account: str | None = None,
+        settled: bool | None = None,
+        statuses: Collection[str] | None = None,
+        after: str | None = None,
+        limit: int = 100,
+    ) -> list[TrackedBatch]:
+        return await self.database.read(
+            lambda session: batches.list_batches(session, account, settled, statuses, after, limit)
+        )
+
+    async def claim_due(
+        self, *, owner: str, limit: int, lease_seconds: float, accounts: Collection[str] | None = None
+    ) -> list[Claim]:
+        return await self.database.write(
+            lambda session: claims.claim_due(session, owner, limit, lease_seconds, accounts)
+        )
+
+    async def claim(self, account: str, batch_id: str, *, owner: str, lease_seconds: float) -> Claim | None:
+        return await self.database.write(lambda session: claims.claim(session, account, batch_id, owner, lease_seconds))
+
+    async def renew(self, claim: Claim, *, lease_seconds: float) -> Claim | None:
+        return await self.database.write(lambda session: claims.renew(session, claim, lease_seconds))
+
+    async def reschedule(self, results: Sequence[Reschedule]) -> int:
+        return await self.database.write(lambda session: claims.reschedule(session, results))
+
+    async def next_due_at(self, accounts: Collection[str] | None = None) -> Millis | None:
+        return await self.database.read(lambda session: claims.next_due_at(session, accounts))
+
+    async def settle(
+        self,
+        claim: Claim,
+        settlement: Settlement,
+        groups: Groups,
+        event: BatchSucceeded | BatchFailed,
+        *,
+        loggers: Collection[str],
+    ) -> bool:
+        return await self.database.write(
+            lambda session: settlements.settle(session, claim, settlement, groups, event, loggers), durable=True
+        )
+
+    async def settlement(self, batch_id: str, account: str | None = None) -> tuple[Settlement, Groups] | None:
+        return await self.database.read(lambda session: settlements.settlement(session, batch_id, account))
+
+    async def settlements(
+        self, *, since: Millis | None = None, after: str | None = None, limit: int = 1000
+    ) -> list[tuple[Settlement, Groups]]:
+        return await self.database.read(lambda session: settlements.settlements(session, since, after, limit))
+
+    async def revise(
+        self, settlement: Settlement, groups: Groups, event: BatchSucceeded | BatchFailed, *, loggers: Collection[str]
+    ) -> bool:
+        return await self.database.write(
+            lambda session: settlements.revise(session, settlement, groups, event, loggers), durable=True
+        )
+
+    async def events(
+        self,
+        *,
+        types: Collection[EventType] | None = None,
+        after: int = 0,
+        since: Millis | None = None,
+        batch_id: str | None = None,
+        limit: int = 1000,
+    ) -> list[StoredEvent]:
+        return await self.database.read(lambda session: events.events(session, types, after, since, batch_id, limit))
+
+    async def claim_deliveries(self, logger: str, *, owner: str, limit: int, lease_seconds: float) -> list[Delivery]:
+        return await self.database.write(
+            lambda session: deliveries.claim_deliveries(session, logger, owner, limit, lease_seconds)
+        )
+
+    async def finish_deliveries(self, results: Sequence[DeliveryResult]) -> int:
+        return await self.database.write(lambda session: deliveries.finish_deliveries(session, results))
+
+    async def deliveries(
+        self, *, logger: str | None = None, state: DeliveryState | None = None, limit: int = 1000
+    ) -> list[Delivery]:
+        return await self.database.read(lambda session: deliveries.deliveries(session, logger, state, limit))
+
+    async def replay(self, logger: str, *, since: Millis | None = None, dead_only: bool = False) -> int:
+        return await self.database.write(
+            lambda session: deliveries.replay(session, logger, since, dead_only), durable=True
+        )
+
+    async def next_delivery_at(self, loggers: Collection[str]) -> Millis | None:
+        return await self.database.read(lambda session: deliveries.next_delivery_at(session, loggers))
+
+    async def gauges(self) -> list[LoggerGauge]:
+        return await self.database.read(deliveries.gauges)
+
+    async def record_file(self, account: str, file: FileObject, *, attribution: Attribution | None = None) -> None:
+        await self.database.write(lambda session: files.record_file(session, account, file, attribution))
+
+    async def account_of(self, object_id: str) -> str | None:
+        return await self.database.read(lambda session: files.account_of(session, object_id))
+
+    async def owner_of(self, object_id: str, account: str | None = None) -> Owner | None:
+        return await self.database.read(lambda session: files.owner_of(session, object_id, account))
+
+    async def forget_file(self, account: str, file_id: str) -> None:
+        await self.database.write(lambda session: files.forget_file(session, account, file_id))
+
+    async def stats(self) -> dict[str, Any]:
+        return await self.database.read(upkeep.stats)
+
+    async def prune(self, *, settled_before: Millis) -> int:
+        forgotten = 0
+        while block := await self.database.write(lambda session: upkeep.prune_block(session, settled_before)):
+            forgotten += block
+        return forgotten

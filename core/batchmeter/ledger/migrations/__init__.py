@@ -1,0 +1,52 @@
+"""Numbered, forward-only schema changes, one folder per engine."""
+
+import hashlib
+import re
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+
+from batchmeter.errors import LedgerError, LedgerTooNewError
+
+_FILE = re.compile(r"(\d{4})_\w+\.sql")
+
+
+@dataclass(frozen=True, slots=True)
+class Migration:
+    version: int
+    name: str
+    sql: str
+
+    @property
+    def checksum(self) -> str:
+        return hashlib.sha256(self.sql.encode()).hexdigest()
+
+
+@cache
+def load_migrations(engine: str) -> tuple[Migration, ...]:
+    """In order; read as text, so that a checkout's line endings do not change a checksum."""
+    found = [
+        Migration(int(match[1]), entry.name, entry.read_text("utf-8"))
+        for entry in (files("batchmeter.ledger.migrations") / engine).iterdir()
+        if (match := _FILE.fullmatch(entry.name))
+    ]
+    return tuple(sorted(found, key=lambda migration: migration.version))
+
+
+def pending(url: str, known: tuple[Migration, ...], applied: dict[int, str]) -> list[Migration]:
+    """What is left to apply, given the applied versions' checksums; refuses ledgers this release cannot read."""
+    newest = known[-1].version
+    if (version := max(applied, default=0)) > newest:
+        raise LedgerTooNewError(
+            f"{url} has schema version {version}, this batchmeter knows up to {newest}: "
+            "upgrade batchmeter (pip install -U batchmeter), or point BATCHMETER_LEDGER at another ledger"
+        )
+    for migration in known:
+        checksum = applied.get(migration.version, migration.checksum)
+        if checksum != migration.checksum:
+            raise LedgerError(
+                f"{url}: migration {migration.name} was applied in another form (checksum {checksum[:12]}, "
+                f"this release has {migration.checksum[:12]}): the ledger comes from an unreleased batchmeter; "
+                "export what you need with that version and start a new ledger"
+            )
+    return [migration for migration in known if migration.version not in applied]

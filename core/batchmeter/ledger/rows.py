@@ -1,0 +1,139 @@
+"""Rows to dataclasses and back; documents are JSON text."""
+
+import json
+from collections.abc import Collection
+from typing import Any, TypeVar, cast
+
+from pydantic import BaseModel, TypeAdapter, ValidationError
+from pydantic_core import PydanticSerializationError
+
+from batchmeter.events import EVENT, Settlement
+from batchmeter.models import Attribution, Batch
+from batchmeter.pricing.groups import Group, GroupKey, Groups
+
+from .port import Claim, Delivery, Intent, StoredEvent, Submission, TrackedBatch
+from .session import Row
+
+_SUBMISSION = TypeAdapter(Submission)
+_BATCH = TypeAdapter(Batch)
+_SETTLEMENT = TypeAdapter(Settlement)
+_ATTRIBUTION = TypeAdapter(Attribution)
+
+Document = TypeVar("Document")
+
+
+def dump(model: BaseModel) -> str:
+    """JSON text; a lone surrogate, which a model's output may contain, is kept as its escape."""
+    try:
+        return model.model_dump_json()
+    except PydanticSerializationError:
+        return json.dumps(model.model_dump(mode="json"), separators=(",", ":"))
+
+
+def _load(adapter: TypeAdapter[Document], text: str | bytes) -> Document:
+    try:
+        return adapter.validate_json(text)
+    except ValidationError:  # pydantic's JSON reader refuses escaped lone surrogates, the standard library's does not
+        return adapter.validate_python(json.loads(text))
+
+
+def dump_submission(submission: Submission) -> str:
+    try:
+        return _SUBMISSION.dump_json(submission).decode()
+    except PydanticSerializationError:
+        return json.dumps(_SUBMISSION.dump_python(submission, mode="json"), separators=(",", ":"))
+
+
+def load_submission(text: str) -> Submission:
+    return _load(_SUBMISSION, text)
+
+
+def load_attribution(text: str | None) -> Attribution | None:
+    return None if text is None else _load(_ATTRIBUTION, text)
+
+
+def dump_groups(groups: Groups) -> str:
+    rows = [
+        {
+            "model": key.model,
+            "prompt_over": key.prompt_over,
+            "geo": key.geo,
+            "processing": key.processing,
+            "lines": group.lines,
+            "counts": group.counts,
+            "reasoning": group.reasoning,
+        }
+        for key, group in groups.items()
+    ]
+    return json.dumps(rows, separators=(",", ":"))
+
+
+def load_groups(text: str) -> dict[GroupKey, Group]:
+    return dict(_group(row) for row in cast("list[dict[str, Any]]", json.loads(text)))
+
+
+def _group(row: dict[str, Any]) -> tuple[GroupKey, Group]:
+    key = GroupKey(row["model"], row["prompt_over"], row["geo"], row["processing"])
+    return key, Group(row["lines"], row["counts"], row["reasoning"])
+
+
+def snapshot_columns(batch: Batch) -> dict[str, object]:
+    return {"snapshot": dump(batch), "status": batch.status, "ended": int(batch.ended)}
+
+
+def intent(row: Row) -> Intent:
+    return Intent(
+        id=row["id"],
+        submission=load_submission(row["submission"]),
+        idempotency_key=row["idempotency_key"],
+        created_at=row["created_at"],
+        state=row["state"],
+        batch_id=row["batch_id"],
+        reason=row["reason"],
+    )
+
+
+def tracked(row: Row) -> TrackedBatch:
+    return TrackedBatch(
+        submission=load_submission(row["submission"]),
+        batch=_load(_BATCH, row["snapshot"]),
+        recorded_at=row["recorded_at"],
+        next_poll_at=row["next_poll_at"],
+        poll_count=row["poll_count"],
+        error_count=row["error_count"],
+        last_error=row["last_error"],
+        last_polled_at=row["last_polled_at"],
+        settled_at=row["settled_at"],
+        intent_id=row["intent_id"],
+    )
+
+
+def claim(row: Row) -> Claim:
+    return Claim(tracked(row), token=row["lease_token"], expires_at=row["lease_until"])
+
+
+def settled(row: Row) -> tuple[Settlement, Groups]:
+    return _load(_SETTLEMENT, row["settlement"]), load_groups(row["line_groups"])
+
+
+def stored_event(row: Row) -> StoredEvent:
+    payload = bytes(row["payload"])
+    return StoredEvent(row["seq"], _load(EVENT, payload), payload)
+
+
+def delivery(row: Row) -> Delivery:
+    return Delivery(
+        logger=row["logger"],
+        stored=stored_event(row),
+        state=row["state"],
+        attempts=row["attempts"],
+        token=row["token"],
+        next_attempt_at=row["next_attempt_at"],
+        delivered_at=row["delivered_at"],
+        last_error=row["last_error"],
+    )
+
+
+def or_none(values: Collection[str] | None) -> list[str] | None:
+    """A filter's values as a list, which both drivers take; None means no filter."""
+    return None if values is None else list(values)

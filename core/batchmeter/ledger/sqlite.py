@@ -1,0 +1,143 @@
+"""The SQLite engine: one connection on one dedicated thread, one hop to it per transaction."""
+
+import asyncio
+import json
+import sqlite3
+import time
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from typing import Any, TypeVar, cast
+
+from batchmeter.errors import LedgerError
+
+from . import sqlite_file
+from .port import Millis
+from .session import Result, Row, Work
+from .statements import load_statements
+
+Returned = TypeVar("Returned")
+
+
+def wall_clock() -> Millis:
+    return time.time_ns() // 1_000_000
+
+
+class SqliteSession:
+    """A transaction on the ledger's thread. Its coroutines never wait, so they run there to their end."""
+
+    spare = 1
+
+    def __init__(self, connection: sqlite3.Connection, now: Millis) -> None:
+        self._connection = connection
+        self._statements = load_statements("sqlite")
+        self.now = now
+
+    async def rows(self, statement: str, /, **parameters: object) -> list[Row]:
+        return cast("list[Row]", self._execute(statement, parameters).fetchall())
+
+    async def row(self, statement: str, /, **parameters: object) -> Row | None:
+        found = self._execute(statement, parameters).fetchall()  # to the end: RETURNING may not be left half-read
+        return cast("Row", found[0]) if found else None
+
+    async def run(self, statement: str, /, **parameters: object) -> int:
+        return self._execute(statement, parameters).rowcount
+
+    async def each(self, statement: str, items: Sequence[Mapping[str, object]], /, **parameters: object) -> list[Row]:
+        found: list[Row] = []
+        for item in items:
+            found += cast("list[Row]", self._execute(statement, {**parameters, **item}).fetchall())
+        return found
+
+    async def decoded(self, rows: Sequence[Row], decode: Callable[[Row], Result], /) -> list[Result]:
+        return [decode(row) for row in rows]
+
+    def _execute(self, statement: str, parameters: Mapping[str, object]) -> sqlite3.Cursor:
+        values = {"now": self.now, **parameters}
+        return self._connection.execute(
+            self._statements[statement].text(values), {name: _value(value) for name, value in values.items()}
+        )
+
+
+def _value(value: object) -> object:
+    """Lists travel as JSON, for json_each."""
+    return json.dumps(value) if isinstance(value, list) else value
+
+
+class SqliteDatabase:
+    """A ledger file, or `:memory:` for tests. Any number of processes may have the file open."""
+
+    def __init__(self, path: str, *, clock: Callable[[], Millis] = wall_clock) -> None:
+        self.url = path if path == sqlite_file.MEMORY else f"sqlite:///{path}"
+        self._path = path
+        self._clock = clock
+        self._thread: ThreadPoolExecutor | None = None
+        self._connection: sqlite3.Connection | None = None
+
+    def now(self) -> Millis:
+        return self._clock()
+
+    async def open(self) -> None:
+        if self._thread is not None:
+            return
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="batchmeter-ledger")
+        try:
+            await self._hop(self._connect)
+        except BaseException:
+            await self.aclose()
+            raise
+
+    async def aclose(self) -> None:
+        thread, self._thread = self._thread, None
+        if thread is not None:
+            await asyncio.get_running_loop().run_in_executor(thread, self._disconnect)
+            thread.shutdown(wait=True)
+
+    async def read(self, work: Work[Result]) -> Result:
+        return await self._hop(lambda: self._transaction(work, begin="BEGIN", synchronous="NORMAL"))
+
+    async def write(self, work: Work[Result], *, durable: bool = False) -> Result:
+        synchronous = "FULL" if durable else "NORMAL"
+        return await self._hop(lambda: self._transaction(work, begin="BEGIN IMMEDIATE", synchronous=synchronous))
+
+    def _connect(self) -> None:
+        self._connection = sqlite_file.connect(self._path, self._clock)
+
+    def _disconnect(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.close()
+
+    async def _hop(self, work: Callable[[], Returned]) -> Returned:
+        if self._thread is None:
+            raise LedgerError(f"{self.url} is closed: use it inside `async with`, or call open() first")
+        return await asyncio.get_running_loop().run_in_executor(self._thread, self._explained, work)
+
+    def _explained(self, work: Callable[[], Returned]) -> Returned:
+        try:
+            return work()
+        except (sqlite3.Error, OSError, UnicodeEncodeError) as error:
+            raise sqlite_file.explain(error, self._path) from error
+
+    def _transaction(self, work: Work[Result], *, begin: str, synchronous: str) -> Result:
+        connection = self._connection
+        assert connection is not None
+        connection.execute(f"PRAGMA synchronous = {synchronous}")
+        connection.execute(begin)
+        try:
+            result = _run(cast("Coroutine[Any, Any, Result]", work(SqliteSession(connection, self._clock()))))
+            connection.execute("COMMIT")
+        except BaseException:
+            with suppress(sqlite3.Error):  # a full disk has rolled back already
+                connection.execute("ROLLBACK")
+            raise
+        return result
+
+
+def _run(coroutine: Coroutine[Any, Any, Result]) -> Result:
+    try:
+        coroutine.send(None)
+    except StopIteration as end:
+        return cast("Result", end.value)
+    coroutine.close()
+    raise RuntimeError("a ledger transaction waited for something other than its own statements")

@@ -1,0 +1,43 @@
+"""Counts for people, and forgetting what is old."""
+
+from typing import Any
+
+from .port import Millis
+from .session import Session
+
+PRUNE_BLOCK = 500
+"""Batches forgotten per transaction, so that nobody waits long for the write lock."""
+
+
+async def stats(session: Session) -> dict[str, Any]:
+    counted = await session.rows("count_batches")
+    events = await session.rows("count_events")
+    intents = await session.row("count_intents")
+    version = await session.row("schema_version")
+    return {
+        "batches": sum(row["batches"] for row in counted),
+        "open": sum(row["open"] for row in counted),
+        "overdue": sum(row["overdue"] for row in counted),
+        "accounts": _by_account([(row["account"], row["status"], row["batches"]) for row in counted]),
+        "events": {row["type"]: row["events"] for row in events},
+        "open_intents": intents["open"] if intents else 0,
+        "schema_version": version["version"] if version else None,
+    }
+
+
+def _by_account(counts: list[tuple[str, str, int]]) -> dict[str, dict[str, int]]:
+    table: dict[str, dict[str, int]] = {}
+    for account, status, batches in counts:
+        table.setdefault(account, {})[status] = batches
+    return table
+
+
+async def prune_block(session: Session, settled_before: Millis) -> int:
+    old = await session.rows("prunable", before=settled_before, limit=PRUNE_BLOCK)
+    batches = [{"account": row["account"], "batch_id": row["batch_id"]} for row in old]
+    await session.each("prune_events", batches)
+    await session.each("prune_intents", [{"intent_id": row["intent_id"]} for row in old if row["intent_id"]])
+    await session.each("prune_batches", [{"pk": row["pk"]} for row in old])
+    if len(old) < PRUNE_BLOCK:
+        await session.run("prune_closed_intents", before=settled_before)
+    return len(old)
