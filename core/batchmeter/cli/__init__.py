@@ -1,0 +1,79 @@
+"""The `batchmeter` command. Exit codes: 0 done, 1 it failed or the batch did, 2 the call has to change, 130 Ctrl-C."""
+
+import sys
+from importlib import import_module
+from typing import Any
+
+import click
+
+from batchmeter.errors import BatchmeterError, UsageError
+
+COMMANDS = {
+    "submit": "submit:submit",
+    "batches": "batches:batches",
+    "track": "track:track",
+    "meter": "meter:meter",
+    "prices": "prices:prices",
+    "events": "events:events",
+    "deliveries": "deliveries:deliveries",
+    "replay": "deliveries:replay",
+    "plugins": "plugins:plugins",
+    "sandbox": "sandbox:sandbox",
+    "demo": "demo:demo",
+    "version": "version:version",
+}
+"""Command -> module:object, imported when it is used: `batchmeter --help` loads none of them but their first lines."""
+
+
+class Commands(click.Group):
+    """Imports a command's module only to run or describe it, and prints our own errors as one clear line."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        home = COMMANDS.get(cmd_name)
+        if home is None:
+            return None
+        module, _, name = home.partition(":")
+        command: click.Command = getattr(import_module(f".{module}", __name__), name)
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        from batchmeter.config import nearest
+
+        if args and args[0] not in COMMANDS and not args[0].startswith("-"):
+            raise click.UsageError(f"no command {args[0]!r}{nearest(args[0], COMMANDS)}", ctx)
+        return super().resolve_command(ctx, args)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except BatchmeterError as error:
+            _complain(error)
+            ctx.exit(2 if isinstance(error, UsageError) else 1)
+        except KeyboardInterrupt:
+            click.echo("\nstopped", err=True)
+            ctx.exit(130)
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.option("--config", type=click.Path(), metavar="FILE", help="Settings file (default: batchmeter.toml).")
+@click.option("--ledger", metavar="PATH|URL", help="Ledger to use instead of the configured one.")
+@click.version_option(None, "-V", "--version", package_name="batchmeter", message="%(version)s")
+@click.pass_context
+def main(ctx: click.Context, config: str | None, ledger: str | None) -> None:
+    """Know what your LLM batch jobs did and cost."""
+    ctx.obj = {"config": config, "ledger": ledger}
+
+
+def _complain(error: BatchmeterError) -> None:
+    lines = [f"error: {error}", *getattr(error, "__notes__", [])]
+    for line in lines:
+        click.echo(line, err=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,71 @@
+"""`batchmeter meter FILE`: usage and cost of an output file, with no provider, key or ledger."""
+
+import datetime as dt
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+
+from .session import settings
+from .show import as_json, cost_table, print_json
+
+CHUNK = 1 << 16
+
+
+@click.command()
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--provider", default="openai", show_default=True, help="Whose rows and prices these are.")
+@click.option("--endpoint", help="Such as /v1/embeddings; needed only where lines do not tell.")
+@click.option("--model", help="The job's model, where lines carry none.")
+@click.option("--priced-at", metavar="DATE", help="Prices of this UTC date (YYYY-MM-DD); default: today.")
+@click.option("--region", help="global, us-central1, data-zone-eu, eu, …")
+@click.option("--prices", "prices_file", metavar="FILE", help="Your own rows, as [prices] in batchmeter.toml.")
+@as_json
+def meter(
+    file: Path,
+    provider: str,
+    endpoint: str | None,
+    model: str | None,
+    priced_at: str | None,
+    region: str | None,
+    prices_file: str | None,
+    json_output: bool,
+) -> None:
+    """Count and price every answer in FILE (`-` reads standard input)."""
+    from batchmeter.metering import meter as measure
+
+    source: Path | Iterator[bytes] = _standard_input() if str(file) == "-" else _existing(file)
+    metering = measure(
+        source,
+        provider=provider,
+        endpoint=endpoint,
+        region=region,
+        model=model,
+        priced_at=_date(priced_at),
+        prices=prices_file if prices_file is not None else settings().prices or None,
+    )
+    if json_output:
+        print_json(metering)
+    else:
+        cost_table(metering.models, metering.usage, metering.cost, metering.lines)
+
+
+def _existing(file: Path) -> Path:
+    if not file.is_file():
+        raise click.UsageError(f"no such file: {file}")
+    return file
+
+
+def _standard_input() -> Iterator[bytes]:
+    while chunk := sys.stdin.buffer.read(CHUNK):
+        yield chunk
+
+
+def _date(text: str | None) -> dt.date | None:
+    if text is None:
+        return None
+    try:
+        return dt.date.fromisoformat(text)
+    except ValueError:
+        raise click.UsageError(f"--priced-at {text!r} is not a date: write YYYY-MM-DD") from None

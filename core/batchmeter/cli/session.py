@@ -1,0 +1,44 @@
+"""What commands share: a client from the global options, and an event loop that Ctrl-C and SIGTERM end cleanly."""
+
+import asyncio
+import signal
+from collections.abc import AsyncGenerator, Coroutine
+from contextlib import asynccontextmanager, suppress
+from typing import Any, TypeVar, cast
+
+import click
+
+from batchmeter.client import AsyncClient
+from batchmeter.config import Settings, load_settings
+
+Result = TypeVar("Result")
+
+
+def settings(**overrides: Any) -> Settings:
+    """As the global options say."""
+    options = cast("dict[str, str | None]", click.get_current_context().find_root().obj or {})
+    return load_settings(options.get("config"), ledger=options.get("ledger"), **overrides)
+
+
+@asynccontextmanager
+async def client(*, track: bool = False) -> AsyncGenerator[AsyncClient]:
+    """An open client. Commands follow batches only when they say so."""
+    async with AsyncClient(settings=settings(track=track)) as opened:
+        yield opened
+
+
+def run(work: Coroutine[Any, Any, Result]) -> Result:
+    """Run to the end; Ctrl-C and SIGTERM cancel it, let it clean up, and raise KeyboardInterrupt."""
+    return asyncio.run(_stoppable(work))
+
+
+async def _stoppable(work: Coroutine[Any, Any, Result]) -> Result:
+    task = asyncio.ensure_future(work)
+    loop = asyncio.get_running_loop()
+    with suppress(NotImplementedError):  # Windows has no loop signal handlers; Ctrl-C still works there
+        loop.add_signal_handler(signal.SIGTERM, task.cancel)
+        loop.add_signal_handler(signal.SIGINT, task.cancel)
+    try:
+        return await task
+    except asyncio.CancelledError:
+        raise KeyboardInterrupt from None

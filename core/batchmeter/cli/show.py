@@ -1,0 +1,96 @@
+"""Printing: rich tables on a terminal, JSON lines for machines, money and times the same way everywhere."""
+
+import json
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any
+
+import click
+from pydantic import BaseModel
+from rich.console import Console
+from rich.table import Table
+
+from batchmeter.models import Cost, ModelUsage, Usage
+
+as_json = click.option("--json", "json_output", is_flag=True, help="Print JSON for machines.")
+"""The option every command takes."""
+
+
+def console() -> Console:
+    return Console(soft_wrap=not sys.stdout.isatty(), highlight=False)
+
+
+def errors() -> Console:
+    """For progress and remarks: standard error, so that standard output stays the result."""
+    return Console(stderr=True, highlight=False)
+
+
+def print_json(value: object) -> None:
+    """One JSON document on one line."""
+    if isinstance(value, BaseModel):
+        value = value.model_dump(mode="json")
+    click.echo(json.dumps(value, ensure_ascii=False, default=str))
+
+
+def table(title: str | None, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    """A table; columns whose name ends in `>` are right-aligned."""
+    shown = Table(title=title, title_justify="left", header_style="bold")
+    for column in columns:
+        shown.add_column(column.removesuffix(">"), justify="right" if column.endswith(">") else "left", overflow="fold")
+    for row in rows:
+        shown.add_row(*("" if cell is None else str(cell) for cell in row))
+    console().print(shown)
+
+
+def money(amount: Decimal | None) -> str:
+    """`$0.39`, every digit that counts and at least two."""
+    if amount is None:
+        return "unknown"
+    text = format(amount.normalize(), "f")
+    whole, _, digits = text.partition(".")
+    return f"${int(whole):,}.{digits.ljust(2, '0')}" if not whole.startswith("-") else f"-{money(-amount)}"
+
+
+def cost(value: Cost) -> str:
+    """The total, or what is known of it."""
+    if value.total is not None:
+        return money(value.total) + (" (estimated)" if value.estimated else "")
+    return f"unknown (at least {money(value.known)})"
+
+
+def reasons(value: Cost) -> str:
+    return ", ".join(f"{reason}: {lines:,} line{'' if lines == 1 else 's'}" for reason, lines in value.unknown.items())
+
+
+def instant(epoch: float | None) -> str:
+    """Epoch seconds as UTC."""
+    return "" if epoch is None else datetime.fromtimestamp(epoch, UTC).strftime("%Y-%m-%d %H:%M:%SZ")
+
+
+def duration(seconds: float | None) -> str:
+    if seconds is None:
+        return ""
+    minutes, rest = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}h{minutes:02}m{rest:02}s" if hours else f"{minutes}m{rest:02}s" if minutes else f"{seconds:.3g}s"
+
+
+def cost_table(models: Mapping[str, ModelUsage], usage: Usage, total: Cost, lines: Any) -> None:
+    """What every model used and cost, and the sum."""
+    columns = ("model", "lines>", "input>", "cached>", "output>", "reasoning>", "cost (USD)>")
+    rows = [(name, *_row(share.lines, share.usage), money(share.cost)) for name, share in sorted(models.items())]
+    rows.append(("total", *_row(lines.total, usage), cost(total)))
+    table(None, columns, rows)
+    remarks = [f"{lines.succeeded:,} succeeded, {lines.failed:,} failed, {lines.malformed:,} malformed"]
+    if total.unknown:
+        remarks.append(f"not priced: {reasons(total)}")
+    if total.flags:
+        remarks.append(", ".join(total.flags))
+    console().print("; ".join(remarks))
+
+
+def _row(lines: int, usage: Usage) -> tuple[str, ...]:
+    numbers = (lines, usage.input_tokens, usage.cached_input_tokens, usage.output_tokens, usage.reasoning_tokens)
+    return tuple(f"{number:,}" for number in numbers)

@@ -1,0 +1,144 @@
+"""`batchmeter submit FILE`: check it here, upload it, create the batch, and wait for its cost if asked."""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import IO, TYPE_CHECKING
+
+import click
+
+from .session import client, run
+from .show import as_json, console, errors, print_json
+from .wait import show_settlement, wait_for
+
+if TYPE_CHECKING:
+    from batchmeter.inputs import InputSummary
+    from batchmeter.models import Batch
+
+
+@click.command()
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--provider", "account", metavar="ACCOUNT", help="The account to submit to (default: openai).")
+@click.option("--endpoint", help="Such as /v1/chat/completions (default: the url of the file's lines).")
+@click.option("--metadata", "pairs", multiple=True, metavar="K=V", help="Rides on every event; repeat for more.")
+@click.option("--window", default="24h", show_default=True, help="completion_window.")
+@click.option("--idempotency-key", help="Submitting again with the same key gives the same batch.")
+@click.option("--wait", is_flag=True, help="Wait for the end and print what it cost.")
+@click.option("--timeout", type=float, metavar="SECONDS", help="Give up waiting after this long.")
+@as_json
+def submit(
+    file: Path,
+    account: str | None,
+    endpoint: str | None,
+    pairs: Sequence[str],
+    window: str,
+    idempotency_key: str | None,
+    wait: bool,
+    timeout: float | None,
+    json_output: bool,
+) -> None:
+    """Submit the batch input FILE (JSONL). Nothing is uploaded unless every line passes the provider's rules."""
+    metadata = _metadata(pairs)
+    checked = _checked(file, endpoint)
+    code = run(_submit(file, checked, account, metadata, window, idempotency_key, wait, timeout, json_output))
+    click.get_current_context().exit(code)
+
+
+async def _submit(
+    file: Path,
+    checked: "InputSummary",
+    account: str | None,
+    metadata: dict[str, str] | None,
+    window: str,
+    idempotency_key: str | None,
+    wait: bool,
+    timeout: float | None,
+    json_output: bool,
+) -> int:
+    async with client() as opened:
+        with file.open("rb") as handle, _Upload(handle, checked.bytes) as upload:
+            uploaded = await opened.files.create(file=(file.name, upload), purpose="batch", custom_llm_provider=account)
+        batch = await opened.batches.create(
+            input_file_id=uploaded.id,
+            endpoint=str(checked.endpoint),
+            completion_window=window,
+            metadata=metadata,
+            idempotency_key=idempotency_key,
+            custom_llm_provider=account,
+        )
+        if not wait:
+            _show_batch(batch, checked, json_output)
+            return 0
+        settlement = await wait_for(opened, batch.id, account, timeout)
+    show_settlement(settlement, json_output=json_output)
+    return 0 if settlement.status == "completed" else 1
+
+
+def _checked(file: Path, endpoint: str | None) -> "InputSummary":
+    from batchmeter.inputs import check_path
+
+    if not file.is_file():
+        raise click.UsageError(f"no such file: {file}")
+    summary = check_path(file, endpoint)
+    summary.check(str(file))
+    for warning in summary.warnings:
+        errors().print(f"warning: {warning}")
+    return summary
+
+
+def _metadata(pairs: Sequence[str]) -> dict[str, str] | None:
+    metadata: dict[str, str] = {}
+    for pair in pairs:
+        key, equals, value = pair.partition("=")
+        if not equals or not key:
+            raise click.UsageError(f"--metadata {pair!r}: write KEY=VALUE")
+        metadata[key] = value
+    return metadata or None
+
+
+def _show_batch(batch: "Batch", checked: "InputSummary", json_output: bool) -> None:
+    if json_output:
+        print_json(batch)
+        return
+    console().print(f"submitted {checked.lines:,} requests as {batch.id} ({batch.status})")
+    console().print(f"follow it: batchmeter batches wait {batch.id}   or leave a tracker running: batchmeter track")
+
+
+class _Upload:
+    """The file as it is read for the upload, moving a progress bar on a terminal."""
+
+    def __init__(self, handle: IO[bytes], size: int) -> None:
+        from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
+
+        shown = errors()
+        self._handle = handle
+        self._bar = Progress(
+            TextColumn("uploading"),
+            BarColumn(),
+            DownloadColumn(),
+            TransferSpeedColumn(),
+            console=shown,
+            transient=True,
+            disable=not shown.is_terminal,
+        )
+        self._task = self._bar.add_task("upload", total=size)
+
+    def __enter__(self) -> IO[bytes]:
+        self._bar.start()
+        return self  # type: ignore[return-value]  # the part of IO that an upload uses
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.stop()
+
+    def read(self, size: int = -1) -> bytes:
+        data = self._handle.read(size)
+        self._bar.advance(self._task, len(data))
+        return data
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        position = self._handle.seek(offset, whence)
+        self._bar.update(self._task, completed=0 if whence == os.SEEK_END else position)
+        return position
+
+    def tell(self) -> int:
+        return self._handle.tell()
