@@ -1,0 +1,17 @@
+"""From an output file's bytes to usage and cost."""
+
+from .meter import ameter, meter, meter_outputs
+from .result import Metering, metered
+from .tally import FREE, UNKNOWN, Job, MalformedLine
+
+__all__ = [
+    "FREE",
+    "UNKNOWN",
+    "Job",
+    "MalformedLine",
+    "Metering",
+    "ameter",
+    "meter",
+    "meter_outputs",
+    "metered",
+]

@@ -1,0 +1,187 @@
+"""One line's answer, whatever envelope it came in: did it fail, which model answered, what did it count, in which dialect."""
+
+import re
+from typing import Any, cast
+
+from msgspec import Struct
+
+from . import dialects
+from .counting import has_counters
+from .dialects import Dialect
+from .wire import BatchResult, Body, Line, ModelOutput, Prediction, Response, Result, decode_body
+
+_DONE = frozenset({"", "ok", "success", "succeeded", "completed"})
+"""Words of a top-level status that are no failure; anything else there is Vertex AI's error text."""
+_LABELS = ("custom_id", "cid", "batchmeter_id", "litellm_custom_id")
+"""Request labels that carry a caller's id."""
+_STATUS = (re.compile(r'"status"\s*:\s*"([A-Z_]+)"'), re.compile(r'"code"\s*:\s*"?(\w+)'))
+_SLUG = re.compile(r"[A-Za-z0-9_.-]{1,64}")
+
+
+class Answer(Struct, gc=False):
+    """What one line says."""
+
+    custom_id: str | None = None
+    failure: str | None = None
+    """The error's code; None for an answer that the vendor delivered, whatever it says."""
+    model: str | None = None
+    usage: dict[str, Any] | None = None
+    dialect: Dialect | None = None
+    searches: int = 0
+    """Web searches that are counted beside the usage."""
+
+
+def read(line: Line) -> Answer | None:
+    """None for a JSON object that is nobody's answer."""
+    answer = _answer(line)
+    if answer is not None and answer.custom_id is None:
+        answer.custom_id = _custom_id(line)
+    return answer
+
+
+def _answer(line: Line) -> Answer | None:
+    if line.status is not None and line.status.lower() not in _DONE:
+        return Answer(failure=_status_code(line.status))
+    if not _empty(line.error):
+        return Answer(failure=_code(line.error))
+    if line.response is not None:
+        return _openai(line.response) if _wrapped(line.response) else _native(line.response)
+    if line.result is not None:
+        return _anthropic(line.result)
+    if line.modelOutput is not None:
+        return _bedrock(line.modelOutput)
+    if line.batch_result is not None:
+        return _xai(line.batch_result)
+    predictions = line.predictions or ([line.prediction] if line.prediction else None)
+    if predictions is not None:
+        return _predictions(predictions)
+    known = line.status is not None or _custom_id(line) is not None
+    return Answer(failure="no_response") if known else None
+
+
+def _wrapped(response: Response) -> bool:
+    return response.status_code is not None or response.body is not None
+
+
+def _openai(response: Response) -> Answer:
+    body = decode_body(response.body) if isinstance(response.body, str) else response.body
+    status = response.status_code
+    if status is not None and not 200 <= status < 300:  # noqa: PLR2004 - HTTP success
+        code = _code(body.error) if body is not None and not _empty(body.error) else None
+        return Answer(failure=f"http_{status}" if code in {None, "error"} else code)
+    if body is None:
+        return Answer()
+    if status is None and body.usage is None and not _empty(body.error):
+        return Answer(failure=_code(body.error))
+    return _from_body(body)
+
+
+def _from_body(body: Body) -> Answer:
+    searches = sum(item.type == "web_search_call" for item in body.output) if body.output else 0
+    return Answer(model=body.model, usage=body.usage, dialect=_dialect(body), searches=searches)
+
+
+def _dialect(body: Body) -> Dialect | None:
+    usage = body.usage
+    if usage is None:
+        return None
+    if "prompt_tokens" in usage:
+        return dialects.CHAT
+    if body.type == "message":
+        return _lifetimes(usage)
+    details = usage.get("input_tokens_details")
+    if body.object != "response" and isinstance(details, dict) and "image_tokens" in details:
+        return dialects.IMAGES
+    return dialects.RESPONSES if "input_tokens" in usage else _by_counters(usage)
+
+
+def _by_counters(usage: dict[str, Any]) -> Dialect | None:
+    found = next((dialect for dialect in dialects.NATIVE if has_counters(dialect, usage)), None)
+    return _lifetimes(usage) if found is dialects.ANTHROPIC else found
+
+
+def _lifetimes(usage: dict[str, Any]) -> Dialect:
+    if usage.get("cache_creation_input_tokens") is None and usage.get("cache_creation") is not None:
+        return dialects.ANTHROPIC_SPLIT_ONLY
+    return dialects.ANTHROPIC
+
+
+def _native(response: Response) -> Answer:
+    """Vertex AI and Gemini rows (Gemini, Claude, open models), and servers that put the answer straight here."""
+    model = response.model or response.model_version
+    usage = response.usage or response.usage_metadata
+    if usage is None and response.tokenCount is not None:
+        usage = {"tokenCount": response.tokenCount}
+    if usage is not None:
+        return Answer(model=model, usage=usage, dialect=_by_counters(usage))
+    answered = model or any(map(bytes, (response.candidates, response.prompt_feedback, response.embedding)))
+    return Answer(model=model) if answered else Answer(failure="no_response")
+
+
+def _anthropic(result: Result) -> Answer:
+    message = result.message
+    if message is None or result.type not in {None, "succeeded"}:
+        return Answer(failure=_code(result.error) if result.error else result.type or "no_response")
+    usage = message.usage
+    return Answer(model=message.model, usage=usage, dialect=None if usage is None else _lifetimes(usage))
+
+
+def _bedrock(output: ModelOutput) -> Answer:
+    usage = output.usage
+    if usage is None:
+        usage = {
+            "inputTextTokenCount": output.inputTextTokenCount,
+            "results": [{"tokenCount": result.tokenCount} for result in output.results or ()],
+            "prompt_token_count": output.prompt_token_count,
+            "generation_token_count": output.generation_token_count,
+        }
+    return Answer(model=output.model, usage=usage, dialect=_by_counters(usage))
+
+
+def _xai(result: BatchResult) -> Answer:
+    body = result.response.chat_get_completion if result.response else None
+    if body is not None:
+        return _from_body(body)
+    if result.response is not None:
+        return Answer()
+    return Answer(failure="no_response" if _empty(result.error) else _code(result.error))
+
+
+def _predictions(predictions: list[Prediction]) -> Answer:
+    statistics = [prediction.embeddings and prediction.embeddings.statistics for prediction in predictions]
+    counts = [{"embeddings": {"statistics": {"token_count": found.token_count}}} for found in statistics if found]
+    return Answer(usage={"predictions": counts} if counts else None, dialect=dialects.PREDICTIONS)
+
+
+def _custom_id(line: Line) -> str | None:
+    for value in (line.custom_id, line.key, line.recordId, line.batch_request_id):
+        if value is not None:
+            return str(value)
+    labels = line.request.labels if line.request else None
+    found = next((labels[name] for name in _LABELS if labels.get(name)), None) if labels else None
+    return None if found is None else str(found)
+
+
+def _empty(error: object) -> bool:
+    """`null`, `""`, `{}` and `{"code": null, "message": null}` are all no error."""
+    return not error or (isinstance(error, dict) and not any(cast("dict[str, object]", error).values()))
+
+
+def _code(error: object) -> str:
+    """The shortest true name of an error."""
+    if isinstance(error, dict):
+        found = cast("dict[str, object]", error)
+        inner = found.get("error")
+        if inner:
+            return _code(inner)
+        named = (found.get(name) for name in ("code", "errorCode", "status", "type"))
+        return next((str(name)[:64] for name in named if name not in {None, ""}), "error")
+    text = str(error)
+    return text if _SLUG.fullmatch(text) else "error"
+
+
+def _status_code(status: str) -> str:
+    """From `Bad Request: {"error": {"code": 400, …, "status": "INVALID_ARGUMENT"}}` and the like."""
+    matches = (pattern.search(status) for pattern in _STATUS)
+    head = status.partition(":")[0].strip().lower().replace(" ", "_")
+    return next((match[1] for match in matches if match), head if _SLUG.fullmatch(head) else "error")

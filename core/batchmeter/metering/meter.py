@@ -1,0 +1,151 @@
+"""meter, ameter and meter_outputs: a file, a stream or a finished batch's pieces -> usage and cost."""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from datetime import date
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+from batchmeter.pricing.groups import PriceSource
+from batchmeter.providers import OutputFile
+
+from .manifest import filled
+from .naming import InputModels, input_models
+from .result import Metering, price_book, metered
+from .scan import Scanner
+from .tally import Job, Tally
+
+CHUNK = 64 * 1024
+"""Bytes read at once: larger pieces are no faster."""
+SLICE = 256 * 1024
+"""Bytes the event loop waits for at once, about 1 ms of work."""
+
+Prices = PriceSource | Mapping[str, Any] | str | PathLike[str]
+
+
+def meter(
+    source: str | PathLike[str] | Iterable[bytes],
+    *,
+    provider: str = "openai",
+    endpoint: str | None = None,
+    region: str | None = None,
+    model: str | None = None,
+    priced_at: date | str | None = None,
+    prices: Prices | None = None,
+) -> Metering:
+    """Meter one output file: a path, or its bytes in chunks of any size.
+
+    `model` is the job's, for lines that name none. `prices` are rows of your own: a file, or a mapping of its shape.
+    """
+    job = _job(provider, endpoint, region, model, priced_at, prices)
+    scanner = _scanner(job)
+    named = str(source) if isinstance(source, str | PathLike) else None
+    scanner.start_file(named)
+    for chunk in _chunks(source):
+        scanner.feed(chunk)
+    scanner.end_file()
+    return metered(filled(scanner.tally, job), job)
+
+
+async def ameter(
+    source: AsyncIterator[bytes] | str | PathLike[str] | Iterable[bytes],
+    *,
+    provider: str = "openai",
+    endpoint: str | None = None,
+    region: str | None = None,
+    model: str | None = None,
+    priced_at: date | str | None = None,
+    prices: Prices | None = None,
+) -> Metering:
+    """As `meter`, for async iterators too; the event loop stays free."""
+    job = await asyncio.to_thread(_job, provider, endpoint, region, model, priced_at, prices)
+    scanner = _scanner(job)
+    scanner.start_file(str(source) if isinstance(source, str | PathLike) else None)
+    await _pump(scanner, source if isinstance(source, AsyncIterator) else _drawn(_chunks(source)))
+    return metered(filled(scanner.tally, job), job)
+
+
+async def meter_outputs(files: Sequence[OutputFile], job: Job) -> Metering:
+    """Meter a finished batch from all its files. What opening or reading them raises is the caller's to handle."""
+    job = job if job.prices else replace(job, prices=await asyncio.to_thread(price_book))
+    tally = await _scanned(files, job, None)
+    if job.input_file is not None and _nameless(tally):
+        async with job.input_file() as content:
+            models = await input_models(content.chunks)
+        job = replace(job, model=models.only)
+        tally = await _scanned(files, job, None if models.only else models)
+    return metered(filled(tally, job), job)
+
+
+async def _scanned(files: Sequence[OutputFile], job: Job, models: InputModels | None) -> Tally:
+    scanner = _scanner(job, models)
+    for file in files:
+        scanner.start_file(file.id)
+        async with file.open() as content:
+            await _pump(scanner, content.chunks)
+    return scanner.tally
+
+
+async def _pump(scanner: Scanner, chunks: AsyncIterator[bytes]) -> None:
+    """Bounded slices, each in a worker thread."""
+    held: list[bytes] = []
+    size = 0
+    async for chunk in chunks:
+        held.append(chunk)
+        size += len(chunk)
+        if size >= SLICE:
+            await asyncio.to_thread(_feed, scanner, held)
+            held, size = [], 0
+    await asyncio.to_thread(_feed, scanner, held)
+    await asyncio.to_thread(scanner.end_file)
+
+
+def _feed(scanner: Scanner, chunks: list[bytes]) -> None:
+    for chunk in chunks:
+        for start in range(0, len(chunk), CHUNK):
+            scanner.feed(chunk[start : start + CHUNK])
+
+
+def _nameless(tally: Tally) -> bool:
+    return any(key.model is None for key in tally.groups) or any(model is None for model, _ in tally.unmetered)
+
+
+def _scanner(job: Job, models: InputModels | None = None) -> Scanner:
+    source = job.prices
+    assert source is not None
+    return Scanner(job, boundaries=source.boundaries, models=models.by_id if models else None)
+
+
+def _job(
+    provider: str,
+    endpoint: str | None,
+    region: str | None,
+    model: str | None,
+    priced_at: date | str | None,
+    prices: Prices | None,
+) -> Job:
+    at = date.fromisoformat(priced_at) if isinstance(priced_at, str) else priced_at
+    return Job(provider=provider, endpoint=endpoint, region=region, model=model, priced_at=at, prices=_source(prices))
+
+
+def _source(prices: Prices | None) -> PriceSource:
+    if isinstance(prices, str | PathLike):
+        return price_book(Path(prices))
+    return price_book(prices) if prices is None or isinstance(prices, Mapping) else prices
+
+
+def _chunks(source: Any) -> Iterator[bytes]:
+    if not isinstance(source, str | PathLike):
+        yield from ([source] if isinstance(source, bytes) else source)
+        return
+    with Path(source).open("rb", buffering=0) as file:
+        while chunk := file.read(CHUNK):
+            yield chunk
+
+
+async def _drawn(chunks: Iterator[bytes]) -> AsyncIterator[bytes]:
+    """A blocking source, read off the event loop."""
+    while (chunk := await asyncio.to_thread(next, chunks, None)) is not None:
+        yield chunk

@@ -1,0 +1,72 @@
+"""Names models from a batch's input file, for outputs that name none."""
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+
+import msgspec
+
+from .lines import LineSplitter, Unreadable
+
+_MOST = 250_000
+"""Lines remembered, as in the scanner."""
+
+
+class _Request(msgspec.Struct, gc=False):
+    model: str | None = None
+
+
+class _InputLine(msgspec.Struct, gc=False):
+    """OpenAI's and Mistral's `body`, Anthropic's `params`; Vertex AI's lines name no model."""
+
+    custom_id: str | None = None
+    body: _Request | None = None
+    params: _Request | None = None
+
+
+_decoder = msgspec.json.Decoder(_InputLine)
+
+
+@dataclass(slots=True)
+class InputModels:
+    """What the input says."""
+
+    by_id: dict[int, str] = field(default_factory=dict[int, str])
+    """hash(custom_id) -> model."""
+    names: set[str] = field(default_factory=set[str])
+    unnamed: bool = False
+    """Some line names no model."""
+
+    @property
+    def only(self) -> str | None:
+        """The one model of all lines."""
+        return next(iter(self.names)) if len(self.names) == 1 and not self.unnamed else None
+
+    def add(self, raw: bytes | bytearray | Unreadable) -> None:
+        if isinstance(raw, Unreadable) or not raw.strip():
+            return
+        try:
+            line = _decoder.decode(raw)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            self.unnamed = True
+            return
+        request = line.body or line.params
+        model = request.model if request else None
+        if model is None:
+            self.unnamed = True
+            return
+        if model not in self.names:
+            self.names.add(model)
+        if line.custom_id is not None and len(self.by_id) < _MOST:
+            self.by_id[hash(line.custom_id)] = model
+
+
+async def input_models(chunks: AsyncIterator[bytes]) -> InputModels:
+    """Read the input once."""
+    found = InputModels()
+    lines = LineSplitter()
+    async for chunk in chunks:
+        for line in lines.feed(chunk):
+            found.add(line)
+    for line in lines.close():
+        found.add(line)
+    return found

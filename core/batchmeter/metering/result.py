@@ -1,0 +1,160 @@
+"""From sums to money: what a metering shows."""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import Field, SkipValidation
+
+from batchmeter.models import Cost, Frozen, LineCounts, ModelUsage, Usage
+from batchmeter.pricing.groups import Group, GroupKey, Groups, PriceQuery, PriceSource, Rates
+from batchmeter.pricing.price import Ask, Priced, price_groups
+
+from .tally import FREE, UNKNOWN, Job, MalformedLine, Tally
+
+_USAGE = {
+    "input_tokens": (
+        "input",
+        "cached_input",
+        "cache_write_5m",
+        "cache_write_1h",
+        "audio_in",
+        "cached_audio_in",
+        "image_in",
+    ),
+    "cached_input_tokens": ("cached_input", "cached_audio_in"),
+    "cache_write_5m_tokens": ("cache_write_5m",),
+    "cache_write_1h_tokens": ("cache_write_1h",),
+    "audio_input_tokens": ("audio_in",),
+    "image_input_tokens": ("image_in",),
+    "output_tokens": ("output", "audio_out", "image_out"),
+    "audio_output_tokens": ("audio_out",),
+    "image_output_tokens": ("image_out",),
+}
+"""Usage field -> the buckets it sums."""
+
+
+class Metering(Frozen, frozen=True):
+    """What a job's output came to."""
+
+    lines: LineCounts = LineCounts()
+    usage: Usage = Usage()
+    cost: Cost = Cost()
+    models: dict[str, ModelUsage] = Field(default_factory=dict[str, ModelUsage])
+    failures: dict[str, int] = Field(default_factory=dict[str, int])
+    """Error code -> failed lines."""
+    malformed_lines: tuple[MalformedLine, ...] = ()
+    """The first twenty."""
+    duplicates: int = 0
+    """Lines with a custom_id that came before; counted and billed."""
+    notes: tuple[str, ...] = ()
+    """What a reader should know: `usage_total_differs`, `usage_from_manifest`, `rows_repeated`, …"""
+    groups: Annotated[Groups, SkipValidation] = Field(default_factory=dict[GroupKey, Group], exclude=True, repr=False)
+    """What was priced: the ledger keeps them, to price again without the file."""
+    unmetered: Annotated[Mapping[tuple[str | None, str], int], SkipValidation] = Field(
+        default_factory=dict[tuple[str | None, str], int], exclude=True, repr=False
+    )
+    """(model, reason) -> succeeded lines that have no usable usage, so are in no group."""
+
+
+def metered(tally: Tally, job: Job) -> Metering:
+    """Price a finished scan."""
+    source = job.prices or price_book()
+    at = job.priced_at or datetime.now(UTC).date()
+    priced = _priced(tally, job, source, at)
+    return Metering(
+        lines=LineCounts(
+            total=tally.total,
+            succeeded=tally.succeeded,
+            failed=tally.failed,
+            malformed=tally.malformed,
+            unpriced=priced.unpriced_lines,
+        ),
+        usage=usage_of(tally.groups.values()),
+        cost=priced.cost,
+        models=_models(tally, priced),
+        failures=dict(tally.failures.most_common()),
+        malformed_lines=tuple(tally.bad_lines),
+        duplicates=tally.duplicates,
+        notes=_notes(tally),
+        groups=tally.groups,
+        unmetered=dict(tally.unmetered),
+    )
+
+
+def price_book(rows: Mapping[str, Any] | Path | None = None) -> PriceSource:
+    """The embedded price book, with a user's own rows."""
+    from batchmeter.pricing.book import PriceBook  # noqa: PLC0415 - read only when something is priced with it
+
+    return PriceBook.load(rows)
+
+
+def _priced(tally: Tally, job: Job, source: PriceSource, at: date) -> Priced:
+    reasons: Counter[str] = Counter()
+    for (_, reason), lines in tally.unmetered.items():
+        reasons[reason] += lines
+    return price_groups(
+        tally.groups,
+        provider=job.provider,
+        region=job.region,
+        at=at,
+        source=source,
+        batch_created=job.created,
+        price_model=job.price_model,
+        ask=_free_or(job.ask),
+        unknown=reasons,
+    )
+
+
+def _free_or(ask: Ask | None) -> Ask:
+    def answer(query: PriceQuery) -> Rates | None:
+        if query.processing == FREE:
+            return Rates({}, origin="free")
+        return ask(query) if ask else None
+
+    return answer
+
+
+def _models(tally: Tally, priced: Priced) -> dict[str, ModelUsage]:
+    """By name, most lines first."""
+    lines: Counter[str] = Counter()
+    groups: dict[str, list[Group]] = {}
+    for key, group in tally.groups.items():
+        name = key.model or UNKNOWN
+        lines[name] += group.lines
+        groups.setdefault(name, []).append(group)
+    unmetered = {model or UNKNOWN for model, _ in tally.unmetered}
+    for (model, _), count in tally.unmetered.items():
+        lines[model or UNKNOWN] += count
+    costs = {model or UNKNOWN: cost for model, cost in priced.models.items()}
+    return {
+        name: ModelUsage(
+            lines=count,
+            usage=usage_of(groups.get(name, [])),
+            cost=None if name in unmetered else costs.get(name, Decimal(0)),
+        )
+        for name, count in lines.most_common()
+    }
+
+
+def usage_of(groups: Iterable[Group]) -> Usage:
+    """Tokens over these groups."""
+    counts: Counter[str] = Counter()
+    reasoning = 0
+    for group in groups:
+        counts.update(group.counts)
+        reasoning += group.reasoning
+    sums = {name: sum(counts[bucket] for bucket in buckets) for name, buckets in _USAGE.items()}
+    return Usage(**sums, reasoning_tokens=reasoning)
+
+
+def _notes(tally: Tally) -> tuple[str, ...]:
+    notes = tally.notes.copy()
+    if tally.repeated:
+        notes["rows_repeated"] = tally.repeated
+    if tally.duplicates:
+        notes["duplicate_custom_ids"] = tally.duplicates
+    return tuple(sorted(notes))

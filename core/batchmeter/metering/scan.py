@@ -1,0 +1,199 @@
+"""The push scanner: bytes of a job's output files in, sums by price group out."""
+
+from bisect import bisect_left
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from batchmeter.pricing.groups import Group, GroupKey
+
+from . import dialects
+from .counting import Counted, InvalidUsageError, count, number
+from .dialects import Dialect
+from .envelope import Answer, read
+from .lines import MAX_LINE, SAMPLE, LineSplitter, Unreadable
+from .tally import FREE, UNKNOWN, Job, MalformedLine, Tally
+from .wire import Line, decode
+
+MAX_IDS = 250_000
+"""Ids remembered to notice repeats: more than any vendor but Mistral allows in a job, and about 16 MB."""
+MAX_BAD_LINES = 20
+_MODELS = 10_000
+"""Different model names kept apart; a file that invents one a line must not fill the memory."""
+_NO_GEO = frozenset({"", "global", "not_available"})
+_UNBILLED_MODERATIONS = frozenset({"openai", "azure"})
+
+
+class Scanner:
+    """Feed it one file after another; `tally` is complete after the last `end_file`."""
+
+    def __init__(
+        self,
+        job: Job,
+        *,
+        boundaries: tuple[int, ...] = (),
+        models: Mapping[int, str] | None = None,
+        max_line: int = MAX_LINE,
+    ) -> None:
+        self.tally = Tally()
+        self._job = job
+        self._boundaries = boundaries
+        self._models = models or {}
+        self._max_line = max_line
+        self._lines = LineSplitter(max_line)
+        self._number = 0
+        self._file: str | None = None
+        self._ids: set[int] = set()
+        self._earlier: set[int] = set()
+        self._once = job.provider == "vertex_ai"
+
+    def start_file(self, name: str | None) -> None:
+        self._file = name
+        self._number = 0
+        self._lines = LineSplitter(self._max_line)
+
+    def feed(self, chunk: bytes) -> None:
+        self._take(self._lines.feed(chunk))
+
+    def end_file(self) -> None:
+        self._take(self._lines.close())
+        if self._once:
+            self._earlier |= self._ids
+            self._ids = set()
+
+    def _take(self, lines: Iterable[bytes | bytearray | Unreadable]) -> None:
+        for raw in lines:
+            self._number += 1
+            if isinstance(raw, Unreadable):
+                self._malformed(raw.reason, raw.sample)
+                continue
+            line = decode(raw)
+            answer = read(line) if line is not None else None
+            if answer is not None:
+                self._answer(answer)
+            elif raw.strip():
+                self._odd(line, raw)
+
+    def _odd(self, line: Line | None, raw: bytes | bytearray) -> None:
+        if line is not None and line.totalRecordCount is not None:
+            self.tally.manifest = {
+                "inputTokenCount": line.inputTokenCount or 0,
+                "outputTokenCount": line.outputTokenCount or 0,
+            }
+            return
+        self._malformed("invalid_json" if line is None else "not_an_answer", bytes(raw[:SAMPLE]))
+
+    def _malformed(self, reason: str, sample: bytes) -> None:
+        tally = self.tally
+        tally.total += 1
+        tally.malformed += 1
+        if len(tally.bad_lines) < MAX_BAD_LINES:
+            text = sample.decode("utf-8", "replace")
+            tally.bad_lines.append(MalformedLine(self._file, self._number, reason, text))
+
+    def _answer(self, answer: Answer) -> None:
+        if answer.custom_id is not None and self._seen(answer.custom_id):
+            return
+        tally = self.tally
+        tally.total += 1
+        if answer.failure is not None:
+            tally.failed += 1
+            code = answer.failure
+            tally.failures[code if code in tally.failures or len(tally.failures) < _MODELS else "other"] += 1
+            return
+        tally.succeeded += 1
+        self._meter(answer)
+
+    def _seen(self, custom_id: str) -> bool:
+        """Whether this line must not be counted: Vertex AI may export a row in an incremental and in a final file."""
+        identity = hash(custom_id)
+        if identity in self._earlier:
+            self.tally.repeated += 1
+            return True
+        if identity in self._ids:
+            self.tally.duplicates += 1
+        elif len(self._ids) + len(self._earlier) < MAX_IDS:
+            self._ids.add(identity)
+        else:
+            self.tally.notes["duplicates_not_checked"] += 1
+        return False
+
+    def _meter(self, answer: Answer) -> None:
+        model = self._model(answer)
+        try:
+            counted = _counted(answer, self._job.provider)
+        except InvalidUsageError:
+            self.tally.unmetered[model, "usage_invalid"] += 1
+            return
+        if counted is not None:
+            self._add(self._key(model, answer, counted), counted)
+        elif self._free(model):
+            self._add(GroupKey(model or UNKNOWN, processing=FREE), Counted(0, {}, 0, 0))
+        else:
+            self.tally.unmetered[model, "usage_missing"] += 1
+
+    def _model(self, answer: Answer) -> str | None:
+        job = self._job
+        named = job.model or answer.model if job.provider == "bedrock" else answer.model or job.model
+        if named is None and answer.custom_id is not None:
+            return self._models.get(hash(answer.custom_id))
+        return named
+
+    def _free(self, model: str | None) -> bool:
+        job = self._job
+        moderates = "moderation" in (job.endpoint or model or "")
+        return moderates and job.provider in _UNBILLED_MODERATIONS
+
+    def _key(self, model: str | None, answer: Answer, counted: Counted) -> GroupKey:
+        bounds = self._boundaries
+        at = bisect_left(bounds, counted.prompt)
+        over = bounds[at - 1] if at else 0
+        dialect, usage = answer.dialect, answer.usage
+        if dialect is None or usage is None or not dialect.places or self._job.provider == "bedrock":
+            return GroupKey(model, over)
+        geo = usage.get("inference_geo")
+        standard = usage.get("service_tier") == "standard"
+        named = isinstance(geo, str) and geo not in _NO_GEO
+        return GroupKey(model, over, geo if named else None, "standard" if standard else "batch")
+
+    def _add(self, key: GroupKey, counted: Counted) -> None:
+        groups = self.tally.groups
+        group = groups.get(key)
+        if group is None:
+            if len(groups) >= _MODELS:
+                self.tally.unmetered[UNKNOWN, "too_many_models"] += 1
+                return
+            group = groups[key] = Group(0, {})
+        group.lines += 1
+        group.reasoning += counted.reasoning
+        counts = group.counts
+        for bucket, units in counted.counts.items():
+            counts[bucket] = counts.get(bucket, 0) + units
+        if counted.total_differs:
+            self.tally.notes["usage_total_differs"] += 1
+
+
+def _counted(answer: Answer, provider: str) -> Counted | None:
+    usage, dialect = answer.usage, answer.dialect
+    if usage is None or dialect is None:
+        return None
+    counted = count(_variant(dialect, provider, usage), usage)
+    if counted is not None and answer.searches:
+        counted.counts["web_search"] = answer.searches
+    return counted
+
+
+def _variant(dialect: Dialect, provider: str, usage: dict[str, Any]) -> Dialect:
+    """Compatibles differ in whether reasoning is inside completion_tokens: their own total tells, xAI's habit if none."""
+    if dialect is not dialects.CHAT:
+        return dialect
+    details = usage.get("completion_tokens_details")
+    reasoning = details.get("reasoning_tokens") if isinstance(details, dict) else None
+    if not reasoning and not usage.get("reasoning_tokens"):
+        return dialect
+    total = number(usage.get("total_tokens"))
+    beside = count(dialects.CHAT_REASONING_OUTSIDE, usage)
+    if beside is None or not beside.reasoning:
+        return dialect
+    inside_total = beside.total - beside.reasoning
+    outside = total == beside.total or (provider == "xai" and total != inside_total)
+    return dialects.CHAT_REASONING_OUTSIDE if outside else dialect
