@@ -1,0 +1,45 @@
+"""The sandbox: a provider of our own that behaves like OpenAI's batch API, with trouble on demand and a fast clock."""
+
+from typing import TYPE_CHECKING, Any
+
+import batchmeter.hookspecs as batchmeter
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from batchmeter.providers import ProviderFactory
+
+    from .clock import ManualClock
+    from .engine import Engine
+    from .results import Totals
+    from .script import Fault, Script
+    from .server import Server, serving
+
+__all__ = ["Engine", "Fault", "ManualClock", "Script", "Server", "Totals", "register_providers", "serving"]
+
+_HOMES = {
+    "Engine": "engine",
+    "Fault": "script",
+    "ManualClock": "clock",
+    "Script": "script",
+    "Server": "server",
+    "Totals": "results",
+    "serving": "server",
+}
+
+
+@batchmeter.hookimpl
+def register_providers(register: "Callable[[ProviderFactory], None]") -> None:
+    """Brings the provider `sandbox`."""
+    from .provider import SandboxProvider  # noqa: PLC0415 - only a client that is made needs it
+
+    register(SandboxProvider)
+
+
+def __getattr__(name: str) -> Any:
+    """The names above, imported when first used: every start of batchmeter loads this module."""
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module  # noqa: PLC0415
+
+    return getattr(import_module(f".{_HOMES[name]}", __name__), name)
