@@ -193,14 +193,16 @@ class Plugins:
         try:
             plugin = self._construct(name, entry.load())
             self.register(plugin, name, version=version, distribution=distribution)
-        except ConfigError:
+        except ConfigError as error:
             if name in self.settings.plugins:
                 raise
-            log.exception("plugin %s cannot be used", name)
-            self._info[name] = PluginInfo(name, version, (), "failed", "see the log", distribution)
+            self._failed(name, version, distribution, str(error))
         except Exception as error:  # noqa: BLE001 - whatever a plugin does at import, the others live
-            log.warning("plugin %s failed to load: %s", name, _reason(error))
-            self._info[name] = PluginInfo(name, version, (), "failed", _reason(error), distribution)
+            self._failed(name, version, distribution, _reason(error))
+
+    def _failed(self, name: str, version: str, distribution: str, reason: str) -> None:
+        log.warning("plugin %s cannot be used: %s", name, reason)
+        self._info[name] = PluginInfo(name, version, (), "failed", reason, distribution)
 
     def _off(self, name: str, *, ours: bool) -> str:
         """Why this plugin stays off; empty when it is wanted."""

@@ -1,0 +1,73 @@
+"""Accounts: configured by name, or made for a call that brings its own key or address."""
+
+import pytest
+
+from batchmeter.accounts import Accounts
+from batchmeter.config import Settings
+from batchmeter.errors import ConfigError, UnknownAccountError
+from batchmeter.plugins import Plugins
+
+
+@pytest.fixture
+def accounts(monkeypatch: pytest.MonkeyPatch) -> Accounts:
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-configured")
+    settings = Settings(
+        load=(),
+        accounts={
+            "gateway": {"provider": "openai", "api_key": "sk-gateway", "api_base": "http://127.0.0.1:9/v1"},
+            "typo": {"provider": "openai", "api_kee": "x"},
+            "odd": {"provider": "opnai"},
+        },
+    )
+    return Accounts(settings, Plugins.load(settings, environ={}))
+
+
+def test_an_account_named_like_its_provider_is_there_by_default(accounts: Accounts) -> None:
+    assert accounts.get("openai").account == "openai"
+    assert accounts.get("openai") is accounts.get("openai")
+    assert {"openai", "gateway", "sandbox"} <= set(accounts.names())
+
+
+def test_a_configured_account_uses_its_own_settings(accounts: Accounts) -> None:
+    gateway = accounts.get("gateway")
+    assert (gateway.name, gateway.account, gateway.endpoint) == ("openai", "gateway", "http://127.0.0.1:9/v1")
+
+
+def test_an_unknown_name_gets_the_nearest(accounts: Accounts) -> None:
+    with pytest.raises(UnknownAccountError, match=r"no account 'gatewy': add \[accounts.gatewy\].*'gateway'"):
+        accounts.get("gatewy")
+    with pytest.raises(UnknownAccountError, match="no provider 'opnai' is installed; did you mean 'openai'"):
+        accounts.get("odd")
+    with pytest.raises(ConfigError, match="unknown key 'api_kee'; did you mean 'api_key'"):
+        accounts.get("typo")
+
+
+def test_a_call_with_its_own_key_is_another_account_that_shows_no_key(accounts: Accounts) -> None:
+    mine = accounts.resolve("openai", {"api_key": "sk-mine"})
+    other = accounts.resolve("openai", {"api_key": "sk-other"})
+    assert mine.account != other.account
+    assert mine.account.startswith("openai#")
+    assert "sk-mine" not in repr(mine.account)
+    assert accounts.resolve("openai", {"api_key": "sk-mine"}) is mine
+    assert accounts.get(mine.account) is mine
+
+
+def test_a_call_with_the_configured_key_is_the_configured_account(accounts: Accounts) -> None:
+    assert accounts.resolve("openai", {"api_key": "sk-configured"}) is accounts.get("openai")
+    assert accounts.resolve("openai", {"api_key": None}) is accounts.get("openai")
+
+
+def test_a_call_with_its_own_address_is_named_after_the_host(accounts: Accounts) -> None:
+    local = accounts.resolve("openai", {"api_base": "http://user:pw@127.0.0.1:8000/v1"})
+    assert local.account == "openai@127.0.0.1:8000"
+
+
+def test_a_call_with_other_retries_is_the_same_account(accounts: Accounts) -> None:
+    patient = accounts.resolve("openai", {"max_retries": 9})
+    assert patient.account == "openai"
+    assert accounts.get("openai") is not patient
+
+
+def test_an_account_of_a_finished_process_is_explained(accounts: Accounts) -> None:
+    with pytest.raises(UnknownAccountError, match="came from a call with its own address or key"):
+        accounts.get("openai@127.0.0.1:1#abcdef")

@@ -1,0 +1,112 @@
+"""Settings: code beats environment beats file, and mistakes are named."""
+
+from pathlib import Path
+
+import pytest
+
+from batchmeter.config import Settings, load_settings
+from batchmeter.errors import ConfigError
+
+FILE = """
+ledger = "from-file.db"
+track = false
+
+[accounts.azure-eu]
+provider = "azure"
+api_key = "sk-secret"
+
+[plugins.file]
+path = "from-file.jsonl"
+max_bytes = 10
+
+[prices."openai/*"]
+multiplier = 0.85
+"""
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    path = tmp_path / "batchmeter.toml"
+    path.write_text(FILE)
+    return path
+
+
+def test_code_beats_environment_beats_file(file: Path) -> None:
+    env = {"BATCHMETER_LEDGER": "from-env.db"}
+    assert load_settings(file, environ={}).ledger == "from-file.db"
+    assert load_settings(file, environ=env).ledger == "from-env.db"
+    assert load_settings(file, environ=env, ledger="from-code.db").ledger == "from-code.db"
+
+
+def test_the_file_is_found_by_variable_then_here_then_home(
+    file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    monkeypatch.chdir(elsewhere)
+    assert load_settings(environ={}).source is None
+    home = tmp_path / "config" / "batchmeter" / "batchmeter.toml"
+    home.parent.mkdir(parents=True)
+    home.write_text('ledger = "home.db"')
+    assert load_settings(environ={}).ledger == "home.db"
+    (elsewhere / "batchmeter.toml").write_text('ledger = "here.db"')
+    assert load_settings(environ={}).ledger == "here.db"
+    assert load_settings(environ={"BATCHMETER_CONFIG": str(file)}).ledger == "from-file.db"
+
+
+def test_default_ledger_is_in_the_users_data_folder(tmp_path: Path) -> None:
+    assert load_settings(environ={}).ledger == str(tmp_path / "data" / "batchmeter" / "ledger.db")
+
+
+def test_lists_flags_and_the_file_loggers_path_come_from_the_environment(file: Path) -> None:
+    settings = load_settings(
+        file,
+        environ={
+            "BATCHMETER_PLUGINS": "file, otel",
+            "BATCHMETER_DISABLE": "",
+            "BATCHMETER_TRACK": "1",
+            "BATCHMETER_FILE_PATH": "from-env.jsonl",
+        },
+    )
+    assert settings.load == ("file", "otel")
+    assert settings.disable == ()
+    assert settings.track is True
+    assert settings.plugins["file"] == {"path": "from-env.jsonl", "max_bytes": 10}
+
+
+def test_money_in_the_file_is_exact(file: Path) -> None:
+    assert str(load_settings(file, environ={}).prices["openai/*"]["multiplier"]) == "0.85"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("leger = 'x.db'", "unknown key 'leger'; did you mean 'ledger'?"),
+        ("track = 'perhaps'", "track: Input should be a valid boolean"),
+        ("ledger = ", "not valid TOML"),
+        ("source = 'x'", "unknown key 'source'"),
+    ],
+)
+def test_mistakes_are_named_with_the_file(tmp_path: Path, text: str, message: str) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text(text)
+    with pytest.raises(ConfigError) as caught:
+        load_settings(path, environ={})
+    assert message in str(caught.value)
+    assert "mine.toml" in str(caught.value)
+
+
+def test_a_named_file_that_is_missing_is_an_error() -> None:
+    with pytest.raises(ConfigError, match=r"no configuration file at nowhere\.toml"):
+        load_settings("nowhere.toml", environ={})
+
+
+def test_secrets_are_not_in_the_repr(file: Path) -> None:
+    settings = load_settings(file, environ={})
+    assert "sk-secret" not in repr(settings)
+    assert "sk-secret" not in str(settings)
+    assert "azure-eu" in repr(settings)
+
+
+def test_settings_can_be_made_in_code() -> None:
+    assert Settings(ledger=":memory:", track=False).accounts == {}

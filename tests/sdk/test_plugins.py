@@ -1,0 +1,263 @@
+"""Plugins: found, loaded, enabled and isolated; a broken one is reported and never fatal."""
+
+import asyncio
+import sys
+import textwrap
+import threading
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import BaseModel
+
+import batchmeter
+from batchmeter.config import Settings
+from batchmeter.errors import ConfigError, RetryLater
+from batchmeter.events import BatchCreated, event_id
+from batchmeter.models import Batch
+from batchmeter.plugins import Plugins
+
+
+def created(batch_id: str = "batch_1") -> BatchCreated:
+    return BatchCreated(
+        id=event_id("openai", batch_id, "acreate_batch"),
+        time=datetime(2026, 11, 22, tzinfo=UTC),
+        account="openai",
+        provider="openai",
+        batch_id=batch_id,
+        batch=Batch(id=batch_id, status="validating"),
+    )
+
+
+class Recorder:
+    def __init__(self) -> None:
+        self.seen: list[str] = []
+
+    @batchmeter.hookimpl
+    async def acreate_batch(self, event: BatchCreated) -> None:
+        self.seen.append(event.id)
+
+
+class Install:
+    """Makes modules into installed distributions with entry points, in a folder on sys.path."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def __call__(self, name: str, source: str, value: str) -> None:
+        module = value.partition(":")[0]
+        (self.folder / f"{module}.py").write_text(textwrap.dedent(source))
+        info = self.folder / f"{name}_plugin-1.2.dist-info"
+        info.mkdir()
+        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}-plugin\nVersion: 1.2\n")
+        (info / "entry_points.txt").write_text(f"[batchmeter]\n{name} = {value}\n")
+
+
+@pytest.fixture
+def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Install:
+    folder = tmp_path / "site"
+    folder.mkdir()
+    monkeypatch.syspath_prepend(str(folder))
+    return Install(folder)
+
+
+SLACK = """
+    import batchmeter
+
+    class Slack:
+        def __init__(self, channel="#llm"):
+            self.channel = channel
+
+        @batchmeter.hookimpl
+        def batch_success(self, event):
+            pass
+"""
+
+
+def info(plugins: Plugins, name: str) -> Any:
+    return next(found for found in plugins.info() if found.name == name)
+
+
+def test_an_installed_third_party_plugin_is_on(install: Install) -> None:
+    install("slack", SLACK, "slack_plugin_a:Slack")
+    plugins = Plugins.load(Settings(plugins={"slack": {"channel": "#batches"}}), environ={})
+    assert info(plugins, "slack").state == "on"
+    assert info(plugins, "slack").version == "1.2"
+    assert info(plugins, "slack").hooks == ("batch_success",)
+    assert plugins.loggers["slack"].handles == {"batch_success"}
+
+
+@pytest.mark.parametrize(
+    ("settings", "reason"),
+    [
+        (Settings(disable=("slack",)), "disabled by BATCHMETER_DISABLE"),
+        (Settings(load=("file",), plugins={"file": {"path": "x.jsonl"}}), "not named in BATCHMETER_PLUGINS"),
+        (Settings(plugins={"slack": {"enabled": False}}), "disabled by [plugins.slack]"),
+    ],
+)
+def test_it_can_be_turned_off(install: Install, settings: Settings, reason: str) -> None:
+    install("slack", SLACK, "slack_plugin_b:Slack")
+    found = info(Plugins.load(settings, environ={}), "slack")
+    assert (found.state, found.reason) == ("off", reason)
+
+
+def test_a_plugin_that_fails_to_import_is_reported_and_the_rest_live(install: Install) -> None:
+    install("broken", "import nonexistent_vendor_sdk", "broken_plugin")
+    install("slack", SLACK, "slack_plugin_c:Slack")
+    plugins = Plugins.load(Settings(), environ={})
+    assert info(plugins, "broken").state == "failed"
+    assert "nonexistent_vendor_sdk" in info(plugins, "broken").reason
+    assert "slack" in plugins.loggers
+    assert "openai" in plugins.providers
+
+
+def test_a_misspelled_hook_is_an_error_that_names_it() -> None:
+    class Typo:
+        @batchmeter.hookimpl
+        def batch_succes(self, event: object) -> None: ...
+
+    with pytest.raises(ConfigError, match="batch_succes"):
+        Plugins().register(Typo(), "typo")
+
+
+def test_a_wrong_argument_is_an_error() -> None:
+    class Wrong:
+        @batchmeter.hookimpl
+        def batch_success(self, evnt: object) -> None: ...
+
+    with pytest.raises(ConfigError, match="evnt"):
+        Plugins().register(Wrong(), "wrong")
+
+
+def test_an_object_without_hooks_is_an_error() -> None:
+    with pytest.raises(ConfigError, match="implements no hook"):
+        Plugins().register(object(), "nothing")
+
+
+@pytest.mark.parametrize(
+    ("section", "message"),
+    [
+        ({"chanel": "x"}, "unknown key 'chanel'; did you mean 'channel'?"),
+        ({"enabled": True, "x": 1}, "unknown key 'x'"),
+    ],
+)
+def test_a_setting_the_plugin_does_not_know_is_an_error(
+    install: Install, section: dict[str, Any], message: str
+) -> None:
+    install("slack", SLACK, "slack_plugin_d:Slack")
+    with pytest.raises(ConfigError) as caught:
+        Plugins.load(Settings(plugins={"slack": section}), environ={})
+    assert message in str(caught.value)
+
+
+def test_a_section_for_no_plugin_names_the_nearest(install: Install) -> None:
+    install("slack", SLACK, "slack_plugin_e:Slack")
+    with pytest.raises(ConfigError, match="no plugin named 'slak' is installed; did you mean 'slack'"):
+        Plugins.load(Settings(plugins={"slak": {}}), environ={})
+
+
+def test_a_settings_model_is_validated() -> None:
+    class Mine:
+        class Settings(BaseModel, extra="forbid"):
+            url: str
+
+        def __init__(self, settings: Settings) -> None:
+            self.settings = settings
+
+    plugins = Plugins(Settings(plugins={"mine": {"ulr": "x"}}))
+    with pytest.raises(ConfigError, match="did you mean 'url'"):
+        plugins._construct("mine", Mine)
+
+
+def test_builtin_loggers_act_only_when_configured(tmp_path: Path) -> None:
+    off = info(Plugins.load(Settings(), environ={}), "file")
+    assert off.state == "off"
+    assert off.reason == "not configured: set [plugins.file] or BATCHMETER_FILE_PATH"
+    on = Plugins.load(Settings(plugins={"file": {"path": str(tmp_path / "x.jsonl")}}), environ={})
+    assert info(on, "file").state == "on"
+
+
+async def test_a_logger_may_be_sync_async_and_take_fewer_arguments() -> None:
+    threads: list[str] = []
+
+    class Sync:
+        @batchmeter.hookimpl
+        def acreate_batch(self) -> None:
+            threads.append(threading.current_thread().name)
+
+    plugins = Plugins()
+    recorder = Recorder()
+    plugins.register(recorder, "recorder")
+    plugins.register(Sync(), "sync")
+    for logger in plugins.loggers.values():
+        await logger.deliver(created())
+    assert recorder.seen == [created().id]
+    assert threads == ["batchmeter-logger"]
+
+
+async def test_what_a_logger_raises_reaches_the_deliverer_and_no_other_logger() -> None:
+    class Bad:
+        @batchmeter.hookimpl
+        def acreate_batch(self, event: BatchCreated) -> None:
+            raise SystemExit(event.batch_id)
+
+    plugins = Plugins()
+    recorder = Recorder()
+    plugins.register(Bad(), "bad")
+    plugins.register(recorder, "recorder")
+    with pytest.raises(RuntimeError, match="SystemExit: batch_1"):
+        await plugins.loggers["bad"].deliver(created())
+    await plugins.loggers["recorder"].deliver(created())
+    assert recorder.seen == [created().id]
+
+
+async def test_a_sync_logger_that_hangs_holds_three_threads_at_most() -> None:
+    release = threading.Event()
+
+    class Hangs:
+        @batchmeter.hookimpl
+        def acreate_batch(self, event: BatchCreated) -> None:
+            release.wait(30)
+
+    plugins = Plugins()
+    plugins.register(Hangs(), "hangs")
+    logger = plugins.loggers["hangs"]
+    stuck = [asyncio.ensure_future(logger.deliver(created())) for _ in range(3)]
+    await asyncio.sleep(0)
+    with pytest.raises(RetryLater, match="still busy"):
+        await logger.deliver(created())
+    release.set()
+    await asyncio.gather(*stuck)
+    await logger.deliver(created())
+
+
+async def test_redaction_runs_before_any_logger_sees_the_event() -> None:
+    class Redact:
+        @batchmeter.hookimpl
+        def redact(self, event: batchmeter.Event) -> batchmeter.Event:
+            return event.model_copy(update={"metadata": {}})
+
+    plugins = Plugins()
+    plugins.register(Redact(), "redact")
+    event = created().model_copy(update={"metadata": {"email": "someone@example.org"}})
+    assert (await plugins.redact(event)).metadata == {}
+
+
+async def test_a_plugin_that_fails_at_startup_is_disabled() -> None:
+    class Fails(Recorder):
+        @batchmeter.hookimpl
+        def startup(self, client: object) -> None:
+            raise OSError("no socket")
+
+    plugins = Plugins()
+    plugins.register(Fails(), "fails")
+    await plugins.startup(None)  # type: ignore[arg-type]
+    assert info(plugins, "fails").state == "failed"
+    assert "no socket" in info(plugins, "fails").reason
+    assert plugins.loggers == {}
+
+
+def test_loading_imports_no_vendor_sdk() -> None:
+    Plugins.load(Settings(load=()), environ={})
+    assert "google.auth" not in sys.modules
