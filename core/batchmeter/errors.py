@@ -180,13 +180,10 @@ class InternalServerError(APIStatusError): ...
 class APIConnectionError(ProviderError):
     """No answer: the name did not resolve, nobody listened, or the connection broke."""
 
-    never_sent: bool = False
-    """True when no byte of the request left: nothing can have happened at the provider."""
-
-    def __init__(self, message: str, *, sent: bool = True) -> None:
+    def __init__(self, message: str, *, never_sent: bool = False) -> None:
         super().__init__(message)
-        self.sent = sent
-        """False when no byte of the request can have reached the provider: nothing was created there."""
+        self.never_sent = never_sent
+        """True when no byte of the request left: nothing can have happened at the provider."""
 
 
 class APITimeoutError(APIConnectionError):

@@ -130,7 +130,7 @@ async def test_nobody_there(connect, naps, unused_tcp_port):
         errors.APIConnectionError, match=rf"http://127.0.0.1:{unused_tcp_port}/v1: ConnectError"
     ) as caught:
         await connect(f"http://127.0.0.1:{unused_tcp_port}/v1").request("GET", "files")
-    assert not caught.value.sent
+    assert caught.value.never_sent
     assert len(naps) == 2
 
 
@@ -139,7 +139,7 @@ async def test_an_answer_that_does_not_come_in_time(connect):
     async with serving(Script([Answer(after=late)])) as url:
         with pytest.raises(errors.APITimeoutError, match="did not answer in time") as caught:
             await connect(url, max_retries=0).request("GET", "files", timeout=0.05)
-        assert caught.value.sent
+        assert not caught.value.never_sent
         late.set()
 
 

@@ -31,13 +31,13 @@ def transport_error(error: Exception, where: str) -> errors.ProviderError | None
     }
     kind = type(error).__name__
     text = f"{where}: {kind}" if names & _UNQUOTABLE or not str(error) else f"{where}: {kind}: {error}"
-    sent = not names & _NEVER_SENT
+    never_sent = bool(names & _NEVER_SENT)
     if "TimeoutException" in names:
-        return errors.APITimeoutError(f"{where} did not answer in time ({kind})", sent=sent)
+        return errors.APITimeoutError(f"{where} did not answer in time ({kind})", never_sent=never_sent)
     if "DecodingError" in names:
         return errors.APIResponseError(text)
     if names & {"HTTPError", "StreamError", "InvalidURL", "ProtocolError"}:
-        return errors.APIConnectionError(text, sent=sent)
+        return errors.APIConnectionError(text, never_sent=never_sent)
     return None
 
 

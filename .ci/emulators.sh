@@ -1,0 +1,17 @@
+#!/bin/sh
+# Installs the emulators that tests use where they find them, or those named: aimock (OpenAI, 12 MB), azurite (Azure
+# blobs, 365 MB). Needs npm.
+set -eu
+cd "$(dirname "$0")/.."
+for name in ${*:-aimock azurite}; do
+    case $name in
+        aimock) package=@copilotkit/aimock@1.43 ;;
+        azurite) package=azurite@3.37 ;;
+        *) echo "unknown emulator: $name" >&2; exit 2 ;;
+    esac
+    folder=.cache/emulators/$name
+    [ -e "$folder/ready" ] && continue
+    mkdir -p "$folder"
+    npm install --prefix "$folder" --no-audit --no-fund --silent "$package"
+    touch "$folder/ready"
+done
