@@ -71,6 +71,13 @@ def has_counters(dialect: Dialect, usage: Usage) -> bool:
     return _first(usage, (_COMPILED.get(dialect.name) or _compile(dialect)).needs) is not None
 
 
+def reasoned(usage: Usage) -> bool:
+    """Whether a chat usage tells of reasoning: a cheap first look."""
+    details = usage.get("completion_tokens_details")
+    inside = cast("Usage", details).get("reasoning_tokens") if isinstance(details, dict) else None
+    return bool(inside or usage.get("reasoning_tokens"))
+
+
 def number(value: object) -> int:
     """A counter as some servers send it: 11, 11.0, "11", null."""
     if type(value) is int:
@@ -160,7 +167,7 @@ def _sum_over(items: object, field: str, wanted: str, path: tuple[_Step, ...]) -
     found = [
         _follow(item, path)
         for item in cast("list[object]", items)
-        if not field or (isinstance(item, dict) and cast("Usage", item).get(field) == wanted)
+        if not field or _follow(item, ((field, None, ""),)) == wanted
     ]
     numbers = [number(item) for item in found if item is not None]
     return sum(numbers) if numbers else None

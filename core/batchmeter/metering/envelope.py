@@ -1,6 +1,7 @@
 """One line's answer, whatever envelope it came in: did it fail, which model answered, what did it count, in which dialect."""
 
 import re
+from collections.abc import Callable
 from typing import Any, cast
 
 from msgspec import Struct
@@ -12,8 +13,8 @@ from .wire import BatchResult, Body, Line, ModelOutput, Prediction, Response, Re
 
 _DONE = frozenset({"", "ok", "success", "succeeded", "completed"})
 """Words of a top-level status that are no failure; anything else there is Vertex AI's error text."""
-_LABELS = ("custom_id", "cid", "batchmeter_id", "litellm_custom_id")
-"""Request labels that carry a caller's id."""
+_LABELS = ("custom_id", "cid", "batchmeter_cid", "litellm_custom_id")
+"""How labels that carry a caller's id begin: a long one takes several."""
 _STATUS = (re.compile(r'"status"\s*:\s*"([A-Z_]+)"'), re.compile(r'"code"\s*:\s*"?(\w+)'))
 _SLUG = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 
@@ -44,23 +45,17 @@ def _answer(line: Line) -> Answer | None:
         return Answer(failure=_status_code(line.status))
     if not _empty(line.error):
         return Answer(failure=_code(line.error))
-    if line.response is not None:
-        return _openai(line.response) if _wrapped(line.response) else _native(line.response)
-    if line.result is not None:
-        return _anthropic(line.result)
-    if line.modelOutput is not None:
-        return _bedrock(line.modelOutput)
-    if line.batch_result is not None:
-        return _xai(line.batch_result)
-    predictions = line.predictions or ([line.prediction] if line.prediction else None)
-    if predictions is not None:
-        return _predictions(predictions)
+    for key, reader in _READERS:
+        part = getattr(line, key)
+        if part is not None:
+            return reader(part)
     known = line.status is not None or _custom_id(line) is not None
     return Answer(failure="no_response") if known else None
 
 
-def _wrapped(response: Response) -> bool:
-    return response.status_code is not None or response.body is not None
+def _response(response: Response) -> Answer:
+    wrapped = response.status_code is not None or response.body is not None
+    return _openai(response) if wrapped else _native(response)
 
 
 def _openai(response: Response) -> Answer:
@@ -110,8 +105,8 @@ def _native(response: Response) -> Answer:
     """Vertex AI and Gemini rows (Gemini, Claude, open models), and servers that put the answer straight here."""
     model = response.model or response.model_version
     usage = response.usage or response.usage_metadata
-    if usage is None and response.tokenCount is not None:
-        usage = {"tokenCount": response.tokenCount}
+    if usage is None and response.token_count is not None:
+        usage = {"tokenCount": response.token_count}
     if usage is not None:
         return Answer(model=model, usage=usage, dialect=_by_counters(usage))
     answered = model or any(map(bytes, (response.candidates, response.prompt_feedback, response.embedding)))
@@ -130,8 +125,8 @@ def _bedrock(output: ModelOutput) -> Answer:
     usage = output.usage
     if usage is None:
         usage = {
-            "inputTextTokenCount": output.inputTextTokenCount,
-            "results": [{"tokenCount": result.tokenCount} for result in output.results or ()],
+            "inputTextTokenCount": output.input_text_token_count,
+            "results": [{"tokenCount": result.token_count} for result in output.results or ()],
             "prompt_token_count": output.prompt_token_count,
             "generation_token_count": output.generation_token_count,
         }
@@ -147,19 +142,34 @@ def _xai(result: BatchResult) -> Answer:
     return Answer(failure="no_response" if _empty(result.error) else _code(result.error))
 
 
+def _prediction(prediction: Prediction) -> Answer:
+    return _predictions([prediction])
+
+
 def _predictions(predictions: list[Prediction]) -> Answer:
     statistics = [prediction.embeddings and prediction.embeddings.statistics for prediction in predictions]
     counts = [{"embeddings": {"statistics": {"token_count": found.token_count}}} for found in statistics if found]
     return Answer(usage={"predictions": counts} if counts else None, dialect=dialects.PREDICTIONS)
 
 
+_READERS: tuple[tuple[str, Callable[[Any], Answer]], ...] = (
+    ("response", _response),
+    ("result", _anthropic),
+    ("model_output", _bedrock),
+    ("batch_result", _xai),
+    ("predictions", _predictions),
+    ("prediction", _prediction),
+)
+"""The key under which an envelope carries its answer, and who reads it."""
+
+
 def _custom_id(line: Line) -> str | None:
-    for value in (line.custom_id, line.key, line.recordId, line.batch_request_id):
+    for value in (line.custom_id, line.key, line.record_id, line.batch_request_id):
         if value is not None:
             return str(value)
     labels = line.request.labels if line.request else None
-    found = next((labels[name] for name in _LABELS if labels.get(name)), None) if labels else None
-    return None if found is None else str(found)
+    parts = [str(labels[name]) for name in sorted(labels) if name.startswith(_LABELS)] if labels else None
+    return "".join(parts) if parts else None
 
 
 def _empty(error: object) -> bool:

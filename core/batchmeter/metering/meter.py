@@ -6,14 +6,14 @@ from dataclasses import replace
 from datetime import date
 from os import PathLike
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from batchmeter.pricing.groups import PriceSource
 from batchmeter.providers import OutputFile
 
 from .manifest import filled
 from .naming import InputModels, input_models
-from .result import Metering, price_book, metered
+from .result import Metering, metered, price_book
 from .scan import Scanner
 from .tally import Job, Tally
 
@@ -140,7 +140,7 @@ def _chunks(source: Any) -> Iterator[bytes]:
     if not isinstance(source, str | PathLike):
         yield from ([source] if isinstance(source, bytes) else source)
         return
-    with Path(source).open("rb", buffering=0) as file:
+    with Path(cast("str", source)).open("rb", buffering=0) as file:
         while chunk := file.read(CHUNK):
             yield chunk
 

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 from pydantic import Field, SkipValidation
 
@@ -89,7 +89,7 @@ def price_book(rows: Mapping[str, Any] | Path | None = None) -> PriceSource:
     """The embedded price book, with a user's own rows."""
     from batchmeter.pricing.book import PriceBook  # noqa: PLC0415 - read only when something is priced with it
 
-    return PriceBook.load(rows)
+    return cast("PriceSource", PriceBook.load(rows))  # pyright does not take a cached_property for a property
 
 
 def _priced(tally: Tally, job: Job, source: PriceSource, at: date) -> Priced:

@@ -7,7 +7,7 @@ from typing import Any
 from batchmeter.pricing.groups import Group, GroupKey
 
 from . import dialects
-from .counting import Counted, InvalidUsageError, count, number
+from .counting import Counted, InvalidUsageError, count, number, reasoned
 from .dialects import Dialect
 from .envelope import Answer, read
 from .lines import MAX_LINE, SAMPLE, LineSplitter, Unreadable
@@ -74,10 +74,10 @@ class Scanner:
                 self._odd(line, raw)
 
     def _odd(self, line: Line | None, raw: bytes | bytearray) -> None:
-        if line is not None and line.totalRecordCount is not None:
+        if line is not None and line.total_record_count is not None:
             self.tally.manifest = {
-                "inputTokenCount": line.inputTokenCount or 0,
-                "outputTokenCount": line.outputTokenCount or 0,
+                "inputTokenCount": line.input_token_count or 0,
+                "outputTokenCount": line.output_token_count or 0,
             }
             return
         self._malformed("invalid_json" if line is None else "not_an_answer", bytes(raw[:SAMPLE]))
@@ -186,9 +186,7 @@ def _variant(dialect: Dialect, provider: str, usage: dict[str, Any]) -> Dialect:
     """Compatibles differ in whether reasoning is inside completion_tokens: their own total tells, xAI's habit if none."""
     if dialect is not dialects.CHAT:
         return dialect
-    details = usage.get("completion_tokens_details")
-    reasoning = details.get("reasoning_tokens") if isinstance(details, dict) else None
-    if not reasoning and not usage.get("reasoning_tokens"):
+    if not reasoned(usage):
         return dialect
     total = number(usage.get("total_tokens"))
     beside = count(dialects.CHAT_REASONING_OUTSIDE, usage)

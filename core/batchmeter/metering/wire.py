@@ -11,6 +11,22 @@ from msgspec import Struct
 
 Dict = dict[str, Any]
 
+_GOOGLE = {
+    "usage_metadata": "usageMetadata",
+    "model_version": "modelVersion",
+    "token_count": "tokenCount",
+    "prompt_feedback": "promptFeedback",
+}
+_AMAZON = {
+    "model_output": "modelOutput",
+    "record_id": "recordId",
+    "total_record_count": "totalRecordCount",
+    "input_token_count": "inputTokenCount",
+    "output_token_count": "outputTokenCount",
+    "input_text_token_count": "inputTextTokenCount",
+    "token_count": "tokenCount",
+}
+
 
 class OutputItem(Struct, gc=False):
     """One item of a Responses body."""
@@ -29,7 +45,7 @@ class Body(Struct, gc=False):
     output: list[OutputItem] | None = None
 
 
-class Response(Struct, gc=False, rename={"usage_metadata": "usageMetadata", "model_version": "modelVersion"}):
+class Response(Struct, gc=False, rename=_GOOGLE):
     """OpenAI's `response` with status and body; or the vendor's own answer in its place (Vertex, Gemini, Fireworks)."""
 
     status_code: int | None = None
@@ -39,9 +55,9 @@ class Response(Struct, gc=False, rename={"usage_metadata": "usageMetadata", "mod
     type: str | None = None
     usage_metadata: Dict | None = None
     model_version: str | None = None
-    tokenCount: int | None = None
+    token_count: int | None = None
     candidates: msgspec.Raw = msgspec.Raw()
-    prompt_feedback: msgspec.Raw = msgspec.field(name="promptFeedback", default=msgspec.Raw())
+    prompt_feedback: msgspec.Raw = msgspec.Raw()
     embedding: msgspec.Raw = msgspec.Raw()
 
 
@@ -53,20 +69,20 @@ class Result(Struct, gc=False):
     error: Any = None
 
 
-class ModelOutput(Struct, gc=False):
+class ModelOutput(Struct, gc=False, rename=_AMAZON):
     """Bedrock's `modelOutput`; families that count beside their text are read as usage of their own."""
 
     model: str | None = None
     usage: Dict | None = None
     type: str | None = None
-    inputTextTokenCount: Any = None
+    input_text_token_count: Any = None
     results: list[TitanResult] | None = None
     prompt_token_count: Any = None
     generation_token_count: Any = None
 
 
-class TitanResult(Struct, gc=False):
-    tokenCount: Any = None
+class TitanResult(Struct, gc=False, rename=_AMAZON):
+    token_count: Any = None
 
 
 class Statistics(Struct, gc=False):
@@ -102,7 +118,7 @@ class Request(Struct, gc=False):
     labels: Dict | None = None
 
 
-class Line(Struct, gc=False):
+class Line(Struct, gc=False, rename=_AMAZON):
     """Every vendor's envelope at once: no two of them use the same key for different things."""
 
     custom_id: str | int | float | None = None
@@ -110,17 +126,17 @@ class Line(Struct, gc=False):
     error: Any = None
     status: str | None = None
     result: Result | None = None
-    modelOutput: ModelOutput | None = None
-    recordId: str | int | float | None = None
+    model_output: ModelOutput | None = None
+    record_id: str | int | float | None = None
     key: str | int | float | None = None
     batch_request_id: str | None = None
     batch_result: BatchResult | None = None
     predictions: list[Prediction] | None = None
     prediction: Prediction | None = None
     request: Request | None = None
-    totalRecordCount: int | None = None
-    inputTokenCount: int | None = None
-    outputTokenCount: int | None = None
+    total_record_count: int | None = None
+    input_token_count: int | None = None
+    output_token_count: int | None = None
 
 
 _line = msgspec.json.Decoder(Line)
@@ -184,7 +200,7 @@ def _as(value: object, wanted: Any) -> object:
         return msgspec.Raw(b"true") if value else None
     if wanted is int:
         return _whole(value)
-    kind = get_origin(wanted) or wanted
+    kind = cast("type[object]", get_origin(wanted) or wanted)
     return value if isinstance(value, kind) and not isinstance(value, bool) else None
 
 
