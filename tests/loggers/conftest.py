@@ -1,7 +1,13 @@
-"""One batch's three events, as the tracker records them, and variations of them."""
+"""One batch's three events, as the tracker records them, and an intake that answers as it is told."""
 
+import gzip
+import socket
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
@@ -95,3 +101,79 @@ def _outcome(status: str) -> dict[str, Any]:
 @pytest.fixture
 def events() -> Events:
     return Events()
+
+
+@dataclass
+class Request:
+    """One request that the intake got, content-encoding undone."""
+
+    path: str
+    headers: dict[str, str]
+    body: bytes
+
+
+@dataclass
+class Answer:
+    """What the intake says to the next request."""
+
+    status: int = 200
+    body: bytes = b""
+    headers: dict[str, str] = field(default_factory=dict)
+    cut: bool = False
+    """Close the connection without an answer."""
+
+
+class Intake(ThreadingHTTPServer):
+    """A vendor's intake on the loopback: keeps what it gets, answers what it is told, then what is usual."""
+
+    daemon_threads = True
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.requests: list[Request] = []
+        self.answers: list[Answer] = []
+        self.usual = Answer()
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server_port}"
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    server: Intake
+
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers.get("content-length", 0)))
+        if self.headers.get("content-encoding") == "gzip":
+            body = gzip.decompress(body)
+        answer = self.server.answers.pop(0) if self.server.answers else self.server.usual
+        self.server.requests.append(Request(self.path, {k.lower(): v for k, v in self.headers.items()}, body))
+        if answer.cut:
+            self.close_connection = True
+            self.connection.shutdown(socket.SHUT_RDWR)
+            return
+        self.send_response(answer.status)
+        for name, value in {"content-length": str(len(answer.body)), **answer.headers}.items():
+            self.send_header(name, value)
+        self.end_headers()
+        self.wfile.write(answer.body)
+
+    def log_message(self, *args: object) -> None:
+        return
+
+
+@pytest.fixture
+def intake() -> Iterator[Intake]:
+    server = Intake()
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    yield server
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+@pytest.fixture
+def answer() -> type[Answer]:
+    return Answer

@@ -1,0 +1,37 @@
+"""Spans through the tracer provider that the application has set up; it is used, never replaced or configured."""
+
+from opentelemetry import trace
+
+from batchmeter.errors import RetryLater
+
+from .attributes import AnyEvent
+from .ids import as_remote, context_of, seed_of, span_id
+from .spans import SCOPE, Span
+
+_ASK_AGAIN = 60.0
+
+
+def emit(event: AnyEvent, span: Span) -> None:
+    """Best effort: the provider's processor may drop it, and its id generator chooses the span id.
+
+    The parent is remote and sampled, so that a parent-based sampler keeps the span whatever its ratio.
+    """
+    provider = trace.get_tracer_provider()
+    if isinstance(provider, trace.ProxyTracerProvider | trace.NoOpTracerProvider):
+        raise RetryLater(
+            "mode is 'embedded' but this process has configured no tracer provider; configure one, or use 'durable'",
+            after=_ASK_AGAIN,
+        )
+    parent = span.parent or context_of(span.context.trace_id, span_id(f"{seed_of(event)}:root"))
+    started = provider.get_tracer(SCOPE.name, SCOPE.version).start_span(
+        span.name,
+        context=trace.set_span_in_context(as_remote(parent)),
+        kind=trace.SpanKind.CLIENT,
+        attributes=span.attributes,
+        links=span.links,
+        start_time=span.start,
+    )
+    for name, at in span.moments:
+        started.add_event(name, timestamp=at)
+    started.set_status(span.status)
+    started.end(end_time=span.end)

@@ -1,0 +1,76 @@
+"""What the OpenTelemetry logger can be told; whatever OTEL_* says is honoured where nothing is set here."""
+
+import os
+from collections.abc import Callable
+from typing import Annotated, Any, Literal, TypeVar
+
+import requests
+from opentelemetry.sdk.resources import SERVICE_NAME, Resource
+from pydantic import BaseModel, ConfigDict, Field
+
+Made = TypeVar("Made")
+
+_SIGNALS = ("traces", "metrics", "logs")
+_ENDPOINT = "OTEL_EXPORTER_OTLP_ENDPOINT"
+
+
+class OTelSettings(BaseModel):
+    """`[plugins.otel]`."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    mode: Literal["durable", "embedded"] = "durable"
+    """`durable`: an OTLP/HTTP exporter of our own; an event counts as delivered when the receiver has accepted it.
+    `embedded`: spans go to the tracer provider that the application has configured, best effort from there."""
+    endpoint: str | None = None
+    """Base URL, such as `http://localhost:4318`; else OTEL_EXPORTER_OTLP_ENDPOINT and its per-signal variants."""
+    headers: Annotated[dict[str, str], Field(repr=False)] = {}
+    """Sent with each export, over OTEL_EXPORTER_OTLP_HEADERS."""
+    trace_parenting: Literal["link", "child"] = "link"
+    """`link`: a batch is a trace of its own, linked to the caller's. `child`: it hangs in the caller's trace."""
+    traces: bool | None = None
+    metrics: bool | None = None
+    logs: bool | None = None
+    """Which signals to send; by default those that OTEL_* gives an endpoint and does not set to `none`."""
+    metrics_interval: Annotated[float, Field(gt=0)] | None = None
+    """Seconds between two exports of the metrics; else OTEL_METRIC_EXPORT_INTERVAL (milliseconds), else 60."""
+
+    def sends(self, signal: Literal["traces", "metrics", "logs"]) -> bool:
+        chosen: bool | None = getattr(self, signal)
+        if chosen is not None:
+            return chosen
+        if os.environ.get(f"OTEL_{signal.upper()}_EXPORTER", "").strip().lower() == "none":
+            return False
+        if self.endpoint or os.environ.get(_ENDPOINT):
+            return True
+        named = {name for name in _SIGNALS if os.environ.get(_endpoint_of(name))}
+        return signal in named or not named
+
+    def exporter(
+        self, signal: Literal["traces", "metrics", "logs"], make: Callable[..., Made]
+    ) -> Callable[[requests.Session], Made]:
+        """Makes the signal's exporter around a session; what is not given here it takes from OTEL_* itself."""
+        given: dict[str, Any] = {}
+        if self.endpoint:
+            given["endpoint"] = f"{self.endpoint.rstrip('/')}/v1/{signal}"
+        if self.headers:
+            given["headers"] = self.headers
+        return lambda session: make(session=session, **given)
+
+    @property
+    def interval(self) -> float:
+        """Seconds."""
+        millis = os.environ.get("OTEL_METRIC_EXPORT_INTERVAL", "")
+        return self.metrics_interval or (float(millis) / 1000 if millis.isdecimal() and int(millis) else 60.0)
+
+
+def resource() -> Resource:
+    """OTEL_SERVICE_NAME and OTEL_RESOURCE_ATTRIBUTES; the service is `batchmeter` where they name none."""
+    found = Resource.create()
+    if str(found.attributes.get(SERVICE_NAME, "")).startswith("unknown_service"):
+        found = found.merge(Resource({SERVICE_NAME: "batchmeter"}))
+    return found
+
+
+def _endpoint_of(signal: str) -> str:
+    return f"OTEL_EXPORTER_OTLP_{signal.upper()}_ENDPOINT"

@@ -1,0 +1,201 @@
+"""OpenTelemetry metrics: cumulative sums of what the ledger holds, whoever exports them and however often."""
+
+import asyncio
+import itertools
+from datetime import UTC, datetime
+from decimal import Decimal
+
+import pytest
+from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
+from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
+
+from batchmeter.events import BatchTimes, Settlement
+from batchmeter.ledger import open_ledger
+from batchmeter.ledger.port import DeliveryResult, Submission
+from batchmeter_otel import OTelLogger, OTelSettings
+from batchmeter_otel.otlp import Channel
+from batchmeter_otel.reporter import Reporter, instance_of
+from batchmeter_otel.settings import resource
+
+NOW = 1_800_000_000_000
+MINUTE = 60_000
+
+
+class Book:
+    """A ledger with a clock in the test's hand, and batches put into it."""
+
+    def __init__(self, path) -> None:
+        self.now = NOW
+        self.ledger = open_ledger(str(path), clock=lambda: self.now)
+        self.numbers = itertools.count()
+
+    async def settle(self, events, seconds=3600.0, **changes) -> Settlement:
+        batch_id = f"batch_{next(self.numbers)}"
+        event = events.succeeded(batch_id, times=BatchTimes(total_seconds=seconds), **changes)
+        await self.ledger.record_created(
+            Submission("openai", "openai"),
+            event.batch,
+            events.created(batch_id),
+            loggers=["otel"],
+            next_poll_at=self.now,
+        )
+        settlement = self.settlement(event)
+        claim = await self.ledger.claim("openai", batch_id, owner="test", lease_seconds=60)
+        assert await self.ledger.settle(claim, settlement, {}, event, loggers=["otel"])
+        return settlement
+
+    def settlement(self, event) -> Settlement:
+        known = {name: getattr(event, name) for name in Settlement.model_fields if name != "settled_at"}
+        return Settlement(settled_at=datetime.fromtimestamp(self.now / 1000, UTC), **known)
+
+
+@pytest.fixture
+async def book(tmp_path):
+    book = Book(tmp_path / "ledger.db")
+    await book.ledger.open()
+    yield book
+    await book.ledger.aclose()
+
+
+@pytest.fixture
+def reporter(intake):
+    channel = Channel(OTelSettings(endpoint=intake.url).exporter("metrics", OTLPMetricExporter))
+    yield Reporter(channel, resource(), 60)
+    channel.close()
+
+
+def newest(intake) -> dict:
+    message = ExportMetricsServiceRequest.FromString(intake.requests[-1].body)
+    return {metric.name: metric for metric in message.resource_metrics[0].scope_metrics[0].metrics}
+
+
+def by(metric, attribute, **where) -> dict:
+    """The attribute's value -> data point, of the points whose attributes hold `where`."""
+    data = getattr(metric, metric.WhichOneof("data"))
+    found = {}
+    for point in data.data_points:
+        named = {item.key: item.value.string_value for item in point.attributes}
+        if all(named[name.replace("__", ".")] == value for name, value in where.items()):
+            assert named[attribute] not in found
+            found[named[attribute]] = point
+    return found
+
+
+async def test_sums_are_the_ledgers(book, reporter, intake, events):
+    for _ in range(2):
+        await book.settle(events)
+    await reporter.report(book.ledger)
+    metrics = newest(intake)
+    assert intake.requests[-1].path == "/v1/metrics"
+    cost = metrics["batchmeter.batch.cost"]
+    assert (cost.unit, cost.sum.is_monotonic, cost.sum.aggregation_temporality) == ("{USD}", True, 2)
+    assert sum(Decimal(repr(point.as_double)) for point in cost.sum.data_points) == 2 * Decimal("0.1725015")
+    mini = by(metrics["batchmeter.batch.tokens"], "gen_ai.token.type", gen_ai__response__model="gpt-4o-mini-2024-07-18")
+    tokens = {kind: point.as_int for kind, point in mini.items()}
+    assert tokens == {"input": 2_000_000, "output": 600_000, "cache_read": 400_000, "reasoning": 100_000}
+    outcomes = by(metrics["batchmeter.batch.requests"], "batchmeter.request.outcome")
+    requests = {outcome: point.as_int for outcome, point in outcomes.items()}
+    assert requests == {"succeeded": 1996, "failed": 4}
+    count = by(metrics["batchmeter.batch.count"], "gen_ai.batch.status")["completed"]
+    assert count.as_int == 2
+    assert count.start_time_unix_nano == NOW * 10**6
+
+
+async def test_no_attribute_grows_with_the_batches(book, reporter, intake, events):
+    for _ in range(5):
+        await book.settle(events)
+    await reporter.report(book.ledger)
+    assert b"batch_1" not in intake.requests[-1].body
+    assert b"ada" not in intake.requests[-1].body
+
+
+async def test_durations_fall_into_batch_sized_buckets(book, reporter, intake, events):
+    for seconds in (30, 60, 3601, 100_000):
+        await book.settle(events, seconds=seconds)
+    await reporter.report(book.ledger)
+    (point,) = newest(intake)["batchmeter.batch.duration"].histogram.data_points
+    assert list(point.explicit_bounds)[:5] == [60, 300, 900, 1800, 3600]
+    assert list(point.bucket_counts) == [2, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 1]
+    assert (point.count, point.sum, point.min, point.max) == (4, 103_691, 30, 100_000)
+
+
+async def test_a_second_export_adds_what_came_since_and_nothing_twice(book, reporter, intake, events):
+    counts = []
+    for _ in range(4):
+        await book.settle(events)
+        await reporter.report(book.ledger)
+        counts.append(newest(intake)["batchmeter.batch.count"].sum.data_points[0].as_int)
+        book.now += 2 * MINUTE
+    await reporter.report(book.ledger)
+    counts.append(newest(intake)["batchmeter.batch.count"].sum.data_points[0].as_int)
+    assert counts == [1, 2, 3, 4, 4]
+
+
+async def test_another_process_reports_the_same_series(book, reporter, intake, events):
+    await book.settle(events)
+    await reporter.report(book.ledger)
+    channel = Channel(OTelSettings(endpoint=intake.url).exporter("metrics", OTLPMetricExporter))
+    await Reporter(channel, resource(), 60).report(book.ledger)
+    channel.close()
+    assert intake.requests[0].body == intake.requests[1].body
+    assert instance_of(book.ledger.url).encode() in intake.requests[0].body
+
+
+async def test_unknown_cost_counts_what_is_known(book, reporter, intake, events):
+    models = {name: {"lines": 1, "cost": cost} for name, cost in (("a", "0.25"), ("b", None))}
+    cost = {"total": None, "known": "0.75", "unknown": {"unknown_model": 1}}
+    await book.settle(events, models=models, cost=cost)
+    await reporter.report(book.ledger)
+    models = by(newest(intake)["batchmeter.batch.cost"], "gen_ai.response.model")
+    costs = {model: point.as_double for model, point in models.items()}
+    assert costs == {"a": 0.25, "unknown": 0.5}
+
+
+async def test_a_pruned_ledger_begins_anew(book, reporter, intake, events):
+    await book.settle(events)
+    book.now += 2 * MINUTE
+    await reporter.report(book.ledger)
+    await accept_all(book)
+    book.now += 2 * MINUTE
+    assert await book.ledger.prune(settled_before=book.now) == 1
+    await book.settle(events)
+    await reporter.report(book.ledger)
+    assert newest(intake)["batchmeter.batch.count"].sum.data_points[0].as_int == 1
+
+
+async def accept_all(book) -> None:
+    while claimed := await book.ledger.claim_deliveries("otel", owner="t", limit=10, lease_seconds=60):
+        await book.ledger.finish_deliveries([DeliveryResult(one, "delivered") for one in claimed])
+
+
+async def test_backlogs_are_gauges(book, reporter, intake, events):
+    await book.settle(events)
+    book.now += MINUTE
+    await reporter.report(book.ledger)
+    metrics = newest(intake)
+    assert metrics["batchmeter.deliveries.pending"].gauge.data_points[0].as_int == 2
+    assert metrics["batchmeter.deliveries.oldest_pending"].gauge.data_points[0].as_double == 60.0
+    assert metrics["batchmeter.deliveries.dead"].gauge.data_points[0].as_int == 0
+
+
+async def test_an_empty_ledger_sends_nothing(book, reporter, intake):
+    assert await reporter.report(book.ledger)
+    assert intake.requests == []
+
+
+@pytest.mark.parametrize(("status", "goes_on"), [(500, True), (401, True), (404, False), (405, False)])
+async def test_a_refusal_is_a_warning(book, reporter, intake, events, answer, caplog, status, goes_on):
+    intake.usual = answer(status=status)
+    await book.settle(events)
+    assert await reporter.report(book.ledger) is goes_on
+    assert str(status) in caplog.text
+
+
+async def test_a_client_reports_while_open_and_when_it_closes(book, intake, events, monkeypatch):
+    monkeypatch.setenv("OTEL_METRIC_EXPORT_INTERVAL", "3600000")
+    logger = OTelLogger(OTelSettings(endpoint=intake.url))
+    await logger.startup(book)
+    await asyncio.sleep(0)  # the task begins
+    await book.settle(events)
+    await logger.shutdown()
+    assert newest(intake)["batchmeter.batch.count"].sum.data_points[0].as_int == 1
