@@ -12,7 +12,7 @@ CORE = ROOT / "core" / "batchmeter"
 
 # A module may import from its own layer and from those below it.
 LAYERS = [
-    {"_version", "errors"},
+    {"_version", "retry_after", "errors"},
     {"models", "config", "hookspecs", "http", "content"},
     {"events", "providers"},
     {"pricing"},

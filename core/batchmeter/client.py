@@ -50,7 +50,8 @@ class Parts:
             ledger = open_ledger(settings.ledger)
         await ledger.open()
         deliverer = Deliverer(ledger, plugins)
-        return cls(plugins, ledger, Tracker(ledger, accounts, plugins, source), deliverer, source)
+        tracker = Tracker(ledger, accounts, plugins, source, on_event=deliverer.notify)
+        return cls(plugins, ledger, tracker, deliverer, source)
 
 
 DRAIN_SECONDS = 5.0

@@ -32,6 +32,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import cast
 
+from .retry_after import retry_after_seconds
+
 __all__ = [
     "APIConnectionError",
     "APIResponseError",
@@ -137,8 +139,6 @@ class APIStatusError(ProviderError):
     @property
     def retry_after(self) -> float | None:
         """Seconds, from `retry-after-ms` or `retry-after`."""
-        from .http import retry_after_seconds  # noqa: PLC0415 - errors are imported by everything, http by few
-
         return retry_after_seconds(self.headers)
 
     @property

@@ -1,10 +1,12 @@
 """HTTP for providers: small pooled clients, timeouts, retries, streamed bodies, errors passed on whole."""
 
+from batchmeter.retry_after import retry_after_seconds
+
 from .body import Body, multipart
 from .client import CHUNK, USER_AGENT, HttpClient
 from .failure import error_message, redact_url, status_error
 from .response import Headers, Response, StreamedResponse
-from .retry import MAX_RETRY_AFTER, Retry, retry_after_seconds
+from .retry import MAX_RETRY_AFTER, Retry
 
 __all__ = [
     "CHUNK",

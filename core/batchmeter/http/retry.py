@@ -1,10 +1,6 @@
 """When to try again, and after how long: the official OpenAI SDK's policy."""
 
-import email.utils
-import math
 import random
-import time
-from collections.abc import Mapping
 from typing import Literal
 
 from batchmeter import errors
@@ -32,24 +28,3 @@ def retry_delay(error: errors.APIStatusError, attempt: int) -> float | None:
 def backoff(attempt: int) -> float:
     """0.5 s doubling to 8 s, less up to a quarter."""
     return min(0.5 * 2.0**attempt, 8.0) * (1 - 0.25 * random.random())  # noqa: S311 - jitter, not a secret
-
-
-def retry_after_seconds(headers: Mapping[str, str]) -> float | None:
-    """Seconds to wait, from `retry-after-ms` or `retry-after` (seconds or an HTTP date)."""
-    millis = _number(headers.get("retry-after-ms"))
-    if millis is not None:
-        return max(0.0, millis / 1000)
-    text = headers.get("retry-after")
-    seconds = _number(text)
-    if seconds is not None:
-        return max(0.0, seconds)
-    date = email.utils.parsedate_tz(text) if text else None
-    return None if date is None else max(0.0, email.utils.mktime_tz(date) - time.time())
-
-
-def _number(text: str | None) -> float | None:
-    try:
-        number = float(text or "")
-    except ValueError:
-        return None
-    return number if math.isfinite(number) else None
