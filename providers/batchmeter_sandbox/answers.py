@@ -5,7 +5,7 @@ import hashlib
 import json
 import struct
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, cast
 
 from .snapshots import snapshot
 from .tokens import Dice, Tokens, inputs, spent
@@ -55,9 +55,12 @@ def _say(body: Body, tokens: Tokens, dice: Dice) -> str:
     length = (tokens.output - tokens.reasoning) // (body.get("n") or 1) * 4
     start = dice.below(4, len(_TEXT))
     said = (_TEXT[start:] + _TEXT * (1 + length // len(_TEXT)))[:length].strip()
-    wanted = body.get("response_format") or (body.get("text") or {}).get("format") or {}
-    as_json = isinstance(wanted, dict) and str(wanted.get("type", "")).startswith("json") and not tokens.cut  # pyright: ignore[reportUnknownMemberType, reportUnknownArgumentType]  # the caller's JSON
-    return json.dumps({"answer": said}) if as_json else said
+    return json.dumps({"answer": said}) if _wants_json(body) and not tokens.cut else said
+
+
+def _wants_json(body: Body) -> bool:
+    wanted = body.get("response_format") or cast("Body", body.get("text") or {}).get("format")
+    return isinstance(wanted, dict) and str(cast("Body", wanted).get("type", "")).startswith("json")
 
 
 def _usage(tokens: Tokens) -> dict[str, Any]:
@@ -77,7 +80,7 @@ def _usage(tokens: Tokens) -> dict[str, Any]:
 
 def _chat(body: Body, tokens: Tokens, dice: Dice, created: int) -> dict[str, Any]:
     said = _say(body, tokens, dice)
-    message = {"role": "assistant", "content": said, "refusal": None, "annotations": []}
+    message: dict[str, Any] = {"role": "assistant", "content": said, "refusal": None, "annotations": []}
     finish = "length" if tokens.cut else "stop"
     return {
         "id": f"chatcmpl-{dice.hex(29)}",
@@ -116,9 +119,17 @@ def _completion(body: Body, tokens: Tokens, dice: Dice, created: int) -> dict[st
 
 def _response(body: Body, tokens: Tokens, dice: Dice, created: int) -> dict[str, Any]:
     status = "incomplete" if tokens.cut else "completed"
-    thought = [{"id": f"rs_{dice.hex(48)}", "type": "reasoning", "summary": []}] if tokens.reasoning else []
-    said = {"type": "output_text", "annotations": [], "logprobs": [], "text": _say(body, tokens, dice)}
-    message = {"id": f"msg_{dice.hex(48)}", "type": "message", "status": status, "role": "assistant", "content": [said]}
+    thought: list[dict[str, Any]] = (
+        [{"id": f"rs_{dice.hex(48)}", "type": "reasoning", "summary": []}] if tokens.reasoning else []
+    )
+    said: dict[str, Any] = {"type": "output_text", "annotations": [], "logprobs": [], "text": _say(body, tokens, dice)}
+    message: dict[str, Any] = {
+        "id": f"msg_{dice.hex(48)}",
+        "type": "message",
+        "status": status,
+        "role": "assistant",
+        "content": [said],
+    }
     return {
         "id": f"resp_{dice.hex(48)}",
         "object": "response",

@@ -11,7 +11,7 @@ from typing import Any, cast
 from .answers import ENDPOINTS
 from .engine import Engine
 from .form import Form
-from .refusal import Dropped, Refusal
+from .refusal import Refusal
 from .script import FAULT_HEADER, SCRIPT_HEADER
 
 _MAX_JSON = 64 * 1024 * 1024
@@ -79,14 +79,9 @@ class App:
 
     async def _answer(self, request: Request) -> Response:
         self._authenticate(request)
-        fault = self.engine.faults.take(request.method, request.path, request.headers.get(FAULT_HEADER))
-        if fault is not None:
-            fault.strike()
-        handler, argument = _route(request)
-        response = await handler(self, request, argument)
-        if fault is not None:
-            raise Dropped
-        return response
+        with self.engine.faults.during(request.method, request.path, request.headers.get(FAULT_HEADER)):
+            handler, argument = _route(request)
+            return await handler(self, request, argument)
 
     def _authenticate(self, request: Request) -> None:
         scheme, _, key = request.headers.get("authorization", "").partition(" ")

@@ -25,7 +25,7 @@ def expiry(value: object, param: str) -> int | None:
     """Seconds from `{"anchor": "created_at", "seconds": n}`."""
     if value is None:
         return None
-    given = cast("Mapping[str, object]", value) if isinstance(value, Mapping) else {}
+    given: Mapping[str, object] = cast("Mapping[str, object]", value) if isinstance(value, Mapping) else {}
     if given.get("anchor") != "created_at":
         raise invalid(f"{param}[anchor]", f"Invalid '{param}[anchor]': it has to be 'created_at'.")
     seconds = given.get("seconds")

@@ -49,25 +49,25 @@ _ENDINGS = frozenset({"completed", "failed", "expired", "cancelled"})
 
 def state(job: Job, now: float, speed: float, *, valid: bool) -> State:
     """`valid`: the input file passed; asked only once validation is over."""
-    begun = job.created_at + VALIDATING / speed
+    begun = validated_at(job, speed)
     ran = begun + RUNNING / speed
     stopped = _stopped(job, begun, ran, now)
-    if stopped is not None and stopped < begun:
-        return _cancelled({}, stopped, now, speed, Fraction(0))
+    if stopped is not None and (valid or stopped < begun):
+        return _cancelled(stopped, begun, ran, now, stopped + CANCELLING / speed)
     if now < begun:
         return State("validating", Fraction(0), {})
     if not valid:
         return State("failed", Fraction(0), {"failed_at": begun})
-    times = {"in_progress_at": begun}
-    if stopped is not None:
-        return _cancelled(times, stopped, now, speed, _share(begun, ran, stopped))
     if now < ran:
         reach = job.script.done if job.script.outcome == "expired" else Fraction(1)
-        return State("in_progress", _share(begun, ran, now) * reach, times)
+        return State("in_progress", _share(begun, ran, now) * reach, {"in_progress_at": begun})
+    return _ran(job, begun, ran, now, ran + FINALIZING / speed)
+
+
+def _ran(job: Job, begun: float, ran: float, now: float, done: float) -> State:
     if job.script.outcome == "expired":
-        return State("expired", job.script.done, times | {"expired_at": ran})
-    times["finalizing_at"] = ran
-    done = ran + FINALIZING / speed
+        return State("expired", job.script.done, {"in_progress_at": begun, "expired_at": ran})
+    times = {"in_progress_at": begun, "finalizing_at": ran}
     if now < done:
         return State("finalizing", Fraction(1), times)
     return State("completed", Fraction(1), times | {"completed_at": done})
@@ -85,9 +85,9 @@ def _stopped(job: Job, begun: float, ran: float, now: float) -> float | None:
     return scripted if job.script.outcome == "cancelled" and now >= scripted else None
 
 
-def _cancelled(times: dict[str, float], stopped: float, now: float, speed: float, share: Fraction) -> State:
-    end = stopped + CANCELLING / speed
-    times = times | {"cancelling_at": stopped}
+def _cancelled(stopped: float, begun: float, ran: float, now: float, end: float) -> State:
+    times = {"cancelling_at": stopped} | ({"in_progress_at": begun} if stopped >= begun else {})
+    share = _share(begun, ran, stopped)
     if now < end:
         return State("cancelling", share, times)
     return State("cancelled", share, times | {"cancelled_at": end})

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, BinaryIO, Literal
 
 import msgspec
 
@@ -170,11 +170,11 @@ def write(run: Run, paths: dict[Kind, Path]) -> None:
     """Writes the output and the error file; each appears whole or not at all."""
     parts = {kind: path.with_name(f"{path.name}.{id(run):x}.part") for kind, path in paths.items()}
     with parts["output"].open("wb") as output, parts["error"].open("wb") as error:
-        files = {"output": output, "error": error}
+        files: dict[Kind, BinaryIO] = {"output": output, "error": error}
         for outcome in outcomes(run):
             files[outcome.kind].write(_line(run, outcome))
-    for kind, part in parts.items():
-        part.replace(paths[kind])
+    for kind in KINDS:
+        parts[kind].replace(paths[kind])
 
 
 def _line(run: Run, outcome: Outcome) -> bytes:

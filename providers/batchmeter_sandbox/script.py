@@ -1,6 +1,7 @@
 """Scripted trouble: what goes wrong with a batch (`Script`), and with single requests (`Fault`)."""
 
-from collections.abc import Iterable
+from collections.abc import Generator, Iterable
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from fractions import Fraction
@@ -25,18 +26,18 @@ class Script(BaseModel):
 
     outcome: Literal["completed", "failed", "expired", "cancelled"] = "completed"
     """`failed`: validation refuses it. `expired`, `cancelled`: the share `done` of its lines was run before."""
-    fail: Fraction = Field(Fraction(0), ge=0, le=1)
+    fail: Fraction = Field(default=Fraction(0), ge=0, le=1)
     """Share of the lines run that fail, evenly spread, half with 400 and half with 500. 1: only an error file."""
-    done: Fraction = Field(Fraction(1, 2), ge=0, le=1)
-    lag: int = Field(0, ge=0)
+    done: Fraction = Field(default=Fraction(1, 2), ge=0, le=1)
+    lag: int = Field(default=0, ge=0)
     """Looks (retrieves and lists) at which a finished batch does not name its files yet."""
-    malformed: int = Field(0, ge=0)
+    malformed: int = Field(default=0, ge=0)
     """Output lines that are cut in half."""
-    no_usage: int = Field(0, ge=0)
+    no_usage: int = Field(default=0, ge=0)
     """Output lines whose usage is null."""
-    slow: float = Field(0.0, ge=0)
+    slow: float = Field(default=0.0, ge=0)
     """Seconds before every 64 KB of its downloads."""
-    truncate: int = Field(0, ge=0)
+    truncate: int = Field(default=0, ge=0)
     """Downloads of its output that break off halfway."""
 
     @classmethod
@@ -57,7 +58,7 @@ class Fault(BaseModel):
 
     kind: Literal["rate_limit", "quota", "server_error", "unavailable", "drop", "lose_answer"]
     """`drop` breaks the connection before anything is done, `lose_answer` after everything is."""
-    times: int = Field(1, ge=1)
+    times: int = Field(default=1, ge=1)
     method: str = "*"
     path: str = "*"
     """Patterns with `*` and `?`: `POST`, `/v1/batches/*`."""
@@ -115,6 +116,16 @@ class Faults:
     def clear(self) -> None:
         self._waiting.clear()
         self._sent.clear()
+
+    @contextmanager
+    def during(self, method: str, path: str, asked: str | None = None) -> Generator[None]:
+        """Around one request's work: raises Refusal or Dropped in place of its answer, where a fault says so."""
+        fault = self.take(method, path, asked)
+        if fault is not None:
+            fault.strike()
+        yield
+        if fault is not None:
+            raise Dropped
 
     def take(self, method: str, path: str, asked: str | None = None) -> Fault | None:
         """The fault of this request, if it has one; `asked` is its own header."""

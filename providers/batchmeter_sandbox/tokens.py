@@ -77,10 +77,9 @@ def _cached(prompt: int, dice: Dice) -> int:
 def _prompt(endpoint: str, body: Mapping[str, Any]) -> int:
     if endpoint == "/v1/embeddings":
         return sum(max(1, _characters(text) // _CHARACTERS) for text in inputs(body))
-    messages: object = body.get("messages")
-    overhead = 3 + _PER_MESSAGE * len(cast("list[object]", messages)) if isinstance(messages, list) else 3
+    messages = cast("list[object]", body.get("messages") or [])
     texts = (messages, body.get("input"), body.get("instructions"), body.get("prompt"))
-    return overhead + sum(-(-_characters(text) // _CHARACTERS) for text in texts)
+    return 3 + _PER_MESSAGE * len(messages) + sum(-(-_characters(text) // _CHARACTERS) for text in texts)
 
 
 def inputs(body: Mapping[str, Any]) -> list[Any]:

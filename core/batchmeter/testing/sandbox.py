@@ -56,7 +56,7 @@ def sandbox_thread(**settings: Any) -> Generator[Sandbox]:
     ready = threading.Event()
     started: list[Sandbox] = []
     failed: list[BaseException] = []
-    stop: list[Callable[[], None]] = []
+    stop: list[Callable[[], object]] = []
 
     async def serve() -> None:
         done = asyncio.Event()
