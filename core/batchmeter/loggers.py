@@ -32,6 +32,11 @@ class Logger:
     def handles(self) -> "frozenset[EventType]":
         return frozenset(self.implementations)
 
+    @property
+    def blocking(self) -> bool:
+        """One of its implementations is a plain `def`: it gets one event at a time."""
+        return not all(inspect.iscoroutinefunction(each.function) for each in self.implementations.values())
+
     async def deliver(self, event: "Event") -> None:
         """Hand over one event; returns when the logger accepted it, raises what it raises.
 

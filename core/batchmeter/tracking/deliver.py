@@ -1,0 +1,100 @@
+"""Events from the ledger to loggers: a lane for each, so that a slow or broken one delays no other and no submission."""
+
+import asyncio
+import logging
+import os
+import random as stdlib_random
+import secrets
+import socket
+from collections.abc import Sequence
+
+from batchmeter.errors import LedgerError
+from batchmeter.ledger.port import Ledger
+
+from .logger_lane import LaneOptions, LoggerLane
+from .needs import Plugins
+from .schedule import Random
+from .watch import Sleep, nap
+
+log = logging.getLogger("batchmeter")
+
+DEFAULTS = LaneOptions()
+
+
+class Deliverer:
+    """Delivers every enabled logger's events; any number of processes may run one."""
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        plugins: Plugins,
+        *,
+        owner: str | None = None,
+        options: LaneOptions = DEFAULTS,
+        random: Random = stdlib_random.random,
+        sleep: Sleep = asyncio.sleep,
+    ) -> None:
+        self.owner = owner or f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(3)}"
+        self._ledger = ledger
+        self._plugins = plugins
+        self._options = options
+        self._random = random
+        self._sleep = sleep
+        self._lanes: dict[str, LoggerLane] = {}
+        self._wake = asyncio.Event()
+
+    def notify(self) -> None:
+        """New events may be in the ledger."""
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Until cancelled; what is under way then is given back to the ledger."""
+        running: dict[str, asyncio.Task[None]] = {}
+        try:
+            while True:
+                self._wake.clear()
+                self._start_and_stop(running)
+                for name in running:
+                    self._lane(name).wake.set()
+                await nap(self._sleep, self._wake, self._options.idle)
+        finally:
+            await _stop(list(running.values()))
+
+    async def drain(self, timeout: float) -> bool:
+        """Deliver what is due now, then stop; False when `timeout` (seconds) was too short. Call it instead of `run`."""
+        work = [
+            asyncio.create_task(self._lane(name).empty(), name=f"batchmeter drain {name}") for name in self._names()
+        ]
+        if not work:
+            return True
+        _, pending = await asyncio.wait(work, timeout=timeout)
+        await _stop(list(pending))
+        for task in work:
+            if not task.cancelled() and isinstance(error := task.exception(), LedgerError):
+                log.warning("deliveries: %s", error)
+        return not pending
+
+    def _start_and_stop(self, running: dict[str, asyncio.Task[None]]) -> None:
+        """Loggers come and go while a client is open."""
+        names = self._names()
+        for name in [name for name in running if name not in names]:
+            running.pop(name).cancel()
+        for name in names:
+            if name not in running or running[name].done():
+                running[name] = asyncio.create_task(self._lane(name).run(), name=f"batchmeter deliver {name}")
+
+    def _names(self) -> Sequence[str]:
+        return list(self._plugins.loggers)
+
+    def _lane(self, name: str) -> LoggerLane:
+        if name not in self._lanes:
+            self._lanes[name] = LoggerLane(
+                name, self._ledger, self._plugins, self.owner, self._options, self._random, self._sleep
+            )
+        return self._lanes[name]
+
+
+async def _stop(tasks: Sequence[asyncio.Task[None]]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)

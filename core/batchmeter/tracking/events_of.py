@@ -1,0 +1,195 @@
+"""From what the ledger knows of a batch, and what it was metered at, to its settlement and its events."""
+
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from batchmeter.events import (
+    BatchCreated,
+    BatchFailed,
+    BatchSucceeded,
+    BatchTimes,
+    Event,
+    EventType,
+    Outcome,
+    Settlement,
+    event_id,
+)
+from batchmeter.ledger.port import Millis, Submission, TrackedBatch
+from batchmeter.models import TERMINAL_STATUSES, Batch, BatchUsage, Cost, LineCounts, ModelUsage, Usage, utc_from_epoch
+from batchmeter.pricing.groups import Groups
+
+from .needs import Logger
+from .tag import without_tag
+
+UNAVAILABLE = "output_unavailable"
+"""Reason and note: the answers cannot be read, and never will be."""
+BATCH_UNAVAILABLE = "batch_unavailable"
+"""Reason and note: the provider no longer knows the batch itself."""
+USAGE_MISMATCH = "usage_mismatch"
+LINES_MISSING = "lines_missing"
+_COST_NOTES = frozenset({"price_change_during_batch"})
+"""Flags of a cost that deserve a note of their own."""
+
+
+@dataclass(frozen=True, slots=True)
+class Bill:
+    """What a batch's answers came to."""
+
+    lines: LineCounts = field(default_factory=LineCounts)
+    usage: Usage = field(default_factory=Usage)
+    cost: Cost = field(default_factory=Cost)
+    models: Mapping[str, ModelUsage] = field(default_factory=dict[str, ModelUsage])
+    groups: Groups = field(default_factory=dict[Any, Any])
+    notes: tuple[str, ...] = ()
+
+
+def created_event(submission: Submission, batch: Batch, *, time: Millis) -> BatchCreated:
+    """The one `acreate_batch` of a batch. `time` is the ledger's."""
+    return BatchCreated(
+        id=event_id(submission.account, batch.id, "acreate_batch"),
+        time=moment(time),
+        batch=without_tag(batch),
+        batch_id=batch.id,
+        **_carried(submission, batch),
+    )
+
+
+def settlement_of(tracked: TrackedBatch, batch: Batch, bill: Bill, *, time: Millis, revision: int = 1) -> Settlement:
+    """What a finished batch came to. One the provider lost while it was open counts as `failed`."""
+    reported = reported_usage(batch.usage)
+    return Settlement(
+        account=tracked.account,
+        provider=tracked.submission.provider,
+        batch_id=batch.id,
+        batch=without_tag(batch),
+        endpoint=batch.endpoint or tracked.submission.endpoint,
+        region=tracked.submission.region,
+        revision=revision,
+        settled_at=moment(time),
+        status=batch.status if batch.status in TERMINAL_STATUSES else "failed",
+        request_counts=bill.lines,
+        usage=bill.usage,
+        cost=bill.cost,
+        models=dict(bill.models),
+        times=times_of(batch),
+        notes=_notes(bill, batch.usage),
+        reported_usage=reported,
+    )
+
+
+def ending_event(submission: Submission, settlement: Settlement) -> BatchSucceeded | BatchFailed:
+    """`batch_success` for a completed batch, `batch_failure` for any other ending."""
+    outcome = {name: getattr(settlement, name) for name in Outcome.model_fields}
+    kind: EventType = ending_type(settlement.status)
+    common = _carried(submission, settlement.batch) | {
+        "id": event_id(settlement.account, settlement.batch_id, kind, settlement.revision),
+        "time": settlement.settled_at,
+        "batch": settlement.batch,
+        "batch_id": settlement.batch_id,
+        "revision": settlement.revision,
+    }
+    return BatchSucceeded(**common, **outcome) if kind == "batch_success" else BatchFailed(**common, **outcome)
+
+
+def ending_type(status: str) -> EventType:
+    return "batch_success" if status == "completed" else "batch_failure"
+
+
+def unreadable(batch: Batch, reason: str = UNAVAILABLE) -> Bill:
+    """The bill of answers that are gone: the provider's own sums where it sent any, and an unknown cost, never zero."""
+    counts = batch.request_counts
+    succeeded = counts.completed if counts else 0
+    usage = reported_usage(batch.usage) or Usage()
+    return Bill(
+        lines=LineCounts(
+            total=counts.total if counts else 0,
+            succeeded=succeeded,
+            failed=counts.failed if counts else 0,
+            unpriced=succeeded,
+        ),
+        usage=usage,
+        cost=Cost(total=None, unknown={reason: max(succeeded, 1)}),
+        models={batch.model or "unknown": ModelUsage(lines=succeeded, usage=usage, cost=None)},
+        notes=(reason,),
+    )
+
+
+def times_of(batch: Batch) -> BatchTimes:
+    """A duration is None where a timestamp is missing or the provider's clock went backwards."""
+    created, started, ended = batch.created_at, batch.in_progress_at, batch.ended_at
+    return BatchTimes(
+        created_at=utc_from_epoch(created),
+        in_progress_at=utc_from_epoch(started),
+        finalizing_at=utc_from_epoch(batch.finalizing_at),
+        ended_at=utc_from_epoch(ended),
+        expires_at=utc_from_epoch(batch.expires_at),
+        queue_seconds=_between(created, started),
+        run_seconds=_between(started, ended),
+        total_seconds=_between(created, ended),
+    )
+
+
+def reported_usage(usage: BatchUsage | None) -> Usage | None:
+    if usage is None:
+        return None
+    return Usage(
+        input_tokens=usage.input_tokens,
+        cached_input_tokens=usage.input_tokens_details.cached_tokens if usage.input_tokens_details else 0,
+        output_tokens=usage.output_tokens,
+        reasoning_tokens=usage.output_tokens_details.reasoning_tokens if usage.output_tokens_details else 0,
+    )
+
+
+def loggers_for(event: Event, loggers: Mapping[str, Logger]) -> Collection[str]:
+    """Names of the enabled loggers that have a hook for this event."""
+    return [name for name, logger in loggers.items() if event.type in logger.handles]
+
+
+def moment(millis: Millis) -> datetime:
+    """The ledger's time as an aware datetime, exact to the millisecond."""
+    found = utc_from_epoch(millis // 1000)
+    assert found is not None
+    return found.replace(microsecond=millis % 1000 * 1000)
+
+
+def _carried(submission: Submission, batch: Batch) -> dict[str, Any]:
+    """What every event of a batch has from its submission."""
+    return {
+        "account": submission.account,
+        "provider": submission.provider,
+        "endpoint": batch.endpoint or submission.endpoint,
+        "region": submission.region,
+        "metadata": dict(submission.metadata),
+        "attribution": submission.attribution,
+        "traceparent": submission.traceparent,
+        "adopted": submission.adopted,
+    }
+
+
+def _notes(bill: Bill, reported: BatchUsage | None) -> tuple[str, ...]:
+    notes = [*bill.notes, *(flag for flag in bill.cost.flags if flag in _COST_NOTES)]
+    if reported is not None and UNAVAILABLE not in notes and _differs(bill.usage, reported):
+        notes.append(USAGE_MISMATCH)
+    return tuple(_unique(notes))
+
+
+def _differs(metered: Usage, reported: BatchUsage) -> bool:
+    """Only what the provider sums up can disagree; details it leaves out do not."""
+    pairs = [(metered.input_tokens, reported.input_tokens), (metered.output_tokens, reported.output_tokens)]
+    if reported.input_tokens_details is not None:
+        pairs.append((metered.cached_input_tokens, reported.input_tokens_details.cached_tokens))
+    if reported.output_tokens_details is not None:
+        pairs.append((metered.reasoning_tokens, reported.output_tokens_details.reasoning_tokens))
+    return any(ours != theirs for ours, theirs in pairs)
+
+
+def _unique(words: Iterable[str]) -> list[str]:
+    return list(dict.fromkeys(words))
+
+
+def _between(start: int | None, end: int | None) -> float | None:
+    if start is None or end is None or end < start:
+        return None
+    return float(end - start)

@@ -1,0 +1,134 @@
+"""One step of one batch: look at the provider, then settle it, or say when to look again."""
+
+import asyncio
+import logging
+from collections.abc import Awaitable
+from dataclasses import dataclass
+from typing import Literal, TypeVar
+
+from batchmeter.errors import (
+    APIConnectionError,
+    APIResponseError,
+    APITimeoutError,
+    AuthenticationError,
+    InternalServerError,
+    NotFoundError,
+    PermissionDeniedError,
+    RateLimitError,
+)
+from batchmeter.events import Settlement
+from batchmeter.ledger.port import Claim, Ledger, Reschedule
+from batchmeter.models import Batch, Page
+from batchmeter.providers import CallOptions, Provider
+
+from .schedule import Attempt, Random, after_error, next_look
+from .settle import Later, Settler
+
+log = logging.getLogger("batchmeter")
+
+Answer = TypeVar("Answer")
+
+Blame = Literal["batch", "account", "account now"]
+"""Whose failure it is: `account` opens its breaker after a few, `account now` at once."""
+_BLAME: tuple[tuple[type[Exception], Blame], ...] = (
+    (AuthenticationError, "account now"),
+    (PermissionDeniedError, "account now"),
+    (RateLimitError, "account now"),
+    (APIConnectionError, "account"),
+    (APIResponseError, "account"),
+    (InternalServerError, "account"),
+)
+
+
+def blame(error: Exception) -> Blame:
+    for kind, whose in _BLAME:
+        if isinstance(error, kind):
+            return whose
+    return "batch"
+
+
+def retry_after(error: Exception) -> float | None:
+    """What the provider asked for, in seconds."""
+    found: float | None = getattr(error, "retry_after", None)
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class Follower:
+    """Steps for claimed batches. Each ends its claim: settled, rescheduled, or lost to another worker."""
+
+    ledger: Ledger
+    settler: Settler
+    random: Random
+    look_seconds: float = 60.0
+    """One look may take this long, retries included."""
+
+    async def look(self, provider: Provider, batch_id: str) -> Batch:
+        """The provider's newest word."""
+        return await self._in_time(provider, provider.retrieve_batch(batch_id, self._options))
+
+    async def look_at_many(self, provider: Provider, after: str | None) -> Page[Batch]:
+        """A hundred batches in one request, newest first."""
+        return await self._in_time(provider, provider.list_batches(after=after, limit=100, options=self._options))
+
+    @property
+    def _options(self) -> CallOptions:
+        return CallOptions(timeout=self.look_seconds)
+
+    async def _in_time(self, provider: Provider, call: Awaitable[Answer]) -> Answer:
+        try:
+            async with asyncio.timeout(self.look_seconds):
+                return await call
+        except TimeoutError as error:
+            raise APITimeoutError(f"{provider.endpoint}: no answer in {self.look_seconds:g} s") from error
+
+    def needs_look(self, claim: Claim) -> bool:
+        """A final snapshot is enough to settle, unless it lacked what only a newer one has."""
+        attempt = Attempt.read(claim.tracked.last_error)
+        return not claim.tracked.batch.ended or (attempt is not None and attempt.trouble == "output_not_listed")
+
+    def newer(self, claim: Claim, seen: Batch) -> Batch:
+        """A batch that goes back from its end was seen by a lagging replica: the end stands."""
+        known = claim.tracked.batch
+        return known if known.ended and not seen.ended else seen
+
+    async def finish(self, provider: Provider, claim: Claim, batch: Batch) -> Settlement | Later:
+        """Settle an ended batch, or put it off."""
+        result = await self.settler.settle(provider, claim, batch)
+        if isinstance(result, Later):
+            await self.reschedule(claim, result.seconds, batch=batch, error=result.error)
+        return result
+
+    async def failed(self, claim: Claim, error: Exception, *, not_before: float = 0.0) -> Settlement | None:
+        """Put off a batch that could not be looked at; give it up when its provider has long forgotten it."""
+        text = f"{type(error).__name__}: {error}"
+        delay = after_error(claim.tracked.error_count + 1, self.random, retry_after=retry_after(error))
+        if isinstance(error, NotFoundError):
+            now = self.ledger.now() / 1000
+            attempt = Attempt.next("batch_not_found", claim.tracked.last_error, now)
+            if attempt.exhausted(now, expires_at=claim.tracked.batch.expires_at):
+                log.warning("batch %s: given up: %s", claim.tracked.batch_id, attempt.text(text))
+                return await self.settler.give_up(claim)
+            text, delay = attempt.text(text), attempt.delay(self.random)
+        await self.reschedule(claim, max(delay, not_before), error=text)
+        return None
+
+    def still_open(self, claim: Claim, batch: Batch, random: Random | None = None) -> Reschedule:
+        """The next look at a batch that is not done."""
+        now = self.ledger.now()
+        return Reschedule(claim, now + _millis(next_look(batch, now / 1000, random or self.random)), batch=batch)
+
+    async def reschedule(
+        self, claim: Claim, seconds: float, *, batch: Batch | None = None, error: str | None = None
+    ) -> None:
+        at = self.ledger.now() + _millis(seconds)
+        await self.ledger.reschedule([Reschedule(claim, at, batch=batch, error=error)])
+
+    async def release(self, claims: list[Claim]) -> None:
+        """Stopped in the middle: due again at once, for whoever comes next."""
+        now = self.ledger.now()
+        await self.ledger.reschedule([Reschedule(claim, now, error=claim.tracked.last_error) for claim in claims])
+
+
+def _millis(seconds: float) -> int:
+    return max(int(seconds * 1000), 1)

@@ -1,0 +1,123 @@
+"""Creates whose answer was lost: find the batch by its tag, or find out that there is none."""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from batchmeter.errors import BatchmeterError, ProviderError, UsageError
+from batchmeter.ledger.port import Intent, Ledger
+from batchmeter.models import Batch
+from batchmeter.providers import Provider
+
+from .adopt import Adopter, listed
+from .needs import Accounts
+from .tag import tag_of
+
+log = logging.getLogger("batchmeter")
+
+GRACE_SECONDS = 60.0
+"""A create may still be under way this long."""
+CLOSE_SECONDS = 900.0
+"""No batch listed for this long after the call: there is none."""
+SKEW_SECONDS = 600.0
+"""How far a provider's clock may be behind ours."""
+QUICK_PAGES = 2
+MOST_PAGES = 100
+
+
+@dataclass(slots=True)
+class Search:
+    """What a list said about some intents."""
+
+    found: dict[str, Batch] = field(default_factory=dict[str, Batch])
+    """By intent id."""
+    untagged: list[Batch] = field(default_factory=list[Batch])
+    """Batches from that time without any tag: candidates for an intent that could not be tagged."""
+    complete: bool = False
+    """The list reached back past the oldest of them."""
+
+
+async def find_lost_create(provider: Provider, intent: Intent) -> Batch | None:
+    """A quick search for one create, now; None when it is not there (yet) or cannot be searched for."""
+    try:
+        return (await search(provider, [intent], most_pages=QUICK_PAGES, timeout=15.0)).found.get(intent.id)
+    except ProviderError as error:
+        log.warning("account %s: no answer about intent %s: %s", provider.account, intent.id, error)
+        return None
+
+
+async def search(
+    provider: Provider, intents: Sequence[Intent], *, most_pages: int = MOST_PAGES, timeout: float = 60.0
+) -> Search:
+    """List back to the oldest intent; stops early when all are found."""
+    wanted = {intent.id for intent in intents}
+    floor = min(intent.created_at for intent in intents) / 1000 - SKEW_SECONDS
+    result, count = Search(), 0
+    async for batch in listed(provider, most_pages=most_pages, timeout=timeout):
+        count += 1
+        if batch.created_at is not None and batch.created_at < floor:
+            result.complete = True
+            return result
+        tag = tag_of(batch)
+        if tag in wanted:
+            result.found[tag] = batch
+            if len(result.found) == len(wanted):
+                return result
+        elif tag is None:
+            result.untagged.append(batch)
+    result.complete = count < most_pages * 100
+    return result
+
+
+@dataclass(frozen=True, slots=True)
+class Reconciler:
+    """Brings open intents to an end."""
+
+    ledger: Ledger
+    accounts: Accounts
+    adopter: Adopter
+
+    async def reconcile(self) -> int:
+        """Adopt what is found, close what is provably not there; returns how many ended."""
+        before = self.ledger.now() - int(GRACE_SECONDS * 1000)
+        by_account: dict[str, list[Intent]] = {}
+        for intent in await self.ledger.open_intents(created_before=before):
+            by_account.setdefault(intent.submission.account, []).append(intent)
+        ended = 0
+        for account, intents in by_account.items():
+            try:
+                ended += await self._account(self.accounts.get(account), intents)
+            except UsageError:
+                log.debug("account %s is not configured here; its intents wait for a process that has it", account)
+            except BatchmeterError as error:
+                log.warning("account %s: lost creates cannot be looked for: %s", account, error)
+        return ended
+
+    async def _account(self, provider: Provider, intents: Sequence[Intent]) -> int:
+        result = await search(provider, intents)
+        ended = 0
+        for intent in intents:
+            batch = result.found.get(intent.id) or await self._untagged(intent, result)
+            if batch is not None:
+                await self.adopter.adopt(provider, batch, intent)
+                ended += 1
+            elif result.complete and self.ledger.now() - intent.created_at >= CLOSE_SECONDS * 1000:
+                await self.ledger.close_intent(intent.id, "no batch of this create was found at the provider")
+                ended += 1
+        return ended
+
+    async def _untagged(self, intent: Intent, result: Search) -> Batch | None:
+        """Where the tag did not fit: the one batch over the same input file that nobody recorded."""
+        wanted = intent.submission
+        if wanted.input_file_id is None:
+            return None
+        since = intent.created_at / 1000 - SKEW_SECONDS
+        same = [
+            batch
+            for batch in result.untagged
+            if batch.input_file_id == wanted.input_file_id
+            and (batch.endpoint is None or batch.endpoint == wanted.endpoint)
+            and (batch.created_at or 0) >= since
+            and await self.ledger.get_batch(batch.id, wanted.account) is None
+        ]
+        return same[0] if len(same) == 1 else None

@@ -1,0 +1,59 @@
+"""One account's part of the tracker: its breaker, its share of requests, and whether it is being served now."""
+
+import asyncio
+from dataclasses import dataclass, field
+
+from .breaker import Breaker
+from .follow import blame, retry_after
+from .schedule import Random
+
+MAX_BACKLOG = 64
+"""Ended batches of one account that wait for their download; more are claimed when these are done."""
+
+
+@dataclass
+class Lane:
+    """An account. What fails here slows nobody else. Times are epoch seconds by the ledger's clock."""
+
+    account: str
+    random: Random
+    requests: int = 8
+    """Looks at a time."""
+    downloads: int = 4
+    """Settlements at a time."""
+    busy: bool = False
+    backlog: int = 0
+    unusable_until: float = 0.0
+    """This process cannot serve it (not configured here); others may."""
+    trouble: str | None = None
+    """Why it was paused, if it was."""
+    breaker: Breaker = field(init=False)
+    looking: asyncio.Semaphore = field(init=False)
+    settling: asyncio.Semaphore = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.breaker = Breaker(self.random, threshold=3, first=10.0)
+        self.looking = asyncio.Semaphore(self.requests)
+        self.settling = asyncio.Semaphore(self.downloads)
+
+    def ready(self, now: float) -> bool:
+        return not self.busy and self.backlog < MAX_BACKLOG and now >= self.resumes_at
+
+    @property
+    def resumes_at(self) -> float:
+        return max(self.breaker.open_until, self.unusable_until)
+
+    def worked(self) -> None:
+        self.breaker.success()
+        self.trouble = None
+
+    def failed(self, error: Exception, now: float) -> None:
+        """A refused key or a rate limit pauses the account at once; an outage after a few failures in a row."""
+        whose = blame(error)
+        if whose != "batch":
+            self.trouble = f"{type(error).__name__}: {error}"
+            self.breaker.failure(now, retry_after=retry_after(error), at_once=whose == "account now")
+
+    def pause_left(self, now: float) -> float:
+        """Seconds until this account is asked again."""
+        return max(self.breaker.open_until - now, 0.0)

@@ -1,0 +1,263 @@
+"""One logger's lane: claims its due events, hands them over one by one, and writes down how each ended."""
+
+import asyncio
+import logging
+from collections.abc import Coroutine, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from batchmeter.errors import LedgerError, Rejected, RetryLater
+from batchmeter.events import Event
+from batchmeter.ledger.port import Delivery, DeliveryResult, Ledger
+
+from .breaker import Breaker
+from .needs import Logger, Plugins
+from .schedule import Pace, Random, after_error
+from .watch import Sleep, nap
+
+log = logging.getLogger("batchmeter")
+
+
+@dataclass(frozen=True, slots=True)
+class LaneOptions:
+    """Seconds, and numbers of things at a time."""
+
+    timeout: float = 30.0
+    """For one event; then it is tried again."""
+    lease: float = 120.0
+    """A killed worker's events are taken over after this; longer than `timeout`."""
+    block: int = 32
+    """Events claimed at once."""
+    at_a_time: int = 8
+    """Calls to one async logger under way; a logger with a plain `def` gets one at a time."""
+    idle: float = 5.0
+    """Longest sleep: other processes record events too."""
+    backoff_first: float = 1.0
+    backoff_longest: float = 3600.0
+    attempts: int = 100
+    """Failures before an event is dead, about four days of an hourly try: an outage over a long weekend loses nothing."""
+    refused_pause: float = 300.0
+    """Between probes of a logger whose credentials are refused (401, 403)."""
+    threshold: int = 5
+    """Failures in a row after which only single probes are made, with back-off."""
+    max_stuck: int = 3
+    """Calls that ignore their cancellation; with so many the logger is asked no more until one returns."""
+
+
+_PAUSED = "paused: "
+_REFUSALS = (401, 403)
+_SHORTEST = 0.2
+_ERROR_CHARS = 500
+
+
+@dataclass
+class LoggerLane:
+    """Its state outlives single runs: a breaker, and calls that hang."""
+
+    name: str
+    ledger: Ledger
+    plugins: Plugins
+    owner: str
+    options: LaneOptions
+    random: Random
+    sleep: Sleep
+    wake: asyncio.Event = field(default_factory=asyncio.Event)
+    breaker: Breaker = field(init=False)
+    _stuck: set[asyncio.Task[None]] = field(default_factory=set[asyncio.Task[None]])
+    _refused: bool = False
+
+    def __post_init__(self) -> None:
+        self.breaker = Breaker(self.random, threshold=self.options.threshold)
+
+    async def run(self) -> None:
+        """Until cancelled; no error ends it."""
+        while True:
+            self.wake.clear()
+            rest = self.options.idle
+            try:
+                if await self._round():
+                    continue
+                rest = await self._rest()
+            except LedgerError as error:
+                log.warning("logger %s: %s", self.name, error)
+            except Exception:
+                log.exception("logger %s: its lane failed", self.name)
+            await nap(self.sleep, self.wake, rest)
+
+    async def empty(self) -> None:
+        """Until nothing is due."""
+        while await self._round():
+            pass
+
+    async def _round(self) -> int:
+        logger = self.plugins.loggers.get(self.name)
+        if logger is None or not self.breaker.allows(self._now()) or len(self._stuck) >= self.options.max_stuck:
+            return 0
+        limit = 1 if self.breaker.probing else self.options.block
+        claimed = await self.ledger.claim_deliveries(
+            self.name, owner=self.owner, limit=limit, lease_seconds=self.options.lease
+        )
+        await self._hand_over(logger, claimed)
+        return len(claimed)
+
+    async def _rest(self) -> float:
+        """Seconds until something is due, or the logger is probed."""
+        due = await self.ledger.next_delivery_at([self.name])
+        now = self._now()
+        if len(self._stuck) >= self.options.max_stuck or due is None:
+            return self.options.idle
+        return min(max(due / 1000 - now, self.breaker.open_until - now, 0.05), self.options.idle)
+
+    async def _hand_over(self, logger: Logger, claimed: Sequence[Delivery]) -> None:
+        """Batches side by side, one batch's events in order; what is left when cancelled is due again."""
+        by_batch: dict[tuple[str, str], list[Delivery]] = {}
+        for delivery in claimed:
+            event = delivery.stored.event
+            by_batch.setdefault((event.account, event.batch_id), []).append(delivery)
+        left = {delivery.stored.seq: delivery for delivery in claimed}
+        slots = asyncio.Semaphore(1 if logger.blocking else self.options.at_a_time)
+        try:
+            await self._side_by_side([self._in_order(logger, mine, slots, left) for mine in by_batch.values()])
+        except asyncio.CancelledError:
+            await self.ledger.finish_deliveries(
+                [self._again(delivery, 0.0, "interrupted") for delivery in left.values()]
+            )
+            raise
+
+    async def _side_by_side(self, work: Sequence[Coroutine[Any, Any, None]]) -> None:
+        """A ledger that is away ends the round: what was not written down is leased, and due again when that ends."""
+        try:
+            async with asyncio.TaskGroup() as group:
+                for each in work:
+                    group.create_task(each)
+        except* LedgerError as errors:
+            log.warning("logger %s: %s", self.name, errors.exceptions[0])
+
+    async def _in_order(
+        self, logger: Logger, deliveries: Sequence[Delivery], slots: asyncio.Semaphore, left: dict[int, Delivery]
+    ) -> None:
+        waiting: str | None = None
+        for delivery in deliveries:
+            async with slots:
+                if waiting is None:
+                    result = await self._attempt(logger, delivery)
+                else:
+                    result = self._again(delivery, self.options.backoff_first, waiting)
+                await self.ledger.finish_deliveries([result])
+            del left[delivery.stored.seq]
+            if result.state == "pending":
+                waiting = "waits for this batch's earlier event"
+
+    async def _attempt(self, logger: Logger, delivery: Delivery) -> DeliveryResult:
+        pause = self.breaker.open_until - self._now()
+        if pause > 0:
+            return self._again(delivery, pause, delivery.last_error)
+        try:
+            await self._call(logger, delivery.stored.event)
+        except Rejected as error:
+            self._works()
+            log.warning("logger %s rejects event %s: %s", self.name, delivery.stored.event.id, error)
+            return DeliveryResult(delivery, "dead", error=_text(error))
+        except Exception as error:  # noqa: BLE001 - whatever a logger raises is that logger's trouble alone
+            return self._failed(delivery, error)
+        self._works()
+        return DeliveryResult(delivery, "delivered")
+
+    async def _call(self, logger: Logger, event: Event) -> None:
+        """In a task of its own, so that a call which ignores its cancellation can be left behind."""
+        task = asyncio.create_task(self._contained(logger, event))
+        try:
+            done, _ = await asyncio.wait({task}, timeout=self.options.timeout)
+        except asyncio.CancelledError:
+            task.cancel()
+            raise
+        if not done:
+            task.cancel()
+            done, _ = await asyncio.wait({task}, timeout=1.0)
+            if not done:
+                self._stuck.add(task)
+                task.add_done_callback(self._unstuck)
+            raise TimeoutError(f"no answer in {self.options.timeout:g} s")
+        task.result()
+
+    async def _contained(self, logger: Logger, event: Event) -> None:
+        """Nothing but an Exception comes out, whatever the logger does."""
+        try:
+            await logger.deliver(await self._redacted(event))
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if task is not None and task.cancelling():
+                raise
+            raise RuntimeError("it cancelled itself") from None
+        except (SystemExit, KeyboardInterrupt) as error:
+            raise RuntimeError(f"it raised {type(error).__name__}") from error
+
+    async def _redacted(self, event: Event) -> Event:
+        try:
+            return await self.plugins.redact(event)
+        except Exception as error:
+            raise RuntimeError(f"a redact hook failed, nothing was sent: {_text(error)}") from error
+
+    def _unstuck(self, task: asyncio.Task[None]) -> None:
+        self._stuck.discard(task)
+        if not task.cancelled():
+            task.exception()
+        self.wake.set()
+
+    def _works(self) -> None:
+        if self.breaker.probing:
+            log.info("logger %s accepts events again", self.name)
+        self.breaker.success()
+        self._refused = False
+
+    def _failed(self, delivery: Delivery, error: Exception) -> DeliveryResult:
+        text = _text(error)
+        if _status(error) in _REFUSALS:
+            return self._pause(delivery, text)
+        asked = error.after if isinstance(error, RetryLater) else None
+        was_open = self.breaker.probing
+        self.breaker.failure(self._now(), retry_after=asked)
+        if self.breaker.probing and not was_open:
+            log.warning("logger %s fails and is only probed until it works: %s", self.name, text)
+        if self._spent(delivery) and not isinstance(error, RetryLater):
+            log.error("logger %s: event %s is dead: %s", self.name, delivery.stored.event.id, text)
+            return DeliveryResult(delivery, "dead", error=text)
+        pace = Pace(error_first=self.options.backoff_first, error_longest=self.options.backoff_longest)
+        delay = after_error(delivery.attempts + 1, self.random, pace=pace) if asked is None else asked
+        return self._again(delivery, delay, text)
+
+    def _pause(self, delivery: Delivery, text: str) -> DeliveryResult:
+        """Refused credentials are no fault of the event: it stays pending until a person has mended them."""
+        if not self._refused:
+            log.warning(
+                "LOGGER %s IS PAUSED: its backend refuses the credentials (%s). Its events are kept, and are delivered "
+                "once this is mended; it is tried again every %g s",
+                self.name,
+                text,
+                self.options.refused_pause,
+            )
+        self._refused = True
+        self.breaker.failure(self._now(), retry_after=self.options.refused_pause, at_once=True)
+        return self._again(delivery, self.options.refused_pause, _PAUSED + text)
+
+    def _spent(self, delivery: Delivery) -> bool:
+        paused = (delivery.last_error or "").startswith(_PAUSED)
+        return delivery.attempts + 1 >= self.options.attempts and not paused
+
+    def _again(self, delivery: Delivery, seconds: float, error: str | None) -> DeliveryResult:
+        wait = max(seconds, _SHORTEST) if seconds else 0.0
+        return DeliveryResult(delivery, "pending", self.ledger.now() + int(wait * 1000), error)
+
+    def _now(self) -> float:
+        return self.ledger.now() / 1000
+
+
+def _text(error: BaseException) -> str:
+    """One line for people; a traceback would name our files, not theirs."""
+    return f"{type(error).__name__}: {error}"[:_ERROR_CHARS]
+
+
+def _status(error: BaseException) -> object:
+    """The HTTP status that an exception carries, ours, httpx's or requests'."""
+    found = getattr(error, "status_code", None)
+    return getattr(getattr(error, "response", None), "status_code", None) if found is None else found

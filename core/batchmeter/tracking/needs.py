@@ -1,0 +1,50 @@
+"""What tracking needs of the layers around it: accounts to ask, loggers to tell."""
+
+from collections.abc import Mapping
+from typing import Protocol
+
+from batchmeter.events import Event, EventType
+from batchmeter.pricing.groups import PriceQuery, Rates
+from batchmeter.providers import Provider
+
+
+class Accounts(Protocol):
+    """Providers by account name."""
+
+    def get(self, name: str) -> Provider:
+        """UsageError when this process cannot serve the account."""
+        ...
+
+    def names(self) -> list[str]: ...
+
+
+class Logger(Protocol):
+    """One enabled consumer of events."""
+
+    @property
+    def handles(self) -> frozenset[EventType]: ...
+
+    @property
+    def blocking(self) -> bool:
+        """It has a plain `def`: one event at a time."""
+        ...
+
+    async def deliver(self, event: Event) -> None:
+        """Returns when accepted; raises what the logger raises."""
+        ...
+
+
+class Plugins(Protocol):
+    """The plugins of one client."""
+
+    @property
+    def loggers(self) -> Mapping[str, Logger]:
+        """The enabled ones, now."""
+        ...
+
+    @property
+    def prices_lines(self) -> bool: ...
+
+    def price_lines(self, query: PriceQuery) -> Rates | None: ...
+
+    async def redact(self, event: Event) -> Event: ...

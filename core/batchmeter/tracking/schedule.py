@@ -1,0 +1,158 @@
+"""When to look again: pure functions of a batch, the time and a random number. All waiting is in the tables here."""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Literal
+
+from batchmeter.models import Batch
+
+Random = Callable[[], float]
+"""Uniform in [0, 1)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How often an open batch is looked at, in seconds."""
+
+    age_share: float = 0.08
+    """Of the batch's age: a young one changes soon, an old one late (measured against other policies)."""
+    shortest: float = 15.0
+    longest: float = 300.0
+    closing: float = 15.0
+    """While `finalizing` or `cancelling`."""
+    after_deadline: float = 60.0
+    """One look this long after `expires_at`, then one each such time."""
+    error_first: float = 5.0
+    error_longest: float = 600.0
+    jitter: float = 0.1
+    """Share by which a wait is stretched at random, so that a fleet does not march in step."""
+
+
+@dataclass(frozen=True, slots=True)
+class WaitPace:
+    """How often `wait()` looks at the one batch that somebody waits for, in seconds."""
+
+    first: float = 1.0
+    growth: float = 0.05
+    """Of the time waited so far."""
+    longest: float = 15.0
+
+
+BACKGROUND = Pace()
+INTERACTIVE = WaitPace()
+_CLOSING = frozenset({"finalizing", "cancelling"})
+
+
+def next_look(batch: Batch, now: float, random: Random, pace: Pace = BACKGROUND) -> float:
+    """Seconds until an open batch is worth a request. `now` is epoch seconds."""
+    wait = pace.closing if batch.status in _CLOSING else _by_age(batch, now, pace)
+    if batch.expires_at is not None:
+        wait = _by_deadline(wait, batch.expires_at - now, pace)
+    return wait * (1 + pace.jitter * random())
+
+
+def _by_age(batch: Batch, now: float, pace: Pace) -> float:
+    age = now - batch.created_at if batch.created_at is not None else 0.0
+    return min(max(age * pace.age_share, pace.shortest), pace.longest)
+
+
+def _by_deadline(wait: float, left: float, pace: Pace) -> float:
+    """Never sleep over the moment the batch must have ended."""
+    first_after = left + pace.after_deadline
+    return min(wait, first_after) if first_after > 0 else min(wait, pace.after_deadline)
+
+
+def after_error(
+    errors: int,
+    random: Random,
+    *,
+    retry_after: float | None = None,
+    pace: Pace = BACKGROUND,
+    first: float | None = None,
+) -> float:
+    """Seconds until the next try after `errors` failures in a row; never before `retry_after`."""
+    start = pace.error_first if first is None else first
+    wait = min(start * 2.0 ** min(max(errors - 1, 0), 30), pace.error_longest)
+    wait *= 0.5 + 0.5 * random()
+    return max(wait, (retry_after or 0.0) * (1 + pace.jitter * random()))
+
+
+def interactive(waited: float, pace: WaitPace = INTERACTIVE) -> float:
+    """Seconds until `wait()` looks again: every second at first, slower as the wait grows."""
+    return min(max(waited * pace.growth, pace.first), pace.longest)
+
+
+Trouble = Literal["output_not_listed", "lines_missing", "output_not_found", "output_broken", "batch_not_found"]
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How long an ending that cannot be read yet is tried again: until both are used up."""
+
+    seconds: float
+    looks: int
+    first: float = 2.0
+    longest: float = 60.0
+
+
+PATIENCE: dict[Trouble, Patience] = {
+    "output_not_listed": Patience(600, 4),
+    "lines_missing": Patience(4, 2, first=4.0),
+    "output_not_found": Patience(120, 4),
+    "output_broken": Patience(48 * 3600, 20, longest=600.0),
+    "batch_not_found": Patience(48 * 3600, 5, first=15.0, longest=600.0),
+}
+"""A provider's lag is minutes; its outage hours. `batch_not_found` ends earlier where `expires_at` is known."""
+PAST_EXPIRY = 3600.0
+"""A batch that its provider no longer knows is given up this long after it must have ended."""
+_ATTEMPT = re.compile(r"^(\w+): look (\d+) since (\S+)Z(?:: |$)")
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """Looks at an ending that cannot be read yet; kept in the batch's `last_error`, so that restarts go on counting."""
+
+    trouble: Trouble
+    since: float
+    """Epoch seconds of the first look."""
+    looks: int = 1
+
+    @classmethod
+    def next(cls, trouble: Trouble, last_error: str | None, now: float) -> "Attempt":
+        earlier = cls.read(last_error)
+        if earlier is None or earlier.trouble != trouble:
+            return cls(trouble, now)
+        return cls(trouble, earlier.since, earlier.looks + 1)
+
+    @classmethod
+    def read(cls, last_error: str | None) -> "Attempt | None":
+        match = _ATTEMPT.match(last_error or "")
+        if match is None:
+            return None
+        known: dict[str, Trouble] = {name: name for name in PATIENCE}
+        since = datetime.fromisoformat(match[3]).replace(tzinfo=UTC).timestamp()
+        return cls(known[match[1]], since, int(match[2])) if match[1] in known else None
+
+    def text(self, detail: str) -> str:
+        since = datetime.fromtimestamp(self.since, UTC).replace(tzinfo=None).isoformat(timespec="milliseconds")
+        return f"{self.trouble}: look {self.looks} since {since}Z: {detail}"
+
+    def exhausted(self, now: float, *, expires_at: float | None = None) -> bool:
+        """Whether it is time to settle without."""
+        patience = PATIENCE[self.trouble]
+        until = self.since + patience.seconds
+        if self.trouble == "batch_not_found" and expires_at is not None:
+            until = max(expires_at, self.since) + PAST_EXPIRY
+        return self.looks >= patience.looks and now >= until
+
+    def delay(self, random: Random, *, retry_after: float | None = None) -> float:
+        patience = PATIENCE[self.trouble]
+        pace = Pace(error_first=patience.first, error_longest=patience.longest)
+        return after_error(self.looks, _at_least_half(random), retry_after=retry_after, pace=pace)
+
+
+def _at_least_half(random: Random) -> Random:
+    """Looks that are counted come at nearly full distance."""
+    return lambda: 0.5 + 0.5 * random()

@@ -1,0 +1,268 @@
+"""The loop that follows open batches to their end; any number may run, on any number of machines."""
+
+import asyncio
+import logging
+import os
+import random as stdlib_random
+import secrets
+import socket
+from collections.abc import Callable, Coroutine, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any
+
+from batchmeter.errors import LedgerError, UsageError
+from batchmeter.events import Settlement
+from batchmeter.ledger.port import Claim, Ledger
+from batchmeter.models import Batch
+from batchmeter.pricing.groups import PriceSource
+from batchmeter.providers import Provider
+
+from .adopt import Adopter
+from .bill import meter_with
+from .follow import Follower
+from .intents import Reconciler
+from .lane import Lane
+from .needs import Accounts, Plugins
+from .schedule import Random
+from .serve import Server, Summary
+from .settle import Meter, Settler
+from .sweep import Sweep
+from .waiting import OnUpdate, Waiter
+from .watch import Sleep, Watch, nap
+
+log = logging.getLogger("batchmeter")
+
+
+@dataclass(frozen=True, slots=True)
+class TrackerOptions:
+    """Seconds, and numbers of things at a time."""
+
+    lease: float = 120.0
+    """A killed worker's batches are taken over after this."""
+    block: int = 100
+    """Batches claimed at once."""
+    look: float = 60.0
+    """One request to a provider, with its retries."""
+    idle: float = 10.0
+    """Longest sleep: other processes submit too."""
+    reconcile: float = 60.0
+    """Between two looks for lost creates."""
+    unusable: float = 60.0
+    """Before an account that is not configured here is tried again."""
+    list_many: bool = True
+    """Ask one list for many due batches, where the provider can."""
+
+
+DEFAULTS = TrackerOptions()
+
+
+class Tracker:
+    """Follows every unsettled batch in the ledger whose account this process has.
+
+    `on_event` is told after each recorded event (the deliverer's `notify`).
+    """
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        accounts: Accounts,
+        plugins: Plugins,
+        prices: PriceSource,
+        *,
+        owner: str | None = None,
+        options: TrackerOptions = DEFAULTS,
+        meter: Meter | None = None,
+        on_event: Callable[[], None] = lambda: None,
+        random: Random = stdlib_random.random,
+        sleep: Sleep = asyncio.sleep,
+    ) -> None:
+        self.owner = owner or f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(3)}"
+        self._ledger = ledger
+        self._accounts = accounts
+        self._options = options
+        self._on_event = on_event
+        self._random = random
+        self._sleep = sleep
+        self._also: set[str] = set()
+        self._lanes: dict[str, Lane] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._wake = asyncio.Event()
+        self._watch = Watch()
+        settler = Settler(ledger, plugins, meter or meter_with(prices, plugins), random, options.lease)
+        self._follower = Follower(ledger, settler, random, options.look)
+        self._sweep = Sweep(ledger, self._follower, enabled=options.list_many)
+        self._server = Server(self._follower, self._sweep.cover, self._changed, self._spawn)
+        self._adopter = Adopter(ledger, plugins, self._recorded)
+        self._reconciler = Reconciler(ledger, accounts, self._adopter)
+        self._waiter = Waiter(ledger, self._follower, self._watch, sleep, self.owner, options.lease)
+
+    # for the rest of the process
+
+    def notify(self, account: str | None = None) -> None:
+        """Something is new in the ledger; `account` is one that only this process knows."""
+        if account is not None:
+            self._also.add(account)
+        self._wake.set()
+
+    async def observed(self, account: str, batch: Batch) -> None:
+        """Anyone's answer about a batch advances it; its end is settled at once."""
+        tracked = await self._ledger.observe(account, batch)
+        if tracked is not None and batch.ended and tracked.settled_at is None:
+            self.notify(account)
+
+    async def wait(
+        self, account: str, batch_id: str, *, timeout: float | None = None, on_update: OnUpdate | None = None
+    ) -> Settlement:
+        """Look at this batch every second or two until it is settled, here or by another worker.
+
+        SettlementError when `timeout` (seconds) is over or nobody tracks it; a refused key is raised as it came.
+        """
+        provider = self._accounts.get(account)
+        self.notify(account)
+        settlement = await self._waiter.wait(provider, account, batch_id, timeout=timeout, on_update=on_update)
+        self._recorded()
+        return settlement
+
+    async def adopt(self, account: str, batch_id: str) -> bool:
+        """Track a batch that was made elsewhere; False when it is tracked already."""
+        provider = self._accounts.get(account)
+        return await self._adopter.adopt(provider, await self._follower.look(provider, batch_id))
+
+    async def adopt_all(self, account: str, *, since: datetime | None = None) -> int:
+        """Track every batch that the account lists, back to `since`; returns how many were new."""
+        return await self._adopter.adopt_all(self._accounts.get(account), since=since)
+
+    async def reconcile(self) -> int:
+        """Find the batches of creates whose answer was lost; returns how many intents came to an end."""
+        return await self._reconciler.reconcile()
+
+    async def idle(self) -> None:
+        """Returns when no settlement is under way here."""
+        while settling := [task for task in self._tasks if not task.done()]:
+            await asyncio.wait(settling)
+
+    # the loop
+
+    async def run(self) -> None:
+        """Until cancelled; no error ends it. What is under way when it is cancelled is given back."""
+        reconciling = asyncio.create_task(self._reconcile_now_and_then(), name="batchmeter reconcile")
+        try:
+            while True:
+                self._wake.clear()
+                if not await self._tolerant(self._round(), 0):
+                    await nap(self._sleep, self._wake, await self._tolerant(self._rest(), self._options.idle))
+        finally:
+            tasks = [reconciling, *self._tasks]
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def once(self) -> Summary:
+        """Reconcile, then serve everything that is due now, to the end."""
+        await self._tolerant(self.reconcile(), 0)
+        before, seen = replace(self._server.total), set[str]()
+        while claims := await self._claim():
+            again = [claim for claim in claims if claim.tracked.batch_id in seen]
+            seen.update(claim.tracked.batch_id for claim in claims)
+            self._serve([claim for claim in claims if claim not in again])
+            await self.idle()
+            if again:
+                await self._follower.release(again)
+                break
+        return self._server.total.since(before)
+
+    async def _round(self) -> int:
+        claims = await self._claim()
+        self._serve(claims)
+        return len(claims)
+
+    async def _claim(self) -> list[Claim]:
+        now = self._ledger.now() / 1000
+        ready = [lane.account for lane in self._known() if lane.ready(now)]
+        if not ready:
+            return []
+        options = self._options
+        return await self._ledger.claim_due(
+            owner=self.owner, limit=options.block, lease_seconds=options.lease, accounts=ready
+        )
+
+    def _serve(self, claims: Sequence[Claim]) -> None:
+        by_account: dict[str, list[Claim]] = {}
+        for claim in claims:
+            by_account.setdefault(claim.tracked.account, []).append(claim)
+        for account, mine in by_account.items():
+            lane = self._lane(account)
+            lane.busy = True
+            self._spawn(self._serve_account(lane, mine))
+
+    async def _serve_account(self, lane: Lane, claims: Sequence[Claim]) -> None:
+        try:
+            provider = self._provider(lane)
+            if provider is None:
+                await self._follower.release(list(claims))
+            else:
+                await self._server.serve(lane, provider, claims)
+        finally:
+            lane.busy = False
+            self._wake.set()
+
+    def _provider(self, lane: Lane) -> Provider | None:
+        """None leaves the account's batches to a process that is configured for it."""
+        try:
+            return self._accounts.get(lane.account)
+        except UsageError as error:
+            log.warning("account %s has open batches but cannot be used here: %s", lane.account, error)
+            lane.unusable_until = self._ledger.now() / 1000 + self._options.unusable
+            return None
+
+    async def _rest(self) -> float:
+        """Seconds until something is due, or an account is tried again."""
+        now = self._ledger.now() / 1000
+        lanes = self._known()
+        due = await self._ledger.next_due_at([lane.account for lane in lanes if lane.ready(now)])
+        moments = [lane.resumes_at for lane in lanes if lane.resumes_at > now]
+        if due is not None:
+            moments.append(due / 1000)
+        return min([self._options.idle, *(max(moment - now, 0.05) for moment in moments)])
+
+    async def _reconcile_now_and_then(self) -> None:
+        while True:
+            await self._tolerant(self.reconcile(), 0)
+            await self._sleep(self._options.reconcile)
+
+    async def _tolerant(self, work: Coroutine[Any, Any, Any], fallback: Any) -> Any:
+        """A ledger that is away, or a bug: said in the log, and tried again later."""
+        try:
+            return await work
+        except LedgerError as error:
+            log.warning("tracker: %s", error)
+        except Exception:
+            log.exception("tracker: a step failed")
+        return fallback
+
+    def _known(self) -> list[Lane]:
+        return [self._lane(account) for account in sorted({*self._accounts.names(), *self._also})]
+
+    def _lane(self, account: str) -> Lane:
+        if account not in self._lanes:
+            self._lanes[account] = Lane(account, self._random)
+        return self._lanes[account]
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._done)
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.error("tracker: a task failed", exc_info=error)
+
+    def _changed(self, claim: Claim) -> None:
+        self._watch.changed(claim.tracked.account, claim.tracked.batch_id)
+        self._recorded()
+
+    def _recorded(self) -> None:
+        self._on_event()
+        self._wake.set()

@@ -1,0 +1,118 @@
+"""Somebody waits for one batch: look at it often, and return its settlement whoever writes it."""
+
+import asyncio
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from batchmeter.errors import AuthenticationError, LedgerError, PermissionDeniedError, SettlementError
+from batchmeter.events import Settlement
+from batchmeter.ledger.port import Claim, Ledger
+from batchmeter.models import Batch
+from batchmeter.providers import Provider
+
+from .follow import Follower, retry_after
+from .lease import LeaseLostError
+from .schedule import after_error, interactive
+from .settle import Later
+from .tag import without_tag
+from .watch import Sleep, Watch, nap
+
+OnUpdate = Callable[[Batch], object]
+"""Called with each new look at the batch; may return an awaitable."""
+
+
+@dataclass(frozen=True, slots=True)
+class Waiter:
+    """Waits for batches, in the caller's task."""
+
+    ledger: Ledger
+    follower: Follower
+    watch: Watch
+    sleep: Sleep
+    owner: str
+    lease_seconds: float
+
+    async def wait(
+        self, provider: Provider, account: str, batch_id: str, *, timeout: float | None, on_update: OnUpdate | None
+    ) -> Settlement:
+        limit = asyncio.timeout(timeout)
+        try:
+            async with limit:
+                return await self._wait(provider, account, batch_id, on_update)
+        except TimeoutError as error:
+            if not limit.expired():
+                raise
+            tracked = await self.ledger.get_batch(batch_id, account)
+            state = f"it is {tracked.batch.status}" if tracked else "it is not tracked"
+            why = f" ({tracked.last_error})" if tracked and tracked.last_error else ""
+            raise SettlementError(
+                f"batch {batch_id} was not settled within {timeout:g} s: {state}{why}; it stays tracked, wait again"
+            ) from error
+
+    async def _wait(self, provider: Provider, account: str, batch_id: str, on_update: OnUpdate | None) -> Settlement:
+        started = self.ledger.now()
+        with self.watch.on(account, batch_id) as changed:
+            while True:
+                changed.clear()
+                found = await self.ledger.settlement(batch_id, account)
+                if found is not None:
+                    return found[0]
+                claim = await self.ledger.claim(account, batch_id, owner=self.owner, lease_seconds=self.lease_seconds)
+                step = self._step(provider, claim, on_update) if claim else self._others(account, batch_id, on_update)
+                waited = (self.ledger.now() - started) / 1000
+                asked = await step
+                if asked is not None:
+                    await nap(self.sleep, changed, max(interactive(waited), asked))
+
+    async def _others(self, account: str, batch_id: str, on_update: OnUpdate | None) -> float:
+        """Another worker has it just now."""
+        tracked = await self.ledger.get_batch(batch_id, account)
+        if tracked is None:
+            raise SettlementError(f"batch {batch_id} of account {account} is not tracked: submit or adopt it first")
+        await _tell(on_update, tracked.batch)
+        return 0.0
+
+    async def _step(self, provider: Provider, claim: Claim, on_update: OnUpdate | None) -> float | None:
+        """Seconds to wait at least; None when it was settled."""
+        try:
+            batch = claim.tracked.batch
+            if self.follower.needs_look(claim):
+                try:
+                    batch = self.follower.newer(claim, await self.follower.look(provider, batch.id))
+                except Exception as error:  # noqa: BLE001 - an outage is waited out
+                    return await self._failed(claim, error)
+            await _tell(on_update, batch)
+            return await self._finish(provider, claim, batch)
+        except LeaseLostError:
+            return 0.0
+        except BaseException:
+            await self.follower.release([claim])
+            raise
+
+    async def _finish(self, provider: Provider, claim: Claim, batch: Batch) -> float | None:
+        if not batch.ended:
+            await self.ledger.reschedule([self.follower.still_open(claim, batch)])
+            return 0.0
+        try:
+            result = await self.follower.finish(provider, claim, batch)
+        except (LeaseLostError, LedgerError):
+            raise
+        except Exception as error:  # noqa: BLE001 - as above
+            return await self._failed(claim, error)
+        return result.seconds if isinstance(result, Later) else None
+
+    async def _failed(self, claim: Claim, error: Exception) -> float | None:
+        """A refused key is the caller's to mend; anything else passes."""
+        gone = await self.follower.failed(claim, error)
+        if isinstance(error, AuthenticationError | PermissionDeniedError):
+            raise error
+        pause = after_error(claim.tracked.error_count + 1, self.follower.random, first=1.0)
+        return None if gone else max(min(pause, 30.0), retry_after(error) or 0.0)
+
+
+async def _tell(on_update: OnUpdate | None, batch: Batch) -> None:
+    if on_update is not None:
+        answer = on_update(without_tag(batch))
+        if inspect.isawaitable(answer):
+            await answer

@@ -1,0 +1,42 @@
+"""Sleeping until something happens: a nap that an event ends early, and events per batch."""
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Awaitable, Callable, Generator
+from contextlib import contextmanager
+from typing import Any
+
+Sleep = Callable[[float], Awaitable[None]]
+
+
+async def nap(sleep: Sleep, event: asyncio.Event, seconds: float) -> None:
+    """Sleep, or until the event is set."""
+    both: set[asyncio.Future[Any]] = {asyncio.ensure_future(sleep(seconds)), asyncio.ensure_future(event.wait())}
+    try:
+        await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in both:
+            task.cancel()
+        await asyncio.gather(*both, return_exceptions=True)
+
+
+class Watch:
+    """Who waits for which batch, in this process."""
+
+    def __init__(self) -> None:
+        self._events: defaultdict[tuple[str, str], set[asyncio.Event]] = defaultdict(set)
+
+    def changed(self, account: str, batch_id: str) -> None:
+        for event in self._events.get((account, batch_id), ()):
+            event.set()
+
+    @contextmanager
+    def on(self, account: str, batch_id: str) -> Generator[asyncio.Event]:
+        key, event = (account, batch_id), asyncio.Event()
+        self._events[key].add(event)
+        try:
+            yield event
+        finally:
+            self._events[key].discard(event)
+            if not self._events[key]:
+                del self._events[key]
