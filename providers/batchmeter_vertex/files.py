@@ -1,0 +1,144 @@
+"""Files in the bucket: what callers uploaded, and beside it the rows that Vertex AI reads.
+
+    <prefix>/files/<folder>/in.jsonl     the upload, byte for byte; its id is the file's id
+    <prefix>/rows/<folder>/in.jsonl      the same requests as Gemini or Claude rows (format "openai", purpose "batch")
+    <prefix>/outputs/<folder>/           one job's answers
+
+Both objects are written in one pass and neither exists unless the whole file was accepted.
+"""
+
+from batchmeter.errors import NotFoundError, NotSupportedError, UsageError
+from batchmeter.models import FileDeleted, FileObject, Page
+from batchmeter.providers import CallOptions, FileUpload
+
+from .names import Blob, model_in_path, parse_uri, safe_filename, unique_folder
+from .rows import RowWriter
+from .settings import VertexSettings
+from .shape import mapping
+from .storage import Storage, file_object
+from .upload import Upload
+
+MODEL_NOTE = "batchmeter-model"
+ENDPOINT_NOTE = "batchmeter-endpoint"
+
+
+class Files:
+    """Objects of one account."""
+
+    def __init__(self, settings: VertexSettings, storage: Storage) -> None:
+        self._settings = settings
+        self._storage = storage
+
+    def blob(self, *parts: str) -> Blob:
+        bucket, folder = self._settings.folder()
+        return Blob(bucket, "/".join((folder, *parts) if folder else parts))
+
+    async def create(self, upload: FileUpload, options: CallOptions) -> FileObject:
+        if upload.expires_after:
+            raise NotSupportedError("vertex_ai: Cloud Storage expires objects by the bucket's lifecycle rules only")
+        translated = upload.purpose == "batch" and self._settings.format == "openai"
+        place = (unique_folder(), safe_filename(upload.filename))
+        notes = {"batchmeter-purpose": upload.purpose, "batchmeter-filename": _note(upload.filename)}
+        blob = self.blob("files", *place)
+        original = Upload(self._storage.http, blob, upload.content_type, lambda: notes, options)
+        if not translated:
+            return file_object(blob, await self._copy(upload, original))
+        writer = RowWriter(upload.filename, self._settings.safety_settings)
+        rows = Upload(
+            self._storage.http, self.blob("rows", *place), "application/jsonl", lambda: _row_notes(writer), options
+        )
+        return await self._translate(upload, original, rows, writer)
+
+    async def retrieve(self, blob: Blob, options: CallOptions) -> FileObject:
+        return file_object(blob, await self._storage.look(blob, options))
+
+    async def delete(self, blob: Blob, options: CallOptions) -> FileDeleted:
+        await self._storage.delete(blob, options)
+        rows = self._rows_of(blob)
+        if rows is not None:
+            await self._storage.discard(rows)
+        return FileDeleted(id=blob.id)
+
+    async def page(
+        self, *, purpose: str | None, after: str | None, limit: int | None, order: str | None
+    ) -> Page[FileObject]:
+        """Newest first unless asked otherwise. Cloud Storage lists by name only, so every file is looked at."""
+        found = [
+            file_object(parse_uri(f"gs://{item['bucket']}/{item['name']}"), item)
+            async for item in self._storage.below(self.blob("files", ""))
+        ]
+        found.sort(key=lambda file: (file.created_at or 0, file.id), reverse=order != "asc")
+        chosen = [file for file in found if purpose in (None, file.purpose)]
+        ids = [file.id for file in chosen]
+        if after is not None and after not in ids:
+            raise UsageError(f"after={after!r} is no file of this list")
+        start = ids.index(after) + 1 if after is not None else 0
+        data = chosen[start : start + (limit or 10_000)]
+        return Page(
+            data=data,
+            first_id=data[0].id if data else None,
+            last_id=data[-1].id if data else None,
+            has_more=start + len(data) < len(chosen),
+        )
+
+    async def input_of(self, blob: Blob) -> tuple[Blob, str | None, str | None]:
+        """What a job has to read for this file: the object, its model and its endpoint, as far as they are known."""
+        rows = self._rows_of(blob)
+        if rows is not None:
+            try:
+                noted = mapping((await self._storage.look(rows)).get("metadata"))
+                return rows, noted.get(MODEL_NOTE), noted.get(ENDPOINT_NOTE)
+            except NotFoundError:
+                pass
+        await self._storage.look(blob)
+        return blob, model_in_path(blob.name), None
+
+    def file_of(self, uri: str) -> str:
+        """The id of the file whose rows a job reads."""
+        blob = parse_uri(uri)
+        rows = self.blob("rows", "")
+        if blob.bucket == rows.bucket and blob.name.startswith(rows.name):
+            return self.blob("files", blob.name.removeprefix(rows.name)).id
+        return blob.id
+
+    def _rows_of(self, blob: Blob) -> Blob | None:
+        """Where the translation of an upload lies, if there is one; None for a foreign object."""
+        files = self.blob("files", "")
+        if blob.bucket != files.bucket or not blob.name.startswith(files.name):
+            return None
+        return self.blob("rows", blob.name.removeprefix(files.name))
+
+    async def _copy(self, upload: FileUpload, original: Upload) -> dict[str, object]:
+        try:
+            async for chunk in upload.open():
+                await original.write(chunk)
+            return await original.finish()
+        except BaseException:
+            await original.abort()
+            raise
+
+    async def _translate(self, upload: FileUpload, original: Upload, rows: Upload, writer: RowWriter) -> FileObject:
+        try:
+            async for chunk in upload.open():
+                translated = await writer.feed(chunk)
+                if writer.refused:
+                    continue
+                await original.write(chunk)
+                await rows.write(translated)
+            await rows.write(await writer.close())
+            await rows.finish()
+            item = await original.finish()
+        except BaseException:
+            await original.abort()
+            await rows.abort()
+            raise
+        return file_object(original.blob, item).model_copy(update={"warnings": writer.warnings})
+
+
+def _row_notes(writer: RowWriter) -> dict[str, str]:
+    return {MODEL_NOTE: writer.resource, ENDPOINT_NOTE: writer.endpoint}
+
+
+def _note(filename: str) -> str:
+    """Object metadata is UTF-8 of some kilobytes."""
+    return filename.encode("utf-8", "replace").decode()[:500]

@@ -1,0 +1,120 @@
+"""Batch prediction jobs over REST: make, look, cancel, list."""
+
+from collections import OrderedDict
+from typing import Any
+from urllib.parse import quote
+
+from batchmeter.errors import NotSupportedError, UsageError
+from batchmeter.http import HttpClient
+from batchmeter.providers import BatchRequest, CallOptions
+
+from .auth import Tokens
+from .names import Blob, job_id, model_resource
+from .settings import VertexSettings
+from .shape import Json, mapping, objects
+from .states import labels_for
+
+_PAGE = 20
+_MAX_PAGE = 100
+_REMEMBERED = 64
+
+
+class Jobs:
+    """The jobs of one project and location."""
+
+    def __init__(self, settings: VertexSettings, tokens: Tokens, http: HttpClient) -> None:
+        self._settings = settings
+        self._tokens = tokens
+        self._http = http
+        self._pages: OrderedDict[tuple[str, int], str] = OrderedDict()
+        """(last id of a page, its size) -> the token of the next: an accelerator, never needed."""
+
+    async def create(self, body: Json, options: CallOptions) -> Json:
+        return await self._call("POST", "", options, {**body, **options.extra_body}, retry="never")
+
+    async def get(self, batch_id: str, options: CallOptions | None = None) -> Json:
+        return await self._call("GET", f"/{quote(job_id(batch_id), safe='')}", options or CallOptions())
+
+    async def cancel(self, batch_id: str, options: CallOptions) -> None:
+        await self._call("POST", f"/{quote(job_id(batch_id), safe='')}:cancel", options, {})
+
+    async def after(self, after: str | None, limit: int | None, options: CallOptions) -> tuple[list[Json], bool]:
+        """Up to `limit` jobs that follow one in Vertex AI's own order (newest first), and whether there are more.
+
+        Vertex AI pages with tokens, OpenAI with the last id seen. A page we gave out is continued by its token; for
+        any other id the list is walked from its start.
+        """
+        size = max(1, min(limit or _PAGE, _MAX_PAGE))
+        token = self._pages.get((after or "", size))
+        if after is None or token is not None:
+            return await self._page(size, token, options)
+        return await self._walk(job_id(after), size, options)
+
+    async def _walk(self, after: str, size: int, options: CallOptions) -> tuple[list[Json], bool]:
+        token: str | None = None
+        while True:
+            jobs, token = await self._list(_MAX_PAGE, token, options)
+            found = next((i for i, job in enumerate(jobs) if _id(job) == after), None)
+            if found is not None:
+                break
+            if token is None:
+                raise UsageError(f"after={after!r}: vertex_ai has no such batch at {self._settings.location}")
+        rest = jobs[found + 1 :]
+        if not rest and token:
+            rest, token = await self._list(_MAX_PAGE, token, options)
+        return rest[:size], token is not None or len(rest) > size
+
+    async def _page(self, size: int, token: str | None, options: CallOptions) -> tuple[list[Json], bool]:
+        jobs, following = await self._list(size, token, options)
+        if jobs and following:
+            self._pages[_id(jobs[-1]), size] = following
+            if len(self._pages) > _REMEMBERED:
+                self._pages.popitem(last=False)
+        return jobs, following is not None
+
+    async def _list(self, size: int, token: str | None, options: CallOptions) -> tuple[list[Json], str | None]:
+        page = await self._call("GET", "", options, params={"pageSize": size, "pageToken": token})
+        return objects(page.get("batchPredictionJobs")), page.get("nextPageToken") or None
+
+    async def _call(
+        self,
+        method: str,
+        path: str,
+        options: CallOptions,
+        body: Json | None = None,
+        *,
+        params: dict[str, Any] | None = None,
+        retry: Any = "always",
+    ) -> Json:
+        project = quote(await self._tokens.project(), safe="")
+        response = await self._http.request(
+            method,
+            f"v1/projects/{project}/locations/{self._settings.location}/batchPredictionJobs{path}",
+            params={**options.extra_query, **(params or {})},
+            json_body=body,
+            headers=options.extra_headers,
+            timeout=options.timeout,
+            retry=retry,
+        )
+        return mapping(response.json())
+
+
+def job_body(request: BatchRequest, model: str, source: Blob, target: Blob, endpoint: str) -> Json:
+    """A job that reads one object and writes below a folder of its own."""
+    if request.output_expires_after:
+        raise NotSupportedError("vertex_ai: Cloud Storage expires answers by the bucket's lifecycle rules only")
+    metadata = dict(request.metadata or {})
+    return {
+        "displayName": (metadata.get("batchmeter_id") or target.name.rstrip("/").rsplit("/", 1)[-1])[:128],
+        "model": model_resource(model),
+        "inputConfig": {"instancesFormat": "jsonl", "gcsSource": {"uris": [source.uri]}},
+        "outputConfig": {
+            "predictionsFormat": "jsonl",
+            "gcsDestination": {"outputUriPrefix": target.uri.rstrip("/")},
+        },
+        "labels": labels_for(metadata, endpoint),
+    }
+
+
+def _id(job: Json) -> str:
+    return str(job.get("name", "")).rsplit("/", 1)[-1]

@@ -1,0 +1,41 @@
+"""Picking through other people's JSON without trusting its types."""
+
+from typing import Any, TypeGuard, cast
+
+Json = dict[str, Any]
+
+
+def is_object(value: object) -> TypeGuard[Json]:
+    return isinstance(value, dict)
+
+
+def is_array(value: object) -> TypeGuard[list[Any]]:
+    return isinstance(value, list)
+
+
+def mapping(value: object) -> Json:
+    """The value if it is an object, else an empty one."""
+    return value if is_object(value) else {}
+
+
+def sequence(value: object) -> list[Any]:
+    """The value if it is an array, else an empty one."""
+    return value if is_array(value) else []
+
+
+def objects(value: object) -> list[Json]:
+    """The objects of an array; anything else in it is passed over."""
+    return [item for item in sequence(value) if is_object(item)]
+
+
+def whole(value: object) -> int:
+    """A counter: int64 comes as a string from Google, and absent or unreadable means 0."""
+    try:
+        return int(cast("Any", value or 0))
+    except (TypeError, ValueError):
+        return 0
+
+
+def present(**fields: object) -> Json:
+    """An object of the fields that have a value: the importer takes neither nulls nor empty objects."""
+    return {name: value for name, value in fields.items() if value is not None and value != {}}

@@ -1,0 +1,84 @@
+"""Cloud Storage objects over its JSON API: look, list, read, delete."""
+
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+from batchmeter.errors import APIResponseError, NotFoundError
+from batchmeter.http import HttpClient
+from batchmeter.models import FileObject
+from batchmeter.providers import CallOptions, ContentStream
+
+from .names import Blob
+from .shape import Json, mapping, objects
+
+_FIELDS = "name,bucket,size,timeCreated,contentType,metadata"
+
+
+class Storage:
+    """One account's access to objects."""
+
+    def __init__(self, http: HttpClient) -> None:
+        self.http = http
+
+    async def look(self, blob: Blob, options: CallOptions | None = None) -> Json:
+        """The object's metadata; NotFoundError."""
+        options = options or CallOptions()
+        response = await self.http.request(
+            "GET", blob.path, params=options.extra_query, headers=options.extra_headers, timeout=options.timeout
+        )
+        return mapping(response.json())
+
+    async def below(self, folder: Blob) -> AsyncIterator[Json]:
+        """Metadata of every object whose name begins so, by name."""
+        params: dict[str, Any] = {"prefix": folder.name, "fields": f"items({_FIELDS}),nextPageToken"}
+        bucket = Blob(folder.bucket, "").path
+        while True:
+            page = mapping((await self.http.request("GET", bucket.removesuffix("/"), params=params)).json())
+            for item in objects(page.get("items")):
+                yield item
+            if not page.get("nextPageToken"):
+                return
+            params["pageToken"] = page["nextPageToken"]
+
+    async def delete(self, blob: Blob, options: CallOptions | None = None) -> None:
+        options = options or CallOptions()
+        await self.http.request(
+            "DELETE", blob.path, params=options.extra_query, headers=options.extra_headers, timeout=options.timeout
+        )
+
+    async def discard(self, blob: Blob) -> None:
+        """Delete, if it is there."""
+        try:
+            await self.delete(blob)
+        except NotFoundError:
+            return
+
+    @asynccontextmanager
+    async def read(self, blob: Blob, options: CallOptions | None = None) -> AsyncGenerator[ContentStream]:
+        options = options or CallOptions()
+        async with self.http.stream(
+            "GET",
+            blob.path,
+            params={**options.extra_query, "alt": "media"},
+            headers={"accept": "*/*", **options.extra_headers},
+            timeout=options.timeout,
+        ) as response:
+            kind = response.headers.get("content-type", "application/octet-stream")
+            yield ContentStream(response.chunks, kind, response.size, response.headers, response.status_code)
+
+
+def file_object(blob: Blob, item: Json) -> FileObject:
+    """An object's metadata in OpenAI's shape; what batchmeter noted at the upload wins over guesses."""
+    noted = mapping(item.get("metadata"))
+    size = item.get("size")
+    if size is None:
+        raise APIResponseError(f"Cloud Storage described {blob.uri} without its size")
+    return FileObject(
+        id=blob.id,
+        bytes=int(size),
+        created_at=item.get("timeCreated"),
+        filename=noted.get("batchmeter-filename") or blob.name.rsplit("/", 1)[-1],
+        purpose=noted.get("batchmeter-purpose") or "batch",
+        status="processed",
+    )

@@ -1,0 +1,153 @@
+"""Resumable uploads to Cloud Storage: 8 MiB at a time, each piece retried from where the server says it stands."""
+
+import re
+from collections.abc import AsyncIterator, Callable, Mapping
+from dataclasses import dataclass, field
+
+from batchmeter.errors import APIConnectionError, APIResponseError, APIStatusError, InternalServerError
+from batchmeter.http import CHUNK, Body, HttpClient, Response
+from batchmeter.providers import CallOptions
+
+from .names import Blob
+from .shape import Json, mapping
+
+PIECE = 8 * 1024 * 1024
+"""Bytes per request, a multiple of 256 KiB as the protocol asks."""
+_TRIES = 6
+_RESUME_INCOMPLETE = 308
+_RETRIED = (408, 429)
+
+
+@dataclass(slots=True)
+class Upload:
+    """One object being written; it exists only after `finish`, and only if no other took its name."""
+
+    http: HttpClient
+    blob: Blob
+    content_type: str
+    notes: Callable[[], Mapping[str, str]]
+    """Object metadata, asked for when the first piece is full."""
+    options: CallOptions = field(default_factory=CallOptions)
+    _session: str | None = None
+    _sent: int = 0
+    _held: list[memoryview] = field(default_factory=list[memoryview])
+    _size: int = 0
+
+    async def write(self, data: bytes) -> None:
+        """Takes any amount; sends whole pieces."""
+        view = memoryview(data)
+        while self._size + len(view) > PIECE:
+            room = PIECE - self._size
+            self._hold(view[:room])
+            view = view[room:]
+            await self._send(self._take(), last=False)
+        self._hold(view)
+
+    async def finish(self) -> Json:
+        """Send the rest; the finished object's metadata."""
+        return await self._send(self._take(), last=True)
+
+    async def abort(self) -> None:
+        """Forget the session; nothing of it was ever visible, and it would lapse in a week."""
+        if self._session is None:
+            return
+        session, self._session = self._session, None
+        try:
+            await self.http.request("DELETE", session, retry="never")
+        except (APIStatusError, APIConnectionError):  # 499 is the documented answer
+            return
+
+    def _hold(self, view: memoryview) -> None:
+        self._held.append(view)
+        self._size += len(view)
+
+    def _take(self) -> bytes:
+        piece = b"".join(self._held)
+        self._held.clear()
+        self._size = 0
+        return piece
+
+    async def _open(self) -> str:
+        """The session's address; `ifGenerationMatch=0` makes the name ours or nobody's."""
+        response = await self.http.request(
+            "POST",
+            f"upload/{self.blob.path.rsplit('/', 1)[0]}",
+            params={
+                **self.options.extra_query,
+                "uploadType": "resumable",
+                "name": self.blob.name,
+                "ifGenerationMatch": "0",
+            },
+            headers={**self.options.extra_headers, "x-upload-content-type": self.content_type},
+            json_body={"contentType": self.content_type, "metadata": dict(self.notes())},
+        )
+        location = response.headers.get("location")
+        if not location:
+            raise APIResponseError("Cloud Storage opened an upload session without saying where")
+        return location
+
+    async def _send(self, piece: bytes, *, last: bool) -> Json:
+        """One piece, however often it takes; the object's metadata after the last one."""
+        if self._session is None:
+            self._session = await self._open()
+        start, end = self._sent, self._sent + len(piece)
+        total = str(end) if last else "*"
+        for attempt in range(_TRIES):
+            response: Response | None
+            try:
+                rest = piece[self._sent - start :]
+                response = await self._put(rest, _content_range(self._sent, end, total))
+            except (APIConnectionError, APIStatusError) as error:
+                if not _passing(error) or attempt == _TRIES - 1:
+                    raise
+                await self.http.sleep(min(0.5 * 2.0**attempt, 8.0))
+                response = await self._where()
+            if response is None:
+                continue
+            if response.status_code != _RESUME_INCOMPLETE:
+                self._sent = end
+                return mapping(response.json())
+            self._sent = self._kept(response, start, end)
+            if self._sent == end and not last:
+                return {}
+        raise APIConnectionError(f"{self.blob.uri}: Cloud Storage kept taking none of the bytes at {self._sent}")
+
+    async def _put(self, data: bytes, content_range: str) -> Response:
+        return await self.http.request(
+            "PUT",
+            self._session or "",
+            body=Body(lambda: _pieces(data), self.content_type, len(data)),
+            headers={"content-range": content_range},
+            timeout=self.options.timeout,
+            retry="never",
+        )
+
+    async def _where(self) -> Response | None:
+        """Asks how much arrived; None when that is not to be known now either."""
+        try:
+            return await self._put(b"", "bytes */*")
+        except (APIConnectionError, InternalServerError):
+            return None
+
+    def _kept(self, response: Response, start: int, end: int) -> int:
+        """The offset to go on from; a server that lost bytes already released cannot be served."""
+        match = re.fullmatch(r"bytes=0-(\d+)", response.headers.get("range", ""))
+        kept = int(match[1]) + 1 if match else 0
+        if not start <= kept <= end:
+            raise APIResponseError(f"{self.blob.uri}: Cloud Storage says it holds {kept} bytes, not {start} to {end}")
+        return kept
+
+
+async def _pieces(data: bytes) -> AsyncIterator[bytes]:
+    for start in range(0, len(data), CHUNK):
+        yield data[start : start + CHUNK]
+
+
+def _content_range(start: int, end: int, total: str) -> str:
+    return f"bytes {start}-{end - 1}/{total}" if end > start else f"bytes */{total}"
+
+
+def _passing(error: APIConnectionError | APIStatusError) -> bool:
+    if isinstance(error, APIConnectionError):
+        return True
+    return error.status_code in _RETRIED or isinstance(error, InternalServerError)
