@@ -1,7 +1,7 @@
 """The durable store of batches, settlements, events and deliveries: `open_ledger` makes one."""
 
-import os
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
@@ -30,4 +30,4 @@ def open_ledger(url_or_path: str, *, clock: "Callable[[], int] | None" = None) -
     from .sqlite import SqliteDatabase, wall_clock  # noqa: PLC0415
 
     path = unquote(rest.removeprefix("/")) if found else url_or_path  # sqlite:////absolute, as SQLAlchemy has it
-    return SqlLedger(SqliteDatabase(os.path.expanduser(path), clock=clock or wall_clock))
+    return SqlLedger(SqliteDatabase(str(Path(path).expanduser()), clock=clock or wall_clock))

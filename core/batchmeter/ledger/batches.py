@@ -66,12 +66,17 @@ async def wake(session: Session, account: str, batch_id: str) -> bool:
     return await session.run("wake_batch", account=account, batch_id=batch_id) > 0
 
 
-async def find(session: Session, batch_id: str, account: str | None) -> Row | None:
-    return await session.row("get_batch", batch_id=batch_id, account=account)
+async def at(session: Session, cursor: str, account: str | None) -> Row | None:
+    """The batch that a page ended with: its id, or account, U+001F and id where accounts share ids."""
+    row = await session.row("get_batch", batch_id=cursor, account=account)
+    if row is None and "\x1f" in cursor:
+        owner, _, batch_id = cursor.partition("\x1f")
+        row = await session.row("get_batch", batch_id=batch_id, account=owner)
+    return row
 
 
 async def get_batch(session: Session, batch_id: str, account: str | None) -> TrackedBatch | None:
-    row = await find(session, batch_id, account)
+    row = await session.row("get_batch", batch_id=batch_id, account=account)
     return None if row is None else rows.tracked(row)
 
 
@@ -85,7 +90,7 @@ async def list_batches(
 ) -> list[TrackedBatch]:
     before = None
     if after is not None:
-        cursor = await find(session, after, account)
+        cursor = await at(session, after, account)
         if cursor is None:
             return []
         before = cursor["pk"]

@@ -111,6 +111,7 @@ class Delivery:
     stored: StoredEvent
     state: DeliveryState = "pending"
     attempts: int = 0
+    """Finished ones: 0 the first time it is claimed."""
     token: int = 0
     next_attempt_at: Millis | None = None
     delivered_at: Millis | None = None
@@ -163,7 +164,7 @@ class Ledger(Protocol):
     # submit
 
     async def open_intent(self, intent: Intent) -> Intent:
-        """Store the intent, durably; or return the one with the same account and idempotency key."""
+        """Store the intent, durably; or return the one with the same account and idempotency key, unless closed."""
         ...
 
     async def close_intent(self, intent_id: str, reason: str) -> None: ...
@@ -206,7 +207,7 @@ class Ledger(Protocol):
         after: str | None = None,
         limit: int = 100,
     ) -> list[TrackedBatch]:
-        """Newest first; `after` is a batch id."""
+        """Newest first; `after` is a batch id, or account + U+001F + batch id where accounts share ids."""
         ...
 
     async def claim_due(
@@ -253,7 +254,7 @@ class Ledger(Protocol):
     async def settlements(
         self, *, since: Millis | None = None, after: str | None = None, limit: int = 1000
     ) -> list[tuple[Settlement, Groups]]:
-        """Newest revision of each, oldest first."""
+        """Newest revision of each, in the order the batches were first settled; `after` as in list_batches."""
         ...
 
     async def revise(

@@ -6,7 +6,7 @@ from batchmeter.events import BatchFailed, BatchSucceeded, Settlement
 from batchmeter.pricing.groups import Groups
 
 from . import rows
-from .batches import find
+from .batches import at
 from .events import add_event, loggers_of_batch
 from .files import own_outputs
 from .port import Claim, Millis
@@ -77,7 +77,7 @@ async def settlements(
 ) -> list[tuple[Settlement, Groups]]:
     position: dict[str, object] = {}
     if after is not None:
-        cursor = await find(session, after, None)
+        cursor = await at(session, after, None)
         if cursor is None or cursor["settled_at"] is None:
             return []
         position = {"after_time": cursor["settled_at"], "after_pk": cursor["pk"]}

@@ -262,7 +262,7 @@ SELECT account FROM (
 
 -- name: file_owner
 SELECT account, attribution FROM file
-WHERE file_id = :id
+WHERE file_id = :file_id
   AND account = :account -- [account]
 ORDER BY recorded_at DESC LIMIT 1;
 

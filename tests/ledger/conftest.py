@@ -1,0 +1,145 @@
+"""Every engine under the same tests, a clock that tests turn, and records to put in."""
+
+import itertools
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from decimal import Decimal
+
+import pytest
+
+from batchmeter.events import BatchCreated, BatchFailed, BatchSucceeded, Settlement, event_id
+from batchmeter.ledger import open_ledger
+from batchmeter.ledger.port import Submission
+from batchmeter.models import Attribution, Batch, Cost, LineCounts, Usage
+from batchmeter.pricing.groups import Group, GroupKey
+
+
+@dataclass
+class Clock:
+    """Epoch milliseconds, moved by hand."""
+
+    now: int = 1_800_000_000_000
+
+    def __call__(self) -> int:
+        return self.now
+
+    def advance(self, seconds: float) -> None:
+        self.now += round(seconds * 1000)
+
+
+@dataclass
+class Maker:
+    """Submissions, batches, events and settlements, and the ledger calls that put them in."""
+
+    clock: Clock
+    numbers: "itertools.count[int]" = field(default_factory=lambda: itertools.count(1))
+
+    def submission(self, account="openai", **fields) -> Submission:
+        metadata = fields.pop("metadata", {"team": "search"})
+        return Submission(account=account, provider="openai", metadata=metadata, **fields)
+
+    def batch(self, batch_id=None, status="in_progress", **fields) -> Batch:
+        return Batch(id=batch_id or f"batch_{next(self.numbers)}", status=status, endpoint="/v1/embeddings", **fields)
+
+    def event(self, kind, account, batch, revision=1, **fields):
+        return kind(
+            id=event_id(account, batch.id, kind.model_fields["type"].default, revision),
+            time=datetime.fromtimestamp(self.clock.now / 1000, UTC),
+            account=account,
+            provider="openai",
+            batch_id=batch.id,
+            batch=batch,
+            revision=revision,
+            **fields,
+        )
+
+    def created(self, account, batch) -> BatchCreated:
+        return self.event(BatchCreated, account, batch)
+
+    def ending(self, account, batch, revision=1):
+        kind = BatchSucceeded if batch.status == "completed" else BatchFailed
+        return self.event(kind, account, batch, revision, status=batch.status)
+
+    def settlement(self, account, batch, revision=1, total="0.000738") -> Settlement:
+        return Settlement(
+            account=account,
+            provider="openai",
+            batch_id=batch.id,
+            batch=batch,
+            revision=revision,
+            status=batch.status,
+            settled_at=datetime.fromtimestamp(self.clock.now / 1000, UTC),
+            request_counts=LineCounts(total=3, succeeded=3),
+            usage=Usage(input_tokens=10, output_tokens=4),
+            cost=Cost(total=Decimal(total), known=Decimal(total)),
+        )
+
+    def groups(self):
+        return {
+            GroupKey("gpt-4o-mini", prompt_over=272_000, geo="us"): Group(3, {"input": 10, "output": 4}, reasoning=1),
+            GroupKey(None, processing="standard"): Group(1, {}),
+        }
+
+    async def record(self, ledger, account="openai", batch=None, loggers=("file",), due_in=0.0, **submission):
+        batch = batch or self.batch()
+        return await ledger.record_created(
+            self.submission(account, **submission),
+            batch,
+            self.created(account, batch),
+            loggers=loggers,
+            next_poll_at=ledger.now() + round(due_in * 1000),
+        )
+
+    async def settle(self, ledger, tracked, status="completed", loggers=("file",)) -> bool:
+        claim = await ledger.claim(tracked.account, tracked.batch_id, owner="w", lease_seconds=60)
+        return await self.settle_claim(ledger, claim, status, loggers)
+
+    async def settle_claim(self, ledger, claim, status="completed", loggers=("file",)) -> bool:
+        account = claim.tracked.account
+        batch = claim.tracked.batch.model_copy(update={"status": status})
+        settlement = self.settlement(account, batch)
+        return await ledger.settle(claim, settlement, self.groups(), self.ending(account, batch), loggers=loggers)
+
+
+@pytest.fixture
+def clock():
+    return Clock()
+
+
+@pytest.fixture
+def make(clock):
+    return Maker(clock)
+
+
+@pytest.fixture
+def attribution():
+    return Attribution(key="key_1", user="ada", team="search", tags=("nightly",))
+
+
+@pytest.fixture(params=["sqlite"])
+def url(request, tmp_path):
+    return str(tmp_path / "ledger.db")
+
+
+@pytest.fixture
+async def open_another(url, clock):
+    """Opens further ledgers on the same store, as other processes would."""
+    opened = []
+
+    async def open_one():
+        ledger = open_ledger(url, clock=clock)
+        opened.append(ledger)
+        await ledger.open()
+        return ledger
+
+    yield open_one
+    for ledger in opened:
+        await ledger.aclose()
+
+
+@pytest.fixture
+async def ledger(url, clock):
+    ledger = open_ledger(url, clock=clock)
+    await ledger.open()
+    yield ledger
+    await ledger.aclose()

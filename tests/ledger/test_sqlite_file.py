@@ -1,0 +1,191 @@
+"""Ledger files: migrations under a lock, and plain words for what is wrong with a file."""
+
+import asyncio
+import os
+import sqlite3
+import tempfile
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from batchmeter.errors import LedgerError, LedgerTooNewError
+from batchmeter.ledger import open_ledger
+from batchmeter.ledger.migrations import load_migrations
+
+
+async def opened(path):
+    ledger = open_ledger(str(path))
+    await ledger.open()
+    return ledger
+
+
+async def failure(path, kind=LedgerError) -> str:
+    with pytest.raises(kind) as caught:
+        await opened(path)
+    return str(caught.value)
+
+
+async def test_paths_and_urls_name_the_same_file(tmp_path, make):
+    path = tmp_path / "a ledger.db"
+    ledger = await opened(path)
+    await make.record(ledger, batch=make.batch("b1"))
+    assert str(path) in ledger.url
+    await ledger.aclose()
+    again = await opened(ledger.url)
+    assert (await again.get_batch("b1")).batch_id == "b1"
+    await again.aclose()
+
+
+async def test_memory_is_private_and_gone_when_closed(make):
+    one, two = await opened(":memory:"), await opened(":memory:")
+    await make.record(one, batch=make.batch("b1"))
+    assert await two.get_batch("b1") is None
+    await one.aclose()
+    await one.open()
+    assert await one.get_batch("b1") is None
+    await one.aclose()
+    await two.aclose()
+
+
+async def test_opening_and_closing_twice_is_harmless(tmp_path):
+    ledger = await opened(tmp_path / "ledger.db")
+    await ledger.open()
+    await ledger.aclose()
+    await ledger.aclose()
+    with pytest.raises(LedgerError, match="closed"):
+        await ledger.stats()
+
+
+async def test_of_several_openers_one_migrates(tmp_path):
+    path = tmp_path / "ledger.db"
+    ledgers = await asyncio.gather(*(opened(path) for _ in range(4)))
+    for ledger in ledgers:
+        await ledger.aclose()
+    with sqlite3.connect(path) as connection:
+        applied = connection.execute("SELECT version, checksum FROM schema_version").fetchall()
+    connection.close()
+    assert applied == [(m.version, m.checksum) for m in load_migrations("sqlite")]
+
+
+def rewrite(path, statement):
+    connection = sqlite3.connect(path)
+    connection.execute(statement)
+    connection.commit()
+    connection.close()
+
+
+async def test_a_newer_ledger_is_refused(tmp_path):
+    path = tmp_path / "ledger.db"
+    await (await opened(path)).aclose()
+    rewrite(path, "INSERT INTO schema_version VALUES (999, '0999_future.sql', 'x', 0)")
+    message = await failure(path, LedgerTooNewError)
+    assert "999" in message
+    assert "upgrade batchmeter" in message
+
+
+async def test_a_migration_applied_in_another_form_is_refused(tmp_path):
+    path = tmp_path / "ledger.db"
+    await (await opened(path)).aclose()
+    rewrite(path, "UPDATE schema_version SET checksum = 'other'")
+    assert "0001_first.sql" in await failure(path)
+
+
+async def test_files_that_are_no_ledgers_are_refused_and_left_alone(tmp_path):
+    text = tmp_path / "notes.txt"
+    text.write_text("remember the milk\n" * 100)
+    assert "not a ledger" in await failure(text)
+    assert text.read_text() == "remember the milk\n" * 100
+    other = tmp_path / "other.db"
+    rewrite(other, "CREATE TABLE mine (x)")
+    assert "another program" in await failure(other)
+    assert "is a folder" in await failure(tmp_path)
+    assert "does not exist" in await failure(tmp_path / "missing" / "ledger.db")
+    assert not (tmp_path / "missing").exists()
+
+
+async def test_a_damaged_file_is_explained(tmp_path, make):
+    path = tmp_path / "ledger.db"
+    ledger = await opened(path)
+    for _ in range(50):
+        await make.record(ledger)
+    await ledger.aclose()
+    damaged = bytearray(path.read_bytes())
+    damaged[4096 : len(damaged) - 4096] = os.urandom(len(damaged) - 8192)
+    path.write_bytes(damaged)
+    ledger = open_ledger(str(path))
+    with pytest.raises(LedgerError, match="damaged"):
+        await read_everything(ledger)
+    await ledger.aclose()
+
+
+async def read_everything(ledger):
+    await ledger.open()
+    await ledger.stats()
+    await ledger.events()
+
+
+async def test_a_full_disk_loses_nothing_that_was_there(tmp_path, make):
+    path = tmp_path / "ledger.db"
+    ledger = await opened(path)
+    await make.record(ledger, batch=make.batch("b1"))
+    await limit_pages(ledger, "SELECT 'PRAGMA max_page_count = ' || page_count FROM pragma_page_count")
+    with pytest.raises(LedgerError, match="is full"):
+        await record_many(ledger, make)
+    kept = await ledger.list_batches(limit=1000)
+    assert len(kept) == len(await ledger.events()) >= 1
+    await limit_pages(ledger, "SELECT 'PRAGMA max_page_count = 1000000'")
+    await make.record(ledger, batch=make.batch("b2"))
+    assert (await ledger.get_batch("b2")).batch_id == "b2"
+    await ledger.aclose()
+
+
+async def record_many(ledger, make):
+    for _ in range(200):
+        await make.record(ledger, batch=make.batch(note="x" * 2000))
+
+
+async def limit_pages(ledger, query):
+    database = ledger.database
+
+    def limit():
+        (pragma,) = database._connection.execute(query).fetchone()
+        database._connection.execute(pragma).fetchall()
+
+    await database._hop(limit)
+
+
+@contextmanager
+def read_only(path):
+    """Permissions do not bind root, so step down for a moment."""
+    root = os.geteuid() == 0
+    path.chmod(0o444)
+    path.parent.chmod(0o555)
+    if root:
+        os.seteuid(65534)
+    try:
+        yield
+    finally:
+        if root:
+            os.seteuid(0)
+        path.parent.chmod(0o700)
+
+
+async def test_a_read_only_ledger_is_explained():
+    with tempfile.TemporaryDirectory() as folder:  # pytest's own folders are closed to others
+        path = Path(folder, "ledger.db")
+        await (await opened(path)).aclose()
+        with read_only(path):
+            assert "read-only" in await failure(path)
+
+
+async def test_unknown_schemes_are_refused():
+    with pytest.raises(LedgerError, match="mysql"):
+        open_ledger("mysql://host/db")
+
+
+async def test_an_id_that_is_not_text_is_explained(tmp_path, make):
+    ledger = await opened(tmp_path / "ledger.db")
+    with pytest.raises(LedgerError, match="not text"):
+        await ledger.get_batch("\ud83d")
+    await ledger.aclose()

@@ -1,0 +1,161 @@
+"""Intents and recorded batches: nothing submitted is ever unknown, nothing is recorded twice."""
+
+import asyncio
+
+from batchmeter.ledger.port import Intent
+from batchmeter.models import FileObject
+
+
+async def test_an_intent_is_kept_with_all_it_knows(ledger, make, attribution, clock):
+    submission = make.submission(attribution=attribution, endpoint="/v1/x", region="eu", traceparent="00-a-b-01")
+    await ledger.open_intent(Intent("i1", submission, idempotency_key="k"))
+    assert await ledger.intent("i1") == Intent("i1", submission, "k", clock.now)
+    assert await ledger.intent("unknown") is None
+
+
+async def test_the_same_idempotency_key_gives_the_first_intent(ledger, make):
+    first = await ledger.open_intent(Intent("i1", make.submission(), idempotency_key="k"))
+    assert await ledger.open_intent(Intent("i2", make.submission(), idempotency_key="k")) == first
+    assert await ledger.open_intent(Intent("i1", make.submission(), idempotency_key="other")) == first
+    assert (await ledger.open_intent(Intent("i3", make.submission("azure"), idempotency_key="k"))).id == "i3"
+    assert (await ledger.open_intent(Intent("i4", make.submission()))).id == "i4"
+    assert (await ledger.open_intent(Intent("i5", make.submission()))).id == "i5"
+
+
+async def test_concurrent_creates_with_one_key_agree_on_one_intent(ledger, open_another, make):
+    ledgers = [ledger, await open_another(), await open_another()]
+    intents = await asyncio.gather(
+        *(ledgers[n % 3].open_intent(Intent(f"i{n}", make.submission(), idempotency_key="k")) for n in range(12))
+    )
+    assert len({intent.id for intent in intents}) == 1
+
+
+async def test_open_intents_are_listed_oldest_first_until_closed(ledger, make, clock):
+    for name in ("b", "a", "c"):
+        await ledger.open_intent(Intent(name, make.submission()))
+        clock.advance(1)
+    before = clock.now - 500
+    assert [i.id for i in await ledger.open_intents(created_before=before)] == ["b", "a", "c"]
+    assert [i.id for i in await ledger.open_intents(created_before=before, limit=1)] == ["b"]
+    assert [i.id for i in await ledger.open_intents(created_before=clock.now - 1500)] == ["b", "a"]
+    await ledger.close_intent("a", "no such batch after 10 minutes")
+    assert [i.id for i in await ledger.open_intents(created_before=before)] == ["b", "c"]
+    closed = await ledger.intent("a")
+    assert (closed.state, closed.reason) == ("closed", "no such batch after 10 minutes")
+
+
+async def test_a_closed_intent_frees_its_key(ledger, make):
+    await ledger.open_intent(Intent("i1", make.submission(), idempotency_key="k"))
+    await ledger.close_intent("i1", "400")
+    assert (await ledger.open_intent(Intent("i2", make.submission(), idempotency_key="k"))).id == "i2"
+
+
+async def test_a_closed_intent_whose_batch_turns_up_late_is_created_after_all(ledger, make):
+    await ledger.open_intent(Intent("i1", make.submission(), idempotency_key="k"))
+    await ledger.close_intent("i1", "not found")
+    await ledger.open_intent(Intent("i2", make.submission(), idempotency_key="k"))
+    batch = make.batch("late")
+    await ledger.record_created(
+        make.submission(), batch, make.created("openai", batch), loggers=(), next_poll_at=0, intent_id="i1"
+    )
+    assert ((await ledger.intent("i1")).state, (await ledger.intent("i1")).batch_id) == ("created", "late")
+    assert (await ledger.intent("i2")).state == "open"
+
+
+async def test_recording_makes_batch_event_and_deliveries_at_once(ledger, make, attribution, clock):
+    await ledger.open_intent(Intent("i1", make.submission()))
+    submission = make.submission(attribution=attribution)
+    batch = make.batch(custom={"kept": [1, None]})
+    event = make.created("openai", batch)
+    tracked = await ledger.record_created(
+        submission, batch, event, loggers=["otel", "file"], next_poll_at=clock.now + 5, intent_id="i1"
+    )
+    assert tracked == await ledger.get_batch(batch.id)
+    assert (tracked.submission, tracked.batch, tracked.intent_id) == (submission, batch, "i1")
+    assert (tracked.recorded_at, tracked.next_poll_at, tracked.settled_at) == (clock.now, clock.now + 5, None)
+    assert (await ledger.intent("i1")).state == "created"
+    (stored,) = await ledger.events()
+    assert stored.event == event
+    assert stored.payload == event.model_dump_json().encode()
+    assert [(d.logger, d.state) for d in await ledger.deliveries()] == [("file", "pending"), ("otel", "pending")]
+
+
+async def test_recording_twice_changes_nothing_but_the_intent(ledger, make):
+    batch = make.batch()
+    first = await make.record(ledger, batch=batch, metadata={"from": "sweep"})
+    await ledger.open_intent(Intent("i1", make.submission()))
+    again = await ledger.record_created(
+        make.submission(), batch, make.created("openai", batch), loggers=["x"], next_poll_at=9, intent_id="i1"
+    )
+    assert (again.submission, again.next_poll_at) == (first.submission, first.next_poll_at)
+    assert again.intent_id == "i1"
+    assert (await ledger.intent("i1")).batch_id == batch.id
+    assert len(await ledger.events()) == len(await ledger.deliveries()) == 1
+
+
+async def test_ids_are_opaque(ledger, make):
+    strange = ["a/b", "'; DROP TABLE batch --", "%", "日本 🎉", "x" * 500, " ", "a:b\nc", "%(id)s", "\\x00"]
+    for account in strange:
+        await make.record(ledger, account, make.batch(account))
+    for account in strange:
+        assert (await ledger.get_batch(account, account)).submission.account == account
+    assert len(await ledger.list_batches(limit=100)) == len(strange)
+
+
+async def test_lone_surrogates_from_a_provider_do_not_stop_recording(ledger, make):
+    batch = make.batch(note="half an emoji: \ud83d")
+    await make.record(ledger, batch=batch)
+    assert (await ledger.get_batch(batch.id)).batch == batch
+    assert (await ledger.events())[0].event.batch == batch
+
+
+async def test_one_batch_id_may_exist_in_two_accounts(ledger, make):
+    await make.record(ledger, "a", make.batch("same"))
+    await make.record(ledger, "b", make.batch("same"))
+    assert (await ledger.get_batch("same")).account == "b"
+    assert (await ledger.get_batch("same", "a")).account == "a"
+    assert await ledger.get_batch("same", "c") is None
+    assert await ledger.get_batch("other") is None
+
+
+async def test_batches_are_listed_newest_first_in_pages(ledger, make):
+    for number in range(5):
+        await make.record(ledger, "even" if number % 2 == 0 else "odd", make.batch(f"b{number}"))
+    await make.settle(ledger, await ledger.get_batch("b4"))
+    await ledger.observe("odd", make.batch("b3", "expired"))
+
+    async def listed(**filters):
+        return [tracked.batch_id for tracked in await ledger.list_batches(**filters)]
+
+    assert await listed() == ["b4", "b3", "b2", "b1", "b0"]
+    assert await listed(limit=2) == ["b4", "b3"]
+    assert await listed(after="b3", limit=2) == ["b2", "b1"]
+    assert await listed(account="even", after="b4") == ["b2", "b0"]
+    assert await listed(settled=True) == ["b4"]
+    assert await listed(settled=False, limit=2) == ["b3", "b2"]
+    assert await listed(statuses=["expired", "completed"]) == ["b4", "b3"]
+    assert await listed(statuses=[]) == []
+    assert await listed(after="unknown") == []
+
+
+async def test_files_belong_to_accounts_and_people(ledger, make, attribution):
+    await ledger.record_file("openai", FileObject(id="file_in"), attribution=attribution)
+    await ledger.record_file("openai", FileObject(id="file_in", bytes=7))
+    assert await ledger.account_of("file_in") == "openai"
+    owner = await ledger.owner_of("file_in")
+    assert (owner.account, owner.attribution) == ("openai", attribution)
+    assert await ledger.owner_of("file_in", "azure") is None
+    await ledger.forget_file("azure", "file_in")
+    assert await ledger.account_of("file_in") == "openai"
+    await ledger.forget_file("openai", "file_in")
+    assert await ledger.account_of("file_in") is None
+    assert await ledger.account_of("nothing") is None
+
+
+async def test_output_files_belong_to_their_batch_s_submitter(ledger, make, attribution):
+    await make.record(ledger, "azure", make.batch("b1"), attribution=attribution)
+    assert await ledger.account_of("b1") == "azure"
+    await ledger.observe("azure", make.batch("b1", "completed", output_file_id="out", error_file_id="err"))
+    assert await ledger.account_of("out") == "azure"
+    assert (await ledger.owner_of("err")).attribution == attribution
+    assert (await ledger.owner_of("b1")).attribution == attribution
