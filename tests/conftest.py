@@ -1,6 +1,12 @@
 """Every test starts without the machine's settings: no plugins from entry points, no keys, a ledger of its own."""
 
+import json
 import os
+import re
+import shutil
+import subprocess
+import threading
+from collections.abc import Callable, Generator
 from pathlib import Path
 
 import pytest
@@ -17,3 +23,43 @@ def _own_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("BATCHMETER_LEDGER", str(tmp_path / "ledger.db"))
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
+
+
+@pytest.fixture(scope="session")
+def emulator() -> Generator[Callable[..., str]]:
+    """`emulator("aimock", …arguments)`: starts one that `.ci/emulators.sh` installed and gives its address; else skips."""
+    running: list[tuple[subprocess.Popen[str], threading.Thread]] = []
+
+    def start(name: str, program: str, *arguments: str) -> str:
+        path = Path(__file__).parent.parent / ".cache" / "emulators" / name / "node_modules" / ".bin" / program
+        node = shutil.which("node")
+        if node is None or not path.exists():
+            pytest.skip(f"{name} is not installed: run .ci/emulators.sh {name} (it needs npm)")
+        command = [node, str(path), *arguments]
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        assert process.stdout is not None
+        said = ""
+        for line in process.stdout:
+            said += line
+            if found := re.search(r"listen\w* on (http://127\.0\.0\.1:[1-9]\d+)", line):
+                drain = threading.Thread(target=process.stdout.read)  # a full pipe would stop it
+                drain.start()
+                running.append((process, drain))
+                return found[1]
+        process.communicate()
+        pytest.fail(f"{name} ended before it listened: {said}")
+
+    yield start
+    for process, drain in running:
+        process.terminate()
+        drain.join()
+        process.communicate()
+
+
+@pytest.fixture(scope="session")
+def aimock(emulator: Callable[..., str], tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The address of an OpenAI provider that nobody here wrote; batches end at their second retrieve."""
+    folder = tmp_path_factory.mktemp("aimock")
+    (folder / "fixtures").mkdir()
+    (folder / "config.json").write_text(json.dumps({"llm": {"fixtures": str(folder / "fixtures")}}))
+    return emulator("aimock", "aimock", "-c", str(folder / "config.json"), "-p", "0", "--host", "127.0.0.1") + "/v1"
