@@ -1,81 +1,59 @@
-"""Applies a dialect's formulas to one line's usage."""
+"""Applies a dialect's formulas to one line's usage: each dialect is compiled once into one flat function, as dataclasses
+compiles its `__init__`, because it runs for every line of every file.
+"""
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from functools import cache
 from typing import Any, cast
 
-from .dialects import Dialect
+from .dialects import CHAT, CHAT_REASONING_OUTSIDE, Dialect
 
 MOST = 10**12
 """More tokens than this in one request is nonsense."""
 
 Usage = dict[str, Any]
-_Formula = Callable[[Usage], int]
-_Step = tuple[str, str | None, str]
-"""Key; then None, or the list filter's field ("" takes every item) and wanted value."""
+Counts = tuple[int, ...]
+"""Prompt, reasoning, the vendor's total, tokens placed; then the dialect's buckets in its order."""
+HEAD = 4
 
-_STEP = re.compile(r"(\w+)(?:(\[)(?:(\w+)=(\w+))?\])?")
+_COUNTER = re.compile(r"\w+(\[(\w+=\w+)?\])?(\.\w+)*")
 
 
 class InvalidUsageError(ValueError):
     """Counters that cannot be: negative, fractional, absurd, or parts larger than their whole."""
 
 
-@dataclass(frozen=True, slots=True)
-class Counted:
-    """One line's usage, normalised."""
-
-    prompt: int
-    counts: dict[str, int]
-    """Bucket -> units, positive ones only."""
-    reasoning: int
-    total: int
-    """All tokens of all buckets."""
-    total_differs: bool = False
-    """The vendor's own sum is not the sum of the parts."""
+@cache
+def counter(dialect: Dialect) -> Callable[[Usage], Counts | None]:
+    """The dialect as a function; it gives None when the counter that the dialect needs is not there."""
+    names: dict[str, Any] = {"number": number, "listed": listed, "Invalid": InvalidUsageError}
+    code = compile(_source(dialect), f"<dialect {dialect.name}>", "exec")
+    exec(code, names)  # noqa: S102 - made from our own table, never from input
+    return cast("Callable[[Usage], Counts | None]", names["count"])
 
 
-@dataclass(frozen=True, slots=True)
-class _Compiled:
-    needs: tuple[tuple[_Step, ...], ...]
-    prompt: _Formula
-    buckets: tuple[tuple[str, _Formula], ...]
-    reasoning: _Formula
-    total: _Formula
-    check: _Formula
+def count(dialect: Dialect, usage: Usage, *, reasoning_beside: bool) -> tuple[Dialect, Counts] | None:
+    """The line's counts, and the dialect that its own total proves it to speak.
 
-
-def count(dialect: Dialect, usage: Usage) -> Counted | None:
-    """The line's buckets; None when its counters are not there."""
-    compiled = _COMPILED.get(dialect.name) or _compile(dialect)
-    if _first(usage, compiled.needs) is None:
+    Compatibles differ in whether reasoning is inside completion_tokens; without a total, `reasoning_beside` says.
+    """
+    counts = counter(dialect)(usage)
+    if counts is None:
         return None
-    counts: dict[str, int] = {}
-    for bucket, formula in compiled.buckets:
-        units = formula(usage)
-        if units < 0:
-            raise InvalidUsageError(f"{bucket} would be {units}")
-        if units:
-            counts[bucket] = units
-    reasoning = compiled.reasoning(usage)
-    if reasoning > counts.get("output", 0) or compiled.check(usage) < 0:
-        raise InvalidUsageError("a part is larger than its whole")
-    total = compiled.total(usage)
-    placed = sum(counts.values()) - counts.get("web_search", 0)
-    return Counted(compiled.prompt(usage), counts, reasoning, placed, bool(total) and total != placed)
+    _, reasoning, total, placed, *_ = counts
+    if reasoning:
+        if dialect is CHAT and total != placed and (reasoning_beside or total == placed + reasoning):
+            dialect = CHAT_REASONING_OUTSIDE
+            counts = cast("Counts", counter(dialect)(usage))
+        if reasoning > counts[-1]:
+            raise InvalidUsageError("more reasoning than output")
+    return dialect, counts
 
 
-def has_counters(dialect: Dialect, usage: Usage) -> bool:
-    """Whether this usage object speaks this dialect."""
-    return _first(usage, (_COMPILED.get(dialect.name) or _compile(dialect)).needs) is not None
-
-
-def reasoned(usage: Usage) -> bool:
-    """Whether a chat usage tells of reasoning: a cheap first look."""
-    details = usage.get("completion_tokens_details")
-    inside = cast("Usage", details).get("reasoning_tokens") if isinstance(details, dict) else None
-    return bool(inside or usage.get("reasoning_tokens"))
+def speaks(dialect: Dialect, usage: Usage) -> bool:
+    """Whether the counter that this dialect needs is there."""
+    return any(_follow(usage, path.split(".")) is not None for path in dialect.needs.split("|"))
 
 
 def number(value: object) -> int:
@@ -92,6 +70,31 @@ def number(value: object) -> int:
     raise InvalidUsageError(f"a counter is {value!r:.40}")
 
 
+def listed(usage: Usage, path: str) -> int | None:
+    """`results[].tokenCount`, `promptTokensDetails[modality=AUDIO].tokenCount`: a sum, None where there is no such list."""
+    key, _, rest = path.partition("[")
+    wanted, _, tail = rest.partition("].")
+    items = usage.get(key)
+    if not isinstance(items, list):
+        return None
+    field, _, value = wanted.partition("=")
+    steps = tail.split(".")
+    found = [_follow(item, steps) for item in cast("list[object]", items) if not field or _is(item, field, value)]
+    return sum(number(item) for item in found)
+
+
+def _is(item: object, field: str, value: str) -> bool:
+    return _follow(item, [field]) == value
+
+
+def _follow(value: object, steps: list[str]) -> object:
+    for step in steps:
+        if not isinstance(value, dict):
+            return None
+        value = cast("Usage", value).get(step)
+    return value
+
+
 def _parsed(text: str) -> int | float:
     try:
         return int(text) if text.strip().isdecimal() else float(text)
@@ -99,75 +102,54 @@ def _parsed(text: str) -> int | float:
         raise InvalidUsageError(f"a counter is {text!r:.40}") from None
 
 
-def _compile(dialect: Dialect) -> _Compiled:
-    compiled = _Compiled(
-        _paths(dialect.needs),
-        _formula(dialect.prompt),
-        tuple((bucket, _formula(text)) for bucket, text in dialect.buckets.items()),
-        _formula(dialect.reasoning),
-        _formula(dialect.total),
-        _formula(dialect.check),
-    )
-    _COMPILED[dialect.name] = compiled
-    return compiled
-
-
-_COMPILED: dict[str, _Compiled] = {}
-
-
-def _formula(text: str) -> _Formula:
-    words = text.split()
-    signs = [1, *(1 if word == "+" else -1 for word in words[1::2])]
-    terms = tuple(zip(signs, map(_paths, words[::2]), strict=False))
-
-    def evaluate(usage: Usage) -> int:
-        return sum(sign * _read(usage, paths) for sign, paths in terms)
-
-    return evaluate
-
-
-def _paths(counter: str) -> tuple[tuple[_Step, ...], ...]:
-    return tuple(tuple(_step(step) for step in path.split(".")) for path in counter.split("|"))
-
-
-def _step(text: str) -> _Step:
-    match = _STEP.fullmatch(text)
-    assert match, f"not a counter: {text}"
-    key, is_list, field, wanted = match.groups()
-    return key, (field or "") if is_list else None, wanted or ""
-
-
-def _first(usage: Usage, paths: tuple[tuple[_Step, ...], ...]) -> object:
-    for path in paths:
-        value = _follow(usage, path)
-        if value is not None:
-            return value
-    return None
-
-
-def _read(usage: Usage, paths: tuple[tuple[_Step, ...], ...]) -> int:
-    return number(_first(usage, paths))
-
-
-def _follow(value: object, path: tuple[_Step, ...]) -> object:
-    for index, (key, field, wanted) in enumerate(path):
-        if not isinstance(value, dict):
-            return None
-        value = cast("Usage", value).get(key)
-        if value is None:
-            return None
-        if field is not None:
-            return _sum_over(value, field, wanted, path[index + 1 :])
-    return value
-
-
-def _sum_over(items: object, field: str, wanted: str, path: tuple[_Step, ...]) -> int | None:
-    if not isinstance(items, list):
-        return None
-    found = [
-        _follow(item, path)
-        for item in cast("list[object]", items)
-        if not field or _follow(item, ((field, None, ""),)) == wanted
+def _source(dialect: Dialect) -> str:
+    """The function's text: read every counter once, check, add up."""
+    formulas = [dialect.prompt, dialect.reasoning, dialect.total, dialect.check, *dialect.buckets.values()]
+    counters = dict.fromkeys(word for text in formulas for word in text.split() if word not in {"+", "-"})
+    places = {counter: f"v{index}" for index, counter in enumerate(counters)}
+    buckets = {bucket: f"b{index}" for index, bucket in enumerate(dialect.buckets)}
+    tokens = " + ".join(name for bucket, name in buckets.items() if bucket != "web_search")
+    head = [_sum(formula, places) for formula in (dialect.prompt, dialect.reasoning, dialect.total)]
+    lines = [
+        "def count(u):",
+        f"    if {_value(dialect.needs)} is None: return None",
+        *(line for counter, name in places.items() for line in _read(counter, name)),
+        *(f"    {name} = {_sum(dialect.buckets[bucket], places)}" for bucket, name in buckets.items()),
+        f"    if {' or '.join(f'{name} < 0' for name in buckets.values())}: raise Invalid('a bucket is negative')",
+        f"    placed = {tokens}",
+        f"    if placed > {MOST} or {_sum(dialect.check, places)} < 0: raise Invalid('counters contradict')",
+        f"    return ({', '.join([*head, 'placed', *buckets.values()])},)",
     ]
-    numbers = [number(item) for item in found if item is not None]
-    return sum(numbers) if numbers else None
+    return "\n".join(lines)
+
+
+def _read(counter: str, name: str) -> list[str]:
+    return [
+        f"    {name} = {_value(counter)} or 0",
+        f"    if {name}.__class__ is not int: {name} = number({name})",
+    ]
+
+
+def _value(counter: str) -> str:
+    """The expression for `a.b|c`."""
+    first, _, others = counter.partition("|")
+    assert _COUNTER.fullmatch(first), f"not a counter: {first}"
+    value = f"listed(u, {first!r})" if "[" in first else _path(first.split("."))
+    return f"({value} if {value} is not None else {_value(others)})" if others else value
+
+
+def _path(steps: list[str]) -> str:
+    """`u.get("a")`, and for each further step a look into what is a dict."""
+    *parents, last = steps
+    holder = "u"
+    guards: list[str] = []
+    for depth, parent in enumerate(parents):
+        guards.append(f"(d{depth} := {holder}.get({parent!r})).__class__ is dict")
+        holder = f"d{depth}"
+    value = f"{holder}.get({last!r})"
+    return f"({value} if {' and '.join(guards)} else None)" if guards else value
+
+
+def _sum(formula: str, places: dict[str, str]) -> str:
+    words = formula.split()
+    return " ".join(places.get(word, word) for word in words) or "0"

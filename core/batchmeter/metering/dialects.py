@@ -7,19 +7,9 @@ counts 0. No bucket may come out negative: then the counters contradict each oth
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
-
-MOST = 10**12
-"""More tokens than this in one request is nonsense."""
-
-Usage = dict[str, Any]
 
 
-class InvalidUsageError(ValueError):
-    """Counters that cannot be: negative, fractional, absurd, or parts larger than their whole."""
-
-
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Dialect:
     """One vendor's way of counting."""
 
@@ -29,6 +19,7 @@ class Dialect:
     prompt: str
     """The whole prompt, cached and written tokens included: it decides the price tier."""
     buckets: Mapping[str, str]
+    """Bucket -> formula; `output` last, where there is any."""
     reasoning: str = ""
     """Already inside `output`."""
     total: str = ""
@@ -48,9 +39,9 @@ _CHAT = {
     " - prompt_tokens_details.cache_write_tokens_details.ttl_12h_tokens",
     "cache_write_1h": "prompt_tokens_details.cache_write_tokens_details.ttl_12h_tokens",
     "audio_in": "prompt_tokens_details.audio_tokens",
-    "output": "completion_tokens - completion_tokens_details.audio_tokens - completion_tokens_details.image_tokens",
     "audio_out": "completion_tokens_details.audio_tokens",
     "image_out": "completion_tokens_details.image_tokens",
+    "output": "completion_tokens - completion_tokens_details.audio_tokens - completion_tokens_details.image_tokens",
 }
 _REASONED = "completion_tokens_details.reasoning_tokens|reasoning_tokens"
 
@@ -83,8 +74,9 @@ RESPONSES = Dialect(
         " - input_tokens_details.cache_write_tokens_details.ttl_12h_tokens",
         "cache_write_1h": "input_tokens_details.cache_write_tokens_details.ttl_12h_tokens",
         "audio_in": "input_tokens_details.audio_tokens",
-        "output": "output_tokens - output_tokens_details.audio_tokens",
         "audio_out": "output_tokens_details.audio_tokens",
+        "web_search": "web_search_calls",
+        "output": "output_tokens - output_tokens_details.audio_tokens",
     },
     reasoning="output_tokens_details.reasoning_tokens",
     total="total_tokens",
@@ -110,8 +102,8 @@ _ANTHROPIC = {
     "cached_input": "cache_read_input_tokens",
     "cache_write_5m": "cache_creation_input_tokens - cache_creation.ephemeral_1h_input_tokens",
     "cache_write_1h": "cache_creation.ephemeral_1h_input_tokens",
-    "output": "output_tokens",
     "web_search": "server_tool_use.web_search_requests",
+    "output": "output_tokens",
 }
 
 ANTHROPIC = Dialect(
@@ -146,10 +138,10 @@ GEMINI = Dialect(
         "cached_input": "cachedContentTokenCount - cacheTokensDetails[modality=AUDIO].tokenCount",
         "audio_in": "promptTokensDetails[modality=AUDIO].tokenCount - cacheTokensDetails[modality=AUDIO].tokenCount",
         "cached_audio_in": "cacheTokensDetails[modality=AUDIO].tokenCount",
-        "output": "candidatesTokenCount + thoughtsTokenCount - candidatesTokensDetails[modality=AUDIO].tokenCount"
-        " - candidatesTokensDetails[modality=IMAGE].tokenCount",
         "audio_out": "candidatesTokensDetails[modality=AUDIO].tokenCount",
         "image_out": "candidatesTokensDetails[modality=IMAGE].tokenCount",
+        "output": "candidatesTokenCount + thoughtsTokenCount - candidatesTokensDetails[modality=AUDIO].tokenCount"
+        " - candidatesTokensDetails[modality=IMAGE].tokenCount",
     },
     reasoning="thoughtsTokenCount",
     total="totalTokenCount",

@@ -7,7 +7,7 @@ from typing import Any, cast
 from msgspec import Struct
 
 from . import dialects
-from .counting import has_counters
+from .counting import speaks
 from .dialects import Dialect
 from .wire import BatchResult, Body, Line, ModelOutput, Prediction, Response, Result, decode_body
 
@@ -28,8 +28,6 @@ class Answer(Struct, gc=False):
     model: str | None = None
     usage: dict[str, Any] | None = None
     dialect: Dialect | None = None
-    searches: int = 0
-    """Web searches that are counted beside the usage."""
 
 
 def read(line: Line) -> Answer | None:
@@ -72,8 +70,10 @@ def _openai(response: Response) -> Answer:
 
 
 def _from_body(body: Body) -> Answer:
-    searches = sum(item.type == "web_search_call" for item in body.output) if body.output else 0
-    return Answer(model=body.model, usage=body.usage, dialect=_dialect(body), searches=searches)
+    usage = body.usage
+    if usage is not None and body.output:
+        usage["web_search_calls"] = sum(item.type == "web_search_call" for item in body.output)
+    return Answer(model=body.model, usage=usage, dialect=_dialect(body))
 
 
 def _dialect(body: Body) -> Dialect | None:
@@ -91,7 +91,7 @@ def _dialect(body: Body) -> Dialect | None:
 
 
 def _by_counters(usage: dict[str, Any]) -> Dialect | None:
-    found = next((dialect for dialect in dialects.NATIVE if has_counters(dialect, usage)), None)
+    found = next((dialect for dialect in dialects.NATIVE if speaks(dialect, usage)), None)
     return _lifetimes(usage) if found is dialects.ANTHROPIC else found
 
 

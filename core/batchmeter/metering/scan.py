@@ -2,13 +2,11 @@
 
 from bisect import bisect_left
 from collections.abc import Iterable, Mapping
-from typing import Any
 
 from batchmeter.pricing.groups import Group, GroupKey
 
-from . import dialects
-from .counting import Counted, InvalidUsageError, count, number, reasoned
-from .dialects import Dialect
+from .counting import HEAD, Counts, InvalidUsageError, count
+from .dialects import CHAT, Dialect
 from .envelope import Answer, read
 from .lines import MAX_LINE, SAMPLE, LineSplitter, Unreadable
 from .tally import FREE, UNKNOWN, Job, MalformedLine, Tally
@@ -20,6 +18,11 @@ MAX_BAD_LINES = 20
 _MODELS = 10_000
 """Different model names kept apart; a file that invents one a line must not fill the memory."""
 _NO_GEO = frozenset({"", "global", "not_available"})
+_ROWS = 4096
+"""Lines whose counts wait to be added up together."""
+_NOTHING: Counts = (0,) * (HEAD + len(CHAT.buckets))
+_Key = tuple[str | None, int, str | None, str, Dialect]
+"""The members of a GroupKey, and the dialect that says what the counts are."""
 _UNBILLED_MODERATIONS = frozenset({"openai", "azure"})
 
 
@@ -42,6 +45,8 @@ class Scanner:
         self._lines = LineSplitter(max_line)
         self._number = 0
         self._file: str | None = None
+        self._rows: dict[_Key, list[Counts]] = {}
+        self._waiting = 0
         self._ids: set[int] = set()
         self._earlier: set[int] = set()
         self._once = job.provider == "vertex_ai"
@@ -56,6 +61,7 @@ class Scanner:
 
     def end_file(self) -> None:
         self._take(self._lines.close())
+        self._sum_up()
         if self._once:
             self._earlier |= self._ids
             self._ids = set()
@@ -125,9 +131,9 @@ class Scanner:
             self.tally.unmetered[model, "usage_invalid"] += 1
             return
         if counted is not None:
-            self._add(self._key(model, answer, counted), counted)
+            self._add(self._key(model, answer, counted), counted[1])
         elif self._free(model):
-            self._add(GroupKey(model or UNKNOWN, processing=FREE), Counted(0, {}, 0, 0))
+            self._add((model or UNKNOWN, 0, None, FREE, CHAT), _NOTHING)
         else:
             self.tally.unmetered[model, "usage_missing"] += 1
 
@@ -143,55 +149,54 @@ class Scanner:
         moderates = "moderation" in (job.endpoint or model or "")
         return moderates and job.provider in _UNBILLED_MODERATIONS
 
-    def _key(self, model: str | None, answer: Answer, counted: Counted) -> GroupKey:
+    def _key(self, model: str | None, answer: Answer, counted: tuple[Dialect, Counts]) -> _Key:
+        dialect, (prompt, *_) = counted
         bounds = self._boundaries
-        at = bisect_left(bounds, counted.prompt)
+        at = bisect_left(bounds, prompt)
         over = bounds[at - 1] if at else 0
-        dialect, usage = answer.dialect, answer.usage
-        if dialect is None or usage is None or not dialect.places or self._job.provider == "bedrock":
-            return GroupKey(model, over)
+        usage = answer.usage
+        if usage is None or not dialect.places or self._job.provider == "bedrock":
+            return (model, over, None, "batch", dialect)
         geo = usage.get("inference_geo")
         standard = usage.get("service_tier") == "standard"
         named = isinstance(geo, str) and geo not in _NO_GEO
-        return GroupKey(model, over, geo if named else None, "standard" if standard else "batch")
+        return (model, over, geo if named else None, "standard" if standard else "batch", dialect)
 
-    def _add(self, key: GroupKey, counted: Counted) -> None:
+    def _add(self, key: _Key, counts: Counts) -> None:
+        rows = self._rows.get(key)
+        if rows is None:
+            rows = self._rows[key] = []
+        rows.append(counts)
+        self._waiting += 1
+        if self._waiting >= _ROWS:
+            self._sum_up()
+
+    def _sum_up(self) -> None:
+        """Columns are added at C speed; what waits is bounded."""
+        for (model, over, geo, processing, dialect), rows in self._rows.items():
+            _, reasoning, _, _, *sums = map(sum, zip(*rows, strict=True))
+            group = self._group(GroupKey(model, over, geo, processing))
+            group.lines += len(rows)
+            group.reasoning += reasoning
+            for bucket, units in zip(dialect.buckets, sums, strict=False):
+                if units:
+                    group.counts[bucket] = group.counts.get(bucket, 0) + units
+            differing = sum(1 for _, _, total, placed, *_ in rows if total and total != placed)
+            if differing:
+                self.tally.notes["usage_total_differs"] += differing
+        self._rows.clear()
+        self._waiting = 0
+
+    def _group(self, key: GroupKey) -> Group:
         groups = self.tally.groups
-        group = groups.get(key)
-        if group is None:
-            if len(groups) >= _MODELS:
-                self.tally.unmetered[UNKNOWN, "too_many_models"] += 1
-                return
-            group = groups[key] = Group(0, {})
-        group.lines += 1
-        group.reasoning += counted.reasoning
-        counts = group.counts
-        for bucket, units in counted.counts.items():
-            counts[bucket] = counts.get(bucket, 0) + units
-        if counted.total_differs:
-            self.tally.notes["usage_total_differs"] += 1
+        if key not in groups and len(groups) >= _MODELS:
+            key = GroupKey(None)
+            self.tally.notes["too_many_models"] += 1
+        return groups.setdefault(key, Group(0, {}))
 
 
-def _counted(answer: Answer, provider: str) -> Counted | None:
+def _counted(answer: Answer, provider: str) -> tuple[Dialect, Counts] | None:
     usage, dialect = answer.usage, answer.dialect
     if usage is None or dialect is None:
         return None
-    counted = count(_variant(dialect, provider, usage), usage)
-    if counted is not None and answer.searches:
-        counted.counts["web_search"] = answer.searches
-    return counted
-
-
-def _variant(dialect: Dialect, provider: str, usage: dict[str, Any]) -> Dialect:
-    """Compatibles differ in whether reasoning is inside completion_tokens: their own total tells, xAI's habit if none."""
-    if dialect is not dialects.CHAT:
-        return dialect
-    if not reasoned(usage):
-        return dialect
-    total = number(usage.get("total_tokens"))
-    beside = count(dialects.CHAT_REASONING_OUTSIDE, usage)
-    if beside is None or not beside.reasoning:
-        return dialect
-    inside_total = beside.total - beside.reasoning
-    outside = total == beside.total or (provider == "xai" and total != inside_total)
-    return dialects.CHAT_REASONING_OUTSIDE if outside else dialect
+    return count(dialect, usage, reasoning_beside=provider == "xai")
