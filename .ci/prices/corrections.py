@@ -8,7 +8,20 @@ from typing import Any
 from litellm_rows import Row, Tier
 
 REQUIRED = ("provider", "models", "source", "verified", "reason")
-KEYS = {*REQUIRED, "from", "until", "region", "batch", "standard", "tiers", "replace", "uplift", "cached", "remove"}
+KEYS = {
+    *REQUIRED,
+    "from",
+    "until",
+    "region",
+    "batch",
+    "standard",
+    "tiers",
+    "replace",
+    "uplift",
+    "cached",
+    "remove",
+    "scale",
+}
 
 
 def corrected(rows: Iterable[Row], corrections: list[dict[str, Any]]) -> list[Row]:
@@ -21,7 +34,7 @@ def corrected(rows: Iterable[Row], corrections: list[dict[str, Any]]) -> list[Ro
         for model in correction["models"]:
             key = (correction["provider"], model, correction.get("region"))
             if correction.get("remove"):
-                table.pop(key, None)
+                del table[key]
                 continue
             existing = table.setdefault(key, [Row(key[0], model, [Tier(0)], region=key[2])])
             table[key] = [piece for row in existing for piece in _laid_over(row, correction)]
@@ -61,6 +74,8 @@ def _span(row: Row, begin: str | None, finish: str | None) -> Row:
 def _changed(row: Row, correction: dict[str, Any]) -> Row:
     if correction.get("replace"):
         row.tiers = [Tier(0)]
+    if "scale" in correction:
+        row.tiers = [_scaled(tier, Decimal(correction["scale"])) for tier in row.tiers]
     for part in ({"over": 0, **correction}, *correction.get("tiers", [])):
         tier = row.tier(part["over"])
         tier.batch.update(_numbers(part.get("batch", {})))
@@ -75,6 +90,11 @@ def _changed(row: Row, correction: dict[str, Any]) -> Row:
     row.origin, row.source = "correction", correction["source"]
     row.reason = correction["reason"]
     return row
+
+
+def _scaled(tier: Tier, factor: Decimal) -> Tier:
+    batch, standard = ({b: r * factor for b, r in rates.items()} for rates in (tier.batch, tier.standard))
+    return Tier(tier.over, batch, standard)
 
 
 def _numbers(raw: dict[str, str]) -> dict[str, Decimal]:

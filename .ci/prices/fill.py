@@ -12,7 +12,7 @@ def fill(row: Row, entry: dict[str, Any]) -> None:
     """Complete one row by the vendor's own rule."""
     if row.provider == "anthropic" or (row.provider == "vertex_ai" and "claude" in row.model):
         _claude_writes(row)
-    if entry.get("mode", "chat") in {"chat", "responses"}:
+    if entry.get("mode", "chat") in {"chat", "responses", "image_generation"} and not row.model.startswith("gpt-image"):
         for tier in row.tiers:
             _one_price_for_all(tier, entry, row.provider)
 
@@ -27,13 +27,27 @@ def _claude_writes(row: Row) -> None:
 
 def _one_price_for_all(tier: Tier, entry: dict[str, Any], provider: str) -> None:
     """Pages that print one input price mean text, image and video by it, and audio where the model hears it."""
+    google = provider in {"gemini", "vertex_ai"}
+    if "image_in" not in tier.standard and (entry.get("supports_vision") or (google and "input" in tier.standard)):
+        _copy(tier, "input", "image_in")
+    if not google:
+        return
+    if "audio_in" not in tier.standard and entry.get("supports_audio_input"):
+        _copy(tier, "input", "audio_in")
+    if tier.standard.get("audio_in") == tier.standard.get("input"):
+        _copy(tier, "input", "audio_in")
+        _copy(tier, "cached_input", "cached_audio_in")
+    _cached_audio(tier)
+
+
+def _copy(tier: Tier, bucket: str, to: str) -> None:
     for rates in (tier.batch, tier.standard):
-        if "input" not in rates:
-            continue
-        if entry.get("supports_vision") and "image_in" not in rates and "image_in" not in tier.standard:
-            rates["image_in"] = rates["input"]
-    if provider in {"gemini", "vertex_ai"} and entry.get("supports_audio_input") and "audio_in" not in tier.standard:
-        for rates in (tier.batch, tier.standard):
-            for audio, text in (("audio_in", "input"), ("cached_audio_in", "cached_input")):
-                if text in rates:
-                    rates.setdefault(audio, rates[text])
+        if bucket in rates:
+            rates.setdefault(to, rates[bucket])
+
+
+def _cached_audio(tier: Tier) -> None:
+    """Where a batch halves cached text, it halves cached audio."""
+    whole, batch = tier.standard.get("cached_input"), tier.batch.get("cached_input")
+    if whole and batch and "cached_audio_in" in tier.standard:
+        tier.batch.setdefault("cached_audio_in", tier.standard["cached_audio_in"] * batch / whole)

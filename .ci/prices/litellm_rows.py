@@ -16,6 +16,7 @@ FIELDS = {
     "input_cost_per_audio_token": "audio_in",
     "cache_read_input_audio_token_cost": "cached_audio_in",
     "input_cost_per_image_token": "image_in",
+    "cache_creation_input_token_cost_above_12hr": "cache_write_1h",
     "output_cost_per_token": "output",
     "output_cost_per_audio_token": "audio_out",
     "output_cost_per_image_token": "image_out",
@@ -48,6 +49,12 @@ AZURE_CLASSES = {
     "global": None,
     "global-standard": None,
 }
+PROVIDER_UPLIFTS: dict[str, dict[str, list[str | None]]] = {
+    "azure": {"data-zone-eu": ["1.1", None], "data-zone-us": ["1.1", None], "data-zone-apac": ["1.2", None]},
+    "mistral": {"eu": ["1.1", None]},
+}
+"""Region class -> factor over the global price, for every model of a provider."""
+
 AZURE_PRECEDENCE = ("global", "global-standard", "")
 """Which of several global rows of one Azure model counts."""
 
@@ -75,7 +82,7 @@ class Row:
     valid_until: str | None = None
     """Exclusive."""
     cached: str = "half"
-    """What a cached token costs in a batch when no batch rate says it: `batch_input`, `standard` or `half`."""
+    """What a cached token costs in a batch when no batch rate says it: `batch_input`, `standard`, `half`, `discount`."""
     uplift: dict[str, list[str | None]] = field(default_factory=dict[str, list[str | None]])
     """Region class -> [factor, from]."""
     origin: str = "litellm"
@@ -100,8 +107,8 @@ def rows(price_map: dict[str, dict[str, Any]]) -> Iterator[tuple[Row, dict[str, 
         if entry.get("mode", "chat") not in MODES:
             continue
         placed = _place(key, str(entry.get("litellm_provider", "")))
-        if placed is None:
-            continue
+        if placed is None or (placed[0] == "vertex_ai" and "input_cost_per_character" in entry):
+            continue  # Google bills these by character: no token count tells their price
         provider, model, region, rank = placed
         row = _row(provider, model, region, entry)
         if row is None:
@@ -170,14 +177,14 @@ def _row(provider: str, model: str, region: str | None, entry: dict[str, Any]) -
     _keep_token_priced(row, entry)
     _web_search(row, entry)
     _uplift(row, entry)
-    row.cached = _cached_rule(provider, model)
+    row.cached = cached_rule(provider, model)
     return row
 
 
 def per_million(value: object) -> Decimal:
     """Dollars per token -> dollars per million; the map's floats are short decimals, so this is exact."""
     number = (Decimal(str(value)) * MILLION).normalize()
-    return number if number else Decimal(0)
+    return number or Decimal(0)
 
 
 def _keep_token_priced(row: Row, entry: dict[str, Any]) -> None:
@@ -206,6 +213,8 @@ def _uplift(row: Row, entry: dict[str, Any]) -> None:
     regional = entry.get("regional_endpoint_uplift_multiplier")
     residency = entry.get("regional_processing_uplift_multiplier_eu")
     geo = (entry.get("provider_specific_entry") or {}).get("us")
+    if row.region is None:
+        row.uplift.update(PROVIDER_UPLIFTS.get(row.provider, {}))
     if row.provider == "vertex_ai" and regional:
         row.uplift["regional"] = [str(regional), None if "claude" in row.model else "2026-07-01"]
     if row.provider == "openai" and residency:
@@ -214,14 +223,16 @@ def _uplift(row: Row, entry: dict[str, Any]) -> None:
         row.uplift["us"] = [str(geo), None]
 
 
-def _cached_rule(provider: str, model: str) -> str:
+BEFORE_GPT_5 = re.compile(r"^(?:ft:)?(?:gpt-3|gpt-4|chatgpt-4o|o1|o3|o4|codex-mini|davinci|babbage|text-|omni-)")
+"""OpenAI's models without prompt caching on the Batch API."""
+
+
+def cached_rule(provider: str, model: str) -> str:
     """The vendor's own rule for cached tokens of a batch, for rows without a batch cached rate."""
     if provider in {"openai", "azure"}:
-        # Prompt caching reaches the Batch API with GPT-5; before that a cached token is an input token.
-        match = re.match(r"(?:ft:)?gpt-(\d+)", model)
-        return "half" if match and int(match[1]) >= 5 and int(match[1]) < 35 else "batch_input"
+        return "batch_input" if BEFORE_GPT_5.match(model) else "half"
     if provider in {"groq", "bedrock"}:
         return "batch_input"
     if provider == "gemini" or (provider == "vertex_ai" and "claude" not in model):
         return "standard"
-    return "half"
+    return "discount" if provider == "xai" else "half"

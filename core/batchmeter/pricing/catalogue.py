@@ -45,7 +45,7 @@ class Row:
     valid_until: date | None = None
     """Exclusive."""
     cached: str = "half"
-    """A cached token in a batch, where no batch rate says it: `batch_input`, `standard` or `half` of standard."""
+    """A cached token in a batch, where no batch rate says it: `batch_input`, `standard`, `half` of it, or the `discount`."""
     uplift: Mapping[str, tuple[Decimal, date | None]] = field(default_factory=dict[str, tuple[Decimal, date | None]])
     """Region class -> (factor, since) over this row, where no row of that class exists."""
     origin: str = ""

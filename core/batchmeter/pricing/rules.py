@@ -51,7 +51,7 @@ def batch_rates(row: Row, prompt_over: int, factor: Decimal | None) -> Derived:
     standard = standard_rates(row, prompt_over)
     found = Derived(dict(tier.batch))
     if tier is row.tiers[0]:
-        _discount(found, standard, {}, factor)
+        _discount(found, standard, {}, factor, row.cached)
     else:
         base = batch_rates(row, 0, factor)
         ratios = {
@@ -59,17 +59,17 @@ def batch_rates(row: Row, prompt_over: int, factor: Decimal | None) -> Derived:
             for bucket, rate in base.rates.items()
             if row.tiers[0].standard.get(bucket)
         }
-        _discount(found, standard, ratios, factor)
+        _discount(found, standard, ratios, factor, row.cached)
     _cached(found, standard, row.cached)
     return found
 
 
 def _discount(
-    found: Derived, standard: Derived, ratios: dict[str, tuple[Decimal, Decimal]], factor: Decimal | None
+    found: Derived, standard: Derived, ratios: dict[str, tuple[Decimal, Decimal]], factor: Decimal | None, rule: str
 ) -> None:
     """Fill what has no batch rate: at the base tier's own ratio where there is one, else at the provider's factor."""
     for bucket, rate in standard.rates.items():
-        if bucket in found.rates or bucket in CACHED_OF:
+        if bucket in found.rates or (bucket in CACHED_OF and rule != "discount"):
             continue
         if bucket in UNDISCOUNTED:
             found.rates[bucket] = rate

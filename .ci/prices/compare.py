@@ -1,0 +1,123 @@
+"""Every disagreement between the catalogue and the other sources: settled by a correction, listed as disputed, or open.
+
+A disagreement is open until somebody looks at it: the build fails on it.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from datetime import date
+from decimal import Decimal
+from fnmatch import fnmatchcase
+from typing import Any
+
+from quotes import Quote
+
+from batchmeter.pricing.book import PriceBook
+from batchmeter.pricing.groups import PriceQuery
+
+Words = dict[str, Any]
+"""One entry of corrections.toml or disputed.toml."""
+
+
+@dataclass(frozen=True)
+class Disagreement:
+    """A source's number that is not ours."""
+
+    quote: Quote
+    ours: Decimal | None
+    """None: we have no rate for this bucket."""
+    estimated: bool
+
+    def __str__(self) -> str:
+        q = self.quote
+        where = f"{q.provider}/{q.model} {q.region or '-'} {q.processing} over {q.over} {q.bucket}"
+        return f"{where}: ours {self.ours}{' (estimated)' if self.estimated else ''}, {q.source} {q.rate}"
+
+
+@dataclass
+class Report:
+    """What came of comparing."""
+
+    agreeing: int
+    unlisted: list[Quote]
+    """Models that only the other source knows."""
+    settled: list[Disagreement]
+    disputed: list[Disagreement]
+    open: list[Disagreement]
+    stale: list[str] = field(default_factory=list[str])
+    """Disputes that fit no disagreement any more."""
+
+
+def compare(
+    book: PriceBook, quotes: Iterable[Quote], at: date, corrections: list[Words], disputes: list[Words]
+) -> Report:
+    """Ask the book for every quote, as of one date."""
+    report = Report(0, [], [], [], [])
+    for quote in quotes:
+        rates = book.rates(_query(quote, at))
+        if rates is None:
+            report.unlisted.append(quote)
+            continue
+        ours = rates.usd_per_million.get(quote.bucket)
+        if ours == quote.rate:
+            report.agreeing += 1
+            continue
+        estimated = quote.bucket in (rates.estimated_buckets or ())
+        _sort(report, Disagreement(quote, ours, estimated), corrections, disputes)
+    report.stale = [dispute["reason"] for dispute in disputes if not any(_matches(dispute, d) for d in report.disputed)]
+    return report
+
+
+def _query(quote: Quote, at: date) -> PriceQuery:
+    return PriceQuery(
+        provider=quote.provider,
+        model=quote.model,
+        at=at,
+        region=quote.region or "global",
+        prompt_over=quote.over,
+        processing=quote.processing,
+    )
+
+
+def _sort(report: Report, found: Disagreement, corrections: list[Words], disputes: list[Words]) -> None:
+    if any(_settles(correction, found.quote) for correction in corrections):
+        report.settled.append(found)
+    elif any(_matches(dispute, found) for dispute in disputes):
+        report.disputed.append(found)
+    else:
+        report.open.append(found)
+
+
+def _settles(correction: Words, quote: Quote) -> bool:
+    """A correction decides the numbers that it names, and all of them where it replaces, scales or removes a row."""
+    if quote.provider != correction["provider"] or quote.model not in correction["models"]:
+        return False
+    if any(correction.get(word) for word in ("replace", "scale", "remove")):
+        return True
+    parts = [correction, *correction.get("tiers", [])]
+    return "uplift" in correction or any(quote.bucket in part.get(quote.processing, {}) for part in parts)
+
+
+def _matches(dispute: Words, found: Disagreement) -> bool:
+    """Every word that the dispute gives has to fit; `models` are patterns."""
+    quote = found.quote
+    return (
+        quote.provider in dispute["providers"]
+        and any(fnmatchcase(quote.model, pattern) for pattern in dispute["models"])
+        and quote.source in dispute.get("sources", [quote.source])
+        and quote.bucket in dispute.get("buckets", [quote.bucket])
+        and quote.processing in dispute.get("processing", [quote.processing])
+        and dispute.get("ours", "any") in {"any", "missing" if found.ours is None else "priced"}
+    )
+
+
+def lines(report: Report) -> Iterator[str]:
+    """The report, open ones first."""
+    for title, found in (("OPEN", report.open), ("disputed", report.disputed), ("settled", report.settled)):
+        yield f"{title}: {len(found)}"
+        yield from (f"  {item}" for item in found)
+    models = sorted({f"{quote.provider}/{quote.model}" for quote in report.unlisted})
+    yield f"known to other sources only: {len(models)}"
+    yield from (f"  {model}" for model in models)
+    yield from (f"stale dispute: {reason}" for reason in report.stale)
+    yield f"agreeing numbers: {report.agreeing}"
