@@ -16,7 +16,7 @@ MAX_PATHS = 10_000
 """BigQuery's columns per table; it also bounds what is remembered here."""
 _COLUMN = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,299}")
 _RESERVED = ("_table_", "_file_", "_partition", "_row_timestamp", "__root__", "_colidentifier")
-_KINDS = {str: "text", bool: "a boolean", int: "a number", float: "a number", dict: "an object", list: "an array"}
+_KINDS: dict[type, str] = {str: "text", bool: "a boolean", int: "a number", float: "a number", dict: "an object", list: "an array"}
 
 Place = tuple[str, int]
 """What a path holds (with its spelling), and the first line that said so."""
@@ -121,5 +121,4 @@ def _soften(row: Json) -> bool:
 
 
 def _kind(value: object) -> str:
-    kind: type[object] = type(value)
-    return _KINDS.get(kind, "null")
+    return _KINDS.get(type(value), "null")

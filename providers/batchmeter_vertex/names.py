@@ -85,7 +85,7 @@ def _decode(text: str) -> Blob:
     if encoded == text:
         raise no_such("file", text)
     try:
-        return parse_uri(base64.b64decode(encoded + "==", altchars=b"-_", validate=True).decode())
+        return parse_uri(base64.b64decode(encoded + "=" * (-len(encoded) % 4), altchars=b"-_", validate=True).decode())
     except (ValueError, binascii.Error):
         raise no_such("file", text) from None
 
