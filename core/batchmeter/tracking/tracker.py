@@ -106,10 +106,11 @@ class Tracker:
         self._wake.set()
 
     async def observed(self, account: str, batch: Batch) -> None:
-        """Anyone's answer about a batch advances it; its end is settled at once."""
+        """Anyone's answer about a batch advances it; its end is settled at once, whether or not `run` is running."""
         tracked = await self._ledger.observe(account, batch)
         if tracked is not None and batch.ended and tracked.settled_at is None:
-            self.notify(account)
+            self._also.add(account)
+            self._spawn(self._settle_observed(account, batch.id))
 
     async def wait(
         self, account: str, batch_id: str, *, timeout: float | None = None, on_update: OnUpdate | None = None
@@ -206,6 +207,12 @@ class Tracker:
         finally:
             lane.busy = False
             self._wake.set()
+
+    async def _settle_observed(self, account: str, batch_id: str) -> None:
+        """Nothing to do where somebody holds or has settled it."""
+        claim = await self._ledger.claim(account, batch_id, owner=self.owner, lease_seconds=self._options.lease)
+        if claim is not None:
+            await self._serve_account(self._lane(account), [claim])
 
     def _provider(self, lane: Lane) -> Provider | None:
         """None leaves the account's batches to a process that is configured for it."""
