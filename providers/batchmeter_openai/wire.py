@@ -110,7 +110,7 @@ class OpenAIWire:
             timeout=options.timeout,
             retry=retry,
         )
-        return response.json()
+        return response.json() if response.content else {}  # Azure answers a delete with 204
 
 
 def path(*parts: str) -> str:

@@ -1,0 +1,23 @@
+"""The deployment's queue of enqueued tokens: how Azure says that it is full, and when to ask again."""
+
+from batchmeter.errors import APIStatusError
+from batchmeter.models import Batch
+
+CODE = "token_limit_exceeded"
+_FIRST, _LONGEST = 15.0, 300.0
+"""Seconds: the queue drains by batches ending, which takes minutes."""
+
+
+def queue_full(said: APIStatusError | Batch) -> bool:
+    """True for a refused create (regions that fail fast) and for a batch that failed for it (the others).
+
+    Either made nothing and bills nothing: the same file can be submitted again later.
+    """
+    if isinstance(said, Batch):
+        return any(error.code == CODE for error in (said.errors.data if said.errors else ()))
+    return said.status_code in (400, 429) and (said.code == CODE or CODE.encode() in said.content)
+
+
+def pause(attempt: int, said: APIStatusError) -> float:
+    """Seconds until the next try; `attempt` counts from 0."""
+    return said.retry_after or min(_FIRST * 2.0**attempt, _LONGEST)

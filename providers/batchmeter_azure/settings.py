@@ -1,0 +1,43 @@
+"""An Azure OpenAI account: the configured values, else the variables that OpenAI's own SDK reads."""
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from pydantic import Field, SecretStr
+
+from batchmeter.providers import AccountSettings
+from batchmeter_openai.settings import from_env, secret_from_env
+
+
+class AzureSettings(AccountSettings):
+    endpoint: str | None = Field(default_factory=from_env("AZURE_OPENAI_ENDPOINT"))
+    """`https://my-resource.openai.azure.com`; with `/openai/v1` at its end the v1 API is meant."""
+    api_base: str | None = None
+    """Another name for `endpoint`; it wins where both are given."""
+    api_version: str | None = Field(default_factory=from_env("OPENAI_API_VERSION"))
+    """A date (`2024-10-21`) takes the classic API; none, `preview` or `latest` take v1."""
+    region: str | None = None
+    """The deployment's class, which decides its rates: `global`, `data-zone-eu`, `data-zone-us`, `data-zone-apac`."""
+    deployments: dict[str, str] = Field(default_factory=dict[str, str])
+    """Deployment -> the model to price it as."""
+
+    api_key: SecretStr | None = Field(default_factory=secret_from_env("AZURE_OPENAI_API_KEY"))
+    ad_token: SecretStr | None = Field(default_factory=secret_from_env("AZURE_OPENAI_AD_TOKEN"))
+    """An Entra ID token; from the environment it wins over the key."""
+    ad_token_provider: Callable[[], str | Awaitable[str]] | None = Field(default=None, exclude=True, repr=False)
+    """Asked for a token before every request; it caches."""
+    credential: Any = Field(default=None, exclude=True, repr=False)
+    """An azure-identity credential. Without any of these, `DefaultAzureCredential` where that is installed."""
+    token_scope: str = "https://cognitiveservices.azure.com/.default"  # noqa: S105 - a scope, not a secret
+
+    output_folder: str | None = None
+    """The container (and folder) URL for batches on your own storage."""
+    storage_sas: SecretStr | None = None
+    """Read permission for their outputs; without it the Entra credential reads them."""
+
+    file_wait: float = 600.0
+    """Seconds a create waits for its input file to be processed."""
+    retry_queue_full: float = 0.0
+    """Seconds a create keeps trying while the deployment's token queue is full; 0: it raises at once."""
+    http_client: Any = Field(default=None, exclude=True, repr=False)
+    """Your own `httpx.AsyncClient` or `httpx2.AsyncClient`; closing it stays your business."""
