@@ -1,24 +1,22 @@
 """OTLP/HTTP exports that end in an acknowledgement or an exception, never in a shrug.
 
 The exporters call a redirect, a login page and a partly refused request a success, and tell nothing of a failure.
-A session of our own sees each answer as it is. Langfuse's intake speaks OTLP too and shares this file.
+A session of our own sees each answer as it is.
 """
 
 import threading
 from collections.abc import Callable
 from enum import Enum
-from typing import Any, Generic, Protocol, TypeVar, cast
+from typing import Any, Generic, Protocol, TypeVar
 
 import requests
-from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
 
-from batchmeter.errors import APIConnectionError, APIResponseError, APITimeoutError, Rejected
-from batchmeter.http import redact_url, status_error
-from batchmeter.http.intake import delivery_error
+from batchmeter.errors import APIConnectionError, APITimeoutError, Rejected
+from batchmeter.http import redact_url
+
+from .answer import refusal
 
 Batch = TypeVar("Batch", contravariant=True)  # noqa: PLC0105 - reads as what it is where it is used
-
-_PROTOBUF = frozenset({"application/x-protobuf", "application/octet-stream", ""})
 
 
 class Exporter(Protocol[Batch]):
@@ -52,7 +50,8 @@ class AckSession(requests.Session):
     def request(self, method: str, url: str, *args: Any, **kwargs: Any) -> requests.Response:  # type: ignore[override]  # pyright: ignore[reportIncompatibleMethodOverride] - passed on as it is
         try:
             response = self._try_twice(method, url, *args, **kwargs)
-            failure = refusal(response, redact_url(url))
+            headers = {name.lower(): value for name, value in response.headers.items()}
+            failure = refusal(response.status_code, headers, response.content, where=redact_url(url))
         except requests.Timeout as error:
             failure = APITimeoutError(f"{redact_url(url)} did not answer in time ({type(error).__name__})")
         except requests.RequestException as error:
@@ -92,36 +91,3 @@ class Channel(Generic[Batch]):
     def close(self) -> None:
         self._exporter.shutdown()
         self._session.close()
-
-
-def refusal(response: requests.Response, where: str) -> Exception | None:
-    """Why this answer is no acknowledgement; None if it is one."""
-    status = response.status_code
-    if status >= 400:  # noqa: PLR2004 - HTTP's own line between answers and errors
-        headers = {name.lower(): value for name, value in response.headers.items()}
-        return delivery_error(status_error(status, headers, response.content, where=where))
-    if status >= 300:  # noqa: PLR2004
-        return APIResponseError(f"{where} answered with a redirect ({status}); is this the receiver's address?")
-    if not response.content:
-        return None
-    kind = response.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if kind not in _PROTOBUF and kind != "application/json":
-        return APIResponseError(f"{where} answered {status} with {kind!r}; is this the receiver's address?")
-    try:
-        count, said = _rejected_json(response) if kind == "application/json" else _rejected_protobuf(response)
-    except Exception as error:  # noqa: BLE001 - whatever the decoder says, it is not an acknowledgement
-        return APIResponseError(f"{where} answered {status} with {kind!r} that is none: {type(error).__name__}")
-    return Rejected(f"{where} refused {count} item(s): {said or 'no reason given'}") if count else None
-
-
-def _rejected_json(response: requests.Response) -> tuple[int, str]:
-    answer = cast("dict[str, Any]", response.json() or {})
-    partial = cast("dict[str, Any]", answer.get("partialSuccess") or {})
-    names = ("rejectedSpans", "rejectedDataPoints", "rejectedLogRecords")
-    return sum(int(partial.get(name) or 0) for name in names), str(partial.get("errorMessage") or "")
-
-
-def _rejected_protobuf(response: requests.Response) -> tuple[int, str]:
-    """The field numbers are the same for spans, data points and log records."""
-    partial = ExportTraceServiceResponse.FromString(response.content).partial_success
-    return partial.rejected_spans, partial.error_message

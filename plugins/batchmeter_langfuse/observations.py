@@ -1,0 +1,163 @@
+"""An event as Langfuse observations: one trace a batch, in it one span for the batch and one generation a model."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from langfuse import LangfuseOtelSpanAttributes as Names
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import ReadableSpan
+from opentelemetry.sdk.util.instrumentation import InstrumentationScope
+from opentelemetry.trace import SpanContext, Status, StatusCode
+
+from batchmeter.events import BatchCreated, BatchFailed, BatchSucceeded, Outcome
+from batchmeter.models import ModelUsage, plain
+from batchmeter_otel.ids import batch_context, caller_of, context_of, seed_of, span_id
+from batchmeter_otel.spans import nanoseconds
+
+from .usage import cost_details, usage_details
+
+Ending = BatchSucceeded | BatchFailed
+AnyEvent = BatchCreated | Ending
+_LONGEST = 200
+"""Characters of a user or session id that Langfuse takes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Writer:
+    """What all observations of one logger share."""
+
+    resource: Resource
+    scope: InstrumentationScope
+    shared: Mapping[str, str]
+    """Environment and release, on each."""
+    child: bool
+
+    def observations(self, event: AnyEvent) -> list[ReadableSpan]:
+        """Ids and start times follow from the batch alone: Langfuse replaces what comes again."""
+        if isinstance(event, BatchCreated):
+            return [self._submission(event)]
+        return [self._batch(event), *(self._generation(event, model, event.models[model]) for model in event.models)]
+
+    def _submission(self, event: BatchCreated) -> ReadableSpan:
+        """A moment in the trace, so that it is there while the batch runs."""
+        about = {Names.OBSERVATION_TYPE: "event", **_metadata(_facts(event))}
+        return self._span(event, "create_batch", "create", about, start=event.time, end=event.time)
+
+    def _batch(self, event: Ending) -> ReadableSpan:
+        about = {Names.OBSERVATION_TYPE: "span", **_metadata({**_facts(event), **_outcome(event)})}
+        failed = isinstance(event, BatchFailed)
+        if failed:
+            about |= {Names.OBSERVATION_LEVEL: "ERROR", Names.OBSERVATION_STATUS_MESSAGE: f"batch {event.status}"}
+        return self._span(event, _title(event), "", about, status=Status(StatusCode.ERROR) if failed else Status())
+
+    def _generation(self, event: Ending, model: str, share: ModelUsage) -> ReadableSpan:
+        """Without a known cost there is no model name either: Langfuse would price it, at the full rate."""
+        embeds = (event.endpoint or "").rstrip("/").endswith("/embeddings")
+        about = {
+            Names.OBSERVATION_TYPE: "embedding" if embeds else "generation",
+            Names.OBSERVATION_MODEL_PARAMETERS: _json({"service_tier": "batch"}),
+            Names.OBSERVATION_USAGE_DETAILS: _json(usage_details(share.usage)),
+            **_metadata({"model": model, "lines": share.lines, "cost_usd": plain(share)["cost"]}),
+        }
+        if share.cost is None:
+            reasons = ", ".join(f"{reason} ({lines} lines)" for reason, lines in sorted(event.cost.unknown.items()))
+            message = f"cost unknown: {reasons or 'no reason given'}"
+            about |= {Names.OBSERVATION_LEVEL: "WARNING", Names.OBSERVATION_STATUS_MESSAGE: message}
+        else:
+            about |= {Names.OBSERVATION_MODEL: model, Names.OBSERVATION_COST_DETAILS: _json(cost_details(share.cost))}
+        return self._span(event, f"batch {model}", f"batch:{model}", about)
+
+    def _span(
+        self,
+        event: AnyEvent,
+        name: str,
+        part: str,
+        about: Mapping[str, Any],
+        *,
+        start: datetime | None = None,
+        end: datetime | None = None,
+        status: Status | None = None,
+    ) -> ReadableSpan:
+        """`part` is what this observation is of the batch; empty for the batch itself, which holds the others."""
+        root = batch_context(event, child=self.child)
+        begun, ended = _times(event)
+        return ReadableSpan(
+            name=name,
+            context=context_of(root.trace_id, span_id(f"{seed_of(event)}:{part}")) if part else root,
+            parent=root if part else self._above(event),
+            resource=self.resource,
+            attributes={**_trace(event), **self.shared, **about},
+            start_time=nanoseconds(start or begun),
+            end_time=nanoseconds(end or ended),
+            status=status or Status(),
+            instrumentation_scope=self.scope,
+        )
+
+    def _above(self, event: AnyEvent) -> SpanContext | None:
+        return caller_of(event) if self.child else None
+
+
+def _times(event: AnyEvent) -> tuple[datetime, datetime]:
+    """Never from the clock of a delivery or a revision: a changed start is a second row at Langfuse."""
+    times = event.times if isinstance(event, Outcome) else None
+    end = (times.ended_at if times else None) or event.time
+    created = event.batch.created_at
+    start = (times.created_at if times else None) or (datetime.fromtimestamp(created, UTC) if created else end)
+    return min(start, end), end
+
+
+def _title(event: AnyEvent) -> str:
+    return f"batch {event.endpoint or event.batch.endpoint or event.provider}"
+
+
+def _trace(event: AnyEvent) -> dict[str, Any]:
+    """On every observation, as Langfuse's own SDK repeats it."""
+    who = event.attribution
+    found = {
+        Names.TRACE_NAME: _title(event),
+        Names.TRACE_USER_ID: who.user and who.user[:_LONGEST],
+        Names.TRACE_SESSION_ID: who.session and who.session[:_LONGEST],
+        Names.TRACE_TAGS: who.tags or None,
+    }
+    about = {**event.metadata, "batch_id": event.batch_id, "account": event.account, "team": who.team, "key": who.key}
+    return {
+        **{name: value for name, value in found.items() if value},
+        **_metadata(about, Names.TRACE_METADATA),
+    }
+
+
+def _facts(event: AnyEvent) -> dict[str, Any]:
+    batch = event.batch
+    return {
+        "event_id": event.id,
+        "revision": event.revision,
+        "provider": event.provider,
+        "region": event.region,
+        "batch_status": batch.status,
+        "input_file_id": batch.input_file_id,
+        "output_file_id": batch.output_file_id,
+        "error_file_id": batch.error_file_id,
+        "completion_window": batch.completion_window,
+        "adopted": event.adopted or None,
+    }
+
+
+def _outcome(event: Outcome) -> dict[str, Any]:
+    return {
+        "request_counts": plain(event.request_counts),
+        "cost": plain(event.cost),
+        "times": plain(event.times),
+        "notes": list(event.notes) or None,
+    }
+
+
+def _metadata(values: Mapping[str, Any], prefix: str = Names.OBSERVATION_METADATA) -> dict[str, str]:
+    """Each value as JSON, strings too: that is how the server reads what a v5 SDK sends."""
+    return {f"{prefix}.{name}": _json(value) for name, value in values.items() if value is not None}
+
+
+def _json(value: object) -> str:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))

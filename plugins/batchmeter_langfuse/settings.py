@@ -1,0 +1,63 @@
+"""What the Langfuse logger can be told; the Langfuse SDK's own variables stand in for what is not set here."""
+
+import base64
+import os
+import re
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr
+
+CLOUD = "https://cloud.langfuse.com"
+_ENVIRONMENT = re.compile(r"(?!langfuse)[a-z0-9_-]{1,40}")
+
+
+def _environment(value: str | None) -> str | None:
+    if value is not None and not _ENVIRONMENT.fullmatch(value):
+        raise ValueError("up to 40 of a-z, 0-9, - and _, not beginning with 'langfuse'; Langfuse would show 'default'")
+    return value
+
+
+def _given(value: SecretStr | str) -> SecretStr | str:
+    if not value:
+        raise ValueError("is not set: give it here, or as LANGFUSE_PUBLIC_KEY and LANGFUSE_SECRET_KEY")
+    return value
+
+
+def _from(*names: str, default: str | None = None) -> Any:
+    """Text, for pydantic to check."""
+    return next((os.environ[name] for name in names if os.environ.get(name)), default)
+
+
+class LangfuseSettings(BaseModel):
+    """`[plugins.langfuse]`."""
+
+    model_config = ConfigDict(extra="forbid", validate_default=True)
+
+    public_key: Annotated[str, AfterValidator(_given)] = Field(
+        default_factory=lambda: _from("LANGFUSE_PUBLIC_KEY", default="")
+    )
+    secret_key: Annotated[SecretStr, AfterValidator(_given)] = Field(
+        default_factory=lambda: _from("LANGFUSE_SECRET_KEY", default="")
+    )
+    base_url: str = Field(default_factory=lambda: _from("LANGFUSE_BASE_URL", "LANGFUSE_HOST", default=CLOUD))
+    environment: Annotated[str | None, AfterValidator(_environment)] = Field(
+        default_factory=lambda: _from("LANGFUSE_TRACING_ENVIRONMENT")
+    )
+    release: str | None = Field(default_factory=lambda: _from("LANGFUSE_RELEASE"))
+    timeout: float = Field(default_factory=lambda: _from("LANGFUSE_TIMEOUT", default="10"), gt=0)
+    """Seconds for one request."""
+    trace_parenting: Literal["link", "child"] = "link"
+    """`link`: each batch is a trace of its own. `child`: it hangs in the trace of the code that submitted it."""
+
+    @property
+    def authorization(self) -> str:
+        pair = f"{self.public_key}:{self.secret_key.get_secret_value()}"
+        return "Basic " + base64.b64encode(pair.encode()).decode()
+
+
+def traces_path() -> str:
+    return os.environ.get("LANGFUSE_OTEL_TRACES_EXPORT_PATH", "/api/public/otel/v1/traces").lstrip("/")
+
+
+def enabled() -> bool:
+    return os.environ.get("LANGFUSE_TRACING_ENABLED", "true").strip().lower() not in ("false", "0")

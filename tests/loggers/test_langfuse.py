@@ -1,0 +1,320 @@
+"""The Langfuse logger, judged by the rules that Langfuse's server applies to what it decodes."""
+
+import base64
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+
+import pytest
+from langfuse import Langfuse
+from opentelemetry import trace
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from opentelemetry.sdk.trace import TracerProvider
+from pydantic import ValidationError
+
+from batchmeter.errors import APIConnectionError, APIResponseError, AuthenticationError, InternalServerError, Rejected
+from batchmeter_langfuse import LangfuseLogger, LangfuseSettings
+from batchmeter_langfuse.usage import usage_details
+from batchmeter_otel import OTelLogger, OTelSettings
+
+KEYS = {"public_key": "pk-lf-1", "secret_key": "sk-lf-2"}
+AUTHORIZATION = "Basic " + base64.b64encode(b"pk-lf-1:sk-lf-2").decode()
+OBSERVATION = "langfuse.observation."
+
+
+@pytest.fixture
+async def log(intake):
+    intake.usual.body, intake.usual.headers = b"{}", {"content-type": "application/json"}
+    loggers = []
+
+    def make(**settings) -> LangfuseLogger:
+        loggers.append(LangfuseLogger(LangfuseSettings(**{"base_url": intake.url, **KEYS, **settings})))
+        return loggers[-1]
+
+    yield make
+    for logger in loggers:
+        await logger.shutdown()
+
+
+class Observation:
+    """One span as the server reads it."""
+
+    def __init__(self, span, scope) -> None:
+        assert scope.name == "langfuse-sdk"
+        self.name = span.name
+        self.trace_id, self.id, self.parent = span.trace_id.hex(), span.span_id.hex(), span.parent_span_id.hex()
+        self.start = datetime.fromtimestamp(span.start_time_unix_nano / 1e9, UTC)
+        self.end = datetime.fromtimestamp(span.end_time_unix_nano / 1e9, UTC)
+        self.raw = {item.key: _value(item.value) for item in span.attributes}
+        self.type = self.raw.get(f"{OBSERVATION}type", "span")
+        self.model = self.raw.get(f"{OBSERVATION}model.name")
+        self.usage = self._counts("usage_details", int)
+        self.cost = self._counts("cost_details", (int, float))
+
+    def _counts(self, name, kind) -> dict:
+        """One value of the wrong kind, and the server drops all of them."""
+        counts = json.loads(self.raw.get(OBSERVATION + name, "{}"))
+        assert all(isinstance(count, kind) for count in counts.values()), counts
+        return counts
+
+    def metadata(self, of="langfuse.observation") -> dict:
+        prefix = f"{of}.metadata."
+        return {
+            name.removeprefix(prefix): json.loads(text) for name, text in self.raw.items() if name.startswith(prefix)
+        }
+
+
+def _value(item):
+    kind = item.WhichOneof("value")
+    return [_value(part) for part in item.array_value.values] if kind == "array_value" else getattr(item, kind)
+
+
+def observations(request) -> list[Observation]:
+    assert request.path == "/api/public/otel/v1/traces"
+    assert request.headers["authorization"] == AUTHORIZATION
+    assert request.headers["x-langfuse-ingestion-version"] == "4"
+    message = ExportTraceServiceRequest.FromString(request.body)
+    return [
+        Observation(span, scope.scope)
+        for resource in message.resource_spans
+        for scope in resource.scope_spans
+        for span in scope.spans
+    ]
+
+
+async def test_one_trace_a_batch_and_one_generation_a_model(log, intake, events):
+    logger = log()
+    await logger.acreate_batch(events.created())
+    await logger.batch_success(events.succeeded())
+    (submitted,), (batch, mini, nano) = (observations(request) for request in intake.requests)
+    assert {one.trace_id for one in (submitted, batch, mini, nano)} == {
+        Langfuse.create_trace_id(seed="openai:batch_abc123")
+    }
+    assert [one.type for one in (submitted, batch, mini, nano)] == ["event", "span", "generation", "generation"]
+    assert batch.parent == ""
+    assert {submitted.parent, mini.parent, nano.parent} == {batch.id}
+    assert len({submitted.id, batch.id, mini.id, nano.id}) == 4
+    assert (batch.start, batch.end) == (events.succeeded().times.created_at, events.succeeded().times.ended_at)
+    assert (mini.start, mini.end) == (batch.start, batch.end)
+    assert (mini.model, nano.model) == ("gpt-4o-mini-2024-07-18", "gpt-4.1-nano-2025-04-14")
+
+
+async def test_usage_is_disjoint_and_cost_explicit(log, intake, events):
+    await log().batch_success(events.succeeded())
+    batch, mini, nano = observations(intake.requests[0])
+    assert mini.usage == {
+        "input": 800_000,
+        "input_cached_tokens": 200_000,
+        "output": 250_000,
+        "output_reasoning_tokens": 50_000,
+        "total": 1_300_000,
+    }
+    assert (mini.cost, nano.cost) == ({"total": 0.1725}, {"total": 0.0000015})
+    assert (batch.usage, batch.cost, batch.model) == ({}, {}, None)
+    assert not [name for name in mini.raw if name.startswith("gen_ai.")]
+    assert batch.metadata()["cost"]["total"] == "0.1725015"
+
+
+def test_parts_add_up_to_the_total():
+    from hypothesis import given
+    from hypothesis import strategies as st
+
+    from batchmeter.models import Usage
+
+    counts = st.integers(0, 10**9)
+
+    @given(st.tuples(*[counts] * 9))
+    def check(parts):
+        text_in, cached, write_5m, write_1h, audio_in, image_in, text_out, audio_out, image_out = parts
+        usage = Usage(
+            input_tokens=text_in + cached + write_5m + write_1h + audio_in + image_in,
+            cached_input_tokens=cached,
+            cache_write_5m_tokens=write_5m,
+            cache_write_1h_tokens=write_1h,
+            audio_input_tokens=audio_in,
+            image_input_tokens=image_in,
+            output_tokens=text_out + audio_out + image_out,
+            audio_output_tokens=audio_out,
+            image_output_tokens=image_out,
+            reasoning_tokens=text_out // 2,
+        )
+        details = usage_details(usage)
+        assert sum(count for name, count in details.items() if name != "total") == details["total"]
+
+    check()
+
+
+async def test_unknown_cost_sends_neither_model_nor_number(log, intake, events):
+    models = {"mystery-1": {"lines": 2, "usage": {"input_tokens": 5, "output_tokens": 5}, "cost": None}}
+    cost = {"total": None, "known": "0", "unknown": {"unknown_model": 2}}
+    await log().batch_success(events.succeeded(models=models, cost=cost))
+    _, generation = observations(intake.requests[0])
+    assert (generation.model, generation.cost) == (None, {})
+    assert generation.usage["total"] == 10
+    assert generation.metadata()["model"] == "mystery-1"
+    assert generation.raw[f"{OBSERVATION}level"] == "WARNING"
+    assert generation.raw[f"{OBSERVATION}status_message"] == "cost unknown: unknown_model (2 lines)"
+
+
+async def test_a_free_batch_is_known_to_be_free(log, intake, events):
+    models = {"gpt-4o-mini": {"lines": 1, "cost": "0"}}
+    await log().batch_success(events.succeeded(models=models))
+    assert observations(intake.requests[0])[1].cost == {"total": 0}
+
+
+async def test_who_and_where_is_on_every_observation(log, intake, events):
+    await log(environment="prod", release="1.2.3").batch_success(events.succeeded())
+    for one in observations(intake.requests[0]):
+        assert one.raw["user.id"] == "ada"
+        assert one.raw["session.id"] == "nightly-7"
+        assert one.raw["langfuse.trace.tags"] == ["nightly", "prod"]
+        assert one.raw["langfuse.trace.name"] == "batch /v1/chat/completions"
+        assert (one.raw["langfuse.environment"], one.raw["langfuse.release"]) == ("prod", "1.2.3")
+        assert one.metadata("langfuse.trace") == {"team": "search", "batch_id": "batch_abc123", "account": "openai"}
+
+
+async def test_a_correction_replaces_and_a_redelivery_repeats(log, intake, events):
+    logger = log()
+    first = events.succeeded()
+    await logger.batch_success(first)
+    await logger.batch_success(type(first).model_validate_json(first.model_dump_json()))
+    await logger.batch_success(events.succeeded(revision=2, time=datetime(2026, 12, 1, tzinfo=UTC)))
+    once, again, corrected = (observations(request) for request in intake.requests)
+    assert intake.requests[0].body == intake.requests[1].body
+    assert [(one.id, one.start) for one in corrected] == [(one.id, one.start) for one in once]
+    assert corrected[0].metadata()["revision"] == 2
+    assert len(again) == 3
+
+
+async def test_failed_batches_are_errors_and_embeddings_are_embeddings(log, intake, events):
+    await log().batch_failure(events.failed(endpoint="/v1/embeddings"))
+    batch, one, _ = observations(intake.requests[0])
+    assert batch.raw[f"{OBSERVATION}level"] == "ERROR"
+    assert batch.raw[f"{OBSERVATION}status_message"] == "batch expired"
+    assert one.type == "embedding"
+    assert one.cost == {"total": 0.1725}
+
+
+async def test_a_child_hangs_in_the_callers_trace(log, intake, events):
+    await log(trace_parenting="child").batch_success(events.succeeded())
+    batch, *_ = observations(intake.requests[0])
+    assert (batch.trace_id, batch.parent) == ("0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331")
+
+
+async def test_otel_and_langfuse_show_one_batch_under_one_trace_id(log, intake, events):
+    await log().batch_success(events.succeeded())
+    otel = OTelLogger(OTelSettings(endpoint=intake.url, logs=False, metrics=False))
+    otel.batch_success(events.succeeded())
+    otel._spans.close()
+    spans = [
+        ExportTraceServiceRequest.FromString(request.body).resource_spans[0].scope_spans[0].spans
+        for request in intake.requests
+    ]
+    assert spans[0][0].trace_id == spans[1][0].trace_id
+
+
+@pytest.mark.parametrize(
+    ("answer_with", "error"),
+    [
+        ({"status": 302, "headers": {"location": "/login"}}, APIResponseError),
+        ({"status": 304}, APIResponseError),
+        ({"body": b"<html>", "headers": {"content-type": "text/html"}}, APIResponseError),
+        ({"status": 401, "body": f"no such key: {AUTHORIZATION}".encode()}, AuthenticationError),
+        ({"status": 413}, Rejected),
+        ({"status": 500}, InternalServerError),
+        ({"cut": True}, APIConnectionError),
+    ],
+)
+async def test_what_is_no_acknowledgement_raises(log, intake, events, answer, answer_with, error):
+    intake.usual = answer(**answer_with)
+    with pytest.raises(error) as caught:
+        await log().batch_success(events.succeeded())
+    assert len(intake.requests) == 1
+    assert AUTHORIZATION[8:] not in f"{caught.value}{caught.value!r}"
+
+
+async def test_the_sdks_variables_are_honoured_and_no_one_elses_leak(intake, events, monkeypatch):
+    variables = {
+        "LANGFUSE_PUBLIC_KEY": "pk-lf-1",
+        "LANGFUSE_SECRET_KEY": "sk-lf-2",
+        "LANGFUSE_BASE_URL": f"{intake.url}/",
+        "LANGFUSE_TRACING_ENVIRONMENT": "staging",
+        "LANGFUSE_RELEASE": "abc",
+        "OTEL_EXPORTER_OTLP_HEADERS": "x-other-vendor=s3cret",
+        "OTEL_SERVICE_NAME": "billing",
+    }
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    logger = LangfuseLogger()
+    await logger.batch_success(events.succeeded())
+    await logger.shutdown()
+    assert observations(intake.requests[0])[0].raw["langfuse.environment"] == "staging"
+    assert "x-other-vendor" not in intake.requests[0].headers
+
+
+async def test_tracing_can_be_switched_off(log, intake, events, monkeypatch):
+    monkeypatch.setenv("LANGFUSE_TRACING_ENABLED", "false")
+    await log().batch_success(events.succeeded())
+    assert intake.requests == []
+
+
+@pytest.mark.parametrize(
+    ("settings", "text"),
+    [
+        ({"public_key": "pk"}, "LANGFUSE_SECRET_KEY"),
+        ({**KEYS, "environment": "langfuse-prod"}, "environment"),
+        ({**KEYS, "environment": "Prod"}, "environment"),
+        ({**KEYS, "timeout": 0}, "timeout"),
+    ],
+)
+def test_wrong_settings_are_refused(settings, text):
+    with pytest.raises(ValidationError, match=text):
+        LangfuseSettings(**settings)
+
+
+def test_settings_show_no_secret():
+    assert "sk-lf-2" not in repr(LangfuseSettings(**KEYS))
+
+
+@contextmanager
+def sdk(intake) -> Iterator[Langfuse]:
+    """The real SDK, sending to the same intake, as it is meant to be used."""
+    provider = TracerProvider(shutdown_on_exit=False)
+    client = Langfuse(
+        public_key="pk-lf-1", secret_key="sk-lf-2", base_url=intake.url, environment="prod", tracer_provider=provider
+    )
+    yield client
+    client.flush()
+    provider.shutdown()
+    client.shutdown()
+
+
+async def test_names_types_and_headers_are_the_real_sdks(log, intake, events):
+    await log(environment="prod").batch_success(events.succeeded())
+    with sdk(intake) as client:
+        generation = client.start_observation(
+            as_type="generation",
+            name="batch gpt-4o-mini",
+            model="gpt-4o-mini-2024-07-18",
+            model_parameters={"service_tier": "batch"},
+            usage_details={"input": 1, "output": 1, "total": 2},
+            cost_details={"total": 0.1},
+            metadata={"model": "x", "lines": 900},
+        )
+        generation.end()
+    ours, theirs = intake.requests
+    assert ours.path == theirs.path
+    wanted = {name for name in theirs.headers if name.startswith("x-langfuse")} | {"authorization", "content-type"}
+    assert {name: ours.headers[name] for name in wanted} == {name: theirs.headers[name] for name in wanted}
+    assert ours.headers["content-encoding"] == "gzip"
+    (reference,) = observations(theirs)
+    mine = observations(ours)[1]
+    assert {name for name in reference.raw if name.startswith("langfuse.observation")} <= set(mine.raw)
+    assert reference.raw["langfuse.environment"] == mine.raw["langfuse.environment"]
+    assert reference.metadata()["lines"] == mine.metadata()["lines"] == 900
+
+
+async def test_no_global_provider_is_set(log, events):
+    await log().batch_success(events.succeeded())
+    assert isinstance(trace.get_tracer_provider(), trace.ProxyTracerProvider)
