@@ -1,10 +1,17 @@
 """Every engine under the same tests, a clock that tests turn, and records to put in."""
 
 import itertools
+import os
+import pwd
+import shutil
+import subprocess
+import tempfile
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from decimal import Decimal
+from pathlib import Path
 
+import psycopg
 import pytest
 
 from batchmeter.events import BatchCreated, BatchFailed, BatchSucceeded, Settlement, event_id
@@ -116,9 +123,43 @@ def attribution():
     return Attribution(key="key_1", user="ada", team="search", tags=("nightly",))
 
 
-@pytest.fixture(params=["sqlite"])
+@pytest.fixture(params=["sqlite", "postgres"])
 def url(request, tmp_path):
-    return str(tmp_path / "ledger.db")
+    """An empty ledger's address, for each engine."""
+    if request.param == "sqlite":
+        return str(tmp_path / "ledger.db")
+    server = request.getfixturevalue("postgres_server")
+    with psycopg.connect(server, autocommit=True) as connection:
+        connection.execute("DROP SCHEMA IF EXISTS batchmeter CASCADE")
+    return server
+
+
+@pytest.fixture(scope="session")
+def postgres_server():
+    """A private PostgreSQL server on a Unix socket in a temporary folder."""
+    programs = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
+    found = programs[-1].parent if programs else shutil.which("initdb") and Path(shutil.which("initdb")).parent
+    if not found:
+        pytest.skip("PostgreSQL's server is not installed (Debian: apt-get install postgresql)")
+    with tempfile.TemporaryDirectory(prefix="bm-pg-") as folder:
+        user = {}
+        if os.geteuid() == 0:  # the server refuses to run as root
+            account = pwd.getpwnam("postgres")
+            user = {"user": account.pw_uid, "group": account.pw_gid, "extra_groups": []}
+            os.chown(folder, account.pw_uid, account.pw_gid)
+
+        def run(program, *arguments):
+            command = [str(found / program), *arguments]
+            subprocess.run(command, check=True, cwd=folder, stdout=subprocess.DEVNULL, **user)
+
+        data = f"{folder}/data"
+        run("initdb", "-D", data, "-U", "ledger", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync")
+        options = f"-c listen_addresses='' -c unix_socket_directories={folder} -c fsync=off -c shared_buffers=64MB"
+        run("pg_ctl", "-D", data, "-l", f"{folder}/log", "-w", "-o", options, "start")
+        try:
+            yield f"postgresql://ledger@/postgres?host={folder}"
+        finally:
+            run("pg_ctl", "-D", data, "-w", "-m", "immediate", "stop")
 
 
 @pytest.fixture

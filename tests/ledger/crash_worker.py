@@ -17,7 +17,7 @@ async def main(url: str, log: str) -> None:
     me = str(os.getpid())
     sys.stdout.write("ready\n")
     sys.stdout.flush()
-    with Path(log).open("a", buffering=1) as seen:  # noqa: ASYNC230 - a line at a time, as a logger would
+    with Path(log).open("a", buffering=1) as seen:
         while True:
             claims = await ledger.claim_due(owner=me, limit=5, lease_seconds=0.3)
             new = [claim for claim in claims if claim.tracked.poll_count == 0]

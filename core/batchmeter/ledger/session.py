@@ -58,9 +58,7 @@ class Database(Protocol):
 
     def now(self) -> Millis: ...
 
-    async def read(self, work: Work[Result]) -> Result:
-        """One consistent view."""
-        ...
+    async def read(self, work: Work[Result]) -> Result: ...
 
     async def write(self, work: Work[Result], *, durable: bool = False) -> Result:
         """All or nothing; `durable` survives a power cut, the rest may lose its last moments (never its order)."""

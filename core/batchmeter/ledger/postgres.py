@@ -1,0 +1,163 @@
+"""The PostgreSQL engine: a pool of connections, set-based statements, the server's clock."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from typing import TypeVar, cast
+
+from batchmeter.errors import LedgerError
+
+try:
+    import psycopg
+    from psycopg.rows import DictRow, dict_row
+    from psycopg_pool import AsyncConnectionPool, PoolTimeout
+except ImportError as error:
+    raise LedgerError("a PostgreSQL ledger needs its driver: pip install 'batchmeter[postgres]'") from error
+
+from . import postgres_server
+from .port import Millis
+from .session import Result, Row, Work
+from .statements import load_statements
+
+Returned = TypeVar("Returned")
+Connection = psycopg.AsyncConnection[DictRow]
+
+POOL_SIZE = 8
+PATIENCE_SECONDS = 20.0
+"""How long a transaction is tried again while the server is away: a restart or a failover."""
+
+_UNHURRIED = b"SET LOCAL synchronous_commit TO off"
+"""Does not wait for the disk: milliseconds saved on each poll, which repairs itself if a power cut loses it."""
+_SLICE = 100
+"""Rows decoded before the event loop gets a turn."""
+_CLOCK_SECONDS = 30.0
+"""How long the offset to the server's clock is trusted."""
+
+
+class PostgresSession:
+    spare = 4
+
+    def __init__(self, connection: Connection, now: Millis) -> None:
+        self._connection = connection
+        self._statements = load_statements("postgres")
+        self.now = now
+
+    async def rows(self, statement: str, /, **parameters: object) -> list[Row]:
+        return cast("list[Row]", await (await self._execute(statement, parameters)).fetchall())
+
+    async def row(self, statement: str, /, **parameters: object) -> Row | None:
+        return cast("Row | None", await (await self._execute(statement, parameters)).fetchone())
+
+    async def run(self, statement: str, /, **parameters: object) -> int:
+        return (await self._execute(statement, parameters)).rowcount
+
+    async def each(self, statement: str, items: Sequence[Mapping[str, object]], /, **parameters: object) -> list[Row]:
+        if not items:
+            return []
+        columns = {name: [item[name] for item in items] for name in items[0]}
+        cursor = await self._execute(statement, {**parameters, **columns})
+        return cast("list[Row]", await cursor.fetchall()) if cursor.description else []
+
+    async def decoded(self, rows: Sequence[Row], decode: Callable[[Row], Result], /) -> list[Result]:
+        results: list[Result] = []
+        for start in range(0, len(rows), _SLICE):
+            results += [decode(row) for row in rows[start : start + _SLICE]]
+            await asyncio.sleep(0)
+        return results
+
+    async def _execute(self, statement: str, parameters: Mapping[str, object]) -> psycopg.AsyncCursor[DictRow]:
+        values = {"now": self.now, **parameters}
+        return await self._connection.execute(self._statements[statement].text(values).encode(), values)
+
+
+class PostgresDatabase:
+    """Any number of processes on any number of machines may share the database."""
+
+    def __init__(self, url: str, *, clock: Callable[[], Millis] | None = None) -> None:
+        self.url = postgres_server.public_url(url)
+        self._conninfo = url
+        self._fixed_clock = clock
+        self._offset = 0.0
+        self._offset_at = float("-inf")
+        self._pool: AsyncConnectionPool[Connection] | None = None
+
+    def now(self) -> Millis:
+        """The server's clock, by an offset measured against ours that only runs forward."""
+        return self._fixed_clock() if self._fixed_clock else round((time.monotonic() + self._offset) * 1000)
+
+    async def open(self) -> None:
+        if self._pool is not None:
+            return
+        try:
+            await postgres_server.prepare(self._conninfo, self.url)
+            pool = _pool(self._conninfo)
+            await pool.open()
+        except psycopg.Error as error:
+            raise postgres_server.explain(error, self.url) from error
+        self._pool = pool
+        await self.read(_nothing)
+
+    async def aclose(self) -> None:
+        pool, self._pool = self._pool, None
+        if pool is not None:
+            await pool.close()
+
+    async def read(self, work: Work[Result]) -> Result:
+        return await self._patiently(lambda: self._transaction(work))
+
+    async def write(self, work: Work[Result], *, durable: bool = False) -> Result:
+        return await self._patiently(lambda: self._transaction(work, before=None if durable else _UNHURRIED))
+
+    async def _patiently(self, attempt: Callable[[], Awaitable[Result]]) -> Result:
+        """Every transaction may be repeated: it is fenced or keyed, so a commit we did not hear of does no harm."""
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        pause = 0.05
+        while True:
+            try:
+                return await attempt()
+            except (psycopg.Error, PoolTimeout) as error:
+                if not postgres_server.passing(error) or time.monotonic() + pause > deadline:
+                    raise postgres_server.explain(error, self.url) from error
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, 2.0)
+
+    async def _transaction(self, work: Work[Result], before: bytes | None = None) -> Result:
+        async with self._connection() as connection:
+            await self._set_clock(connection)
+            async with connection.transaction():
+                if before:
+                    await connection.execute(before)
+                return await work(PostgresSession(connection, self.now()))
+
+    def _connection(self) -> AbstractAsyncContextManager[Connection]:
+        if self._pool is None:
+            raise LedgerError(f"{self.url} is closed: use it inside `async with`, or call open() first")
+        return self._pool.connection()
+
+    async def _set_clock(self, connection: Connection) -> None:
+        started = time.monotonic()
+        if self._fixed_clock or started - self._offset_at < _CLOCK_SECONDS:
+            return
+        cursor = await connection.execute("SELECT extract(epoch FROM clock_timestamp())::float8 AS now")
+        row = await cursor.fetchone()
+        assert row is not None
+        self._offset_at = time.monotonic()
+        self._offset = float(row["now"]) - (started + self._offset_at) / 2
+
+
+async def _nothing(session: object) -> None:
+    """Opening reads the server's clock."""
+
+
+def _pool(conninfo: str) -> "AsyncConnectionPool[Connection]":
+    return AsyncConnectionPool(
+        conninfo,
+        connection_class=cast("type[Connection]", psycopg.AsyncConnection),
+        kwargs={"autocommit": True, "row_factory": dict_row},
+        min_size=1,
+        max_size=POOL_SIZE,
+        timeout=PATIENCE_SECONDS,
+        name="batchmeter-ledger",
+        open=False,
+    )
