@@ -36,8 +36,9 @@ class Accounts:
         return self._settings.default_account
 
     def names(self) -> list[str]:
-        """Configured ones, and every provider's default account."""
-        return sorted({*self._settings.accounts, *self._plugins.providers})
+        """Configured ones, every provider's default account, and those made or added in this process."""
+        made = (provider.account for provider in self._made.values())
+        return sorted({*self._settings.accounts, *self._plugins.providers, *made})
 
     def add(self, provider: Provider) -> None:
         """Use a provider that was made elsewhere (tests, embedding) under its own account name."""

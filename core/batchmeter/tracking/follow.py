@@ -129,6 +129,10 @@ class Follower:
         now = self.ledger.now()
         await self.ledger.reschedule([Reschedule(claim, now, error=claim.tracked.last_error) for claim in claims])
 
+    async def release_one(self, claim: Claim | None) -> None:
+        if claim is not None:
+            await self.release([claim])
+
 
 def _millis(seconds: float) -> int:
     return max(int(seconds * 1000), 1)

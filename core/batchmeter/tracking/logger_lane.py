@@ -13,6 +13,7 @@ from batchmeter.ledger.port import Delivery, DeliveryResult, Ledger
 from .breaker import Breaker
 from .needs import Logger, Plugins
 from .schedule import Pace, Random, after_error
+from .taking import take
 from .watch import Sleep, nap
 
 log = logging.getLogger("batchmeter")
@@ -94,9 +95,10 @@ class LoggerLane:
         if logger is None or not self.breaker.allows(self._now()) or len(self._stuck) >= self.options.max_stuck:
             return 0
         limit = 1 if self.breaker.probing else self.options.block
-        claimed = await self.ledger.claim_deliveries(
+        claiming = self.ledger.claim_deliveries(
             self.name, owner=self.owner, limit=limit, lease_seconds=self.options.lease
         )
+        claimed = await take(claiming, self._give_back)
         await self._hand_over(logger, claimed)
         return len(claimed)
 
@@ -119,10 +121,11 @@ class LoggerLane:
         try:
             await self._side_by_side([self._in_order(logger, mine, slots, left) for mine in by_batch.values()])
         except asyncio.CancelledError:
-            await self.ledger.finish_deliveries(
-                [self._again(delivery, 0.0, "interrupted") for delivery in left.values()]
-            )
+            await self._give_back(list(left.values()))
             raise
+
+    async def _give_back(self, deliveries: Sequence[Delivery]) -> None:
+        await self.ledger.finish_deliveries([self._again(delivery, 0.0, "interrupted") for delivery in deliveries])
 
     async def _side_by_side(self, work: Sequence[Coroutine[Any, Any, None]]) -> None:
         """A ledger that is away ends the round: what was not written down is leased, and due again when that ends."""
@@ -173,7 +176,7 @@ class LoggerLane:
             raise
         if not done:
             task.cancel()
-            done, _ = await asyncio.wait({task}, timeout=1.0)
+            done, _ = await asyncio.wait({task}, timeout=min(1.0, self.options.timeout))
             if not done:
                 self._stuck.add(task)
                 task.add_done_callback(self._unstuck)

@@ -28,6 +28,7 @@ from .schedule import Random
 from .serve import Server, Summary
 from .settle import Meter, Settler
 from .sweep import Sweep
+from .taking import take
 from .waiting import OnUpdate, Waiter
 from .watch import Sleep, Watch, nap
 
@@ -184,9 +185,10 @@ class Tracker:
         if not ready:
             return []
         options = self._options
-        return await self._ledger.claim_due(
+        claiming = self._ledger.claim_due(
             owner=self.owner, limit=options.block, lease_seconds=options.lease, accounts=ready
         )
+        return await take(claiming, self._follower.release)
 
     def _serve(self, claims: Sequence[Claim]) -> None:
         by_account: dict[str, list[Claim]] = {}
@@ -210,7 +212,8 @@ class Tracker:
 
     async def _settle_observed(self, account: str, batch_id: str) -> None:
         """Nothing to do where somebody holds or has settled it."""
-        claim = await self._ledger.claim(account, batch_id, owner=self.owner, lease_seconds=self._options.lease)
+        claiming = self._ledger.claim(account, batch_id, owner=self.owner, lease_seconds=self._options.lease)
+        claim = await take(claiming, self._follower.release_one)
         if claim is not None:
             await self._serve_account(self._lane(account), [claim])
 

@@ -16,6 +16,7 @@ from .lease import LeaseLostError
 from .schedule import after_error, interactive
 from .settle import Later
 from .tag import without_tag
+from .taking import take
 from .watch import Sleep, Watch, nap
 
 OnUpdate = Callable[[Batch], object]
@@ -58,7 +59,8 @@ class Waiter:
                 found = await self.ledger.settlement(batch_id, account)
                 if found is not None:
                     return found[0]
-                claim = await self.ledger.claim(account, batch_id, owner=self.owner, lease_seconds=self.lease_seconds)
+                claiming = self.ledger.claim(account, batch_id, owner=self.owner, lease_seconds=self.lease_seconds)
+                claim = await take(claiming, self.follower.release_one)
                 step = self._step(provider, claim, on_update) if claim else self._others(account, batch_id, on_update)
                 waited = (self.ledger.now() - started) / 1000
                 asked = await step

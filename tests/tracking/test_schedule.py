@@ -1,0 +1,115 @@
+"""When to look again."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from batchmeter.models import Batch
+from batchmeter.tracking.breaker import Breaker
+from batchmeter.tracking.schedule import PATIENCE, Attempt, Pace, after_error, interactive, next_look
+
+NOW = 1_790_000_000.0
+
+
+def still(_=None):
+    return 0.0
+
+
+def aged(seconds, status="in_progress", left=None):
+    expires = None if left is None else int(NOW + left)
+    return Batch(id="b", status=status, created_at=int(NOW - seconds), expires_at=expires)
+
+
+@pytest.mark.parametrize(
+    ("batch", "seconds"),
+    [
+        (aged(0), 15),
+        (aged(1000), 80),
+        (aged(100_000), 300),
+        (aged(100_000, "finalizing"), 15),
+        (aged(100_000, "cancelling"), 15),
+        (aged(100_000, "a_word_of_tomorrow"), 300),
+        (Batch(id="b", status="in_progress"), 15),
+        (aged(86_300, left=100), 160),
+        (aged(86_390, left=10), 70),
+        (aged(86_420, left=-20), 40),
+        (aged(86_500, left=-100), 60),
+        (aged(100, "finalizing", left=-100), 15),
+    ],
+)
+def test_the_next_look_follows_age_state_and_deadline(batch, seconds):
+    assert next_look(batch, NOW, still) == seconds
+
+
+@given(
+    age=st.integers(-10_000, 10**7),
+    left=st.none() | st.integers(-(10**6), 10**6),
+    status=st.sampled_from(["validating", "in_progress", "finalizing", "cancelling", "new"]),
+    draw=st.floats(0, 1, exclude_max=True),
+)
+def test_a_look_is_never_in_the_past_nor_further_than_the_longest_wait(age, left, status, draw):
+    pace = Pace()
+    seconds = next_look(aged(age, status, left), NOW, lambda: draw)
+    assert 0 < seconds <= pace.longest * (1 + pace.jitter)
+
+
+@given(errors=st.integers(1, 10_000), draw=st.floats(0, 1, exclude_max=True), asked=st.none() | st.floats(0, 5000))
+def test_errors_wait_longer_each_time_and_never_less_than_asked(errors, draw, asked):
+    seconds = after_error(errors, lambda: draw, retry_after=asked)
+    assert seconds >= (asked or 0)
+    assert seconds <= max(600, (asked or 0) * 1.1)
+    assert after_error(errors + 1, lambda: draw, retry_after=asked) >= seconds
+
+
+def test_a_person_who_waits_sees_the_batch_every_second_or_two_at_first():
+    waits = [interactive(waited) for waited in (0, 10, 30, 100, 1000)]
+    assert waits == [1, 1, 1.5, 5, 15]
+
+
+def test_attempts_are_counted_through_the_text_that_the_ledger_keeps():
+    first = Attempt.next("output_not_listed", "APITimeoutError: no answer", NOW)
+    second = Attempt.next("output_not_listed", first.text("nothing yet: really"), NOW + 30)
+    assert (second.looks, second.since) == (2, NOW)
+    assert Attempt.next("output_broken", second.text("x"), NOW + 40).looks == 1
+
+
+@pytest.mark.parametrize("trouble", sorted(PATIENCE))
+def test_patience_needs_both_its_looks_and_its_time(trouble):
+    patience = PATIENCE[trouble]
+    assert not Attempt(trouble, NOW, patience.looks).exhausted(NOW + patience.seconds - 1)
+    assert not Attempt(trouble, NOW, patience.looks - 1).exhausted(NOW + patience.seconds + 1)
+    assert Attempt(trouble, NOW, patience.looks).exhausted(NOW + patience.seconds)
+
+
+def test_a_batch_nobody_knows_is_given_up_only_well_past_its_deadline():
+    attempt = Attempt("batch_not_found", NOW, 500)
+    assert not attempt.exhausted(NOW + 50_000, expires_at=NOW + 50_000)
+    assert attempt.exhausted(NOW + 54_000, expires_at=NOW + 50_000)
+    assert not attempt.exhausted(NOW + 3000, expires_at=NOW - 10**6)
+    assert attempt.exhausted(NOW + 4000, expires_at=NOW - 10**6)
+
+
+def test_a_breaker_opens_after_failures_in_a_row_probes_and_closes():
+    breaker = Breaker(lambda: 0.5, threshold=3, first=10)
+    for _ in range(2):
+        breaker.failure(0)
+    breaker.success()
+    for _ in range(3):
+        assert breaker.allows(0)
+        breaker.failure(0)
+    assert not breaker.allows(9)
+    assert breaker.allows(10)
+    assert breaker.probing
+    breaker.failure(10)
+    assert not breaker.allows(29)
+    assert breaker.allows(30)
+    breaker.success()
+    assert breaker.allows(0)
+    assert not breaker.probing
+
+
+def test_a_refusal_opens_a_breaker_at_once_for_as_long_as_it_says():
+    breaker = Breaker(lambda: 0.5, threshold=3, first=10)
+    breaker.failure(0, retry_after=90, at_once=True)
+    assert not breaker.allows(89)
+    assert breaker.allows(90)

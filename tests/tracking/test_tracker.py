@@ -1,0 +1,309 @@
+"""The loop: troubled accounts, other workers, restarts, people who wait."""
+
+import asyncio
+import sys
+from pathlib import Path
+
+import pytest
+
+from batchmeter.errors import (
+    APIConnectionError,
+    AuthenticationError,
+    SettlementError,
+    UnknownAccountError,
+)
+from batchmeter.ledger import open_ledger
+from batchmeter.tracking.tracker import TrackerOptions
+
+
+async def test_a_rate_limit_pauses_the_whole_account_for_as_long_as_it_asks(world):
+    provider = world.provider()
+    for number in range(5):
+        await world.submitted(f"batch_{number}")
+        provider.batches[f"batch_{number}"] = [world.batch(f"batch_{number}")]
+    provider.batches["batch_0"].insert(0, world.rate_limited(90))
+    tracker = world.tracker()
+    world.clock.advance(0.001)
+
+    await tracker.once()
+    asked = provider.count("retrieve")
+    world.clock.advance(89)
+    await tracker.once()
+
+    assert provider.count("retrieve") == asked
+    for number in range(5):
+        await world.until_settled(tracker, f"batch_{number}")
+
+
+async def test_a_failing_account_slows_no_other_and_says_why(world):
+    good, bad = world.provider("good"), world.provider("bad")
+    for number in range(20):
+        await world.submitted(f"bad_{number}", "bad")
+        bad.batches[f"bad_{number}"] = [AuthenticationError("wrong key", status_code=401)]
+    await world.submitted("batch_1", "good")
+    good.batches["batch_1"] = [world.batch()]
+    tracker = world.tracker()
+
+    await tracker.once()
+
+    assert [event.batch_id for event in await world.endings()] == ["batch_1"]
+    assert bad.count("retrieve") <= 8
+    tracked = await world.ledger.get_batch("bad_19", "bad")
+    assert tracked.last_error == "AuthenticationError: wrong key"
+    world.clock.advance(3600)
+    before = bad.count("retrieve")
+    await tracker.once()
+    assert bad.count("retrieve") == before + 1, "an account in doubt is probed with one request"
+
+
+async def test_a_hanging_account_slows_no_other(world):
+    good, bad = world.provider("good"), world.provider("bad")
+    never = asyncio.Event()
+    bad.retrieve_batch = lambda batch_id, options: never.wait()
+    await world.submitted("bad_1", "bad")
+    await world.submitted("batch_1", "good")
+    good.batches["batch_1"] = [world.batch()]
+    tracker = world.tracker(sleep=asyncio.sleep)
+    running = asyncio.create_task(tracker.run())
+
+    settlement = await asyncio.wait_for(tracker.wait("good", "batch_1"), 10)
+
+    assert settlement.status == "completed"
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+    claim = await world.ledger.claim("bad", "bad_1", owner="next", lease_seconds=60)
+    assert claim is not None, "what was under way when the tracker stopped is given back"
+
+
+async def test_batches_of_an_account_that_is_not_configured_here_are_left_alone(world):
+    world.provider()
+    await world.submitted("theirs", "their-azure")
+    tracker = world.tracker()
+    tracker.notify("their-azure")
+    await tracker.once()
+    tracked = await world.ledger.get_batch("theirs")
+    assert (tracked.settled_at, tracked.error_count) == (None, 0)
+    assert await world.ledger.claim("their-azure", "theirs", owner="them", lease_seconds=60) is not None
+
+
+async def test_a_tracker_runs_until_cancelled_and_wakes_for_what_is_new(world):
+    provider = world.provider()
+    tracker = world.tracker(sleep=lambda seconds: asyncio.sleep(60))
+    running = asyncio.create_task(tracker.run())
+    for number in range(3):
+        await world.submitted(f"batch_{number}")
+        provider.batches[f"batch_{number}"] = [world.batch(f"batch_{number}")]
+        world.clock.advance(1)
+        tracker.notify()
+        settlement = await asyncio.wait_for(tracker.wait("openai", f"batch_{number}"), 10)
+        assert settlement.status == "completed"
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+
+
+async def test_a_ledger_that_is_away_ends_no_tracker(world, tmp_path, caplog):
+    ledger = open_ledger(str(tmp_path / "ledger.db"), clock=world.clock)
+    await ledger.open()
+    world.ledger = ledger
+    provider = world.provider()
+    await world.submitted()
+    provider.batches["batch_1"] = [world.batch()]
+    await ledger.aclose()
+    naps = []
+
+    async def sleep(seconds):
+        naps.append(seconds)
+        if len(naps) == 6:
+            await ledger.open()
+        if len(naps) > 6:
+            world.clock.advance(seconds)
+        await asyncio.sleep(0)
+
+    tracker = world.tracker(sleep=sleep)
+    running = asyncio.create_task(tracker.run())
+    while len(naps) < 6:
+        await asyncio.sleep(0.001)
+    settlement = await asyncio.wait_for(tracker.wait("openai", "batch_1"), 10)
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+    await ledger.aclose()
+    assert settlement.status == "completed"
+    assert "tracker:" in caplog.text
+
+
+async def test_a_tracker_stopped_between_download_and_settlement_leaves_it_to_the_next(world):
+    provider = world.provider()
+    await world.submitted()
+    provider.batches["batch_1"] = [world.batch()]
+    reached, never = asyncio.Event(), asyncio.Event()
+
+    async def stop_here():
+        reached.set()
+        await never.wait()
+
+    provider.before_content = stop_here
+    first = asyncio.create_task(world.tracker().run())
+    await asyncio.wait_for(reached.wait(), 10)
+    first.cancel()
+    await asyncio.gather(first, return_exceptions=True)
+    assert await world.endings() == []
+
+    provider.before_content = None
+    event = await world.until_settled(world.tracker())
+    assert event.type == "batch_success"
+
+
+async def test_a_tracker_that_lost_its_lease_settles_nothing(world):
+    provider = world.provider()
+    await world.submitted()
+    provider.batches["batch_1"] = [world.batch()]
+    slow, quick = world.tracker(), world.tracker()
+
+    async def overtaken():
+        provider.before_content = None
+        world.clock.advance(1000)
+        await quick.once()
+
+    provider.before_content = overtaken
+    summary = await slow.once()
+
+    assert summary.settled == 0
+    assert len(await world.endings()) == 1
+
+
+WORKER = """
+import asyncio, sys
+from batchmeter.accounts import Accounts
+from batchmeter.config import Settings
+from batchmeter.ledger import open_ledger
+from batchmeter.plugins import Plugins
+from batchmeter.pricing.book import PriceBook
+from batchmeter.tracking.tracker import Tracker, TrackerOptions
+
+async def hang(provider, tracked, batch, files):
+    async with files[0].open() as content:
+        async for _ in content.chunks:
+            print("downloading", flush=True)
+            await asyncio.sleep(600)
+
+async def main():
+    ledger = open_ledger(sys.argv[1])
+    await ledger.open()
+    accounts = Accounts(Settings(accounts={"box": {"provider": "openai", "api_base": sys.argv[2], "api_key": "k"}}), plugins())
+    await Tracker(ledger, accounts, plugins(), PriceBook(), meter=hang, options=TrackerOptions(lease=0.5)).run()
+
+def plugins():
+    return Plugins.load(Settings(load=()))
+
+asyncio.run(main())
+"""
+
+
+async def test_a_worker_killed_while_it_settles_is_replaced_when_its_lease_ends(tmp_path: Path):
+    from batchmeter import AsyncClient
+    from batchmeter.testing.sandbox import serve_sandbox
+
+    path = str(tmp_path / "shared.db")
+    async with serve_sandbox() as sandbox:
+        accounts = {"box": {"provider": "openai", "api_base": sandbox.url, "api_key": "k"}}
+        async with AsyncClient(ledger=path, accounts=accounts, track=False) as client:
+            request = b'{"custom_id":"a","method":"POST","url":"/v1/chat/completions","body":{"model":"gpt-4o-mini","messages":[{"role":"user","content":"hi"}]}}\n'
+            file = await client.files.create(file=("in.jsonl", request), purpose="batch", custom_llm_provider="box")
+            batch = await client.batches.create(
+                input_file_id=file.id, endpoint="/v1/chat/completions", custom_llm_provider="box"
+            )
+            await client.ledger.wake("box", batch.id)
+            worker = await asyncio.create_subprocess_exec(
+                sys.executable, "-c", WORKER, path, sandbox.url, stdout=asyncio.subprocess.PIPE
+            )
+            assert worker.stdout is not None
+            assert await asyncio.wait_for(worker.stdout.readline(), 30) == b"downloading\n"
+            worker.kill()
+            await worker.wait()
+
+            settlement = await client.batches.wait(batch.id, custom_llm_provider="box", timeout=30)
+            assert settlement.status == "completed"
+            assert settlement.cost.total is not None
+            events = await client.ledger.events(batch_id=batch.id)
+            assert [stored.event.type for stored in events] == ["acreate_batch", "batch_success"]
+
+
+async def test_waiting_sees_every_step_and_returns_the_settlement(world):
+    provider = world.provider()
+    await world.submitted()
+    provider.batches["batch_1"] = [
+        world.batch(status="validating"),
+        world.batch(status="in_progress"),
+        world.batch(status="finalizing"),
+        world.batch(),
+    ]
+    seen = []
+    settlement = await world.tracker().wait("openai", "batch_1", on_update=lambda batch: seen.append(batch.status))
+    assert seen == ["validating", "in_progress", "finalizing", "completed"]
+    assert settlement.batch_id == "batch_1"
+    assert world.clock.slept == [1.0, 1.0, 1.0]
+    assert await world.tracker().wait("openai", "batch_1") == settlement
+
+
+async def test_waiting_outlasts_an_outage(world):
+    provider = world.provider()
+    await world.submitted()
+    provider.batches["batch_1"] = [
+        APIConnectionError("nobody listens"),
+        world.broken(),
+        world.rate_limited(45),
+        world.batch(),
+    ]
+    settlement = await world.tracker().wait("openai", "batch_1")
+    assert settlement.cost.total is not None
+    assert max(world.clock.slept) == 45
+
+
+async def test_waiting_ends_at_once_when_the_key_is_refused(world):
+    provider = world.provider()
+    await world.submitted()
+    provider.batches["batch_1"] = [AuthenticationError("wrong key", status_code=401)]
+    with pytest.raises(AuthenticationError):
+        await world.tracker().wait("openai", "batch_1")
+    tracked = await world.ledger.get_batch("batch_1")
+    assert tracked.last_error == "AuthenticationError: wrong key"
+
+
+async def test_waiting_in_vain_says_how_things_are(world):
+    provider = world.provider()
+    await world.submitted()
+    provider.batches["batch_1"] = [world.batch(status="in_progress")]
+    with pytest.raises(SettlementError, match=r"batch_1 was not settled within 0.05 s: it is in_progress"):
+        await world.tracker(sleep=asyncio.sleep).wait("openai", "batch_1", timeout=0.05)
+
+
+async def test_waiting_for_what_nobody_tracks_or_has(world):
+    world.provider()
+    with pytest.raises(SettlementError, match="not tracked"):
+        await world.tracker().wait("openai", "batch_of_others")
+    with pytest.raises(UnknownAccountError):
+        await world.tracker().wait("nowhere", "batch_1")
+
+
+async def test_what_an_update_callback_raises_reaches_the_caller_and_holds_no_lease(world):
+    provider = world.provider()
+    await world.submitted()
+    provider.batches["batch_1"] = [world.batch(status="in_progress")]
+
+    def fail(batch):
+        raise KeyError(batch.status)
+
+    with pytest.raises(KeyError):
+        await world.tracker().wait("openai", "batch_1", on_update=fail)
+    assert await world.ledger.claim("openai", "batch_1", owner="next", lease_seconds=1) is not None
+
+
+async def test_many_due_batches_are_served_in_one_pass(world):
+    provider = world.provider()
+    for number in range(250):
+        await world.submitted(f"batch_{number}")
+        provider.batches[f"batch_{number}"] = [world.batch(f"batch_{number}")]
+    summary = await world.tracker(options=TrackerOptions(block=100)).once()
+    assert (summary.claimed, summary.settled, summary.errors) == (250, 250, 0)
+    assert len({event.id for event in await world.endings()}) == 250
