@@ -2,12 +2,13 @@
 
 import gzip
 import json
-import re
 from collections import defaultdict
 from decimal import Decimal
 from typing import Any
 
 from litellm_rows import Row, Tier
+
+from batchmeter.pricing.names import without_snapshot
 
 FACTORS = {
     "anthropic": "0.5",
@@ -21,8 +22,6 @@ FACTORS = {
     "xai": "0.8",
 }
 """A provider's usual batch price, as a share of its standard price."""
-
-_SNAPSHOT = re.compile(r"(?:-\d{4}-\d{2}-\d{2}|-20\d{6}|@20\d{6}|@default|@latest|@\d{3}|-\d{3})$")
 
 
 def document(rows: list[Row], *, built: str, sources: dict[str, str]) -> dict[str, Any]:
@@ -63,13 +62,14 @@ def families(rows: list[Row]) -> dict[str, list[str]]:
                 entry.pop(key, None)
             prices[row.provider, row.model].append(json.dumps(entry, sort_keys=True))
     differing = {
-        (provider, _SNAPSHOT.sub("", model))
+        (provider, family)
         for (provider, model), own in prices.items()
-        if _SNAPSHOT.search(model) and sorted(own) != sorted(prices.get((provider, _SNAPSHOT.sub("", model)), own))
+        if (family := without_snapshot(provider, model)) != model
+        and sorted(own) != sorted(prices.get((provider, family), own))
     }
     found: dict[str, list[str]] = defaultdict(list)
     for provider, model in sorted(prices):
-        if not _SNAPSHOT.search(model) and (provider, model) not in differing:
+        if without_snapshot(provider, model) == model and (provider, model) not in differing:
             found[provider].append(model)
     return dict(found)
 

@@ -12,8 +12,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from .catalogue import EMBEDDED, Catalogue, Row
+from .catalogue import Catalogue, Row
 from .groups import PriceQuery, Rates
+from .installed import current
 from .names import names
 from .overrides import UserRow, UserRows, read_rows
 from .regions import Region, region_class
@@ -32,7 +33,7 @@ class PriceBook:
 
     def __init__(self, rows: UserRows | None = None, catalogue: Path | None = None) -> None:
         self._user = rows or UserRows()
-        self._path = catalogue or EMBEDDED
+        self._path = catalogue
         self._answers: dict[PriceQuery, Rates | None] = {}
 
     @classmethod
@@ -44,16 +45,24 @@ class PriceBook:
 
     @cached_property
     def catalogue(self) -> Catalogue:
-        return Catalogue.open(self._path)
+        return current() if self._path is None else Catalogue.open(self._path)
 
-    @cached_property
+    @property
     def digest(self) -> str:
         """SHA-256 over the catalogue and the user's rows."""
+        return self._digest
+
+    @property
+    def boundaries(self) -> tuple[int, ...]:
+        """Prompt sizes at which any row changes price, ascending."""
+        return self._boundaries
+
+    @cached_property
+    def _digest(self) -> str:
         return hashlib.sha256(f"{self.catalogue.digest}\n{self._user.digest}".encode()).hexdigest()
 
     @cached_property
-    def boundaries(self) -> tuple[int, ...]:
-        """Prompt sizes at which any row changes price, ascending."""
+    def _boundaries(self) -> tuple[int, ...]:
         return tuple(sorted({*self.catalogue.boundaries, *self._user.boundaries}))
 
     def rates(self, query: PriceQuery) -> Rates | None:

@@ -8,8 +8,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 _FINE_TUNED = re.compile(r"^(ft:[^:]+):.+$")
-_SNAPSHOT = re.compile(r"(?:-\d{4}-\d{2}-\d{2}|-20\d{6}|@20\d{6}|@default|@latest|@\d{3}|-\d{3})$")
-"""A dated or numbered snapshot: OpenAI's, Anthropic's, Vertex AI's."""
+_SNAPSHOTS = {
+    "openai": re.compile(r"-\d{4}-\d{2}-\d{2}$"),
+    "azure": re.compile(r"-\d{4}-\d{2}-\d{2}$"),
+    "anthropic": re.compile(r"-20\d{6}$"),
+    "gemini": re.compile(r"-\d{3}$"),
+    "vertex_ai": re.compile(r"(?:@20\d{6}|@default|@latest|@\d{3}|-\d{3})$"),
+}
+"""How a vendor dates or numbers a snapshot; the others' ids are taken as they are."""
 _RESOURCE = re.compile(r"^(?:projects/[^/]+/locations/[^/]+/)?(?:publishers/[^/]+/)?models/(?P<id>[^/]+)$")
 _ARN = re.compile(r"^arn:aws[\w-]*:bedrock:[^:]*:[^:]*:(?:inference-profile|foundation-model)/(?P<id>.+)$")
 _BEDROCK_VERSION = re.compile(r"-v\d+(?::\d+)?$")
@@ -37,9 +43,9 @@ def names(provider: str, model: str) -> Iterator[Name]:
     if bare.startswith("ft:"):
         return
     yield from _spellings(provider, bare)
-    snapshot = _SNAPSHOT.search(bare)
-    if snapshot:
-        yield Name(bare[: snapshot.start()], family=True)
+    family = without_snapshot(provider, bare)
+    if family != bare:
+        yield Name(family, family=True)
 
 
 def base_model(provider: str, model: str) -> str:
@@ -48,7 +54,13 @@ def base_model(provider: str, model: str) -> str:
     fine_tuned = _FINE_TUNED.match(bare)
     if fine_tuned or bare.startswith("ft:"):
         return fine_tuned[1] if fine_tuned else bare
-    return _SNAPSHOT.sub("", bare)
+    return without_snapshot(provider, bare)
+
+
+def without_snapshot(provider: str, model: str) -> str:
+    """The id without its date or number."""
+    pattern = _SNAPSHOTS.get(provider)
+    return pattern.sub("", model) if pattern else model
 
 
 def _bare(provider: str, model: str) -> str:
