@@ -4,6 +4,7 @@ import asyncio
 import importlib
 import inspect
 import json
+from pathlib import Path
 from typing import Any
 
 from pydantic import SecretStr
@@ -12,6 +13,7 @@ from batchmeter.errors import APIConnectionError, ConfigError
 from batchmeter.http import Headers
 
 from .settings import VertexSettings
+from .shape import mapping
 
 SCOPE = "https://www.googleapis.com/auth/cloud-platform"
 
@@ -58,43 +60,66 @@ def _bearer(token: str) -> Headers:
     return {"authorization": f"Bearer {token}"}
 
 
-def _google_auth() -> Any:
-    """The library, as Any: it gives its functions no types."""
+def _google(module: str) -> Any:
+    """A module of google-auth, as Any: it gives its functions no types."""
     try:
-        auth = importlib.import_module("google.auth")
-        importlib.import_module("google.auth.transport.requests")
+        return importlib.import_module(f"google.{module}")
     except ImportError as error:
         raise ConfigError("vertex_ai without `token` needs google-auth: pip install 'batchmeter[vertex]'") from error
-    return auth
+
+
+_LOADERS = {
+    "service_account": ("oauth2.service_account", "from_service_account_info"),
+    "authorized_user": ("oauth2.credentials", "from_authorized_user_info"),
+    "impersonated_service_account": ("auth.impersonated_credentials", "from_impersonated_service_account_info"),
+    "external_account": ("auth.identity_pool", "from_info"),
+    "external_account_authorized_user": ("auth.external_account_authorized_user", "from_info"),
+}
+"""`type` in a credentials file -> module and class method; google-auth's own do-it-all loaders are deprecated."""
+_EXTERNAL_BY_SOURCE = {"environment_id": "auth.aws", "executable": "auth.pluggable"}
 
 
 def _load(secret: SecretStr | None) -> tuple[Any, str | None]:
     """Credentials and the project they name."""
-    auth = _google_auth()
-    scopes = [SCOPE]
-    text = secret.get_secret_value().strip() if secret is not None else ""
+    auth = _google("auth")
     try:
-        if not text:
-            found = auth.default(scopes=scopes)
-        elif text.startswith("{"):
-            found = auth.load_credentials_from_dict(json.loads(text), scopes=scopes)
-        else:
-            found = auth.load_credentials_from_file(text, scopes=scopes)
-    except (auth.exceptions.GoogleAuthError, ValueError) as error:
+        if secret is None:
+            found, project = auth.default(scopes=[SCOPE])
+            return found, project
+        return _from_text(secret.get_secret_value().strip())
+    except (auth.exceptions.GoogleAuthError, ValueError, KeyError, OSError) as error:
         raise ConfigError(f"vertex_ai: no usable credentials ({_said(error)}); set `credentials` or `token`") from error
-    return found[0], found[1]
+
+
+def _from_text(text: str) -> tuple[Any, str | None]:
+    """A path, or the JSON that lies there."""
+    info = mapping(json.loads(text if text.startswith("{") else Path(text).read_text("utf-8")))
+    kind = str(info.get("type"))
+    if kind not in _LOADERS:
+        raise ValueError(f"type {kind!r} is none of {', '.join(_LOADERS)}")
+    module, method = _LOADERS[kind]
+    if kind == "external_account":
+        source = mapping(info.get("credential_source"))
+        module = next((found for key, found in _EXTERNAL_BY_SOURCE.items() if key in source), module)
+    credentials = getattr(_google(module).Credentials, method)(info, scopes=[SCOPE])
+    project = info.get("project_id")
+    quota = info.get("quota_project_id")
+    if quota and hasattr(credentials, "with_quota_project"):
+        credentials = credentials.with_quota_project(quota)
+    return credentials, project if isinstance(project, str) else None
 
 
 def _refresh(credentials: Any) -> None:
-    auth = _google_auth()
+    auth, requests = _google("auth"), _google("auth.transport.requests")
     try:
-        credentials.refresh(auth.transport.requests.Request())
+        credentials.refresh(requests.Request())
     except auth.exceptions.GoogleAuthError as error:
-        raise APIConnectionError(f"vertex_ai: the access token could not be refreshed ({_said(error)})") from error
+        message = f"vertex_ai: the access token could not be refreshed ({_said(error)})"
+        raise APIConnectionError(message, never_sent=True) from error
 
 
 def _said(error: Exception) -> str:
-    """The kind of error and its first line, cut: a parser may quote what it read, so JSON's is left out."""
+    """The kind of error and its first line, cut."""
     words = str(error).splitlines()
-    shown = words[0][:200] if words and not isinstance(error, json.JSONDecodeError) else "unreadable"
+    shown = words[0][:200] if words else "no reason given"
     return f"{type(error).__name__}: {shown}"

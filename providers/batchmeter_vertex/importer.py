@@ -16,7 +16,14 @@ MAX_PATHS = 10_000
 """BigQuery's columns per table; it also bounds what is remembered here."""
 _COLUMN = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,299}")
 _RESERVED = ("_table_", "_file_", "_partition", "_row_timestamp", "__root__", "_colidentifier")
-_KINDS: dict[type, str] = {str: "text", bool: "a boolean", int: "a number", float: "a number", dict: "an object", list: "an array"}
+_KINDS: dict[type, str] = {
+    str: "text",
+    bool: "a boolean",
+    int: "a number",
+    float: "a number",
+    dict: "an object",
+    list: "an array",
+}
 
 Place = tuple[str, int]
 """What a path holds (with its spelling), and the first line that said so."""

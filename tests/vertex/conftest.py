@@ -14,6 +14,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
+
 from batchmeter.providers import CallOptions, FileUpload
 from batchmeter_vertex.provider import VertexProvider
 from batchmeter_vertex.settings import VertexSettings
@@ -200,7 +201,9 @@ def handler(fake: FakeVertex) -> type[BaseHTTPRequestHandler]:
             self.end_headers()
             self.wfile.write(data)
 
-        do_GET = do_POST = do_DELETE = answer
+        do_GET = answer  # noqa: N815 - http.server names them
+        do_POST = answer  # noqa: N815
+        do_DELETE = answer  # noqa: N815
 
         def route(self, path: str, query: dict[str, str], body: dict[str, Any]) -> tuple[int, dict[str, Any]]:
             if self.headers.get("authorization") != f"Bearer {TOKEN}":

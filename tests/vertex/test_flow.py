@@ -3,6 +3,7 @@
 import json
 
 import pytest
+
 from batchmeter.errors import APIResponseError, BadRequestError, NotFoundError, NotSupportedError, UsageError
 from batchmeter.providers import BatchRequest, CallOptions
 
