@@ -48,6 +48,8 @@ def count(dialect: Dialect, usage: Usage, *, reasoning_beside: bool) -> tuple[Di
             counts = cast("Counts", counter(dialect)(usage))
         if reasoning > counts[-1]:
             raise InvalidUsageError("more reasoning than output")
+    elif total > placed and not counts[-1]:
+        raise InvalidUsageError("a total, but not of what")
     return dialect, counts
 
 

@@ -35,6 +35,11 @@ class LineSplitter:
         self._skipped = b""
         self._first = True
 
+    @property
+    def held(self) -> int:
+        """Bytes that wait for their newline."""
+        return len(self._rest)
+
     def feed(self, chunk: bytes) -> Iterator[bytes | bytearray | Unreadable]:
         """The lines that this chunk completes. Exhaust it before the next call."""
         if self._plain:
@@ -85,8 +90,10 @@ class LineSplitter:
         yield self._finish(chunk[:end])
         start = end + 1
         find = chunk.find
+        longest = self._max_line
         while (end := find(b"\n", start)) >= 0:
-            yield chunk[start:end]
+            line = chunk[start:end]
+            yield line if end - start <= longest else Unreadable("line_too_long", line[:SAMPLE])
             start = end + 1
         if start < len(chunk):
             self._hold(chunk[start:])
