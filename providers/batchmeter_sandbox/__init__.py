@@ -11,16 +11,18 @@ if TYPE_CHECKING:
 
     from .clock import ManualClock
     from .engine import Engine
+    from .refusal import Refusal
     from .results import Totals
     from .script import Fault, Script
     from .server import Server, serving
 
-__all__ = ["Engine", "Fault", "ManualClock", "Script", "Server", "Totals", "register_providers", "serving"]
+__all__ = ["Engine", "Fault", "ManualClock", "Refusal", "Script", "Server", "Totals", "register_providers", "serving"]
 
 _HOMES = {
     "Engine": "engine",
     "Fault": "script",
     "ManualClock": "clock",
+    "Refusal": "refusal",
     "Script": "script",
     "Server": "server",
     "Totals": "results",

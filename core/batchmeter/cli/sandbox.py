@@ -1,0 +1,86 @@
+"""`batchmeter sandbox`: a provider of your own on this machine, for any OpenAI client."""
+
+import asyncio
+import ipaddress
+from typing import TYPE_CHECKING
+
+import click
+
+from batchmeter.errors import ConfigError, UsageError
+
+from .session import run
+
+if TYPE_CHECKING:
+    from batchmeter_sandbox import Engine
+
+
+@click.command()
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
+@click.option("--port", default=4010, show_default=True, help="Port to listen on; 0 takes a free one.")
+@click.option("--speed", default=300.0, show_default=True, help="1: a batch takes 22 minutes; 300: 4.5 seconds.")
+@click.option("--seed", type=int, help="Same seed, same ids and answers.")
+@click.option("--folder", type=click.Path(file_okay=False), help="Keep files and batches here, for the next start.")
+@click.option("--api-key", envvar="BATCHMETER_SANDBOX_KEY", help="Accept this key only (default: any).")
+@click.option("--script", default="", metavar="WORDS", help="Fate of every batch, such as 'fail=0.05 lag=1'.")
+@click.option(
+    "--fault", "faults", multiple=True, metavar="WORDS", help="Trouble, such as 'rate_limit*2 POST /v1/batches'."
+)
+def sandbox(
+    host: str,
+    port: int,
+    speed: float,
+    seed: int | None,
+    folder: str | None,
+    api_key: str | None,
+    script: str,
+    faults: tuple[str, ...],
+) -> None:
+    """Serve OpenAI's files, batches and single calls: no model behind it, real shapes, real usage, trouble on demand."""
+    from batchmeter_sandbox import Engine, Refusal
+
+    if not _is_loopback(host) and api_key is None:
+        raise UsageError(f"--host {host} can be reached from elsewhere: give an --api-key, or stay on 127.0.0.1")
+    if speed <= 0:
+        raise UsageError("--speed has to be greater than 0")
+    try:
+        engine = Engine(folder=folder, seed=seed, speed=speed, script=script, faults=faults)
+    except Refusal as refusal:
+        raise UsageError(f"--script or --fault: {refusal.message}") from refusal
+    except OSError as error:
+        raise ConfigError(f"--folder {folder}: {error.strerror or error}; choose one that can be written") from error
+    try:
+        run(_serve(engine, host, port, api_key))
+    finally:
+        engine.close()
+
+
+async def _serve(engine: "Engine", host: str, port: int, api_key: str | None) -> None:
+    from batchmeter_sandbox import serving
+
+    try:
+        async with serving(engine, host=host, port=port, api_key=api_key) as server:
+            click.echo(_welcome(server.url, api_key))
+            await asyncio.Event().wait()
+    except OSError as error:
+        reason = error.strerror or error
+        raise UsageError(
+            f"cannot listen on {host}:{port}: {reason}; choose another --port (0 takes a free one)"
+        ) from error
+
+
+def _welcome(url: str, api_key: str | None) -> str:
+    key = "YOUR_KEY" if api_key else "any-key"
+    return (
+        f"sandbox listening on {url}   (Ctrl-C stops)\n\n"
+        f"  any OpenAI client   OPENAI_BASE_URL={url} OPENAI_API_KEY={key}\n"
+        f'  Python              openai.OpenAI(base_url="{url}", api_key="{key}")\n'
+        f"  batchmeter          OPENAI_BASE_URL={url} OPENAI_API_KEY={key} batchmeter submit FILE --wait\n"
+        f'  trouble             metadata {{"sandbox": "fail=0.1 outcome=expired"}}, header x-sandbox-fault: rate_limit*2\n'
+    )
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
