@@ -65,6 +65,12 @@ class PriceBook:
     def _boundaries(self) -> tuple[int, ...]:
         return tuple(sorted({*self.catalogue.boundaries, *self._user.boundaries}))
 
+    @property
+    def providers(self) -> tuple[str, ...]:
+        """Everyone with a row, sorted."""
+        listed = {provider for provider, _ in self.catalogue.models()}
+        return tuple(sorted(listed | {name.partition("/")[0] for name in self._user.by_name}))
+
     def rates(self, query: PriceQuery) -> Rates | None:
         """The rates of one group of lines, or None where no row prices this model."""
         if query not in self._answers:
