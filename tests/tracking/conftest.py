@@ -1,5 +1,6 @@
 """A provider that does exactly what a test scripts, a clock that a test moves, and loggers that misbehave on demand."""
 
+import asyncio
 import itertools
 import json
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -188,6 +189,12 @@ class Keeper:
         self.events: list[AnyEvent] = []
         self.tries = 0
         self.trouble: list[Any] = []
+        self._news = asyncio.Condition()
+
+    async def has(self, count: int) -> None:
+        """Returns when so many events have come."""
+        async with self._news:
+            await self._news.wait_for(lambda: len(self.events) >= count)
 
     async def _take(self, event: AnyEvent) -> None:
         self.tries += 1
@@ -196,7 +203,9 @@ class Keeper:
             raise trouble
         if trouble is not None:
             await trouble()
-        self.events.append(event)
+        async with self._news:
+            self.events.append(event)
+            self._news.notify_all()
 
     @hookimpl
     async def acreate_batch(self, event: AnyEvent) -> None:

@@ -121,8 +121,7 @@ async def test_a_hanging_logger_is_given_up_and_delays_no_other(world):
     await ended(world)
     deliverer = world.deliverer(timeout=0.05)
     running = asyncio.create_task(deliverer.run())
-    while len(fine.events) < 2:
-        await asyncio.sleep(0)
+    await fine.has(2)
     await drained(world, deliverer)
     assert keeper.types == ["acreate_batch", "batch_success"]
     running.cancel()
@@ -259,13 +258,11 @@ async def test_a_running_deliverer_wakes_for_new_events_and_new_loggers(world):
     await asyncio.sleep(0)
     await world.submitted()
     deliverer.notify()
-    while not keeper.events:
-        await asyncio.sleep(0.001)
+    await keeper.has(1)
     late = world.logger("late")
     await ended(world, "batch_2")
     deliverer.notify()
-    while len(late.events) < 2:
-        await asyncio.sleep(0.001)
+    await late.has(2)
     assert late.types == ["acreate_batch", "batch_success"]
     running.cancel()
     await asyncio.gather(running, return_exceptions=True)

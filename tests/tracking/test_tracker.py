@@ -110,20 +110,20 @@ async def test_a_ledger_that_is_away_ends_no_tracker(world, tmp_path, caplog):
     await world.submitted()
     provider.batches["batch_1"] = [world.batch()]
     await ledger.aclose()
-    naps = []
+    naps, tried = [], asyncio.Event()
 
     async def sleep(seconds):
         naps.append(seconds)
         if len(naps) == 6:
             await ledger.open()
+            tried.set()
         if len(naps) > 6:
             world.clock.advance(seconds)
         await asyncio.sleep(0)
 
     tracker = world.tracker(sleep=sleep)
     running = asyncio.create_task(tracker.run())
-    while len(naps) < 6:
-        await asyncio.sleep(0.001)
+    await tried.wait()
     settlement = await asyncio.wait_for(tracker.wait("openai", "batch_1"), 10)
     running.cancel()
     await asyncio.gather(running, return_exceptions=True)

@@ -101,7 +101,7 @@ PATIENCE: dict[Trouble, Patience] = {
     "output_not_listed": Patience(600, 4),
     "lines_missing": Patience(4, 2, first=4.0),
     "output_not_found": Patience(120, 4),
-    "output_broken": Patience(7 * 24 * 3600, 20, longest=600.0),
+    "output_broken": Patience(7 * 24 * 3600, 20, longest=3600.0),
     "batch_not_found": Patience(48 * 3600, 5, first=15.0, longest=600.0),
 }
 """A lag is minutes, an outage may be days (outputs are kept for weeks). `batch_not_found` ends earlier where `expires_at` is known."""

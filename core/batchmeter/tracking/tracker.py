@@ -41,8 +41,8 @@ class TrackerOptions:
 
     lease: float = 120.0
     """A killed worker's batches are taken over after this."""
-    block: int = 100
-    """Batches claimed at once."""
+    block: int = 500
+    """Batches claimed at once: enough of one account for its lists to be worth their while."""
     look: float = 60.0
     """One request to a provider, with its retries."""
     idle: float = 10.0

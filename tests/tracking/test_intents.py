@@ -1,0 +1,160 @@
+"""Creates whose answer was lost, and batches that others made."""
+
+from datetime import UTC, datetime
+
+from batchmeter.errors import APIConnectionError
+from batchmeter.ledger.port import Intent, Submission
+from batchmeter.models import Attribution
+from batchmeter.tracking.intents import find_lost_create
+
+T0 = 1_790_000_000
+
+
+def intent(world, intent_id="intent-1", **fields):
+    submission = Submission(
+        "openai",
+        "openai",
+        "/v1/chat/completions",
+        input_file_id="in",
+        metadata={"team": "search"},
+        attribution=Attribution(user="ada"),
+        traceparent="00-" + "1" * 32 + "-" + "2" * 16 + "-01",
+    )
+    return Intent(intent_id, submission, created_at=world.clock.now, **fields)
+
+
+def others(world, count):
+    """A busy account: newest first, one batch a second back from now."""
+    return [world.batch(f"other_{n}", "in_progress", created_at=T0 - n, input_file_id=f"f{n}") for n in range(count)]
+
+
+async def test_a_lost_create_is_adopted_with_everything_its_caller_said(world):
+    provider = world.provider()
+    keeper = world.logger()
+    await world.ledger.open_intent(intent(world))
+    made = world.batch(status="in_progress", metadata={"team": "search", "batchmeter_id": "intent-1"})
+    provider.listing = [*others(world, 150), made]
+    provider.batches["batch_1"] = [world.batch()]
+    tracker = world.tracker()
+
+    assert await tracker.reconcile() == 0, "the create may still be under way"
+    world.clock.advance(61)
+    assert await tracker.reconcile() == 1
+
+    assert (await world.ledger.intent("intent-1")).batch_id == "batch_1"
+    await world.until_settled(tracker)
+    await world.deliverer().drain(5)
+    created, ending = keeper.events
+    assert (created.type, ending.type) == ("acreate_batch", "batch_success")
+    assert created.adopted is False
+    assert created.attribution.user == ending.attribution.user == "ada"
+    assert created.metadata == ending.metadata == {"team": "search"}
+    assert created.batch.metadata == {"team": "search"}
+    assert created.traceparent.startswith("00-111")
+
+
+async def test_an_intent_without_a_batch_is_closed_after_its_grace(world):
+    provider = world.provider()
+    provider.listing = others(world, 3)
+    await world.ledger.open_intent(intent(world))
+    tracker = world.tracker()
+    world.clock.advance(300)
+    assert await tracker.reconcile() == 0
+    world.clock.advance(601)
+    assert await tracker.reconcile() == 1
+    closed = await world.ledger.intent("intent-1")
+    assert (closed.state, closed.batch_id) == ("closed", None)
+    assert "no batch" in closed.reason
+
+
+async def test_an_intent_is_not_closed_while_the_provider_cannot_be_asked(world):
+    provider = world.provider()
+    provider.listing = APIConnectionError("down")
+    await world.ledger.open_intent(intent(world))
+    world.clock.advance(7200)
+    assert await world.tracker().reconcile() == 0
+    assert (await world.ledger.intent("intent-1")).state == "open"
+
+
+async def test_the_search_stops_once_it_is_older_than_the_call(world):
+    provider = world.provider()
+    provider.listing = others(world, 5000)
+    await world.ledger.open_intent(intent(world))
+    world.clock.advance(901)
+    assert await world.tracker().reconcile() == 1
+    assert provider.count("list") <= 7, "one batch a second, ten minutes for clocks that differ"
+
+
+async def test_an_untagged_batch_is_recognised_by_its_input_file(world):
+    provider = world.provider()
+    await world.ledger.open_intent(intent(world))
+    provider.listing = [*others(world, 3), world.batch(status="in_progress", metadata=None)]
+    world.clock.advance(61)
+    assert await world.tracker().reconcile() == 1
+    assert (await world.ledger.intent("intent-1")).batch_id == "batch_1"
+
+
+async def test_a_known_batch_over_the_same_file_is_nobody_elses_lost_create(world):
+    provider = world.provider()
+    await world.submitted("batch_1")
+    await world.ledger.open_intent(intent(world))
+    provider.listing = [world.batch("batch_1", "in_progress", metadata=None)]
+    world.clock.advance(901)
+    assert await world.tracker().reconcile() == 1
+    assert (await world.ledger.intent("intent-1")).state == "closed"
+
+
+async def test_a_lost_create_can_be_looked_for_at_once(world):
+    provider = world.provider()
+    asked = intent(world)
+    assert await find_lost_create(provider, asked) is None
+    provider.listing = [world.batch(status="validating", metadata={"batchmeter_id": "intent-1"})]
+    assert (await find_lost_create(provider, asked)).id == "batch_1"
+    provider.listing = APIConnectionError("down")
+    assert await find_lost_create(provider, asked) is None
+
+
+async def test_batches_of_others_are_adopted_once_and_metered_like_our_own(world):
+    provider = world.provider()
+    keeper = world.logger()
+    await world.submitted("ours")
+    provider.listing = [
+        world.batch("ours", "in_progress"),
+        world.batch("running", "in_progress", metadata={"nb": "7"}),
+        world.batch("done"),
+        world.batch("too_old", created_at=T0 - 10_000),
+    ]
+    for item in provider.listing:
+        provider.batches[item.id] = [world.batch(item.id)]
+    tracker = world.tracker()
+    since = datetime.fromtimestamp(T0 - 5000, UTC)
+
+    assert await tracker.adopt_all("openai", since=since) == 2
+    assert await tracker.adopt_all("openai", since=since) == 0
+    for name in ("ours", "running", "done"):
+        await world.until_settled(tracker, name)
+    await world.deliverer().drain(5)
+
+    assert await world.ledger.get_batch("too_old") is None
+    flags = {(event.batch_id, event.type): event.adopted for event in keeper.events}
+    assert flags == {
+        ("ours", "acreate_batch"): False,
+        ("ours", "batch_success"): False,
+        ("running", "acreate_batch"): True,
+        ("running", "batch_success"): True,
+        ("done", "acreate_batch"): True,
+        ("done", "batch_success"): True,
+    }
+    (running,) = [e for e in keeper.events if (e.batch_id, e.type) == ("running", "batch_success")]
+    assert running.metadata == {"nb": "7"}
+    assert str(running.cost.total) == "0.00021"
+
+
+async def test_one_batch_is_adopted_by_its_id(world):
+    provider = world.provider()
+    provider.batches["batch_1"] = [world.batch()]
+    tracker = world.tracker()
+    assert await tracker.adopt("openai", "batch_1") is True
+    assert await tracker.adopt("openai", "batch_1") is False
+    settlement = await tracker.wait("openai", "batch_1")
+    assert settlement.cost.total is not None

@@ -1,0 +1,144 @@
+"""The window cover: a hundred due batches for the price of one list, and never a wrong answer for it."""
+
+from typing import ClassVar
+
+import pytest
+
+from batchmeter.providers import Capabilities
+
+T0 = 1_790_000_000
+
+
+@pytest.fixture
+def lister(world):
+    """An account of 300 batches, one a second, all due; its provider can list after any id."""
+    provider = world.provider()
+
+    class Listing(type(provider)):
+        capabilities: ClassVar[Capabilities] = Capabilities()
+
+    provider.__class__ = Listing
+    return provider
+
+
+async def filled(world, provider, count, *, status="in_progress", **fields):
+    for number in range(count):
+        name = f"batch_{number:04d}"
+        await world.submitted(name, created_at=T0 + number)
+        provider.batches[name] = [world.batch(name, status, created_at=T0 + number, **fields)]
+    show(world, provider)
+
+
+def show(world, provider):
+    """What lists show: the newest first."""
+    provider.listing = sorted((b[0] for b in provider.batches.values()), key=lambda b: -b.created_at)
+
+
+async def test_three_hundred_due_batches_cost_three_requests(world, lister):
+    await filled(world, lister, 300)
+    summary = await world.tracker().once()
+    assert summary.looked == 300
+    assert [name for name, _ in lister.calls].count("retrieve") == 0
+    assert lister.count("list") == 3
+
+
+async def test_endings_in_a_list_are_settled(world, lister):
+    await filled(world, lister, 150)
+    for number in (3, 77, 149):
+        name = f"batch_{number:04d}"
+        lister.batches[name] = [world.batch(name, created_at=T0 + number)]
+    show(world, lister)
+    await world.tracker().once()
+    assert sorted(event.batch_id for event in await world.endings()) == ["batch_0003", "batch_0077", "batch_0149"]
+
+
+async def test_an_ending_of_a_batch_that_was_not_due_yet_is_not_wasted(world, lister):
+    await filled(world, lister, 50)
+    tracker = world.tracker()
+    await tracker.once()
+    await world.ledger.wake("openai", "batch_0049")
+    await world.ledger.wake("openai", "batch_0048")
+    lister.batches["batch_0020"] = [world.batch("batch_0020", created_at=T0 + 20)]
+    show(world, lister)
+    lister.calls.clear()
+    await tracker.once()
+    assert [event.batch_id for event in await world.endings()] == ["batch_0020"]
+    assert [name for name, _ in lister.calls] == ["list", "content"]
+
+
+async def test_windows_follow_the_due_ones_through_a_long_account(world, lister):
+    await filled(world, lister, 300)
+    tracker = world.tracker()
+    await tracker.once()
+    lister.calls.clear()
+    for number in (20, 21, 250, 251, 252, 140):
+        await world.ledger.wake("openai", f"batch_{number:04d}")
+    await tracker.once()
+    assert lister.calls == [("list", "batch_0253"), ("list", "batch_0022"), ("retrieve", "batch_0140")]
+
+
+async def test_a_batch_that_no_list_shows_is_asked_for(world, lister):
+    await filled(world, lister, 20)
+    lister.listing = [item for item in lister.listing if item.id != "batch_0007"]
+    await world.tracker().once()
+    assert [call for call in lister.calls if call[0] == "retrieve"] == [("retrieve", "batch_0007")]
+
+
+async def test_batches_of_one_second_are_all_found(world, lister):
+    for number in range(40):
+        name = f"burst_{number:02d}"
+        await world.submitted(name, created_at=T0)
+        lister.batches[name] = [world.batch(name, "in_progress")]
+    lister.listing = [lister.batches[f"burst_{(n * 7) % 40:02d}"][0] for n in range(40)]
+    summary = await world.tracker().once()
+    assert summary.looked == 40
+    assert lister.count("retrieve") == 0
+
+
+async def test_an_account_whose_lists_are_oldest_first_is_asked_batch_by_batch(world, lister, caplog):
+    await filled(world, lister, 30)
+    lister.listing.reverse()
+    tracker = world.tracker()
+    summary = await tracker.once()
+    assert summary.looked == 30
+    assert lister.count("retrieve") == 30
+    world.clock.advance(20)
+    await tracker.once()
+    assert lister.count("list") == 1
+    assert "not newest first" in caplog.text
+
+
+async def test_a_cursor_that_is_ignored_is_noticed(world, lister):
+    await filled(world, lister, 150)
+    tracker = world.tracker()
+    await tracker.once()
+    whole = type(lister).list_batches
+
+    async def ignoring(self, *, after, limit, options):
+        return await whole(self, after=None, limit=limit, options=options)
+
+    type(lister).list_batches = ignoring
+    for number in (10, 11, 12):
+        await world.ledger.wake("openai", f"batch_{number:04d}")
+    lister.calls.clear()
+    summary = await tracker.once()
+    assert summary.looked == 3
+    assert lister.count("retrieve") == 3
+
+
+async def test_a_list_that_fails_falls_back(world, lister):
+    await filled(world, lister, 10)
+    lister.listing = ValueError("a list that nobody can read")
+    summary = await world.tracker().once()
+    assert summary.looked == 10
+    assert lister.count("retrieve") == 10
+
+
+async def test_a_rate_limited_list_pauses_the_account(world, lister):
+    await filled(world, lister, 10)
+    lister.listing = world.rate_limited(60)
+    await world.tracker().once()
+    assert lister.count("retrieve") == 0
+    tracked = await world.ledger.get_batch("batch_0003")
+    assert tracked.next_poll_at >= world.clock.now + 60_000
+    assert "slow down" in tracked.last_error
