@@ -89,7 +89,7 @@ def _parameter(name: str, value: Any, target: Target) -> None:
     elif name in DROPPED:
         target.notes.drop(name, DROPPED[name])
     elif name in _REFUSED:
-        if value:
+        if value is not False:
             raise UntranslatableError(name, _REFUSED[name])
     else:
         raise UntranslatableError(name, f"`{name}` has no Gemini counterpart; leave it out, or send native rows")

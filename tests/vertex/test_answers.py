@@ -1,0 +1,204 @@
+"""Vertex AI's rows as OpenAI's lines."""
+
+import json
+
+import pytest
+from openai.types.chat import ChatCompletion
+
+from batchmeter_vertex.answers import Answers, custom_id_of
+from batchmeter_vertex.claude_answer import claude_completion
+from batchmeter_vertex.failures import failure
+from batchmeter_vertex.gemini_answer import FINISH, gemini_completion
+from batchmeter_vertex.usage import claude_usage, gemini_usage
+
+
+def response(*parts, **more):
+    return {"candidates": [{"content": {"role": "model", "parts": list(parts)}, "finishReason": "STOP", **more}]}
+
+
+def choice(answer):
+    return gemini_completion(answer, "gemini-2.5-flash")["choices"][0]
+
+
+async def lines(kind, *rows, endpoint="/v1/chat/completions"):
+    async def chunks():
+        data = b"\n".join(row if isinstance(row, bytes) else json.dumps(row).encode() for row in rows)
+        for start in range(0, len(data), 50):
+            yield data[start : start + 50]
+
+    made = b"".join([block async for block in Answers(kind, "gemini-2.5-flash", endpoint).translated(chunks())])
+    return [json.loads(line) for line in made.split(b"\n") if line]
+
+
+def test_text_and_thoughts():
+    message = choice(response({"text": "let me", "thought": True}, {"text": "Hello"}, {"text": "!"}))["message"]
+    assert message == {
+        "role": "assistant",
+        "content": "Hello!",
+        "refusal": None,
+        "reasoning_content": "let me",
+    }
+
+
+def test_tool_calls():
+    parts = [
+        {"functionCall": {"name": "f", "args": {"x": 1}}, "thoughtSignature": "sig"},
+        {"functionCall": {"name": "g"}},
+    ]
+    made = choice({**response(*parts), "responseId": "r"})
+    assert made["finish_reason"] == "tool_calls"
+    assert made["message"]["content"] is None
+    assert made["message"]["tool_calls"] == [
+        {
+            "id": "call_r_0_0",
+            "type": "function",
+            "function": {"name": "f", "arguments": '{"x": 1}'},
+            "extra_content": {"google": {"thought_signature": "sig"}},
+        },
+        {"id": "call_r_0_1", "type": "function", "function": {"name": "g", "arguments": "{}"}},
+    ]
+
+
+def test_images_and_audio():
+    parts = [
+        {"inlineData": {"mimeType": "image/png", "data": "iVBOR"}},
+        {"inlineData": {"mimeType": "audio/wav", "data": "UklG"}},
+    ]
+    message = choice(response(*parts))["message"]
+    assert message["images"] == [{"type": "image_url", "image_url": {"url": "data:image/png;base64,iVBOR"}}]
+    assert message["audio"] == {"data": "UklG", "format": "audio/wav"}
+
+
+def test_logprobs():
+    result = {
+        "chosenCandidates": [{"token": "é", "logProbability": -0.1}],
+        "topCandidates": [
+            {"candidates": [{"token": "é", "logProbability": -0.1}, {"token": "e", "logProbability": -3}]}
+        ],
+    }
+    [token] = choice(response({"text": "é"}, logprobsResult=result))["logprobs"]["content"]
+    assert (token["token"], token["logprob"], token["bytes"]) == ("é", -0.1, [195, 169])
+    assert [top["token"] for top in token["top_logprobs"]] == ["é", "e"]
+
+
+@pytest.mark.parametrize("reason", [*FINISH, "MALFORMED_FUNCTION_CALL", "OTHER", "SOMETHING_NEW"])
+def test_finish_reasons_keep_the_vendors_word(reason):
+    made = choice({"candidates": [{"finishReason": reason}]})
+    assert made["finish_reason"] == FINISH.get(reason, "stop")
+    assert made["native_finish_reason"] == reason
+    assert made["message"]["content"] is None
+
+
+def test_a_blocked_prompt_is_a_filtered_choice_with_its_tokens():
+    answer = {"promptFeedback": {"blockReason": "PROHIBITED_CONTENT"}, "usageMetadata": {"promptTokenCount": 9}}
+    made = gemini_completion(answer, "m")
+    assert made["choices"][0]["finish_reason"] == "content_filter"
+    assert made["choices"][0]["message"]["refusal"] == "blocked: PROHIBITED_CONTENT"
+    assert made["usage"]["total_tokens"] == 9
+
+
+def test_what_comes_out_is_a_chat_completion_to_openais_own_model():
+    answer = response({"text": "hi"}, index=0) | {"createTime": "2026-11-22T09:00:00.123456789Z"}
+    made = ChatCompletion.model_validate(gemini_completion(answer, "gemini-2.5-flash"), strict=True)
+    assert made.created == 1795338000
+    assert made.choices[0].message.content == "hi"
+    claude = {"content": [{"type": "tool_use", "id": "t", "name": "f", "input": {"x": 1}}], "stop_reason": "tool_use"}
+    made = ChatCompletion.model_validate(claude_completion(claude, "claude"), strict=True)
+    assert made.choices[0].message.tool_calls[0].function.arguments == '{"x": 1}'
+    assert made.choices[0].finish_reason == "tool_calls"
+
+
+def test_gemini_usage_adds_what_lies_beside():
+    meta = {
+        "promptTokenCount": 100,
+        "toolUsePromptTokenCount": 7,
+        "cachedContentTokenCount": 40,
+        "candidatesTokenCount": 10,
+        "thoughtsTokenCount": 30,
+        "promptTokensDetails": [{"modality": "TEXT", "tokenCount": 60}, {"modality": "AUDIO", "tokenCount": 40}],
+        "candidatesTokensDetails": [{"modality": "IMAGE", "tokenCount": "5"}],
+    }
+    assert gemini_usage(meta) == {
+        "prompt_tokens": 107,
+        "completion_tokens": 40,
+        "total_tokens": 147,
+        "prompt_tokens_details": {"cached_tokens": 40, "audio_tokens": 40, "image_tokens": 0},
+        "completion_tokens_details": {"reasoning_tokens": 30, "audio_tokens": 0, "image_tokens": 5},
+    }
+
+
+def test_claude_usage_adds_the_cache():
+    usage = {"input_tokens": 10, "cache_read_input_tokens": 5, "cache_creation_input_tokens": 3, "output_tokens": 2}
+    made = claude_usage(usage)
+    assert (made["prompt_tokens"], made["total_tokens"]) == (18, 20)
+    assert made["prompt_tokens_details"] == {"cached_tokens": 5, "cache_write_tokens": 3}
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "message"),
+    [
+        ('Bad Request: {"error": {"code": 400, "message": "no", "status": "INVALID_ARGUMENT"}}', 400, "no"),
+        ('{"error": {"message": "slow", "status": "RESOURCE_EXHAUSTED"}}', 429, "slow"),
+        ("Too Many Requests: try later", 429, "Too Many Requests: try later"),
+        ("Deadline of the job", 500, "Deadline of the job"),
+        ("Odd {not json}", 500, "Odd {not json}"),
+    ],
+)
+def test_failures(status, code, message):
+    number, body = failure(status)
+    assert (number, body["error"]["message"]) == (code, message)
+
+
+async def test_each_row_is_in_exactly_one_view():
+    rows = [
+        {"custom_id": "bmc-good", "status": "", "response": response({"text": "x"})},
+        {"custom_id": "bmc-bad", "status": "Internal Server Error: boom", "response": {}},
+        {"custom_id": "bmc-silent", "status": ""},
+        b"",
+        b'{"custom_id": "cut off',
+    ]
+    assert [line["custom_id"] for line in await lines("output", *rows)] == ["good"]
+    errors = await lines("error", *rows)
+    assert [(line["custom_id"], (line["error"] or {}).get("code")) for line in errors] == [
+        ("bad", None),
+        ("silent", "no_response"),
+        (None, "malformed_row"),
+    ]
+    assert errors[0]["response"]["status_code"] == 500
+
+
+async def test_the_documented_rows():
+    image = (
+        b'{"status": "", "processed_time": "2024-11-13T14:04:28.376+00:00", "request": {"contents": [{"parts": '
+        b'[{"file_data": null, "text": "List objects"}], "role": "user"}]}, "response": {"candidates": [{"avgLogprobs":'
+        b' -0.1, "content": {"parts": [{"text": "A list"}], "role": "model"}, "finishReason": "STOP"}], "modelVersion":'
+        b' "gemini-2.5-flash"}}'
+    )
+    [line] = await lines("output", image)
+    assert line["custom_id"] is None
+    assert line["response"]["body"]["created"] == 1731506668
+
+
+@pytest.mark.parametrize(
+    ("row", "expected"),
+    [
+        ({"custom_id": 123}, "123"),
+        ({"key": "theirs"}, "theirs"),
+        ({"custom_id": "bmx-!"}, "bmx-!"),
+        ({"request": {"labels": {"team": "x"}}}, None),
+        ({}, None),
+    ],
+)
+def test_ids_of_rows_made_elsewhere(row, expected):
+    assert custom_id_of(row) == expected
+
+
+async def test_embeddings_that_never_completed_are_errors():
+    rows = [
+        {"key": "bmc-a#0/2", "status": "", "response": {"embedding": {"values": [1]}}},
+        {"key": "bmc-b#1/2", "status": "Bad Request: x"},
+    ]
+    assert await lines("output", *rows, endpoint="/v1/embeddings") == []
+    a, b = await lines("error", *rows, endpoint="/v1/embeddings")
+    assert (a["custom_id"], a["error"]["message"]) == ("a", "1 of 2 embeddings came back")
+    assert (b["custom_id"], b["response"]["status_code"]) == ("b", 400)

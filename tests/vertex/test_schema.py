@@ -1,0 +1,74 @@
+"""JSON Schema -> Gemini's subset."""
+
+import pytest
+
+from batchmeter_vertex.schema import subset
+from batchmeter_vertex.untranslatable import Notes, UntranslatableError
+
+TEXT = {"type": "STRING"}
+CASES = {
+    "optional by anyOf": (
+        {"anyOf": [{"type": "string"}, {"type": "null"}], "title": "Name"},
+        {"type": "STRING", "nullable": True, "title": "Name"},
+    ),
+    "several types": ({"type": ["string", "integer"]}, {"anyOf": [TEXT, {"type": "INTEGER"}]}),
+    "several types or nothing": (
+        {"type": ["string", "integer", "null"]},
+        {"anyOf": [{**TEXT, "nullable": True}, {"type": "INTEGER", "nullable": True}]},
+    ),
+    "oneOf": ({"oneOf": [{"type": "string"}, {"type": "boolean"}]}, {"anyOf": [TEXT, {"type": "BOOLEAN"}]}),
+    "const": ({"const": "x"}, {"type": "STRING", "enum": ["x"]}),
+    "allOf": (
+        {
+            "allOf": [
+                {"type": "object", "properties": {"a": {"type": "string"}}, "required": ["a"]},
+                {"properties": {"b": {"type": "number"}}, "required": ["b"]},
+            ]
+        },
+        {"type": "OBJECT", "properties": {"a": TEXT, "b": {"type": "NUMBER"}}, "required": ["a", "b"]},
+    ),
+    "formats": ({"type": "string", "format": "date-time"}, {"type": "STRING", "format": "date-time"}),
+    "unknown formats": ({"type": "string", "format": "uri"}, TEXT),
+    "arrays": (
+        {"type": "array", "items": {"type": "string"}, "minItems": 1},
+        {"type": "ARRAY", "items": TEXT, "minItems": 1},
+    ),
+    "a reference twice": (
+        {
+            "definitions": {"N": {"type": "number"}},
+            "type": "object",
+            "properties": {"x": {"$ref": "#/definitions/N"}, "y": {"$ref": "#/definitions/N"}},
+        },
+        {"type": "OBJECT", "properties": {"x": {"type": "NUMBER"}, "y": {"type": "NUMBER"}}},
+    ),
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_subset(name):
+    given, expected = CASES[name]
+    assert subset(given, Notes(), "tools") == expected
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        {"$defs": {"T": {"properties": {"t": {"$ref": "#/$defs/T"}}}}, "$ref": "#/$defs/T"},
+        {"properties": {"t": {"$ref": "#"}}},
+        {"$defs": {"T": {"allOf": [{"$ref": "#/$defs/T"}]}}, "$ref": "#/$defs/T"},
+        {"$ref": "#/$defs/nothing"},
+        {"$ref": "https://example.com/schema"},
+        {"type": "array", "prefixItems": [{"type": "string"}]},
+        {"properties": {"any": {}}},
+    ],
+)
+def test_what_gemini_cannot_hold(schema):
+    with pytest.raises(UntranslatableError):
+        subset(schema, Notes(), "tools")
+
+
+def test_lost_rules_are_said():
+    notes = Notes(line=1)
+    schema = {"type": "integer", "exclusiveMinimum": 0, "enum": [1, 2]}
+    assert subset(schema, notes, "tools") == {"type": "INTEGER"}
+    assert {line.split("`")[1] for line in notes.lines()} == {"tools.exclusiveMinimum", "tools.enum"}
