@@ -43,9 +43,10 @@ class Parts:
         from .tracking.deliver import Deliverer  # noqa: PLC0415
         from .tracking.tracker import Tracker  # noqa: PLC0415
 
-        source: Any = prices if prices is not None else settings.prices
-        if isinstance(source, str | os.PathLike | Mapping):
-            source = await asyncio.to_thread(PriceBook.load, source)
+        chosen: Prices = prices if prices is not None else settings.prices
+        if isinstance(chosen, os.PathLike):
+            chosen = os.fspath(chosen)
+        source = await asyncio.to_thread(PriceBook.load, chosen) if isinstance(chosen, str | Mapping) else chosen
         if ledger is None:
             ledger = open_ledger(settings.ledger)
         await ledger.open()
@@ -90,7 +91,7 @@ class AsyncClient:
         for plugin in plugins:
             self.plugins.register(plugin)
         self.accounts = Accounts(settings, self.plugins)
-        self._given_ledger = None if ledger is None or url is not None else ledger
+        self._given_ledger = None if isinstance(ledger, str | os.PathLike) else ledger
         self._given_prices = prices
         self._opening = asyncio.Lock()
         self._running: list[asyncio.Task[None]] = []
@@ -117,10 +118,9 @@ class AsyncClient:
             return
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(parts.tracker.idle(), timeout)
+        parts.deliverer.close()
         running, self._running = self._running, []
-        for task in running:
-            task.cancel()
-        await asyncio.gather(*running, return_exceptions=True)
+        await _end(running, grace={"batchmeter deliverer": timeout})
         await parts.deliverer.drain(timeout)
         await self.plugins.shutdown()
         await self.accounts.aclose()
@@ -181,3 +181,15 @@ class AsyncClient:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self.aclose()
+
+
+async def _end(tasks: list[asyncio.Task[None]], grace: Mapping[str, float]) -> None:
+    """Cancel; those with a grace (seconds) may end by themselves first."""
+    for task in tasks:
+        if task.get_name() not in grace:
+            task.cancel()
+    if tasks:
+        await asyncio.wait(tasks, timeout=max(grace.values()))
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)

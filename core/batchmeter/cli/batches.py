@@ -72,7 +72,7 @@ def show(batch_id: str, account: str | None, json_output: bool) -> None:
     }
     for name, value in facts.items():
         if value:
-            console().print(f"{name:12} {value}", markup=False)
+            console().print(f"{name:12} {value}")
     if settled is not None:
         show_settlement(settled)
 

@@ -67,7 +67,7 @@ def replay(logger: str, since: str | None, dead: bool, json_output: bool) -> Non
         print_json({"logger": logger, "events": count, "enabled": enabled})
         return
     later = "" if enabled else f"; they wait until logger {logger!r} is enabled (see `batchmeter plugins`)"
-    console().print(f"{count:,} events due again for {logger}{later}", markup=False)
+    console().print(f"{count:,} events due again for {logger}{later}")
 
 
 def _list(logger: str | None, state: str, limit: int, json_output: bool) -> None:

@@ -9,11 +9,12 @@ from typing import Any
 import click
 
 from .session import run
-from .show import as_json, console, cost, print_json, table
+from .show import as_json, console, print_json
 from .wait import show_settlement, wait_for
 
 SPEED = 400.0
 """The sandbox's clock: a batch of 24 minutes takes under 4 seconds."""
+SHOWN = ("id", "status", "request_counts", "usage", "cost", "metadata", "times")
 TOPICS = ("otters", "tides", "sourdough", "glaciers", "jazz", "tea", "comets", "looms", "maps", "mushrooms")
 
 
@@ -38,7 +39,7 @@ async def _demo(folder: Path, count: int, model: str, json_output: bool) -> None
 
     def say(text: str) -> None:
         if not json_output:
-            console().print(text, markup=False)
+            console().print(text)
 
     async with serve_sandbox(speed=SPEED) as sandbox:
         say(f"1. a provider that speaks OpenAI's batch API: {sandbox.url}")
@@ -89,15 +90,12 @@ def _settings(folder: Path, log: Path, url: str) -> Any:
 
 
 def _show_events(log: Path) -> None:
-    """The file as a logger's user finds it."""
+    """The file as a logger's user finds it: each event in a line, and the last one's facts in full."""
     found = [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()]
-    console().print(f"\n5. the events in {log}:", markup=False)
-    table(None, ("type", "subject", "time", "cost (USD)"), (_event(line) for line in found))
-
-
-def _event(line: Mapping[str, Any]) -> tuple[str, ...]:
-    from batchmeter.models import Cost
-
-    data = line["data"]
-    amount = cost(Cost.model_validate(data["cost"])) if "cost" in data else ""
-    return line["type"], line["subject"], line["time"], amount
+    out = console()
+    out.print(f"\n5. the events, as CloudEvents in {log}:\n")
+    for event in found:
+        out.print(f"   {event['data']['type']:14} {event['time']}  {event['subject']}")
+    facts = {key: found[-1]["data"][key] for key in SHOWN}
+    out.print(f"\n   {found[-1]['data']['type']} carries, among others:\n")
+    out.print_json(data=facts)

@@ -11,20 +11,24 @@ import click
 from pydantic import BaseModel
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from batchmeter.models import Cost, ModelUsage, Usage
 
 as_json = click.option("--json", "json_output", is_flag=True, help="Print JSON for machines.")
 """The option every command takes."""
 
+PIPE_WIDTH = 160
+"""Columns where there is no terminal to ask."""
+
 
 def console() -> Console:
-    return Console(soft_wrap=not sys.stdout.isatty(), highlight=False)
+    return Console(width=None if sys.stdout.isatty() else PIPE_WIDTH, highlight=False, markup=False)
 
 
 def errors() -> Console:
     """For progress and remarks: standard error, so that standard output stays the result."""
-    return Console(stderr=True, highlight=False)
+    return Console(stderr=True, highlight=False, markup=False)
 
 
 def print_json(value: object) -> None:
@@ -40,7 +44,7 @@ def table(title: str | None, columns: Sequence[str], rows: Iterable[Sequence[obj
     for column in columns:
         shown.add_column(column.removesuffix(">"), justify="right" if column.endswith(">") else "left", overflow="fold")
     for row in rows:
-        shown.add_row(*("" if cell is None else str(cell) for cell in row))
+        shown.add_row(*(Text("" if cell is None else str(cell)) for cell in row))
     console().print(shown)
 
 

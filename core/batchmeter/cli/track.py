@@ -22,7 +22,7 @@ def track(once: bool, json_output: bool) -> None:
                 else:
                     errors().print(summary)
                 return
-            errors().print(f"tracking {opened.ledger.url}; Ctrl-C stops", markup=False)
+            errors().print(f"tracking {opened.ledger.url}; Ctrl-C stops")
             await opened.track()
 
     run(work())

@@ -51,7 +51,7 @@ def show_settlement(settlement: "Settlement", *, json_output: bool = False) -> N
     console().print(f"{settlement.batch_id} {settlement.status}{took} at {settlement.account}")
     for error in settlement.batch.errors.data if settlement.batch.errors else ():
         where = f"line {error.line}: " if error.line is not None else ""
-        console().print(f"  {where}{error.message} [{error.code}]", markup=False)
+        console().print(f"  {where}{error.message} [{error.code}]")
     cost_table(settlement.models, settlement.usage, settlement.cost, settlement.request_counts)
     for note in settlement.notes:
         console().print(f"note: {note}")

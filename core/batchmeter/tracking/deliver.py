@@ -42,23 +42,34 @@ class Deliverer:
         self._sleep = sleep
         self._lanes: dict[str, LoggerLane] = {}
         self._wake = asyncio.Event()
+        self._closing = False
 
     def notify(self) -> None:
         """New events may be in the ledger."""
         self._wake.set()
 
     async def run(self) -> None:
-        """Until cancelled; what is under way then is given back to the ledger."""
+        """Until closed, after which what is under way is finished; or cancelled, and that goes back to the ledger."""
         running: dict[str, asyncio.Task[None]] = {}
         try:
-            while True:
+            while not self._closing:
                 self._wake.clear()
                 self._start_and_stop(running)
                 for name in running:
                     self._lane(name).wake.set()
                 await nap(self._sleep, self._wake, self._options.idle)
+            if running:
+                await asyncio.wait(running.values())
         finally:
             await _stop(list(running.values()))
+
+    def close(self) -> None:
+        """End `run` when what is under way is done."""
+        self._closing = True
+        for lane in self._lanes.values():
+            lane.closing = True
+            lane.wake.set()
+        self._wake.set()
 
     async def drain(self, timeout: float) -> bool:
         """Deliver what is due now, then stop; False when `timeout` (seconds) was too short. Call it instead of `run`."""

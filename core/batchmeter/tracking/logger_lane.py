@@ -13,7 +13,7 @@ from batchmeter.ledger.port import Delivery, DeliveryResult, Ledger
 from .breaker import Breaker
 from .needs import Logger, Plugins
 from .schedule import Pace, Random, after_error
-from .taking import take
+from .taking import take, to_the_end
 from .watch import Sleep, nap
 
 log = logging.getLogger("batchmeter")
@@ -63,6 +63,8 @@ class LoggerLane:
     random: Random
     sleep: Sleep
     wake: asyncio.Event = field(default_factory=asyncio.Event)
+    closing: bool = False
+    """Claim no more; what is under way is finished."""
     breaker: Breaker = field(init=False)
     _stuck: set[asyncio.Task[None]] = field(default_factory=set[asyncio.Task[None]])
     _refused: bool = False
@@ -71,8 +73,8 @@ class LoggerLane:
         self.breaker = Breaker(self.random, threshold=self.options.threshold)
 
     async def run(self) -> None:
-        """Until cancelled; no error ends it."""
-        while True:
+        """Until cancelled or told to close; no error ends it."""
+        while not self.closing:
             self.wake.clear()
             rest = self.options.idle
             try:
@@ -146,8 +148,8 @@ class LoggerLane:
                     result = await self._attempt(logger, delivery)
                 else:
                     result = self._again(delivery, self.options.backoff_first, waiting)
-                await self.ledger.finish_deliveries([result])
-            del left[delivery.stored.seq]
+                del left[delivery.stored.seq]
+                await to_the_end(self.ledger.finish_deliveries([result]))
             if result.state == "pending":
                 waiting = "waits for this batch's earlier event"
 

@@ -1,10 +1,15 @@
-"""Claims that a cancelled task would lose: made by the ledger, known to nobody, leased until the lease runs out."""
+"""Ledger calls that a cancellation must not cut in two: a claim nobody would know of, an acceptance not written down."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 Taken = TypeVar("Taken")
+
+
+async def to_the_end(writing: Awaitable[Taken]) -> Taken:
+    """What `writing` returns; a cancellation in the middle is raised when it has finished."""
+    return await take(writing, _nothing)
 
 
 async def take(claiming: Awaitable[Taken], give_back: Callable[[Taken], Awaitable[object]]) -> Taken:
@@ -15,3 +20,6 @@ async def take(claiming: Awaitable[Taken], give_back: Callable[[Taken], Awaitabl
     except asyncio.CancelledError:
         await give_back(await task)
         raise
+
+
+async def _nothing(_: object) -> None: ...
