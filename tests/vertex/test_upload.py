@@ -1,0 +1,203 @@
+"""Resumable uploads over a line that breaks, and in flat memory."""
+
+import json
+import re
+import threading
+import tracemalloc
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+
+from batchmeter.errors import ConflictError, InternalServerError, InvalidInputError
+from batchmeter.http import HttpClient
+from batchmeter.providers import CallOptions, FileUpload
+from batchmeter_vertex import upload as uploads
+from batchmeter_vertex.names import Blob
+from batchmeter_vertex.upload import Upload
+
+PIECE = 256 * 1024
+OPTIONS = CallOptions()
+
+
+class Session:
+    """One object on its way, and the faults to come, one a data request."""
+
+    def __init__(self):
+        self.kept = b""
+        self.done = False
+        self.faults = []
+        self.log = []
+        self.exists = False
+        self.metadata = {}
+
+
+def handler(session):  # noqa: C901 - a class with one short method a verb
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def log_message(self, *args):
+            return
+
+        def reply(self, status, headers=(), body=b""):
+            self.send_response(status)
+            for name, value in headers:
+                self.send_header(name, value)
+            self.send_header("content-length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def do_POST(self):
+            assert "ifGenerationMatch=0" in self.path
+            session.metadata = json.loads(self.rfile.read(int(self.headers["content-length"])))["metadata"]
+            if session.exists:
+                self.reply(409, body=b'{"error": {"code": 409, "message": "exists"}}')
+            else:
+                self.reply(200, [("location", f"http://{self.headers['host']}/session")])
+
+        def do_DELETE(self):
+            session.log.append("abort")
+            self.reply(499)
+
+        def do_PUT(self):
+            where = self.headers["content-range"]
+            session.log.append(where)
+            size = int(self.headers["content-length"])
+            fault = session.faults.pop(0) if session.faults and where != "bytes */*" else None
+            data = self.rfile.read(size)
+            if fault == "refuse":
+                return self.reply(503)
+            match = re.fullmatch(r"bytes (?:(\d+)-\d+|\*)/(\d+|\*)", where)
+            if match[1]:
+                assert int(match[1]) == len(session.kept)
+                session.kept += data[: len(data) // 2] if fault == "half" else data
+            session.done = session.done or (match[2] != "*" and int(match[2]) == len(session.kept))
+            if fault:
+                self.close_connection = True
+                return None
+            return self.state()
+
+        def state(self):
+            if session.done:
+                return self.reply(200, body=json.dumps({"size": str(len(session.kept))}).encode())
+            kept = [("range", f"bytes=0-{len(session.kept) - 1}")] if session.kept else []
+            return self.reply(308, kept)
+
+    return Handler
+
+
+@pytest.fixture
+def session(monkeypatch):
+    monkeypatch.setattr(uploads, "PIECE", PIECE)
+    return Session()
+
+
+@pytest.fixture
+async def http(session):
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler(session))
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+    thread.start()
+
+    async def at_once(_seconds):
+        return
+
+    client = HttpClient(f"http://127.0.0.1:{server.server_port}", sleep=at_once)
+    yield client
+    await client.aclose()
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+def uploading(http):
+    return Upload(http, Blob("b", "folder/o"), "text/plain", lambda: {"k": "v"})
+
+
+async def send(http, data):
+    upload = uploading(http)
+    for start in range(0, len(data), 100_000):
+        await upload.write(data[start : start + 100_000])
+    return await upload.finish()
+
+
+@pytest.mark.parametrize(
+    "faults",
+    [
+        [],
+        ["refuse"],
+        ["half"],
+        ["lost"],
+        [None, "half", "half", "refuse"],
+        [None, None, "lost"],
+        [None, None, "half", "lost"],
+    ],
+)
+@pytest.mark.parametrize("size", [0, 1, PIECE, 2 * PIECE + 5])
+async def test_every_byte_arrives_once(session, http, faults, size):
+    session.faults = list(faults)
+    data = bytes(i % 251 for i in range(size))
+    assert await send(http, data) == {"size": str(size)}
+    assert session.kept == data
+    assert session.metadata == {"k": "v"}
+    assert all(int(end) - int(start) + 1 <= PIECE for start, end in re.findall(r"(\d+)-(\d+)", " ".join(session.log)))
+
+
+async def test_it_gives_up_in_the_end(session, http):
+    session.faults = ["refuse"] * 20
+    with pytest.raises(InternalServerError):
+        await send(http, b"x")
+
+
+async def test_another_objects_name_is_not_taken(session, http):
+    session.exists = True
+    with pytest.raises(ConflictError):
+        await send(http, b"x")
+
+
+async def test_abort_forgets_the_session(session, http):
+    upload = uploading(http)
+    await upload.write(b"x" * (PIECE + 1))
+    await upload.abort()
+    await upload.abort()
+    assert session.log.count("abort") == 1
+    assert not session.done
+
+
+def lines(chat, count, size):
+    for i in range(count):
+        yield json.dumps(chat(f"id-{i}", "word " * (size // 5))).encode() + b"\n"
+
+
+async def test_a_large_file_translates_and_uploads_in_flat_memory(provider, vertex, chat, monkeypatch):
+    monkeypatch.setattr(uploads, "PIECE", PIECE)
+
+    async def chunks():
+        for line in lines(chat, 1000, 5000):
+            yield line
+
+    tracemalloc.start()
+    file = await provider.create_file(FileUpload("big.jsonl", "batch", chunks), OPTIONS)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert file.bytes > 5_000_000
+    assert peak < 4_000_000
+    [rows] = vertex.bucket.names("batchmeter/rows/")
+    assert vertex.bucket.get(rows).count(b"\n") == 1000
+
+
+async def test_a_fault_on_the_last_line_leaves_nothing(provider, vertex, chat, upload, monkeypatch):
+    monkeypatch.setattr(uploads, "PIECE", PIECE)
+    data = b"".join([*lines(chat, 200, 5000), b"{}"])
+    with pytest.raises(InvalidInputError):
+        await provider.create_file(upload(data), OPTIONS)
+    assert vertex.bucket.names() == []
+
+
+async def test_a_source_that_breaks_leaves_nothing_and_is_told(provider, vertex, chat):
+    async def chunks():
+        for line in lines(chat, 2, 10):
+            yield line
+        raise OSError("the disk is gone")
+
+    with pytest.raises(OSError, match="the disk is gone"):
+        await provider.create_file(FileUpload("a.jsonl", "batch", chunks), OPTIONS)
+    assert vertex.bucket.names() == []
