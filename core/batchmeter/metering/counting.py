@@ -3,7 +3,7 @@ compiles its `__init__`, because it runs for every line of every file.
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import cache
 from typing import Any, cast
 
@@ -27,7 +27,7 @@ class InvalidUsageError(ValueError):
 @cache
 def counter(dialect: Dialect) -> Callable[[Usage], Counts | None]:
     """The dialect as a function; it gives None when the counter that the dialect needs is not there."""
-    names: dict[str, Any] = {"number": number, "listed": listed, "Invalid": InvalidUsageError}
+    names: dict[str, Any] = {"number": number, "listed": listed, "Invalid": InvalidUsageError, "NOTHING": {}}
     code = compile(_source(dialect), f"<dialect {dialect.name}>", "exec")
     exec(code, names)  # noqa: S102 - made from our own table, never from input
     return cast("Callable[[Usage], Counts | None]", names["count"])
@@ -107,51 +107,51 @@ def _parsed(text: str) -> int | float:
 def _source(dialect: Dialect) -> str:
     """The function's text: read every counter once, check, add up."""
     formulas = [dialect.prompt, dialect.reasoning, dialect.total, dialect.check, *dialect.buckets.values()]
-    counters = dict.fromkeys(word for text in formulas for word in text.split() if word not in {"+", "-"})
-    places = {counter: f"v{index}" for index, counter in enumerate(counters)}
+    words = dict.fromkeys(word for text in formulas for word in text.split() if word not in {"+", "-"})
+    counters = {word: f"v{index}" for index, word in enumerate(words)}
     buckets = {bucket: f"b{index}" for index, bucket in enumerate(dialect.buckets)}
+    holders = _holders([dialect.needs, *words])
+    values = counters.values()
     tokens = " + ".join(name for bucket, name in buckets.items() if bucket != "web_search")
-    head = [_sum(formula, places) for formula in (dialect.prompt, dialect.reasoning, dialect.total)]
+    head = [_sum(formula, counters) for formula in (dialect.prompt, dialect.reasoning, dialect.total)]
     lines = [
-        "def count(u):",
-        f"    if {_value(dialect.needs)} is None: return None",
-        *(line for counter, name in places.items() for line in _read(counter, name)),
-        *(f"    {name} = {_sum(dialect.buckets[bucket], places)}" for bucket, name in buckets.items()),
-        f"    if {' or '.join(f'{name} < 0' for name in buckets.values())}: raise Invalid('a bucket is negative')",
-        f"    placed = {tokens}",
-        f"    if placed > {MOST} or {_sum(dialect.check, places)} < 0: raise Invalid('counters contradict')",
-        f"    return ({', '.join([*head, 'placed', *buckets.values()])},)",
+        *(_held(path, holders) for path in holders if path),
+        f"if {_value(dialect.needs, holders)} is None: return None",
+        *(f"{name} = {_value(word, holders)} or 0" for word, name in counters.items()),
+        f"if not ({' is '.join(f'{name}.__class__' for name in values)} is int):",
+        *(f"    {name} = number({name})" for name in values),
+        *(f"{name} = {_sum(dialect.buckets[bucket], counters)}" for bucket, name in buckets.items()),
+        f"if {' or '.join(f'{name} < 0' for name in buckets.values())}: raise Invalid('a bucket is negative')",
+        f"placed = {tokens}",
+        f"if placed > {MOST} or {_sum(dialect.check, counters)} < 0: raise Invalid('counters contradict')",
+        f"return ({', '.join([*head, 'placed', *buckets.values()])},)",
     ]
-    return "\n".join(lines)
+    return "\n    ".join(["def count(usage):", *lines])
 
 
-def _read(counter: str, name: str) -> list[str]:
-    return [
-        f"    {name} = {_value(counter)} or 0",
-        f"    if {name}.__class__ is not int: {name} = number({name})",
-    ]
+_Path = tuple[str, ...]
 
 
-def _value(counter: str) -> str:
+def _holders(counters: Iterable[str]) -> dict[_Path, str]:
+    """The dicts that counters lie in, outer ones first: path -> local name."""
+    paths = [tuple(path.split(".")) for counter in counters for path in counter.split("|") if "[" not in path]
+    prefixes = {path[:depth] for path in paths for depth in range(1, len(path))}
+    return {(): "usage"} | {path: "_".join(path) for path in sorted(prefixes, key=lambda path: (len(path), path))}
+
+
+def _held(path: _Path, holders: dict[_Path, str]) -> str:
+    name = holders[path]
+    return f"if ({name} := {holders[path[:-1]]}.get({path[-1]!r})).__class__ is not dict: {name} = NOTHING"
+
+
+def _value(counter: str, holders: dict[_Path, str]) -> str:
     """The expression for `a.b|c`."""
     first, _, others = counter.partition("|")
     assert _COUNTER.fullmatch(first), f"not a counter: {first}"
-    value = f"listed(u, {first!r})" if "[" in first else _path(first.split("."))
-    return f"({value} if {value} is not None else {_value(others)})" if others else value
+    *parents, last = first.split(".")
+    value = f"listed(usage, {first!r})" if "[" in first else f"{holders[tuple(parents)]}.get({last!r})"
+    return f"({value} if {value} is not None else {_value(others, holders)})" if others else value
 
 
-def _path(steps: list[str]) -> str:
-    """`u.get("a")`, and for each further step a look into what is a dict."""
-    *parents, last = steps
-    holder = "u"
-    guards: list[str] = []
-    for depth, parent in enumerate(parents):
-        guards.append(f"(d{depth} := {holder}.get({parent!r})).__class__ is dict")
-        holder = f"d{depth}"
-    value = f"{holder}.get({last!r})"
-    return f"({value} if {' and '.join(guards)} else None)" if guards else value
-
-
-def _sum(formula: str, places: dict[str, str]) -> str:
-    words = formula.split()
-    return " ".join(places.get(word, word) for word in words) or "0"
+def _sum(formula: str, counters: dict[str, str]) -> str:
+    return " ".join(counters.get(word, word) for word in formula.split()) or "0"
