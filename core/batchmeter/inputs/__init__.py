@@ -1,0 +1,16 @@
+"""Checks batch input files as they stream by: what the provider would refuse, on which line, and how to mend it."""
+
+from .checker import MAX_PROBLEMS, InputChecker, check_file, check_path
+from .limits import OPENAI, REQUIRED, InputLimits
+from .summary import InputSummary
+
+__all__ = [
+    "MAX_PROBLEMS",
+    "OPENAI",
+    "REQUIRED",
+    "InputChecker",
+    "InputLimits",
+    "InputSummary",
+    "check_file",
+    "check_path",
+]

@@ -1,0 +1,94 @@
+"""What is wrong with one request, in OpenAI's codes, given what the lines before it said."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+from .limits import REQUIRED, InputLimits
+
+
+@dataclass(slots=True)
+class Fault:
+    """A problem without its place."""
+
+    code: str
+    message: str
+    param: str | None = None
+
+
+@dataclass(slots=True)
+class Seen:
+    """What earlier lines settled."""
+
+    limits: InputLimits
+    endpoint: str | None
+    ids: dict[str, int] = field(default_factory=dict[str, int])
+    """custom_id -> line."""
+    models: dict[str | None, None] = field(default_factory=dict[str | None, None])
+    """In the order they came; None: a line may do without."""
+    inputs: int = 0
+    """Embedding inputs so far."""
+
+
+def faults(request: Mapping[str, Any], seen: Seen) -> Iterator[Fault]:
+    """Everything wrong with the request; what is right about it is added to `seen`."""
+    yield from _custom_id(request, seen)
+    yield from _target(request, seen)
+    body = request.get("body")
+    if isinstance(body, dict):
+        yield from _body(cast("dict[str, Any]", body), seen)
+    else:
+        yield Fault("missing_required_parameter", "no `body` object: the request to send", "body")
+
+
+def count_inputs(value: object) -> int:
+    """Embedding inputs: a text or a list of token numbers is one, a list of either is many."""
+    items = cast("list[object]", value) if isinstance(value, list) else []
+    return len(items) if items and isinstance(items[0], str | list) else 1
+
+
+def _custom_id(request: Mapping[str, Any], seen: Seen) -> Iterator[Fault]:
+    custom_id = request.get("custom_id")
+    if not isinstance(custom_id, str) or not custom_id:
+        got = "no `custom_id`" if custom_id in (None, "") else f"`custom_id` is {custom_id!r}"
+        yield Fault("missing_required_parameter", f"{got}; give each line a string of its own", "custom_id")
+    elif custom_id in seen.ids:
+        first = seen.ids[custom_id]
+        yield Fault("duplicate_custom_id", f"custom_id already used on line {first}; make it unique", "custom_id")
+
+
+def _target(request: Mapping[str, Any], seen: Seen) -> Iterator[Fault]:
+    if (method := request.get("method")) != "POST":
+        yield Fault("invalid_method", f'`method` is {method!r}; it has to be "POST"', "method")
+    url = request.get("url")
+    known = seen.limits.endpoints
+    if not isinstance(url, str) or (known is not None and url not in known):
+        accepted = ", ".join(sorted(known)) if known else "a path such as /v1/chat/completions"
+        yield Fault("invalid_url", f"`url` is {url!r}; it has to be one of: {accepted}", "url")
+    elif seen.endpoint is None:
+        seen.endpoint = url
+    elif url != seen.endpoint:
+        message = f"`url` is {url!r}, the batch's endpoint {seen.endpoint!r}; make one file per endpoint"
+        yield Fault("url_mismatch", message, "url")
+
+
+def _body(body: Mapping[str, Any], seen: Seen) -> Iterator[Fault]:
+    for name in REQUIRED.get(seen.endpoint or "", ()):
+        if body.get(name) is None:
+            yield Fault("missing_required_parameter", f"`body` has no `{name}`", f"body.{name}")
+    if body.get("stream"):
+        yield Fault("streaming_unsupported", "`stream` cannot be true in a batch; leave it out", "body.stream")
+    yield from _model(body.get("model"), seen)
+    if seen.endpoint == "/v1/embeddings":
+        seen.inputs += count_inputs(body.get("input"))
+
+
+def _model(model: object, seen: Seen) -> Iterator[Fault]:
+    first = next(iter(seen.models), None)
+    if model is not None and (not isinstance(model, str) or not model):
+        yield Fault("invalid_type", f"`model` is {model!r}; it has to be a model's name", "body.model")
+    elif seen.limits.one_model and seen.models and model not in seen.models and model is not None:
+        message = f"`model` is {model!r}, on earlier lines {first!r}; make one file per model"
+        yield Fault("mismatched_model", message, "body.model")
+    elif model is not None or "model" not in REQUIRED.get(seen.endpoint or "", ()):
+        seen.models[model] = None
