@@ -1,6 +1,7 @@
 """Every way a batch can end, and that each ends once, with what it cost."""
 
 import asyncio
+import dataclasses
 from decimal import Decimal
 
 import pytest
@@ -206,8 +207,31 @@ async def test_lines_that_stay_missing_are_noted(world):
     provider.batches["batch_1"] = [world.batch()]
     provider.files["out"] = [world.line("a")]
     event = await world.until_settled(world.tracker())
-    assert event.cost.total == COST / 2
+    assert event.cost.total is None
+    assert event.cost.known == COST / 2
+    assert event.cost.unknown == {"lines_missing": 1}
     assert event.notes == ("lines_missing",)
+
+
+async def test_lines_that_nobody_ran_are_noted_and_cost_nothing(world):
+    provider = world.provider()
+    await world.submitted()
+    counts = {"total": 3, "completed": 2, "failed": 0}
+    provider.batches["batch_1"] = [world.batch(request_counts=counts)]
+    event = await world.until_settled(world.tracker())
+    assert event.cost.total == COST
+    assert event.notes == ("lines_missing",)
+
+
+async def test_an_empty_error_file_is_no_answer_where_counts_are_null(world):
+    provider = world.provider()
+    await world.submitted()
+    counts = {"total": 2, "completed": None, "failed": None}
+    lagging = world.batch(output_file_id="", error_file_id="err", request_counts=counts)
+    provider.batches["batch_1"] = [lagging, lagging, world.batch(error_file_id="err", request_counts=counts)]
+    provider.files["err"] = [b""]
+    event = await world.until_settled(world.tracker())
+    assert event.cost.total == COST
 
 
 async def test_a_download_that_never_works_ends_after_days_unknown(world):
@@ -275,3 +299,21 @@ async def test_a_refused_key_at_the_download_is_waited_out(world):
     ]
     event = await world.until_settled(world.tracker())
     assert event.cost.total == COST
+
+
+async def test_one_of_two_lost_output_files_leaves_a_lower_bound(world):
+    provider = world.provider()
+    await world.submitted()
+    provider.batches["batch_1"] = [world.batch(output_file_id="out", error_file_id="more")]
+    plain = provider.outputs
+
+    async def shards(batch):
+        first, second = await plain(batch)
+        return [first, dataclasses.replace(second, kind="output")]
+
+    provider.outputs = shards
+    provider.files["out"] = [world.line("a")]
+    event = await world.until_settled(world.tracker())
+    assert event.cost.total is None
+    assert event.cost.known == COST / 2
+    assert event.cost.unknown == {"output_unavailable": 1}

@@ -21,7 +21,7 @@ from batchmeter.ledger.port import Claim, Ledger, Reschedule
 from batchmeter.models import Batch, Page
 from batchmeter.providers import CallOptions, Provider
 
-from .schedule import Attempt, Random, after_error, next_look
+from .schedule import Attempt, Random, Trouble, after_error, next_look
 from .settle import Later, Settler
 
 log = logging.getLogger("batchmeter")
@@ -38,6 +38,7 @@ _BLAME: tuple[tuple[type[Exception], Blame], ...] = (
     (APIResponseError, "account"),
     (InternalServerError, "account"),
 )
+_NEWER: frozenset[Trouble] = frozenset({"output_not_listed", "lines_missing"})
 
 
 def blame(error: Exception) -> Blame:
@@ -85,7 +86,7 @@ class Follower:
     def needs_look(self, claim: Claim) -> bool:
         """A final snapshot is enough to settle, unless it lacked what only a newer one has."""
         attempt = Attempt.read(claim.tracked.last_error)
-        return not claim.tracked.batch.ended or (attempt is not None and attempt.trouble == "output_not_listed")
+        return not claim.tracked.batch.ended or (attempt is not None and attempt.trouble in _NEWER)
 
     def newer(self, claim: Claim, seen: Batch) -> Batch:
         """A batch that goes back from its end was seen by a lagging replica: the end stands."""

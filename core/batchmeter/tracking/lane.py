@@ -21,7 +21,8 @@ class Lane:
     """Looks at a time."""
     downloads: int = 4
     """Settlements at a time."""
-    busy: bool = False
+    serving: int = 0
+    """Groups of claims being looked at; nothing more is claimed meanwhile."""
     backlog: int = 0
     unusable_until: float = 0.0
     """This process cannot serve it (not configured here); others may."""
@@ -37,7 +38,7 @@ class Lane:
         self.settling = asyncio.Semaphore(self.downloads)
 
     def ready(self, now: float) -> bool:
-        return not self.busy and self.backlog < MAX_BACKLOG and now >= self.resumes_at
+        return not self.serving and self.backlog < MAX_BACKLOG and now >= self.resumes_at
 
     @property
     def resumes_at(self) -> float:

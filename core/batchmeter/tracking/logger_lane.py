@@ -174,16 +174,20 @@ class LoggerLane:
         try:
             done, _ = await asyncio.wait({task}, timeout=self.options.timeout)
         except asyncio.CancelledError:
-            task.cancel()
+            self._leave(task)
             raise
         if not done:
-            task.cancel()
+            self._leave(task)
             done, _ = await asyncio.wait({task}, timeout=min(1.0, self.options.timeout))
-            if not done:
-                self._stuck.add(task)
-                task.add_done_callback(self._unstuck)
+        if not done or task.cancelled():
             raise TimeoutError(f"no answer in {self.options.timeout:g} s")
         task.result()
+
+    def _leave(self, task: asyncio.Task[None]) -> None:
+        """It counts as stuck until it is seen to end."""
+        task.cancel()
+        self._stuck.add(task)
+        task.add_done_callback(self._unstuck)
 
     async def _contained(self, logger: Logger, event: Event) -> None:
         """Nothing but an Exception comes out, whatever the logger does."""

@@ -67,8 +67,6 @@ class Server:
         except asyncio.CancelledError:
             await self.follower.release(list(left.values()))
             raise
-        finally:
-            lane.busy = False
 
     async def settle(self, lane: Lane, provider: Provider, claim: Claim, batch: Batch) -> None:
         """Read the answers and write the ending down."""

@@ -14,7 +14,7 @@ from batchmeter.errors import (
 )
 from batchmeter.events import Settlement
 from batchmeter.ledger.port import Claim, Ledger, TrackedBatch
-from batchmeter.models import Batch, LineCounts
+from batchmeter.models import Batch, LineCounts, RequestCounts
 from batchmeter.providers import OutputFile, Provider
 
 from .events_of import (
@@ -102,12 +102,18 @@ class Settler:
 
     def _all_there(self, tracked: TrackedBatch, batch: Batch, bill: Bill) -> Bill | Later:
         """A file cut off between two lines looks whole: read it once more before believing that lines are missing."""
-        expected = batch.request_counts.total if batch.request_counts else 0
+        counts = batch.request_counts or RequestCounts()
         found = bill.lines.succeeded + bill.lines.failed
-        if batch.status != "completed" or found >= expected:
+        if batch.status != "completed" or found >= counts.total:
             return bill
-        later = self._later("lines_missing", tracked, f"{found} of {expected} lines found in the files")
-        return later or replace(bill, notes=(*bill.notes, LINES_MISSING))
+        trouble: Trouble = "lines_missing" if found else "output_not_listed"
+        later = self._later(trouble, tracked, f"{found} of {counts.total} lines found in the files")
+        if later is not None:
+            return later
+        if not found:
+            return _never_listed(batch)
+        noted = replace(bill, notes=(*bill.notes, LINES_MISSING))
+        return _partly(noted, batch, LINES_MISSING) if counts.completed > bill.lines.succeeded else noted
 
     async def _salvage(self, provider: Provider, tracked: TrackedBatch, batch: Batch, watched: Watched) -> Bill:
         """What can be known when a file is gone for good."""
@@ -119,7 +125,9 @@ class Settler:
                 bill = await self.meter(provider, tracked, batch, rest.checked())
         if lost == {"error"}:
             return replace(bill, notes=(*bill.notes, ERRORS_UNAVAILABLE))
-        return _partly(bill, batch) if bill.lines.succeeded else unreadable(batch)
+        if not bill.lines.succeeded:
+            return unreadable(batch)
+        return _partly(replace(bill, notes=(*bill.notes, UNAVAILABLE)), batch, UNAVAILABLE)
 
     def _later(
         self, trouble: Trouble, tracked: TrackedBatch, detail: str, cause: Exception | None = None
@@ -147,18 +155,17 @@ def lags(batch: Batch, files: Sequence[OutputFile]) -> bool:
 def _never_listed(batch: Batch) -> Bill:
     """Completed, no output in all this time: zero only where the provider itself says that nothing succeeded."""
     counts = batch.request_counts
-    if counts is None or counts.total == 0 or counts.completed > 0:
+    if counts is None or counts.total == 0 or counts.failed < counts.total:
         return unreadable(batch)
     return Bill(lines=LineCounts(total=counts.total, failed=counts.failed), notes=(ERRORS_UNAVAILABLE,))
 
 
-def _partly(bill: Bill, batch: Batch) -> Bill:
-    """Some output files were read, another is gone: the known part is a lower bound."""
+def _partly(bill: Bill, batch: Batch, reason: str) -> Bill:
+    """Some answers were read, others exist and were not: the known part is a lower bound."""
     counts = batch.request_counts
     missing = max((counts.completed if counts else 0) - bill.lines.succeeded, 1)
-    unknown = {**bill.cost.unknown, UNAVAILABLE: missing}
-    cost = bill.cost.model_copy(update={"total": None, "unknown": unknown})
-    return replace(bill, cost=cost, notes=(*bill.notes, UNAVAILABLE))
+    unknown = {**bill.cost.unknown, reason: missing}
+    return replace(bill, cost=bill.cost.model_copy(update={"total": None, "unknown": unknown}))
 
 
 def _tell(error: Exception, batch: Batch) -> None:

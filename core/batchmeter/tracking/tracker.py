@@ -196,7 +196,7 @@ class Tracker:
             by_account.setdefault(claim.tracked.account, []).append(claim)
         for account, mine in by_account.items():
             lane = self._lane(account)
-            lane.busy = True
+            lane.serving += 1
             self._spawn(self._serve_account(lane, mine))
 
     async def _serve_account(self, lane: Lane, claims: Sequence[Claim]) -> None:
@@ -207,7 +207,7 @@ class Tracker:
             else:
                 await self._server.serve(lane, provider, claims)
         finally:
-            lane.busy = False
+            lane.serving -= 1
             self._wake.set()
 
     async def _settle_observed(self, account: str, batch_id: str) -> None:
@@ -215,7 +215,9 @@ class Tracker:
         claiming = self._ledger.claim(account, batch_id, owner=self.owner, lease_seconds=self._options.lease)
         claim = await take(claiming, self._follower.release_one)
         if claim is not None:
-            await self._serve_account(self._lane(account), [claim])
+            lane = self._lane(account)
+            lane.serving += 1
+            await self._serve_account(lane, [claim])
 
     def _provider(self, lane: Lane) -> Provider | None:
         """None leaves the account's batches to a process that is configured for it."""
