@@ -1,0 +1,297 @@
+"""What the embedded book says: tiers, caches, regions, dates, names, and what it does not know."""
+
+from decimal import Decimal
+
+import pytest
+
+from batchmeter.pricing.book import PriceBook
+
+from .conftest import Ask, decimals, prices
+
+IO = ("input", "output")
+
+
+@pytest.mark.parametrize(
+    ("model", "over", "expected"),
+    [
+        ("openai/gpt-5.4", 0, ("1.25", "7.5")),
+        ("openai/gpt-5.4", 200_000, ("1.25", "7.5")),
+        ("openai/gpt-5.4", 272_000, ("2.5", "11.25")),
+        ("vertex_ai/gemini-2.5-pro", 199_999, ("0.625", "5")),
+        ("vertex_ai/gemini-2.5-pro", 200_000, ("1.25", "7.5")),
+        ("gemini/gemini-2.5-pro", 200_000, ("1.25", "7.5")),
+        ("xai/grok-4.3", 128_000, ("1", "2")),
+        ("xai/grok-4.3", 199_999, ("2", "4")),
+        ("anthropic/claude-haiku-5-5", 0, ("0.05", "0.25")),
+        ("anthropic/claude-haiku-5-5", 100_000, ("0.25", "1.25")),
+        ("anthropic/claude-sonnet-4-5", 200_000, ("3", "11.25")),
+    ],
+)
+def test_a_long_prompt_moves_the_whole_request(ask: Ask, model: str, over: int, expected: tuple[str, ...]) -> None:
+    assert prices(ask(model, prompt_over=over), *IO) == decimals(*expected)
+
+
+def test_boundaries_are_every_threshold_and_larger_means_over(book: PriceBook) -> None:
+    assert {100_000, 199_999, 200_000, 272_000} <= set(book.boundaries)
+    assert list(book.boundaries) == sorted(set(book.boundaries))
+
+
+@pytest.mark.parametrize(
+    ("model", "cached"),
+    [
+        ("openai/gpt-4.1", "1"),
+        ("openai/gpt-4o-2024-08-06", "1.25"),
+        ("openai/o3", "1"),
+        ("openai/gpt-5", "0.0625"),
+        ("openai/gpt-5.4", "0.13"),
+        ("azure/gpt-4o-2024-08-06", "1.25"),
+        ("azure/gpt-5-2025-08-07", "0.0625"),
+        ("vertex_ai/gemini-2.5-pro", "0.125"),
+        ("vertex_ai/gemini-2.5-flash", "0.03"),
+        ("vertex_ai/gemini-3.5-flash", "0.075"),
+        ("gemini/gemini-3-flash-preview", "0.05"),
+        ("gemini/gemini-3.6-flash", "0.0375"),
+        ("anthropic/claude-sonnet-4-5", "0.15"),
+        ("anthropic/claude-opus-5-5", "0.1"),
+        ("groq/openai/gpt-oss-120b", "0.075"),
+        ("mistral/mistral-large-2512", "0.025"),
+        ("xai/grok-4.3", "0.16"),
+        ("xai/grok-4.6", "0.4"),
+        ("openai/ft:gpt-4o-2024-08-06", "0.9"),
+    ],
+)
+def test_cached_tokens_by_each_vendors_own_batch_rule(ask: Ask, model: str, cached: str) -> None:
+    assert prices(ask(model), "cached_input") == decimals(cached)
+
+
+def test_cache_writes_of_both_lifetimes_are_halved(ask: Ask) -> None:
+    rates = ask("anthropic/claude-haiku-4-5-20251001")
+    assert prices(rates, "input", "cache_write_5m", "cache_write_1h") == decimals("0.5", "0.625", "1")
+    assert rates is not None
+    assert rates.estimated_buckets is not None
+    assert not rates.estimated_buckets & {"cache_write_5m", "cache_write_1h"}
+
+
+def test_searches_are_not_discounted(ask: Ask) -> None:
+    assert prices(ask("anthropic/claude-opus-5-5"), "web_search") == decimals("10000")
+    assert prices(ask("anthropic/claude-opus-5-5", geo="us"), "web_search") == decimals("10000")
+
+
+def test_modalities(ask: Ask) -> None:
+    assert prices(ask("gemini/gemini-2.5-flash"), "input", "audio_in") == decimals("0.15", "0.5")
+    assert prices(ask("openai/gpt-image-1"), "input", "image_in", "image_out") == decimals("2.5", "5", "20")
+    assert prices(ask("openai/gpt-4o-mini"), "audio_in") == [None]
+
+
+@pytest.mark.parametrize(
+    ("model", "rate"),
+    [
+        ("openai/text-embedding-3-small", "0.01"),
+        ("openai/text-embedding-3-large", "0.065"),
+        ("openai/text-embedding-ada-002", "0.05"),
+        ("vertex_ai/gemini-embedding-001", "0.12"),
+        ("gemini/gemini-embedding-001", "0.075"),
+        ("mistral/mistral-embed", "0.05"),
+    ],
+)
+def test_embeddings(ask: Ask, model: str, rate: str) -> None:
+    assert prices(ask(model), "input") == decimals(rate)
+
+
+def test_by_character_is_unknown_by_token(ask: Ask) -> None:
+    assert ask("vertex_ai/text-embedding-005") is None
+
+
+@pytest.mark.parametrize(
+    ("model", "expected"),
+    [
+        ("openai/gpt-3.5-turbo-1106", ("1", "2")),
+        ("openai/gpt-4o-2024-05-13", ("2.5", "7.5")),
+        ("openai/gpt-4o-2024-08-06", ("1.25", "5")),
+        ("vertex_ai/claude-opus-5-5", ("2.5", "12.5")),
+        ("openai/ft:gpt-4o-2024-08-06:acme::x1", ("2.225", "12.5")),
+        ("openai/ft:gpt-4o-mini-2024-07-18:org:suffix:id", ("0.15", "0.6")),
+        ("openai/ft:gpt-4o-mini-2024-07-18:org:suffix:id:ckpt-step-80", ("0.15", "0.6")),
+        ("bedrock/anthropic.claude-haiku-4-5-20251001-v1:0", ("0.5", "2.5")),
+        ("bedrock/global.anthropic.claude-haiku-4-5-20251001-v1:0", ("0.5", "2.5")),
+        ("bedrock/eu.anthropic.claude-haiku-4-5-20251001-v1:0", ("0.55", "2.75")),
+        ("bedrock/us.anthropic.claude-haiku-4-5-20251001", ("0.55", "2.75")),
+        (
+            "bedrock/arn:aws:bedrock:us-east-1:123456789012:inference-profile/us.anthropic.claude-haiku-4-5-20251001-v1:0",
+            ("0.55", "2.75"),
+        ),
+        (
+            "bedrock/arn:aws:bedrock:us-east-1::foundation-model/anthropic.claude-haiku-4-5-20251001-v1:0",
+            ("0.5", "2.5"),
+        ),
+        ("vertex_ai/claude-haiku-4-5", ("0.5", "2.5")),
+        ("vertex_ai/claude-haiku-4-5@20251001", ("0.5", "2.5")),
+        ("vertex_ai/claude-opus-4-6@default", ("2.5", "12.5")),
+        ("vertex_ai/publishers/google/models/gemini-2.5-flash", ("0.15", "1.25")),
+        ("vertex_ai/gemini-2.5-flash-001", ("0.15", "1.25")),
+        ("gemini/models/gemini-2.5-flash", ("0.15", "1.25")),
+    ],
+)
+def test_names_that_are_known(ask: Ask, model: str, expected: tuple[str, ...]) -> None:
+    assert prices(ask(model, region="global"), *IO) == decimals(*expected)
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        "openai/gpt-9-imaginary-2027-01-01",
+        "openai/gpt-4o-2031-01-01",  # its snapshots differ in price, so the alias speaks for none
+        "openai/gpt-4",  # known; guards the next lines against an empty book
+        "openai/gpt-4o-mini-turbo",
+        "openai/gpt-5.4x",
+        "openai/my-gpt-5.4",
+        "openai/GPT-5.4",
+        "openai/ft:gpt-5-mini-2025-08-07:acme::abc",
+        "openai/ft:",
+        "openai/ft:gpt-4o-mini-2024-07-18-extra:acme::x",
+        "openai/gpt-4o-mini-2024-07-18.ft-0123456789",
+        "azure/my-prod-luna-batch",
+        "azure/gpt-4o-mini-2024-07-18.ft-0123456789",
+        "anthropic/gpt-4o",
+        "hosted_vllm/gpt-4o",
+        "bedrock/claude-haiku",
+        "bedrock/arn:aws:bedrock:us-east-1:123456789012:application-inference-profile/abc123",
+        "bedrock/arn:aws:bedrock:us-east-1:123456789012:provisioned-model/abc123",
+        "nobody/gpt-4o",
+        "openai/",
+        "openai/ ",
+    ],
+)
+def test_unknown_stays_unknown(ask: Ask, model: str) -> None:
+    assert (ask(model) is not None) == (model == "openai/gpt-4")
+
+
+def test_a_new_snapshot_of_a_declared_family_is_priced_and_says_so(ask: Ask) -> None:
+    rates = ask("openai/gpt-5.6-luna-2031-01-01", region="global")
+    assert prices(rates, *IO) == decimals("0.1", "0.6")
+    assert rates is not None
+    assert rates.flags == ("snapshot_priced_as_family",)
+
+
+@pytest.mark.parametrize(
+    ("model", "at", "region", "expected"),
+    [
+        ("openai/gpt-5.4", "2026-11-10", "eu", ("1.375", "8.25")),
+        ("openai/gpt-5.4", "2026-11-10", "us", ("1.375", "8.25")),
+        ("openai/gpt-5.4", "2026-11-10", "jp", ("1.375", "8.25")),
+        ("openai/gpt-5", "2026-11-10", "eu", ("0.625", "5")),
+        ("azure/gpt-5.4-2026-03-05", "2026-11-10", "global", ("1.25", "7.5")),
+        ("azure/gpt-5.4-2026-03-05", "2026-11-10", "data-zone-eu", ("1.375", "8.25")),
+        ("azure/gpt-5.4-2026-03-05", "2026-11-10", "data-zone-us", ("1.375", "8.25")),
+        ("azure/gpt-5.4-2026-03-05", "2026-11-10", "data-zone-apac", ("1.5", "9")),
+        ("azure/gpt-4o-2024-11-20", "2026-11-10", "data-zone-apac", ("1.375", "5.5")),
+        ("vertex_ai/gemini-3.5-flash", "2026-06-30", "us-central1", ("0.75", "4.5")),
+        ("vertex_ai/gemini-3.5-flash", "2026-07-01", "us-central1", ("0.825", "4.95")),
+        ("vertex_ai/gemini-3.5-flash", "2026-07-01", "global", ("0.75", "4.5")),
+        ("vertex_ai/gemini-2.5-flash", "2026-11-10", "us-central1", ("0.15", "1.25")),
+        ("vertex_ai/claude-opus-5-5", "2026-11-10", "europe-west1", ("2.2", "11")),
+        ("vertex_ai/claude-haiku-4-5", "2026-11-10", "us-east5", ("0.55", "2.75")),
+        ("anthropic/claude-opus-5-5", "2026-11-10", "us", ("2.2", "11")),
+        ("anthropic/claude-haiku-4-5", "2026-11-10", "us", ("0.5", "2.5")),
+        ("mistral/mistral-large-2512", "2026-11-10", "eu", ("0.275", "0.825")),
+    ],
+)
+def test_regions(ask: Ask, model: str, at: str, region: str, expected: tuple[str, ...]) -> None:
+    rates = ask(model, at=at, region=region)
+    assert prices(rates, *IO) == decimals(*expected)
+    assert rates is not None
+    assert rates.flags == ()
+
+
+@pytest.mark.parametrize(
+    ("model", "assumed"),
+    [
+        ("openai/gpt-5.4", True),
+        ("openai/gpt-4.1", False),
+        ("azure/gpt-4.1-2025-04-14", True),
+        ("vertex_ai/gemini-3.5-flash", True),
+        ("vertex_ai/gemini-2.5-flash", False),
+        ("anthropic/claude-opus-5-5", False),
+    ],
+)
+def test_an_unsaid_region_is_flagged_only_where_it_matters(ask: Ask, model: str, assumed: bool) -> None:
+    rates = ask(model)
+    assert rates is not None
+    assert rates.flags == (("region_assumed_global",) if assumed else ())
+
+
+def test_an_azure_location_does_not_tell_the_deployments_class(ask: Ask) -> None:
+    rates = ask("azure/gpt-4o-2024-08-06", region="swedencentral")
+    assert prices(rates, *IO) == decimals("1.25", "5")
+    assert rates is not None
+    assert rates.flags == ("region_assumed_global",)
+
+
+def test_a_lines_own_geo_beats_the_jobs_region(ask: Ask) -> None:
+    assert prices(ask("anthropic/claude-opus-5-5", geo="us"), *IO) == decimals("2.2", "11")
+    assert prices(ask("anthropic/claude-opus-5-5", region="us", geo="global"), *IO) == decimals("2", "10")
+
+
+@pytest.mark.parametrize(
+    ("model", "at", "expected"),
+    [
+        ("openai/o3", "2025-06-09", ("5", "20")),
+        ("openai/o3", "2025-06-10", ("1", "4")),
+        ("openai/gpt-5.6-sol", "2026-08-20", ("2.5", "15")),
+        ("openai/gpt-5.6-sol", "2026-08-21", ("2", "10")),
+        ("openai/gpt-5.6-luna", "2026-07-29", ("0.5", "3")),
+        ("openai/gpt-5.6-luna", "2026-07-30", ("0.1", "0.6")),
+        ("vertex_ai/gemini-3.6-flash", "2026-12-31", ("0.375", "1.875")),
+        ("vertex_ai/gemini-3.6-flash", "2027-01-01", ("0.75", "3.75")),
+        ("mistral/mistral-large-4", "2026-10-19", ("0.34", "1.045")),
+        ("mistral/mistral-large-4", "2026-10-20", ("0.68", "2.09")),
+        ("mistral/mistral-large-4", "2026-10-29", ("0.35", "1.05")),
+    ],
+)
+def test_prices_are_those_of_the_date(ask: Ask, model: str, at: str, expected: tuple[str, ...]) -> None:
+    assert prices(ask(model, at=at), *IO) == decimals(*expected)
+
+
+def test_a_price_change_while_the_batch_ran_is_flagged(ask: Ask) -> None:
+    from datetime import date
+
+    changed = ask("openai/o3", at="2025-06-10", batch_created=date(2025, 6, 9))
+    same = ask("openai/o3", at="2025-06-12", batch_created=date(2025, 6, 11))
+    assert changed is not None
+    assert same is not None
+    assert changed.flags == ("price_change_during_batch",)
+    assert same.flags == ()
+    assert prices(changed, *IO) == decimals("1", "4")
+
+
+def test_standard_processing(ask: Ask) -> None:
+    assert prices(ask("anthropic/claude-opus-5-5", processing="standard"), *IO) == decimals("4", "20")
+
+
+def test_standard_times_factor_is_an_estimate(ask: Ask) -> None:
+    half, fifth_off = ask("openai/gpt-5-codex"), ask("xai/grok-4.6")
+    assert half is not None
+    assert fifth_off is not None
+    assert half.estimated
+    assert fifth_off.estimated
+    assert prices(half, *IO) == decimals("0.625", "5")
+    assert prices(fifth_off, *IO) == decimals("1.6", "4.8")
+
+
+def test_a_published_batch_rate_is_no_estimate(ask: Ask) -> None:
+    for model in ("openai/gpt-4.1", "mistral/mistral-large-2512", "groq/openai/gpt-oss-120b", "xai/grok-4.3"):
+        rates = ask(model)
+        assert rates is not None
+        assert not (rates.estimated_buckets or frozenset()) & {"input", "output", "cached_input"}, model
+
+
+def test_every_row_answers_and_no_batch_costs_more_than_standard(book: PriceBook, ask: Ask) -> None:
+    for provider, model in book.catalogue.models():
+        batch, standard = ask(f"{provider}/{model}"), ask(f"{provider}/{model}", processing="standard")
+        if batch is None or standard is None:
+            assert provider in {"azure", "bedrock"}, f"{provider}/{model}"  # sold in some regions only
+            continue
+        for bucket, rate in batch.usd_per_million.items():
+            assert Decimal(0) <= rate, (provider, model, bucket)
+            if bucket in {"input", "output"} and bucket in standard.usd_per_million:
+                assert rate <= standard.usd_per_million[bucket], (provider, model, bucket)

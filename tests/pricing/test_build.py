@@ -1,0 +1,259 @@
+"""The catalogue's build, without its packages: rows, corrections, what is borrowed, and what is reported."""
+
+import copy
+import gzip
+import json
+import sys
+import tomllib
+from collections.abc import Iterator
+from datetime import date
+from decimal import Decimal
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from batchmeter.pricing.book import PriceBook
+
+ROOT = Path(__file__).parents[2]
+SCRIPTS = ("borrow", "compare", "compiled", "corrections", "fill", "litellm_rows", "quotes")
+DATA = ROOT / "core" / "batchmeter" / "pricing" / "data"
+
+
+@pytest.fixture(scope="module")
+def build() -> Iterator[dict[str, ModuleType]]:
+    import importlib
+
+    sys.path.insert(0, str(ROOT / ".ci" / "prices"))
+    try:
+        yield {name: importlib.import_module(name) for name in SCRIPTS}
+    finally:
+        sys.path.pop(0)
+        for name in SCRIPTS:
+            del sys.modules[name]
+
+
+LITELLM: dict[str, Any] = {
+    "m-1": {
+        "litellm_provider": "openai",
+        "mode": "chat",
+        "supports_vision": True,
+        "input_cost_per_token": Decimal("2e-06"),
+        "input_cost_per_token_batches": Decimal("1.3e-06"),
+        "input_cost_per_token_above_272k_tokens": Decimal("4e-06"),
+        "output_cost_per_token": Decimal("8e-06"),
+        "input_cost_per_token_priority": Decimal("9e-06"),
+        "regional_processing_uplift_multiplier_eu": Decimal("1.1"),
+    },
+    "m-1-2026-01-01": {
+        "litellm_provider": "openai",
+        "mode": "chat",
+        "supports_vision": True,
+        "input_cost_per_token": Decimal("2e-06"),
+        "input_cost_per_token_above_272k_tokens": Decimal("4e-06"),
+        "output_cost_per_token": Decimal("8e-06"),
+    },
+    "xai/g": {
+        "litellm_provider": "xai",
+        "input_cost_per_token": Decimal("1e-06"),
+        "input_cost_per_token_above_200k_tokens": Decimal("2e-06"),
+    },
+    "azure/eu/m-1": {"litellm_provider": "azure", "input_cost_per_token": Decimal("2.2e-06")},
+    "azure/m-1": {"litellm_provider": "azure", "input_cost_per_token": Decimal("2.1e-06")},
+    "azure/global/m-1": {"litellm_provider": "azure", "input_cost_per_token": Decimal("2e-06")},
+    "bedrock/us-east-1/b.m": {"litellm_provider": "bedrock", "input_cost_per_token": Decimal("5e-06")},
+    "bedrock/us-east-1/1-month-commitment/b.m": {"litellm_provider": "bedrock", "input_cost_per_second": Decimal(1)},
+    "text-embedding-005": {
+        "litellm_provider": "vertex_ai-embedding-models",
+        "mode": "embedding",
+        "input_cost_per_character": Decimal("2.5e-08"),
+        "input_cost_per_token": Decimal("1e-07"),
+    },
+    "a-video": {"litellm_provider": "openai", "mode": "video_generation", "input_cost_per_token": Decimal(1)},
+    "elsewhere": {"litellm_provider": "fireworks_ai", "input_cost_per_token": Decimal(1)},
+}
+
+
+def made(build: dict[str, ModuleType]) -> list[Any]:
+    found = []
+    for row, entry in build["litellm_rows"].rows(LITELLM):
+        build["fill"].fill(row, entry)
+        found.append(row)
+    return found
+
+
+def named(rows: list[Any], provider: str, model: str, region: str | None = None) -> Any:
+    found = [row for row in rows if (row.provider, row.model, row.region) == (provider, model, region)]
+    assert len(found) == 1
+    return found[0]
+
+
+def test_rows_of_litellms_map(build: dict[str, ModuleType]) -> None:
+    rows = made(build)
+    assert sorted({(row.provider, row.model, row.region) for row in rows}, key=str) == sorted(
+        [
+            ("azure", "m-1", "data-zone-eu"),
+            ("azure", "m-1", None),
+            ("bedrock", "b.m", "us-east-1"),
+            ("openai", "m-1", None),
+            ("openai", "m-1-2026-01-01", None),
+            ("xai", "g", None),
+        ],
+        key=str,
+    )
+    row = named(rows, "openai", "m-1")
+    assert row.tiers[0].batch == {"input": Decimal("1.3"), "image_in": Decimal("1.3")}
+    assert row.tiers[0].standard == {"input": 2, "output": 8, "image_in": 2}
+    assert (row.tiers[1].over, row.tiers[1].standard["input"]) == (272_000, 4)
+    assert row.uplift == {"resident": ["1.1", None]}
+    assert named(rows, "xai", "g").tiers[1].over == 199_999
+    assert named(rows, "azure", "m-1").tiers[0].standard["input"] == 2
+
+
+def is_m1(row: Any) -> bool:
+    return (row.provider, row.model) == ("openai", "m-1")
+
+
+def correction(**fields: Any) -> dict[str, Any]:
+    return {
+        "provider": "openai",
+        "models": ["m-1"],
+        "source": "https://example.test",
+        "verified": "2026-11-22",
+        "reason": "because",
+    } | fields
+
+
+def test_a_dated_correction_splits_the_row(build: dict[str, ModuleType]) -> None:
+    rows = build["corrections"].corrected(
+        made(build), [correction(**{"from": "2026-02-01", "until": "2026-03-01", "batch": {"input": "0.7"}})]
+    )
+    spans = [(r.valid_from, r.valid_until, r.tiers[0].batch["input"], r.origin) for r in rows if is_m1(r)]
+    assert spans == [
+        (None, "2026-02-01", Decimal("1.3"), "litellm"),
+        ("2026-02-01", "2026-03-01", Decimal("0.7"), "correction"),
+        ("2026-03-01", None, Decimal("1.3"), "litellm"),
+    ]
+
+
+def test_corrections_scale_replace_remove_and_add(build: dict[str, ModuleType]) -> None:
+    corrected = build["corrections"].corrected
+    scaled = named(corrected(made(build), [correction(scale="2")]), "openai", "m-1")
+    assert (scaled.tiers[0].batch["input"], scaled.tiers[1].standard["input"]) == (Decimal("2.6"), 8)
+    replaced = named(corrected(made(build), [correction(replace=True, standard={"input": "1"})]), "openai", "m-1")
+    assert [(tier.over, tier.batch, tier.standard) for tier in replaced.tiers] == [(0, {}, {"input": 1})]
+    assert not any(map(is_m1, corrected(made(build), [correction(remove=True)])))
+    added = corrected(made(build), [correction(models=["new"], batch={"input": "3"})])
+    assert named(added, "openai", "new").tiers[0].batch == {"input": 3}
+
+
+@pytest.mark.parametrize("change", [{"source": ""}, {"reason": ""}, {"verified": ""}, {"bacth": {}}])
+def test_a_correction_needs_source_date_and_reason(build: dict[str, ModuleType], change: dict[str, Any]) -> None:
+    with pytest.raises(SystemExit, match=r"corrections\.toml"):
+        build["corrections"].corrected([], [correction(**change)])
+
+
+def quote(build: dict[str, ModuleType], rate: str, **fields: Any) -> Any:
+    values = {
+        "source": "genai-prices",
+        "provider": "openai",
+        "model": "m-1",
+        "region": None,
+        "processing": "batch",
+        "over": 0,
+        "bucket": "output",
+        "rate": Decimal(rate),
+    }
+    return build["quotes"].Quote(**(values | fields))
+
+
+def test_published_batch_rates_are_borrowed_where_the_standard_rate_agrees(build: dict[str, ModuleType]) -> None:
+    quotes = [
+        quote(build, "4.1"),
+        quote(build, "8", processing="standard"),
+        quote(build, "9", bucket="input"),
+        quote(build, "1", model="m-1-2026-01-01"),
+        quote(build, "7", model="m-1-2026-01-01", processing="standard"),
+    ]
+    rows = made(build)
+    build["borrow"].complete(rows, build["borrow"].indexed(quotes))
+    expected = {"input": Decimal("1.3"), "image_in": Decimal("1.3"), "output": Decimal("4.1")}
+    assert named(rows, "openai", "m-1").tiers[0].batch == expected
+    assert (
+        named(rows, "openai", "m-1-2026-01-01").tiers[0].batch == expected
+    )  # its alias's, the standard price being one
+
+
+def test_whole_models_are_taken_by_name_only(build: dict[str, ModuleType]) -> None:
+    prices = build["borrow"].indexed([quote(build, "1", model="old"), quote(build, "2", model="old", over=1000)])
+    take = {"provider": "openai", "source": "genai-prices", "ids": {"old": ["old", "old-2024-01-01"]}}
+    rows = build["borrow"].taken([take], [], prices)
+    assert [(row.model, [tier.over for tier in row.tiers]) for row in rows] == [
+        ("old", [0, 1000]),
+        ("old-2024-01-01", [0, 1000]),
+    ]
+    with pytest.raises(SystemExit, match="other"):
+        build["borrow"].taken([{**take, "ids": {}, "models": ["other*"]}], [], prices)
+
+
+@pytest.fixture
+def small(build: dict[str, ModuleType], tmp_path: Path) -> PriceBook:
+    path = tmp_path / "catalogue.json.gz"
+    content = build["compiled"].document(made(build), built="2026-11-22", sources={"litellm": "x"})
+    path.write_bytes(build["compiled"].packed(content))
+    return PriceBook(catalogue=path)
+
+
+def test_every_disagreement_is_settled_disputed_or_open(build: dict[str, ModuleType], small: PriceBook) -> None:
+    quotes = [
+        quote(build, "1.3", bucket="input"),
+        quote(build, "1.4", bucket="input"),
+        quote(build, "9"),
+        quote(build, "1", bucket="audio_in"),
+        quote(build, "1", model="unheard-of"),
+    ]
+    dispute = {"providers": ["openai"], "models": ["m-*"], "buckets": ["audio_in"], "ours": "missing", "reason": "r1"}
+    stale = {**dispute, "models": ["n-*"], "reason": "r2"}
+    report = build["compare"].compare(
+        small, quotes, date(2026, 11, 22), [correction(batch={"input": "1.3"})], [dispute, stale]
+    )
+    assert report.agreeing == 1
+    assert [item.quote for item in report.settled] == [quotes[1]]
+    assert [(item.quote, item.ours, item.estimated) for item in report.open] == [(quotes[2], 4, True)]
+    assert [item.quote for item in report.disputed] == [quotes[3]]
+    assert report.unlisted == [quotes[4]]
+    assert report.stale == ["r2"]
+    text = "\n".join(build["compare"].lines(report))
+    assert "OPEN: 1" in text
+    assert "openai/m-1 - batch over 0 output: ours 4.0 (estimated), genai-prices 9" in text
+
+
+def test_the_same_input_is_the_same_bytes(build: dict[str, ModuleType]) -> None:
+    rows = made(build)
+
+    def packed(order: list[Any]) -> bytes:
+        content = build["compiled"].document(copy.deepcopy(order), built="2026-11-22", sources={})
+        result: bytes = build["compiled"].packed(content)
+        return result
+
+    assert packed(rows) == packed(rows[::-1])
+    assert json.loads(gzip.decompress(packed(rows)))["format"] == 1
+
+
+def test_a_family_speaks_only_for_snapshots_at_its_own_price(build: dict[str, ModuleType]) -> None:
+    rows = made(build)
+    assert "m-1" not in build["compiled"].families(rows).get("openai", [])  # its snapshot has no residency uplift
+    named(rows, "openai", "m-1").uplift.clear()
+    build["borrow"].complete(rows, build["borrow"].indexed([]))
+    assert "m-1" in build["compiled"].families(rows)["openai"]
+
+
+def test_our_own_files_are_whole(build: dict[str, ModuleType]) -> None:
+    book = tomllib.loads((DATA / "corrections.toml").read_text())
+    for entry in book["correction"]:
+        build["corrections"].check(entry)
+        assert entry["source"].startswith("https://")
+        date.fromisoformat(entry["verified"])
+    for dispute in tomllib.loads((DATA / "disputed.toml").read_text())["dispute"]:
+        assert dispute["reason"]

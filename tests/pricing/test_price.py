@@ -1,0 +1,153 @@
+"""price_groups: exact, equal to line by line, and honest about what it cannot price."""
+
+from dataclasses import dataclass, field
+from datetime import date
+from decimal import Decimal
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from batchmeter.pricing.book import PriceBook
+from batchmeter.pricing.groups import BUCKETS, Group, GroupKey, Groups, PriceQuery, Rates
+from batchmeter.pricing.price import Priced, price_groups
+
+AT = date(2026, 11, 10)
+
+
+@dataclass
+class Fixed:
+    """A price source of constants."""
+
+    table: dict[str, Rates] = field(default_factory=dict[str, Rates])
+    digest: str = "d1"
+    boundaries: tuple[int, ...] = (1000,)
+
+    def rates(self, query: PriceQuery) -> Rates | None:
+        return self.table.get(query.model)
+
+
+TEXT = Rates({"input": Decimal("0.075"), "output": Decimal("0.3")})
+
+
+def priced(groups: Groups, source: object = None, **options: object) -> Priced:
+    arguments = {"provider": "openai", "region": None, "at": AT, "source": source or Fixed({"m": TEXT})} | options
+    return price_groups(groups, **arguments)  # type: ignore[arg-type]
+
+
+def test_exact_and_by_model() -> None:
+    groups = {
+        GroupKey("m"): Group(2, {"input": 1, "output": 1}),
+        GroupKey("m", 1000): Group(1, {"input": 10**12}),
+    }
+    result = priced(groups)
+    assert result.cost.total == result.cost.known == Decimal("75000.000000375")
+    assert result.models == {"m": Decimal("75000.000000375")}
+    assert (result.cost.price_book, result.cost.priced_at, result.unpriced_lines) == ("d1", AT, 0)
+
+
+def test_nothing_costs_nothing() -> None:
+    assert priced({}).cost.total == 0
+    assert priced({GroupKey("m"): Group(3, {})}).cost.total == 0
+
+
+def test_unknown_is_never_zero() -> None:
+    groups = {
+        GroupKey("m"): Group(2, {"input": 1_000_000}),
+        GroupKey("n"): Group(3, {"input": 1}),
+        GroupKey(None): Group(4, {"input": 1}),
+        GroupKey("m", 1000): Group(5, {"input": 1, "audio_in": 1}),
+    }
+    result = priced(groups, unknown={"usage_missing": 6})
+    assert result.cost.total is None
+    assert result.cost.known == Decimal("0.075")
+    assert result.cost.unknown == {"missing_rate": 5, "unknown_model": 7, "usage_missing": 6}
+    assert result.models == {"m": None, "n": None, None: None}
+    assert result.unpriced_lines == 18
+
+
+def test_a_bucket_that_was_not_used_needs_no_rate() -> None:
+    assert priced({GroupKey("m"): Group(1, {"input": 2, "audio_in": 0})}).cost.total == Decimal("0.00000015")
+
+
+def test_a_declared_zero_is_a_price() -> None:
+    free = Fixed({"m": Rates({"input": Decimal(0), "output": Decimal(0)})})
+    cost = priced({GroupKey("m"): Group(1, {"input": 5, "output": 5})}, free).cost
+    assert (cost.total, cost.unknown) == (0, {})
+
+
+def test_only_a_derived_rate_that_was_used_makes_an_estimate() -> None:
+    rates = Rates(TEXT.usd_per_million, estimated=True, estimated_buckets=frozenset({"output"}))
+    source = Fixed({"m": rates, "all": Rates(TEXT.usd_per_million, estimated=True)})
+    assert not priced({GroupKey("m"): Group(1, {"input": 5})}, source).cost.estimated
+    assert priced({GroupKey("m"): Group(1, {"output": 5})}, source).cost.estimated
+    assert priced({GroupKey("all"): Group(1, {"input": 5})}, source).cost.estimated
+
+
+def test_flags_are_gathered_once_each() -> None:
+    source = Fixed({"m": Rates(TEXT.usd_per_million, flags=("b", "a")), "n": Rates(TEXT.usd_per_million, flags=("a",))})
+    groups = {GroupKey(model): Group(1, {"input": 1}) for model in ("m", "n")}
+    assert priced(groups, source).cost.flags == ("a", "b")
+
+
+def test_the_query_carries_all_that_decides() -> None:
+    asked: list[PriceQuery] = []
+
+    def ask(query: PriceQuery) -> Rates | None:
+        asked.append(query)
+        return None
+
+    groups = {GroupKey("dep", 1000, "us", "standard"): Group(1, {"input": 1})}
+    created = date(2026, 11, 9)
+    result = priced(groups, region="eu", batch_created=created, price_model={"dep": "m"}.__getitem__, ask=ask)
+    assert asked == [PriceQuery("openai", "m", AT, "eu", "us", 1000, "standard", created)]
+    assert result.models == {"dep": Decimal("0.000000075")}
+
+
+def test_a_plugins_answer_wins_and_its_failure_is_a_reason() -> None:
+    groups = {GroupKey("m"): Group(2, {"input": 1_000_000}), GroupKey("n"): Group(1, {"input": 1_000_000})}
+
+    def ask(query: PriceQuery) -> Rates | None:
+        if query.model == "n":
+            raise RuntimeError("no idea")
+        return Rates({"input": Decimal(9)}, origin="mine")
+
+    cost = priced(groups, ask=ask).cost
+    assert (cost.total, cost.known, cost.unknown) == (None, 9, {"price_plugin_failed": 1})
+
+
+LINES = st.lists(
+    st.tuples(
+        st.sampled_from(
+            ["gpt-5.4", "gpt-5.4-2026-03-05", "gpt-4o-mini", "ft:gpt-4o-2024-08-06:a::b", "gpt-5.6-luna", "nope", None]
+        ),
+        st.sampled_from([0, 272_000]),
+        st.dictionaries(st.sampled_from(BUCKETS[:4] + BUCKETS[7:8]), st.integers(0, 10**7), max_size=4),
+    ),
+    max_size=30,
+)
+
+
+@pytest.fixture(scope="module")
+def embedded() -> PriceBook:
+    return PriceBook()
+
+
+@given(lines=LINES)
+def test_grouped_equals_line_by_line(embedded: PriceBook, lines: list[tuple[str | None, int, dict[str, int]]]) -> None:
+    groups: dict[GroupKey, Group] = {}
+    known, unknown = Decimal(0), 0
+    for model, over, counts in lines:
+        alone = priced({GroupKey(model, over): Group(1, dict(counts))}, embedded)
+        known += alone.cost.known
+        if alone.cost.unknown.get("missing_rate"):
+            continue
+        unknown += alone.unpriced_lines
+        group = groups.setdefault(GroupKey(model, over), Group(0, {}))
+        group.lines += 1
+        for bucket, count in counts.items():
+            group.counts[bucket] = group.counts.get(bucket, 0) + count
+    together = priced(groups, embedded)
+    assert together.cost.known == known
+    assert together.unpriced_lines == unknown
+    assert together.cost.total == (None if unknown else known)
