@@ -51,7 +51,7 @@ def emulator() -> Generator[Callable[..., str]]:
 
     yield start
     for process, drain in running:
-        process.terminate()
+        process.kill()  # azurite would wait minutes for idle connections
         drain.join()
         process.communicate()
 
