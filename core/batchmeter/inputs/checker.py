@@ -196,8 +196,8 @@ class InputChecker:
 
 
 def _given(raw: msgspec.Raw) -> bool:
-    view = memoryview(raw)
-    return len(view) > 0 and view != b"null"
+    start = bytes(memoryview(raw)[:5])
+    return bool(start) and start != b"null"
 
 
 def check_path(path: str | Path, endpoint: str | None = None, limits: InputLimits = OPENAI) -> InputSummary:
