@@ -22,7 +22,7 @@ LAYERS = [
     {"submit", "files", "batches", "client"},
     {"engine", "blocking", "api"},
     {"testing"},
-    {"cli"},
+    {"cli", "__main__"},
 ]
 PUBLIC = {"batchmeter"} | {
     f"batchmeter.{name}"

@@ -9,7 +9,7 @@ from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Annotated, Any, Generic, TypeVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, computed_field
 
 TERMINAL_STATUSES = frozenset({"completed", "failed", "expired", "cancelled"})
 """Statuses after which the provider changes nothing more. Any word not known here counts as open."""
@@ -246,6 +246,7 @@ class Usage(Frozen, frozen=True):
     image_output_tokens: int = 0
     reasoning_tokens: int = 0
 
+    @computed_field  # type: ignore[prop-decorator]  # pydantic's own order of the two
     @property
     def total_tokens(self) -> int:
         return self.input_tokens + self.output_tokens

@@ -1,6 +1,5 @@
 """The `batchmeter` command. Exit codes: 0 done, 1 it failed or the batch did, 2 the call has to change, 130 Ctrl-C."""
 
-import sys
 from importlib import import_module
 from typing import Any
 
@@ -73,7 +72,3 @@ def _complain(error: BatchmeterError) -> None:
     lines = [f"error: {error}", *getattr(error, "__notes__", [])]
     for line in lines:
         click.echo(line, err=True)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

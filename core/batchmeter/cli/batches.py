@@ -16,11 +16,12 @@ account_option = click.option("--provider", "account", metavar="ACCOUNT", help="
 
 
 @click.group(invoke_without_command=True)
+@as_json
 @click.pass_context
-def batches(ctx: click.Context) -> None:
+def batches(ctx: click.Context, json_output: bool) -> None:
     """List, show, cancel or await batches (`list` when nothing else is said)."""
     if ctx.invoked_subcommand is None:
-        ctx.invoke(list_batches)
+        ctx.invoke(list_batches, json_output=json_output)
 
 
 @batches.command("list")

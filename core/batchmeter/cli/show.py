@@ -1,5 +1,6 @@
 """Printing: rich tables on a terminal, JSON lines for machines, money and times the same way everywhere."""
 
+import dataclasses
 import json
 import sys
 from collections.abc import Iterable, Mapping, Sequence
@@ -35,6 +36,8 @@ def print_json(value: object) -> None:
     """One JSON document on one line."""
     if isinstance(value, BaseModel):
         value = value.model_dump(mode="json")
+    elif dataclasses.is_dataclass(value) and not isinstance(value, type):
+        value = dataclasses.asdict(value)
     click.echo(json.dumps(value, ensure_ascii=False, default=str))
 
 

@@ -3,7 +3,7 @@
 import click
 
 from .session import client, run
-from .show import as_json, errors, print_json
+from .show import as_json, print_json
 
 
 @click.command()
@@ -20,9 +20,9 @@ def track(once: bool, json_output: bool) -> None:
                 if json_output:
                     print_json(summary)
                 else:
-                    errors().print(summary)
+                    click.echo(summary, err=True)
                 return
-            errors().print(f"tracking {opened.ledger.url}; Ctrl-C stops")
+            click.echo(f"tracking {opened.ledger.url}; Ctrl-C stops", err=True)
             await opened.track()
 
     run(work())

@@ -13,12 +13,13 @@ from .show import as_json, print_json
 @as_json
 def version(json_output: bool) -> None:
     """Print the versions of batchmeter, Python and the HTTP library in use."""
-    from batchmeter.http.library import httpx
+    from batchmeter.http.library import http_library
 
+    library = http_library()
     found = {
         "batchmeter": __version__,
         "python": platform.python_version(),
-        "http": f"{httpx.__name__} {httpx.__version__}",
+        "http": f"{library.__name__} {library.__version__}",
     }
     if json_output:
         print_json(found)

@@ -20,12 +20,13 @@ _MAX_CONNECTIONS = 16
 
 def open_client() -> "httpx.AsyncClient":
     """A new client; takes 50 ms the first time, so not on the event loop."""
-    library = _library()
+    library = http_library()
     limits = library.Limits(max_connections=_MAX_CONNECTIONS, max_keepalive_connections=_MAX_CONNECTIONS)
     return library.AsyncClient(limits=limits, verify=_tls(library.__name__))  # type: ignore[no-any-return]
 
 
-def _library() -> Any:
+def http_library() -> Any:
+    """The module `httpx2` or `httpx`; ConfigError when the one asked for is not installed."""
     chosen = os.environ.get("BATCHMETER_HTTP") or ("httpx2" if importlib.util.find_spec("httpx2") else "httpx")
     if chosen not in ("httpx", "httpx2"):
         raise errors.ConfigError(f"BATCHMETER_HTTP is {chosen!r}; it can be 'httpx' or 'httpx2'")

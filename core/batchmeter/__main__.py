@@ -1,0 +1,5 @@
+"""`python -m batchmeter` is the `batchmeter` command."""
+
+from .cli import main
+
+main()

@@ -1,0 +1,214 @@
+"""Every command, its output for people and for machines, and its exit code."""
+
+import json
+import signal
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+
+from batchmeter.testing.sandbox import Sandbox, sandbox_thread
+
+TYPES = ["dev.batchmeter.acreate_batch.v1", "dev.batchmeter.batch_success.v1"]
+
+
+def types(shell):
+    return [event["type"] for event in shell.events()]
+
+
+def test_submit_and_wait_settles_once_and_prints_the_cost(shell, sandbox: Sandbox) -> None:
+    ran = shell("submit", shell.requests(), "--wait", "--metadata", "team=search")
+    assert ran.code == 0, ran.err
+    assert "gpt-5-mini-2025-08-07" in ran.out
+    assert "20 succeeded, 0 failed, 0 malformed" in ran.out
+    assert types(shell) == TYPES
+    created, ended = (event["data"] for event in shell.events())
+    assert created["metadata"] == ended["metadata"] == {"team": "search"}
+    assert Decimal(ended["cost"]["total"]) > 0
+    assert f"${Decimal(ended['cost']['total'])}" in ran.out
+
+
+def test_submit_without_wait_leaves_the_rest_to_a_tracker(shell) -> None:
+    ran = shell("submit", shell.requests(), "--json")
+    assert ran.code == 0, ran.err
+    batch = ran.json
+    assert types(shell) == TYPES[:1]
+    assert shell("track", "--once").code == 0
+    waited = shell("batches", "wait", batch["id"], "--json")
+    assert waited.code == 0
+    assert waited.json["batch_id"] == batch["id"]
+    assert types(shell) == TYPES
+    assert shell("track", "--once", "--json").json["settled"] == 0
+
+
+def test_what_the_ledger_knows_is_listed_shown_and_cancelled(make_shell) -> None:
+    with sandbox_thread(speed=1) as slow:
+        shell = make_shell(slow.url)
+        batch_id = shell("submit", shell.requests(), "--metadata", "run=7", "--json").json["id"]
+        assert batch_id in shell("batches").out
+        (listed,) = shell("batches", "list", "--open", "--json").json
+        assert listed["batch"]["id"] == batch_id
+        assert "run=7" in shell("batches", "show", batch_id).out
+        cancelled = shell("batches", "cancel", batch_id)
+        assert (cancelled.code, "cancelling" in cancelled.out) == (0, True)
+        gave_up = shell("batches", "wait", batch_id, "--timeout", "0.1")
+        assert gave_up.code == 1
+        assert "stays tracked" in gave_up.err
+
+
+def test_a_batch_that_does_not_complete_is_exit_code_1_and_one_batch_failure(make_shell) -> None:
+    with sandbox_thread(script="outcome=expired") as expiring:
+        shell = make_shell(expiring.url)
+        ran = shell("submit", shell.requests(), "--wait")
+    assert ran.code == 1
+    assert " expired " in ran.out
+    assert types(shell) == [TYPES[0], "dev.batchmeter.batch_failure.v1"]
+    assert shell.events()[1]["data"]["request_counts"] == {
+        "total": 20, "succeeded": 10, "failed": 10, "malformed": 0, "unpriced": 0,
+    }  # fmt: skip
+
+
+def test_a_refused_file_is_reported_by_line_and_nothing_is_uploaded(shell, sandbox: Sandbox) -> None:
+    path = Path(shell.requests(3))
+    lines = path.read_text().splitlines()
+    path.write_text("\n".join([lines[0], lines[0], "not json", lines[2].replace("chat/completions", "embeddings")]))
+    ran = shell("submit", str(path))
+    assert ran.code == 2
+    assert "line 2:" in ran.err
+    assert "duplicate_custom_id" in ran.err
+    assert "line 3:" in ran.err
+    assert "invalid_json_line" in ran.err
+    assert "Traceback" not in ran.err
+    assert shell.events() == []
+    assert shell("batches", "--json").json == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["submit", "missing.jsonl"], 2, "no such file: missing.jsonl"),
+        (["submit", "ok.jsonl", "--provider", "opena"], 2, "no account 'opena'"),
+        (["submit", "ok.jsonl", "--metadata", "team"], 2, "write KEY=VALUE"),
+        (["submti", "ok.jsonl"], 2, "no command 'submti'; did you mean 'submit'?"),
+        (["batches", "show", "batch_none"], 1, "no batch 'batch_none' in this ledger"),
+        (["batches", "wait", "batch_none"], 1, "404"),
+        (["meter", "missing.jsonl"], 2, "no such file"),
+        (["meter", "ok.jsonl", "--priced-at", "yesterday"], 2, "write YYYY-MM-DD"),
+        (["events", "--since", "yesterday"], 2, "is not a time"),
+        (["--config", "none.toml", "batches"], 2, "no configuration file at none.toml"),
+    ],
+)
+def test_mistakes_are_one_clear_line(shell, arguments: list[str], code: int, message: str) -> None:
+    shell.requests(2, name="ok.jsonl")
+    ran = shell(*arguments)
+    assert ran.code == code, ran.err
+    assert message in ran.err
+    assert "Traceback" not in ran.err
+    assert "sk-cli-secret" not in ran.err + ran.out
+
+
+def test_a_wrong_key_and_an_unreachable_host(make_shell) -> None:
+    with sandbox_thread(api_key="sk-right") as strict:
+        shell = make_shell(strict.url)
+        ran = shell("submit", shell.requests(2))
+        assert ran.code == 1
+        assert "401" in ran.err
+        assert "sk-cli-secret" not in ran.err
+    shell = make_shell("http://127.0.0.1:9/v1")
+    ran = shell("submit", shell.requests(2))
+    assert ran.code == 1
+    assert "127.0.0.1:9" in ran.err
+    assert shell.events() == []
+
+
+def test_no_key_at_all_names_the_variable(shell, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("OPENAI_API_KEY")
+    ran = shell("submit", shell.requests(2))
+    assert ran.code == 2
+    assert "OPENAI_API_KEY" in ran.err
+
+
+def test_a_ledger_that_is_none_and_a_newer_one(shell, monkeypatch: pytest.MonkeyPatch) -> None:
+    import sqlite3
+
+    (shell.folder / "text.db").write_text("this is no database, it is a text that someone put here\n" * 50)
+    ran = shell("--ledger", str(shell.folder / "text.db"), "batches")
+    assert ran.code == 1
+    assert "text.db" in ran.err
+    newer = str(shell.folder / "newer.db")
+    assert shell("--ledger", newer, "batches").code == 0
+    connection = sqlite3.connect(newer)
+    connection.execute("INSERT INTO schema_version SELECT version + 99, name, checksum, applied_at FROM schema_version")
+    connection.commit()
+    connection.close()
+    ran = shell("--ledger", newer, "batches")
+    assert ran.code == 1
+    assert "newer" in ran.err
+
+
+def test_unknown_settings_name_the_nearest(shell) -> None:
+    shell.configure("[plugins.fil]\npath = 'x'\n")
+    ran = shell("plugins")
+    assert (ran.code, "did you mean 'file'" in ran.err) == (2, True)
+    shell.configure("[accounts.openai]\napi_kay = 'x'\n")
+    ran = shell("submit", shell.requests(2))
+    assert (ran.code, "did you mean 'api_key'" in ran.err) == (2, True)
+
+
+def test_events_and_deliveries_and_replay(shell) -> None:
+    shell("submit", shell.requests(), "--wait")
+    lines = [json.loads(line) for line in shell("events", "--json").out.splitlines()]
+    assert [line["type"] for line in lines] == ["acreate_batch", "batch_success"]
+    assert "batch_success" in shell("events", "--type", "batch_success").out
+    (gauge,) = shell("deliveries", "--json").json
+    assert (gauge["logger"], gauge["delivered"], gauge["pending"], gauge["dead"]) == ("file", 2, 0, 0)
+    assert shell("deliveries", "--dead", "--json").json == []
+    first = shell.events()
+    assert shell("replay", "--logger", "file", "--json").json == {"logger": "file", "events": 2, "enabled": True}
+    assert shell.events() == first + first
+    later = shell("replay", "--logger", "otel")
+    assert "wait until logger 'otel' is enabled" in later.out
+
+
+def test_meter_needs_no_provider_and_reads_files_and_pipes(shell, sandbox: Sandbox) -> None:
+    line = {
+        "id": "batch_req_1",
+        "custom_id": "r-1",
+        "response": {
+            "status_code": 200,
+            "body": {"model": "gpt-4o-mini-2024-07-18", "usage": {"prompt_tokens": 1_000_000, "completion_tokens": 0}},
+        },
+        "error": None,
+    }
+    path = shell.folder / "output.jsonl"
+    path.write_text(json.dumps(line) + "\n")
+    from_file = shell("meter", str(path), "--json")
+    assert from_file.json["cost"]["total"] == "0.075"
+    piped = shell("meter", "-", "--json", stdin=path.read_bytes())
+    assert piped.json == from_file.json
+    assert "$0.075" in shell("meter", str(path)).out
+    unknown = line["response"]["body"] | {"model": "gpt-99"}  # type: ignore[index,operator]
+    path.write_text(json.dumps(line) + "\n" + json.dumps(line | {"response": {"status_code": 200, "body": unknown}}))
+    assert "unknown (at least $0.075)" in shell("meter", str(path)).out
+    assert shell("meter", str(path), "--json").json["cost"]["total"] is None
+
+
+def test_plugins_and_version(shell) -> None:
+    found = {info["name"]: info["state"] for info in shell("plugins", "--json").json}
+    assert found["file"] == "on"
+    assert found["openai"] == "on"
+    assert shell("version", "--json").json.keys() == {"batchmeter", "python", "http"}
+    assert "Commands:" in shell("--help").out
+
+
+def test_track_follows_batches_of_other_processes_and_stops_cleanly(shell) -> None:
+    tracker = shell.start("track")
+    assert tracker.stderr is not None
+    assert "Ctrl-C stops" in tracker.stderr.readline()
+    batch_id = shell("submit", shell.requests(), "--json").json["id"]
+    assert shell("batches", "wait", batch_id).code == 0
+    tracker.send_signal(signal.SIGINT)
+    _, err = tracker.communicate(timeout=20)
+    assert tracker.returncode == 130
+    assert "Traceback" not in err
+    assert types(shell) == TYPES
