@@ -104,16 +104,20 @@ class Settler:
         """A file cut off between two lines looks whole: read it once more before believing that lines are missing."""
         counts = batch.request_counts or RequestCounts()
         found = bill.lines.succeeded + bill.lines.failed
-        if batch.status != "completed" or found >= counts.total:
+        if not _short(batch, bill, counts):
             return bill
-        trouble: Trouble = "lines_missing" if found else "output_not_listed"
-        later = self._later(trouble, tracked, f"{found} of {counts.total} lines found in the files")
+        nothing = batch.status == "completed" and not found
+        trouble: Trouble = "output_not_listed" if nothing else "lines_missing"
+        detail = f"{found} lines of {counts.total} could be read, {bill.lines.malformed} could not"
+        later = self._later(trouble, tracked, detail)
         if later is not None:
             return later
-        if not found:
+        if nothing:
             return _never_listed(batch)
-        noted = replace(bill, notes=(*bill.notes, LINES_MISSING))
-        return _partly(noted, batch, LINES_MISSING) if counts.completed > bill.lines.succeeded else noted
+        if found + bill.lines.malformed < counts.total:
+            bill = replace(bill, notes=(*bill.notes, LINES_MISSING))
+        sure = batch.status != "cancelled" and counts.completed > bill.lines.succeeded
+        return _partly(bill, batch, LINES_MISSING) if sure else bill
 
     async def _salvage(self, provider: Provider, tracked: TrackedBatch, batch: Batch, watched: Watched) -> Bill:
         """What can be known when a file is gone for good."""
@@ -150,6 +154,14 @@ def lags(batch: Batch, files: Sequence[OutputFile]) -> bool:
     if (counts is not None and counts.completed > 0) or (usage is not None and usage.total_tokens > 0):
         return True
     return batch.status == "completed" and not files
+
+
+def _short(batch: Batch, bill: Bill, counts: RequestCounts) -> bool:
+    """Whether the files hold less than the provider counts; a line cut in two is malformed."""
+    found = bill.lines.succeeded + bill.lines.failed
+    if batch.status == "completed" and found < counts.total:
+        return True
+    return counts.completed > bill.lines.succeeded or bill.lines.malformed > 0
 
 
 def _never_listed(batch: Batch) -> Bill:
