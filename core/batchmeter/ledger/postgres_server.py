@@ -33,6 +33,14 @@ _REMEDIES: tuple[tuple[type[Exception], str], ...] = (
     (psycopg.OperationalError, "the server cannot be reached: check host, port and that it runs"),
     (PoolTimeout, "no connection in time: check that the server runs and is not overloaded"),
 )
+_CONNECT_REMEDIES = (
+    ("password authentication failed", "the server refuses this user or password: check both in the URL"),
+    ("no password supplied", "the server wants a password: put it in the URL, PGPASSWORD or ~/.pgpass"),
+    ("no pg_hba.conf entry", "the server lets this user, host or database not in: ask who runs it"),
+    ('FATAL:  role "', "the server does not know this user: check the URL"),
+    ('FATAL:  database "', "this database does not exist: create it (createdb NAME), or check the URL"),
+)
+"""The server's words, because a refused connection has no error code."""
 _PASSING = (psycopg.OperationalError, psycopg.InterfaceError, PoolTimeout)
 """Lost or refused connections, restarts, deadlocks, serialisation failures."""
 _LASTING = (
@@ -94,6 +102,8 @@ def passing(error: Exception) -> bool:
 
 
 def explain(error: Exception, url: str) -> LedgerError:
-    remedy = next((text for kind, text in _REMEDIES if isinstance(error, kind)), None)
-    detail = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+    said = str(error).strip()
+    refused = (text for words, text in _CONNECT_REMEDIES if words in said)
+    remedy = next(refused, None) or next((text for kind, text in _REMEDIES if isinstance(error, kind)), None)
+    detail = said.splitlines()[0] if said else type(error).__name__
     return LedgerError(f"{url}: {remedy} ({detail})" if remedy else f"{url}: {detail}")

@@ -1,6 +1,6 @@
 """What the ledger's transactions are written against: one open transaction of either engine."""
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any, Protocol, TypeVar
 
 from .port import Millis
@@ -13,9 +13,11 @@ class Row(Protocol):
 
     def __getitem__(self, column: str, /) -> Any: ...
 
+    def keys(self) -> Iterable[str]: ...
+
 
 class Session(Protocol):
-    """One transaction. Its statements are those of the engine's SQL file, by name."""
+    """One transaction. Its statements are those of the engine's SQL files, by name."""
 
     @property
     def now(self) -> Millis:

@@ -1,4 +1,4 @@
-"""Reads an engine's SQL file into named statements, whose optional lines appear only with their parameter."""
+"""Reads an engine's SQL files into named statements, whose optional lines appear only with their parameter."""
 
 import re
 from collections.abc import Mapping
@@ -31,8 +31,9 @@ class Statement:
 
 @cache
 def load_statements(engine: str) -> Mapping[str, Statement]:
-    """Every statement of `sql/<engine>.sql`."""
-    text = (files("batchmeter.ledger") / "sql" / f"{engine}.sql").read_text("utf-8")
+    """Every statement of the files in `sql/<engine>/`."""
+    folder = files("batchmeter.ledger") / "sql" / engine
+    text = "\n".join(file.read_text("utf-8") for file in folder.iterdir() if file.name.endswith(".sql"))
     _, *parts = _NAME.split(text)
     named = zip(parts[::2], parts[1::2], strict=True)
     return {name: Statement(name, list(_lines(body))) for name, body in named}

@@ -1,0 +1,65 @@
+-- Settlements and events. A line ending in [name] is used only when that parameter is given.
+-- Where a statement runs for each of several items, the items come as arrays, one a column.
+
+-- name: settle_batch
+-- The fence: nothing is returned when the lease was lost or the batch is settled.
+UPDATE batchmeter.batch SET settled_at = %(now)s, next_poll_at = NULL, lease_until = NULL, lease_owner = NULL,
+    lease_token = lease_token + 1, woken = 0, last_error = NULL, error_count = 0,
+    snapshot = CASE WHEN %(ended)s::smallint < ended THEN snapshot ELSE %(snapshot)s END,
+    status = CASE WHEN %(ended)s::smallint < ended THEN status ELSE %(status)s END,
+    ended = greatest(ended, %(ended)s::smallint)
+WHERE account = %(account)s AND batch_id = %(batch_id)s AND lease_token = %(token)s AND next_poll_at IS NOT NULL RETURNING pk;
+
+-- name: settled_batch
+SELECT pk FROM batchmeter.batch WHERE account = %(account)s AND batch_id = %(batch_id)s AND settled_at IS NOT NULL;
+
+-- name: add_settlement
+INSERT INTO batchmeter.settlement (batch_pk, revision, recorded_at, settlement, line_groups)
+VALUES (%(batch_pk)s, %(revision)s, %(now)s, %(settlement)s, %(groups)s)
+ON CONFLICT DO NOTHING RETURNING batch_pk;
+
+-- name: get_settlement
+SELECT s.settlement, s.line_groups FROM batchmeter.settlement AS s JOIN batchmeter.batch AS b ON b.pk = s.batch_pk
+WHERE b.batch_id = %(batch_id)s
+  AND b.account = %(account)s -- [account]
+ORDER BY b.pk DESC, s.revision DESC LIMIT 1;
+
+-- name: list_settlements
+-- In the order in which the batches were first settled, which a revision does not change.
+SELECT s.settlement, s.line_groups FROM batchmeter.batch AS b JOIN batchmeter.settlement AS s ON s.batch_pk = b.pk
+WHERE b.settled_at IS NOT NULL
+  AND b.settled_at >= %(since)s -- [since]
+  AND (b.settled_at, b.pk) > (%(after_time)s::bigint, %(after_pk)s::bigint) -- [after_pk]
+  AND s.revision = (SELECT max(r.revision) FROM batchmeter.settlement AS r WHERE r.batch_pk = b.pk)
+ORDER BY b.settled_at, b.pk LIMIT %(limit)s;
+
+-- name: add_event
+-- The fence lets readers of events wait for writers that hold a seq; see fence_events.
+WITH fence AS MATERIALIZED (SELECT pg_advisory_xact_lock_shared(4702111234474983746))
+INSERT INTO batchmeter.event (id, type, account, batch_id, revision, recorded_at, payload, after_seq)
+SELECT %(id)s, %(type)s, %(account)s, %(batch_id)s, %(revision)s, %(now)s, %(payload)s, (
+    SELECT first.seq FROM batchmeter.event AS first
+    WHERE first.batch_id = %(batch_id)s AND first.account = %(account)s AND first.type = 'acreate_batch'
+      AND %(type)s <> 'acreate_batch'
+) FROM fence
+RETURNING seq;
+
+-- name: loggers_of_batch
+SELECT DISTINCT d.logger FROM batchmeter.event AS e JOIN batchmeter.delivery AS d ON d.event_seq = e.seq
+WHERE e.batch_id = %(batch_id)s AND e.account = %(account)s;
+
+-- name: add_deliveries
+INSERT INTO batchmeter.delivery (event_seq, logger, state, next_attempt_at)
+SELECT %(seq)s, wanted.logger, 'pending', %(now)s FROM unnest(%(logger)s::text[]) AS wanted (logger);
+
+-- name: fence_events
+-- Waits until every writer that has taken a seq has committed: a seq that shows up later is larger than all seen now.
+SELECT pg_advisory_xact_lock(4702111234474983746);
+
+-- name: list_events
+SELECT seq, payload FROM batchmeter.event
+WHERE seq > %(after)s
+  AND batch_id = %(batch_id)s -- [batch_id]
+  AND recorded_at >= %(since)s -- [since]
+  AND type = ANY(%(types)s::text[]) -- [types]
+ORDER BY seq LIMIT %(limit)s;

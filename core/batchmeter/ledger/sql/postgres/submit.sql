@@ -1,0 +1,105 @@
+-- Intents, batches as they are recorded and seen, files. A line ending in [name] is used only when that parameter is given.
+-- Where a statement runs for each of several items, the items come as arrays, one a column.
+
+-- name: add_intent
+-- Nothing is returned when the id or the idempotency key is taken.
+INSERT INTO batchmeter.intent (id, account, idempotency_key, submission, created_at, state)
+VALUES (%(id)s, %(account)s, %(key)s::text, %(submission)s, %(created_at)s, 'open')
+ON CONFLICT DO NOTHING RETURNING *;
+
+-- name: find_intent
+-- The one that made add_intent give way.
+SELECT * FROM batchmeter.intent
+WHERE id = %(id)s OR (account = %(account)s AND idempotency_key = %(key)s::text AND state <> 'closed')
+ORDER BY id = %(id)s LIMIT 1;
+
+-- name: get_intent
+SELECT * FROM batchmeter.intent WHERE id = %(id)s;
+
+-- name: close_intent
+UPDATE batchmeter.intent SET state = 'closed', reason = %(reason)s WHERE id = %(id)s AND state = 'open';
+
+-- name: use_intent
+-- The create is known to have happened.
+UPDATE batchmeter.intent SET state = 'created', batch_id = %(batch_id)s, reason = NULL WHERE id = %(id)s AND state <> 'created';
+
+-- name: free_key
+-- A closed intent that turns out to have made a batch must not take back a key that is used again by now.
+UPDATE batchmeter.intent AS mine SET idempotency_key = NULL
+WHERE mine.id = %(id)s AND mine.state = 'closed' AND EXISTS (
+    SELECT 1 FROM batchmeter.intent AS other
+    WHERE other.account = mine.account AND other.idempotency_key = mine.idempotency_key AND other.state <> 'closed'
+);
+
+-- name: open_intents
+SELECT * FROM batchmeter.intent WHERE state = 'open' AND created_at < %(before)s ORDER BY created_at LIMIT %(limit)s;
+
+-- name: add_batch
+-- Nothing is returned when it is known already.
+INSERT INTO batchmeter.batch
+    (account, batch_id, submission, snapshot, status, ended, recorded_at, next_poll_at, intent_id)
+VALUES (%(account)s, %(batch_id)s, %(submission)s, %(snapshot)s, %(status)s, %(ended)s, %(now)s, %(next_poll_at)s,
+    %(intent_id)s::text)
+ON CONFLICT DO NOTHING RETURNING *;
+
+-- name: link_intent
+-- A batch that a sweep found before its creator recorded it.
+UPDATE batchmeter.batch SET intent_id = %(intent_id)s WHERE account = %(account)s AND batch_id = %(batch_id)s AND intent_id IS NULL;
+
+-- name: get_batch
+SELECT * FROM batchmeter.batch
+WHERE batch_id = %(batch_id)s
+  AND account = %(account)s -- [account]
+ORDER BY pk DESC LIMIT 1;
+
+-- name: lock_batch
+-- Held until the transaction ends, so that the newest of two observations is compared with the other.
+SELECT * FROM batchmeter.batch WHERE account = %(account)s AND batch_id = %(batch_id)s FOR NO KEY UPDATE;
+
+-- name: observe_batch
+-- A final snapshot that is news makes the batch due, or has its present holder look again.
+UPDATE batchmeter.batch SET snapshot = %(snapshot)s, status = %(status)s, ended = %(ended)s,
+    woken = CASE WHEN %(news)s::boolean AND next_poll_at IS NOT NULL AND lease_until > %(now)s THEN 1 ELSE woken END,
+    next_poll_at = CASE
+        WHEN %(news)s::boolean AND next_poll_at IS NOT NULL AND (lease_until IS NULL OR lease_until <= %(now)s)
+        THEN least(next_poll_at, %(now)s) ELSE next_poll_at END
+WHERE pk = %(pk)s RETURNING *;
+
+-- name: wake_batch
+UPDATE batchmeter.batch SET
+    woken = CASE WHEN lease_until > %(now)s THEN 1 ELSE woken END,
+    next_poll_at = CASE WHEN lease_until > %(now)s THEN next_poll_at ELSE least(next_poll_at, %(now)s) END
+WHERE account = %(account)s AND batch_id = %(batch_id)s AND next_poll_at IS NOT NULL;
+
+-- name: list_batches
+SELECT * FROM batchmeter.batch
+WHERE true
+  AND account = %(account)s -- [account]
+  AND next_poll_at IS NULL -- [settled]
+  AND next_poll_at IS NOT NULL -- [unsettled]
+  AND status = ANY(%(statuses)s::text[]) -- [statuses]
+  AND pk < %(before)s -- [before]
+ORDER BY pk DESC LIMIT %(limit)s;
+
+-- name: put_file
+INSERT INTO batchmeter.file AS kept (file_id, account, snapshot, attribution, recorded_at)
+VALUES (%(file_id)s, %(account)s, %(snapshot)s::text, %(attribution)s::text, %(now)s)
+ON CONFLICT (file_id, account) DO UPDATE SET snapshot = coalesce(excluded.snapshot, kept.snapshot),
+    attribution = coalesce(kept.attribution, excluded.attribution);
+
+-- name: account_of
+-- The newest, where accounts share a provider account.
+SELECT account FROM (
+    SELECT account, recorded_at FROM batchmeter.batch WHERE batch_id = %(id)s
+    UNION ALL
+    SELECT account, recorded_at FROM batchmeter.file WHERE file_id = %(id)s
+) AS owners ORDER BY recorded_at DESC LIMIT 1;
+
+-- name: file_owner
+SELECT account, attribution FROM batchmeter.file
+WHERE file_id = %(file_id)s
+  AND account = %(account)s -- [account]
+ORDER BY recorded_at DESC LIMIT 1;
+
+-- name: forget_file
+DELETE FROM batchmeter.file WHERE file_id = %(file_id)s AND account = %(account)s;

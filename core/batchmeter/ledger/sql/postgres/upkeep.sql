@@ -1,0 +1,38 @@
+-- Counts, and forgetting what is old. A line ending in [name] is used only when that parameter is given.
+-- Where a statement runs for each of several items, the items come as arrays, one a column.
+
+-- name: count_batches
+SELECT account, status, count(*) AS batches, count(next_poll_at) AS open,
+    count(*) FILTER (WHERE next_poll_at <= %(now)s AND (lease_until IS NULL OR lease_until <= %(now)s)) AS overdue
+FROM batchmeter.batch GROUP BY account, status ORDER BY account, status;
+
+-- name: count_events
+SELECT type, count(*) AS events FROM batchmeter.event GROUP BY type ORDER BY type;
+
+-- name: count_intents
+SELECT count(*) AS open FROM batchmeter.intent WHERE state = 'open';
+
+-- name: schema_version
+SELECT max(version) AS version FROM batchmeter.schema_version;
+
+-- name: prunable
+-- Settled long ago, and no logger still waits for any of its events.
+SELECT b.pk, b.account, b.batch_id, b.intent_id FROM batchmeter.batch AS b
+WHERE b.settled_at < %(before)s AND NOT EXISTS (
+    SELECT 1 FROM batchmeter.event AS e JOIN batchmeter.delivery AS d ON d.event_seq = e.seq
+    WHERE e.batch_id = b.batch_id AND e.account = b.account AND d.state = 'pending'
+)
+ORDER BY b.settled_at LIMIT %(limit)s;
+
+-- name: prune_events
+DELETE FROM batchmeter.event AS e USING unnest(%(batch_id)s::text[], %(account)s::text[]) AS v (batch_id, account)
+WHERE e.batch_id = v.batch_id AND e.account = v.account;
+
+-- name: prune_intents
+DELETE FROM batchmeter.intent WHERE id = ANY(%(intent_id)s::text[]);
+
+-- name: prune_batches
+DELETE FROM batchmeter.batch WHERE pk = ANY(%(pk)s::bigint[]);
+
+-- name: prune_closed_intents
+DELETE FROM batchmeter.intent WHERE state = 'closed' AND created_at < %(before)s;

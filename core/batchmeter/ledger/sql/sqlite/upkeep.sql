@@ -1,0 +1,36 @@
+-- Counts, and forgetting what is old. A line ending in [name] is used only when that parameter is given.
+
+-- name: count_batches
+SELECT account, status, count(*) AS batches, sum(next_poll_at IS NOT NULL) AS open,
+    sum(coalesce(next_poll_at <= :now AND (lease_until IS NULL OR lease_until <= :now), 0)) AS overdue
+FROM batch GROUP BY account, status ORDER BY account, status;
+
+-- name: count_events
+SELECT type, count(*) AS events FROM event GROUP BY type ORDER BY type;
+
+-- name: count_intents
+SELECT count(*) AS open FROM intent WHERE state = 'open';
+
+-- name: schema_version
+SELECT max(version) AS version FROM schema_version;
+
+-- name: prunable
+-- Settled long ago, and no logger still waits for any of its events.
+SELECT b.pk, b.account, b.batch_id, b.intent_id FROM batch AS b
+WHERE b.settled_at < :before AND NOT EXISTS (
+    SELECT 1 FROM event AS e JOIN delivery AS d ON d.event_seq = e.seq
+    WHERE e.batch_id = b.batch_id AND e.account = b.account AND d.state = 'pending'
+)
+ORDER BY b.settled_at LIMIT :limit;
+
+-- name: prune_events
+DELETE FROM event WHERE batch_id = :batch_id AND account = :account;
+
+-- name: prune_intents
+DELETE FROM intent WHERE id = :intent_id;
+
+-- name: prune_batches
+DELETE FROM batch WHERE pk = :pk;
+
+-- name: prune_closed_intents
+DELETE FROM intent WHERE state = 'closed' AND created_at < :before;

@@ -1,0 +1,80 @@
+"""Copying a ledger loses nothing, whichever way round."""
+
+import pytest
+
+from batchmeter.errors import LedgerError
+from batchmeter.ledger import open_ledger
+from batchmeter.ledger.copy import TABLES, copy_ledger, count_rows
+from batchmeter.ledger.port import DeliveryResult, Intent
+from batchmeter.models import FileObject
+
+
+@pytest.fixture
+async def filled(make, clock, attribution):
+    """A ledger in memory with something in every table and state."""
+    ledger = open_ledger(":memory:", clock=clock)
+    await ledger.open()
+    await ledger.open_intent(Intent("i1", make.submission(), idempotency_key="k"))
+    await ledger.record_file("openai", FileObject(id="file_1", note="\ud83d"), attribution=attribution)
+    for number in range(4):
+        tracked = await make.record(ledger, batch=make.batch(f"b{number}", text="x\x00y"), loggers=["file", "otel"])
+        if number % 2:
+            await make.settle(ledger, tracked)
+    taken = await ledger.claim_deliveries("otel", owner="d", limit=2, lease_seconds=60)
+    states = ("delivered", "dead")
+    await ledger.finish_deliveries([DeliveryResult(d, s, error=s) for d, s in zip(taken, states, strict=True)])
+    await ledger.claim_due(owner="w", limit=1, lease_seconds=60)
+    yield ledger
+    await ledger.aclose()
+
+
+async def contents(ledger):
+    return {
+        "batches": await ledger.list_batches(limit=1000),
+        "events": await ledger.events(),
+        "deliveries": await ledger.deliveries(),
+        "settlements": await ledger.settlements(),
+        "intents": await ledger.open_intents(created_before=2**60),
+        "owner": await ledger.owner_of("file_1"),
+        "gauges": await ledger.gauges(),
+        "stats": await ledger.stats(),
+    }
+
+
+async def test_everything_arrives_and_work_goes_on(ledger, filled, make, monkeypatch):
+    monkeypatch.setattr("batchmeter.ledger.copy._PAGE", 3)
+    progress = []
+    copied = await copy_ledger(filled, ledger, on_progress=lambda *step: progress.append(step))
+    assert copied == await count_rows(filled)
+    assert min(copied.values()) > 0
+    assert {table for table, _ in progress} == set(TABLES)
+    assert await contents(ledger) == await contents(filled)
+    last = (await ledger.events())[-1].seq
+    await make.settle(ledger, await make.record(ledger), loggers=["file"])
+    assert [e.seq for e in await ledger.events(after=last)] == [last + 1, last + 2]
+
+
+async def test_a_ledger_in_use_is_not_copied_into(ledger, filled, make):
+    await make.record(ledger)
+    with pytest.raises(LedgerError, match="not empty"):
+        await copy_ledger(filled, ledger)
+
+
+async def test_a_source_that_changes_is_noticed(ledger, filled, make):
+    async def interfere(session):
+        await session.run("close_intent", id="i1", reason="x")
+        await session.run("prune_closed_intents", before=2**60)
+
+    inner = filled.database.read
+    calls = 0
+
+    async def read(work):
+        nonlocal calls
+        calls += 1
+        if calls == 4:
+            await filled.database.write(interfere)
+        return await inner(work)
+
+    filled.database.read = read
+    with pytest.raises(LedgerError, match="changed"):
+        await copy_ledger(filled, ledger)

@@ -1,0 +1,147 @@
+"""PostgreSQL: migrations under a lock, plans that cost the due rows only, restarts survived, plain words for trouble."""
+
+import asyncio
+import json
+
+import psycopg
+import pytest
+
+from batchmeter.errors import LedgerError, LedgerTooNewError
+from batchmeter.ledger import open_ledger
+from batchmeter.ledger.statements import load_statements
+
+
+@pytest.fixture
+def url(postgres_server):
+    with psycopg.connect(postgres_server, autocommit=True) as connection:
+        connection.execute("DROP SCHEMA IF EXISTS batchmeter CASCADE")
+    return postgres_server
+
+
+async def opened(url):
+    ledger = open_ledger(url)
+    await ledger.open()
+    return ledger
+
+
+def run(url, *statements):
+    with psycopg.connect(url, autocommit=True) as connection:
+        for statement in statements:
+            connection.execute(statement)
+
+
+async def test_of_several_openers_one_migrates(url):
+    ledgers = await asyncio.gather(*(opened(url) for _ in range(4)))
+    assert {(await ledger.stats())["schema_version"] for ledger in ledgers} == {1}
+    for ledger in ledgers:
+        await ledger.aclose()
+
+
+async def test_the_clock_is_the_server_s(url):
+    ledger = await opened(url)
+    with psycopg.connect(url) as connection:
+        (server,) = connection.execute("SELECT extract(epoch FROM clock_timestamp()) * 1000").fetchone()
+    assert abs(ledger.now() - server) < 1000
+    await ledger.aclose()
+
+
+async def test_a_newer_ledger_is_refused(url):
+    await (await opened(url)).aclose()
+    run(url, "INSERT INTO batchmeter.schema_version VALUES (999, '0999_future.sql', 'x', 0)")
+    with pytest.raises(LedgerTooNewError, match="999"):
+        await opened(url)
+
+
+async def test_no_password_shows(url):
+    secret = "postgresql://me:s3cret@127.0.0.1:1/db?password=s3cret&connect_timeout=1"
+    ledger = open_ledger(secret)
+    with pytest.raises(LedgerError, match="cannot be reached") as caught:
+        await ledger.open()
+    for text in (str(caught.value), repr(ledger), ledger.url):
+        assert "s3cret" not in text
+    assert ledger.url == "postgresql://me@127.0.0.1:1/db"
+    with pytest.raises(LedgerError) as caught:
+        open_ledger("postgresql://me:s3cret@host:port:1/db?x=y")
+    assert "s3cret" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda url: url.replace("/postgres?", "/missing?"), "createdb"),
+        (lambda url: url.replace("ledger@", "nobody@"), "does not know this user"),
+    ],
+)
+async def test_wrong_addresses_are_explained(url, change, words):
+    with pytest.raises(LedgerError, match=words):
+        await opened(change(url))
+
+
+async def test_a_user_without_rights_is_told_which(url):
+    run(url, "DROP ROLE IF EXISTS guest", "CREATE ROLE guest LOGIN", "REVOKE CREATE ON DATABASE postgres FROM PUBLIC")
+    with pytest.raises(LedgerError, match="GRANT"):
+        await opened(url.replace("ledger@", "guest@"))
+
+
+async def test_a_nul_in_an_id_is_explained(url):
+    ledger = await opened(url)
+    with pytest.raises(LedgerError, match="NUL"):
+        await ledger.get_batch("a\x00b")
+    await ledger.aclose()
+
+
+async def test_lost_connections_are_replaced(url, make):
+    ledger = await opened(url)
+    await asyncio.gather(*(make.record(ledger) for _ in range(10)))
+    kill = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND usename = 'ledger'"
+    run(url, kill)
+    await asyncio.gather(*(make.record(ledger) for _ in range(10)))
+    assert len(await ledger.list_batches()) == 20
+    await ledger.aclose()
+
+
+FILL = """
+INSERT INTO batchmeter.batch
+    (account, batch_id, submission, snapshot, status, ended, recorded_at, next_poll_at, settled_at)
+SELECT 'account' || n % 20, 'b' || n, '{}', '{}', 'in_progress', 0, n,
+    CASE WHEN n % 10 = 0 THEN 1000000 + n END, CASE WHEN n % 10 <> 0 THEN n END
+FROM generate_series(1, 100000) AS n;
+INSERT INTO batchmeter.event (id, type, account, batch_id, revision, recorded_at, payload)
+SELECT 'e' || n, 'acreate_batch', 'a', 'b' || n, 1, n, '' FROM generate_series(1, 100000) AS n;
+INSERT INTO batchmeter.delivery (event_seq, logger, state, next_attempt_at)
+SELECT n, 'file', CASE WHEN n % 100 = 0 THEN 'pending' ELSE 'delivered' END, CASE WHEN n % 100 = 0 THEN n END
+FROM generate_series(1, 100000) AS n;
+ANALYZE batchmeter.batch, batchmeter.event, batchmeter.delivery;
+"""
+CLAIMS = {
+    "due_batches": ({"account": ["account0", "account10"], "limit": 400}, "batch_due"),
+    "next_due": ({"account": ["account0"]}, "batch_due"),
+    "open_accounts": ({}, "batch_due"),
+    "claim_batches": ({"pk": list(range(10, 4000, 10)), "limit": 100, "lease": 1, "owner": "w"}, "batch_pkey"),
+    "claim_deliveries": ({"logger": "file", "limit": 100, "lease": 1, "owner": "d"}, "delivery_due"),
+    "next_delivery": ({"logger": ["file"]}, "delivery_due"),
+}
+
+
+def nodes(plan):
+    yield plan
+    for child in plan.get("Plans", ()):
+        yield from nodes(child)
+
+
+async def test_claims_among_100_000_rows_cost_the_due_ones(url):
+    await (await opened(url)).aclose()
+    statements = load_statements("postgres")
+    with psycopg.connect(url) as connection:
+        for statement in filter(str.strip, FILL.split(";")):
+            connection.execute(statement)
+        for name, (parameters, index) in CLAIMS.items():
+            values = {"now": 2_000_000, **parameters}
+            query = f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {statements[name].text(values)}"
+            ((found,),) = connection.execute(query, values).fetchall()
+            plan = found[0]["Plan"]
+            used = {node.get("Index Name") for node in nodes(plan)}
+            assert index in used, (name, json.dumps(plan, indent=1))
+            scans = [node for node in nodes(plan) if node["Node Type"] == "Seq Scan"]
+            assert scans == [], (name, scans)
+        connection.rollback()
