@@ -6,6 +6,7 @@ import pwd
 import shutil
 import subprocess
 import tempfile
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -134,9 +135,22 @@ def url(request, tmp_path):
     return server
 
 
-@pytest.fixture(scope="session")
-def postgres_server():
+@dataclass
+class Cluster:
     """A private PostgreSQL server on a Unix socket in a temporary folder."""
+
+    url: str
+    restart: Callable[[], None]
+    """At once, as a crash would."""
+
+
+@pytest.fixture(scope="session")
+def postgres_server(postgres_cluster):
+    return postgres_cluster.url
+
+
+@pytest.fixture(scope="session")
+def postgres_cluster():
     programs = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
     found = programs[-1].parent if programs else shutil.which("initdb") and Path(shutil.which("initdb")).parent
     if not found:
@@ -157,7 +171,10 @@ def postgres_server():
         options = f"-c listen_addresses='' -c unix_socket_directories={folder} -c fsync=off -c shared_buffers=64MB"
         run("pg_ctl", "-D", data, "-l", f"{folder}/log", "-w", "-o", options, "start")
         try:
-            yield f"postgresql://ledger@/postgres?host={folder}"
+            yield Cluster(
+                f"postgresql://ledger@/postgres?host={folder}",
+                lambda: run("pg_ctl", "-D", data, "-l", f"{folder}/log", "-w", "-m", "immediate", "restart"),
+            )
         finally:
             run("pg_ctl", "-D", data, "-w", "-m", "immediate", "stop")
 

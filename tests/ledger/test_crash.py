@@ -11,7 +11,7 @@ from batchmeter.ledger import open_ledger
 
 WORKER = Path(__file__).with_name("crash_worker.py")
 BATCHES = 300
-KILLS = 5
+KILLS = 4
 
 
 async def start(url, log):

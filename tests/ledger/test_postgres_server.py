@@ -100,6 +100,25 @@ async def test_lost_connections_are_replaced(url, make):
     await ledger.aclose()
 
 
+async def test_a_restart_of_the_server_loses_nothing_that_was_promised(url, postgres_cluster, make):
+    ledger = await opened(url)
+    promised, half_way = [], asyncio.Event()
+
+    async def submit():
+        for _ in range(20):
+            promised.append((await make.record(ledger)).batch_id)
+            if len(promised) == 60:
+                half_way.set()
+
+    writers = asyncio.gather(*(submit() for _ in range(6)))
+    await half_way.wait()
+    await asyncio.to_thread(postgres_cluster.restart)
+    await writers
+    assert {tracked.batch_id for tracked in await ledger.list_batches(limit=1000)} == set(promised)
+    assert len(await ledger.events()) == len(set(promised)) == 120
+    await ledger.aclose()
+
+
 FILL = """
 INSERT INTO batchmeter.batch
     (account, batch_id, submission, snapshot, status, ended, recorded_at, next_poll_at, settled_at)
