@@ -1,0 +1,63 @@
+"""Azure through the SDK like any other provider: one submission, one ending, the exact cost of its deployment's model."""
+
+from decimal import Decimal
+
+import pytest
+
+from batchmeter.client import AsyncClient
+from batchmeter.config import Settings
+from batchmeter.testing.providers import lines_of
+from batchmeter.testing.recorder import Recorder
+
+
+@pytest.fixture
+async def client(azure, tmp_path, monkeypatch):
+    monkeypatch.setenv("BATCHMETER_PLUGINS", "azure")
+    accounts = {
+        "azure-eu": {
+            "provider": "azure",
+            "endpoint": azure.url,
+            "api_version": azure.version,
+            "api_key": "azure-key-0123456789",
+            "region": "data-zone-eu",
+            "deployments": {"batch4o": "gpt-4o-2024-08-06"},
+        },
+        "azure-global": {
+            "provider": "azure",
+            "endpoint": azure.url,
+            "ad_token": "entra-token-0123456789",
+            "region": "global",
+        },
+    }
+    log = Recorder()
+    settings = Settings(ledger=str(tmp_path / "ledger.db"), accounts=accounts)
+    async with AsyncClient(settings=settings, plugins=[log]) as client:
+        client.log = log
+        yield client
+
+
+@pytest.mark.parametrize(
+    ("account", "cost"),
+    [("azure-global", "0.0007425"), ("azure-eu", "0.00081675")],  # $2.50 and $7.50 per million; data zones + 10 %
+)
+async def test_submitted_followed_and_priced(account, cost, client, azure):
+    azure.pending = 0
+    file = await client.files.create(
+        file=("a.jsonl", lines_of(3, "batch4o")), purpose="batch", custom_llm_provider=account
+    )
+    batch = await client.batches.create(
+        input_file_id=file.id,
+        endpoint="/v1/chat/completions",
+        completion_window="24h",
+        metadata={"team": "search"},
+        custom_llm_provider=account,
+    )
+    for _ in range(4):
+        await client.batches.retrieve(batch.id, custom_llm_provider=account)
+    settled = await client.batches.wait(batch.id, custom_llm_provider=account, timeout=20)
+    assert settled.status == "completed"
+    assert (settled.request_counts.total, settled.request_counts.succeeded) == (3, 3)
+    assert settled.models.keys() == {"gpt-4o-2024-05-13"}
+    assert (settled.usage.input_tokens, settled.usage.output_tokens) == (81, 72)
+    assert settled.cost.total == Decimal(cost)
+    assert (settled.provider, settled.account) == ("azure", account)
