@@ -47,7 +47,8 @@ def wheel(wheels: Path, package: str) -> zipfile.ZipFile:
 def litellm_map(wheels: Path) -> dict[str, dict[str, Any]]:
     """The price map out of LiteLLM's wheel, digits kept."""
     with wheel(wheels, "litellm") as package:
-        return json.loads(package.read(MAP), parse_float=Decimal)
+        price_map: dict[str, dict[str, Any]] = json.loads(package.read(MAP), parse_float=Decimal)
+        return price_map
 
 
 def build(wheels: Path) -> bytes:

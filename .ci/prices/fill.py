@@ -14,7 +14,7 @@ def fill(row: Row, entry: dict[str, Any]) -> None:
         _claude_writes(row)
     if entry.get("mode", "chat") in {"chat", "responses", "image_generation"} and not row.model.startswith("gpt-image"):
         for tier in row.tiers:
-            _one_price_for_all(tier, entry, row.provider)
+            _one_price_for_all(tier, entry, google="gemini" in row.model)
 
 
 def _claude_writes(row: Row) -> None:
@@ -25,9 +25,8 @@ def _claude_writes(row: Row) -> None:
             tier.batch.setdefault("cache_write_1h", whole * HALF)
 
 
-def _one_price_for_all(tier: Tier, entry: dict[str, Any], provider: str) -> None:
+def _one_price_for_all(tier: Tier, entry: dict[str, Any], *, google: bool) -> None:
     """Pages that print one input price mean text, image and video by it, and audio where the model hears it."""
-    google = provider in {"gemini", "vertex_ai"}
     if "image_in" not in tier.standard and (entry.get("supports_vision") or (google and "input" in tier.standard)):
         _copy(tier, "input", "image_in")
     if not google:

@@ -10,7 +10,7 @@ import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Any
+from typing import Any, cast
 
 TODAY = "2026-11-22"
 """The day on which the sources were asked; the catalogue's `built`."""
@@ -55,7 +55,7 @@ OCC_BUCKETS = {
     "output_image": "image_out",
 }
 
-OCC_REGIONS = {
+OCC_REGIONS: dict[str | None, list[str | None]] = {
     None: [None],
     "global": ["global"],
     "data-zone": ["data-zone-eu", "data-zone-us"],
@@ -133,7 +133,7 @@ GENAI_BUCKETS = {
 class _Recorded(dict[str, Any]):
     """A call of a class that we do not have: its name and keywords."""
 
-    def __getattr__(self, name: str) -> object:
+    def __getattr__(self, name: str) -> Any:
         return self.get(name)
 
 
@@ -167,7 +167,7 @@ def _genai_model(provider: str, model: _Recorded) -> Iterator[Quote]:
 def _in_force(prices: Any) -> _Recorded:
     """Of several dated prices the one of today."""
     if not isinstance(prices, list):
-        return prices
+        return cast("_Recorded", prices)
     begun = [(str(p.constraint.start_date or "9") if p.constraint else "", p.prices) for p in prices]
     begun = [(start, p) for start, p in begun if start <= TODAY]
     return max(begun, key=lambda item: item[0])[1] if begun else _Recorded()

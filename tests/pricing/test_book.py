@@ -128,6 +128,8 @@ def test_by_character_is_unknown_by_token(ask: Ask) -> None:
         ("vertex_ai/claude-haiku-4-5@20251001", ("0.5", "2.5")),
         ("vertex_ai/claude-opus-4-6@default", ("2.5", "12.5")),
         ("vertex_ai/publishers/google/models/gemini-2.5-flash", ("0.15", "1.25")),
+        ("vertex_ai/projects/p/locations/us-east5/publishers/anthropic/models/claude-opus-4-6", ("2.5", "12.5")),
+        ("vertex_ai/publishers/openai/models/gpt-oss-120b-maas", ("0.045", "0.18")),
         ("vertex_ai/gemini-2.5-flash-001", ("0.15", "1.25")),
         ("gemini/models/gemini-2.5-flash", ("0.15", "1.25")),
     ],

@@ -16,7 +16,11 @@ _SNAPSHOTS = {
     "vertex_ai": re.compile(r"(?:@20\d{6}|@default|@latest|@\d{3}|-\d{3})$"),
 }
 """How a vendor dates or numbers a snapshot; the others' ids are taken as they are."""
-_RESOURCE = re.compile(r"^(?:projects/[^/]+/locations/[^/]+/)?(?:publishers/[^/]+/)?models/(?P<id>[^/]+)$")
+_RESOURCE = re.compile(
+    r"^(?:projects/[^/]+/locations/[^/]+/)?(?:publishers/(?P<publisher>[^/]+)/)?models/(?P<id>[^/]+)$"
+)
+_UNNAMED = frozenset({None, "google", "anthropic"})
+"""Publishers whose models go by the id alone; others' are `publisher/id` in the catalogue."""
 _ARN = re.compile(r"^arn:aws[\w-]*:bedrock:[^:]*:[^:]*:(?:inference-profile|foundation-model)/(?P<id>.+)$")
 _BEDROCK_VERSION = re.compile(r"-v\d+(?::\d+)?$")
 
@@ -67,7 +71,9 @@ def _bare(provider: str, model: str) -> str:
     """The id inside a resource name or ARN."""
     if provider in {"vertex_ai", "gemini"}:
         match = _RESOURCE.match(model)
-        return match["id"] if match else model.removeprefix("google/")
+        if match is None:
+            return model.removeprefix("google/")
+        return match["id"] if match["publisher"] in _UNNAMED else f"{match['publisher']}/{match['id']}"
     if provider == "bedrock":
         match = _ARN.match(model)
         return match["id"] if match else model
