@@ -2,6 +2,7 @@
 
 import hmac
 import json
+import logging
 import re
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
@@ -11,8 +12,10 @@ from typing import Any, cast
 from .answers import ENDPOINTS
 from .engine import Engine
 from .form import Form
-from .refusal import Refusal
+from .refusal import Dropped, Refusal
 from .script import FAULT_HEADER, SCRIPT_HEADER
+
+log = logging.getLogger(__name__)
 
 _MAX_JSON = 64 * 1024 * 1024
 
@@ -70,6 +73,11 @@ class App:
         except Refusal as refusal:
             response = json_response(refusal.body, refusal.status)
             response.headers |= refusal.headers
+        except (Dropped, ConnectionError):
+            raise
+        except Exception:
+            log.exception("sandbox: %s %s failed", request.method, request.path)
+            response = json_response(Refusal(500, "The sandbox failed; its log says how.", "server_error").body, 500)
         response.headers |= {
             "x-request-id": f"req_{secrets.token_hex(16)}",
             "openai-version": "2020-10-01",

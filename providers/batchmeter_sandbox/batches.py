@@ -19,7 +19,7 @@ _INLINE_BYTES = 64 * 1024
 _INLINE_LINES = 50
 """Up to here a thread would cost more than the work."""
 
-Result = TypeVar("Result")
+Done = TypeVar("Done")
 
 
 @dataclass(slots=True)
@@ -53,19 +53,19 @@ class Batches:
         )
         job = replace(job, id=self.records.new_id("batch_"))
         self.records.add_job(job)
-        return await self.describe(job)
+        return await self._look(job)
 
     async def retrieve(self, batch_id: str) -> wire.Json:
         return await self._look(self.job(batch_id))
 
     async def cancel(self, batch_id: str) -> wire.Json:
         job = self.job(batch_id)
-        at = await self.state(job)
+        at = (await self._view(job)).at
         if at.ended_at is not None:
             raise Refusal(400, f"Cannot cancel a batch with status '{at.status}'.")
         if at.status != "cancelling":
             self.records.cancel(batch_id, self.clock())
-        return await self.describe(self.job(batch_id))
+        return await self._look(self.job(batch_id))
 
     async def list(self, after: str | None = None, limit: int | str | None = None) -> wire.Json:
         """Newest first, from behind any id."""
@@ -79,24 +79,19 @@ class Batches:
 
     async def totals(self, batch_id: str) -> Totals:
         """The exact sums of an ended batch's files, for tests to compare; all zero while it has none."""
-        return await self._totals(self.job(batch_id)) or Totals()
+        return (await self._view(self.job(batch_id))).totals or Totals()
 
-    async def result(self, job: Job, kind: Kind, path: Callable[[str], Path]) -> Path | None:
+    async def result(self, job: Job, kind: Kind, path: Callable[[str], Path]) -> "Result | None":
         """The output or error file, written when it is first asked for; None where there is none (yet)."""
-        at = await self.state(job)
-        if kind not in await self._named(job):
+        view = await self._view(job)
+        if view.run is None or kind not in self._named(job, view):
             return None
         paths: dict[Kind, Path] = {one: path(result_id(job.id, one)) for one in KINDS}
+        ended_at = view.at.ended_at or 0.0
         if not paths[kind].exists():
-            run = replace(await self._run(job, at), job_id=job.id, created=int(at.ended_at or 0))
+            run = replace(view.run, job_id=job.id, created=int(ended_at))
             await _work(lambda: write(run, paths), inline=len(run.requests) <= _INLINE_LINES)
-        return paths[kind]
-
-    async def describe(self, job: Job) -> wire.Json:
-        """The batch object as it is now."""
-        at = await self.state(job)
-        requests = await self._requests(job) if at.times else None
-        return wire.batch(job, at, requests, await self._totals(job), await self._named(job))
+        return Result(paths[kind].stat().st_size, ended_at)
 
     def job(self, batch_id: str) -> Job:
         self.records.refresh()
@@ -105,16 +100,23 @@ class Batches:
         return self.records.jobs[batch_id]
 
     async def _look(self, job: Job) -> wire.Json:
-        """Describes it to a caller; a finished batch that lags names its files only after some looks."""
-        if job.script.lag and (await self.state(job)).ended_at is not None:
+        """Shows it to a caller; an ended batch that lags names its files only after some looks."""
+        view = await self._view(job)
+        if job.script.lag and view.totals is not None:
             self._looks[job.id] = self._looks.get(job.id, 0) + 1
-        return await self.describe(job)
+        return wire.batch(job, view.at, view.requests, view.totals, self._named(job, view))
 
-    async def state(self, job: Job) -> State:
+    async def _view(self, job: Job) -> "_View":
         now = self.clock()
         if now < validated_at(job, self.speed):
-            return state(job, now, self.speed, valid=True)
-        return state(job, now, self.speed, valid=(await self._requests(job)).problem is None)
+            return _View(state(job, now, self.speed, valid=True))
+        requests = await self._requests(job)
+        at = state(job, now, self.speed, valid=requests.problem is None)
+        if at.ended_at is None or at.status == "failed":
+            return _View(at, requests)
+        run = Run(requests, job.endpoint, job.script, self.seed, at.share, at.status)
+        totals = await _work(lambda: self._count(run), inline=len(requests) <= _INLINE_LINES)
+        return _View(at, requests, run, totals)
 
     async def _requests(self, job: Job) -> Requests:
         """The input file, validated."""
@@ -126,27 +128,35 @@ class Batches:
             return refused(path, "token_limit_exceeded", "Enqueued token limit reached for this organization.")
         return await _work(lambda: self._validate(path, job.endpoint), inline=upload.bytes <= _INLINE_BYTES)
 
-    async def _run(self, job: Job, at: State) -> Run:
-        requests = await self._requests(job)
-        return Run(requests, job.endpoint, job.script, self.seed, at.share, at.status)
-
-    async def _totals(self, job: Job) -> Totals | None:
-        at = await self.state(job)
-        if at.ended_at is None or at.status == "failed":
-            return None
-        run = await self._run(job, at)
-        return await _work(lambda: self._count(run), inline=len(run.requests) <= _INLINE_LINES)
-
-    async def _named(self, job: Job) -> frozenset[Kind]:
+    def _named(self, job: Job, view: "_View") -> frozenset[Kind]:
         """The result files that an ended batch has, and by now tells of."""
-        totals = await self._totals(job)
-        lags = job.script.lag and self._looks.get(job.id, 0) <= job.script.lag
-        if totals is None or lags:
+        totals = view.totals
+        if totals is None or (job.script.lag and self._looks.get(job.id, 0) <= job.script.lag):
             return frozenset()
         has: dict[Kind, int] = {"output": totals.succeeded + totals.malformed, "error": totals.failed}
         return frozenset(kind for kind, lines in has.items() if lines)
 
 
-async def _work(work: Callable[[], Result], *, inline: bool) -> Result:
+@dataclass(frozen=True, slots=True)
+class _View:
+    """A batch at one instant."""
+
+    at: State
+    requests: Requests | None = None
+    """Once validation is over."""
+    run: Run | None = None
+    totals: Totals | None = None
+    """Both once it has ended with files."""
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """A result file that has been written."""
+
+    size: int
+    ended_at: float
+
+
+async def _work(work: Callable[[], Done], *, inline: bool) -> Done:
     """Small work is done at once, large work off the event loop."""
     return work() if inline else await asyncio.to_thread(work)

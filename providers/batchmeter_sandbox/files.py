@@ -146,8 +146,8 @@ class Files:
             return None
         job_id, kind = self.records.results[file_id]
         job = self.records.jobs[job_id]
-        path = await self.batches.result(job, kind, self.records.folder.content)
-        if path is None:
+        found = await self.batches.result(job, kind, self.records.folder.content)
+        if found is None:
             return None
-        ended = (await self.batches.state(job)).ended_at or 0.0
-        return wire.result(job, kind, path.stat().st_size, ended, ended + (job.output_expires_after or MONTH))
+        expires_at = found.ended_at + (job.output_expires_after or MONTH)
+        return wire.result(job, kind, found.size, found.ended_at, expires_at)
