@@ -31,7 +31,7 @@ def test_the_shape_people_read():
 
     usage = {"input_tokens": 20, "output_tokens": 10}
     assert shown["lines"] == {"total": 4, "succeeded": 2, "failed": 1, "malformed": 1, "unpriced": 1}
-    assert {name: count for name, count in shown["usage"].items() if count} == usage
+    assert shown["usage"].items() >= usage.items()
     assert shown["cost"] == {
         "total": None,
         "known": "0.00065",

@@ -19,8 +19,6 @@ from .tally import Job, Tally
 
 CHUNK = 64 * 1024
 """Bytes read at once: larger pieces are no faster."""
-SLICE = 256 * 1024
-"""Bytes the event loop waits for at once, about 1 ms of work."""
 
 Prices = PriceSource | Mapping[str, Any] | str | PathLike[str]
 
@@ -61,10 +59,10 @@ async def ameter(
 ) -> Metering:
     """As `meter`, for async iterators too; the event loop stays free."""
     job = await asyncio.to_thread(_job, provider, endpoint, region, model, priced_at, prices)
-    scanner = _scanner(job)
+    scanner = await asyncio.to_thread(_scanner, job)
     scanner.start_file(str(source) if isinstance(source, str | PathLike) else None)
     await _pump(scanner, source if isinstance(source, AsyncIterator) else _drawn(_chunks(source)))
-    return metered(filled(scanner.tally, job), job)
+    return await _settled(scanner.tally, job)
 
 
 async def meter_outputs(files: Sequence[OutputFile], job: Job) -> Metering:
@@ -76,11 +74,16 @@ async def meter_outputs(files: Sequence[OutputFile], job: Job) -> Metering:
             models = await input_models(content.chunks)
         job = replace(job, model=models.only)
         tally = await _scanned(files, job, None if models.only else models)
-    return metered(filled(tally, job), job)
+    return await _settled(tally, job)
+
+
+async def _settled(tally: Tally, job: Job) -> Metering:
+    """Off the loop: the price book may have to be read, and a plugin may be asked."""
+    return await asyncio.to_thread(metered, filled(tally, job), job)
 
 
 async def _scanned(files: Sequence[OutputFile], job: Job, models: InputModels | None) -> Tally:
-    scanner = _scanner(job, models)
+    scanner = await asyncio.to_thread(_scanner, job, models)
     for file in files:
         scanner.start_file(file.id)
         async with file.open() as content:
@@ -89,23 +92,17 @@ async def _scanned(files: Sequence[OutputFile], job: Job, models: InputModels | 
 
 
 async def _pump(scanner: Scanner, chunks: AsyncIterator[bytes]) -> None:
-    """Bounded slices, each in a worker thread."""
-    held: list[bytes] = []
-    size = 0
+    """In steps of about a millisecond on the event loop itself.
+
+    A worker thread would stall the loop more, not less: for as long as it runs, each time the loop wakes it waits for
+    the interpreter lock, 5 ms at a time.
+    """
     async for chunk in chunks:
-        held.append(chunk)
-        size += len(chunk)
-        if size >= SLICE:
-            await asyncio.to_thread(_feed, scanner, held)
-            held, size = [], 0
-    await asyncio.to_thread(_feed, scanner, held)
-    await asyncio.to_thread(scanner.end_file)
-
-
-def _feed(scanner: Scanner, chunks: list[bytes]) -> None:
-    for chunk in chunks:
         for start in range(0, len(chunk), CHUNK):
-            scanner.feed(chunk[start : start + CHUNK])
+            for _ in scanner.steps(chunk[start : start + CHUNK]):
+                await asyncio.sleep(0)
+            await asyncio.sleep(0)
+    scanner.end_file()
 
 
 def _nameless(tally: Tally) -> bool:

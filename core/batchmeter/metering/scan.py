@@ -1,7 +1,7 @@
 """The push scanner: bytes of a job's output files in, sums by price group out."""
 
 from bisect import bisect_left
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 from batchmeter.pricing.groups import Group, GroupKey
 
@@ -18,6 +18,8 @@ MAX_BAD_LINES = 20
 _MODELS = 10_000
 """Different model names kept apart; a file that invents one a line must not fill the memory."""
 _NO_GEO = frozenset({"", "global", "not_available"})
+_STEP = 50
+"""Lines between two pauses."""
 _ROWS = 4096
 """Lines whose counts wait to be added up together."""
 _NOTHING: Counts = (0,) * (HEAD + len(CHAT.buckets))
@@ -57,18 +59,28 @@ class Scanner:
         self._lines = LineSplitter(self._max_line)
 
     def feed(self, chunk: bytes) -> None:
-        self._take(self._lines.feed(chunk))
+        for _ in self.steps(chunk):
+            pass
+
+    def steps(self, chunk: bytes) -> Iterator[None]:
+        """As `feed`, with a pause about every millisecond: a small chunk may inflate to a great many lines."""
+        return self._take(self._lines.feed(chunk))
 
     def end_file(self) -> None:
-        self._take(self._lines.close())
+        for _ in self._take(self._lines.close()):
+            pass
         self._sum_up()
         if self._once:
             self._earlier |= self._ids
             self._ids = set()
 
-    def _take(self, lines: Iterable[bytes | bytearray | Unreadable]) -> None:
+    def _take(self, lines: Iterable[bytes | bytearray | Unreadable]) -> Iterator[None]:
+        pause_at = self._number + _STEP
         for raw in lines:
             self._number += 1
+            if self._number >= pause_at:
+                pause_at += _STEP
+                yield
             if isinstance(raw, Unreadable):
                 self._malformed(raw.reason, raw.sample)
                 continue
