@@ -59,6 +59,7 @@ def dump_groups(groups: Groups) -> str:
             "prompt_over": key.prompt_over,
             "geo": key.geo,
             "processing": key.processing,
+            "buckets": key.buckets,
             "lines": group.lines,
             "counts": group.counts,
             "reasoning": group.reasoning,
@@ -73,7 +74,7 @@ def load_groups(text: str) -> dict[GroupKey, Group]:
 
 
 def _group(row: dict[str, Any]) -> tuple[GroupKey, Group]:
-    key = GroupKey(row["model"], row["prompt_over"], row["geo"], row["processing"])
+    key = GroupKey(row["model"], row["prompt_over"], row["geo"], row["processing"], tuple(row.get("buckets", ())))
     return key, Group(row["lines"], row["counts"], row["reasoning"])
 
 

@@ -38,6 +38,8 @@ class GroupKey:
     """Where a line itself names it (Anthropic's `inference_geo`)."""
     processing: str = "batch"
     """`standard` for a line that its vendor says was served, and is billed, outside the batch."""
+    buckets: tuple[str, ...] = ()
+    """What its lines use beyond input and output, sorted: a bucket without a rate leaves only its own lines unpriced."""
 
 
 @dataclass(slots=True)
