@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from batchmeter.models import Batch
 from batchmeter.tracking.breaker import Breaker
+from batchmeter.tracking.budget import Budget
 from batchmeter.tracking.schedule import PATIENCE, Attempt, Pace, after_error, interactive, next_look
 
 NOW = 1_790_000_000.0
@@ -34,6 +35,8 @@ def aged(seconds, status="in_progress", left=None):
         (aged(86_390, left=10), 70),
         (aged(86_420, left=-20), 40),
         (aged(86_500, left=-100), 60),
+        (aged(88_400, left=-2000), 160),
+        (aged(200_000, left=-110_000), 300),
         (aged(100, "finalizing", left=-100), 15),
     ],
 )
@@ -113,3 +116,38 @@ def test_a_refusal_opens_a_breaker_at_once_for_as_long_as_it_says():
     breaker.failure(0, retry_after=90, at_once=True)
     assert not breaker.allows(89)
     assert breaker.allows(90)
+
+
+async def test_a_budget_lets_a_burst_go_then_keeps_its_rate():
+    now = [0.0]
+
+    async def sleep(seconds):
+        now[0] += seconds
+
+    budget = Budget(lambda: now[0], sleep, most=10, burst=50)
+    for _ in range(50):
+        await budget.take()
+    assert now[0] == 0
+    for _ in range(100):
+        await budget.take()
+    assert 9.9 <= now[0] <= 10.3
+
+
+async def test_a_refused_budget_halves_its_rate_and_creeps_back():
+    now = [0.0]
+
+    async def sleep(seconds):
+        now[0] += seconds
+
+    budget = Budget(lambda: now[0], sleep, most=10, burst=50)
+    budget.refused()
+    budget.refused()
+    for _ in range(26):
+        await budget.take()
+    assert 9.9 <= now[0] <= 10.3
+    for _ in range(100):
+        budget.answered()
+    assert budget.rate == 10
+    for _ in range(20):
+        budget.refused()
+    assert budget.rate == 1

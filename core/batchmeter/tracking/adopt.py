@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from batchmeter.ledger.port import Intent, Ledger, Submission
-from batchmeter.models import Batch
+from batchmeter.models import Batch, Page
 from batchmeter.providers import CallOptions, Provider
 
 from .events_of import created_event, loggers_for
@@ -52,10 +52,11 @@ class Adopter:
         """Every batch the account lists, newest first, back to `since`."""
         floor = None if since is None else since.timestamp()
         new = 0
-        async for batch in listed(provider):
-            if floor is not None and batch.created_at is not None and batch.created_at < floor:
-                break
-            new += await self.adopt(provider, batch)
+        async for page in pages(provider):
+            for batch in page.data:
+                if floor is not None and batch.created_at is not None and batch.created_at < floor:
+                    return new
+                new += await self.adopt(provider, batch)
         return new
 
     async def _intent_of(self, account: str, batch: Batch) -> Intent | None:
@@ -65,22 +66,18 @@ class Adopter:
         return intent if intent is not None and intent.submission.account == account else None
 
 
-async def listed(
-    provider: Provider, *, most_pages: int | None = None, timeout: float | None = 60.0
-) -> AsyncIterator[Batch]:
-    """The account's batches, page by page; ends early where a cursor leads nowhere new."""
+async def pages(provider: Provider, *, timeout: float = 60.0) -> AsyncIterator[Page[Batch]]:
+    """The account's batches, newest first; a page's `has_more` is False where a cursor leads nowhere new."""
     after: str | None = None
-    pages = 0
     seen: set[str] = set()
-    while most_pages is None or pages < most_pages:
+    while True:
         page = await provider.list_batches(after=after, limit=PAGE, options=CallOptions(timeout=timeout))
-        fresh = [batch for batch in page.data if batch.id not in seen]
-        for batch in fresh:
-            yield batch
-        seen = {batch.id for batch in page.data}
-        if not page.has_more or not fresh:
+        ids = {batch.id for batch in page.data}
+        more = page.has_more and bool(ids - seen)
+        yield page.model_copy(update={"has_more": more})
+        if not more:
             return
-        after, pages = page.last_id or page.data[-1].id, pages + 1
+        after, seen = page.last_id or page.data[-1].id, ids
 
 
 def _found(provider: Provider, batch: Batch) -> Submission:

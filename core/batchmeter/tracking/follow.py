@@ -15,6 +15,7 @@ from batchmeter.errors import (
     NotFoundError,
     PermissionDeniedError,
     RateLimitError,
+    UsageError,
 )
 from batchmeter.events import Settlement
 from batchmeter.ledger.port import Claim, Ledger, Reschedule
@@ -31,6 +32,7 @@ Answer = TypeVar("Answer")
 Blame = Literal["batch", "account", "account now"]
 """Whose failure it is: `account` opens its breaker after a few, `account now` at once."""
 _BLAME: tuple[tuple[type[Exception], Blame], ...] = (
+    (UsageError, "account now"),
     (AuthenticationError, "account now"),
     (PermissionDeniedError, "account now"),
     (RateLimitError, "account now"),

@@ -1,15 +1,15 @@
 """Creates whose answer was lost: find the batch by its tag, or find out that there is none."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 
 from batchmeter.errors import BatchmeterError, ProviderError, UsageError
 from batchmeter.ledger.port import Intent, Ledger
-from batchmeter.models import Batch
+from batchmeter.models import Batch, Page
 from batchmeter.providers import Provider
 
-from .adopt import Adopter, listed
+from .adopt import Adopter, pages
 from .needs import Accounts
 from .tag import tag_of
 
@@ -53,20 +53,25 @@ async def search(
     wanted = {intent.id for intent in intents}
     floor = min(intent.created_at for intent in intents) / 1000 - SKEW_SECONDS
     result, count = Search(), 0
-    async for batch in listed(provider, most_pages=most_pages, timeout=timeout):
+    async for page in pages(provider, timeout=timeout):
         count += 1
+        _sort(page, wanted, floor, result)
+        result.complete = result.complete or not page.has_more
+        if result.complete or len(result.found) == len(wanted) or count == most_pages:
+            break
+    return result
+
+
+def _sort(page: Page[Batch], wanted: Collection[str], floor: float, result: Search) -> None:
+    for batch in page.data:
         if batch.created_at is not None and batch.created_at < floor:
             result.complete = True
-            return result
+            return
         tag = tag_of(batch)
-        if tag in wanted:
-            result.found[tag] = batch
-            if len(result.found) == len(wanted):
-                return result
-        elif tag is None:
+        if tag is None:
             result.untagged.append(batch)
-    result.complete = count < most_pages * 100
-    return result
+        elif tag in wanted:
+            result.found[tag] = batch
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +86,7 @@ class Reconciler:
         """Adopt what is found, close what is provably not there; returns how many ended."""
         before = self.ledger.now() - int(GRACE_SECONDS * 1000)
         by_account: dict[str, list[Intent]] = {}
-        for intent in await self.ledger.open_intents(created_before=before):
+        for intent in await self.ledger.open_intents(created_before=before, limit=1000):
             by_account.setdefault(intent.submission.account, []).append(intent)
         ended = 0
         for account, intents in by_account.items():

@@ -3,7 +3,10 @@
 import asyncio
 from dataclasses import dataclass, field
 
+from batchmeter.errors import RateLimitError
+
 from .breaker import Breaker
+from .budget import Budget
 from .follow import blame, retry_after
 from .schedule import Random
 
@@ -17,6 +20,7 @@ class Lane:
 
     account: str
     random: Random
+    budget: Budget
     requests: int = 8
     """Looks at a time."""
     downloads: int = 4
@@ -46,6 +50,7 @@ class Lane:
 
     def worked(self) -> None:
         self.breaker.success()
+        self.budget.answered()
         self.trouble = None
 
     def failed(self, error: Exception, now: float) -> None:
@@ -53,6 +58,8 @@ class Lane:
         whose = blame(error)
         if whose != "batch":
             self.trouble = f"{type(error).__name__}: {error}"
+            if isinstance(error, RateLimitError):
+                self.budget.refused()
             self.breaker.failure(now, retry_after=retry_after(error), at_once=whose == "account now")
 
     def pause_left(self, now: float) -> float:

@@ -23,7 +23,7 @@ class Pace:
     closing: float = 15.0
     """While `finalizing` or `cancelling`."""
     after_deadline: float = 60.0
-    """One look this long after `expires_at`, then one each such time."""
+    """One look this long after `expires_at`, then one each such time, less often as the delay grows."""
     error_first: float = 5.0
     error_longest: float = 600.0
     jitter: float = 0.1
@@ -59,9 +59,9 @@ def _by_age(batch: Batch, now: float, pace: Pace) -> float:
 
 
 def _by_deadline(wait: float, left: float, pace: Pace) -> float:
-    """Never sleep over the moment the batch must have ended."""
+    """Never sleep over the moment the batch must have ended. (Azure's may run on for days.)"""
     first_after = left + pace.after_deadline
-    return min(wait, first_after) if first_after > 0 else min(wait, pace.after_deadline)
+    return min(wait, first_after if first_after > 0 else max(pace.after_deadline, -left * pace.age_share))
 
 
 def after_error(

@@ -125,8 +125,9 @@ class Server:
         left.pop(claim.tracked.batch_id, None)
 
     async def _look_at(self, lane: Lane, provider: Provider, claim: Claim) -> None:
-        pause = lane.pause_left(self.follower.ledger.now() / 1000)
-        if pause:
+        if not lane.pause_left(self._now()):
+            await lane.budget.take()
+        if pause := lane.pause_left(self._now()):
             await self.follower.reschedule(claim, pause, error=lane.trouble)
             return
         try:
@@ -145,12 +146,15 @@ class Server:
 
     async def _failed(self, lane: Lane, claim: Claim, error: Exception) -> None:
         self.total.errors += 1
-        now = self.follower.ledger.now() / 1000
+        now = self._now()
         lane.failed(error, now)
         log.warning("batch %s of %s: %s: %s", claim.tracked.batch_id, lane.account, type(error).__name__, error)
         if await self.follower.failed(claim, error, not_before=lane.pause_left(now)) is not None:
             self.total.settled += 1
         self.changed(claim)
+
+    def _now(self) -> float:
+        return self.follower.ledger.now() / 1000
 
     def _hand_on(self, lane: Lane, provider: Provider, claim: Claim, batch: Batch) -> None:
         self.spawn(self.settle(lane, provider, claim, batch))

@@ -101,6 +101,7 @@ class Sweep:
 
     async def _list(self, lane: Lane, provider: Provider, order: Order, cursor: str | None) -> Page[Batch] | None:
         """None: the rest is asked one by one (and waits there, if the whole account is in trouble)."""
+        await lane.budget.take()
         now = self.follower.ledger.now() / 1000
         try:
             page = await self.follower.look_at_many(provider, cursor)

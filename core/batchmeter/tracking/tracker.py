@@ -20,6 +20,7 @@ from batchmeter.providers import Provider
 
 from .adopt import Adopter
 from .bill import meter_with
+from .budget import Budget
 from .follow import Follower
 from .intents import Reconciler
 from .lane import Lane
@@ -51,6 +52,8 @@ class TrackerOptions:
     """Between two looks for lost creates."""
     unusable: float = 60.0
     """Before an account that is not configured here is tried again."""
+    requests_per_second: float = 20.0
+    """For one account, on average, looks only; halved whenever it answers 429."""
     list_many: bool = True
     """Ask one list for many due batches, where the provider can."""
 
@@ -258,7 +261,8 @@ class Tracker:
 
     def _lane(self, account: str) -> Lane:
         if account not in self._lanes:
-            self._lanes[account] = Lane(account, self._random)
+            budget = Budget(lambda: self._ledger.now() / 1000, self._sleep, most=self._options.requests_per_second)
+            self._lanes[account] = Lane(account, self._random, budget)
         return self._lanes[account]
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:

@@ -5,7 +5,7 @@ import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from batchmeter.errors import AuthenticationError, LedgerError, PermissionDeniedError, SettlementError
+from batchmeter.errors import AuthenticationError, LedgerError, PermissionDeniedError, SettlementError, UsageError
 from batchmeter.events import Settlement
 from batchmeter.ledger.port import Claim, Ledger
 from batchmeter.models import Batch
@@ -105,9 +105,9 @@ class Waiter:
         return result.seconds if isinstance(result, Later) else None
 
     async def _failed(self, claim: Claim, error: Exception) -> float | None:
-        """A refused key is the caller's to mend; anything else passes."""
+        """A refused key or a wrong setting is the caller's to mend; anything else passes."""
         gone = await self.follower.failed(claim, error)
-        if isinstance(error, AuthenticationError | PermissionDeniedError):
+        if isinstance(error, AuthenticationError | PermissionDeniedError | UsageError):
             raise error
         pause = after_error(claim.tracked.error_count + 1, self.follower.random, first=1.0)
         return None if gone else max(min(pause, 30.0), retry_after(error) or 0.0)
