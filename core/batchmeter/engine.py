@@ -9,7 +9,8 @@ import os
 import threading
 from collections.abc import Callable, Coroutine
 from concurrent.futures import Future
-from typing import TYPE_CHECKING, Any, TypeVar
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 if TYPE_CHECKING:
     from .client import AsyncClient
@@ -30,6 +31,7 @@ class Engine:
         self._thread: threading.Thread | None = None
         self._client: AsyncClient | None = None
         self._pid = 0
+        self._at_exit = False
 
     def call(self, work: "Callable[[AsyncClient], Coroutine[Any, Any, Result]]") -> Result:
         """Run to the end, blocking this thread (never the engine's own)."""
@@ -56,7 +58,6 @@ class Engine:
         loop.call_soon_threadsafe(loop.stop)
         thread.join()
         loop.close()
-        atexit.unregister(self.close)
 
     def _submit(self, work: "Callable[[AsyncClient], Coroutine[Any, Any, Result]]") -> "Future[Result]":
         loop, client = self._started()
@@ -84,9 +85,22 @@ class Engine:
         self._loop, self._client, self._pid = loop, client, os.getpid()
         self._thread = threading.Thread(target=_run, args=(loop,), name="batchmeter", daemon=True)
         self._thread.start()
-        atexit.register(self.close)
+        if not self._at_exit:
+            self._at_exit = True
+            _before_executors_stop(self.close)
 
 
 def _run(loop: asyncio.AbstractEventLoop) -> None:
     asyncio.set_event_loop(loop)
     loop.run_forever()
+
+
+def _before_executors_stop(function: Callable[[], None]) -> None:
+    """Run at exit while thread pools still take work, which atexit's functions come too late for.
+
+    The hook is threading's own, made for concurrent.futures, and runs the last registered first: so theirs must be
+    registered by now. Without it, what is left is delivered by the next process.
+    """
+    import_module("concurrent.futures.thread")
+    register = cast("Callable[[Callable[[], None]], object]", getattr(threading, "_register_atexit", atexit.register))
+    register(function)

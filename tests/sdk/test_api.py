@@ -1,0 +1,138 @@
+"""The module-level functions, as users of LiteLLM's batches API write them."""
+
+import asyncio
+import inspect
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import batchmeter
+from batchmeter.errors import BadRequestError
+from batchmeter.testing.sandbox import Sandbox, sandbox_thread
+
+
+@pytest.fixture
+def sandbox(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Sandbox]:
+    with sandbox_thread() as served:
+        monkeypatch.setenv("OPENAI_BASE_URL", served.url)
+        monkeypatch.setenv("OPENAI_API_KEY", "sk-test")
+        monkeypatch.setenv("BATCHMETER_PLUGINS", "file")
+        monkeypatch.setenv("BATCHMETER_FILE_PATH", str(tmp_path / "events.jsonl"))
+        yield served
+        batchmeter.close()
+
+
+async def test_the_calls_work_as_they_are(sandbox: Sandbox, requests: Path) -> None:
+    path = str(requests)
+    handle = open(path, "rb")  # noqa: SIM115, PTH123 - as users write it
+    file = await batchmeter.acreate_file(file=handle, purpose="batch", custom_llm_provider="openai")
+    batch = await batchmeter.acreate_batch(
+        completion_window="24h", endpoint="/v1/chat/completions",
+        input_file_id=file.id, custom_llm_provider="openai", metadata={"team": "search"},
+    )  # fmt: skip
+    batch = await batchmeter.aretrieve_batch(batch_id=batch.id, custom_llm_provider="openai")
+    while not batch.output_file_id:
+        batch = await batchmeter.aretrieve_batch(batch_id=batch.id, custom_llm_provider="openai")
+    content = await batchmeter.afile_content(file_id=batch.output_file_id, custom_llm_provider="openai")
+    page = batchmeter.list_batches(custom_llm_provider="openai", limit=2)
+    assert batch.metadata == {"team": "search"}
+    handle.close()
+    assert content.text.count("\n") == 20
+    assert [listed.id for listed in page.data] == [batch.id]
+
+
+def test_the_sync_twins(sandbox: Sandbox, requests: Path) -> None:
+    with requests.open("rb") as handle:
+        file = batchmeter.create_file(file=handle, purpose="batch")
+    assert batchmeter.retrieve_file(file.id).id == file.id
+    assert [listed.id for listed in batchmeter.list_files(purpose="batch")] == [file.id]
+    batch = batchmeter.create_batch(input_file_id=file.id, endpoint="/v1/chat/completions")
+    assert batchmeter.retrieve_batch(batch.id).id == batch.id
+    settlement = batchmeter.wait_batch(batch.id)
+    assert settlement.status == "completed"
+    assert batchmeter.file_content(file.id).content == requests.read_bytes()
+    with pytest.raises(BadRequestError, match="Cannot cancel"):
+        batchmeter.cancel_batch(batch.id)
+    assert batchmeter.delete_file(file.id).deleted
+
+
+async def test_sync_calls_work_inside_a_running_loop(sandbox: Sandbox) -> None:
+    assert batchmeter.list_batches().data == []
+    results = await asyncio.gather(*(batchmeter.alist_batches(limit=number) for number in range(1, 6)))
+    assert [page.data for page in results] == [[]] * 5
+
+
+def test_calls_from_many_threads_share_one_client(sandbox: Sandbox) -> None:
+    pages: list[object] = []
+    threads = [threading.Thread(target=lambda: pages.append(batchmeter.list_batches())) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(pages) == 8
+    assert [thread.name for thread in threading.enumerate()].count("batchmeter") == 1
+
+
+async def test_cancelling_a_call_cancels_its_work(sandbox: Sandbox) -> None:
+    with sandbox_thread(speed=1) as slow:
+        call = asyncio.ensure_future(batchmeter.await_batch("batch_x", api_base=slow.url))
+        await asyncio.sleep(0)
+        call.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await call
+
+
+def test_the_process_settles_and_delivers_what_it_saw_end_before_it_exits(
+    sandbox: Sandbox, requests: Path, tmp_path: Path
+) -> None:
+    script = f"""
+import batchmeter
+file = batchmeter.create_file(file={str(requests)!r}, purpose="batch")
+batch = batchmeter.create_batch(input_file_id=file.id, endpoint="/v1/chat/completions")
+while not batch.ended:
+    batch = batchmeter.retrieve_batch(batch.id)
+"""
+    done = subprocess.run([sys.executable, "-c", script], env=os.environ, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    log = (tmp_path / "events.jsonl").read_text()
+    assert log.count("dev.batchmeter.acreate_batch.v1") == 1
+    assert log.count("dev.batchmeter.batch_success.v1") == 1
+
+
+def test_a_call_with_its_own_key_and_address(sandbox: Sandbox) -> None:
+    with sandbox_thread(api_key="sk-mine") as mine:
+        page = batchmeter.list_batches(custom_llm_provider="openai", api_key="sk-mine", api_base=mine.url)
+        assert page.data == []
+        with pytest.raises(batchmeter.BatchmeterError, match="401"):
+            batchmeter.list_batches(custom_llm_provider="openai", api_base=mine.url)
+
+
+def test_an_argument_nobody_knows_names_the_nearest(sandbox: Sandbox) -> None:
+    with pytest.raises(batchmeter.BatchmeterError, match="unknown key 'api_kee'; did you mean 'api_key'"):
+        batchmeter.list_batches(api_kee="x")
+
+
+def test_help_shows_the_arguments() -> None:
+    parameters = inspect.signature(batchmeter.acreate_batch).parameters
+    assert "self" not in parameters
+    assert {"input_file_id", "endpoint", "completion_window", "metadata", "custom_llm_provider"} <= set(parameters)
+    assert "acreate_batch" in (batchmeter.acreate_batch.__doc__ or "")
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+def test_a_forked_child_begins_anew(sandbox: Sandbox, requests: Path) -> None:
+    script = """
+import os, batchmeter
+batchmeter.list_batches()
+child = os.fork()
+if child == 0:
+    os._exit(0 if batchmeter.list_batches().data == [] else 1)
+raise SystemExit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+    done = subprocess.run([sys.executable, "-c", script], env=os.environ, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
