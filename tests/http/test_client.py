@@ -68,6 +68,29 @@ class TestTheCallersOwnClient:
             answer = await HttpClient("http://nowhere/v1", client=mine).request("GET", "files")
         assert answer.json() == {"path": "/v1/files"}
 
+    async def test_its_answers_may_be_whole_already(self, owner):
+        transport = owner.MockTransport(lambda request: owner.Response(200, content=b"lines"))
+        async with (
+            owner.AsyncClient(transport=transport) as mine,
+            HttpClient("http://nowhere", client=mine).stream("GET", "f") as response,
+        ):
+            assert [chunk async for chunk in response.chunks] == [b"lines"]
+
+    async def test_its_transport_may_not_count(self, owner):
+        async def short():
+            yield b"lin"
+
+        headers = {"content-length": "5"}
+        transport = owner.MockTransport(lambda request: owner.Response(200, headers=headers, content=short()))
+        async with owner.AsyncClient(transport=transport) as mine:
+            with pytest.raises(errors.APIResponseError, match="sent 3 of 5 bytes and then stopped"):
+                async with HttpClient("http://nowhere", client=mine).stream("GET", "f") as response:
+                    [chunk async for chunk in response.chunks]
+
+    async def test_it_has_to_be_async(self, owner):
+        with owner.Client() as mine, pytest.raises(errors.ConfigError, match="http_client is a Client"):
+            await HttpClient("http://nowhere", client=mine).request("GET", "f")
+
 
 async def test_no_more_than_sixteen_connections(connect):
     gate, busy, most = asyncio.Event(), 0, 0

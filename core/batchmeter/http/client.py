@@ -230,6 +230,8 @@ class HttpClient:
 
     async def _client(self) -> "httpx.AsyncClient":
         if self.client is not None:
+            if not hasattr(self.client, "aclose"):
+                raise errors.ConfigError(f"http_client is a {type(self.client).__name__}; it has to be an AsyncClient")
             return self.client  # type: ignore[no-any-return]  # httpx's or httpx2's, by duck typing
         async with self._opening:
             if self._own is None:
@@ -251,14 +253,14 @@ class HttpClient:
         return status_error(response.status_code, _lower(response.headers), safe, where=self._where())
 
     async def _chunks(self, response: "httpx.Response") -> AsyncGenerator[bytes]:
+        got = 0
         with self._ours():
             async for chunk in response.aiter_bytes(CHUNK):
+                got += len(chunk)
                 yield chunk
         declared = response.headers.get("content-length", "")
-        if declared.isdecimal() and response.num_bytes_downloaded != int(declared):
-            raise errors.APIResponseError(
-                f"{self._where()} sent {response.num_bytes_downloaded} of {declared} bytes and then stopped"
-            )
+        if declared.isdecimal() and got != int(declared) and "content-encoding" not in response.headers:
+            raise errors.APIResponseError(f"{self._where()} sent {got} of {declared} bytes and then stopped")
 
     @contextmanager
     def _ours(self) -> Generator[None]:
