@@ -141,6 +141,7 @@ class Intake(ThreadingHTTPServer):
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    wbufsize = -1  # head and body in one packet
     server: Intake
 
     def do_POST(self) -> None:

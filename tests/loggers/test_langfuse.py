@@ -117,13 +117,14 @@ async def test_usage_is_disjoint_and_cost_explicit(log, intake, events):
 
 
 def test_parts_add_up_to_the_total():
-    from hypothesis import given
+    from hypothesis import given, settings
     from hypothesis import strategies as st
 
     from batchmeter.models import Usage
 
     counts = st.integers(0, 10**9)
 
+    @settings(max_examples=30, deadline=None)
     @given(st.tuples(*[counts] * 9))
     def check(parts):
         text_in, cached, write_5m, write_1h, audio_in, image_in, text_out, audio_out, image_out = parts

@@ -175,3 +175,30 @@ def victoria(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         url = f"http://127.0.0.1:{port}"
         until_up(f"{url}/health")
         yield url
+
+
+@dataclass
+class Statsd:
+    """The Etsy daemon: adds up counters by name and tags, and prints them ten times a second."""
+
+    port: int
+    lines: Lines
+
+
+@pytest.fixture
+def statsd(tmp_path: Path) -> Iterator[Statsd]:
+    port = free_port()
+    ports = {"address": "127.0.0.1", "port": port, "mgmt_address": "127.0.0.1", "mgmt_port": free_port()}
+    flush = {"backends": ["./backends/console"], "flushInterval": 100, "deleteCounters": True}
+    (tmp_path / "config.js").write_text(json.dumps({**ports, **flush}))
+    home = installed("node_modules/statsd")
+    with running("node", home / "stats.js", tmp_path / "config.js") as lines:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+            while True:  # it says that it is up before it listens
+                probe.sendto(b"probe:1|c", ("127.0.0.1", port))
+                try:
+                    lines.wait(lambda line: "probe" in line, seconds=0.3)
+                    break
+                except TimeoutError:
+                    continue
+        yield Statsd(port, lines)

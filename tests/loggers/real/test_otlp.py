@@ -8,6 +8,7 @@ from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExp
 from batchmeter.events import Settlement
 from batchmeter.ledger import open_ledger
 from batchmeter.ledger.port import Submission
+from batchmeter_langfuse import LangfuseLogger, LangfuseSettings
 from batchmeter_otel import OTelLogger, OTelSettings
 from batchmeter_otel.otlp import Channel
 from batchmeter_otel.reporter import Reporter
@@ -70,3 +71,15 @@ def test_datadogs_agent_reads_spans_and_log_events(agent, send):
 async def test_datadogs_agent_reads_metrics(agent, tmp_path, events):
     await report(tmp_path, events, agent.otlp)
     assert "batchmeter.batch.duration" in str(agent.otlp_got("metrics"))
+
+
+async def test_datadogs_agent_reads_what_langfuse_gets(agent, events, monkeypatch):
+    monkeypatch.setenv("LANGFUSE_OTEL_TRACES_EXPORT_PATH", "/v1/traces")
+    logger = LangfuseLogger(LangfuseSettings(public_key="pk", secret_key="sk", base_url=agent.otlp))
+    try:
+        await logger.batch_success(events.succeeded("batch_langfuse"))
+    finally:
+        await logger.shutdown()
+    traces = str(agent.otlp_got("traces"))
+    for expected in ("batch_langfuse", "langfuse.observation.cost_details", "gpt-4.1-nano-2025-04-14"):
+        assert expected in traces

@@ -1,0 +1,82 @@
+"""Datadog's HTTPS intake: every post is acknowledged, or raises."""
+
+import time
+from collections.abc import Sequence
+from typing import Any, cast
+
+from batchmeter.errors import APIResponseError, APIStatusError, Rejected
+from batchmeter.http import HttpClient
+from batchmeter.http.intake import delivery_error
+
+from .notes import Note
+from .points import Counts, Samples
+from .settings import DatadogSettings
+from .spans import Span
+
+_COUNT = 1
+_OLDEST_NOTE = 17 * 3600
+"""Seconds: entries older than 18 hours are not taken."""
+
+
+class Intake:
+    """Agentless."""
+
+    def __init__(self, settings: DatadogSettings) -> None:
+        key = settings.api_key.get_secret_value() if settings.api_key else ""
+        self._version = settings.series
+        self._http = HttpClient(settings.base_url, headers={"dd-api-key": key}, timeout=settings.timeout, max_retries=0)
+
+    async def counts(self, second: int, counts: Counts) -> None:
+        make = {"v1": _series_v1, "v2": _series_v2}[self._version]
+        series = [make(metric, second, float(value), tags) for (metric, tags), value in counts.items()]
+        await post(self._http, f"api/{self._version}/series", {"series": series})
+
+    async def samples(self, second: int, samples: Samples) -> None:
+        series = [
+            {"metric": metric, "type": "distribution", "points": [[second, [value]]], "tags": tags}
+            for (metric, tags), value in samples.items()
+        ]
+        await post(self._http, "api/v1/distribution_points", {"series": series})
+
+    async def note(self, note: Note) -> None:
+        body = {
+            "title": note.title,
+            "text": note.text,
+            "alert_type": note.alert,
+            "aggregation_key": note.group,
+            "date_happened": max(note.happened, int(time.time()) - _OLDEST_NOTE),
+            "tags": note.tags,
+        }
+        await post(self._http, "api/v1/events", body)
+
+    async def spans(self, spans: Sequence[Span], tags: Sequence[str], ml_app: str, session: str | None) -> None:
+        about = {"ml_app": ml_app, "tags": tags, "spans": spans, **({"session_id": session} if session else {})}
+        body = {"data": {"type": "span", "attributes": about}}
+        await post(self._http, "api/intake/llm-obs/v1/trace/spans", body)
+
+    async def aclose(self) -> None:
+        await self._http.aclose()
+
+
+async def post(http: HttpClient, path: str, body: object, **headers: str) -> None:
+    """Returns when it was accepted."""
+    try:
+        answer = await http.request("POST", path, json_body=body, headers=headers)
+    except APIStatusError as error:
+        raise delivery_error(error) from error
+    content = answer.content.strip()
+    if answer.status_code >= 300 or content.startswith(b"<"):  # noqa: PLR2004 - a redirect, or somebody's login page
+        raise APIResponseError(f"Datadog's intake answered {answer.status_code} {content[:60]!r}; is this its address?")
+    said: object = answer.json() if content.startswith(b"{") else None  # an agent may say plain OK
+    errors: object = cast("dict[str, Any]", said).get("errors") if isinstance(said, dict) else None
+    if errors:
+        raise Rejected(f"Datadog accepted the request and refused what was in it: {errors}")
+
+
+def _series_v2(metric: str, second: int, value: float, tags: Sequence[str]) -> dict[str, Any]:
+    """No host: from whichever machine it comes, it is the same series."""
+    return {"metric": metric, "type": _COUNT, "points": [{"timestamp": second, "value": value}], "tags": tags}
+
+
+def _series_v1(metric: str, second: int, value: float, tags: Sequence[str]) -> dict[str, Any]:
+    return {"metric": metric, "type": "count", "points": [[second, value]], "tags": tags}

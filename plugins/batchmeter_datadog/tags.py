@@ -1,0 +1,51 @@
+"""Tags of metrics: few names, and a bound on the values of each. Never a batch, a file or a user."""
+
+import re
+
+from batchmeter.events import Event
+
+from .settings import DatadogSettings
+
+OTHER = "other"
+_UNFIT = re.compile(r"[^a-z0-9_\-:./]")
+_LONGEST = 200
+
+Names = tuple[str, ...]
+"""`name:value`, sorted."""
+
+
+def clean(text: str) -> str:
+    """As Datadog itself would store it."""
+    return _UNFIT.sub("_", text.lower())[:_LONGEST]
+
+
+class Tags:
+    """Makes them, and remembers the values it has let through."""
+
+    def __init__(self, settings: DatadogSettings) -> None:
+        named = {"env": settings.env, "service": settings.service, "version": settings.version}
+        self.shared: Names = (*(f"{name}:{clean(value)}" for name, value in named.items() if value), *settings.tags)
+        self._metadata = settings.metadata_tags
+        self._limit = settings.max_tag_values
+        self._seen: dict[str, set[str]] = {}
+
+    def of(self, event: Event, **more: str) -> Names:
+        """The event's, and `more` that a single metric adds."""
+        values = {
+            "provider": event.provider,
+            "account": event.account,
+            "endpoint": event.endpoint,
+            "team": event.attribution.team,
+            **{name: event.metadata.get(name) for name in self._metadata},
+            **more,
+        }
+        own = (f"{clean(name)}:{self._bounded(name, value)}" for name, value in values.items() if value)
+        return tuple(sorted({*self.shared, *own}))
+
+    def _bounded(self, name: str, value: str) -> str:
+        seen, chosen = self._seen.setdefault(name, set()), clean(value)
+        if chosen not in seen:
+            if len(seen) >= self._limit:
+                return OTHER
+            seen.add(chosen)
+        return chosen

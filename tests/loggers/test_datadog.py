@@ -1,0 +1,417 @@
+"""The Datadog logger: what it sends for a batch, and how a second's counts stay right whoever sends them."""
+
+import json
+import socket
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from types import SimpleNamespace
+
+import pytest
+from pydantic import ValidationError
+
+from batchmeter.errors import (
+    APIConnectionError,
+    APIResponseError,
+    InternalServerError,
+    PermissionDeniedError,
+    Rejected,
+    RetryLater,
+)
+from batchmeter.ledger import open_ledger
+from batchmeter.ledger.port import Submission
+from batchmeter.plugins import Plugins
+from batchmeter_datadog import DatadogLogger, DatadogSettings
+
+RECORDED = datetime(2026, 11, 22, 10, 0, 20, tzinfo=UTC)
+"""When the ending of `events` was recorded."""
+
+
+class Clock:
+    """Epoch seconds; sleeping moves it."""
+
+    def __init__(self) -> None:
+        self.now = RECORDED.timestamp() + 0.5
+
+    def __call__(self) -> float:
+        return self.now
+
+    async def sleep(self, seconds) -> None:
+        self.now += seconds
+
+
+@pytest.fixture
+def clock():
+    return Clock()
+
+
+@pytest.fixture
+async def log(intake, clock):
+    intake.usual.status, intake.usual.body = 202, b'{"errors": []}'
+    loggers = []
+
+    def make(client=None, **settings) -> DatadogLogger:
+        chosen = {"api_key": "k3y-of-datadog", "api_url": intake.url, **settings}
+        logger = DatadogLogger(DatadogSettings(**chosen))
+        logger._seconds.clock, logger._seconds.sleep = clock, clock.sleep
+        if client is not None:
+            logger.startup(client)
+        loggers.append(logger)
+        return logger
+
+    yield make
+    for logger in loggers:
+        await logger.shutdown()
+
+
+@pytest.fixture
+async def client(tmp_path, clock):
+    """What a logger sees of a client: its ledger and its plugins."""
+    ledger = open_ledger(str(tmp_path / "ledger.db"), clock=lambda: int(clock.now * 1000))
+    await ledger.open()
+    yield SimpleNamespace(ledger=ledger, plugins=Plugins())
+    await ledger.aclose()
+
+
+async def record(client, events, *batch_ids, **changes) -> list:
+    """Batches that end in the same second; their endings."""
+    endings = []
+    for batch_id in batch_ids:
+        created, ending = events.created(batch_id), events.succeeded(batch_id, **changes)
+        await client.ledger.record_created(
+            Submission("openai", "openai"), created.batch, created, loggers=["datadog"], next_poll_at=0
+        )
+        claim = await client.ledger.claim("openai", batch_id, owner="t", lease_seconds=60)
+        assert await client.ledger.settle(claim, settlement(ending), {}, ending, loggers=["datadog"])
+        endings.append(ending)
+    return endings
+
+
+def settlement(ending):
+    from batchmeter.events import Settlement
+
+    fields = {name: getattr(ending, name) for name in Settlement.model_fields if name != "settled_at"}
+    return Settlement(settled_at=RECORDED, **fields)
+
+
+def bodies(intake, path) -> list:
+    return [json.loads(request.body) for request in intake.requests if request.path == f"/{path}"]
+
+
+def last_written(intake) -> dict:
+    """What Datadog keeps: for each metric, tags and second the value sent last."""
+    kept = {}
+    for body in bodies(intake, "api/v2/series"):
+        for series in body["series"]:
+            for point in series["points"]:
+                kept[series["metric"], tuple(series["tags"]), point["timestamp"]] = Decimal(repr(point["value"]))
+    return kept
+
+
+def total(intake, metric, *tags) -> Decimal:
+    return sum(
+        (value for (name, has, _), value in last_written(intake).items() if name == metric and {*tags} <= {*has}),
+        Decimal(0),
+    )
+
+
+async def test_an_ending_is_counts_spans_a_note_and_samples(log, intake, events):
+    await log().batch_success(events.succeeded())
+    assert [request.path for request in intake.requests] == [
+        "/api/v2/series",
+        "/api/intake/llm-obs/v1/trace/spans",
+        "/api/v1/events",
+        "/api/v1/distribution_points",
+    ]
+    assert {request.headers["dd-api-key"] for request in intake.requests} == {"k3y-of-datadog"}
+    assert total(intake, "batchmeter.cost_usd") == Decimal("0.1725015")
+    assert total(intake, "batchmeter.tokens", "type:cached_input") == 200_000
+    assert total(intake, "batchmeter.tokens") == 1_300_015
+    assert total(intake, "batchmeter.requests", "outcome:failed", "status:completed") == 2
+    assert total(intake, "batchmeter.batches.ended") == 1
+    samples = {one["metric"]: one["points"][0][1] for one in bodies(intake, "api/v1/distribution_points")[0]["series"]}
+    assert samples == {"batchmeter.batch.duration": [3600.0], "batchmeter.batch.cost": [0.1725015]}
+    (note,) = bodies(intake, "api/v1/events")
+    assert (note["aggregation_key"], note["alert_type"]) == ("batch_abc123", "warning")
+    assert "998 of 1000 requests succeeded" in note["text"]
+
+
+async def test_a_submission_is_a_count(log, intake, events, clock):
+    clock.now = events.created().time.timestamp()
+    await log().acreate_batch(events.created())
+    assert [request.path for request in intake.requests] == ["/api/v2/series"]
+    assert total(intake, "batchmeter.batches.submitted") == 1
+
+
+async def test_two_batches_in_one_second_are_two(log, client, intake, events):
+    first, second = await record(client, events, "batch_1", "batch_2")
+    one_process, another = log(client), log(client)
+    await one_process.batch_success(first)
+    await another.batch_success(second)
+    await one_process.batch_success(first)
+    assert total(intake, "batchmeter.batches.ended") == 2
+    assert total(intake, "batchmeter.cost_usd") == 2 * Decimal("0.1725015")
+    assert {second for *_, second in last_written(intake)} == {int(RECORDED.timestamp())}
+
+
+async def test_a_second_is_sent_when_it_is_over(log, client, intake, events, clock):
+    (ending,) = await record(client, events, "batch_1")
+    await log(client).batch_success(ending)
+    assert clock.now >= RECORDED.timestamp() + 3
+
+
+async def test_a_redelivery_sends_the_same_counts(log, client, intake, events):
+    (ending,) = await record(client, events, "batch_1")
+    await log(client).batch_success(ending)
+    await log(client).batch_success(ending)
+    first, again = [request.body for request in intake.requests if request.path == "/api/v2/series"]
+    assert first == again
+
+
+async def test_counts_are_of_events_as_loggers_may_see_them(log, client, intake, events):
+    class Redact:
+        from batchmeter.hookspecs import hookimpl
+
+        @hookimpl
+        def redact(self, event):
+            who = event.attribution.model_copy(update={"team": None})
+            return event.model_copy(update={"attribution": who, "metadata": {}})
+
+    client.plugins.register(Redact(), "redact")
+    endings = await record(client, events, "batch_1", "batch_2")
+    await log(client).batch_success(await client.plugins.redact(endings[0]))
+    assert total(intake, "batchmeter.batches.ended") == 2
+    assert not [request for request in intake.requests if b"team:search" in request.body]
+
+
+async def test_late_events_get_seconds_of_their_own(log, client, intake, events, clock):
+    endings = await record(client, events, *(f"batch_{number}" for number in range(5)))
+    clock.now += 2 * 3600
+    logger = log(client)
+    for ending in [*endings, endings[0]]:
+        await logger.batch_success(ending)
+    assert total(intake, "batchmeter.batches.ended") == 5
+    assert {clock.now - second < 3600 for *_, second in last_written(intake)} == {True}
+
+
+async def test_a_flood_of_late_events_waits(log, events, clock):
+    clock.now += 2 * 3600
+    logger = log()
+    late = events.created()
+    for number in range(3000):
+        await logger._seconds.at(late.model_copy(update={"id": str(number)}))
+    with pytest.raises(RetryLater):
+        await logger._seconds.at(events.succeeded("batch_more"))
+    clock.now += 60
+    assert (await logger._seconds.at(events.succeeded("batch_more")))[0] == int(clock.now)
+
+
+async def test_older_than_a_day_is_rejected_unless_history_is_kept(log, client, intake, events, clock):
+    (ending,) = await record(client, events, "batch_1")
+    clock.now += 30 * 86400
+    with pytest.raises(Rejected, match="older than a day"):
+        await log(client).batch_success(ending)
+    assert intake.requests == []
+    await log(client, historical_metrics=True).batch_success(ending)
+    assert {second for *_, second in last_written(intake)} == {int(RECORDED.timestamp())}
+    assert bodies(intake, "api/intake/llm-obs/v1/trace/spans") == []
+
+
+async def test_a_correction_is_shown_and_not_counted_again(log, intake, events):
+    await log().batch_success(events.succeeded(revision=2))
+    assert [request.path for request in intake.requests] == ["/api/intake/llm-obs/v1/trace/spans", "/api/v1/events"]
+    assert bodies(intake, "api/v1/events")[0]["title"] == "Batch batch_abc123 completed (correction 2)"
+
+
+async def test_what_was_accepted_is_not_sent_again(log, intake, events, answer):
+    logger = log()
+    intake.answers = [answer(202), answer(202), answer(500)]
+    with pytest.raises(InternalServerError):
+        await logger.batch_success(events.succeeded())
+    await logger.batch_success(events.succeeded())
+    assert [request.path.rpartition("/")[2] for request in intake.requests] == [
+        "series",
+        "spans",
+        "events",
+        "events",
+        "distribution_points",
+    ]
+    assert logger._accepted == {}
+
+
+def spans(intake) -> list[dict]:
+    (body,) = bodies(intake, "api/intake/llm-obs/v1/trace/spans")
+    assert body["data"]["type"] == "span"
+    return body["data"]["attributes"]["spans"]
+
+
+async def test_a_span_a_model_with_explicit_cost(log, intake, events):
+    await log(env="prod", ml_app="nightly").batch_success(events.succeeded())
+    batch, mini, nano = spans(intake)
+    attributes = bodies(intake, "api/intake/llm-obs/v1/trace/spans")[0]["data"]["attributes"]
+    assert (attributes["ml_app"], attributes["session_id"]) == ("nightly", "nightly-7")
+    assert {"env:prod", "service:batchmeter", "user_id:ada", "batch_id:batch_abc123", "nightly"} <= {
+        *attributes["tags"]
+    }
+    assert [one["meta"]["kind"] for one in (batch, mini, nano)] == ["workflow", "llm", "llm"]
+    assert {mini["parent_id"], nano["parent_id"]} == {batch["span_id"]}
+    assert len({one["trace_id"] for one in (batch, mini, nano)}) == 1
+    assert mini["metrics"]["total_cost"] == 0.1725
+    assert mini["metrics"]["non_cached_input_tokens"] + mini["metrics"]["cache_read_input_tokens"] == 1_000_000
+    assert (mini["meta"]["model_name"], mini["meta"]["model_provider"]) == ("gpt-4o-mini-2024-07-18", "openai")
+    assert mini["duration"] == 3600 * 10**9
+    for one in (batch, mini, nano):
+        assert all(isinstance(value, int | float | str) for value in one["meta"]["metadata"].values())
+
+
+async def test_no_cost_is_invented_where_none_is_known(log, intake, events):
+    models = {"mystery-1": {"lines": 2, "usage": {"input_tokens": 5, "output_tokens": 5}, "cost": None}}
+    cost = {"total": None, "known": "0.25", "unknown": {"unknown_model": 2}}
+    await log().batch_success(events.succeeded(models=models, cost=cost))
+    _, span = spans(intake)
+    assert span["meta"]["kind"] == "task"
+    assert "model_name" not in json.dumps(span)
+    assert "total_cost" not in span["metrics"]
+    assert total(intake, "batchmeter.cost_usd", "model:unknown") == Decimal("0.25")
+    samples = {one["metric"] for one in bodies(intake, "api/v1/distribution_points")[0]["series"]}
+    assert samples == {"batchmeter.batch.duration"}
+
+
+@pytest.mark.parametrize(
+    ("hours_ago", "ran", "shown"), [(0, 24, 20), (10, 24, 10), (2, 1, 1), (22, 10, 0), (23.5, 1, None)]
+)
+async def test_spans_stay_within_a_day(log, intake, events, clock, hours_ago, ran, shown):
+    ended = datetime.fromtimestamp(clock.now, UTC) - timedelta(hours=hours_ago)
+    times = {"created_at": ended - timedelta(hours=ran), "ended_at": ended}
+    await log().batch_success(events.succeeded(times=times, time=ended))
+    if shown is None:
+        assert bodies(intake, "api/intake/llm-obs/v1/trace/spans") == []
+        return
+    batch, *_ = spans(intake)
+    assert batch["duration"] / 3600e9 == pytest.approx(shown)
+    assert batch["meta"]["metadata"]["created_at"] < batch["meta"]["metadata"]["ended_at"]
+
+
+async def test_tags_of_metrics_have_a_bound(log, intake, events):
+    logger = log(metadata_tags=("project",), max_tag_values=3, env="Prod EU")
+    for number in range(6):
+        metadata = {"project": f"p{number}", "request": f"r{number}"}
+        await logger.batch_success(events.succeeded(f"batch_{number}", metadata=metadata))
+    tags = {tag for _, has, _ in last_written(intake) for tag in has}
+    assert {tag for tag in tags if tag.startswith("project:")} == {
+        "project:p0",
+        "project:p1",
+        "project:p2",
+        "project:other",
+    }
+    assert "env:prod_eu" in tags
+    assert not [tag for tag in tags if "batch_" in tag or "ada" in tag or tag.startswith("request:")]
+
+
+@pytest.mark.parametrize(
+    ("answer_with", "error"),
+    [
+        ({"status": 403, "body": b'{"errors":["bad key k3y-of-datadog"]}'}, PermissionDeniedError),
+        ({"status": 413}, Rejected),
+        ({"status": 429, "headers": {"retry-after": "9"}}, RetryLater),
+        ({"status": 500}, InternalServerError),
+        ({"status": 202, "body": b'{"errors":["metric name too long"]}'}, Rejected),
+        ({"status": 200, "body": b"<html>"}, APIResponseError),
+        ({"status": 302, "headers": {"location": "/login"}}, APIResponseError),
+        ({"cut": True}, APIConnectionError),
+    ],
+)
+async def test_what_is_no_acknowledgement_raises(log, intake, events, answer, answer_with, error):
+    logger = log()
+    intake.usual = answer(**answer_with)
+    with pytest.raises(error) as caught:
+        await logger.batch_success(events.succeeded())
+    assert "k3y-of-datadog" not in f"{caught.value!r}"
+
+
+async def test_each_kind_can_be_switched_off(log, intake, events):
+    await log(metrics=False, events=False, llm_observability=False).batch_success(events.succeeded())
+    assert intake.requests == []
+
+
+def test_variables_are_honoured(monkeypatch):
+    for name, value in {
+        "DD_API_KEY": "k3y-of-datadog",
+        "DD_SITE": "datadoghq.eu",
+        "DD_ENV": "prod",
+        "DD_SERVICE": "billing",
+        "DD_TAGS": "region:eu,tier:1",
+        "DD_AGENT_HOST": "10.0.0.7",
+        "DD_LLMOBS_ENABLED": "false",
+    }.items():
+        monkeypatch.setenv(name, value)
+    settings = DatadogSettings()
+    assert settings.agentless
+    assert settings.base_url == "https://api.datadoghq.eu"
+    assert (settings.env, settings.service, settings.tags) == ("prod", "billing", ("region:eu", "tier:1"))
+    assert settings.agent_url == "http://10.0.0.7:8126"
+    assert not settings.llm_observability
+    assert "k3y-of-datadog" not in repr(settings)
+
+
+@pytest.mark.parametrize("wrong", [{"mode": "agentless"}, {"max_tag_values": 0}, {"series": "v3"}, {"key": "x"}])
+def test_wrong_settings_are_refused(wrong):
+    with pytest.raises(ValidationError):
+        DatadogSettings(**wrong)
+
+
+@pytest.fixture
+async def agent(intake, clock, tmp_path, monkeypatch):
+    """A logger in agent mode, the datagrams that it sends, and the agent's HTTP side."""
+    monkeypatch.setenv("DD_ENV", "prod")
+    path = tmp_path / "dsd.socket"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as receiver:
+        receiver.bind(str(path))
+        receiver.settimeout(1)
+        logger = DatadogLogger(DatadogSettings(dogstatsd_socket=str(path), agent_port=intake.server_port))
+        logger._seconds.clock = clock
+        yield SimpleNamespace(logger=logger, receiver=receiver, path=path)
+        await logger.shutdown()
+
+
+def datagrams(receiver) -> list[str]:
+    receiver.setblocking(False)
+    found = []
+    while True:
+        try:
+            found.append(receiver.recv(65536).decode().strip())
+        except BlockingIOError:
+            return found
+
+
+async def test_the_agent_gets_datagrams_and_spans(agent, intake, events):
+    await agent.logger.batch_success(events.succeeded())
+    lines = "\n".join(datagrams(agent.receiver)).splitlines()
+    cost = [line for line in lines if line.startswith("batchmeter.cost_usd:")]
+    assert sorted(float(line.split(":")[1].split("|")[0]) for line in cost) == [0.0000015, 0.1725]
+    assert all(line.count("env:prod") == 1 for line in cost)
+    assert [line for line in lines if line.startswith("batchmeter.batch.duration:3600.0|d|")]
+    assert [line for line in lines if line.startswith("_e{") and "Batch batch_abc123 completed" in line]
+    (request,) = intake.requests
+    assert request.path == "/evp_proxy/v4/api/v2/llmobs"
+    assert request.headers["x-datadog-evp-subdomain"] == "llmobs-intake"
+    assert [envelope["spans"][0]["meta"]["span"]["kind"] for envelope in json.loads(request.body)] == [
+        "workflow",
+        "llm",
+        "llm",
+    ]
+
+
+async def test_an_agent_that_is_not_there_is_noticed_where_it_can_be(agent, events):
+    agent.path.unlink()
+    with pytest.raises(APIConnectionError, match="no DogStatsD socket"):
+        await agent.logger.batch_success(events.succeeded())
+
+
+async def test_the_applications_own_client_is_left_alone(agent, events):
+    import datadog
+
+    before = dict(vars(datadog.statsd))
+    await agent.logger.batch_success(events.succeeded())
+    assert datadog.statsd.host == before["host"]
+    assert datadog.statsd.socket is None
+    assert datadog.api._api_key is None
