@@ -212,3 +212,13 @@ def test_track_follows_batches_of_other_processes_and_stops_cleanly(shell) -> No
     assert tracker.returncode == 130
     assert "Traceback" not in err
     assert types(shell) == TYPES
+
+
+def test_submit_and_wait_against_aimock_settles_once(make_shell, aimock: str) -> None:
+    """An OpenAI provider that nobody here wrote; its canned answers use one token in and one out."""
+    shell = make_shell(aimock)
+    ran = shell("submit", shell.requests(3, model="gpt-4o-mini"), "--wait", "--json")
+    assert ran.code == 0, ran.err
+    assert ran.json["status"] == "completed"
+    assert ran.json["request_counts"]["succeeded"] == 3
+    assert types(shell) == TYPES
