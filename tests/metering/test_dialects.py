@@ -1,5 +1,7 @@
 """Each vendor's counters land in the right, disjoint buckets; contradictions are unknown, never negative, never zero."""
 
+from datetime import date
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -524,13 +526,14 @@ def test_openais_service_tier_selects_nothing():
 def test_the_whole_prompt_decides_the_tier(prompt: int, over: int):
     usage = {"prompt_tokens": prompt, "prompt_tokens_details": {"cached_tokens": prompt}}
 
-    assert list(groups(lines_of.openai("m", usage))) == [GroupKey("m", over)]
+    assert [key.prompt_over for key in groups(lines_of.openai("m", usage))] == [over]
 
 
 def test_anthropics_cached_tokens_count_for_the_tier():
     usage = {"input_tokens": 1, "cache_read_input_tokens": 900, "cache_creation_input_tokens": 100, "output_tokens": 1}
 
-    assert list(groups(lines_of.anthropic("m", usage), provider="anthropic")) == [GroupKey("m", 1_000)]
+    keys = list(groups(lines_of.anthropic("m", usage), provider="anthropic"))
+    assert [(key.prompt_over, key.buckets) for key in keys] == [(1_000, ("cache_write_5m", "cached_input"))]
 
 
 @pytest.mark.parametrize("dialect", NATIVE, ids=[dialect.name for dialect in NATIVE])
@@ -539,3 +542,15 @@ def test_tables_use_known_buckets_and_end_with_output(dialect: Dialect):
 
     assert set(names) <= set(BUCKETS)
     assert "output" not in names[:-1]
+
+
+def test_a_line_that_uses_an_unpriced_bucket_leaves_the_others_priced() -> None:
+    plain, audio = (
+        {"prompt_tokens": 10, "completion_tokens": 1, "prompt_tokens_details": {"audio_tokens": tokens}}
+        for tokens in (0, 4)
+    )
+    lines = [lines_of.dump(lines_of.openai("gpt-4o-mini", usage)) for usage in (plain, audio, plain)]
+    metering = meter([b"\n".join(line.strip() for line in lines)], priced_at=date(2026, 11, 10))
+    assert (metering.lines.unpriced, metering.cost.total, metering.cost.unknown) == (1, None, {"missing_rate": 1})
+    assert metering.cost.known == 2 * (10 * Decimal("0.075") + Decimal("0.3")) / 1_000_000
+    assert metering.models["gpt-4o-mini"].cost is None

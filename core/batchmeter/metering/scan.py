@@ -2,6 +2,7 @@
 
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping
+from operator import itemgetter
 
 from batchmeter.pricing.groups import Group, GroupKey
 
@@ -20,6 +21,7 @@ _MODELS = 10_000
 _NO_GEO = frozenset({"", "global", "not_available"})
 _STEP = 50
 """Lines between two pauses."""
+_ALWAYS_PRICED = frozenset({"input", "output"})
 _ROWS = 4096
 """Lines whose counts wait to be added up together."""
 _NOTHING: Counts = (0,) * (HEAD + len(CHAT.buckets))
@@ -186,18 +188,22 @@ class Scanner:
     def _sum_up(self) -> None:
         """Columns are added at C speed; what waits is bounded."""
         for (model, over, geo, processing, dialect), rows in self._rows.items():
-            _, reasoning, _, _, *sums = map(sum, zip(*rows, strict=True))
-            group = self._group(GroupKey(model, over, geo, processing))
-            group.lines += len(rows)
-            group.reasoning += reasoning
-            for bucket, units in zip(dialect.buckets, sums, strict=False):
-                if units:
-                    group.counts[bucket] = group.counts.get(bucket, 0) + units
+            for used, part in _by_use(rows, tuple(dialect.buckets)):
+                self._add_up(GroupKey(model, over, geo, processing, used), part, dialect)
             differing = sum(1 for _, _, total, placed, *_ in rows if total and total != placed)
             if differing:
                 self.tally.notes["usage_total_differs"] += differing
         self._rows.clear()
         self._waiting = 0
+
+    def _add_up(self, key: GroupKey, rows: list[Counts], dialect: Dialect) -> None:
+        _, reasoning, _, _, *sums = map(sum, zip(*rows, strict=True))
+        group = self._group(key)
+        group.lines += len(rows)
+        group.reasoning += reasoning
+        for bucket, units in zip(dialect.buckets, sums, strict=False):
+            if units:
+                group.counts[bucket] = group.counts.get(bucket, 0) + units
 
     def _group(self, key: GroupKey) -> Group:
         groups = self.tally.groups
@@ -205,6 +211,24 @@ class Scanner:
             key = GroupKey(None)
             self.tally.notes["too_many_models"] += 1
         return groups.setdefault(key, Group(0, {}))
+
+
+def _by_use(rows: list[Counts], buckets: tuple[str, ...]) -> list[tuple[tuple[str, ...], list[Counts]]]:
+    """Rows apart by what they use beyond input and output: a missing rate is then no other line's trouble."""
+    parts: list[tuple[tuple[str, ...], list[Counts]]] = [((), rows)]
+    for index, bucket in sorted(enumerate(buckets, HEAD), key=lambda pair: pair[1]):
+        if bucket in _ALWAYS_PRICED or not any(map(itemgetter(index), rows)):
+            continue
+        halves = [
+            half
+            for used, part in parts
+            for half in (
+                ((*used, bucket), [row for row in part if row[index]]),
+                (used, [row for row in part if not row[index]]),
+            )
+        ]
+        parts = [(used, part) for used, part in halves if part]
+    return parts
 
 
 def _counted(answer: Answer, provider: str) -> tuple[Dialect, Counts] | None:
