@@ -51,12 +51,12 @@ def _file(file_id: str, name: str, purpose: str, size: int, created_at: float, e
 def batch(job: Job, at: State, requests: Requests | None, totals: Totals | None, named: frozenset[Kind]) -> Json:
     """`requests` once validated, `totals` once ended, `named`: the result files that the batch tells of."""
     ids = {kind: result_id(job.id, kind) if kind in named else None for kind in KINDS}
-    problem = requests.problem if requests else None
+    problem = requests.problem if requests is not None else None
     return {
         "id": job.id,
         "object": "batch",
         "endpoint": job.endpoint,
-        "model": snapshot(requests.model) if requests and requests.model else None,
+        "model": snapshot(requests.model) if requests is not None and requests.model else None,
         "errors": {"object": "list", "data": [problem]} if problem else None,
         "input_file_id": job.input_file_id,
         "completion_window": job.completion_window,
@@ -66,7 +66,7 @@ def batch(job: Job, at: State, requests: Requests | None, totals: Totals | None,
         "created_at": int(job.created_at),
         "expires_at": int(job.created_at) + WINDOW,
         **{name: int(at.times[name]) if name in at.times else None for name in _TIMES},
-        "request_counts": tally(len(requests) if requests else 0, at.share, job.script.fail),
+        "request_counts": tally(0 if requests is None else len(requests), at.share, job.script.fail),
         "usage": _usage(totals.billed) if totals else None,
         "metadata": job.metadata,
     }

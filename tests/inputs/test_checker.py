@@ -122,7 +122,7 @@ def test_a_file_of_another_kind_is_recognised(raw, says):
 @pytest.mark.parametrize("raw", [b"", b"\n\n", b"  \r\n"])
 def test_an_empty_file_says_so(raw):
     [problem] = check(raw).problems
-    assert problem.code == "empty_file"
+    assert (problem.code, problem.line) == ("empty_file", None)
 
 
 def test_blank_lines_and_crlf_are_no_requests_and_no_problems():

@@ -87,7 +87,7 @@ class InputChecker:
         if self._length:
             self._line(self._take())
         if not self._lines and not self._problems:
-            self._report(Fault("empty_file", "the file has no requests; write one JSON object per line"), None)
+            self._add(Problem("empty_file", "the file has no requests; write one JSON object per line"))
         return InputSummary(
             bytes=self._size,
             lines=self._lines,
