@@ -52,6 +52,10 @@ class TrackerOptions:
     """Between two looks for lost creates."""
     unusable: float = 60.0
     """Before an account that is not configured here is tried again."""
+    looks: int = 8
+    """Requests of one account under way."""
+    downloads: int = 4
+    """Settlements of one account under way."""
     requests_per_second: float = 20.0
     """For one account, on average, looks only; halved whenever it answers 429."""
     list_many: bool = True
@@ -262,7 +266,8 @@ class Tracker:
     def _lane(self, account: str) -> Lane:
         if account not in self._lanes:
             budget = Budget(lambda: self._ledger.now() / 1000, self._sleep, most=self._options.requests_per_second)
-            self._lanes[account] = Lane(account, self._random, budget)
+            options = self._options
+            self._lanes[account] = Lane(account, self._random, budget, options.looks, options.downloads)
         return self._lanes[account]
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
