@@ -1,0 +1,200 @@
+"""How many batches a second a ledger claims, reschedules and settles, against the plain driver as the limit.
+
+python benchmarks/tracking.py [--rows 1000000] [--seconds 5] [--workers 1,2,4] [--postgres postgresql://…]
+"""
+
+import argparse
+import asyncio
+import json
+import sqlite3
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from batchmeter.events import BatchSucceeded, Settlement, event_id
+from batchmeter.ledger import open_ledger
+from batchmeter.ledger.ledger import SqlLedger
+from batchmeter.ledger.port import Claim, Reschedule, Submission
+from batchmeter.ledger.rows import dump, dump_submission
+from batchmeter.ledger.statements import load_statements
+from batchmeter.models import Batch
+
+ACCOUNTS = 20
+BLOCK = 100
+HOUR = 3_600_000
+COLUMNS = "account, batch_id, submission, snapshot, status, ended, recorded_at, next_poll_at"
+# the sample's ids with each row's own in their place
+FILL = {
+    "sqlite": f"""WITH RECURSIVE n (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < :rows),
+            named (n, account, batch_id) AS (SELECT n, 'account' || (n % {ACCOUNTS}), 'batch_' || n FROM n)
+        INSERT INTO batch ({COLUMNS})
+        SELECT account, batch_id, replace(:submission, 'account_0', account), replace(:snapshot, 'batch_0', batch_id),
+            'in_progress', 0, n, n FROM named""",
+    "postgres": f"""WITH named AS (
+            SELECT n, 'account' || (n %% {ACCOUNTS}) AS account, 'batch_' || n AS batch_id
+            FROM generate_series(1, %(rows)s) AS n)
+        INSERT INTO batchmeter.batch ({COLUMNS})
+        SELECT account, batch_id, replace(%(submission)s, 'account_0', account),
+            replace(%(snapshot)s, 'batch_0', batch_id), 'in_progress', 0, n, n FROM named""",
+}
+
+
+def sample() -> dict[str, object]:
+    batch = Batch(
+        id="batch_0", status="in_progress", endpoint="/v1/chat/completions", input_file_id="file-abc", created_at=1
+    )
+    submission = Submission(
+        "account_0", "openai", "/v1/chat/completions", metadata={"team": "search", "job": "nightly"}
+    )
+    return {"submission": dump_submission(submission), "snapshot": dump(batch)}
+
+
+async def fill(url: str, rows: int) -> None:
+    ledger = open_ledger(url)
+    await ledger.open()
+    await ledger.aclose()
+    with closing(connect(url)) as connection:
+        connection.execute(FILL[engine(url)], {"rows": rows, **sample()})
+        connection.execute("ANALYZE")
+
+
+def engine(url: str) -> str:
+    return "postgres" if url.startswith("postgres") else "sqlite"
+
+
+def connect(url: str) -> Any:
+    if engine(url) == "sqlite":
+        connection = sqlite3.connect(url, isolation_level=None, timeout=60)
+        connection.row_factory = sqlite3.Row
+        connection.executescript(
+            "PRAGMA synchronous = NORMAL; PRAGMA cache_size = -65536; PRAGMA mmap_size = 268435456"
+        )
+        return connection
+    import psycopg
+    from psycopg.rows import dict_row
+
+    return psycopg.connect(url, autocommit=True, row_factory=dict_row)
+
+
+async def follow(ledger: SqlLedger) -> int:
+    claims = await ledger.claim_due(owner="w", limit=BLOCK, lease_seconds=60)
+    later = ledger.now() + HOUR
+    return await ledger.reschedule([Reschedule(claim, later, claim.tracked.batch) for claim in claims])
+
+
+async def settle(ledger: SqlLedger) -> int:
+    claims = await ledger.claim_due(owner="w", limit=BLOCK, lease_seconds=60)
+    return sum([await settle_one(ledger, claim) for claim in claims])
+
+
+async def settle_one(ledger: SqlLedger, claim: Claim) -> bool:
+    account, batch = claim.tracked.account, claim.tracked.batch.model_copy(update={"status": "completed"})
+    now = datetime.fromtimestamp(ledger.now() / 1000, UTC)
+    outcome = {"account": account, "provider": "openai", "batch_id": batch.id, "batch": batch, "status": "completed"}
+    event = BatchSucceeded(id=event_id(account, batch.id, "batch_success"), time=now, **outcome)
+    return await ledger.settle(claim, Settlement(**outcome, settled_at=now), {}, event, loggers=["file", "otel"])
+
+
+async def work_ledger(url: str, step: Callable[[SqlLedger], Any], seconds: float) -> int:
+    ledger = open_ledger(url)
+    await ledger.open()
+    done, deadline = 0, time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        done += await step(ledger)
+    await ledger.aclose()
+    return done
+
+
+def work_driver(url: str, seconds: float) -> int:
+    """Claim and reschedule by the same statements, with nothing made of the rows."""
+    done, deadline = 0, time.monotonic() + seconds
+    with closing(connect(url)) as connection:
+        while time.monotonic() < deadline:
+            now = time.time_ns() // 1_000_000
+            values: dict[str, Any] = {"now": now, "owner": "d", "lease": 60_000, "limit": BLOCK}
+            taken = list(driver_claim(connection, engine(url), values))
+            released = [release(row, now) for row in taken]
+            done += len(list(driver_each(connection, engine(url), "release_claims", released, values)))
+    return done
+
+
+def driver_claim(connection: Any, kind: str, values: dict[str, Any]) -> Iterator[Any]:
+    spare = 1 if kind == "sqlite" else 4
+    accounts = [{"account": f"account{number}"} for number in range(ACCOUNTS)]
+    due = list(driver_each(connection, kind, "due_batches", accounts, {**values, "limit": BLOCK * spare}))
+    due.sort(key=lambda row: row["next_poll_at"])
+    pks = [{"pk": row["pk"]} for row in due[: BLOCK * spare]]
+    return driver_each(connection, kind, "claim_batches", pks, values)
+
+
+def driver_each(connection: Any, kind: str, name: str, items: list[Any], values: dict[str, Any]) -> Iterator[Any]:
+    sql = load_statements(kind)[name].text(values)
+    if not items:
+        return
+    if kind == "postgres":
+        yield from connection.execute(sql, {**values, **{key: [item[key] for item in items] for key in items[0]}})
+        return
+    connection.execute("BEGIN IMMEDIATE")
+    for item in items:
+        yield from connection.execute(sql, {**values, **item}).fetchall()
+    connection.execute("COMMIT")
+
+
+def release(row: Any, now: int) -> dict[str, Any]:
+    kept = {key: row[key] for key in ("account", "batch_id", "snapshot", "status", "ended")}
+    return {**kept, "token": row["lease_token"], "next_poll_at": now + HOUR, "error": None}
+
+
+def worker(kind: str, url: str, seconds: float) -> int:
+    if kind == "driver":
+        return work_driver(url, seconds)
+    return asyncio.run(work_ledger(url, {"follow": follow, "settle": settle}[kind], seconds))
+
+
+def measure(kind: str, url: str, workers: int, seconds: float) -> float:
+    command = [sys.executable, __file__, "--worker", kind, "--url", url, "--seconds", str(seconds)]
+    running = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(workers)]
+    return sum(int(process.communicate()[0]) for process in running) / seconds
+
+
+def main() -> None:
+    options = arguments()
+    if options.worker:
+        print(worker(options.worker, options.url, options.seconds))
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        for url in filter(None, (str(Path(folder, "ledger.db")), options.postgres)):
+            started = time.monotonic()
+            asyncio.run(fill(url, options.rows))
+            print(
+                f"{engine(url)}: {options.rows:,} open batches filled in {time.monotonic() - started:.0f} s", flush=True
+            )
+            report(url, options)
+
+
+def report(url: str, options: argparse.Namespace) -> None:
+    for workers in map(int, options.workers.split(",")):
+        rates = {kind: measure(kind, url, workers, options.seconds) for kind in ("driver", "follow", "settle")}
+        line = {"engine": engine(url), "workers": workers, "rows": options.rows}
+        print(json.dumps(line | {f"{kind}_per_s": round(rate) for kind, rate in rates.items()}), flush=True)
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rows", type=int, default=1_000_000)
+    parser.add_argument("--seconds", type=float, default=5.0)
+    parser.add_argument("--workers", default="1,2,4")
+    parser.add_argument("--postgres", help="an empty database, for a ledger of its own")
+    parser.add_argument("--worker", help=argparse.SUPPRESS)
+    parser.add_argument("--url", help=argparse.SUPPRESS)
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()
