@@ -52,7 +52,7 @@ class DatadogLogger:
 
     @hookimpl
     def startup(self, client: "AsyncClient") -> None:
-        self._seconds.client = client
+        self._seconds.ledger, self._seconds.redact = client.ledger, client.plugins.redact
 
     @hookimpl
     async def acreate_batch(self, event: BatchCreated) -> None:

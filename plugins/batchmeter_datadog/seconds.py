@@ -20,7 +20,7 @@ from .points import Counts, counts
 from .tags import Tags
 
 if TYPE_CHECKING:
-    from batchmeter import AsyncClient
+    from batchmeter.ledger.port import Ledger
 
 FRESH = 3000
 """Seconds: Datadog takes points up to an hour old."""
@@ -40,8 +40,9 @@ class Seconds:
     historical: bool = False
     clock: Callable[[], float] = time.time
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
-    client: "AsyncClient | None" = None
+    ledger: "Ledger | None" = None
     """Set at startup; without it (the class used by hand) each event gets a second of its own."""
+    redact: Callable[[Event], Awaitable[Event]] | None = None
     _sums: "OrderedDict[int, Counts]" = field(default_factory=OrderedDict[int, Counts])
     _taken: set[int] = field(default_factory=set[int])
     _given: "OrderedDict[str, int]" = field(default_factory=OrderedDict[str, int])
@@ -50,25 +51,26 @@ class Seconds:
     async def at(self, event: Event) -> tuple[int, Counts]:
         own = counts(event, self.tags)
         second = int(event.time.timestamp())
-        if self.client is None or not (self.historical or self.clock() - second <= FRESH):
+        if self.ledger is None or not (self.historical or self.clock() - second <= FRESH):
             return self._free(event), own
         await self.sleep(max(0.0, second + 1 + _OVER - self.clock()))
         async with self._lock:
             if second not in self._sums:
-                self._sums[second] = await self._sum(self.client, second)
+                self._sums[second] = await self._sum(self.ledger, second)
                 if len(self._sums) > _KEPT:
                     self._sums.popitem(last=False)
         total = self._sums[second]
         return second, {key: total.get(key, amount) for key, amount in own.items()}
 
-    async def _sum(self, client: "AsyncClient", second: int) -> Counts:
+    async def _sum(self, ledger: "Ledger", second: int) -> Counts:
         """Over events as loggers may see them."""
         total: Counts = {}
         after = 0
-        while page := await client.ledger.events(after=after, since=(second - _AROUND) * 1000, limit=_PAGE):
+        while page := await ledger.events(after=after, since=(second - _AROUND) * 1000, limit=_PAGE):
             for stored in page:
                 if int(stored.event.time.timestamp()) == second:
-                    for key, amount in counts(await client.plugins.redact(stored.event), self.tags).items():
+                    seen = stored.event if self.redact is None else await self.redact(stored.event)
+                    for key, amount in counts(seen, self.tags).items():
                         total[key] = total.get(key, Decimal(0)) + amount
             after = page[-1].seq
             if page[-1].event.time.timestamp() > second + _AROUND:
