@@ -127,7 +127,8 @@ def work_driver(url: str, seconds: float) -> int:
 def driver_claim(connection: Any, kind: str, values: dict[str, Any]) -> Iterator[Any]:
     spare = 1 if kind == "sqlite" else 4
     accounts = [{"account": f"account{number}"} for number in range(ACCOUNTS)]
-    due = list(driver_each(connection, kind, "due_batches", accounts, {**values, "limit": BLOCK * spare}))
+    share = 2 * BLOCK * spare // ACCOUNTS + 1
+    due = list(driver_each(connection, kind, "due_batches", accounts, {**values, "limit": share}))
     due.sort(key=lambda row: row["next_poll_at"])
     pks = [{"pk": row["pk"]} for row in due[: BLOCK * spare]]
     return driver_each(connection, kind, "claim_batches", pks, values)

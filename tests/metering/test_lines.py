@@ -1,13 +1,15 @@
 """Bytes to lines: whatever the chunks, the encoding at the edges, and the compression."""
 
 import gzip
+import json
 import itertools
 import zlib
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from batchmeter.metering import longline
 from batchmeter.metering.lines import LineSplitter, Unreadable
 
 
@@ -69,10 +71,10 @@ def test_gzip_that_breaks_is_named_once():
 def test_a_small_file_that_inflates_to_much_comes_in_pieces():
     splitter = LineSplitter()
     packer = zlib.compressobj(9, wbits=31)
-    data = packer.compress(b"\n" * 3_000_000) + packer.flush()
+    data = packer.compress(b"\n" * 300_000) + packer.flush()
 
-    assert len(data) < 6_000
-    assert sum(1 for _ in splitter.feed(data)) == 3_000_000
+    assert len(data) < 1_000
+    assert sum(1 for _ in splitter.feed(data)) == 300_000
 
 
 @pytest.mark.parametrize("cuts", [(), (500,), range(0, 3_000, 7)])
@@ -91,3 +93,67 @@ def test_a_line_too_long_is_not_held():
         assert list(splitter.feed(b"x" * 100_000)) == []
 
     assert splitter.held <= 1_100_000
+
+
+def long_line(text: str, tail: str = '"usage": {"prompt_tokens": 3}') -> bytes:
+    return b'{"custom_id": "a", "text": ' + json.dumps(text).encode() + b", " + tail.encode() + b"}"
+
+
+LONG_TEXTS = {
+    "base64": "QUJD" * 1_000_000,
+    "quotes and backslashes": 'a "quoted\\" \\\\ word ' * 200_000,
+    "backslashes": "\\" * 3_000_000,
+    "quotes": '"' * 3_000_000,
+    "emoji": "🙂" * 300_000,
+    "control characters": "\n\t\x01" * 500_000,
+    "looks like usage": '"usage": {"prompt_tokens": 99}, ' * 100_000,
+}
+
+
+@pytest.mark.parametrize("name", LONG_TEXTS)
+def test_a_long_line_is_held_small_and_still_says_the_same(name: str):
+    data = long_line(LONG_TEXTS[name])
+
+    (line,) = split(data, max_line=10**9)
+    again = split(data, *range(0, len(data), 65_536), max_line=10**9)
+    shifted = split(data, *range(17, len(data), 99_991), max_line=10**9)
+
+    assert again == shifted == [line]
+    assert isinstance(line, bytes)
+    found = json.loads(line)
+    assert found["usage"] == {"prompt_tokens": 3}
+    assert list(found) == ["custom_id", "text", "usage"]
+    assert len(line) <= len(data)
+
+
+def test_a_line_of_one_long_string_needs_little_memory():
+    splitter = LineSplitter()
+    list(splitter.feed(b'{"text": "'))
+    for _ in range(1_000):
+        assert list(splitter.feed(b"x" * 65_536)) == []
+        assert splitter.held < 2_000_000
+
+    (line,) = splitter.feed(b'", "usage": 1}\n')
+
+    assert json.loads(bytes(line))["usage"] == 1
+
+
+def test_many_short_strings_are_kept_whole():
+    data = json.dumps([{"text": f'item "{n}" \\', "n": n} for n in range(60_000)]).encode()
+
+    assert split(data, *range(0, len(data), 10_007), max_line=10**8) == [data]
+
+
+@settings(deadline=None, max_examples=40)
+@given(st.lists(st.text(alphabet='\\"abc\n🙂é\x01', max_size=40), min_size=1, max_size=6), st.integers(1, 300))
+def test_long_lines_keep_their_shape(words: list[str], unit: int):
+    """With units so small that every escape is cut somewhere."""
+    value = {word: [word * 20, {"n": index}] for index, word in enumerate(words)}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(longline, "LONG", unit)
+        patch.setattr(longline, "UNIT", 16)
+        whole = longline.LongLine(json.dumps(value).encode())
+
+    found = json.loads(bytes(whole.text()))
+
+    assert [[entry[1]] for entry in found.values()] == [[entry[1]] for entry in value.values()]

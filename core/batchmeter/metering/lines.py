@@ -4,8 +4,10 @@ import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from .longline import LONG, LongLine
+
 MAX_LINE = 64 * 1024 * 1024
-"""Bytes. A longer line is reported with its first bytes and never held."""
+"""Bytes that one line may hold, without the inside of its long strings. More is reported with its start, not held."""
 SAMPLE = 120
 """Bytes of a bad line that are kept to show."""
 
@@ -32,13 +34,14 @@ class LineSplitter:
         self._plain = False
         self._inflater: _Inflater | None = None
         self._rest = bytearray()
+        self._long: LongLine | None = None
         self._skipped = b""
         self._first = True
 
     @property
     def held(self) -> int:
         """Bytes that wait for their newline."""
-        return len(self._rest)
+        return len(self._rest) if self._long is None else len(self._long)
 
     def feed(self, chunk: bytes) -> Iterator[bytes | bytearray | Unreadable]:
         """The lines that this chunk completes. Exhaust it before the next call."""
@@ -53,14 +56,10 @@ class LineSplitter:
         """The last line, where no newline ends it."""
         if not self._plain and self._inflater is None:
             yield from self._sniff(self._head, last=True)
-        if self._skipped:
-            yield Unreadable("line_too_long", self._skipped)
-        elif self._rest:
+        if self._skipped or self.held:
             yield self._finish(b"")
         if self._inflater is not None and self._inflater.unfinished:
             yield Unreadable("gzip_truncated", b"")
-        self._rest = bytearray()
-        self._skipped = b""
 
     def _sniff(self, head: bytes, *, last: bool) -> Iterator[bytes | bytearray | Unreadable]:
         if len(head) < len(_GZIP) and not last:
@@ -90,10 +89,9 @@ class LineSplitter:
         yield self._finish(chunk[:end])
         start = end + 1
         find = chunk.find
-        longest = self._max_line
+        short = min(LONG, self._max_line)
         while (end := find(b"\n", start)) >= 0:
-            line = chunk[start:end]
-            yield line if end - start <= longest else Unreadable("line_too_long", line[:SAMPLE])
+            yield chunk[start:end] if end - start <= short else self._finish(chunk[start:end])
             start = end + 1
         if start < len(chunk):
             self._hold(chunk[start:])
@@ -101,15 +99,21 @@ class LineSplitter:
     def _hold(self, piece: bytes) -> None:
         if self._skipped:
             return
-        self._rest += piece
-        if len(self._rest) > self._max_line:
+        if self._long is not None:
+            self._long.add(piece)
+        else:
+            self._rest += piece
+            if len(self._rest) > LONG:
+                self._long, self._rest = LongLine(self._rest), self._rest[:SAMPLE]
+        if self.held > self._max_line:
             self._skipped = bytes(self._rest[:SAMPLE])
-            self._rest = bytearray()
+            self._rest, self._long = bytearray(), None
 
     def _finish(self, piece: bytes) -> bytes | bytearray | Unreadable:
         self._hold(piece)
-        line, skipped = self._rest, self._skipped
-        self._rest, self._skipped = bytearray(), b""
+        line = self._long.text() if self._long is not None else self._rest
+        skipped = self._skipped
+        self._rest, self._long, self._skipped = bytearray(), None, b""
         if self._first:
             self._first = False
             line = line.removeprefix(_BOM)

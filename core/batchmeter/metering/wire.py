@@ -153,7 +153,9 @@ def decode(raw: bytes | bytearray) -> Line | None:
 
 
 def decode_body(text: str) -> Body | None:
-    """A body that was sent as a JSON string; None where the string is just text."""
+    """A body that was sent as a JSON string; None where the string is just text, or was shortened as a long line's."""
+    if "\0" in text:
+        return None
     try:
         return _body.decode(text)
     except _REFUSED:
