@@ -11,7 +11,10 @@ from litellm_rows import PROVIDER_UPLIFTS, Row, Tier, cached_rule
 from quotes import Quote
 
 PUBLISHED = ("openai-cost-calculator", "azure-genai-prices", "genai-prices")
-"""Sources that read vendors' batch tables, best first; model-prices applies a rule of its own."""
+"""Sources that read vendors' batch tables, best first; model-prices applies a rule of its own.
+
+The last one merges Vertex AI with the Gemini API, so it says nothing of Vertex AI.
+"""
 
 Key = tuple[str, str, str | None, int]
 Prices = dict[str, dict[Key, dict[str, dict[str, Decimal]]]]
@@ -32,7 +35,7 @@ def complete(rows: list[Row], prices: Prices) -> None:
     """Batch rates that a vendor publishes and LiteLLM does not list, where both agree on the standard rate."""
     for row in rows:
         for tier in row.tiers:
-            for source in PUBLISHED:
+            for source in PUBLISHED[:2] if row.provider == "vertex_ai" else PUBLISHED:
                 theirs = prices[source].get((row.provider, row.model, row.region, tier.over))
                 if theirs:
                     _complete(row, tier, theirs, source)

@@ -20,7 +20,7 @@ import compiled
 from borrow import complete, indexed, taken
 from corrections import corrected
 from fill import fill
-from litellm_rows import Row, rows
+from litellm_rows import rows
 from quotes import SOURCES, Quote
 
 from batchmeter.pricing.book import PriceBook
@@ -55,9 +55,13 @@ def build(wheels: Path) -> bytes:
     """The catalogue's bytes."""
     book = toml("corrections.toml")
     prices = indexed(all_quotes(wheels))
-    made = [_filled(row, entry) for row, entry in rows(litellm_map(wheels))]
-    made += taken(book["take"], made, prices)
+    listed = list(rows(litellm_map(wheels)))
+    made = [row for row, _ in listed]
+    listed += [(row, {}) for row in taken(book["take"], made, prices)]
+    made = [row for row, _ in listed]
     complete(made, prices)
+    for row, entry in listed:
+        fill(row, entry)
     final = corrected(made, book["correction"])
     content = compiled.packed(compiled.document(final, built=book["built"], sources=book["sources"]))
     if len(content) > MAX_BYTES:
@@ -73,11 +77,6 @@ def toml(name: str) -> dict[str, Any]:
 def all_quotes(wheels: Path) -> list[Quote]:
     """What every other source says."""
     return [quote for name, read in SOURCES.items() for quote in read(wheel(wheels, name))]
-
-
-def _filled(row: Row, entry: dict[str, Any]) -> Row:
-    fill(row, entry)
-    return row
 
 
 def report(wheels: Path, catalogue: Path) -> compare.Report:

@@ -10,11 +10,21 @@ HALF = Decimal("0.5")
 
 def fill(row: Row, entry: dict[str, Any]) -> None:
     """Complete one row by the vendor's own rule."""
-    if row.provider == "anthropic" or (row.provider == "vertex_ai" and "claude" in row.model):
+    if row.provider == "anthropic":
+        _half_of_everything(row)
+    if row.provider == "vertex_ai" and "claude" in row.model:
         _claude_writes(row)
-    if entry.get("mode", "chat") in {"chat", "responses", "image_generation"} and not row.model.startswith("gpt-image"):
+    priced_apart = "claude" in row.model or row.model.startswith("gpt-image")
+    if entry.get("mode", "chat") in {"chat", "responses", "image_generation"} and not priced_apart:
         for tier in row.tiers:
             _one_price_for_all(tier, entry, google="gemini" in row.model)
+
+
+def _half_of_everything(row: Row) -> None:
+    """Anthropic: "All usage is charged at 50% of the standard API prices", of every model; searches are not usage."""
+    for tier in row.tiers:
+        for bucket, rate in tier.standard.items():
+            tier.batch.setdefault(bucket, rate if bucket == "web_search" else rate * HALF)
 
 
 def _claude_writes(row: Row) -> None:

@@ -4,6 +4,7 @@ import builtins
 import datetime as dt
 import importlib
 import json
+import re
 import sys
 import types
 import zipfile
@@ -161,7 +162,9 @@ def _genai_model(provider: str, model: _Recorded) -> Iterator[Quote]:
     batch = _in_force([v for v in model.price_variants or [] if v.when == {"processing": "batch"}])
     for name in sorted({model.id, *_equals(model.match)}):
         yield from _genai_prices(provider, name, "standard", standard)
-        yield from _genai_prices(provider, name, "batch", batch)
+        # It lumps OpenAI's models of one price together; a batch price is published for the one it is named after.
+        if provider != "openai" or re.sub(r"-\d{4}-\d{2}-\d{2}$", "", name) == model.id:
+            yield from _genai_prices(provider, name, "batch", batch)
 
 
 def _in_force(prices: Any) -> _Recorded:

@@ -271,12 +271,12 @@ def test_standard_processing(ask: Ask) -> None:
 
 
 def test_standard_times_factor_is_an_estimate(ask: Ask) -> None:
-    half, fifth_off = ask("openai/gpt-5-codex"), ask("xai/grok-4.6")
+    half, fifth_off = ask("openai/gpt-5.3-codex"), ask("xai/grok-4.6")
     assert half is not None
     assert fifth_off is not None
     assert half.estimated
     assert fifth_off.estimated
-    assert prices(half, *IO) == decimals("0.625", "5")
+    assert prices(half, *IO) == decimals("0.875", "7")
     assert prices(fifth_off, *IO) == decimals("1.6", "4.8")
 
 
