@@ -1,11 +1,13 @@
 """Creates whose answer was lost, and batches that others made."""
 
+import asyncio
 from datetime import UTC, datetime
 
 from batchmeter.errors import APIConnectionError
 from batchmeter.ledger.port import Intent, Submission
 from batchmeter.models import Attribution
 from batchmeter.tracking.intents import find_lost_create
+from batchmeter.tracking.tracker import TrackerOptions
 
 T0 = 1_790_000_000
 
@@ -158,3 +160,31 @@ async def test_one_batch_is_adopted_by_its_id(world):
     assert await tracker.adopt("openai", "batch_1") is False
     settlement = await tracker.wait("openai", "batch_1")
     assert settlement.cost.total is not None
+
+
+async def test_a_tracker_told_to_adopt_finds_what_others_make_while_it_runs(world):
+    provider = world.provider()
+    provider.listing = others(world, 250)
+    for item in provider.listing:
+        provider.batches[item.id] = [item]
+    naps, passes = [], [asyncio.Event() for _ in range(3)]
+
+    async def sleep(seconds):
+        if seconds == 77:
+            passes[len(naps)].set()
+            naps.append(seconds)
+            await asyncio.sleep(0) if len(naps) < 3 else await asyncio.sleep(60)
+        await asyncio.sleep(0.001)
+
+    tracker = world.tracker(sleep=sleep, options=TrackerOptions(adopt=("openai",), reconcile=77))
+    running = asyncio.create_task(tracker.run())
+    await asyncio.wait_for(passes[0].wait(), 10)
+    assert len(await world.ledger.list_batches(limit=1000)) == 250
+    provider.listing.insert(0, world.batch("fresh", "in_progress", created_at=T0 + 5))
+    provider.batches["fresh"] = [world.batch("fresh", "in_progress", created_at=T0 + 5)]
+    provider.calls.clear()
+    await asyncio.wait_for(passes[2].wait(), 10)
+    assert (await world.ledger.get_batch("fresh")).submission.adopted
+    assert provider.count("list") <= 3, "it stops at the first page without news"
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)

@@ -48,15 +48,18 @@ class Adopter:
         self.recorded()
         return True
 
-    async def adopt_all(self, provider: Provider, *, since: datetime | None = None) -> int:
-        """Every batch the account lists, newest first, back to `since`."""
+    async def adopt_all(self, provider: Provider, *, since: datetime | None = None, until_known: bool = False) -> int:
+        """Every batch the account lists, newest first, back to `since`, or `until_known`: a page without a new one."""
         floor = None if since is None else since.timestamp()
         new = 0
         async for page in pages(provider):
+            before = new
             for batch in page.data:
                 if floor is not None and batch.created_at is not None and batch.created_at < floor:
                     return new
                 new += await self.adopt(provider, batch)
+            if until_known and new == before:
+                return new
         return new
 
     async def _intent_of(self, account: str, batch: Batch) -> Intent | None:

@@ -23,7 +23,7 @@ class Lane:
     budget: Budget
     requests: int = 8
     """Looks at a time."""
-    downloads: int = 4
+    downloads: int = 8
     """Settlements at a time."""
     serving: int = 0
     """Groups of claims being looked at; nothing more is claimed meanwhile."""

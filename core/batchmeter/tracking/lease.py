@@ -32,7 +32,8 @@ class Lease:
     @asynccontextmanager
     async def held(self) -> AsyncGenerator[None]:
         """Renewed at a third of its time, until the block ends; LeaseLostError when it was taken over."""
-        await self.renew()
+        if self.claim.expires_at - self._ledger.now() < self._seconds * 1000 * 2 / 3:
+            await self.renew()
         work = asyncio.current_task()
         assert work is not None
         lost = False

@@ -8,10 +8,10 @@ import secrets
 import socket
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
-from batchmeter.errors import LedgerError, UsageError
+from batchmeter.errors import LedgerError, ProviderError, UsageError
 from batchmeter.events import Settlement
 from batchmeter.ledger.port import Claim, Ledger
 from batchmeter.models import Batch
@@ -54,10 +54,14 @@ class TrackerOptions:
     """Before an account that is not configured here is tried again."""
     looks: int = 8
     """Requests of one account under way."""
-    downloads: int = 4
+    downloads: int = 8
     """Settlements of one account under way."""
     requests_per_second: float = 20.0
     """For one account, on average, looks only; halved whenever it answers 429."""
+    adopt: tuple[str, ...] = ()
+    """Accounts whose every batch is tracked, whoever made it."""
+    adopt_since: float = 48 * 3600.0
+    """How far back a starting tracker looks for them."""
     list_many: bool = True
     """Ask one list for many due batches, where the provider can."""
 
@@ -246,9 +250,21 @@ class Tracker:
         return min([self._options.idle, *(max(moment - now, 0.05) for moment in moments)])
 
     async def _reconcile_now_and_then(self) -> None:
+        """Lost creates; and, where wanted, what others made. The first pass reads far back, in case it was away."""
+        since = datetime.fromtimestamp(self._ledger.now() / 1000 - self._options.adopt_since, UTC)
+        first = True
         while True:
             await self._tolerant(self.reconcile(), 0)
+            for account in self._options.adopt:
+                await self._tolerant(self._adopt_new(account, since, far=first), 0)
+            first = False
             await self._sleep(self._options.reconcile)
+
+    async def _adopt_new(self, account: str, since: datetime, *, far: bool) -> None:
+        try:
+            await self._adopter.adopt_all(self._accounts.get(account), since=since, until_known=not far)
+        except ProviderError as error:
+            log.warning("account %s: its batches cannot be listed for adoption: %s", account, error)
 
     async def _tolerant(self, work: Coroutine[Any, Any, Any], fallback: Any) -> Any:
         """A ledger that is away, or a bug: said in the log, and tried again later."""
