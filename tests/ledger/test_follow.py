@@ -2,6 +2,8 @@
 
 import asyncio
 
+import pytest
+
 from batchmeter.ledger.port import Reschedule
 
 
@@ -22,6 +24,19 @@ async def test_due_batches_are_claimed_most_overdue_first(ledger, make, clock):
     assert ids(await claim_all(ledger, limit=2)) == ["b2", "b3"]
     assert ids(await claim_all(ledger)) == ["b1"]
     assert await claim_all(ledger) == []
+
+
+@pytest.mark.parametrize("limit", [1, 3, 7, 20])
+async def test_the_order_holds_however_unequal_the_accounts_are(ledger, make, clock, limit):
+    due = {"big": [1, 2, 3, 4, 5, 6, 7, 20], "small": [5.5], "other": [0.5, 6.5, 8, 9, 30], "idle": [99]}
+    for account, times in due.items():
+        for due_in in times:
+            await make.record(ledger, account, make.batch(f"{due_in:05.1f}"), due_in=due_in)
+    clock.advance(50)
+    held = []
+    while claims := await claim_all(ledger, limit=limit):
+        held += ids(claims)
+    assert held == sorted(f"{due_in:05.1f}" for account, times in due.items() if account != "idle" for due_in in times)
 
 
 async def test_claims_can_be_confined_to_accounts(ledger, make):

@@ -1,11 +1,12 @@
 """Claims: which worker follows a batch, until when, and how it ends."""
 
+from collections import Counter
 from collections.abc import Collection, Sequence
 
 from . import rows
 from .files import own_outputs
 from .port import Claim, Millis, Reschedule
-from .session import Session
+from .session import Row, Session
 
 
 def millis(seconds: float) -> Millis:
@@ -15,15 +16,29 @@ def millis(seconds: float) -> Millis:
 async def claim_due(
     session: Session, owner: str, limit: int, lease_seconds: float, accounts: Collection[str] | None
 ) -> list[Claim]:
-    """Each account's most overdue are looked up by index, so that a backlog costs the rows taken, not the backlog."""
-    share = limit * session.spare
-    due = await session.each("due_batches", await _accounts(session, accounts), limit=share)
+    due = await _most_overdue(session, await _accounts(session, accounts), limit * session.spare)
     due_at: dict[int, Millis] = {row["pk"]: row["next_poll_at"] for row in due}
-    chosen = sorted(due_at, key=lambda pk: (due_at[pk], pk))[:share]
-    candidates = [{"pk": pk} for pk in chosen]
+    candidates = [{"pk": pk} for pk in due_at]
     taken = await session.each("claim_batches", candidates, owner=owner, lease=millis(lease_seconds), limit=limit)
     taken.sort(key=lambda row: (due_at[row["pk"]], row["pk"]))
     return await session.decoded(taken, rows.claim)
+
+
+async def _most_overdue(session: Session, accounts: list[dict[str, object]], wanted: int) -> list[Row]:
+    """Looked up by index account by account, so that a backlog costs the rows taken and not the backlog.
+
+    First a fair share of each; all that are wanted of each only if an account's share left out any that count.
+    """
+    share = min(wanted, 2 * wanted // max(len(accounts), 1) + 1)
+    while True:
+        due = await session.each("due_batches", accounts, limit=share)
+        due.sort(key=lambda row: (row["next_poll_at"], row["pk"]))
+        last = {row["account"]: row["next_poll_at"] for row in due}
+        taken = Counter(row["account"] for row in due)
+        horizon = min((last[account] for account in taken if taken[account] == share), default=None)
+        if share == wanted or horizon is None or (len(due) >= wanted and due[wanted - 1]["next_poll_at"] <= horizon):
+            return due[:wanted]
+        share = wanted
 
 
 async def _accounts(session: Session, accounts: Collection[str] | None) -> list[dict[str, object]]:

@@ -13,7 +13,7 @@ SELECT account FROM found WHERE account IS NOT NULL;
 
 -- name: due_batches
 -- The most overdue of each account, unlocked: more of them than are wanted, because other workers look too.
-SELECT due.pk, due.next_poll_at
+SELECT due.pk, wanted.account, due.next_poll_at
 FROM unnest(%(account)s::text[]) AS wanted (account) CROSS JOIN LATERAL (
     SELECT b.pk, b.next_poll_at FROM batchmeter.batch AS b
     WHERE b.account = wanted.account AND b.next_poll_at <= %(now)s

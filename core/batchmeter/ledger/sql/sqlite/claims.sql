@@ -12,7 +12,7 @@ SELECT account FROM found WHERE account IS NOT NULL;
 
 -- name: due_batches
 -- The most overdue of one account.
-SELECT pk, next_poll_at FROM batch
+SELECT pk, account, next_poll_at FROM batch
 WHERE account = :account AND next_poll_at <= :now
 ORDER BY next_poll_at LIMIT :limit;
 
