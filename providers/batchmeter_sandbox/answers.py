@@ -155,7 +155,7 @@ def _response(body: Body, tokens: Tokens, dice: Dice, created: int) -> dict[str,
         "truncation": "disabled",
         "usage": {
             "input_tokens": tokens.input,
-            "input_tokens_details": {"cached_tokens": tokens.cached},
+            "input_tokens_details": {"cached_tokens": tokens.cached, "cache_write_tokens": 0},
             "output_tokens": tokens.output,
             "output_tokens_details": {"reasoning_tokens": tokens.reasoning},
             "total_tokens": tokens.input + tokens.output,

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable
 
+import httpx
 import pytest
 
 import openai
@@ -34,8 +35,15 @@ async def sandbox(clock):
 
 @pytest.fixture
 async def client(sandbox):
-    async with openai.AsyncOpenAI(base_url=sandbox.url, api_key="any", max_retries=0) as opened:
+    quick = openai.DefaultAsyncHttpxClient(verify=False)
+    async with openai.AsyncOpenAI(base_url=sandbox.url, api_key="any", max_retries=0, http_client=quick) as opened:
         yield opened
+
+
+@pytest.fixture
+async def http(sandbox):
+    async with httpx.AsyncClient(base_url=sandbox.url, headers={"authorization": "Bearer k"}, verify=False) as client:
+        yield client
 
 
 @pytest.fixture
