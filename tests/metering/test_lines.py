@@ -1,8 +1,8 @@
 """Bytes to lines: whatever the chunks, the encoding at the edges, and the compression."""
 
 import gzip
-import json
 import itertools
+import json
 import zlib
 
 import pytest

@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from datetime import UTC, date, datetime
 from decimal import Decimal
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, cast
 
@@ -87,6 +88,15 @@ def metered(tally: Tally, job: Job) -> Metering:
 
 def price_book(rows: Mapping[str, Any] | Path | None = None) -> PriceSource:
     """The embedded price book, with a user's own rows."""
+    return _embedded() if rows is None else _loaded(rows)
+
+
+@cache
+def _embedded() -> PriceSource:
+    return _loaded(None)
+
+
+def _loaded(rows: Mapping[str, Any] | Path | None) -> PriceSource:
     from batchmeter.pricing.book import PriceBook  # noqa: PLC0415 - read only when something is priced with it
 
     return cast("PriceSource", PriceBook.load(rows))  # pyright does not take a cached_property for a property
