@@ -2,6 +2,7 @@
 
 import asyncio
 import sys
+import traceback
 
 import httpx
 import httpx2
@@ -86,6 +87,13 @@ class TestTheCallersOwnClient:
             with pytest.raises(errors.APIResponseError, match="sent 3 of 5 bytes and then stopped"):
                 async with HttpClient("http://nowhere", client=mine).stream("GET", "f") as response:
                     [chunk async for chunk in response.chunks]
+
+    async def test_its_own_headers_stay_secret_too(self, owner):
+        async with serving(Script([Answer()])) as url, owner.AsyncClient(headers={"x-key": "secret-0123\n"}) as mine:
+            with pytest.raises(errors.APIConnectionError, match="LocalProtocolError") as caught:
+                await HttpClient(url, client=mine, max_retries=0).request("GET", "f")
+        assert "secret-0123" not in "".join(traceback.format_exception(caught.value))
+        assert caught.value.__cause__ is None
 
     async def test_it_has_to_be_async(self, owner):
         with owner.Client() as mine, pytest.raises(errors.ConfigError, match="http_client is a Client"):
