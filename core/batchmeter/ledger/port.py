@@ -5,146 +5,42 @@ is one transaction; nothing half-done is ever visible. Methods raise LedgerError
 """
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
-from batchmeter.events import AnyEvent, BatchCreated, BatchFailed, BatchSucceeded, EventType, Settlement
+from batchmeter.events import BatchCreated, BatchFailed, BatchSucceeded, EventType, Settlement
 from batchmeter.models import Attribution, Batch, FileObject
 from batchmeter.pricing.groups import Groups
 
-Millis = int
-DeliveryState = Literal["pending", "delivered", "dead"]
+from .records import (
+    Claim,
+    Delivery,
+    DeliveryResult,
+    DeliveryState,
+    Intent,
+    LoggerGauge,
+    Millis,
+    Owner,
+    Reschedule,
+    StoredEvent,
+    Submission,
+    TrackedBatch,
+)
 
-
-@dataclass(frozen=True, slots=True)
-class Submission:
-    """What was known when a batch was submitted or adopted; rides on every event of it."""
-
-    account: str
-    provider: str
-    endpoint: str | None = None
-    region: str | None = None
-    input_file_id: str | None = None
-    model: str | None = None
-    metadata: dict[str, str] = field(default_factory=dict[str, str])
-    attribution: Attribution = field(default_factory=Attribution)
-    traceparent: str | None = None
-    adopted: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Intent:
-    """A create about to be called. `open` until its outcome is known."""
-
-    id: str
-    """Also the value of the batch's metadata key `batchmeter_id`."""
-    submission: Submission
-    idempotency_key: str | None = None
-    created_at: Millis = 0
-    state: Literal["open", "created", "closed"] = "open"
-    batch_id: str | None = None
-    reason: str | None = None
-    """Why it was closed without a batch."""
-
-
-@dataclass(frozen=True, slots=True)
-class TrackedBatch:
-    """One batch that the ledger knows."""
-
-    submission: Submission
-    batch: Batch
-    """The newest snapshot; a final one is never replaced by an open one."""
-    recorded_at: Millis
-    next_poll_at: Millis | None
-    """None once settled."""
-    poll_count: int = 0
-    error_count: int = 0
-    """Consecutive failures; reset by any good answer."""
-    last_error: str | None = None
-    last_polled_at: Millis | None = None
-    settled_at: Millis | None = None
-    intent_id: str | None = None
-
-    @property
-    def account(self) -> str:
-        return self.submission.account
-
-    @property
-    def batch_id(self) -> str:
-        return self.batch.id
-
-
-@dataclass(frozen=True, slots=True)
-class Claim:
-    """A lease on one batch. `token` fences: a worker whose lease was taken over cannot write."""
-
-    tracked: TrackedBatch
-    token: int
-    expires_at: Millis
-
-
-@dataclass(frozen=True, slots=True)
-class Reschedule:
-    """The end of a claim that did not settle."""
-
-    claim: Claim
-    next_poll_at: Millis
-    batch: Batch | None = None
-    """The new snapshot, if there was an answer."""
-    error: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class StoredEvent:
-    seq: int
-    """Grows in the order events were recorded; pages with `after`."""
-    event: AnyEvent
-    payload: bytes
-    """The event's JSON as first rendered: what every (re)delivery is made from."""
-
-
-@dataclass(frozen=True, slots=True)
-class Delivery:
-    """One event on its way to one logger."""
-
-    logger: str
-    stored: StoredEvent
-    state: DeliveryState = "pending"
-    attempts: int = 0
-    """Finished ones: 0 the first time it is claimed."""
-    token: int = 0
-    next_attempt_at: Millis | None = None
-    delivered_at: Millis | None = None
-    last_error: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class DeliveryResult:
-    """How an attempt ended: `delivered`, `dead`, or `pending` again at `next_attempt_at`."""
-
-    delivery: Delivery
-    state: DeliveryState
-    next_attempt_at: Millis | None = None
-    error: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class LoggerGauge:
-    """A logger's backlog."""
-
-    logger: str
-    pending: int
-    dead: int
-    delivered: int
-    oldest_pending_at: Millis | None
-
-
-@dataclass(frozen=True, slots=True)
-class Owner:
-    """Whose a file or batch is."""
-
-    account: str
-    attribution: Attribution | None = None
+__all__ = [
+    "Claim",
+    "Delivery",
+    "DeliveryResult",
+    "DeliveryState",
+    "Intent",
+    "Ledger",
+    "LoggerGauge",
+    "Millis",
+    "Owner",
+    "Reschedule",
+    "StoredEvent",
+    "Submission",
+    "TrackedBatch",
+]
 
 
 class Ledger(Protocol):
