@@ -29,8 +29,7 @@ class SandboxProvider:
     """One account at a sandbox of its own; `engine` is there for tests."""
 
     name: ClassVar[str] = "sandbox"
-    price_provider: ClassVar[str] = "openai"
-    """It answers as OpenAI's models, so its batches cost what OpenAI's do."""
+    """The price book has OpenAI's prices for it, whose models it answers as."""
     Settings: ClassVar[type[AccountSettings]] = SandboxSettings
     capabilities: ClassVar[Capabilities] = Capabilities()
     region: str | None = None

@@ -24,6 +24,8 @@ REGION_ASSUMED = "region_assumed_global"
 PRICE_CHANGED = "price_change_during_batch"
 BY_FAMILY = "snapshot_priced_as_family"
 MAX_ALIASES = 8
+PRICED_AS = {"sandbox": "openai"}
+"""The sandbox answers as OpenAI's models, so its batches cost what theirs do."""
 MAX_REMEMBERED = 4096
 """Answers kept: model names come from files, so their number is anybody's."""
 
@@ -114,6 +116,7 @@ class PriceBook:
         return _rates(found, (), "user")
 
     def _published(self, query: PriceQuery) -> Rates | None:
+        query = replace(query, provider=PRICED_AS.get(query.provider, query.provider))
         for name in names(query.provider, query.model):
             if name.family and not self.catalogue.is_family(query.provider, name.id):
                 continue
