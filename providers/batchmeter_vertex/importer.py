@@ -8,7 +8,7 @@ import json
 import re
 from typing import Any
 
-from .shape import Json, is_array, is_object, mapping, objects, sequence
+from .shape import Json, is_array, is_object, mapping, objects
 from .untranslatable import UntranslatableError
 
 MAX_DEPTH = 15
@@ -25,84 +25,92 @@ _KINDS: dict[type, str] = {
     list: "an array",
 }
 
-Place = tuple[str, int]
-"""What a path holds (with its spelling), and the first line that said so."""
-
 
 def pruned(value: Any) -> Any:
     """Without nulls and empty objects as members; in arrays they stay, to be refused: there they mean something."""
     if is_object(value):
-        members = ((name, pruned(member)) for name, member in mapping(value).items())
+        members = ((name, pruned(member)) for name, member in value.items())
         return {name: member for name, member in members if member is not None and member != {}}
     if is_array(value):
-        return [pruned(item) for item in sequence(value)]
+        return [pruned(item) for item in value]
     return value
+
+
+class _UnprunedError(Exception):
+    """A null or an empty object as a member."""
 
 
 class Importer:
     """What the rows so far have fixed about those to come."""
 
     def __init__(self) -> None:
-        self._places: dict[str, Place] = {}
+        self._kinds: dict[str, str] = {}
+        """Path -> what it holds."""
+        self._first: dict[str, tuple[str, int]] = {}
+        """Path without case -> its spelling and the first line that had it: columns are compared so."""
 
     def admit(self, row: Json, line: int) -> Json:
         """The row as it may be written; UntranslatableError names the path and the rule it breaks."""
-        clean = pruned(row)
         try:
-            self._take(clean, line)
+            self._take(row, line)
+        except _UnprunedError:
+            return self.admit(pruned(row), line)
         except UntranslatableError:
-            if not _soften(clean):
+            if not _soften(row):
                 raise
-            self._take(clean, line)
-        return clean  # type: ignore[no-any-return]
+            return self.admit(row, line)
+        return row
 
     def _take(self, row: Json, line: int) -> None:
         """Fixes the row's paths, all or none."""
-        fresh: dict[str, Place] = {}
-        self._object(row, "", 0, line, fresh)
-        self._places.update(fresh)
-        if len(self._places) > MAX_PATHS:
-            raise UntranslatableError("body", f"more than {MAX_PATHS} different keys in one file; split it")
+        fresh: dict[str, str] = {}
+        try:
+            self._object(row, "", 0, line, fresh)
+        except BaseException:
+            for path in fresh:
+                del self._kinds[path], self._first[path.lower()]
+            raise
 
-    def _object(self, value: Json, path: str, depth: int, line: int, fresh: dict[str, Place]) -> None:
+    def _object(self, value: Json, path: str, depth: int, line: int, fresh: dict[str, str]) -> None:
         if depth > MAX_DEPTH:
             raise _refused(path, f"objects are nested more than {MAX_DEPTH} deep, which Vertex AI's importer refuses")
         for name, member in value.items():
+            if member is None or member == {}:
+                raise _UnprunedError
             where = f"{path}.{name}" if path else name
-            _check_name(name, where)
+            if where not in self._kinds:
+                _check_name(name, where)
             self._value(member, where, depth, line, fresh)
 
-    def _value(self, value: Any, path: str, depth: int, line: int, fresh: dict[str, Place]) -> None:
+    def _value(self, value: Any, path: str, depth: int, line: int, fresh: dict[str, str]) -> None:
         kind = _kind(value)
-        self._fix(path, kind, line, fresh)
+        if self._kinds.get(path) != kind:
+            self._fix(path, kind, line, fresh)
         if kind == "an object":
             self._object(value, path, depth + 1, line, fresh)
         elif kind == "an array":
-            for item in sequence(value):
+            for item in value:
                 self._item(item, f"{path}[]", depth, line, fresh)
 
-    def _item(self, item: Any, path: str, depth: int, line: int, fresh: dict[str, Place]) -> None:
+    def _item(self, item: Any, path: str, depth: int, line: int, fresh: dict[str, str]) -> None:
         if item is None or item == {}:
             raise _refused(path, f"{'null' if item is None else 'an empty object'} in an array")
-        if is_array(item):
+        if isinstance(item, list):
             raise _refused(path, "an array directly in an array")
         self._value(item, path, depth, line, fresh)
 
-    def _fix(self, path: str, kind: str, line: int, fresh: dict[str, Place]) -> None:
-        """Paths are compared without case: columns are."""
-        key = path.lower()
-        known = self._places.get(key) or fresh.get(key)
-        said = f"{kind} {path}"
+    def _fix(self, path: str, kind: str, line: int, fresh: dict[str, str]) -> None:
+        """A path that is new is fixed now; one that was fixed otherwise is refused."""
+        known = self._first.get(path.lower())
         if known is None:
-            fresh[key] = (said, line)
-        elif known[0] != said:
-            earlier, first = known
-            raise _refused(path, f"`{path}` is {kind} here and {_difference(earlier, path)} on line {first}")
-
-
-def _difference(earlier: str, path: str) -> str:
-    kind, _, spelling = earlier.rpartition(" ")
-    return kind if spelling == path else f"spelt `{spelling}`"
+            if len(self._kinds) >= MAX_PATHS:
+                raise UntranslatableError("body", f"more than {MAX_PATHS} different keys in one file; split it")
+            self._kinds[path] = fresh[path] = kind
+            self._first[path.lower()] = (path, line)
+            return
+        spelling, first = known
+        otherwise = self._kinds[path] if spelling == path else f"spelt `{spelling}`"
+        raise _refused(path, f"`{path}` is {kind} here and {otherwise} on line {first}")
 
 
 def _check_name(name: str, path: str) -> None:
