@@ -4,6 +4,7 @@ The exporters call a redirect, a login page and a partly refused request a succe
 A session of our own sees each answer as it is.
 """
 
+import logging
 import threading
 from collections.abc import Callable
 from enum import Enum
@@ -72,17 +73,36 @@ class AckSession(requests.Session):
             return super().request(method, url, *args, **kwargs)
 
 
+class _Repeats(logging.Filter):
+    """Drops what an exporter logs about a failure that is raised to the deliverer anyway; others' stay."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.here = threading.local()
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        return not (getattr(self.here, "sending", False) and str(record.msg).startswith("Failed to export"))
+
+
+_REPEATS = _Repeats()
+
+
 class Channel(Generic[Batch]):
     """One signal's way to the receiver."""
 
     def __init__(self, make: Callable[[requests.Session], Exporter[Batch]]) -> None:
         self._session = AckSession()
         self._exporter = make(self._session)
+        logging.getLogger(type(self._exporter).__module__).addFilter(_REPEATS)  # a second time changes nothing
 
     def send(self, batch: Batch) -> None:
         """Returns when the receiver has accepted all of it."""
         self._session.failure = None
-        result = self._exporter.export(batch)
+        _REPEATS.here.sending = True
+        try:
+            result = self._exporter.export(batch)
+        finally:
+            _REPEATS.here.sending = False
         if self._session.failure is not None:
             raise self._session.failure
         if result.name != "SUCCESS":

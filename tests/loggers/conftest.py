@@ -3,7 +3,7 @@
 import gzip
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -41,7 +41,7 @@ class Events:
 
     def created(self, batch_id: str = "batch_abc123", **changes: Any) -> BatchCreated:
         fields = {**_shared(batch_id, "validating"), "id": event_id("openai", batch_id, "acreate_batch"), **changes}
-        return BatchCreated(time=CREATED + timedelta(seconds=1), **fields)
+        return BatchCreated(**{"time": CREATED + timedelta(seconds=1), **fields})
 
     def succeeded(self, batch_id: str = "batch_abc123", **changes: Any) -> BatchSucceeded:
         revision = changes.get("revision", 1)
@@ -121,6 +121,10 @@ class Answer:
     headers: dict[str, str] = field(default_factory=dict)
     cut: bool = False
     """Close the connection without an answer."""
+    hang: float = 0.0
+    """Seconds before the answer, unless the test ends earlier."""
+    takes: bool = True
+    """Whether the intake keeps what was sent, whatever it answers."""
 
 
 class Intake(ThreadingHTTPServer):
@@ -132,11 +136,26 @@ class Intake(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), _Handler)
         self.requests: list[Request] = []
         self.answers: list[Answer] = []
+        self.kept: list[Request] = []
         self.usual = Answer()
+        self.choose: Callable[[Request], Answer] = self._choose
+        self.arrived = threading.Condition()
+        self.over = threading.Event()
+
+    def _choose(self, request: Request) -> Answer:
+        return self.answers.pop(0) if self.answers else self.usual
+
+    def wait_for(self, number: int, seconds: float = 60) -> None:
+        """Until so many requests have arrived."""
+        with self.arrived:
+            assert self.arrived.wait_for(lambda: len(self.requests) >= number, seconds), len(self.requests)
 
     @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self.server_port}"
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A sender that was killed is no news."""
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -145,11 +164,22 @@ class _Handler(BaseHTTPRequestHandler):
     server: Intake
 
     def do_POST(self) -> None:
-        body = self.rfile.read(int(self.headers.get("content-length", 0)))
+        size = int(self.headers.get("content-length", 0))
+        body = self.rfile.read(size)
+        if len(body) < size:  # the sender was killed
+            self.close_connection = True
+            return
         if self.headers.get("content-encoding") == "gzip":
             body = gzip.decompress(body)
-        answer = self.server.answers.pop(0) if self.server.answers else self.server.usual
-        self.server.requests.append(Request(self.path, {k.lower(): v for k, v in self.headers.items()}, body))
+        request = Request(self.path, {k.lower(): v for k, v in self.headers.items()}, body)
+        answer = self.server.choose(request)
+        with self.server.arrived:
+            self.server.requests.append(request)
+            self.server.arrived.notify_all()
+        if answer.hang:
+            self.server.over.wait(answer.hang)
+        if answer.takes:
+            self.server.kept.append(request)
         if answer.cut:
             self.close_connection = True
             self.connection.shutdown(socket.SHUT_RDWR)
@@ -170,6 +200,7 @@ def intake() -> Iterator[Intake]:
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
     yield server
+    server.over.set()
     server.shutdown()
     server.server_close()
     thread.join()

@@ -335,3 +335,10 @@ def test_decimal_cost_survives_as_text(log, intake, events):
     cost = {"total": Decimal("0.000000000123456789"), "known": Decimal("0.000000000123456789")}
     log().batch_success(events.succeeded(cost=cost))
     assert attributes(span_in(intake.requests[0]))["batchmeter.cost.usd"] == "0.000000000123456789"
+
+
+def test_a_failure_is_told_once(log, intake, events, answer, caplog):
+    intake.usual = answer(status=500)
+    with pytest.raises(InternalServerError):
+        log().batch_success(events.succeeded())
+    assert caplog.text == ""
