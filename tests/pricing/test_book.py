@@ -248,6 +248,9 @@ def test_a_lines_own_geo_beats_the_jobs_region(ask: Ask) -> None:
         ("mistral/mistral-large-4", "2026-10-19", ("0.34", "1.045")),
         ("mistral/mistral-large-4", "2026-10-20", ("0.68", "2.09")),
         ("mistral/mistral-large-4", "2026-10-29", ("0.35", "1.05")),
+        ("mistral/mistral-medium-latest", "2026-06-15", ("0.2", "1")),
+        ("xai/grok-4.20-0309-reasoning", "2026-04-29", ("1.6", "4.8")),
+        ("xai/grok-4.20-0309-reasoning", "2026-04-30", ("1", "2")),
     ],
 )
 def test_prices_are_those_of_the_date(ask: Ask, model: str, at: str, expected: tuple[str, ...]) -> None:
