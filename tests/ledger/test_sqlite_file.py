@@ -189,3 +189,45 @@ async def test_an_id_that_is_not_text_is_explained(tmp_path, make):
     with pytest.raises(LedgerError, match="not text"):
         await ledger.get_batch("\ud83d")
     await ledger.aclose()
+
+
+async def test_writes_that_wait_together_share_a_commit_and_fail_alone(tmp_path, make):
+    ledger = await opened(tmp_path / "ledger.db")
+    commits = await trace(ledger, "COMMIT")
+    final = make.batch("b0", "completed")
+    taken = make.created("openai", make.batch("b7"))  # the id of an event that b7 has recorded by then
+    await make.record(ledger, batch=make.batch("b0"))
+    claim = await ledger.claim("openai", "b0", owner="w", lease_seconds=60)
+    commits.clear()
+    wrong = ledger.settle(claim, make.settlement("openai", final), {}, taken, loggers=[])
+    right = [make.record(ledger, batch=make.batch(f"b{number}")) for number in range(1, 41)]
+    *recorded, failed = await asyncio.gather(*right, wrong, return_exceptions=True)
+    assert [tracked.batch_id for tracked in recorded] == [f"b{number}" for number in range(1, 41)]
+    assert isinstance(failed, LedgerError)
+    assert (await ledger.get_batch("b0")).settled_at is None
+    assert len(await ledger.events()) == 41
+    assert len(commits) < 20
+    await ledger.aclose()
+
+
+async def trace(ledger, word):
+    seen = []
+    database = ledger.database
+    await database._hop(
+        lambda: database._connection.set_trace_callback(lambda sql: seen.append(sql) if sql == word else None)
+    )
+    return seen
+
+
+async def test_a_cancelled_write_does_not_stop_the_next(tmp_path, make):
+    ledger = await opened(tmp_path / "ledger.db")
+    tasks = [asyncio.create_task(make.record(ledger)) for _ in range(10)]
+    await asyncio.sleep(0)
+    for task in tasks[::2]:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+    await make.record(ledger)
+    batches = await ledger.list_batches()
+    assert 6 <= len(batches) <= 11
+    assert len(batches) == len(await ledger.events())
+    await ledger.aclose()

@@ -4,10 +4,12 @@ import asyncio
 import json
 import sqlite3
 import time
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Coroutine, Generator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
-from typing import Any, TypeVar, cast
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar, cast
 
 from batchmeter.errors import LedgerError
 
@@ -17,6 +19,9 @@ from .session import Result, Row, Work
 from .statements import load_statements
 
 Returned = TypeVar("Returned")
+
+GROUP = 64
+"""Writes that share a commit at most, so that nobody waits long behind others."""
 
 
 def wall_clock() -> Millis:
@@ -64,6 +69,23 @@ def _value(value: object) -> object:
     return json.dumps(value) if isinstance(value, list) else value
 
 
+@dataclass(slots=True, eq=False)
+class Write(Generic[Result]):
+    """A write on its way to the thread and back."""
+
+    work: Work[Result]
+    durable: bool
+    abandoned: bool = False
+    """Its caller was cancelled before it began."""
+    result: Result | None = None
+    error: Exception | None = None
+
+    def outcome(self) -> Result:
+        if self.error is not None:
+            raise self.error
+        return cast("Result", self.result)
+
+
 class SqliteDatabase:
     """A ledger file, or `:memory:` for tests. Any number of processes may have the file open."""
 
@@ -73,6 +95,7 @@ class SqliteDatabase:
         self._clock = clock
         self._thread: ThreadPoolExecutor | None = None
         self._connection: sqlite3.Connection | None = None
+        self._waiting: deque[Write[Any]] = deque()
 
     def now(self) -> Millis:
         return self._clock()
@@ -94,11 +117,18 @@ class SqliteDatabase:
             thread.shutdown(wait=True)
 
     async def read(self, work: Work[Result]) -> Result:
-        return await self._hop(lambda: self._transaction(work, begin="BEGIN", synchronous="NORMAL"))
+        return await self._hop(lambda: self._read(work))
 
     async def write(self, work: Work[Result], *, durable: bool = False) -> Result:
-        synchronous = "FULL" if durable else "NORMAL"
-        return await self._hop(lambda: self._transaction(work, begin="BEGIN IMMEDIATE", synchronous=synchronous))
+        """Writes that wait for the thread at the same time share one commit, and so one wait for the disk."""
+        write = Write(work, durable)
+        self._waiting.append(write)
+        try:
+            await self._hop(self._write_waiting)
+        except asyncio.CancelledError:
+            write.abandoned = True
+            raise
+        return write.outcome()
 
     def _connect(self) -> None:
         self._connection = sqlite_file.connect(self._path, self._clock)
@@ -113,28 +143,68 @@ class SqliteDatabase:
             raise LedgerError(f"{self.url} is closed: use it inside `async with`, or call open() first")
         return await asyncio.get_running_loop().run_in_executor(self._thread, self._explained, work)
 
+    def _worded(self, error: Exception) -> Exception:
+        return sqlite_file.explain(error, self._path) if isinstance(error, sqlite_file.TROUBLE) else error
+
     def _explained(self, work: Callable[[], Returned]) -> Returned:
         try:
             return work()
-        except (sqlite3.Error, OSError, UnicodeEncodeError) as error:
+        except sqlite_file.TROUBLE as error:
             raise sqlite_file.explain(error, self._path) from error
 
-    def _transaction(self, work: Work[Result], *, begin: str, synchronous: str) -> Result:
+    def _read(self, work: Work[Result]) -> Result:
+        with self._transaction("BEGIN") as connection:
+            return self._run(work, connection)
+
+    def _write_waiting(self) -> None:
+        """What a write's hop does; an earlier hop may have done its work already."""
+        count = min(len(self._waiting), GROUP)
+        writes = [write for write in (self._waiting.popleft() for _ in range(count)) if not write.abandoned]
+        if not writes:
+            return
+        try:
+            self._write(writes)
+        except Exception as error:  # handed to those who wait
+            for write in writes:
+                write.error = write.error or self._worded(error)
+
+    def _write(self, writes: list["Write[Any]"]) -> None:
+        durable = any(write.durable for write in writes)
+        with self._transaction("BEGIN IMMEDIATE", synchronous="FULL" if durable else "NORMAL") as connection:
+            for write in writes:
+                self._write_one(write, connection)
+
+    def _write_one(self, write: "Write[Any]", connection: sqlite3.Connection) -> None:
+        """All or nothing by itself: its failure is its own."""
+        connection.execute("SAVEPOINT one")
+        try:
+            write.result = self._run(write.work, connection)
+        except Exception as error:
+            if not connection.in_transaction:  # a full disk has rolled back the whole group
+                raise
+            connection.execute("ROLLBACK TO one")
+            write.error = self._worded(error)
+        connection.execute("RELEASE one")
+
+    def _run(self, work: Work[Result], connection: sqlite3.Connection) -> Result:
+        return _to_the_end(cast("Coroutine[Any, Any, Result]", work(SqliteSession(connection, self._clock()))))
+
+    @contextmanager
+    def _transaction(self, begin: str, synchronous: str = "NORMAL") -> Generator[sqlite3.Connection]:
         connection = self._connection
         assert connection is not None
         connection.execute(f"PRAGMA synchronous = {synchronous}")
         connection.execute(begin)
         try:
-            result = _run(cast("Coroutine[Any, Any, Result]", work(SqliteSession(connection, self._clock()))))
+            yield connection
             connection.execute("COMMIT")
         except BaseException:
             with suppress(sqlite3.Error):  # a full disk has rolled back already
                 connection.execute("ROLLBACK")
             raise
-        return result
 
 
-def _run(coroutine: Coroutine[Any, Any, Result]) -> Result:
+def _to_the_end(coroutine: Coroutine[Any, Any, Result]) -> Result:
     try:
         coroutine.send(None)
     except StopIteration as end:

@@ -13,6 +13,8 @@ from .port import Millis
 MEMORY = ":memory:"
 BUSY_SECONDS = 30.0
 """How long to wait for another process's write to finish."""
+TROUBLE = (sqlite3.Error, OSError, UnicodeEncodeError)
+"""What `explain` puts into words."""
 
 _APPLICATION_ID = 0x6274_6D72  # "btmr" in the file's header: `file ledger.db` and we can tell what it is
 _SETTINGS = (
