@@ -144,11 +144,11 @@ def test_many_short_strings_are_kept_whole():
     assert split(data, *range(0, len(data), 10_007), max_line=10**8) == [data]
 
 
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=60)
 @given(st.lists(st.text(alphabet='\\"abc\n🙂é\x01', max_size=40), min_size=1, max_size=6), st.integers(1, 300))
 def test_long_lines_keep_their_shape(words: list[str], unit: int):
     """With units so small that every escape is cut somewhere."""
-    value = {word: [word * 20, {"n": index}] for index, word in enumerate(words)}
+    value = {str(index): [word * 20, {"n": index}] for index, word in enumerate(words)}
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(longline, "LONG", unit)
         patch.setattr(longline, "UNIT", 16)

@@ -1,6 +1,7 @@
 """From an output file's bytes to usage and cost."""
 
 from .meter import ameter, meter, meter_outputs
+from .reprice import reprice
 from .result import Metering, metered
 from .tally import FREE, UNKNOWN, Job, MalformedLine
 
@@ -14,4 +15,5 @@ __all__ = [
     "meter",
     "meter_outputs",
     "metered",
+    "reprice",
 ]

@@ -1,5 +1,6 @@
 """Names models from a batch's input file, for outputs that name none."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 
@@ -67,6 +68,7 @@ async def input_models(chunks: AsyncIterator[bytes]) -> InputModels:
     async for chunk in chunks:
         for line in lines.feed(chunk):
             found.add(line)
+        await asyncio.sleep(0)
     for line in lines.close():
         found.add(line)
     return found

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from datetime import UTC, date, datetime
+from datetime import UTC, datetime
 from decimal import Decimal
 from functools import cache
 from pathlib import Path
@@ -55,17 +55,16 @@ class Metering(Frozen, frozen=True):
     """What a reader should know: `usage_total_differs`, `usage_from_manifest`, `rows_repeated`, …"""
     groups: Annotated[Groups, SkipValidation] = Field(default_factory=dict[GroupKey, Group], exclude=True, repr=False)
     """What was priced: the ledger keeps them, to price again without the file."""
-    unmetered: Annotated[Mapping[tuple[str | None, str], int], SkipValidation] = Field(
-        default_factory=dict[tuple[str | None, str], int], exclude=True, repr=False
-    )
-    """(model, reason) -> succeeded lines that have no usable usage, so are in no group."""
 
 
 def metered(tally: Tally, job: Job) -> Metering:
     """Price a finished scan."""
-    source = job.prices or price_book()
-    at = job.priced_at or datetime.now(UTC).date()
-    priced = _priced(tally, job, source, at)
+    reasons: Counter[str] = Counter()
+    lacking: Counter[str] = Counter()
+    for (model, reason), lines in tally.unmetered.items():
+        reasons[reason] += lines
+        lacking[model or UNKNOWN] += lines
+    priced = price(tally.groups, job, reasons)
     return Metering(
         lines=LineCounts(
             total=tally.total,
@@ -76,13 +75,12 @@ def metered(tally: Tally, job: Job) -> Metering:
         ),
         usage=usage_of(tally.groups.values()),
         cost=priced.cost,
-        models=_models(tally, priced),
+        models=models_of(tally.groups, lacking, priced),
         failures=dict(tally.failures.most_common()),
         malformed_lines=tuple(tally.bad_lines),
         duplicates=tally.duplicates,
         notes=_notes(tally),
         groups=tally.groups,
-        unmetered=dict(tally.unmetered),
     )
 
 
@@ -102,20 +100,18 @@ def _loaded(rows: Mapping[str, Any] | Path | None) -> PriceSource:
     return cast("PriceSource", PriceBook.load(rows))  # pyright does not take a cached_property for a property
 
 
-def _priced(tally: Tally, job: Job, source: PriceSource, at: date) -> Priced:
-    reasons: Counter[str] = Counter()
-    for (_, reason), lines in tally.unmetered.items():
-        reasons[reason] += lines
+def price(groups: Groups, job: Job, unknown: Mapping[str, int]) -> Priced:
+    """`unknown`: lines in no group, by reason."""
     return price_groups(
-        tally.groups,
+        groups,
         provider=job.provider,
         region=job.region,
-        at=at,
-        source=source,
+        at=job.priced_at or datetime.now(UTC).date(),
+        source=job.prices or price_book(),
         batch_created=job.created,
         price_model=job.price_model,
         ask=_free_or(job.ask),
-        unknown=reasons,
+        unknown=unknown,
     )
 
 
@@ -128,23 +124,20 @@ def _free_or(ask: Ask | None) -> Ask:
     return answer
 
 
-def _models(tally: Tally, priced: Priced) -> dict[str, ModelUsage]:
-    """By name, most lines first."""
-    lines: Counter[str] = Counter()
-    groups: dict[str, list[Group]] = {}
-    for key, group in tally.groups.items():
+def models_of(groups: Groups, lacking: Mapping[str, int], priced: Priced) -> dict[str, ModelUsage]:
+    """By name, most lines first. `lacking`: lines in no group, by model; they leave its cost unknown."""
+    lines = Counter(lacking)
+    by_name: dict[str, list[Group]] = {}
+    for key, group in groups.items():
         name = key.model or UNKNOWN
         lines[name] += group.lines
-        groups.setdefault(name, []).append(group)
-    unmetered = {model or UNKNOWN for model, _ in tally.unmetered}
-    for (model, _), count in tally.unmetered.items():
-        lines[model or UNKNOWN] += count
+        by_name.setdefault(name, []).append(group)
     costs = {model or UNKNOWN: cost for model, cost in priced.models.items()}
     return {
         name: ModelUsage(
             lines=count,
-            usage=usage_of(groups.get(name, [])),
-            cost=None if name in unmetered else costs.get(name, Decimal(0)),
+            usage=usage_of(by_name.get(name, [])),
+            cost=None if lacking.get(name) else costs.get(name, Decimal(0)),
         )
         for name, count in lines.most_common()
     }

@@ -144,14 +144,19 @@ class Scanner:
         try:
             counted = _counted(answer, self._job.provider)
         except InvalidUsageError:
-            self.tally.unmetered[model, "usage_invalid"] += 1
+            self._lacks(model, "usage_invalid")
             return
         if counted is not None:
             self._add(self._key(model, answer, counted), counted[1])
         elif self._free(model):
             self._add((model or UNKNOWN, 0, None, FREE, CHAT), _NOTHING)
         else:
-            self.tally.unmetered[model, "usage_missing"] += 1
+            self._lacks(model, "usage_missing")
+
+    def _lacks(self, model: str | None, reason: str) -> None:
+        unmetered = self.tally.unmetered
+        many = len(unmetered) >= _MODELS and (model, reason) not in unmetered
+        unmetered[None if many else model, reason] += 1
 
     def _model(self, answer: Answer) -> str | None:
         job = self._job

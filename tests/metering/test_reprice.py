@@ -1,0 +1,65 @@
+"""Repricing from the ledger's groups equals metering the file again."""
+
+from typing import Any
+
+import pytest
+
+from batchmeter.events import Outcome
+from batchmeter.metering import Job, Metering, meter, reprice
+from batchmeter.pricing.groups import Rates
+
+from . import lines_of
+from .prices import FLAT, RATES, Flat
+
+USAGE = {"prompt_tokens": 2_000, "completion_tokens": 5}
+LINES = lines_of.numbered(
+    [
+        lines_of.openai("m", USAGE),
+        lines_of.openai("m", {"prompt_tokens": 1}),
+        lines_of.openai("unpriced-1", USAGE),
+        lines_of.openai(None, USAGE),
+        lines_of.openai("m", None),
+        lines_of.openai("n", {"prompt_tokens": -1}),
+        lines_of.openai("omni-moderation-latest", None),
+        lines_of.openai_failed(),
+    ]
+)
+
+
+class Dear(Flat):
+    """Everything is known, at twice the price."""
+
+    def rates(self, query: Any) -> Rates | None:
+        return Rates({bucket: 2 * rate for bucket, rate in RATES.items()})
+
+
+def outcome(metering: Metering) -> Outcome:
+    return Outcome(
+        status="completed",
+        request_counts=metering.lines,
+        usage=metering.usage,
+        cost=metering.cost,
+        models=metering.models,
+        notes=metering.notes,
+    )
+
+
+@pytest.mark.parametrize("prices", [FLAT, Dear()])
+def test_reprice_equals_metering_again(prices: Flat):
+    first = meter([lines_of.dump(*LINES)], prices=FLAT, priced_at="2026-11-10")
+    again = meter([lines_of.dump(*LINES)], prices=prices, priced_at="2026-11-10")
+
+    found = reprice(outcome(first), first.groups, Job(prices=prices, priced_at=again.cost.priced_at))
+
+    assert first.cost.unknown == {"unknown_model": 2, "usage_invalid": 1, "usage_missing": 1}
+    assert (found.cost, found.lines, found.usage) == (again.cost, again.lines, again.usage)
+    assert found.models == again.models
+
+
+def test_a_batch_that_could_not_be_read_stays_unknown():
+    lost = meter([], prices=FLAT).cost.model_copy(update={"total": None, "unknown": {"output_unavailable": 3}})
+
+    found = reprice(Outcome(status="completed", cost=lost), {}, Job(prices=FLAT))
+
+    assert found.cost.total is None
+    assert found.cost.unknown == {"output_unavailable": 3}
