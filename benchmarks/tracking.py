@@ -90,7 +90,7 @@ async def follow(ledger: SqlLedger) -> int:
 
 async def settle(ledger: SqlLedger) -> int:
     claims = await ledger.claim_due(owner="w", limit=BLOCK, lease_seconds=60)
-    return sum([await settle_one(ledger, claim) for claim in claims])
+    return sum(await asyncio.gather(*(settle_one(ledger, claim) for claim in claims)))
 
 
 async def settle_one(ledger: SqlLedger, claim: Claim) -> bool:

@@ -164,7 +164,7 @@ class SqliteDatabase:
             return
         try:
             self._write(writes)
-        except Exception as error:  # handed to those who wait
+        except Exception as error:  # noqa: BLE001 - handed to those who wait
             for write in writes:
                 write.error = write.error or self._worded(error)
 
