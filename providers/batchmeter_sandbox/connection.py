@@ -47,7 +47,8 @@ class Connection:
             return False
         if not isinstance(event, h11.Request):
             return False
-        await self._respond(await self._handle(self._request(event)))
+        request = self._request(event)
+        await self._respond(await self._handle(request), bodiless=request.method == "HEAD")
         await self._read_on()
         return self._http.our_state is h11.DONE and self._http.their_state is h11.DONE
 
@@ -71,8 +72,12 @@ class Connection:
             self._http.receive_data(await self._reader.read(CHUNK))
 
     async def _body(self) -> AsyncIterator[bytes]:
-        while isinstance(event := await self._next(), h11.Data):
-            yield bytes(event.data)
+        """Dropped when it breaks off: there is nobody left to answer."""
+        try:
+            while isinstance(event := await self._next(), h11.Data):
+                yield bytes(event.data)
+        except h11.RemoteProtocolError as error:
+            raise Dropped from error
 
     async def _read_on(self) -> None:
         """A request refused early has a body still to come; without it the next request cannot be found."""
@@ -84,13 +89,13 @@ class Connection:
             if unread > _MAX_UNREAD:
                 return
 
-    async def _respond(self, response: Response) -> None:
+    async def _respond(self, response: Response, *, bodiless: bool = False) -> None:
         headers = [("content-type", response.content_type), ("content-length", str(response.size))]
         headers += list(response.headers.items())
         await self._send(h11.Response(status_code=response.status, headers=headers))
         if isinstance(response.body, bytes):
-            await self._send(h11.Data(data=response.body))
-        else:
+            await self._send(h11.Data(data=b"" if bodiless else response.body))
+        elif not bodiless:
             async for chunk in response.body:
                 await self._send(h11.Data(data=chunk))
         await self._send(h11.EndOfMessage())

@@ -106,6 +106,27 @@ async def test_wrong_routes_answer_in_the_envelope(http, method, path, status):
     assert response.headers["x-request-id"].startswith("req_")
 
 
+async def test_head_has_no_body(talk):
+    received = await talk(b"HEAD /v1/nothing HTTP/1.1\r\nConnection: close\r\n" + HEAD + b"\r\n", answers=2)
+    assert received.startswith(b"HTTP/1.1 404")
+    assert received.endswith(b"\r\n\r\n")
+
+
+async def test_a_client_that_leaves_during_an_upload_leaves_nothing_behind(sandbox, http, caplog):
+    host, port = sandbox.url.split("/")[2].split(":")
+    reader, writer = await asyncio.open_connection(host, int(port))
+    head = b"POST /v1/files HTTP/1.1\r\nContent-Length: 100000\r\nContent-Type: multipart/form-data; boundary=B\r\n"
+    writer.write(head + HEAD + b"\r\n" + (FILE % b"x" * 1000))
+    await writer.drain()
+    writer.write_eof()
+    assert await asyncio.wait_for(reader.read(), 5) == b""
+    writer.close()
+    assert (await http.get("/files")).json()["data"] == []
+    folder = sandbox.engine.batches.records.folder.path
+    assert [path.name for path in folder.iterdir()] == ["journal.jsonl"]
+    assert not caplog.records
+
+
 async def test_no_key_is_refused(http):
     response = await http.get("/batches", headers={"authorization": ""})
     assert response.status_code == 401
