@@ -19,6 +19,9 @@ SPELLINGS = {
     "vertex_credentials": "credentials",
     "base_url": "api_base",
     "azure_ad_token": "ad_token",
+    "azure_ad_token_provider": "ad_token_provider",
+    "azure_endpoint": "endpoint",
+    "client": "http_client",
 }
 """LiteLLM's names for what a provider's settings call otherwise."""
 

@@ -8,7 +8,15 @@ import uuid
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from .errors import APIConnectionError, APIStatusError, CreateUnknownError, LedgerError
+from .errors import (
+    APIConnectionError,
+    APIResponseError,
+    APIStatusError,
+    BatchmeterError,
+    CreateUnknownError,
+    LedgerError,
+    ProviderError,
+)
 from .ledger.port import Intent, Submission
 from .models import Batch
 from .tracking.events_of import created_event, loggers_for
@@ -43,11 +51,15 @@ async def submit(
         return await _repeat(parts, provider, intent)
     try:
         batch = await provider.create_batch(_tagged(request, provider, intent) if tag else request, options)
-    except APIStatusError as error:
-        await _refused(parts, provider, intent, error)
-        raise
-    except APIConnectionError as error:
+    except (APIStatusError, APIConnectionError, APIResponseError) as error:
+        if _made_nothing(error):
+            await parts.ledger.close_intent(intent.id, f"refused: {error}")
+            raise
         return await _search(parts, provider, intent, error)
+    except BatchmeterError as error:
+        # Found before anything was sent: a missing key, a bad argument, an input file that never got ready.
+        await parts.ledger.close_intent(intent.id, f"not sent: {type(error).__name__}")
+        raise
     except BaseException:
         log.warning("create at %s was interrupted; intent %s stays open until it is known", provider.account, intent.id)
         raise
@@ -82,28 +94,28 @@ async def _repeat(parts: "Parts", provider: "Provider", intent: Intent) -> Batch
     return await _search(parts, provider, intent, error)
 
 
-async def _refused(parts: "Parts", provider: "Provider", intent: Intent, error: APIStatusError) -> None:
-    """A 4xx made nothing. After a 5xx, or a time-out at a gateway, nobody knows: the intent stays open."""
-    if error.status_code < 500 and error.status_code != 408:  # noqa: PLR2004 - 5xx; 408 request timeout
-        await parts.ledger.close_intent(intent.id, f"refused: {error.status_code}")
-        return
-    error.add_note(f"{provider.account} may still have made the batch: intent {intent.id} stays open to find it")
+def _made_nothing(error: ProviderError) -> bool:
+    """A 4xx, or a request that never left. After a 5xx, a time-out or a cut line, nobody knows."""
+    if isinstance(error, APIStatusError):
+        return error.status_code < 500 and error.status_code != 408  # noqa: PLR2004 - 5xx; 408 request timeout
+    return isinstance(error, APIConnectionError) and error.never_sent
 
 
-async def _search(parts: "Parts", provider: "Provider", intent: Intent, error: APIConnectionError) -> Batch:
+async def _search(parts: "Parts", provider: "Provider", intent: Intent, error: ProviderError) -> Batch:
+    """The batch whose answer was lost, if it is listed; else the error, with the intent left open to find it."""
     from .tracking.intents import find_lost_create  # noqa: PLC0415 - needed only when an answer is lost
 
-    if error.never_sent:
-        await parts.ledger.close_intent(intent.id, "never sent")
-        raise error
     found = await find_lost_create(provider, intent)
     if found is not None:
         return await _record(parts, intent, found)
-    raise CreateUnknownError(
-        f"{error}; the batch may or may not exist. The tracker looks for it by metadata {TAG}={intent.id}; "
-        "repeat the call with the same idempotency_key to get it once it is found",
-        intent_id=intent.id,
-    ) from error
+    hint = (
+        f"the batch may or may not exist; the tracker looks for it by its metadata {TAG}={intent.id}, and a repeated "
+        "call with the same idempotency_key returns it once it is found"
+    )
+    if isinstance(error, APIStatusError):
+        error.add_note(hint)
+        raise error
+    raise CreateUnknownError(f"{error}; {hint}", intent_id=intent.id) from error
 
 
 async def _record(parts: "Parts", intent: Intent, batch: Batch) -> Batch:

@@ -8,10 +8,13 @@ from pathlib import Path
 import pytest
 
 from batchmeter.client import AsyncClient
+from batchmeter.config import Settings
 from batchmeter.errors import (
     APIConnectionError,
     BadRequestError,
+    ConfigError,
     CreateUnknownError,
+    InternalServerError,
     NotFoundError,
     RateLimitError,
     SettlementError,
@@ -116,6 +119,26 @@ async def test_a_refused_create_raises_the_providers_error_and_leaves_no_intent(
         assert caught.value.status_code == 400
         assert await client.ledger.open_intents(created_before=client.ledger.now() + 1) == []
     assert log.events == []
+
+
+async def test_a_server_error_after_the_batch_was_made_is_not_repeated_either(
+    make_client: Make, requests: Path, log: Recorder
+) -> None:
+    async with serve_sandbox(faults=["server_error POST /v1/batches"]) as sandbox, make_client(sandbox.url) as client:
+        with pytest.raises(InternalServerError) as caught:
+            await submit(client, requests)
+        assert "may or may not exist" in caught.value.__notes__[0]
+        assert len(await client.ledger.open_intents(created_before=client.ledger.now() + 1)) == 1
+        assert len(await client.batches.list()) == 0
+    assert log.events == []
+
+
+async def test_a_create_that_could_not_be_sent_leaves_no_intent(sandbox: Sandbox, tmp_path: Path) -> None:
+    settings = Settings(ledger=":memory:", track=False, load=(), accounts={"openai": {"api_base": sandbox.url}})
+    async with AsyncClient(settings=settings, environ={}) as client:
+        with pytest.raises(ConfigError, match="OPENAI_API_KEY"):
+            await client.batches.create(input_file_id="file-1", endpoint="/v1/chat/completions")
+        assert await client.ledger.open_intents(created_before=client.ledger.now() + 1) == []
 
 
 async def test_the_same_idempotency_key_gives_the_first_batch_also_after_a_restart(
