@@ -14,6 +14,7 @@ from .shape import Json, mapping
 PIECE = 8 * 1024 * 1024
 """Bytes per request, a multiple of 256 KiB as the protocol asks."""
 _TRIES = 6
+_ABORT_SECONDS = 5.0
 _RESUME_INCOMPLETE = 308
 _RETRIED = (408, 429)
 
@@ -53,7 +54,7 @@ class Upload:
             return
         session, self._session = self._session, None
         try:
-            await self.http.request("DELETE", session, retry="never")
+            await self.http.request("DELETE", session, retry="never", timeout=_ABORT_SECONDS)
         except (APIStatusError, APIConnectionError):  # 499 is the documented answer
             return
 

@@ -235,10 +235,13 @@ def storage() -> Generator[str]:
     except RuntimeError as error:
         pytest.skip(str(error))
     os.environ.pop("STORAGE_EMULATOR_HOST", None)
-    process = server._process
+    log = server._process.stderr
+    drain = threading.Thread(target=lambda: [None for _ in log])  # a full pipe would stop the server
+    drain.start()
     yield server.url
     server.stop()
-    process.stderr.close()
+    drain.join()
+    log.close()
 
 
 @pytest.fixture
