@@ -180,11 +180,7 @@ def measure(name: str, path: Path, *, with_litellm: bool) -> bool:
     row("batchmeter", best, megabytes, own)
     checks = [
         verdict("memory over the interpreter", f"{best['peak_mb'] - own:.1f} MB", best["peak_mb"] - own <= MEGABYTES),
-        verdict(
-            "longest event-loop stall",
-            f"{stalls['stall_ms']:.1f} ms, {stalls['work_ms']:.1f} ms of it work (idle loop: {stalls['idle_ms']:.1f} ms)",
-            stalls["stall_ms"] <= STALL_MS,
-        ),
+        _stall_verdict(stalls),
     ]
     if with_litellm:
         theirs = run("litellm", path, litellm_python())
@@ -197,6 +193,16 @@ def measure(name: str, path: Path, *, with_litellm: bool) -> bool:
         print(f"  cost: batchmeter {best['cost']}, LiteLLM {theirs['cost']}")
     print(f"  {best['seconds'] / limit['seconds']:.1f}x the newline scan")
     return all(checks)
+
+
+def _stall_verdict(stalls: Report) -> bool:
+    """By the clock; where an idle loop stalls too, the machine is busy with others, and only our own work can tell."""
+    clock, work, idle = stalls["stall_ms"], stalls["work_ms"], stalls["idle_ms"]
+    busy = idle > STALL_MS / 4
+    judged = work if busy else clock
+    why = "judged by work: the machine is busy" if busy else "judged by the clock"
+    found = f"{clock:.1f} ms, {work:.1f} ms of it work; idle loop {idle:.1f} ms ({why})"
+    return verdict("longest event-loop stall", found, judged <= STALL_MS)
 
 
 def row(name: str, report: Report, megabytes: float, own: float) -> None:

@@ -2,7 +2,7 @@
 
 from .meter import ameter, meter, meter_outputs
 from .reprice import reprice
-from .result import Metering, metered
+from .result import Metering, free_or, metered
 from .tally import FREE, UNKNOWN, Job, MalformedLine
 
 __all__ = [
@@ -12,6 +12,7 @@ __all__ = [
     "MalformedLine",
     "Metering",
     "ameter",
+    "free_or",
     "meter",
     "meter_outputs",
     "metered",

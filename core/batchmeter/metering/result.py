@@ -110,12 +110,14 @@ def price(groups: Groups, job: Job, unknown: Mapping[str, int]) -> Priced:
         source=job.prices or price_book(),
         batch_created=job.created,
         price_model=job.price_model,
-        ask=_free_or(job.ask),
+        ask=free_or(job.ask),
         unknown=unknown,
     )
 
 
-def _free_or(ask: Ask | None) -> Ask:
+def free_or(ask: Ask | None) -> Ask:
+    """Rates of lines that cost nothing (moderations); for others, what `ask` says."""
+
     def answer(query: PriceQuery) -> Rates | None:
         if query.processing == FREE:
             return Rates({}, origin="free")

@@ -9,6 +9,8 @@ from typing import Any, TypeVar, cast, get_args, get_origin
 import msgspec
 from msgspec import Struct
 
+from .vectors import MANY, without_vectors
+
 Dict = dict[str, Any]
 
 _GOOGLE = {
@@ -146,6 +148,8 @@ _REFUSED = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 def decode(raw: bytes | bytearray) -> Line | None:
     """The line; after a second, tolerant look where it is not strictly so; None where it is no JSON object."""
+    if len(raw) > MANY:
+        raw = without_vectors(raw)
     try:
         return _line.decode(raw)
     except _REFUSED:
