@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Refusal(Exception):  # noqa: N818 - an answer to send, not a failure of ours
     """An error to answer with."""
 
@@ -15,6 +15,9 @@ class Refusal(Exception):  # noqa: N818 - an answer to send, not a failure of ou
     param: str | None = None
     code: str | None = None
     headers: Mapping[str, str] = field(default_factory=dict[str, str])
+
+    def __str__(self) -> str:
+        return self.message
 
     @property
     def body(self) -> dict[str, Any]:

@@ -1,12 +1,15 @@
 """The sandbox without HTTP: what it keeps, its provider's errors, and its command."""
 
 import asyncio
+import json
 import signal
 import socket
 import sys
 from itertools import pairwise
 from pathlib import Path
+from typing import get_args
 
+import httpx
 import pytest
 from click.testing import CliRunner
 from hypothesis import given
@@ -175,6 +178,12 @@ def test_the_command_refuses_with_a_reason(arguments, says):
     assert says in result.output
 
 
+def test_its_help_knows_every_word():
+    said = CliRunner().invoke(main, ["sandbox", "--help"]).output
+    kinds = get_args(Fault.model_fields["kind"].annotation)
+    assert [word for word in (*Script.model_fields, *kinds) if word not in said] == []
+
+
 def test_a_port_that_is_taken():
     with socket.create_server(("127.0.0.1", 0)) as taken:
         result = CliRunner().invoke(main, ["sandbox", "--port", str(taken.getsockname()[1])])
@@ -184,13 +193,14 @@ def test_a_port_that_is_taken():
 
 async def test_the_command_serves_until_it_is_told_to_stop(tmp_path):
     process = await asyncio.create_subprocess_exec(
-        *(Path(sys.executable).with_name("batchmeter"), "sandbox", "--port", "0", "--folder", tmp_path),
+        *(Path(sys.executable).with_name("batchmeter"), "sandbox", "--json", "--port", "0", "--folder", tmp_path),
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
     )
     assert process.stdout is not None
-    first = (await process.stdout.readline()).decode()
-    assert first.startswith("sandbox listening on http://127.0.0.1:")
+    url = json.loads(await process.stdout.readline())["url"]
+    async with httpx.AsyncClient(verify=False) as client:
+        assert (await client.get(f"{url}/batches", headers={"authorization": "Bearer k"})).json()["data"] == []
     process.send_signal(signal.SIGINT)
     _, errors = await process.communicate()
     assert process.returncode == 130

@@ -9,12 +9,32 @@ import click
 from batchmeter.errors import ConfigError, UsageError
 
 from .session import run
+from .show import as_json, print_json
 
 if TYPE_CHECKING:
     from batchmeter_sandbox import Engine
 
 
-@click.command()
+EPILOG = """\b
+Words of a script (--script, or a batch's metadata key `sandbox`, or header x-sandbox-script at its creation):
+  outcome=completed|failed|expired|cancelled
+  fail=SHARE       of the lines that fail (1: only an error file)
+  done=SHARE       of the lines run before an expiry or cancellation
+  lag=N            looks before a finished batch names its files
+  malformed=N      output lines cut in half
+  no_usage=N       output lines with usage null
+  slow=SECONDS     before every 64 KB of a download
+  truncate=N       downloads that break off halfway
+
+\b
+Faults (--fault, or header x-sandbox-fault): KIND[*TIMES] [METHOD] [/PATH*] [retry_after=SECONDS]
+  rate_limit quota server_error unavailable
+  drop             the connection breaks and nothing was done
+  lose_answer      the connection breaks after everything was done
+"""
+
+
+@click.command(epilog=EPILOG)
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option("--port", default=4010, show_default=True, help="Port to listen on; 0 takes a free one.")
 @click.option("--speed", default=300.0, show_default=True, help="1: a batch takes 22 minutes; 300: 4.5 seconds.")
@@ -25,6 +45,7 @@ if TYPE_CHECKING:
 @click.option(
     "--fault", "faults", multiple=True, metavar="WORDS", help="Trouble, such as 'rate_limit*2 POST /v1/batches'."
 )
+@as_json
 def sandbox(
     host: str,
     port: int,
@@ -34,6 +55,7 @@ def sandbox(
     api_key: str | None,
     script: str,
     faults: tuple[str, ...],
+    json_output: bool,
 ) -> None:
     """Serve OpenAI's files, batches and single calls: no model behind it, real shapes, real usage, trouble on demand."""
     from batchmeter_sandbox import Engine, Refusal
@@ -49,17 +71,20 @@ def sandbox(
     except OSError as error:
         raise ConfigError(f"--folder {folder}: {error.strerror or error}; choose one that can be written") from error
     try:
-        run(_serve(engine, host, port, api_key))
+        run(_serve(engine, host, port, api_key, json_output=json_output))
     finally:
         engine.close()
 
 
-async def _serve(engine: "Engine", host: str, port: int, api_key: str | None) -> None:
+async def _serve(engine: "Engine", host: str, port: int, api_key: str | None, *, json_output: bool) -> None:
     from batchmeter_sandbox import serving
 
     try:
         async with serving(engine, host=host, port=port, api_key=api_key) as server:
-            click.echo(_welcome(server.url, api_key))
+            if json_output:
+                print_json({"url": server.url})
+            else:
+                click.echo(_welcome(server.url, api_key))
             await asyncio.Event().wait()
     except OSError as error:
         reason = error.strerror or error
