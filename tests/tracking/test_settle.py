@@ -317,3 +317,25 @@ async def test_one_of_two_lost_output_files_leaves_a_lower_bound(world):
     assert event.cost.total is None
     assert event.cost.known == COST / 2
     assert event.cost.unknown == {"output_unavailable": 1}
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"status": "completed", "request_counts": None},
+        {"status": "expired", "usage": BatchUsage(input_tokens=1000, total_tokens=1000)},
+        {"status": "cancelled", "request_counts": {"total": 2, "completed": 1}},
+    ],
+    ids=["nothing said", "usage without a file", "answers without a file"],
+)
+async def test_an_end_that_shows_answers_but_no_file_is_not_final_yet(world, fields):
+    provider = world.provider()
+    await world.submitted()
+    lagging = world.batch(output_file_id=None, **fields)
+    provider.batches["batch_1"] = [lagging, lagging.model_copy(update={"output_file_id": "out"})]
+    tracker = world.tracker()
+    assert (await tracker.once()).put_off == 1
+    tracked = await world.ledger.get_batch("batch_1")
+    assert tracked.last_error.startswith("output_not_listed: look 1 since 2026-09-2")
+    event = await world.until_settled(tracker)
+    assert event.cost.total == COST

@@ -108,7 +108,7 @@ async def test_an_account_whose_lists_are_oldest_first_is_asked_batch_by_batch(w
     assert "not newest first" in caplog.text
 
 
-async def test_a_cursor_that_is_ignored_is_noticed(world, lister):
+async def test_a_cursor_that_is_ignored_is_noticed(world, lister, caplog):
     await filled(world, lister, 150)
     tracker = world.tracker()
     await tracker.once()
@@ -124,6 +124,7 @@ async def test_a_cursor_that_is_ignored_is_noticed(world, lister):
     summary = await tracker.once()
     assert summary.looked == 3
     assert lister.count("retrieve") == 3
+    assert "not newest first after a cursor" in caplog.text
 
 
 async def test_a_list_that_fails_falls_back(world, lister):

@@ -27,11 +27,15 @@ async def test_a_rate_limit_pauses_the_whole_account_for_as_long_as_it_asks(worl
 
     await tracker.once()
     asked = provider.count("retrieve")
-    world.clock.advance(89)
-    await tracker.once()
+    await world.submitted("batch_5")
+    provider.batches["batch_5"] = [world.batch("batch_5")]
+    world.clock.advance(88)
+    summary = await tracker.once()
 
     assert provider.count("retrieve") == asked
-    for number in range(5):
+    assert summary.claimed == 0
+    world.clock.advance(30)
+    for number in range(6):
         await world.until_settled(tracker, f"batch_{number}")
 
 
