@@ -97,6 +97,8 @@ class FakeVertex:
         self.write = True
         self.end = "JOB_STATE_SUCCEEDED"
         self.base = ""
+        self.tick = 0.0
+        """Seconds that pass with each look at a job."""
 
     def advance(self, seconds: float) -> None:
         """Time passes, job by job."""
@@ -118,6 +120,10 @@ class FakeVertex:
             return 400, problem(400, "FAILED_PRECONDITION", "The job has already ended.")
         job["state"] = "JOB_STATE_CANCELLING"
         return 200, {}
+
+    def look(self, job: dict[str, Any]) -> tuple[int, dict[str, Any]]:
+        self.advance(self.tick)
+        return 200, job
 
     def page(self, query: dict[str, str]) -> dict[str, Any]:
         newest = list(reversed(self.jobs.values()))
@@ -220,7 +226,7 @@ def handler(fake: FakeVertex) -> type[BaseHTTPRequestHandler]:
                 return 404, problem(404, "NOT_FOUND", f"The BatchPredictionJob {number} does not exist.")
             if self.command == "DELETE":
                 return 200, {"name": "projects/123/locations/x/operations/1", "done": bool(fake.jobs.pop(number))}
-            return fake.cancel(fake.jobs[number]) if cancel else (200, fake.jobs[number])
+            return fake.cancel(fake.jobs[number]) if cancel else fake.look(fake.jobs[number])
 
     return Handler
 
