@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, cast
 
 from .snapshots import snapshot
-from .tokens import Dice, Tokens, inputs, spent
+from .tokens import Dice, Tokens, inputs, spent, whole
 
 _TEXT = (
     "The short answer is that it depends on how the work is split. A batch that is small enough to check by hand is "
@@ -52,14 +52,15 @@ def without_usage(answered: dict[str, Any]) -> dict[str, Any]:
 
 def _say(body: Body, tokens: Tokens, dice: Dice) -> str:
     """Text of as many tokens as are visible; empty where reasoning took all."""
-    length = (tokens.output - tokens.reasoning) // (body.get("n") or 1) * 4
+    length = (tokens.output - tokens.reasoning) // whole(body, "n", 1, 128) * 4
     start = dice.below(4, len(_TEXT))
     said = (_TEXT[start:] + _TEXT * (1 + length // len(_TEXT)))[:length].strip()
     return json.dumps({"answer": said}) if _wants_json(body) and not tokens.cut else said
 
 
 def _wants_json(body: Body) -> bool:
-    wanted = body.get("response_format") or cast("Body", body.get("text") or {}).get("format")
+    text = cast("object", body.get("text"))
+    wanted = body.get("response_format") or (cast("Body", text).get("format") if isinstance(text, dict) else None)
     return isinstance(wanted, dict) and str(cast("Body", wanted).get("type", "")).startswith("json")
 
 
@@ -89,7 +90,7 @@ def _chat(body: Body, tokens: Tokens, dice: Dice, created: int) -> dict[str, Any
         "model": snapshot(body["model"]),
         "choices": [
             {"index": index, "message": message, "logprobs": None, "finish_reason": finish}
-            for index in range(body.get("n") or 1)
+            for index in range(whole(body, "n", 1, 128))
         ],
         "usage": _usage(tokens),
         "service_tier": "default",
@@ -107,7 +108,7 @@ def _completion(body: Body, tokens: Tokens, dice: Dice, created: int) -> dict[st
         "model": snapshot(body["model"]),
         "choices": [
             {"text": said, "index": index, "logprobs": None, "finish_reason": finish}
-            for index in range(body.get("n") or 1)
+            for index in range(whole(body, "n", 1, 128))
         ],
         "usage": {
             "prompt_tokens": tokens.input,
@@ -167,7 +168,7 @@ def _response(body: Body, tokens: Tokens, dice: Dice, created: int) -> dict[str,
 
 def _embeddings(body: Body, tokens: Tokens, dice: Dice, created: int) -> dict[str, Any]:
     del created
-    size = body.get("dimensions") or _DIMENSIONS.get(body["model"], 1536)
+    size = whole(body, "dimensions", _DIMENSIONS.get(body["model"], 1536), 4096)
     packed = body.get("encoding_format") == "base64"
     return {
         "object": "list",

@@ -51,7 +51,7 @@ def spent(endpoint: str, body: Mapping[str, Any], dice: Dice) -> Tokens:
         return Tokens(prompt)
     model = str(body.get("model", ""))
     thought = (1 + dice.below(1, 8)) * _REASONING_STEP if reasons(model) else 0
-    choices = body.get("n") or 1
+    choices = whole(body, "n", 1, 128)
     wanted = thought + (20 + dice.below(0, 280)) * choices
     limit = _limit(body)
     output = wanted if limit is None else min(wanted, limit * choices)
@@ -61,8 +61,8 @@ def spent(endpoint: str, body: Mapping[str, Any], dice: Dice) -> Tokens:
 
 def _limit(body: Mapping[str, Any]) -> int | None:
     for name in ("max_completion_tokens", "max_output_tokens", "max_tokens"):
-        if isinstance(value := body.get(name), int):
-            return max(value, 1)
+        if body.get(name) is not None:
+            return whole(body, name, 1, 1_000_000)
     return None
 
 
@@ -77,9 +77,16 @@ def _cached(prompt: int, dice: Dice) -> int:
 def _prompt(endpoint: str, body: Mapping[str, Any]) -> int:
     if endpoint == "/v1/embeddings":
         return sum(max(1, _characters(text) // _CHARACTERS) for text in inputs(body))
-    messages = cast("list[object]", body.get("messages") or [])
+    given = cast("object", body.get("messages"))
+    messages = cast("list[object]", given) if isinstance(given, list) else [given] if given else []
     texts = (messages, body.get("input"), body.get("instructions"), body.get("prompt"))
     return 3 + _PER_MESSAGE * len(messages) + sum(-(-_characters(text) // _CHARACTERS) for text in texts)
+
+
+def whole(body: Mapping[str, Any], name: str, default: int, most: int) -> int:
+    """A number from 1 to `most`; the default where the caller sent something else."""
+    value = body.get(name)
+    return value if isinstance(value, int) and 1 <= value <= most else default
 
 
 def inputs(body: Mapping[str, Any]) -> list[Any]:

@@ -5,11 +5,15 @@ import json
 import math
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from openai.types import CompletionUsage
 from openai.types.chat import ChatCompletion
 from openai.types.responses import Response
 
 from batchmeter.testing.sandbox import serve_sandbox
+from batchmeter_sandbox.answers import answer
+from batchmeter_sandbox.tokens import Dice, spent
 
 from .conftest import CHAT, jsonl, request
 
@@ -193,3 +197,26 @@ async def test_large_batches_leave_the_loop_free(sandbox, clock):
         turns += 1
     assert turns > 10
     assert looking.result()["request_counts"]["completed"] == 3000
+
+
+anything = st.recursive(
+    st.none() | st.booleans() | st.integers(-9, 2**70) | st.floats(allow_nan=False) | st.text(max_size=9),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["text", "type", "format"]), inner),
+    max_leaves=6,
+)
+names = st.sampled_from(
+    ["messages", "input", "prompt", "n", "max_tokens", "dimensions", "text", "response_format", "instructions"]
+)
+
+
+@given(st.sampled_from(sorted(BODIES)), st.dictionaries(names, anything), st.sampled_from(["gpt-5", "gpt-4o"]))
+@settings(max_examples=200, deadline=None)
+def test_whatever_passed_validation_is_answered(endpoint, extra, model):
+    body = {"model": model, "input": "x"} | extra
+    dice = Dice(1, "r-1")
+    tokens = spent(endpoint, body, dice)
+    usage = answer(endpoint, body, dice, 0).get("usage", {})
+    assert 0 <= tokens.cached <= tokens.input
+    assert 0 <= tokens.reasoning <= tokens.output
+    if usage:
+        assert usage["total_tokens"] == tokens.input + tokens.output
