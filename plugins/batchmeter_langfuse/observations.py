@@ -43,34 +43,34 @@ class Writer:
 
     def _submission(self, event: BatchCreated) -> ReadableSpan:
         """A moment in the trace, so that it is there while the batch runs."""
-        about = {Names.OBSERVATION_TYPE: "event", **_metadata(_facts(event))}
-        return self._span(event, "create_batch", "create", about, start=event.time, end=event.time)
+        about = {Names.OBSERVATION_TYPE: "event", **metadata(_facts(event))}
+        return self.span(event, "create_batch", "create", about, start=event.time, end=event.time)
 
     def _batch(self, event: Ending) -> ReadableSpan:
-        about = {Names.OBSERVATION_TYPE: "span", **_metadata({**_facts(event), **_outcome(event)})}
+        about = {Names.OBSERVATION_TYPE: "span", **metadata({**_facts(event), **_outcome(event)})}
         failed = isinstance(event, BatchFailed)
         if failed:
             about |= {Names.OBSERVATION_LEVEL: "ERROR", Names.OBSERVATION_STATUS_MESSAGE: f"batch {event.status}"}
-        return self._span(event, _title(event), "", about, status=Status(StatusCode.ERROR) if failed else Status())
+        return self.span(event, _title(event), "", about, status=Status(StatusCode.ERROR) if failed else Status())
 
     def _generation(self, event: Ending, model: str, share: ModelUsage) -> ReadableSpan:
         """Without a known cost there is no model name either: Langfuse would price it, at the full rate."""
         embeds = (event.endpoint or "").rstrip("/").endswith("/embeddings")
         about = {
             Names.OBSERVATION_TYPE: "embedding" if embeds else "generation",
-            Names.OBSERVATION_MODEL_PARAMETERS: _json({"service_tier": "batch"}),
-            Names.OBSERVATION_USAGE_DETAILS: _json(usage_details(share.usage)),
-            **_metadata({"model": model, "lines": share.lines, "cost_usd": plain(share)["cost"]}),
+            Names.OBSERVATION_MODEL_PARAMETERS: as_json({"service_tier": "batch"}),
+            Names.OBSERVATION_USAGE_DETAILS: as_json(usage_details(share.usage)),
+            **metadata({"model": model, "lines": share.lines, "cost_usd": plain(share)["cost"]}),
         }
         if share.cost is None:
             reasons = ", ".join(f"{reason} ({lines} lines)" for reason, lines in sorted(event.cost.unknown.items()))
             message = f"cost unknown: {reasons or 'no reason given'}"
             about |= {Names.OBSERVATION_LEVEL: "WARNING", Names.OBSERVATION_STATUS_MESSAGE: message}
         else:
-            about |= {Names.OBSERVATION_MODEL: model, Names.OBSERVATION_COST_DETAILS: _json(cost_details(share.cost))}
-        return self._span(event, f"batch {model}", f"batch:{model}", about)
+            about |= {Names.OBSERVATION_MODEL: model, Names.OBSERVATION_COST_DETAILS: as_json(cost_details(share.cost))}
+        return self.span(event, f"batch {model}", f"batch:{model}", about)
 
-    def _span(
+    def span(
         self,
         event: AnyEvent,
         name: str,
@@ -80,14 +80,19 @@ class Writer:
         start: datetime | None = None,
         end: datetime | None = None,
         status: Status | None = None,
+        above: str = "",
     ) -> ReadableSpan:
-        """`part` is what this observation is of the batch; empty for the batch itself, which holds the others."""
+        """`part` is what this observation is of the batch, and `above` of what; empty for the batch itself."""
         root = batch_context(event, child=self.child)
         begun, ended = _times(event)
+
+        def context(part: str) -> SpanContext:
+            return context_of(root.trace_id, span_id(f"{seed_of(event)}:{part}")) if part else root
+
         return ReadableSpan(
             name=name,
-            context=context_of(root.trace_id, span_id(f"{seed_of(event)}:{part}")) if part else root,
-            parent=root if part else self._above(event),
+            context=context(part),
+            parent=context(above) if part else self._above(event),
             resource=self.resource,
             attributes={**_trace(event), **self.shared, **about},
             start_time=nanoseconds(start or begun),
@@ -125,7 +130,7 @@ def _trace(event: AnyEvent) -> dict[str, Any]:
     about = {**event.metadata, "batch_id": event.batch_id, "account": event.account, "team": who.team, "key": who.key}
     return {
         **{name: value for name, value in found.items() if value},
-        **_metadata(about, Names.TRACE_METADATA),
+        **metadata(about, Names.TRACE_METADATA),
     }
 
 
@@ -154,10 +159,10 @@ def _outcome(event: Outcome) -> dict[str, Any]:
     }
 
 
-def _metadata(values: Mapping[str, Any], prefix: str = Names.OBSERVATION_METADATA) -> dict[str, str]:
+def metadata(values: Mapping[str, Any], prefix: str = Names.OBSERVATION_METADATA) -> dict[str, str]:
     """Each value as JSON, strings too: that is how the server reads what a v5 SDK sends."""
-    return {f"{prefix}.{name}": _json(value) for name, value in values.items() if value is not None}
+    return {f"{prefix}.{name}": as_json(value) for name, value in values.items() if value is not None}
 
 
-def _json(value: object) -> str:
+def as_json(value: object) -> str:
     return json.dumps(value, ensure_ascii=False, separators=(",", ":"))

@@ -46,6 +46,10 @@ class LangfuseSettings(BaseModel):
     release: str | None = Field(default_factory=lambda: _from("LANGFUSE_RELEASE"))
     timeout: float = Field(default_factory=lambda: _from("LANGFUSE_TIMEOUT", default="10"), gt=0)
     """Seconds for one request."""
+    lines: float = Field(default=0.0, ge=0, le=1)
+    """Share of a batch's request lines to show one by one, WITH prompts and answers; off unless asked for."""
+    lines_limit: int = Field(default=200, ge=1)
+    """At most so many of them a batch."""
     trace_parenting: Literal["link", "child"] = "link"
     """`link`: each batch is a trace of its own. `child`: it hangs in the trace of the code that submitted it."""
 

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 log = logging.getLogger("batchmeter.otel")
 
 _PAGE = 200
+_FIRST, _LAST = 5.0, 3.0
+"""Seconds: before the first export, and for the one at the end; a command that is soon over should not be held up."""
 _SETTLE = timedelta(minutes=1)
 """A settlement younger than this is added anew each time: an older one may still be on its way into the ledger."""
 NOT_SPOKEN = frozenset({404, 405, 501})
@@ -43,11 +45,13 @@ class Reporter:
     async def run(self, ledger: "Ledger") -> None:
         """Until cancelled; then once more, so that a short-lived process reports too."""
         try:
+            await asyncio.sleep(min(_FIRST, self._interval))
             while await self.report(ledger):  # noqa: ASYNC110 - a clock, not a condition
                 await asyncio.sleep(self._interval)
         except asyncio.CancelledError:
             with contextlib.suppress(Exception):
-                await self.report(ledger)
+                async with asyncio.timeout(_LAST):
+                    await self.report(ledger)
             raise
 
     async def report(self, ledger: "Ledger") -> bool:
