@@ -119,6 +119,24 @@ async def test_a_restart_of_the_server_loses_nothing_that_was_promised(url, post
     await ledger.aclose()
 
 
+async def test_other_processes_hear_of_new_work(url, make):
+    ledger, other = await opened(url), await opened(url)
+    heard: asyncio.Queue[str] = asyncio.Queue()
+    listener = asyncio.create_task(other.listen(heard.put_nowait))
+    async with asyncio.timeout(10):
+        assert {await heard.get(), await heard.get()} == {"batches", "deliveries"}, "whatever came before"
+        tracked = await make.record(ledger)
+        assert {await heard.get(), await heard.get()} == {"batches", "deliveries"}
+        await ledger.wake("openai", tracked.batch_id)
+        assert await heard.get() == "batches"
+        await ledger.replay("file")
+        assert await heard.get() == "deliveries"
+    listener.cancel()
+    await asyncio.gather(listener, return_exceptions=True)
+    await ledger.aclose()
+    await other.aclose()
+
+
 FILL = """
 INSERT INTO batchmeter.batch
     (account, batch_id, submission, snapshot, status, ended, recorded_at, next_poll_at, settled_at)

@@ -179,6 +179,12 @@ async def test_a_read_only_ledger_is_explained():
             assert "read-only" in await failure(path)
 
 
+async def test_there_is_nothing_to_hear(tmp_path):
+    ledger = await opened(tmp_path / "ledger.db")
+    assert await ledger.listen(pytest.fail) is None
+    await ledger.aclose()
+
+
 async def test_unknown_schemes_are_refused():
     with pytest.raises(LedgerError, match="mysql"):
         open_ledger("mysql://host/db")

@@ -35,6 +35,7 @@ async def record_created(
     )
     if row is None:
         return await _known(session, submission.account, batch.id, intent_id)
+    session.signal("batches")
     await add_event(session, event, loggers)
     await own_outputs(session, submission.account, batch)
     return rows.tracked(row)
@@ -57,12 +58,15 @@ async def observe(session: Session, account: str, batch: Batch) -> TrackedBatch 
         return rows.tracked(row)
     # The same final snapshot again is no news: it must not undo the back-off of whoever waits for its output.
     news = batch.ended and not (row["ended"] and row["snapshot"] == columns["snapshot"])
+    if news:
+        session.signal("batches")
     updated = await session.row("observe_batch", pk=row["pk"], news=news, **columns)
     await own_outputs(session, account, batch)
     return rows.tracked(updated or row)
 
 
 async def wake(session: Session, account: str, batch_id: str) -> bool:
+    session.signal("batches")
     return await session.run("wake_batch", account=account, batch_id=batch_id) > 0
 
 

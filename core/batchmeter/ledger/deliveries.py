@@ -39,6 +39,7 @@ async def deliveries(session: Session, logger: str | None, state: DeliveryState 
 
 
 async def replay(session: Session, logger: str, since: Millis | None, dead_only: bool) -> int:
+    session.signal("deliveries")
     reopened = await session.run(
         "reopen_deliveries", logger=logger, since=since, dead_only=dead_only, every=not dead_only
     )

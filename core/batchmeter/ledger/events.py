@@ -21,6 +21,7 @@ async def add_event(session: Session, event: AnyEvent, loggers: Collection[str])
         payload=rows.dump(event).encode(),
     )
     assert row is not None
+    session.signal("deliveries")
     await session.each("add_deliveries", [{"logger": name} for name in sorted(set(loggers))], seq=row["seq"])
 
 

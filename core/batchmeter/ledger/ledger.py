@@ -1,6 +1,6 @@
 """The ledger over either engine: each method is one transaction of the module that owns its noun."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 from batchmeter.events import BatchCreated, BatchFailed, BatchSucceeded, EventType, Settlement
@@ -20,6 +20,7 @@ from .port import (
     Reschedule,
     StoredEvent,
     Submission,
+    Topic,
     TrackedBatch,
 )
 from .session import Database
@@ -43,6 +44,9 @@ class SqlLedger:
 
     def now(self) -> Millis:
         return self.database.now()
+
+    async def listen(self, heard: Callable[[Topic], None]) -> None:
+        await self.database.listen(heard)
 
     async def open_intent(self, intent: Intent) -> Intent:
         return await self.database.write(lambda session: intents.open_intent(session, intent), durable=True)

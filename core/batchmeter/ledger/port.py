@@ -4,7 +4,7 @@ Times are epoch milliseconds UTC by the ledger's own clock (`now`), so that work
 is one transaction; nothing half-done is ever visible. Methods raise LedgerError with how to mend it.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any, Protocol
 
 from batchmeter.events import BatchCreated, BatchFailed, BatchSucceeded, EventType, Settlement
@@ -23,6 +23,7 @@ from .records import (
     Reschedule,
     StoredEvent,
     Submission,
+    Topic,
     TrackedBatch,
 )
 
@@ -39,6 +40,7 @@ __all__ = [
     "Reschedule",
     "StoredEvent",
     "Submission",
+    "Topic",
     "TrackedBatch",
 ]
 
@@ -56,6 +58,13 @@ class Ledger(Protocol):
     async def aclose(self) -> None: ...
 
     def now(self) -> Millis: ...
+
+    async def listen(self, heard: Callable[[Topic], None]) -> None:
+        """Calls `heard` when any process may have made work, until cancelled. A hint: poll all the same.
+
+        Returns at once where the engine cannot tell (SQLite).
+        """
+        ...
 
     # submit
 

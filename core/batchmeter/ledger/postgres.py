@@ -15,8 +15,8 @@ try:
 except ImportError as error:
     raise LedgerError("a PostgreSQL ledger needs its driver: pip install 'batchmeter[postgres]'") from error
 
-from . import postgres_server
-from .port import Millis
+from . import postgres_server, postgres_signals
+from .records import Millis, Topic
 from .session import Result, Row, Work
 from .statements import load_statements
 
@@ -39,9 +39,13 @@ class PostgresSession:
     spare = 4
 
     def __init__(self, connection: Connection, now: Millis) -> None:
+        self.signals: set[Topic] = set()
         self._connection = connection
         self._statements = load_statements("postgres")
         self.now = now
+
+    def signal(self, topic: Topic) -> None:
+        self.signals.add(topic)
 
     async def rows(self, statement: str, /, **parameters: object) -> list[Row]:
         return cast("list[Row]", await (await self._execute(statement, parameters)).fetchall())
@@ -81,6 +85,7 @@ class PostgresDatabase:
         self._offset = 0.0
         self._offset_at = float("-inf")
         self._pool: AsyncConnectionPool[Connection] | None = None
+        self._announcer: postgres_signals.Announcer | None = None
 
     def now(self) -> Millis:
         """The server's clock, by an offset measured against ours that only runs forward."""
@@ -95,13 +100,19 @@ class PostgresDatabase:
             await pool.open()
         except psycopg.Error as error:
             raise postgres_server.explain(error, self.url) from error
-        self._pool = pool
+        self._pool, self._announcer = pool, postgres_signals.Announcer(pool)
         await self.read(_nothing)
 
     async def aclose(self) -> None:
         pool, self._pool = self._pool, None
+        announcer, self._announcer = self._announcer, None
+        if announcer is not None:
+            await announcer.aclose()
         if pool is not None:
             await pool.close()
+
+    async def listen(self, heard: Callable[[Topic], None]) -> None:
+        await postgres_signals.listen(self._conninfo, heard)
 
     async def read(self, work: Work[Result]) -> Result:
         return await self._patiently(lambda: self._transaction(work))
@@ -125,10 +136,14 @@ class PostgresDatabase:
     async def _transaction(self, work: Work[Result], before: bytes | None = None) -> Result:
         async with self._connection() as connection:
             await self._set_clock(connection)
+            session = PostgresSession(connection, self.now())
             async with connection.transaction():
                 if before:
                     await connection.execute(before)
-                return await work(PostgresSession(connection, self.now()))
+                result = await work(session)
+        if self._announcer is not None:
+            self._announcer.announce(session.signals)
+        return result
 
     def _connection(self) -> AbstractAsyncContextManager[Connection]:
         if self._pool is None:

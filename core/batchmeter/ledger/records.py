@@ -7,6 +7,8 @@ from batchmeter.events import AnyEvent
 from batchmeter.models import Attribution, Batch
 
 Millis = int
+Topic = Literal["batches", "deliveries"]
+"""What there may be new work of."""
 DeliveryState = Literal["pending", "delivered", "dead"]
 
 

@@ -3,7 +3,9 @@
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any, Protocol, TypeVar
 
-from .port import Millis
+from .records import Millis, Topic
+
+TOPICS: Mapping[str, Topic] = {"batches": "batches", "deliveries": "deliveries"}
 
 Result = TypeVar("Result")
 
@@ -27,6 +29,10 @@ class Session(Protocol):
     @property
     def spare(self) -> int:
         """How many candidates to offer per row wanted: more than one where other workers lock rows meanwhile."""
+        ...
+
+    def signal(self, topic: Topic) -> None:
+        """Once committed, other processes shall hear of it, where the engine can tell them."""
         ...
 
     async def rows(self, statement: str, /, **parameters: object) -> list[Row]: ...
@@ -59,6 +65,8 @@ class Database(Protocol):
     async def aclose(self) -> None: ...
 
     def now(self) -> Millis: ...
+
+    async def listen(self, heard: Callable[[Topic], None]) -> None: ...
 
     async def read(self, work: Work[Result]) -> Result: ...
 

@@ -14,7 +14,7 @@ from typing import Any, Generic, TypeVar, cast
 from batchmeter.errors import LedgerError
 
 from . import sqlite_file
-from .port import Millis
+from .records import Millis, Topic
 from .session import Result, Row, Work
 from .statements import load_statements
 
@@ -37,6 +37,9 @@ class SqliteSession:
         self._connection = connection
         self._statements = load_statements("sqlite")
         self.now = now
+
+    def signal(self, topic: Topic) -> None:
+        """SQLite has no way to tell other processes: they poll."""
 
     async def rows(self, statement: str, /, **parameters: object) -> list[Row]:
         return cast("list[Row]", self._execute(statement, parameters).fetchall())
@@ -115,6 +118,9 @@ class SqliteDatabase:
         if thread is not None:
             await asyncio.get_running_loop().run_in_executor(thread, self._disconnect)
             thread.shutdown(wait=True)
+
+    async def listen(self, heard: Callable[[Topic], None]) -> None:
+        """There is nothing to hear."""
 
     async def read(self, work: Work[Result]) -> Result:
         return await self._hop(lambda: self._read(work))

@@ -1,0 +1,69 @@
+"""NOTIFY and LISTEN: other processes hear of new work at once. Hints only; whoever misses one polls."""
+
+import asyncio
+from collections.abc import Callable, Collection
+
+import psycopg
+from psycopg.rows import DictRow
+from psycopg_pool import AsyncConnectionPool, PoolTimeout
+
+from .records import Topic
+from .session import TOPICS
+
+GATHER_SECONDS = 0.05
+"""How long topics are gathered: NOTIFY makes commits queue, so it gets a transaction of its own, and rarely."""
+RECONNECT_SECONDS = 5.0
+
+_CHANNEL = "batchmeter"
+
+
+class Announcer:
+    """Tells of this process's commits."""
+
+    def __init__(self, pool: "AsyncConnectionPool[psycopg.AsyncConnection[DictRow]]") -> None:
+        self._pool = pool
+        self._topics: set[Topic] = set()
+        self._task: asyncio.Task[None] | None = None
+
+    def announce(self, topics: Collection[Topic]) -> None:
+        self._topics.update(topics)
+        if self._topics and self._task is None:
+            self._task = asyncio.create_task(self._send(), name="batchmeter-announce")
+
+    async def aclose(self) -> None:
+        if self._task is not None:
+            await self._task
+
+    async def _send(self) -> None:
+        while self._topics:
+            await asyncio.sleep(GATHER_SECONDS)
+            topics, self._topics = self._topics, set()
+            await self._notify(topics)
+        self._task = None
+
+    async def _notify(self, topics: set[Topic]) -> None:
+        try:
+            async with self._pool.connection(timeout=1) as connection:
+                for topic in topics:
+                    await connection.execute("SELECT pg_notify(%s, %s)", (_CHANNEL, topic))
+        except (psycopg.Error, PoolTimeout):
+            return  # the server is away: so is everybody who could listen
+
+
+async def listen(conninfo: str, heard: Callable[[Topic], None]) -> None:
+    """Until cancelled. After every (re)connection all topics are reported, because some may have gone unheard."""
+    while True:
+        try:
+            await _listen_once(conninfo, heard)
+        except psycopg.OperationalError:
+            await asyncio.sleep(RECONNECT_SECONDS)
+
+
+async def _listen_once(conninfo: str, heard: Callable[[Topic], None]) -> None:
+    async with await psycopg.AsyncConnection.connect(conninfo, autocommit=True) as connection:
+        await connection.execute(f"LISTEN {_CHANNEL}".encode())
+        for topic in TOPICS.values():
+            heard(topic)
+        async for notice in connection.notifies():
+            if notice.payload in TOPICS:
+                heard(TOPICS[notice.payload])
