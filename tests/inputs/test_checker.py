@@ -114,9 +114,9 @@ def test_moderations_need_no_model():
     ],
 )
 def test_a_file_of_another_kind_is_recognised(raw, says):
-    first = check(raw).problems[0]
-    assert (first.code, first.line) == ("invalid_json_line", 1)
-    assert says in first.message
+    [problem] = check(raw).problems
+    assert (problem.code, problem.line) == ("invalid_json_line", 1)
+    assert says in problem.message
 
 
 @pytest.mark.parametrize("raw", [b"", b"\n\n", b"  \r\n"])

@@ -64,7 +64,7 @@ class InputChecker:
     _number: int = field(default=0, init=False)
     _lines: int = field(default=0, init=False)
     _over: bool = field(default=False, init=False)
-    """A limit of the whole file is broken: from here on bytes and lines are only counted."""
+    """The whole file is refused: from here on bytes and lines are only counted."""
 
     def __post_init__(self, endpoint: str | None) -> None:
         self._seen = Seen(self.limits, endpoint)
@@ -161,6 +161,7 @@ class InputChecker:
             self._warnings.append(Problem("not_interoperable", oddity, self._number))
         if reading.request is None:
             self._report(Fault("invalid_json_line", reading.reason), None)
+            self._over = reading.whole_file
             return
         custom_id = reading.request.get("custom_id")
         known = custom_id if isinstance(custom_id, str) else None

@@ -9,8 +9,9 @@ import msgspec
 UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 """What msgspec raises; the last two are no DecodeErrors."""
 
+_MARK = b"\xef\xbb\xbf"
+_MARKED = "the file starts with a byte order mark; save it as UTF-8 without one"
 _SIGNATURES = {
-    b"\xef\xbb\xbf": "the file starts with a byte order mark; save it as UTF-8 without one",
     b"\xff\xfe": "the file is UTF-16; save it as UTF-8",
     b"\xfe\xff": "the file is UTF-16; save it as UTF-8",
     b"\x1f\x8b": "the file is gzipped; unpack it",
@@ -28,6 +29,8 @@ class Reading:
     request: dict[str, Any] | None = None
     reason: str = ""
     """Why there is no request."""
+    whole_file: bool = False
+    """The reason holds for every line: the file is of another kind."""
     oddities: list[str] = field(default_factory=list[str])
     """What strict readers would refuse."""
 
@@ -39,22 +42,30 @@ def read(line: bytes, *, first: bool) -> Reading:
         parsed: object = json.loads(line.decode(), parse_constant=lambda name: _constant(name, found))
     except UnicodeDecodeError as error:
         where = f"byte {error.start + 1} (0x{line[error.start]:02x}) is not UTF-8; save the file as UTF-8"
-        found.reason = (first and _signature(line)) or where
+        found.reason = where
     except RecursionError:
         found.reason = "nested too deeply"
     except ValueError as error:
-        found.reason = (first and _signature(line)) or (_SPREAD if line.strip() in _FRAGMENTS else f"not JSON: {error}")
+        found.reason = _SPREAD if line.strip() in _FRAGMENTS else f"not JSON: {error}"
     else:
         if isinstance(parsed, dict):
             found.request = cast("dict[str, Any]", parsed)
             _look_for_surrogates(found)
         else:
-            found.reason = (first and _signature(line)) or "not a JSON object; write one request per line"
+            found.reason = "not a JSON object; write one request per line"
+    if first and found.request is None:
+        _look_at_start(line, found)
     return found
 
 
-def _signature(line: bytes) -> str:
-    return next((reason for start, reason in _SIGNATURES.items() if line.startswith(start)), "")
+def _look_at_start(line: bytes, found: Reading) -> None:
+    if line.startswith(_MARK):
+        found.reason = _MARKED
+    elif known := next((reason for start, reason in _SIGNATURES.items() if line.startswith(start)), None):
+        found.reason = known
+        found.whole_file = True
+    elif line.strip() in _FRAGMENTS:
+        found.whole_file = True
 
 
 def _constant(name: str, found: Reading) -> float:
