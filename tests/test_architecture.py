@@ -17,6 +17,7 @@ LAYERS = [
     {"events", "providers"},
     {"pricing"},
     {"metering", "inputs", "uploads", "loggers"},
+    {"estimate"},
     {"ledger", "plugins"},
     {"accounts", "tracking"},
     {"submit", "files", "batches", "client"},

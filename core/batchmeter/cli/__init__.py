@@ -13,6 +13,8 @@ COMMANDS = {
     "track": "track:track",
     "meter": "meter:meter",
     "prices": "prices:prices",
+    "estimate": "estimate:estimate",
+    "reprice": "reprice:reprice",
     "events": "events:events",
     "deliveries": "deliveries:deliveries",
     "replay": "deliveries:replay",

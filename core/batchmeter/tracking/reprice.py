@@ -1,0 +1,97 @@
+"""Settled batches at other prices, from their stored usage groups: no second download, one correction event each."""
+
+from collections.abc import AsyncIterator, Collection
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from batchmeter.events import Settlement
+from batchmeter.ledger.port import Ledger, Millis, Submission
+from batchmeter.metering import reprice
+from batchmeter.models import Cost
+from batchmeter.pricing.groups import Groups, PriceSource
+
+from .bill import job_of
+from .events_of import ending_event, loggers_for
+from .needs import Accounts, Plugins
+
+PAGE = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Repriced:
+    """A batch whose cost is another now."""
+
+    account: str
+    batch_id: str
+    revision: int
+    """The new one's number."""
+    before: Cost
+    after: Cost
+
+
+@dataclass(frozen=True, slots=True)
+class Repricer:
+    """Recomputes settlements; those that change get a new revision and its correction event."""
+
+    ledger: Ledger
+    accounts: Accounts
+    plugins: Plugins
+    prices: PriceSource
+
+    async def reprice(
+        self, batch_ids: Collection[str] = (), *, since: Millis | None = None, dry_run: bool = False
+    ) -> list[Repriced]:
+        """These batches, or all that were settled since; returns those whose cost differs.
+
+        Prices are those of the day each batch ended, as the book knows them now. UnknownAccountError when an account
+        is not configured here: its deployments' models are not known then.
+        """
+        changed: list[Repriced] = []
+        async for settlement, groups in self._chosen(batch_ids, since):
+            found = await self._revised(settlement, groups)
+            if found is None:
+                continue
+            revised, submission = found
+            if not dry_run:
+                event = ending_event(submission, revised)
+                await self.ledger.revise(revised, groups, event, loggers=loggers_for(event, self.plugins.loggers))
+            changed.append(Repriced(revised.account, revised.batch_id, revised.revision, settlement.cost, revised.cost))
+        return changed
+
+    async def _chosen(
+        self, batch_ids: Collection[str], since: Millis | None
+    ) -> AsyncIterator[tuple[Settlement, Groups]]:
+        for batch_id in batch_ids:
+            found = await self.ledger.settlement(batch_id)
+            if found is not None:
+                yield found
+        after: str | None = None
+        while not batch_ids and (page := await self.ledger.settlements(since=since, after=after, limit=PAGE)):
+            for found in page:
+                yield found
+            after = page[-1][0].batch_id
+
+    async def _revised(self, settlement: Settlement, groups: Groups) -> tuple[Settlement, Submission] | None:
+        """None when the cost is the same, to the digit and the reason; or nothing was kept to price."""
+        tracked = await self.ledger.get_batch(settlement.batch_id, settlement.account)
+        if tracked is None or not groups:
+            return None
+        provider = self.accounts.get(settlement.account)
+        priced = reprice(settlement, groups, job_of(provider, tracked, settlement.batch, self.prices, self.plugins))
+        if _same(priced.cost, settlement.cost) and priced.models == settlement.models:
+            return None
+        revised = settlement.model_copy(
+            update={
+                "cost": priced.cost,
+                "models": priced.models,
+                "request_counts": priced.lines,
+                "revision": settlement.revision + 1,
+                "settled_at": datetime.fromtimestamp(self.ledger.now() / 1000, UTC),
+            }
+        )
+        return revised, tracked.submission
+
+
+def _same(one: Cost, other: Cost) -> bool:
+    """Whatever book it was computed with."""
+    return one.model_copy(update={"price_book": None}) == other.model_copy(update={"price_book": None})
