@@ -125,6 +125,14 @@ TABLE: dict[str, tuple[tuple[Json, Json], Json, int]] = {
         {"input": 10, "image_in": 40, "image_out": 4160},
         0,
     ),
+    "images without details": (
+        (
+            lines_of.openai("gpt-image-1", {"input_tokens": 5, "output_tokens": 100, "total_tokens": 105}, object=None),
+            {},
+        ),
+        {"input": 5, "image_out": 100},
+        0,
+    ),
     "images with text out": (
         (
             lines_of.openai(
@@ -475,6 +483,18 @@ def test_contradictions_are_unknown(name: str):
     assert metering.cost.unknown == {"usage_invalid": 1}
     assert metering.lines.succeeded == metering.lines.unpriced == 1
     assert metering.usage.total_tokens == 0
+
+
+def test_an_anthropic_success_without_a_message_is_unknown():
+    line = {"custom_id": "a", "result": {"type": "succeeded"}}
+
+    assert meter([lines_of.dump(line)], provider="anthropic", prices=FLAT).cost.unknown == {"usage_missing": 1}
+
+
+def test_a_total_without_its_output_is_no_usage_to_price():
+    usage = {"prompt_tokens": 10, "total_tokens": 500}
+
+    assert meter([lines_of.dump(lines_of.openai("m", usage))], prices=FLAT).cost.unknown == {"usage_invalid": 1}
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 import batchmeter
-from batchmeter.errors import NotFoundError
+from batchmeter.errors import NotFoundError, UsageError
 from batchmeter.metering import Job, ameter, meter, meter_outputs
 from batchmeter.providers import ContentStream, OutputFile
 
@@ -207,3 +207,8 @@ def test_your_own_prices_as_a_mapping_or_a_file(tmp_path: Path):
 
     assert str(batchmeter.meter(data, prices=rows).cost.total) == "0.25"
     assert meter(data, prices=rows).cost == meter(data, prices=path).cost == meter(data, prices=str(path)).cost
+
+
+def test_a_wrong_date_says_how_to_write_it():
+    with pytest.raises(UsageError, match="YYYY-MM-DD"):
+        meter([b""], priced_at="22.11.2026", prices=FLAT)

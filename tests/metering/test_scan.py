@@ -320,6 +320,18 @@ def test_vertex_rows_in_two_files_count_once():
     assert (tally.total, tally.succeeded, tally.repeated, tally.duplicates) == (4, 4, 2, 0)
 
 
+def test_a_vertex_row_that_failed_first_and_was_answered_later_is_an_answer():
+    failed = lines_of.gemini(None, None, "Internal error")
+    answered = lines_of.gemini("m", {"promptTokenCount": 10})
+
+    tally = files(
+        lines_of.dump(failed), lines_of.dump(answered), lines_of.dump(failed), job=Job(provider="vertex_ai")
+    ).tally
+
+    assert (tally.total, tally.succeeded, tally.failed, tally.repeated) == (1, 1, 0, 1)
+    assert not tally.failures
+
+
 def test_other_vendors_bill_what_comes_twice():
     tally = files(lines_of.dump(GOOD), lines_of.dump(GOOD), job=Job(provider="mistral")).tally
 

@@ -78,7 +78,7 @@ def test_only_numbers_go(value: Any, separators: tuple[str, str]):
 def test_any_json_keeps_all_but_numbers(value: Any):
     line = json.dumps({"a": value}, separators=(",", ":")).encode()
 
-    assert json.loads(without_vectors(line)) == emptied({"a": value})
+    assert emptied(json.loads(without_vectors(line))) == emptied({"a": value})
 
 
 def test_an_embeddings_line_is_metered():

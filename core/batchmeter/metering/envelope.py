@@ -114,11 +114,12 @@ def _native(response: Response) -> Answer:
 
 
 def _anthropic(result: Result) -> Answer:
+    if result.type not in {None, "succeeded"}:
+        return Answer(failure=result.type if _empty(result.error) else _code(result.error))
     message = result.message
-    if message is None or result.type not in {None, "succeeded"}:
-        return Answer(failure=_code(result.error) if result.error else result.type or "no_response")
-    usage = message.usage
-    return Answer(model=message.model, usage=usage, dialect=None if usage is None else _lifetimes(usage))
+    usage = None if message is None else message.usage
+    model = None if message is None else message.model
+    return Answer(model=model, usage=usage, dialect=None if usage is None else _lifetimes(usage))
 
 
 def _bedrock(output: ModelOutput) -> Answer:

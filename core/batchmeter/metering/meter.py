@@ -1,13 +1,14 @@
 """meter, ameter and meter_outputs: a file, a stream or a finished batch's pieces -> usage and cost."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import date
 from os import PathLike
 from pathlib import Path
 from typing import Any, cast
 
+from batchmeter.errors import UsageError
 from batchmeter.pricing.groups import PriceSource
 from batchmeter.providers import OutputFile
 
@@ -48,7 +49,7 @@ def meter(
 
 
 async def ameter(
-    source: AsyncIterator[bytes] | str | PathLike[str] | Iterable[bytes],
+    source: AsyncIterable[bytes] | str | PathLike[str] | Iterable[bytes],
     *,
     provider: str = "openai",
     endpoint: str | None = None,
@@ -61,7 +62,7 @@ async def ameter(
     job = await asyncio.to_thread(_job, provider, endpoint, region, model, priced_at, prices)
     scanner = await asyncio.to_thread(_scanner, job)
     scanner.start_file(str(source) if isinstance(source, str | PathLike) else None)
-    await _pump(scanner, source if isinstance(source, AsyncIterator) else _drawn(_chunks(source)))
+    await _pump(scanner, source if isinstance(source, AsyncIterable) else _drawn(_chunks(source)))
     return await _settled(scanner.tally, job)
 
 
@@ -91,7 +92,7 @@ async def _scanned(files: Sequence[OutputFile], job: Job, models: InputModels | 
     return scanner.tally
 
 
-async def _pump(scanner: Scanner, chunks: AsyncIterator[bytes]) -> None:
+async def _pump(scanner: Scanner, chunks: AsyncIterable[bytes]) -> None:
     """In steps of about a millisecond on the event loop itself.
 
     A worker thread would stall the loop more, not less: for as long as it runs, each time the loop wakes it waits for
@@ -123,8 +124,15 @@ def _job(
     priced_at: date | str | None,
     prices: Prices | None,
 ) -> Job:
-    at = date.fromisoformat(priced_at) if isinstance(priced_at, str) else priced_at
+    at = _date(priced_at) if isinstance(priced_at, str) else priced_at
     return Job(provider=provider, endpoint=endpoint, region=region, model=model, priced_at=at, prices=_source(prices))
+
+
+def _date(text: str) -> date:
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        raise UsageError(f"priced_at={text!r} is not a date: write YYYY-MM-DD") from None
 
 
 def _source(prices: Prices | None) -> PriceSource:

@@ -1,13 +1,14 @@
 """The push scanner: bytes of a job's output files in, sums by price group out."""
 
 from bisect import bisect_left
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from operator import itemgetter
 
 from batchmeter.pricing.groups import Group, GroupKey
 
 from .counting import HEAD, Counts, InvalidUsageError, count
-from .dialects import CHAT, Dialect
+from .dialects import CHAT, IMAGES, RESPONSES, Dialect
 from .envelope import Answer, read
 from .lines import MAX_LINE, SAMPLE, LineSplitter, Unreadable
 from .tally import FREE, UNKNOWN, Job, MalformedLine, Tally
@@ -29,6 +30,8 @@ is ever due to them.
 _NOTHING: Counts = (0,) * (HEAD + len(CHAT.buckets))
 _Key = tuple[str | None, int, str | None, str, Dialect]
 """The members of a GroupKey, and the dialect that says what the counts are."""
+_IMAGE_MODELS = ("gpt-image", "chatgpt-image", "dall-e")
+"""Their usage has the names of the Responses API, but its output is images, also where no details say so."""
 _UNBILLED_MODERATIONS = frozenset({"openai", "azure"})
 
 
@@ -55,6 +58,7 @@ class Scanner:
         self._waiting = 0
         self._ids: set[int] = set()
         self._earlier: set[int] = set()
+        self._failed: dict[int, str] = {}
         self._once = job.provider == "vertex_ai"
 
     def start_file(self, name: str | None) -> None:
@@ -113,36 +117,49 @@ class Scanner:
             tally.bad_lines.append(MalformedLine(self._file, self._number, reason, text))
 
     def _answer(self, answer: Answer) -> None:
-        if answer.custom_id is not None and self._seen(answer.custom_id):
+        failure = answer.failure
+        if answer.custom_id is not None and self._seen(hash(answer.custom_id), failure):
             return
         tally = self.tally
         tally.total += 1
-        if answer.failure is not None:
-            tally.failed += 1
-            code = answer.failure
-            tally.failures[code if code in tally.failures or len(tally.failures) < _MODELS else "other"] += 1
+        if failure is None:
+            tally.succeeded += 1
+            self._meter(answer)
             return
-        tally.succeeded += 1
-        self._meter(answer)
+        tally.failed += 1
+        known = failure in tally.failures or len(tally.failures) < _MODELS
+        tally.failures[failure if known else "other"] += 1
 
-    def _seen(self, custom_id: str) -> bool:
+    def _seen(self, identity: int, failure: str | None) -> bool:
         """Whether this line must not be counted: Vertex AI may export a row in an incremental and in a final file."""
-        identity = hash(custom_id)
         if identity in self._earlier:
-            self.tally.repeated += 1
-            return True
+            return self._exported_again(identity, failure)
         if identity in self._ids:
             self.tally.duplicates += 1
         elif len(self._ids) + len(self._earlier) < MAX_IDS:
             self._ids.add(identity)
         else:
             self.tally.notes["duplicates_not_checked"] += 1
+        if self._once and failure is not None:
+            self._failed[identity] = failure
+        return False
+
+    def _exported_again(self, identity: int, failure: str | None) -> bool:
+        """A row that failed at first and then was answered is an answer."""
+        tally = self.tally
+        first = self._failed.pop(identity, None) if failure is None else None
+        if first is None:
+            tally.repeated += 1
+            return True
+        tally.total -= 1
+        tally.failed -= 1
+        tally.failures -= Counter([first])
         return False
 
     def _meter(self, answer: Answer) -> None:
         model = self._model(answer)
         try:
-            counted = _counted(answer, self._job.provider)
+            counted = _counted(answer, self._job)
         except InvalidUsageError:
             self._lacks(model, "usage_invalid")
             return
@@ -238,8 +255,10 @@ def _by_use(rows: list[Counts], buckets: tuple[str, ...]) -> list[tuple[tuple[st
     return parts
 
 
-def _counted(answer: Answer, provider: str) -> tuple[Dialect, Counts] | None:
+def _counted(answer: Answer, job: Job) -> tuple[Dialect, Counts] | None:
     usage, dialect = answer.usage, answer.dialect
     if usage is None or dialect is None:
         return None
-    return count(dialect, usage, reasoning_beside=provider == "xai")
+    if dialect is RESPONSES and ("/images/" in (job.endpoint or "") or (answer.model or "").startswith(_IMAGE_MODELS)):
+        dialect = IMAGES
+    return count(dialect, usage, reasoning_beside=job.provider == "xai")

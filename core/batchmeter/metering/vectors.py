@@ -23,11 +23,10 @@ def without_vectors(line: bytes | bytearray) -> bytes | bytearray:
     while at >= 0:
         start = line.find(b"[", at, at + 64)
         end = line.find(b"]", start) if start >= 0 else -1
-        if end < 0:
-            break
-        if _is_vector(line, at + len(_KEY), start, end):
-            pieces.append(line[done : start + 1])
-            done = end
+        if end < 0 or not _is_vector(line, at + len(_KEY), start, end):
+            break  # some other shape: decoding copes with it
+        pieces.append(line[done : start + 1])
+        done = end
         at = line.find(_KEY, end)
     return b"".join([*pieces, line[done:]])
 
