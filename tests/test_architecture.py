@@ -22,7 +22,7 @@ LAYERS = [
     {"accounts", "tracking"},
     {"submit", "files", "batches", "client"},
     {"engine", "blocking", "api"},
-    {"testing"},
+    {"testing", "proxy"},
     {"cli", "__main__"},
 ]
 PUBLIC = {"batchmeter"} | {

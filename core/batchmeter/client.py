@@ -149,6 +149,10 @@ class AsyncClient:
         return self.accounts.resolve(account or self.accounts.default, overrides)
 
     @property
+    def is_open(self) -> bool:
+        return self._parts is not None
+
+    @property
     def ledger(self) -> "Ledger":
         return self._open_parts().ledger
 

@@ -38,6 +38,10 @@ class Settings(BaseModel):
     """`[plugins.<name>]`: the plugin's own settings."""
     prices: dict[str, dict[str, Any]] = {}
     """`[prices."<provider>/<model>"]`: your own rates, USD per million tokens."""
+    models: dict[str, str] = {}
+    """`[models]`: model -> account, for input files that come to the proxy without naming an account."""
+    proxy: dict[str, Any] = {}
+    """`[proxy]`: freshness, limits and time-outs of `batchmeter serve`."""
     source: str | None = None
     """The file that was read; set by `load_settings`."""
 

@@ -1,0 +1,109 @@
+"""The proxy as an ASGI application: alone behind any server, or mounted in an app of yours."""
+
+import logging
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+
+from batchmeter.client import AsyncClient
+from batchmeter.config import validated
+
+from . import health
+from .call import Call
+from .identity import ANONYMOUS, Action, Admit, Authenticate, anybody, anything
+from .options import ProxyOptions
+from .refusal import error_response, request_id
+from .routes import Found, Route, Table
+
+if TYPE_CHECKING:
+    from starlette.types import Receive, Scope, Send
+
+log = logging.getLogger("batchmeter")
+
+ROUTES: tuple[Route, ...] = (*health.ROUTES,)
+
+
+def create_app(
+    client: AsyncClient | None = None,
+    *,
+    authenticate: Authenticate | None = None,
+    admit: Admit | None = None,
+    routes: Sequence[Route] = ROUTES,
+) -> "Proxy":
+    """The ASGI app over `client`, or over one made from batchmeter.toml and the environment.
+
+    Served on its own, it opens the client and closes it again. Mounted in another app, whose server tells only that
+    one of start and end, it opens the client at the first request, and closing it is yours.
+    """
+    return Proxy(client or AsyncClient(), authenticate or anybody, admit or anything, routes)
+
+
+class Proxy:
+    """Files and batches of every account, in OpenAI's words."""
+
+    def __init__(
+        self, client: AsyncClient, authenticate: Authenticate, admit: Admit, routes: Sequence[Route] = ROUTES
+    ) -> None:
+        self.client = client
+        self.authenticate = authenticate
+        self.admit = admit
+        self.table = Table(routes)
+        where = f"{client.settings.source or 'settings'}: [proxy]"
+        self.options = validated(ProxyOptions, client.settings.proxy, where)
+
+    async def __call__(self, scope: "Scope", receive: "Receive", send: "Send") -> None:
+        if scope["type"] == "lifespan":
+            await self._live(receive, send)
+        elif scope["type"] == "http":
+            await self._http(Request(scope, receive), send)
+        elif scope["type"] == "websocket":
+            await send({"type": "websocket.close", "code": 1000})
+
+    async def _http(self, request: Request, send: "Send") -> None:
+        try:
+            response = await self._answer(request)
+        except ClientDisconnect:
+            return
+        except Exception as error:  # noqa: BLE001 - every failure gets an answer in OpenAI's envelope
+            response = error_response(error)
+        response.headers.setdefault("x-request-id", request_id())
+        await response(request.scope, request.receive, send)
+
+    async def _answer(self, request: Request) -> Response:
+        found = self.table.find(request.method, escaped_path(request.scope))
+        await self.client.ready()
+        return await found.route.handler(await self._call(request, found))
+
+    async def _call(self, request: Request, found: Found) -> Call:
+        if found.route.public:
+            return Call(request, self, ANONYMOUS, found.ids, found.account)
+        identity = await self.authenticate(request)
+        await self.admit(identity, Action("request"))
+        return Call(request, self, identity, found.ids, found.account)
+
+    async def _live(self, receive: "Receive", send: "Send") -> None:
+        """The client is open from start to end of the server, unless its owner had opened it."""
+        await receive()
+        mine = not self.client.is_open
+        try:
+            await self.client.open()
+        except Exception as error:
+            log.exception("the proxy cannot start")
+            await send({"type": "lifespan.startup.failed", "message": str(error)})
+            return
+        await send({"type": "lifespan.startup.complete"})
+        await receive()
+        if mine:
+            await self.client.aclose()
+        await send({"type": "lifespan.shutdown.complete"})
+
+
+def escaped_path(scope: "Scope") -> str:
+    """The path below where the app is mounted, as it was sent: `%2F` in an id is not a slash."""
+    raw: Any = scope.get("raw_path")
+    path = raw.partition(b"?")[0].decode("latin-1") if raw else quote(str(scope["path"]))
+    root = quote(str(scope.get("root_path", "")))
+    return path[len(root) :] if root and path.startswith(root) else path

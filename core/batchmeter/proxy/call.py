@@ -1,0 +1,77 @@
+"""One request on its way through the proxy: who asks, for which account, with what."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, cast
+
+from starlette.requests import Request
+
+from batchmeter.client import AsyncClient
+from batchmeter.models import Attribution
+
+from .identity import Action, Identity
+from .refusal import Refusal
+
+if TYPE_CHECKING:
+    from .app import Proxy
+
+ACCOUNT_HEADER = "custom-llm-provider"
+TAGS_HEADER = "x-batchmeter-tags"
+ACCOUNT_FIELDS = ("custom_llm_provider", "provider")
+"""Query parameters, form fields and JSON members that name an account."""
+
+
+@dataclass(slots=True)
+class Call:
+    """What a handler gets."""
+
+    request: Request
+    proxy: "Proxy"
+    identity: Identity
+    ids: Mapping[str, str]
+    """What the path's braces held, unescaped."""
+    path_account: str | None = None
+
+    @property
+    def client(self) -> AsyncClient:
+        return self.proxy.client
+
+    @property
+    def account(self) -> str | None:
+        """The account that path, header or query name; None leaves it to the ledger or the default."""
+        query = self.request.query_params
+        named = (query[field] for field in ACCOUNT_FIELDS if query.get(field))
+        return self.path_account or self.request.headers.get(ACCOUNT_HEADER) or next(named, None)
+
+    def attribution(self) -> Attribution:
+        """The key's, and the tags that this request adds."""
+        added = self.request.headers.get(TAGS_HEADER, "")
+        tags = [tag.strip() for tag in added.split(",") if tag.strip()]
+        mine = self.identity.attribution
+        return mine.model_copy(update={"tags": tuple(dict.fromkeys([*mine.tags, *tags]))}) if tags else mine
+
+    async def admit(self, action: Action) -> None:
+        """Refusal when the caller may not, or not now."""
+        allowed = self.identity.accounts
+        if action.account is not None and allowed is not None and action.account not in allowed:
+            raise Refusal(403, f"This key may not use the account {action.account!r}.", code="account_not_allowed")
+        for model in action.models:
+            if self.identity.models is not None and model not in self.identity.models:
+                raise Refusal(403, f"This key may not use the model {model!r}.", code="model_not_allowed")
+        await self.proxy.admit(self.identity, action)
+
+    async def json(self) -> dict[str, Any]:
+        """The body, an object; Refusal when it is too large or no JSON."""
+        raw = bytearray()
+        async for chunk in self.request.stream():
+            raw += chunk
+            if len(raw) > self.proxy.options.max_body_bytes:
+                raise Refusal(413, "The request body is too large.", code="request_too_large")
+        try:
+            parsed: object = json.loads(raw or b"{}")
+        except ValueError as error:
+            raise Refusal(400, f"We could not parse the JSON body of your request: {error}") from error
+        if not isinstance(parsed, dict):
+            raise Refusal(400, "The JSON body of your request has to be an object.")
+        return cast("dict[str, Any]", parsed)

@@ -1,0 +1,20 @@
+"""`[proxy]` in batchmeter.toml: how the proxy behaves."""
+
+from pydantic import BaseModel, ConfigDict
+
+MB = 1024 * 1024
+
+
+class ProxyOptions(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    freshness: float = 1.0
+    """Seconds for which one answer about an open batch serves everybody who asks; 0 asks the provider every time."""
+    max_upload_bytes: int = 512 * MB
+    """Largest file; an input file's own limits (200 MB at OpenAI) hold besides."""
+    max_body_bytes: int = MB
+    """Largest JSON body."""
+    upload_idle_seconds: float = 60.0
+    """A client that sends nothing for so long is sent away."""
+    upload_seconds: float = 3600.0
+    """Longest time for one upload."""

@@ -1,0 +1,112 @@
+"""Every error in OpenAI's envelope: the provider's own pass through whole, ours get a status and a code."""
+
+import json
+import logging
+import secrets
+from collections.abc import Mapping
+from typing import Any
+
+from starlette.responses import Response
+
+from batchmeter import errors
+
+log = logging.getLogger("batchmeter")
+
+_TYPES = {401: "authentication_error", 403: "permission_error", 429: "rate_limit_error"}
+_KEPT = frozenset(
+    {"content-type", "retry-after", "retry-after-ms", "x-request-id", "x-should-retry", "apim-request-id"}
+)
+_KEPT_PREFIXES = ("x-ratelimit-", "openai-")
+_STATUS: tuple[tuple[type[BaseException], int, str | None], ...] = (
+    (errors.UnknownAccountError, 404, "unknown_account"),
+    (errors.InvalidInputError, 400, "invalid_input_file"),
+    (errors.ConfigError, 500, "misconfigured"),
+    (errors.UsageError, 400, None),
+    (errors.NotSupportedError, 400, "not_supported"),
+    (errors.CreateUnknownError, 502, "create_unknown"),
+    (errors.APITimeoutError, 504, "provider_timeout"),
+    (errors.APIConnectionError, 502, "provider_unreachable"),
+    (errors.ProviderError, 502, "provider_answer"),
+    (errors.LedgerError, 503, "ledger_unavailable"),
+)
+"""Our exceptions -> status and code; the first that fits."""
+_FINAL = (errors.CreateUnknownError, errors.ConfigError)
+"""A client that tries these again makes a second batch, or the same mistake."""
+
+
+class Refusal(Exception):  # noqa: N818 - an answer, not a failure of ours
+    """The proxy's own answer to a request that it does not pass on."""
+
+    def __init__(
+        self,
+        status: int,
+        message: str,
+        *,
+        code: str | None = None,
+        param: str | None = None,
+        headers: Mapping[str, str] | None = None,
+        extra: Mapping[str, Any] | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.status = status
+        self.message = message
+        self.code = code
+        self.param = param
+        self.headers = dict(headers or {})
+        self.extra = dict(extra or {})
+        """More members of `error`, beyond OpenAI's four."""
+
+
+def error_response(error: BaseException) -> Response:
+    """What a caller gets for it; an unforeseen one is logged and says nothing."""
+    if isinstance(error, Refusal):
+        return envelope(error)
+    if isinstance(error, errors.APIStatusError):
+        return _passed_on(error)
+    for kind, status, code in _STATUS:
+        if isinstance(error, kind):
+            return envelope(_ours(error, status, code))
+    log.error("the proxy failed", exc_info=error)
+    return envelope(Refusal(500, "The proxy failed; its log says how.", code="internal_error"))
+
+
+def envelope(refusal: Refusal) -> Response:
+    body = {
+        "message": refusal.message,
+        "type": _TYPES.get(refusal.status) or ("invalid_request_error" if refusal.status < 500 else "server_error"),  # noqa: PLR2004 - 5xx
+        "param": refusal.param,
+        "code": refusal.code,
+        **refusal.extra,
+    }
+    content = json.dumps({"error": body}, ensure_ascii=False).encode("utf-8", "replace")
+    return Response(content, refusal.status, refusal.headers, "application/json")
+
+
+def request_id() -> str:
+    return f"req_{secrets.token_hex(16)}"
+
+
+def _ours(error: BaseException, status: int, code: str | None) -> Refusal:
+    text = "\n".join([str(error), *getattr(error, "__notes__", [])])
+    headers = {"x-should-retry": "false"} if isinstance(error, _FINAL) else {}
+    if not isinstance(error, errors.InvalidInputError):
+        return Refusal(status, text, code=code, headers=headers)
+    problems = [
+        {
+            "line": found.line,
+            "code": found.code,
+            "message": found.message,
+            "param": found.param,
+            "custom_id": found.custom_id,
+        }
+        for found in error.problems
+    ]
+    first = error.problems[0]
+    return Refusal(status, text, code=first.code, param=first.param, extra={"problems": problems})
+
+
+def _passed_on(error: errors.APIStatusError) -> Response:
+    headers = {name: text for name, text in error.headers.items() if name in _KEPT or name.startswith(_KEPT_PREFIXES)}
+    if not error.content:
+        return envelope(Refusal(error.status_code, str(error), headers={**headers, "content-type": "application/json"}))
+    return Response(error.content, error.status_code, headers)

@@ -1,0 +1,76 @@
+"""The table of routes: what answers which method and path, and what the OpenAPI page says about it."""
+
+import re
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, TypeAlias
+from urllib.parse import unquote
+
+from starlette.responses import Response
+
+from .refusal import Refusal
+
+if TYPE_CHECKING:
+    from .call import Call
+
+Handler: TypeAlias = "Callable[[Call], Awaitable[Response]]"
+
+_VERSION = r"(?:/v1|/(?P<account>[^/]+)/v1)?"
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """One operation."""
+
+    method: str
+    path: str
+    """Such as `/files/{file_id}/content`; ids may hold anything once unescaped."""
+    handler: Handler
+    summary: str
+    versioned: bool = True
+    """Also at `/v1/…` and `/{account}/v1/…`; False: at this path only."""
+    public: bool = False
+    """Needs no key."""
+    operation: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    """More of its OpenAPI operation: parameters, requestBody, responses."""
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A route, and what the path says."""
+
+    route: Route
+    ids: Mapping[str, str]
+    account: str | None
+
+
+class Table:
+    """Looks up what answers a request."""
+
+    def __init__(self, routes: Iterable[Route]) -> None:
+        self.routes = tuple(routes)
+        self._patterns = [(_pattern(route), route) for route in self.routes]
+
+    def find(self, method: str, path: str) -> Found:
+        """`path` is still escaped, so that an id may hold a slash. Refusal: 404, or 405 with what is allowed."""
+        allowed: list[str] = []
+        for pattern, route in self._patterns:
+            match = pattern.fullmatch(path.rstrip("/") or "/")
+            if match is None:
+                continue
+            if route.method == method:
+                named = {name: unquote(text) for name, text in match.groupdict().items() if text is not None}
+                account = named.pop("account", None) if route.versioned else None
+                return Found(route, named, account)
+            allowed.append(route.method)
+        if allowed:
+            known = ", ".join(sorted(set(allowed)))
+            raise Refusal(
+                405, f"Not allowed to {method} on {path}.", code="method_not_allowed", headers={"allow": known}
+            )
+        raise Refusal(404, f"Invalid URL ({method} {path})", code="unknown_url")
+
+
+def _pattern(route: Route) -> re.Pattern[str]:
+    path = re.sub(r"\\{(\w+)\\}", r"(?P<\1>[^/]+)", re.escape(route.path))
+    return re.compile((_VERSION if route.versioned else "") + path)
