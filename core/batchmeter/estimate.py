@@ -21,6 +21,7 @@ BYTES_PER_TOKEN = 4
 TOKENS_PER_MESSAGE = 4
 CHUNK = 1 << 16
 _LIMITS = ("max_completion_tokens", "max_output_tokens", "max_tokens")
+_TEXT = ("messages", "input", "prompt", "instructions", "tools")
 _NO_OUTPUT = ("/embeddings", "/moderations")
 
 
@@ -133,9 +134,9 @@ def _add(total: _Sum, body: Mapping[str, Any], url: str, boundaries: tuple[int, 
 
 
 def _tokens(body: Mapping[str, Any]) -> int:
-    prompt: object = body.get("messages") or body.get("input") or body.get("prompt") or ""
+    prompt = body.get("messages") or body.get("input") or body.get("prompt")
     messages = len(cast("list[object]", prompt)) if isinstance(prompt, list) else 1
-    text = _text_bytes(cast("object", prompt)) + _text_bytes(body.get("instructions")) + _text_bytes(body.get("tools"))
+    text = sum(_text_bytes(body.get(name)) for name in _TEXT)
     return text // BYTES_PER_TOKEN + messages * TOKENS_PER_MESSAGE
 
 
