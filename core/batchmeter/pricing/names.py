@@ -16,6 +16,8 @@ _SNAPSHOTS = {
     "vertex_ai": re.compile(r"(?:@20\d{6}|@default|@latest|@\d{3}|-\d{3})$"),
 }
 """How a vendor dates or numbers a snapshot; the others' ids are taken as they are."""
+_DATED = re.compile(r"^(.+)-(20\d{6})$")
+"""As Claude names itself in its answers; Vertex AI's catalogue has `@` for the last hyphen."""
 _RESOURCE = re.compile(
     r"^(?:projects/[^/]+/locations/[^/]+/)?(?:publishers/(?P<publisher>[^/]+)/)?models/(?P<id>[^/]+)$"
 )
@@ -83,6 +85,9 @@ def _bare(provider: str, model: str) -> str:
 def _spellings(provider: str, bare: str) -> Iterator[Name]:
     """One model, several spellings at one vendor."""
     if provider == "vertex_ai" and "@" not in bare:
+        dated = _DATED.match(bare)
+        if dated:
+            yield Name(f"{dated[1]}@{dated[2]}")
         yield Name(f"{bare}@default")
     if provider == "vertex_ai" and bare.endswith(("@default", "@latest")):
         yield Name(bare.rpartition("@")[0])
