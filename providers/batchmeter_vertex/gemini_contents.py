@@ -8,6 +8,10 @@ from .media import PARTS
 from .shape import Json, is_array, is_object, mapping, objects, present, sequence
 from .untranslatable import UntranslatableError
 
+_SPACE: Json = {"text": " "}
+"""Says nothing, where Gemini wants a text: in a turn of media only, and before a first turn that is the model's."""
+_MEDIA = frozenset({"inlineData", "fileData"})
+
 
 @dataclass(slots=True)
 class Conversation:
@@ -38,7 +42,12 @@ class Conversation:
                 raise UntranslatableError("messages", "no message with content", "missing_required_parameter")
             return [{"role": "user", "parts": self.system}], None
         if self.contents[0]["role"] == "model":
-            self.contents.insert(0, {"role": "user", "parts": [{"text": " "}]})
+            self.contents.insert(0, {"role": "user", "parts": [_SPACE]})
+        for turn in self.contents:
+            if any(part.keys() & _MEDIA for part in turn["parts"]) and not any(
+                "text" in part for part in turn["parts"]
+            ):
+                turn["parts"].append(_SPACE)
         return self.contents, {"parts": self.system} if self.system else None
 
     def _turn(self, role: str, parts: list[Json]) -> None:

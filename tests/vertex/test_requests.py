@@ -63,27 +63,27 @@ MESSAGES = {
     ),
     "image uri": (
         user({"type": "image_url", "image_url": {"url": "gs://b/tools.jpeg"}}),
-        {"contents": turn({"fileData": {"mimeType": "image/jpeg", "fileUri": "gs://b/tools.jpeg"}})},
+        {"contents": turn({"fileData": {"mimeType": "image/jpeg", "fileUri": "gs://b/tools.jpeg"}}, {"text": " "})},
     ),
     "image uri with its type": (
         user({"type": "image_url", "image_url": {"url": "https://x/y?z=1", "format": "image/webp"}}),
-        {"contents": turn({"fileData": {"mimeType": "image/webp", "fileUri": "https://x/y?z=1"}})},
+        {"contents": turn({"fileData": {"mimeType": "image/webp", "fileUri": "https://x/y?z=1"}}, {"text": " "})},
     ),
     "audio": (
         user({"type": "input_audio", "input_audio": {"data": "UklG", "format": "wav"}}),
-        {"contents": turn({"inlineData": {"mimeType": "audio/wav", "data": "UklG"}})},
+        {"contents": turn({"inlineData": {"mimeType": "audio/wav", "data": "UklG"}}, {"text": " "})},
     ),
     "file data": (
         user({"type": "file", "file": {"filename": "a.pdf", "file_data": "data:application/pdf;base64,JVBE"}}),
-        {"contents": turn({"inlineData": {"mimeType": "application/pdf", "data": "JVBE"}})},
+        {"contents": turn({"inlineData": {"mimeType": "application/pdf", "data": "JVBE"}}, {"text": " "})},
     ),
     "bare file data": (
         user({"type": "file", "file": {"filename": "a.csv", "file_data": "YSxi"}}),
-        {"contents": turn({"inlineData": {"mimeType": "text/csv", "data": "YSxi"}})},
+        {"contents": turn({"inlineData": {"mimeType": "text/csv", "data": "YSxi"}}, {"text": " "})},
     ),
     "file uri": (
         user({"type": "file", "file": {"file_id": "gs://b/film.mp4"}}),
-        {"contents": turn({"fileData": {"mimeType": "video/mp4", "fileUri": "gs://b/film.mp4"}})},
+        {"contents": turn({"fileData": {"mimeType": "video/mp4", "fileUri": "gs://b/film.mp4"}}, {"text": " "})},
     ),
     "tools called in parallel": (
         [
