@@ -1,7 +1,8 @@
 """Appends records to a file that other processes, and logrotate, write and rename at the same time.
 
 Nothing is kept open between two records: each takes the lock on a sidecar file, opens the path, and lets go. So a fork
-or an external rename at any moment cannot go wrong, and a lock never outlives its holder. One record costs about 0.1 ms.
+or an external rename at any moment cannot go wrong, and a lock never outlives its holder. That costs a fraction of a
+millisecond beside the sync.
 """
 
 import contextlib

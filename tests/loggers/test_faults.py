@@ -165,7 +165,13 @@ def test_nothing_is_lost_and_nothing_is_two(tmp_path, intake, trouble, events):
         "file": {"path": str(lines), "fsync": "never", "max_bytes": 50_000},
         "otel": {"endpoint": intake.url, "metrics": False, "logs": False, "trace_parenting": "child"},
         "langfuse": {"public_key": "pk", "secret_key": "sk", "base_url": intake.url, "timeout": 0.5},
-        "datadog": {"api_key": "key", "api_url": intake.url, "timeout": 0.5},
+        "datadog": {
+            "api_key": "key",
+            "api_url": intake.url,
+            "timeout": 0.5,
+            "events": False,
+            "llm_observability": False,
+        },
     }
     with Workers(ledger, sections) as workers:
         running = [workers.start(), workers.start()]
