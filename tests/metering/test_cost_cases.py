@@ -55,3 +55,12 @@ def test_cost_case(case: Case):
     assert metering.lines.succeeded == len(billed)
     assert metering.lines.failed == len(lines) - len(billed)
     assert metering.cost.unknown == ({"unknown_model": len(billed)} if expected is None else {})
+
+
+@pytest.mark.parametrize("model", ["claude-haiku-4-5@20251001", "claude-haiku-4-5-20251001"])
+def test_claude_on_vertex_is_priced_by_either_spelling(model: str):
+    line = lines_of.claude_on_vertex(model, {"input_tokens": 1_000_000, "output_tokens": 0, "service_tier": "batch"})
+
+    metering = meter([lines_of.dump(line)], provider="vertex_ai", region="global", priced_at="2026-11-10")
+
+    assert metering.cost.total == Decimal("0.5")

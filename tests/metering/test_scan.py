@@ -1,15 +1,11 @@
 """Lines of every kind, counted and named; none is fatal, none is free that is not known to be."""
 
 import gzip
-import itertools
 import json
-from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from batchmeter.metering import meter
 from batchmeter.metering import scan as scanning
@@ -186,74 +182,6 @@ def test_only_openais_moderations_are_free():
     assert meter([data], provider="mistral", endpoint="/v1/moderations", prices=FLAT).cost.total is None
 
 
-MALFORMED = [
-    b"nonsense",
-    b'{"custom_id":"a","response":{"status_code":200,"body":{"model":"m","usage":{"prompt_tok',
-    b"[1,2]",
-    b'"text"',
-    b"17",
-    b"null",
-    b"\x00",
-    b"{}",
-    b'{"hello":"world"}',
-    b'{"a":1}{"b":2}',
-    b'{"a":' * 5_000 + b"1" + b"}" * 5_000,
-    b"[" * 100_000,
-    b"\xff\xfe\xfd",
-]
-
-
-@pytest.mark.parametrize("bad", MALFORMED, ids=range(len(MALFORMED)))
-def test_malformed_lines_are_counted_and_shown(bad: bytes):
-    data = lines_of.dump(GOOD) + b"\r\n  \n" + bad + b"\n" + lines_of.dump(lines_of.openai("m", USAGE, "r-2"))
-
-    found = meter([data], prices=FLAT)
-
-    assert (found.lines.total, found.lines.succeeded, found.lines.malformed) == (3, 2, 1)
-    (shown,) = found.malformed_lines
-    assert shown.line == 4
-    assert bad.decode("utf-8", "replace").startswith(shown.sample.rstrip("\ufffd"))
-    assert len(shown.sample.encode()) <= 3 * 120
-    assert found.cost.total == 2 * COST
-
-
-def test_malformed_samples_are_bounded():
-    found = meter([b"nonsense\n" * 1_000], prices=FLAT)
-
-    assert found.lines.malformed == 1_000
-    assert len(found.malformed_lines) == 20
-
-
-STRANGE = {
-    "lone surrogate": b'{"custom_id":"a","response":{"status_code":200,"body":{"model":"m","x":"\\ud83d","usage":%s}}}',
-    "raw invalid UTF-8": b'{"custom_id":"a","response":{"status_code":200,"body":{"model":"m","x":"\xff","usage":%s}}}',
-    "NaN": b'{"custom_id":"a","response":{"status_code":200,"body":{"model":"m","logprob":NaN,"usage":%s}}}',
-    "control character": b'{"custom_id":"a","response":{"status_code":200,"body":{"model":"m","x":"\x01","usage":%s}}}',
-    "id last": b'{"response":{"body":{"usage":%s,"model":"m"},"status_code":200},"custom_id":"a"}',
-    "escaped keys": b'{"custom_id":"a","\\u0072esponse":{"status_code":200,"body":{"model":"m","us\\u0061ge":%s}}}',
-    "duplicate keys": b'{"custom_id":"a","response":{"status_code":200,"body":{"model":"n","usage":{"prompt_tokens":9},"model":"m","usage":%s}}}',
-    "nested usage": b'{"custom_id":"a","response":{"status_code":200,"body":{"metadata":{"usage":{"prompt_tokens":7}},"model":"m","usage":%s}}}',
-    "usage in the text": b'{"custom_id":"a","response":{"status_code":200,"body":{"choices":[{"text":"\\"usage\\":{\\"prompt_tokens\\":7}}\\\\"}],"model":"m","usage":%s}}}',
-    "status as float": b'{"custom_id":"a","response":{"status_code":200.0,"body":{"model":"m","usage":%s}}}',
-    "numeric id": b'{"custom_id":123,"response":{"status_code":200,"body":{"model":"m","usage":%s}}}',
-    "id of another kind": b'{"custom_id":[1],"response":{"status_code":200,"body":{"model":"m","usage":%s}}}',
-    "output of another kind": b'{"custom_id":"a","response":{"status_code":200,"body":{"output":{"text":"x"},"model":"m","usage":%s}}}',
-}
-
-
-@pytest.mark.parametrize("name", STRANGE)
-def test_strange_lines_are_read(name: str):
-    found = meter([STRANGE[name] % json.dumps(USAGE).encode()], prices=FLAT)
-
-    assert (found.lines.succeeded, found.cost.total, list(found.models)) == (1, COST, ["m"])
-
-
-def test_a_body_that_is_text_is_no_usage():
-    line = {"custom_id": "a", "response": {"status_code": 200, "body": 'plain text with "usage": {"prompt_tokens": 1}'}}
-
-    assert meter([lines_of.dump(line)], prices=FLAT).cost.unknown == {"usage_missing": 1}
-
-
 def test_no_final_newline_bom_crlf_and_gzip_change_nothing():
     plain = lines_of.dump(GOOD, lines_of.openai("m", USAGE, "r-2"))
     variants = [
@@ -352,58 +280,3 @@ def test_bedrock_is_priced_by_the_jobs_model():
     found = meter([data], provider="bedrock", model="us.anthropic.claude-x-v1:0", prices=FLAT)
 
     assert list(found.models) == ["us.anthropic.claude-x-v1:0"]
-
-
-TEXT = st.text(alphabet=st.sampled_from('"\\{}[]:,usage prompt_tokens1234567890\n\u2028é🙂'), max_size=60)
-LINES = st.lists(
-    st.one_of(
-        st.builds(
-            lambda text, prompt, cached, model: lines_of.openai(
-                model,
-                {"prompt_tokens": prompt + cached, "prompt_tokens_details": {"cached_tokens": cached}},
-                choices=[{"message": {"content": text}}],
-                metadata={"usage": {"prompt_tokens": 10**6}, text: {"usage": text}},
-            ),
-            TEXT,
-            st.integers(0, 6_000),
-            st.integers(0, 3_000),
-            st.sampled_from(["m", "n", "unpriced", None]),
-        ),
-        st.just(lines_of.openai_failed()),
-        st.just(lines_of.openai("m", None)),
-    ),
-    max_size=8,
-)
-
-
-@settings(deadline=None, max_examples=60)
-@given(LINES, st.lists(st.integers(0, 3_000), max_size=10), st.booleans())
-def test_any_chunking_gives_the_same_result(lines: list[Any], cuts: list[int], packed: bool):
-    data = lines_of.dump(*lines)
-    whole = meter([data], prices=FLAT)
-    data = gzip.compress(data) if packed else data
-    edges = sorted({0, len(data), *(cut for cut in cuts if cut < len(data))})
-    chunks = [data[a:b] for a, b in itertools.pairwise(edges)]
-
-    assert meter(chunks, prices=FLAT) == whole
-
-
-@settings(deadline=None, max_examples=60)
-@given(LINES)
-def test_pricing_groups_equals_pricing_lines(lines: list[Any]):
-    whole = meter([lines_of.dump(*lines)], prices=FLAT)
-    single = [meter([lines_of.dump(line)], prices=FLAT) for line in lines]
-
-    assert whole.cost.known == sum((one.cost.known for one in single), Decimal(0))
-    assert whole.lines.unpriced == sum(one.lines.unpriced for one in single)
-    assert (whole.cost.total is None) == any(one.cost.total is None for one in single)
-    assert whole.usage.total_tokens == sum(one.usage.total_tokens for one in single)
-
-
-@settings(deadline=None, max_examples=60)
-@given(TEXT, st.dictionaries(TEXT, TEXT, max_size=4))
-def test_no_text_is_taken_for_usage(text: str, more: dict[str, str]):
-    content = {"role": "assistant", "content": text, "extra": {**more, "usage": {"prompt_tokens": 5}}}
-    line = lines_of.openai("m", USAGE, choices=[{"message": content}])
-
-    assert meter([lines_of.dump(line)], prices=FLAT).cost.total == COST

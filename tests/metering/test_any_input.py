@@ -1,0 +1,72 @@
+"""For any lines: chunking changes nothing, groups cost what lines cost, no text is taken for usage."""
+
+import gzip
+import itertools
+from decimal import Decimal
+from typing import Any
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from batchmeter.metering import meter
+
+from . import lines_of
+from .prices import FLAT, RATES
+
+USAGE = {"prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 15}
+COST = (10 * RATES["input"] + 5 * RATES["output"]) / 1_000_000
+
+
+TEXT = st.text(alphabet=st.sampled_from('"\\{}[]:,usage prompt_tokens1234567890\n\u2028é🙂'), max_size=60)
+LINES = st.lists(
+    st.one_of(
+        st.builds(
+            lambda text, prompt, cached, model: lines_of.openai(
+                model,
+                {"prompt_tokens": prompt + cached, "prompt_tokens_details": {"cached_tokens": cached}},
+                choices=[{"message": {"content": text}}],
+                metadata={"usage": {"prompt_tokens": 10**6}, text: {"usage": text}},
+            ),
+            TEXT,
+            st.integers(0, 6_000),
+            st.integers(0, 3_000),
+            st.sampled_from(["m", "n", "unpriced", None]),
+        ),
+        st.just(lines_of.openai_failed()),
+        st.just(lines_of.openai("m", None)),
+    ),
+    max_size=8,
+)
+
+
+@settings(deadline=None, max_examples=60)
+@given(LINES, st.lists(st.integers(0, 3_000), max_size=10), st.booleans())
+def test_any_chunking_gives_the_same_result(lines: list[Any], cuts: list[int], packed: bool):
+    data = lines_of.dump(*lines)
+    whole = meter([data], prices=FLAT)
+    data = gzip.compress(data) if packed else data
+    edges = sorted({0, len(data), *(cut for cut in cuts if cut < len(data))})
+    chunks = [data[a:b] for a, b in itertools.pairwise(edges)]
+
+    assert meter(chunks, prices=FLAT) == whole
+
+
+@settings(deadline=None, max_examples=60)
+@given(LINES)
+def test_pricing_groups_equals_pricing_lines(lines: list[Any]):
+    whole = meter([lines_of.dump(*lines)], prices=FLAT)
+    single = [meter([lines_of.dump(line)], prices=FLAT) for line in lines]
+
+    assert whole.cost.known == sum((one.cost.known for one in single), Decimal(0))
+    assert whole.lines.unpriced == sum(one.lines.unpriced for one in single)
+    assert (whole.cost.total is None) == any(one.cost.total is None for one in single)
+    assert whole.usage.total_tokens == sum(one.usage.total_tokens for one in single)
+
+
+@settings(deadline=None, max_examples=60)
+@given(TEXT, st.dictionaries(TEXT, TEXT, max_size=4))
+def test_no_text_is_taken_for_usage(text: str, more: dict[str, str]):
+    content = {"role": "assistant", "content": text, "extra": {**more, "usage": {"prompt_tokens": 5}}}
+    line = lines_of.openai("m", USAGE, choices=[{"message": content}])
+
+    assert meter([lines_of.dump(line)], prices=FLAT).cost.total == COST
