@@ -339,3 +339,14 @@ async def test_an_end_that_shows_answers_but_no_file_is_not_final_yet(world, fie
     assert tracked.last_error.startswith("output_not_listed: look 1 since 2026-09-2")
     event = await world.until_settled(tracker)
     assert event.cost.total == COST
+
+
+async def test_an_answer_that_stays_unreadable_is_an_unknown_cost(world):
+    provider = world.provider()
+    await world.submitted()
+    provider.batches["batch_1"] = [world.batch()]
+    provider.files["out"] = [world.line("a") + b'{"custom_id": "b", "resp\n']
+    event = await world.until_settled(world.tracker())
+    assert (event.cost.total, event.cost.known) == (None, COST / 2)
+    assert event.cost.unknown == {"lines_malformed": 1}
+    assert event.request_counts.malformed == 1

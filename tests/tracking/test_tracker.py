@@ -311,3 +311,22 @@ async def test_many_due_batches_are_served_in_one_pass(world):
     summary = await world.tracker(options=TrackerOptions(block=100)).once()
     assert (summary.claimed, summary.settled, summary.errors) == (250, 250, 0)
     assert len({event.id for event in await world.endings()}) == 250
+
+
+async def test_waiting_beside_a_running_tracker_doubles_no_request(world):
+    provider = world.provider()
+    await world.submitted()
+    provider.batches["batch_1"] = [world.batch()]
+    provider.files["out"] = [world.line("a")]
+
+    async def sleep(seconds):
+        world.clock.advance(min(seconds, 0.5))
+        await asyncio.sleep(0)
+
+    tracker = world.tracker(sleep=sleep)
+    running = asyncio.create_task(tracker.run())
+    settlement = await asyncio.wait_for(tracker.wait("openai", "batch_1"), 20)
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+    assert settlement.notes == ("lines_missing",)
+    assert provider.count("content") == 2

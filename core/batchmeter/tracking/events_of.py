@@ -29,6 +29,9 @@ BATCH_UNAVAILABLE = "batch_unavailable"
 """Reason and note: the provider no longer knows the batch itself."""
 USAGE_MISMATCH = "usage_mismatch"
 LINES_MISSING = "lines_missing"
+"""Note and reason: the provider counts more lines than its files have."""
+LINES_MALFORMED = "lines_malformed"
+"""Reason: answers that succeeded by the provider's count, and cannot be read."""
 _COST_NOTES = frozenset({"price_change_during_batch"})
 """Flags of a cost that deserve a note of their own."""
 

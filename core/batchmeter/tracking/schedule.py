@@ -99,7 +99,7 @@ class Patience:
 
 PATIENCE: dict[Trouble, Patience] = {
     "output_not_listed": Patience(600, 4),
-    "lines_missing": Patience(4, 2, first=4.0),
+    "lines_missing": Patience(2, 2, first=3.0),
     "output_not_found": Patience(120, 4),
     "output_broken": Patience(7 * 24 * 3600, 20, longest=3600.0),
     "batch_not_found": Patience(48 * 3600, 5, first=15.0, longest=600.0),

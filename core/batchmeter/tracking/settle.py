@@ -19,6 +19,7 @@ from batchmeter.providers import OutputFile, Provider
 
 from .events_of import (
     BATCH_UNAVAILABLE,
+    LINES_MALFORMED,
     LINES_MISSING,
     UNAVAILABLE,
     Bill,
@@ -114,10 +115,11 @@ class Settler:
             return later
         if nothing:
             return _never_listed(batch)
-        if found + bill.lines.malformed < counts.total:
+        absent = found + bill.lines.malformed < counts.total
+        if absent:
             bill = replace(bill, notes=(*bill.notes, LINES_MISSING))
         sure = batch.status != "cancelled" and counts.completed > bill.lines.succeeded
-        return _partly(bill, batch, LINES_MISSING) if sure else bill
+        return _partly(bill, batch, LINES_MISSING if absent else LINES_MALFORMED) if sure else bill
 
     async def _salvage(self, provider: Provider, tracked: TrackedBatch, batch: Batch, watched: Watched) -> Bill:
         """What can be known when a file is gone for good."""

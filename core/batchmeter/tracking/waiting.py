@@ -7,13 +7,13 @@ from dataclasses import dataclass
 
 from batchmeter.errors import AuthenticationError, LedgerError, PermissionDeniedError, SettlementError, UsageError
 from batchmeter.events import Settlement
-from batchmeter.ledger.port import Claim, Ledger
+from batchmeter.ledger.port import Claim, Ledger, TrackedBatch
 from batchmeter.models import Batch
 from batchmeter.providers import Provider
 
 from .follow import Follower, retry_after
 from .lease import LeaseLostError
-from .schedule import after_error, interactive
+from .schedule import Attempt, after_error, interactive
 from .settle import Later
 from .tag import without_tag
 from .taking import take
@@ -52,28 +52,41 @@ class Waiter:
             ) from error
 
     async def _wait(self, provider: Provider, account: str, batch_id: str, on_update: OnUpdate | None) -> Settlement:
-        started = self.ledger.now()
+        started = look_at = self.ledger.now()
         with self.watch.on(account, batch_id) as changed:
             while True:
                 changed.clear()
                 found = await self.ledger.settlement(batch_id, account)
                 if found is not None:
                     return found[0]
-                claiming = self.ledger.claim(account, batch_id, owner=self.owner, lease_seconds=self.lease_seconds)
-                claim = await take(claiming, self.follower.release_one)
-                step = self._step(provider, claim, on_update) if claim else self._others(account, batch_id, on_update)
-                waited = (self.ledger.now() - started) / 1000
-                asked = await step
-                if asked is not None:
-                    await nap(self.sleep, changed, max(interactive(waited), asked))
+                if self.ledger.now() >= look_at:  # else another worker's step woke us: that is no reason for a look
+                    asked = await self._turn(provider, account, batch_id, on_update)
+                    if asked is None:
+                        continue
+                    now = self.ledger.now()
+                    look_at = now + int(max(interactive((now - started) / 1000), asked) * 1000)
+                await nap(self.sleep, changed, (look_at - self.ledger.now()) / 1000)
 
-    async def _others(self, account: str, batch_id: str, on_update: OnUpdate | None) -> float:
-        """Another worker has it just now."""
+    async def _turn(self, provider: Provider, account: str, batch_id: str, on_update: OnUpdate | None) -> float | None:
+        """Seconds to wait at least; None when it was settled."""
         tracked = await self.ledger.get_batch(batch_id, account)
         if tracked is None:
             raise SettlementError(f"batch {batch_id} of account {account} is not tracked: submit or adopt it first")
+        put_off = self._put_off(tracked)
+        if put_off:
+            return put_off
+        claiming = self.ledger.claim(account, batch_id, owner=self.owner, lease_seconds=self.lease_seconds)
+        claim = await take(claiming, self.follower.release_one)
+        if claim is not None:
+            return await self._step(provider, claim, on_update)
         await _tell(on_update, tracked.batch)
         return 0.0
+
+    def _put_off(self, tracked: TrackedBatch) -> float:
+        """Seconds until an end that could not be read is tried again, by whoever tried it last."""
+        if tracked.next_poll_at is None or not tracked.batch.ended or Attempt.read(tracked.last_error) is None:
+            return 0.0
+        return max((tracked.next_poll_at - self.ledger.now()) / 1000, 0.0)
 
     async def _step(self, provider: Provider, claim: Claim, on_update: OnUpdate | None) -> float | None:
         """Seconds to wait at least; None when it was settled."""
