@@ -97,6 +97,8 @@ class FakeVertex:
         self.write = True
         self.end = "JOB_STATE_SUCCEEDED"
         self.base = ""
+        self.lose = 0
+        """How many creates get no answer, though the job is made."""
         self.tick = 0.0
         """Seconds that pass with each look at a job."""
 
@@ -200,6 +202,10 @@ def handler(fake: FakeVertex) -> type[BaseHTTPRequestHandler]:
             body = json.loads(self.rfile.read(int(self.headers.get("content-length") or 0)) or b"{}")
             fake.requests.append((self.command, self.path, body))
             status, reply = self.route(url.path, dict(urllib.parse.parse_qsl(url.query)), body)
+            if self.command == "POST" and url.path.endswith("batchPredictionJobs") and fake.lose:
+                fake.lose -= 1
+                self.close_connection = True
+                return
             data = json.dumps(reply).encode()
             self.send_response(status)
             self.send_header("content-type", "application/json")

@@ -1,0 +1,71 @@
+"""The whole of batchmeter over Vertex AI: accounts side by side, events, exact cost, a create whose answer is lost."""
+
+import json
+from datetime import UTC, datetime
+from decimal import Decimal
+
+import pytest
+
+from batchmeter.client import AsyncClient
+from batchmeter.config import Settings
+from batchmeter.testing.recorder import Recorder
+
+
+@pytest.fixture
+def log():
+    return Recorder()
+
+
+@pytest.fixture
+async def client(vertex, tmp_path, log):
+    vertex.tick = 60
+    vertex.now = datetime.now(UTC)
+    account = {
+        "provider": "vertex_ai",
+        "project": "proj",
+        "bucket": vertex.bucket.name,
+        "token": "test-token",
+        "api_base": vertex.base,
+        "storage_base": vertex.bucket.base,
+    }
+    accounts = {"vertex_ai": {**account, "location": "us-central1"}, "vertex-eu": {**account, "location": "eu"}}
+    settings = Settings(ledger=str(tmp_path / "ledger.db"), load=(), accounts=accounts)
+    async with AsyncClient(settings=settings, plugins=[log], environ={}) as client:
+        yield client
+
+
+@pytest.fixture
+def requests(tmp_path, chat):
+    path = tmp_path / "requests.jsonl"
+    path.write_bytes(b"".join(json.dumps(chat(f"r-{i}")).encode() + b"\n" for i in range(10)))
+    return path
+
+
+async def submitted(client, requests, account, **more):
+    file = await client.files.create(file=requests, purpose="batch", custom_llm_provider=account)
+    return await client.batches.create(
+        input_file_id=file.id, endpoint="/v1/chat/completions", custom_llm_provider=account, **more
+    )
+
+
+async def test_two_accounts_settle_exactly(client, requests, log):
+    metadata = {"Run": "Nº 7", "team": "ops"}
+    for account in ("vertex_ai", "vertex-eu"):
+        batch = await submitted(client, requests, account, metadata=metadata)
+        assert batch.metadata == metadata
+        settled = await client.batches.wait(batch.id, custom_llm_provider=account, timeout=20)
+        assert (settled.status, settled.request_counts.succeeded) == ("completed", 10)
+        assert settled.cost.total == (40 * Decimal("0.15") + 320 * Decimal("1.25")) / 1_000_000
+        content = await client.files.content(settled.batch.output_file_id, custom_llm_provider=account)
+        assert len(content.text.splitlines()) == 10
+    await client.deliverer.drain(10)
+    assert [event.type for event in log.events].count("batch_success") == 2
+    assert all(event.metadata == metadata for event in log.events)
+    assert {event.region for event in log.events} == {"us-central1", "eu"}
+
+
+async def test_a_create_without_an_answer_is_found_by_its_label(client, requests, vertex):
+    vertex.lose = 1
+    batch = await submitted(client, requests, "vertex_ai", metadata={"run": "7"})
+    assert batch.id in vertex.jobs
+    assert len(vertex.jobs) == 1
