@@ -5,12 +5,13 @@ import contextlib
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeAlias
 
 from .accounts import Accounts
 from .batches import AsyncBatches
-from .config import Settings, load_settings
+from .config import Settings, default_ledger, load_settings
 from .files import AsyncFiles
 from .plugins import Plugins
 from .providers import Provider
@@ -48,6 +49,8 @@ class Parts:
             chosen = os.fspath(chosen)
         source = await asyncio.to_thread(PriceBook.load, chosen) if isinstance(chosen, str | Mapping) else chosen
         if ledger is None:
+            if settings.ledger == default_ledger():
+                Path(settings.ledger).parent.mkdir(parents=True, exist_ok=True)
             ledger = open_ledger(settings.ledger)
         await ledger.open()
         deliverer = Deliverer(ledger, plugins)
