@@ -9,9 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from batchmeter.metering import meter
+from batchmeter.pricing.groups import PriceQuery, Rates
 
 from . import lines_of
-from .prices import FLAT, RATES
+from .prices import FLAT, RATES, Flat
 
 USAGE = {"prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 15}
 COST = (10 * RATES["input"] + 5 * RATES["output"]) / 1_000_000
@@ -70,3 +71,31 @@ def test_no_text_is_taken_for_usage(text: str, more: dict[str, str]):
     line = lines_of.openai("m", USAGE, choices=[{"message": content}])
 
     assert meter([lines_of.dump(line)], prices=FLAT).cost.total == COST
+
+
+class NoAudio(Flat):
+    """Audio has no rate."""
+
+    def rates(self, query: PriceQuery) -> Rates | None:
+        return Rates({bucket: rate for bucket, rate in RATES.items() if bucket != "audio_in"})
+
+
+@settings(deadline=None, max_examples=40)
+@given(st.lists(st.tuples(st.integers(0, 50), st.sampled_from([0, 0, 7]), st.sampled_from([0, 5])), max_size=8))
+def test_a_missing_rate_is_only_its_own_lines_trouble(tokens: list[tuple[int, int, int]]):
+    lines = [
+        lines_of.openai(
+            "m",
+            {
+                "prompt_tokens": text + audio + cached,
+                "prompt_tokens_details": {"audio_tokens": audio, "cached_tokens": cached},
+            },
+        )
+        for text, audio, cached in tokens
+    ]
+
+    found = meter([lines_of.dump(*lines)], prices=NoAudio())
+
+    priced = [text * RATES["input"] + cached * RATES["cached_input"] for text, audio, cached in tokens if not audio]
+    assert found.cost.known == sum(priced, Decimal(0)) / 1_000_000
+    assert found.lines.unpriced == len(tokens) - len(priced)
