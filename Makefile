@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: demo test lint format bench clean
+.PHONY: demo test lint format bench prices clean
 demo: .venv/.demo            ## a batch through the sandbox to a priced batch_success
 	@$(BIN)/batchmeter demo
 test: .venv/.dev             ## the whole test suite
@@ -13,7 +13,9 @@ lint: .venv/.dev             ## ruff, mypy strict, pyright strict
 format: .venv/.dev
 	$(BIN)/ruff check --fix . ; $(BIN)/ruff format .
 bench: .venv/.dev            ## ratios against peers, measured in one run
-	@$(BIN)/python benchmarks/metering.py
+	@for each in benchmarks/*.py; do echo "== $$each"; $(BIN)/python $$each $(ARGS) || exit 1; done
+prices: .venv/.dev           ## the price catalogue anew, from pinned data packages and our corrections
+	$(BIN)/python .ci/prices/build.py fetch .cache/prices && $(BIN)/python .ci/prices/build.py build .cache/prices
 clean:
 	rm -rf .venv
 

@@ -49,9 +49,10 @@ class Parts:
             chosen = os.fspath(chosen)
         source = await asyncio.to_thread(PriceBook.load, chosen) if isinstance(chosen, str | Mapping) else chosen
         if ledger is None:
-            if settings.ledger == default_ledger():
-                Path(settings.ledger).parent.mkdir(parents=True, exist_ok=True)
-            ledger = open_ledger(settings.ledger)
+            url = settings.ledger or default_ledger()
+            if url == default_ledger():
+                Path(url).parent.mkdir(parents=True, exist_ok=True)
+            ledger = open_ledger(url)
         await ledger.open()
         deliverer = Deliverer(ledger, plugins)
         tracker = Tracker(ledger, accounts, plugins, source, on_event=deliverer.notify)
