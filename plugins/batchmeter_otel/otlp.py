@@ -49,6 +49,7 @@ class AckSession(requests.Session):
         self._local.failure = value
 
     def request(self, method: str, url: str, *args: Any, **kwargs: Any) -> requests.Response:  # type: ignore[override]  # pyright: ignore[reportIncompatibleMethodOverride] - passed on as it is
+        kwargs["allow_redirects"] = False
         try:
             response = self._try_twice(method, url, *args, **kwargs)
             headers = {name.lower(): value for name, value in response.headers.items()}
@@ -100,12 +101,14 @@ class Channel(Generic[Batch]):
         self._session.failure = None
         _REPEATS.here.sending = True
         try:
-            result = self._exporter.export(batch)
+            accepted = self._exporter.export(batch).name == "SUCCESS"
+        except NotAccepted:  # the exporters of 1.39 let it through
+            accepted = False
         finally:
             _REPEATS.here.sending = False
         if self._session.failure is not None:
             raise self._session.failure
-        if result.name != "SUCCESS":
+        if not accepted:
             raise Rejected("the OTLP exporter could not encode it, or it exceeds 64 MiB; its log says more")
 
     def close(self) -> None:
