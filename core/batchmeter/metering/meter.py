@@ -21,6 +21,9 @@ from .tally import Job, Tally
 CHUNK = 64 * 1024
 """Bytes read at once: larger pieces are no faster."""
 
+SLICE = 256 * 1024
+"""Bytes metered at one go off the event loop: about a millisecond."""
+
 Prices = PriceSource | Mapping[str, Any] | str | PathLike[str]
 
 
@@ -42,9 +45,7 @@ def meter(
     scanner = _scanner(job)
     named = str(source) if isinstance(source, str | PathLike) else None
     scanner.start_file(named)
-    for chunk in _chunks(source):
-        scanner.feed(chunk)
-    scanner.end_file()
+    _feed(scanner, _chunks(source), last=True)
     return metered(filled(scanner.tally, job), job)
 
 
@@ -93,17 +94,24 @@ async def _scanned(files: Sequence[OutputFile], job: Job, models: InputModels | 
 
 
 async def _pump(scanner: Scanner, chunks: AsyncIterable[bytes]) -> None:
-    """In steps of about a millisecond on the event loop itself.
-
-    A worker thread would stall the loop more, not less: for as long as it runs, each time the loop wakes it waits for
-    the interpreter lock, 5 ms at a time.
-    """
+    """In bounded slices, each in a worker thread: the event loop waits for the interpreter lock at most, a few ms."""
+    held: list[bytes] = []
+    size = 0
     async for chunk in chunks:
+        held.append(chunk)
+        size += len(chunk)
+        if size >= SLICE:
+            await asyncio.to_thread(_feed, scanner, held)
+            held, size = [], 0
+    await asyncio.to_thread(_feed, scanner, held, last=True)
+
+
+def _feed(scanner: Scanner, chunks: Iterable[bytes], *, last: bool = False) -> None:
+    for chunk in chunks:
         for start in range(0, len(chunk), CHUNK):
-            for _ in scanner.steps(chunk[start : start + CHUNK]):
-                await asyncio.sleep(0)
-            await asyncio.sleep(0)
-    scanner.end_file()
+            scanner.feed(chunk[start : start + CHUNK])
+    if last:
+        scanner.end_file()
 
 
 def _nameless(tally: Tally) -> bool:

@@ -2,7 +2,7 @@
 
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from operator import itemgetter
 
 from batchmeter.pricing.groups import Group, GroupKey
@@ -20,8 +20,6 @@ MAX_BAD_LINES = 20
 _MODELS = 10_000
 """Different model names kept apart; a file that invents one a line must not fill the memory."""
 _NO_GEO = frozenset({"", "global", "not_available"})
-_STEP = 50
-"""Lines between two pauses."""
 _ALWAYS_PRICED = frozenset({"input", "output"})
 _ROWS = 128
 """Lines whose counts wait to be added up together: few enough to die young, so that no full garbage collection (25 ms)
@@ -67,28 +65,18 @@ class Scanner:
         self._lines = LineSplitter(self._max_line)
 
     def feed(self, chunk: bytes) -> None:
-        for _ in self.steps(chunk):
-            pass
-
-    def steps(self, chunk: bytes) -> Iterator[None]:
-        """As `feed`, with a pause about every millisecond: a small chunk may inflate to a great many lines."""
-        return self._take(self._lines.feed(chunk))
+        self._take(self._lines.feed(chunk))
 
     def end_file(self) -> None:
-        for _ in self._take(self._lines.close()):
-            pass
+        self._take(self._lines.close())
         self._sum_up()
         if self._once:
             self._earlier |= self._ids
             self._ids = set()
 
-    def _take(self, lines: Iterable[bytes | bytearray | Unreadable]) -> Iterator[None]:
-        pause_at = self._number + _STEP
+    def _take(self, lines: Iterable[bytes | bytearray | Unreadable]) -> None:
         for raw in lines:
             self._number += 1
-            if self._number >= pause_at:
-                pause_at += _STEP
-                yield
             if isinstance(raw, Unreadable):
                 self._malformed(raw.reason, raw.sample)
                 continue
