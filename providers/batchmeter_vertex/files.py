@@ -7,11 +7,11 @@
 Both objects are written in one pass and neither exists unless the whole file was accepted.
 """
 
-from batchmeter.errors import NotFoundError, NotSupportedError, UsageError
+from batchmeter.errors import NotFoundError, NotSupportedError
 from batchmeter.models import FileDeleted, FileObject, Page
 from batchmeter.providers import CallOptions, FileUpload
 
-from .names import Blob, model_in_path, parse_uri, safe_filename, unique_folder
+from .names import Blob, model_in_path, no_such, parse_uri, safe_filename, unique_folder
 from .rows import RowWriter
 from .settings import VertexSettings
 from .shape import mapping
@@ -71,7 +71,7 @@ class Files:
         chosen = [file for file in found if purpose in (None, file.purpose)]
         ids = [file.id for file in chosen]
         if after is not None and after not in ids:
-            raise UsageError(f"after={after!r} is no file of this list")
+            raise no_such("file", after)
         start = ids.index(after) + 1 if after is not None else 0
         data = chosen[start : start + (limit or 10_000)]
         return Page(

@@ -4,12 +4,12 @@ from collections import OrderedDict
 from typing import Any
 from urllib.parse import quote
 
-from batchmeter.errors import NotSupportedError, UsageError
+from batchmeter.errors import NotSupportedError
 from batchmeter.http import HttpClient
 from batchmeter.providers import BatchRequest, CallOptions
 
 from .auth import Tokens
-from .names import Blob, job_id, model_resource
+from .names import Blob, job_id, model_resource, no_such
 from .settings import VertexSettings
 from .shape import Json, mapping, objects
 from .states import labels_for
@@ -58,7 +58,7 @@ class Jobs:
             if found is not None:
                 break
             if token is None:
-                raise UsageError(f"after={after!r}: vertex_ai has no such batch at {self._settings.location}")
+                raise no_such("batch", after)
         rest = jobs[found + 1 :]
         if not rest and token:
             rest, token = await self._list(_MAX_PAGE, token, options)

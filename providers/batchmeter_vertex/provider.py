@@ -1,7 +1,7 @@
 """The provider: one account's files and batches at Vertex AI, in OpenAI's shapes."""
 
 from collections.abc import AsyncGenerator, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
 from typing import ClassVar
 
 from batchmeter.errors import NotSupportedError, UsageError
@@ -21,7 +21,7 @@ from .answers import Answers
 from .auth import Tokens
 from .files import Files
 from .jobs import Jobs, job_body
-from .names import View, parse_file_id, unique_folder
+from .names import View, model_name, parse_file_id, unique_folder
 from .outputs import Outputs
 from .settings import VertexSettings
 from .shape import Json
@@ -130,15 +130,13 @@ class VertexProvider:
     @asynccontextmanager
     async def _view(self, view: View, options: CallOptions) -> AsyncGenerator[ContentStream]:
         job = await self._jobs.get(view.job, options)
-        rows = self._outputs.rows(await self._outputs.files(job))
-        if self.settings.format == "native":
-            yield ContentStream(rows, "application/jsonl")
-            return
-        answers = Answers(view.kind, batch_from_job(job, input_file_id=None).model or "", endpoint_of(job))
-        try:
-            yield ContentStream(answers.translated(rows), "application/jsonl")
-        finally:
-            await rows.aclose()
+        async with aclosing(self._outputs.rows(await self._outputs.files(job))) as rows:
+            if self.settings.format == "native":
+                yield ContentStream(rows, "application/jsonl")
+                return
+            answers = Answers(view.kind, model_name(str(job.get("model") or "")), endpoint_of(job))
+            async with aclosing(answers.translated(rows)) as lines:
+                yield ContentStream(lines, "application/jsonl")
 
     def _batch(self, job: Json) -> Batch:
         uri = input_uri(job)

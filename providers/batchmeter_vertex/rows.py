@@ -123,6 +123,10 @@ class RowWriter:
             raise UntranslatableError(
                 "model", f'no translation for {model!r}; send its own rows, with format = "native"', "model_not_found"
             )
+        embeds = "embedding" in model_name(resource)
+        if embeds != (url == EMBEDDINGS) and not resource.startswith("projects/"):
+            kind = "an embedding model" if embeds else "no embedding model"
+            raise UntranslatableError("model", f"{model!r} is {kind}, and the lines are for {url}", "model_not_found")
         self.resource, self.endpoint = resource, url
 
     def _report(self, error: UntranslatableError, custom_id: str) -> None:

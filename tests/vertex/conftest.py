@@ -124,7 +124,8 @@ class FakeVertex:
         return 200, {}
 
     def look(self, job: dict[str, Any]) -> tuple[int, dict[str, Any]]:
-        self.advance(self.tick)
+        if self.tick:
+            self.advance(self.tick)
         return 200, job
 
     def page(self, query: dict[str, str]) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """Vertex AI's rows as OpenAI's lines."""
 
 import json
+import tracemalloc
 
 import pytest
 from openai.types.chat import ChatCompletion
@@ -202,3 +203,37 @@ async def test_embeddings_that_never_completed_are_errors():
     a, b = await lines("error", *rows, endpoint="/v1/embeddings")
     assert (a["custom_id"], a["error"]["message"]) == ("a", "1 of 2 embeddings came back")
     assert (b["custom_id"], b["response"]["status_code"]) == ("b", 400)
+
+
+async def test_any_number_of_rows_in_flat_memory():
+    async def rows():
+        for i in range(1500):
+            row = {"custom_id": f"bmc-{i}", "status": "", "response": response({"text": "word " * 1000})}
+            yield json.dumps(row).encode() + b"\n"
+
+    tracemalloc.start()
+    size = 0
+    async for block in Answers("output", "m", "/v1/chat/completions").translated(rows()):
+        size += len(block)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert size > 7_500_000
+    assert peak < 1_500_000
+
+
+async def test_vectors_that_wait_do_so_on_disk():
+    async def rows():
+        for index in range(3):
+            for i in range(200):
+                values = [0.123456789] * 500
+                row = {"key": f"bmc-{i}#{index}/3", "status": "", "response": {"embedding": {"values": values}}}
+                yield json.dumps(row).encode() + b"\n"
+
+    tracemalloc.start()
+    count = 0
+    async for block in Answers("output", "m", "/v1/embeddings").translated(rows()):
+        count += block.count(b"\n")
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert count == 200
+    assert peak < 2_500_000

@@ -196,7 +196,7 @@ async def test_jobs_page_by_the_last_id_seen(provider, upload, vertex, chat, mak
     assert ([batch.id for batch in second], second.has_more) == (ids[2:4], True)
     elsewhere = await make().list_batches(after=ids[2], limit=2, options=OPTIONS)
     assert ([batch.id for batch in elsewhere], elsewhere.has_more) == (ids[3:], False)
-    with pytest.raises(UsageError, match="no such batch"):
+    with pytest.raises(NotFoundError, match="No such batch"):
         await provider.list_batches(after="1", limit=2, options=OPTIONS)
 
 

@@ -124,6 +124,15 @@ async def test_models_without_a_translation(provider, upload, chat, model):
     assert {problem.code for problem in caught.value.problems} == {"model_not_found"}
 
 
+async def test_models_at_the_wrong_endpoint(provider, upload, chat):
+    with pytest.raises(InvalidInputError, match="is an embedding model"):
+        await provider.create_file(upload([chat("a", model="gemini-embedding-001")]), OPTIONS)
+    body = {"model": "gemini-2.5-flash", "input": "a"}
+    row = {"custom_id": "a", "method": "POST", "url": "/v1/embeddings", "body": body}
+    with pytest.raises(InvalidInputError, match="is no embedding model"):
+        await provider.create_file(upload([row]), OPTIONS)
+
+
 async def test_half_a_character_is_refused_but_an_id_may_hold_it(provider, upload, vertex, chat):
     with pytest.raises(InvalidInputError, match="half a character"):
         await provider.create_file(upload([chat("a", "\ud83d")]), OPTIONS)
