@@ -6,7 +6,7 @@ A session of our own sees each answer as it is.
 
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from enum import Enum
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -14,6 +14,7 @@ import requests
 
 from batchmeter.errors import APIConnectionError, APITimeoutError, Rejected
 from batchmeter.http import redact_url
+from batchmeter.http.failure import without_secrets
 
 from .answer import refusal
 
@@ -52,12 +53,12 @@ class AckSession(requests.Session):
         kwargs["allow_redirects"] = False
         try:
             response = self._try_twice(method, url, *args, **kwargs)
-            headers = {name.lower(): value for name, value in response.headers.items()}
-            failure = refusal(response.status_code, headers, response.content, where=redact_url(url))
+            content = without_secrets(response.content, _lower(kwargs.get("headers") or {}))
+            failure = refusal(response.status_code, _lower(response.headers), content, where=redact_url(url))
         except requests.Timeout as error:
             failure = APITimeoutError(f"{redact_url(url)} did not answer in time ({type(error).__name__})")
         except requests.RequestException as error:
-            failure = APIConnectionError(f"{redact_url(url)}: {type(error).__name__}")
+            failure = APIConnectionError(f"{redact_url(url)}: {type(error).__name__}: {_innermost(error)}")
         else:
             if failure is None:
                 return response
@@ -72,6 +73,15 @@ class AckSession(requests.Session):
             raise
         except requests.ConnectionError:
             return super().request(method, url, *args, **kwargs)
+
+
+def _lower(headers: Mapping[str, str]) -> dict[str, str]:
+    return {name.lower(): value for name, value in headers.items()}
+
+
+def _innermost(error: Exception) -> str:
+    """`[Errno 111] Connection refused`, out of the four layers of words around it."""
+    return str(error).rpartition(": ")[2].rstrip("')\"")
 
 
 class _Repeats(logging.Filter):

@@ -51,7 +51,7 @@ async def main(path, sections):
 
 def child():
     try:
-        asyncio.run(main(sys.argv[1], json.loads(sys.argv[2])))
+        asyncio.run(asyncio.wait_for(main(sys.argv[1], json.loads(sys.argv[2])), 100))
     except BaseException:
         traceback.print_exc()
         os._exit(1)

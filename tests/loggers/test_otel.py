@@ -342,3 +342,23 @@ def test_a_failure_is_told_once(log, intake, events, answer, caplog):
     with pytest.raises(InternalServerError):
         log().batch_success(events.succeeded())
     assert caplog.text == ""
+
+
+def test_an_echoed_key_is_blanked(log, intake, events, answer):
+    intake.usual = answer(401, b"no such key: s3cret-of-mine")
+    with pytest.raises(AuthenticationError) as caught:
+        log(headers={"Authorization": "Bearer s3cret-of-mine"}).batch_success(events.succeeded())
+    assert "s3cret" not in f"{caught.value!r}"
+
+
+def test_nobody_listening_is_said_plainly(events):
+    import socket
+
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        logger = OTelLogger(
+            OTelSettings(endpoint=f"http://127.0.0.1:{closed.getsockname()[1]}", logs=False, metrics=False)
+        )
+        with pytest.raises(APIConnectionError, match=r"/v1/traces: ConnectionError: \[Errno \d+\] Connection refused$"):
+            logger.batch_success(events.succeeded())
+        logger._spans.close()
