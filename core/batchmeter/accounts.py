@@ -47,6 +47,12 @@ class Accounts:
         """Use a provider that was made elsewhere (tests, embedding) under its own account name."""
         self._made[provider.account] = provider
 
+    def check(self) -> None:
+        """ConfigError for a configured section that its provider would refuse; keys may still be missing."""
+        for name, section in self._settings.accounts.items():
+            if str(section.get("provider", name)) in self._plugins.providers:
+                self._resolve(name, {})
+
     def get(self, name: str) -> Provider:
         """UnknownAccountError names the nearest; ConfigError when its section is wrong."""
         provider = self._made.get(name)
@@ -76,6 +82,10 @@ class Accounts:
     def tags(self, name: str) -> bool:
         """Whether this account lets `batchmeter_id` be put into a batch's metadata."""
         return bool(self._settings.accounts.get(name, {}).get("tag_batches", True))
+
+    def adopting(self) -> list[str]:
+        """Accounts whose every batch is to be tracked: `adopt = true`."""
+        return sorted(name for name, section in self._settings.accounts.items() if section.get("adopt"))
 
     async def aclose(self) -> None:
         made, self._made = self._made, {}
@@ -115,7 +125,7 @@ def _label(name: str, plain: AccountSettings, settings: AccountSettings) -> str:
 
 def _identity(settings: AccountSettings) -> bytes:
     """Everything that makes it another account at the same address: six digits of its hash tell two keys apart."""
-    values = settings.model_dump(exclude={"api_base", "max_retries", "timeout"})
+    values = settings.model_dump(exclude={"adopt", "api_base", "max_retries", "timeout"})
     return "\x1f".join(f"{key}={_reveal(value)}" for key, value in sorted(values.items())).encode()
 
 

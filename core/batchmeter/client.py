@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import logging
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeAlias
 from .accounts import Accounts
 from .batches import AsyncBatches
 from .config import Settings, default_ledger, load_settings
+from .errors import LedgerError
 from .files import AsyncFiles
 from .plugins import Plugins
 from .providers import Provider
@@ -21,6 +23,9 @@ if TYPE_CHECKING:
     from .pricing.groups import PriceSource
     from .tracking.deliver import Deliverer
     from .tracking.tracker import Tracker
+
+log = logging.getLogger("batchmeter")
+
 Prices: TypeAlias = "PriceSource | Mapping[str, Any] | str | os.PathLike[str]"
 """A price book, rows as in `[prices]`, or the path of a file with such rows."""
 
@@ -42,6 +47,7 @@ class Parts:
         from .ledger import open_ledger  # noqa: PLC0415 - `import batchmeter` stays light
         from .pricing.book import PriceBook  # noqa: PLC0415
         from .tracking.deliver import Deliverer  # noqa: PLC0415
+        from .tracking.options import TrackerOptions  # noqa: PLC0415
         from .tracking.tracker import Tracker  # noqa: PLC0415
 
         chosen: Prices = prices if prices is not None else settings.prices
@@ -55,8 +61,17 @@ class Parts:
             ledger = open_ledger(url)
         await ledger.open()
         deliverer = Deliverer(ledger, plugins)
-        tracker = Tracker(ledger, accounts, plugins, source, on_event=deliverer.notify)
+        options = TrackerOptions(adopt=tuple(accounts.adopting()))
+        tracker = Tracker(ledger, accounts, plugins, source, options=options, on_event=deliverer.notify)
         return cls(plugins, ledger, tracker, deliverer, source)
+
+    async def listen(self) -> None:
+        """Work that other processes put into the ledger wakes this one's loops at once, where the engine can tell."""
+        wake = {"batches": self.tracker.notify, "deliveries": self.deliverer.notify}
+        try:
+            await self.ledger.listen(lambda topic: wake[topic]())
+        except LedgerError as error:
+            log.warning("ledger: not told of other processes' work, which is found by looking: %s", error)
 
 
 DRAIN_SECONDS = 5.0
@@ -95,6 +110,7 @@ class AsyncClient:
         for plugin in plugins:
             self.plugins.register(plugin)
         self.accounts = Accounts(settings, self.plugins)
+        self.accounts.check()
         self._given_ledger = None if isinstance(ledger, str | os.PathLike) else ledger
         self._given_prices = prices
         self._opening = asyncio.Lock()
@@ -179,6 +195,7 @@ class AsyncClient:
 
     def _start(self, parts: "Parts") -> None:
         self._running.append(asyncio.create_task(parts.deliverer.run(), name="batchmeter deliverer"))
+        self._running.append(asyncio.create_task(parts.listen(), name="batchmeter listener"))
         if self.settings.track:
             self._running.append(asyncio.create_task(parts.tracker.run(), name="batchmeter tracker"))
 

@@ -157,9 +157,9 @@ def test_unknown_settings_name_the_nearest(shell) -> None:
     shell.configure("[plugins.fil]\npath = 'x'\n")
     ran = shell("plugins")
     assert (ran.code, "did you mean 'file'" in ran.err) == (2, True)
-    shell.configure("[accounts.openai]\napi_kay = 'x'\n")
+    shell.configure("[accounts.elsewhere]\nprovider = 'openai'\napi_kay = 'x'\n")
     ran = shell("submit", shell.requests(2))
-    assert (ran.code, "did you mean 'api_key'" in ran.err) == (2, True)
+    assert (ran.code, "[accounts.elsewhere]" in ran.err, "did you mean 'api_key'" in ran.err) == (2, True, True)
 
 
 def test_events_and_deliveries_and_replay(shell) -> None:
