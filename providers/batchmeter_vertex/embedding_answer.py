@@ -38,23 +38,23 @@ def part_of(key: str) -> Part:
 class Gathering:
     """Rows that wait for the others of their request."""
 
-    _places: dict[str, list[tuple[int, int]]] = field(default_factory=dict[str, list[tuple[int, int]]])
+    _places: dict[str, dict[int, tuple[int, int]]] = field(default_factory=dict[str, dict[int, tuple[int, int]]])
+    """Request -> index -> where in the file."""
     _file: Any = field(default_factory=lambda: tempfile.SpooledTemporaryFile(_IN_MEMORY))  # noqa: SIM115 - `close` closes it
 
     def add(self, part: Part, row: Json) -> list[Json] | None:
         """All rows of the request, once this one completes it."""
         if part.count <= 1:
             return [row]
-        places = self._places.setdefault(part.name, [])
-        if len(places) + 1 < part.count:
-            places.append(self._keep(row))
+        places = self._places.setdefault(part.name, {})
+        places[part.index] = self._keep(row)
+        if len(places) < part.count:
             return None
-        del self._places[part.name]
-        return [*(self._again(place) for place in places), row]
+        return [self._again(place) for place in self._places.pop(part.name).values()]
 
     def incomplete(self) -> list[list[Json]]:
         """What never became complete, by request."""
-        left = [[self._again(place) for place in places] for places in self._places.values()]
+        left = [[self._again(place) for place in places.values()] for places in self._places.values()]
         self._places.clear()
         return left
 

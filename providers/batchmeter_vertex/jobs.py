@@ -30,7 +30,10 @@ class Jobs:
         """(last id of a page, its size) -> the token of the next: an accelerator, never needed."""
 
     async def create(self, body: Json, options: CallOptions) -> Json:
-        return await self._call("POST", "", options, {**body, **options.extra_body}, retry="never")
+        """Once. `extra_body` goes on top, except that the model is chosen already and our labels stay."""
+        extra = {key: value for key, value in options.extra_body.items() if key != "model"}
+        labels = {**mapping(extra.pop("labels", None)), **mapping(body.get("labels"))}
+        return await self._call("POST", "", options, {**body, **extra, "labels": labels}, retry="never")
 
     async def get(self, batch_id: str, options: CallOptions | None = None) -> Json:
         return await self._call("GET", f"/{quote(job_id(batch_id), safe='')}", options or CallOptions())

@@ -26,7 +26,9 @@ class VertexSettings(AccountSettings):
 
     project: str | None = Field(default_factory=lambda: _env(*_PROJECT))
     """Id or number; by default the credentials' own."""
-    location: str = Field(default_factory=lambda: _env(*_LOCATION) or "us-central1")
+    location: str = Field(
+        default_factory=lambda: _env(*_LOCATION) or "us-central1", pattern="^[a-z][a-z0-9-]*$", validate_default=True
+    )
     """A region, `global`, or a multi-region (`us`, `eu`)."""
     bucket: str | None = Field(default_factory=lambda: _env("GCS_BUCKET_NAME"))
     """`my-bucket`, `my-bucket/folder` or `gs://my-bucket/folder`."""

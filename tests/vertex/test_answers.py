@@ -2,6 +2,7 @@
 
 import json
 import tracemalloc
+from pathlib import Path
 
 import pytest
 from openai.types.chat import ChatCompletion
@@ -11,6 +12,8 @@ from batchmeter_vertex.claude_answer import claude_completion
 from batchmeter_vertex.failures import failure
 from batchmeter_vertex.gemini_answer import FINISH, gemini_completion
 from batchmeter_vertex.usage import claude_usage, gemini_usage
+
+SAMPLE = (Path(__file__).parent.parent / "data" / "vertex" / "output_lines_doc_2024-11.jsonl").read_bytes()
 
 
 def response(*parts, **more):
@@ -168,16 +171,14 @@ async def test_each_row_is_in_exactly_one_view():
     assert errors[0]["response"]["status_code"] == 500
 
 
-async def test_the_documented_rows():
-    image = (
-        b'{"status": "", "processed_time": "2024-11-13T14:04:28.376+00:00", "request": {"contents": [{"parts": '
-        b'[{"file_data": null, "text": "List objects"}], "role": "user"}]}, "response": {"candidates": [{"avgLogprobs":'
-        b' -0.1, "content": {"parts": [{"text": "A list"}], "role": "model"}, "finishReason": "STOP"}], "modelVersion":'
-        b' "gemini-2.5-flash"}}'
-    )
-    [line] = await lines("output", image)
+async def test_the_rows_that_google_printed():
+    [line] = await lines("output", SAMPLE)
     assert line["custom_id"] is None
-    assert line["response"]["body"]["created"] == 1731506668
+    body = line["response"]["body"]
+    assert (body["model"], body["created"]) == ("gemini-2.5-flash", 1731506668)
+    assert body["choices"][0]["message"]["content"].startswith("Here's a list")
+    [error] = await lines("error", SAMPLE)
+    assert error["response"]["body"]["error"]["message"] == "Please use a valid role: user, model."
 
 
 @pytest.mark.parametrize(

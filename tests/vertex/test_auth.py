@@ -146,6 +146,12 @@ def test_environment(monkeypatch):
     assert VertexSettings(storage_base="http://private").emulator is None
 
 
+@pytest.mark.parametrize("location", ["evil.com/", "US", ""])
+def test_a_location_is_part_of_a_host(location):
+    with pytest.raises(ValueError, match="location"):
+        VertexSettings(location=location)
+
+
 def test_an_api_key_is_refused():
     with pytest.raises(ValueError, match="not `api_key`"):
         VertexSettings(api_key="k")

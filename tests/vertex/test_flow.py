@@ -143,6 +143,20 @@ async def test_native_rows_pass_untouched(make, upload, vertex):
     assert (answer["custom_id"], answer["response"]["modelVersion"]) == ("mine", "gemini-2.5-flash")
 
 
+async def test_extra_body_goes_on_top_of_the_job(provider, upload, vertex, chat):
+    file = await provider.create_file(upload([chat("a")]), OPTIONS)
+    extra = {"model": "gemini-2.5-pro", "labels": {"team": "x", "run": "mine"}, "displayName": "shown"}
+    request = BatchRequest(file.id, CHAT, metadata={"run": "7"})
+    batch = await provider.create_batch(request, CallOptions(extra_body=extra))
+    job = vertex.jobs[batch.id]
+    assert (job["model"], job["displayName"]) == ("publishers/google/models/gemini-2.5-pro", "shown")
+    assert job["labels"] == {"team": "x", "run": "7", "batchmeter_endpoint": "chat_completions"}
+    with pytest.raises(NotSupportedError, match="BigQuery"):
+        await provider.create_batch(
+            request, CallOptions(extra_body={"outputConfig": {"predictionsFormat": "bigquery"}})
+        )
+
+
 async def test_own_objects_are_files_too(provider, vertex):
     row = {"request": {"contents": [{"role": "user", "parts": [{"text": "hi"}]}]}}
     name = "litellm/publishers/google/models/gemini-2.5-flash/abc"
