@@ -23,6 +23,8 @@ from batchmeter import errors
 from batchmeter.models import Batch, FileObject, Page
 from batchmeter.providers import BatchRequest, CallOptions, FileUpload, OutputFile, Provider
 
+from .requests import lines_of
+
 __all__ = ["ProviderContract", "lines_of", "upload_of"]
 
 PLAIN = CallOptions()
@@ -232,20 +234,6 @@ def assert_telling(error: errors.APIStatusError) -> None:
     assert error.status_code == 404  # noqa: PLR2004 - not found
     assert str(error)
     assert error.body is not None
-
-
-def lines_of(count: int, model: str, endpoint: str = "/v1/chat/completions") -> bytes:
-    """OpenAI input lines `r-0`, `r-1`, …"""
-    rows: list[dict[str, Any]] = [
-        {
-            "custom_id": f"r-{number}",
-            "method": "POST",
-            "url": endpoint,
-            "body": {"model": model, "messages": [{"role": "user", "content": f"Say {number}."}]},
-        }
-        for number in range(count)
-    ]
-    return b"".join(json.dumps(row).encode() + b"\n" for row in rows)
 
 
 def upload_of(content: bytes, *, filename: str = "input.jsonl", sized: bool = True) -> FileUpload:
