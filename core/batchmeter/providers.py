@@ -31,6 +31,8 @@ class AccountSettings(BaseModel):
     headers: dict[str, str] = {}
     tag_batches: bool = True
     """Put `batchmeter_id` into a new batch's metadata, to find it again after a lost answer."""
+    adopt: bool = False
+    """Track every batch of this account, whoever made it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +44,17 @@ class CallOptions:
     extra_body: Mapping[str, Any] = field(default_factory=dict[str, Any])
     timeout: float | None = None
     """Seconds; None: the account's."""
+
+
+@dataclass(frozen=True, slots=True)
+class RawForm:
+    """A file that comes inside a whole multipart form, for a provider that takes such a form as it is."""
+
+    content_type: str
+    """With the boundary."""
+    open: Callable[[], AsyncIterator[bytes]]
+    """The form, once."""
+    size: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +71,8 @@ class FileUpload:
     replayable: bool = True
     expires_after: Mapping[str, Any] | None = None
     """`{"anchor": "created_at", "seconds": 3600..2592000}`"""
+    form: RawForm | None = None
+    """The same upload as OpenAI's form; a provider reads this or `open`, not both."""
 
 
 @dataclass(frozen=True, slots=True)

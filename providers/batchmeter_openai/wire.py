@@ -31,6 +31,8 @@ class OpenAIWire:
         fields = form_fields({"purpose": upload.purpose, "expires_after": upload.expires_after, **options.extra_body})
         file = Body(upload.open, upload.content_type, upload.size, upload.replayable)
         form = multipart(fields, upload.filename, upload.content_type, file)
+        if upload.form is not None:
+            form = Body(upload.form.open, upload.form.content_type, upload.form.size, replayable=False)
         return as_file(await self._call("POST", "files", options, body=form))
 
     async def retrieve_file(self, file_id: str, options: CallOptions) -> FileObject:

@@ -2,7 +2,7 @@
 
 from batchmeter.retry_after import retry_after_seconds
 
-from .body import Body, multipart
+from .body import Body, form_head, multipart
 from .client import CHUNK, USER_AGENT, HttpClient
 from .failure import error_message, redact_url, status_error
 from .response import Headers, Response, StreamedResponse
@@ -19,6 +19,7 @@ __all__ = [
     "Retry",
     "StreamedResponse",
     "error_message",
+    "form_head",
     "multipart",
     "redact_url",
     "retry_after_seconds",

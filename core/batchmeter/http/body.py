@@ -72,15 +72,7 @@ def _wrong_length(sent: str, size: int) -> errors.UsageError:
 def multipart(fields: Mapping[str, str], filename: str, content_type: str, body: Body) -> Body:
     """A form with one file, streamed; fields come first, as the SDKs send them."""
     boundary = secrets.token_hex(16)
-    head = "".join(
-        f'--{boundary}\r\nContent-Disposition: form-data; name="{_quote(name)}"\r\n\r\n{value}\r\n'
-        for name, value in fields.items()
-    )
-    head += (
-        f'--{boundary}\r\nContent-Disposition: form-data; name="file"; filename="{_quote(filename)}"\r\n'
-        f"Content-Type: {_line(content_type)}\r\n\r\n"
-    )
-    start, end = head.encode(), f"\r\n--{boundary}--\r\n".encode()
+    start, end = form_head(fields, filename, content_type, boundary), f"\r\n--{boundary}--\r\n".encode()
 
     async def chunks() -> AsyncIterator[bytes]:
         yield start
@@ -91,6 +83,19 @@ def multipart(fields: Mapping[str, str], filename: str, content_type: str, body:
 
     size = None if body.size is None else len(start) + body.size + len(end)
     return Body(chunks, f"multipart/form-data; boundary={boundary}", size, body.replayable)
+
+
+def form_head(fields: Mapping[str, str], filename: str, content_type: str, boundary: str) -> bytes:
+    """Everything of a form up to the file's first byte."""
+    head = "".join(
+        f'--{boundary}\r\nContent-Disposition: form-data; name="{_quote(name)}"\r\n\r\n{value}\r\n'
+        for name, value in fields.items()
+    )
+    head += (
+        f'--{boundary}\r\nContent-Disposition: form-data; name="file"; filename="{_quote(filename)}"\r\n'
+        f"Content-Type: {_line(content_type)}\r\n\r\n"
+    )
+    return head.encode()
 
 
 def _quote(text: str) -> str:

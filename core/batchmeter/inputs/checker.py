@@ -69,6 +69,11 @@ class InputChecker:
     def __post_init__(self, endpoint: str | None) -> None:
         self._seen = Seen(self.limits, endpoint)
 
+    @property
+    def refused(self) -> bool:
+        """Whether it has found a problem so far."""
+        return bool(self._problems)
+
     def feed(self, chunk: bytes) -> None:
         """Looks at the next bytes of the file."""
         before = self._size

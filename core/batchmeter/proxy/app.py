@@ -11,10 +11,11 @@ from starlette.responses import Response
 from batchmeter.client import AsyncClient
 from batchmeter.config import validated
 
-from . import health
+from . import batches, catalogue, files, health
 from .call import Call
 from .identity import ANONYMOUS, Action, Admit, Authenticate, anybody, anything
 from .options import ProxyOptions
+from .reads import Reads
 from .refusal import error_response, request_id
 from .routes import Found, Route, Table
 
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("batchmeter")
 
-ROUTES: tuple[Route, ...] = (*health.ROUTES,)
+ROUTES: tuple[Route, ...] = (*files.ROUTES, *batches.ROUTES, *catalogue.ROUTES, *health.ROUTES)
 
 
 def create_app(
@@ -53,6 +54,7 @@ class Proxy:
         self.table = Table(routes)
         where = f"{client.settings.source or 'settings'}: [proxy]"
         self.options = validated(ProxyOptions, client.settings.proxy, where)
+        self.reads = Reads(client, self.options.freshness)
 
     async def __call__(self, scope: "Scope", receive: "Receive", send: "Send") -> None:
         if scope["type"] == "lifespan":
@@ -96,6 +98,7 @@ class Proxy:
             return
         await send({"type": "lifespan.startup.complete"})
         await receive()
+        await self.reads.aclose()
         if mine:
             await self.client.aclose()
         await send({"type": "lifespan.shutdown.complete"})

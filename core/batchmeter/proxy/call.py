@@ -44,6 +44,13 @@ class Call:
         named = (query[field] for field in ACCOUNT_FIELDS if query.get(field))
         return self.path_account or self.request.headers.get(ACCOUNT_HEADER) or next(named, None)
 
+    @property
+    def idempotency_key(self) -> str | None:
+        """The caller's `Idempotency-Key`, apart from everybody else's."""
+        given = self.request.headers.get("idempotency-key")
+        mine = self.identity.attribution.key
+        return f"{mine}:{given}" if given and mine else given or None
+
     def attribution(self) -> Attribution:
         """The key's, and the tags that this request adds."""
         added = self.request.headers.get(TAGS_HEADER, "")

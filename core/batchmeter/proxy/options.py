@@ -12,6 +12,8 @@ class ProxyOptions(BaseModel):
     """Seconds for which one answer about an open batch serves everybody who asks; 0 asks the provider every time."""
     max_upload_bytes: int = 512 * MB
     """Largest file; an input file's own limits (200 MB at OpenAI) hold besides."""
+    check_inputs: bool = True
+    """Refuse batch input files that break OpenAI's rules before their provider sees them."""
     max_body_bytes: int = MB
     """Largest JSON body."""
     upload_idle_seconds: float = 60.0

@@ -1,0 +1,43 @@
+"""Files, batches and their lists as JSON answers."""
+
+import json
+from typing import Any
+
+from pydantic import BaseModel
+from pydantic_core import PydanticSerializationError
+from starlette.responses import Response
+
+from batchmeter.models import Page
+
+from .refusal import Refusal
+
+
+def answer(model: BaseModel) -> Response:
+    """The object as its provider sent it, null where it said nothing."""
+    return Response(rendered(model), media_type="application/json")
+
+
+def page_answer(page: Page[Any]) -> Response:
+    body = page.model_dump(mode="json")
+    return Response(_json(body), media_type="application/json")
+
+
+def rendered(model: BaseModel) -> bytes:
+    try:
+        return model.model_dump_json().encode()
+    except PydanticSerializationError:  # a lone surrogate in somebody's text goes out as its escape
+        return _json(model.model_dump(mode="json"))
+
+
+def number(text: str | None, name: str, most: int) -> int | None:
+    """A `limit` from the query; Refusal unless it is 1 to `most`."""
+    if text is None or text == "":
+        return None
+    if not text.isascii() or not text.isdecimal() or not 1 <= int(text) <= most:
+        message = f"Invalid '{name}': expected an integer from 1 to {most}, but got {text!r} instead."
+        raise Refusal(400, message, code="invalid_value", param=name)
+    return int(text)
+
+
+def _json(body: Any) -> bytes:
+    return json.dumps(body, separators=(",", ":")).encode()

@@ -1,0 +1,107 @@
+"""`/batches`: create, retrieve, cancel, list."""
+
+from collections.abc import Mapping
+from typing import Any, cast
+
+from starlette.responses import Response
+
+from batchmeter.models import Batch, Page
+
+from .answers import answer, number, page_answer
+from .call import ACCOUNT_FIELDS, Call
+from .identity import Action
+from .refusal import Refusal
+from .routes import Route
+from .visible import account_for, no_batch, no_file, visible_page
+
+_TEXTS = ("input_file_id", "endpoint", "completion_window")
+_OBJECTS = ("metadata", "output_expires_after")
+_NAMED = frozenset({*_TEXTS, *_OBJECTS, *ACCOUNT_FIELDS, "model"})
+_PAGE = 20
+_LARGEST_PAGE = 100
+
+
+async def create(call: Call) -> Response:
+    """What the proxy does not know goes on to the provider as it is."""
+    body = await call.json()
+    _check(body)
+    input_file_id: str = body["input_file_id"]
+    account = await _account(call, body, input_file_id)
+    model = body.get("model")
+    models = (model,) if isinstance(model, str) else ()
+    await call.admit(Action("batch", account, models=models, input_file_id=input_file_id))
+    made = await call.client.batches.create(
+        input_file_id=input_file_id,
+        endpoint=body["endpoint"],
+        completion_window=body.get("completion_window") or "24h",
+        metadata=body.get("metadata"),
+        output_expires_after=body.get("output_expires_after"),
+        model=models[0] if models else None,
+        attribution=call.attribution(),
+        traceparent=call.request.headers.get("traceparent"),
+        idempotency_key=call.idempotency_key,
+        custom_llm_provider=account,
+        extra_body={name: value for name, value in body.items() if name not in _NAMED},
+    )
+    return answer(made)
+
+
+async def retrieve(call: Call) -> Response:
+    batch_id = call.ids["batch_id"]
+    account = await account_for(call, batch_id, no_batch(batch_id))
+    return answer(await call.proxy.reads.batch(account, batch_id))
+
+
+async def cancel(call: Call) -> Response:
+    batch_id = call.ids["batch_id"]
+    account = await account_for(call, batch_id, no_batch(batch_id)) or call.client.accounts.default
+    try:
+        return answer(await call.client.batches.cancel(batch_id, custom_llm_provider=account))
+    finally:
+        call.proxy.reads.forget(account, batch_id)
+
+
+async def list_batches(call: Call) -> Response:
+    query = call.request.query_params
+    account = call.account or call.client.accounts.default
+    await call.admit(Action("request", account))
+
+    async def fetch(after: str | None, limit: int) -> Page[Batch]:
+        return await call.client.batches.list(after=after, limit=limit, custom_llm_provider=account)
+
+    limit = number(query.get("limit"), "limit", _LARGEST_PAGE) or _PAGE
+    return page_answer(await visible_page(call, fetch, after=query.get("after") or None, limit=limit))
+
+
+async def _account(call: Call, body: Mapping[str, Any], input_file_id: str) -> str:
+    """Where the input file lies, unless the request says otherwise; then where its model is configured to run."""
+    named = next((str(body[field]) for field in ACCOUNT_FIELDS if body.get(field)), None)
+    ledger = (await call.client.ready()).ledger
+    owner = await ledger.owner_of(input_file_id, call.account or named)
+    if not call.identity.admin and (owner is None or not call.identity.owns(owner.attribution)):
+        raise no_file(input_file_id)
+    routed = call.client.settings.models.get(str(body.get("model")))
+    return call.account or named or (owner.account if owner else routed) or call.client.accounts.default
+
+
+def _check(body: Mapping[str, Any]) -> None:
+    for name in ("input_file_id", "endpoint"):
+        if body.get(name) is None:
+            message = f"Missing required parameter: '{name}'."
+            raise Refusal(400, message, code="missing_required_parameter", param=name)
+    for name, kind, word in (
+        *((text, str, "a string") for text in _TEXTS),
+        *((one, dict, "an object") for one in _OBJECTS),
+    ):
+        value = body.get(name)
+        if value is not None and not isinstance(value, cast("type", kind)):
+            message = f"Invalid type for '{name}': expected {word}, but got {type(value).__name__} instead."
+            raise Refusal(400, message, code="invalid_type", param=name)
+
+
+ROUTES = (
+    Route("POST", "/batches", create, "Create a batch"),
+    Route("GET", "/batches", list_batches, "List batches"),
+    Route("GET", "/batches/{batch_id}", retrieve, "Retrieve a batch"),
+    Route("POST", "/batches/{batch_id}/cancel", cancel, "Cancel a batch"),
+)

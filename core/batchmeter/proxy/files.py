@@ -1,0 +1,117 @@
+"""`/files`: list, retrieve, delete, download; uploads are `uploads.py`'s."""
+
+import asyncio
+from contextlib import AsyncExitStack
+from typing import TYPE_CHECKING
+
+from starlette.responses import Response
+
+from batchmeter.models import FileObject, Page
+from batchmeter.providers import ContentStream
+
+from .answers import answer, number, page_answer
+from .call import Call
+from .identity import Action
+from .routes import Route
+from .upload import create
+from .visible import account_for, no_file, visible_page
+
+if TYPE_CHECKING:
+    from starlette.types import Receive, Scope, Send
+
+_PAGE = 10_000
+_KEPT = ("content-range", "accept-ranges", "etag", "last-modified", "content-disposition", "x-request-id")
+_ASKED = ("range", "if-range")
+
+
+async def retrieve(call: Call) -> Response:
+    file_id = call.ids["file_id"]
+    account = await account_for(call, file_id, no_file(file_id))
+    return answer(await call.client.files.retrieve(file_id, custom_llm_provider=account))
+
+
+async def delete(call: Call) -> Response:
+    file_id = call.ids["file_id"]
+    account = await account_for(call, file_id, no_file(file_id))
+    return answer(await call.client.files.delete(file_id, custom_llm_provider=account))
+
+
+async def list_files(call: Call) -> Response:
+    query = call.request.query_params
+    account = call.account or call.client.accounts.default
+    await call.admit(Action("request", account))
+
+    async def fetch(after: str | None, limit: int) -> Page[FileObject]:
+        return await call.client.files.list(
+            purpose=query.get("purpose") or None,
+            order=query.get("order") or None,
+            after=after,
+            limit=limit,
+            custom_llm_provider=account,
+        )
+
+    limit = number(query.get("limit"), "limit", _PAGE) or _PAGE
+    return page_answer(await visible_page(call, fetch, after=query.get("after") or None, limit=limit))
+
+
+async def content(call: Call) -> Response:
+    """Streamed; a range is the provider's to serve."""
+    file_id = call.ids["file_id"]
+    account = await account_for(call, file_id, no_file(file_id))
+    asked = {name: text for name in _ASKED if (text := call.request.headers.get(name))}
+    async with AsyncExitStack() as stack:
+        stream = await stack.enter_async_context(
+            call.client.files.stream(file_id, custom_llm_provider=account, extra_headers=asked)
+        )
+        return Download(stream, stack.pop_all())
+
+
+class Download(Response):
+    """A provider's file on its way to the caller, with its connection given back whatever happens."""
+
+    def __init__(self, stream: ContentStream, stack: AsyncExitStack) -> None:
+        self._stream = stream
+        self._stack = stack
+        self.status_code = stream.status_code
+        self.background = None
+        headers = {name: text for name in _KEPT if (text := stream.headers.get(name))}
+        headers["content-type"] = stream.content_type
+        if stream.size is not None:
+            headers["content-length"] = str(stream.size)
+        self.init_headers(headers)
+
+    async def __call__(self, scope: "Scope", receive: "Receive", send: "Send") -> None:
+        del scope
+        async with self._stack:
+            sending = asyncio.create_task(self._send(send))
+            leaving = asyncio.create_task(_left(receive))
+            try:
+                await asyncio.wait((sending, leaving), return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                for task in (sending, leaving):
+                    if not task.done():
+                        task.cancel()
+                await asyncio.gather(sending, leaving, return_exceptions=True)
+        if not sending.cancelled():
+            sending.result()
+
+    async def _send(self, send: "Send") -> None:
+        await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+        async for chunk in self._stream.chunks:
+            await send({"type": "http.response.body", "body": chunk, "more_body": True})
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
+async def _left(receive: "Receive") -> None:
+    """Returns when the caller has gone."""
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+ROUTES = (
+    Route("POST", "/files", create, "Upload a file"),
+    Route("GET", "/files", list_files, "List files"),
+    Route("GET", "/files/{file_id}", retrieve, "Retrieve a file"),
+    Route("DELETE", "/files/{file_id}", delete, "Delete a file"),
+    Route("GET", "/files/{file_id}/content", content, "Download a file"),
+)

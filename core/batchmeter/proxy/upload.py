@@ -1,0 +1,143 @@
+"""`POST /files`: a file goes through to its provider while it is checked; a bad one leaves nothing there."""
+
+import logging
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import Any
+
+from starlette.requests import ClientDisconnect
+from starlette.responses import Response
+
+from batchmeter.errors import BatchmeterError
+from batchmeter.inputs import OPENAI, InputSummary
+from batchmeter.models import FileObject
+from batchmeter.providers import CallOptions, FileUpload, Provider, RawForm
+
+from .answers import answer
+from .call import ACCOUNT_FIELDS, Call
+from .identity import Action
+from .intake import Incoming, Intake, RefusedFileError, TooLargeError, TooSlowError
+from .multipart import FormReader
+
+log = logging.getLogger("batchmeter")
+
+_FORM_ROOM = 128 * 1024
+"""Bytes of a body beyond its file."""
+_EXPIRY = ("anchor", "seconds")
+_OURS = frozenset(
+    {"purpose", *ACCOUNT_FIELDS, *(f"expires_after{form % part}" for form in ("[%s]", ".%s") for part in _EXPIRY)}
+)
+
+
+async def create(call: Call) -> Response:
+    options = call.proxy.options
+    length = call.request.headers.get("content-length", "")
+    room = options.max_upload_bytes + _FORM_ROOM
+    incoming = Incoming(call.request.receive, options, room)
+    if length.isdecimal() and int(length) > room:
+        raise TooLargeError(
+            413, f"The file is larger than {options.max_upload_bytes:,} bytes.", code="file_too_large", param="file"
+        )
+    try:
+        return answer(await _receive(call, incoming, int(length) if length.isdecimal() else None))
+    except (ClientDisconnect, TooSlowError, TooLargeError):
+        raise
+    except Exception:
+        await _drain(incoming)
+        raise
+
+
+async def _receive(call: Call, incoming: Incoming, length: int | None) -> FileObject:
+    reader = FormReader(call.request.headers.get("content-type", ""))
+    chosen: list[Provider] = []
+
+    async def accept(summary: InputSummary | None) -> None:
+        models = summary.models if summary else ()
+        await call.admit(Action("upload", chosen[0].account, models, summary.lines if summary else 0))
+
+    intake = Intake(incoming, reader, accept)
+    await intake.read_head()
+    provider = call.client.accounts.get(_account(call, intake))
+    chosen.append(provider)
+    await call.admit(Action("request", provider.account))
+    return await _send(call, provider, intake, length)
+
+
+def _account(call: Call, intake: Intake) -> str:
+    named = next((text for name in ACCOUNT_FIELDS if (text := intake.reader.fields.get(name))), None)
+    routed = call.client.settings.models
+    found = call.account or named or (routed.get(intake.first_model or "") if routed else None)
+    return found or call.client.accounts.default
+
+
+async def _send(call: Call, provider: Provider, intake: Intake, length: int | None) -> FileObject:
+    checked = call.proxy.options.check_inputs
+    try:
+        await intake.begin(getattr(provider, "input_limits", OPENAI) if checked else None)
+        upload = _upload(intake, length)
+        extra = {name: text for name, text in intake.reader.fields.items() if name not in _OURS}
+        made = await provider.create_file(upload, CallOptions(extra_body=extra))
+    except RefusedFileError:
+        await intake.finish()  # raises all that is wrong with it
+        raise
+    try:
+        if not intake.accepted:  # the provider answered before it had the whole body
+            await intake.finish()
+        parts = await call.client.ready()
+        await parts.ledger.record_file(provider.account, made, attribution=call.attribution())
+    except BaseException:
+        await _take_back(provider, made)
+        raise
+    return made
+
+
+def _upload(intake: Intake, length: int | None) -> FileUpload:
+    reader = intake.reader
+    expiry = _expires_after(reader.fields)
+    form = None
+    if not intake.complete:
+        expiring = {f"expires_after[{part}]": str(text) for part, text in (expiry or {}).items()}
+        others = {name: text for name, text in reader.fields.items() if name not in _OURS}
+        known = {"purpose": intake.purpose} if intake.purpose else {}
+        head = intake.head({**known, **expiring, **others})
+        rest = intake.left(length)
+        boundary = reader.boundary.decode("latin-1")
+        form = RawForm(
+            f'multipart/form-data; boundary="{boundary}"',
+            lambda: intake.form(head),
+            None if rest is None else len(head) + rest,
+        )
+    return FileUpload(
+        reader.filename or "upload.jsonl",
+        intake.purpose or "batch",
+        intake.pieces,
+        intake.size if intake.complete else None,
+        content_type=reader.file_type,
+        replayable=intake.complete,
+        expires_after=expiry,
+        form=form,
+    )
+
+
+def _expires_after(fields: Mapping[str, str]) -> Mapping[str, Any] | None:
+    """From `expires_after[seconds]`, as SDKs spell it, or `expires_after.seconds`, as Azure's REST pages do."""
+    found: dict[str, Any] = {}
+    for part in _EXPIRY:
+        text = fields.get(f"expires_after[{part}]") or fields.get(f"expires_after.{part}")
+        if text:
+            found[part] = int(text) if text.isdecimal() else text
+    return found or None
+
+
+async def _take_back(provider: Provider, made: FileObject) -> None:
+    """A file that nobody will hear of."""
+    try:
+        await provider.delete_file(made.id, CallOptions())
+    except BatchmeterError:
+        log.exception("file %s was refused after it had been uploaded, and cannot be deleted", made.id)
+
+
+async def _drain(incoming: Incoming) -> None:
+    with suppress(ClientDisconnect, TooSlowError, TooLargeError):
+        while await incoming.read():
+            pass

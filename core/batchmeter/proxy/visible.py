@@ -1,0 +1,65 @@
+"""Whose an object is: an administrator sees all, everybody else their own, and 404 for the rest."""
+
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar
+
+from batchmeter.models import Batch, FileObject, Page
+
+from .call import Call
+from .identity import Action
+from .refusal import Refusal
+
+Item = TypeVar("Item", Batch, FileObject)
+_MOST_PAGES = 50
+"""Pages of other people's objects that one list request looks through."""
+
+
+async def account_for(call: Call, object_id: str, missing: Refusal) -> str | None:
+    """The account to ask about an id; None: the default. Raises `missing` for what is not the caller's."""
+    if call.identity.admin:
+        account = call.account or await (await call.client.ready()).ledger.account_of(object_id)
+    else:
+        owner = await (await call.client.ready()).ledger.owner_of(object_id, call.account)
+        if owner is None or not call.identity.owns(owner.attribution):
+            raise missing
+        account = owner.account
+    await call.admit(Action("request", account or call.client.accounts.default))
+    return account
+
+
+async def visible_page(
+    call: Call, fetch: Callable[[str | None, int], Awaitable[Page[Item]]], *, after: str | None, limit: int
+) -> Page[Item]:
+    """A page of what the caller may see, as long as if there were nothing else in the account."""
+    if call.identity.admin:
+        return await fetch(after, limit)
+    found: list[Item] = []
+    for _ in range(_MOST_PAGES):
+        page = await fetch(after, limit)
+        for item in page.data:
+            if await _mine(call, item.id):
+                if len(found) == limit:
+                    return _paged(page, found, more=True)
+                found.append(item)
+        if not page.has_more or not page.data:
+            return _paged(page, found, more=False)
+        after = page.last_id or page.data[-1].id
+    return _paged(page, found, more=bool(found))
+
+
+async def _mine(call: Call, object_id: str) -> bool:
+    owner = await (await call.client.ready()).ledger.owner_of(object_id, call.account)
+    return owner is not None and call.identity.owns(owner.attribution)
+
+
+def _paged(page: Page[Any], found: list[Any], *, more: bool) -> Page[Any]:
+    ends = {"first_id": found[0].id, "last_id": found[-1].id} if found else {"first_id": None, "last_id": None}
+    return page.model_copy(update={"data": found, "has_more": more, **ends})
+
+
+def no_batch(batch_id: str) -> Refusal:
+    return Refusal(404, f"No batch found with id '{batch_id}'.")
+
+
+def no_file(file_id: str) -> Refusal:
+    return Refusal(404, f"No such File object: {file_id}", param="id")

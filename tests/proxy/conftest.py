@@ -1,0 +1,75 @@
+"""The proxy in front of a served sandbox: as an app in this process, with the official SDK as its client."""
+
+import json
+from collections.abc import AsyncGenerator
+
+import httpx2
+import pytest
+
+import openai
+from batchmeter import AsyncClient
+from batchmeter.proxy import create_app
+from batchmeter.testing.recorder import Recorder
+from batchmeter.testing.sandbox import Sandbox, manual_clock, serve_sandbox
+
+CHAT = "/v1/chat/completions"
+
+
+def _lines(count: int, model: str = "gpt-4o-mini", **changed) -> bytes:
+    rows = []
+    for number in range(count):
+        body = {"model": model, "messages": [{"role": "user", "content": f"hello {number}"}]}
+        rows.append({"custom_id": f"r-{number}", "method": "POST", "url": CHAT, "body": body} | changed)
+    return b"".join(json.dumps(row).encode() + b"\n" for row in rows)
+
+
+@pytest.fixture
+def lines():
+    """`lines(3)`: an input file of three requests."""
+    return _lines
+
+
+@pytest.fixture
+def clock():
+    return manual_clock()
+
+
+@pytest.fixture
+async def sandbox(clock) -> AsyncGenerator[Sandbox]:
+    """At speed 1: validated after 60 s, run after 1260 s, completed after 1350 s."""
+    async with serve_sandbox(speed=1, clock=clock) as served:
+        yield served
+
+
+@pytest.fixture
+def recorder():
+    return Recorder()
+
+
+@pytest.fixture
+async def client(sandbox, tmp_path, recorder):
+    """Two accounts at one sandbox; nothing is tracked but what the proxy sees."""
+    account = {"provider": "openai", "api_base": sandbox.url, "api_key": "k", "max_retries": 0}
+    accounts = {"openai": account, "other": account}
+    async with AsyncClient(ledger=tmp_path / "proxy.db", accounts=accounts, plugins=[recorder], track=False) as opened:
+        yield opened
+
+
+@pytest.fixture
+def app(client):
+    return create_app(client)
+
+
+@pytest.fixture
+async def http(app):
+    transport = httpx2.ASGITransport(app)
+    async with httpx2.AsyncClient(transport=transport, base_url="http://proxy") as opened:
+        yield opened
+
+
+@pytest.fixture
+async def sdk(http):
+    async with openai.AsyncOpenAI(
+        base_url="http://proxy/v1", api_key="sk-1234", http_client=http, max_retries=0
+    ) as opened:
+        yield opened
