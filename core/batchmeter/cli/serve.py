@@ -1,0 +1,39 @@
+"""`batchmeter serve`: files and batches of every account for any OpenAI client, with the costs known."""
+
+from typing import Any, cast
+
+import click
+
+from batchmeter.errors import ConfigError, UsageError
+
+from .session import settings
+
+
+@click.command()
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
+@click.option("--port", default=4000, show_default=True, help="Port to listen on; 0 takes a free one.")
+@click.option("--workers", default=1, show_default=True, type=click.IntRange(1, 64), help="Processes to serve with.")
+@click.option("--no-track", is_flag=True, help="Leave following open batches to `batchmeter track`.")
+def serve(host: str, port: int, workers: int, no_track: bool) -> None:
+    """Serve OpenAI's files and batches API over the configured accounts; trackers and loggers run inside."""
+    known = settings()
+    try:
+        from batchmeter.proxy import server
+    except ImportError as error:
+        raise ConfigError(f"{error}: the proxy needs its extra: pip install 'batchmeter[proxy]'") from error
+    if not server.is_loopback(host) and not server.keys_configured(known):
+        raise UsageError(
+            f"--host {host} can be reached from elsewhere: create a key first (batchmeter keys create), "
+            "or stay on 127.0.0.1"
+        )
+    options = cast("dict[str, Any]", click.get_current_context().find_root().obj or {})
+    given = {**options, "track": False} if no_track else dict(options)
+    server.serve(host, port, workers, given=given, ready=lambda url: click.echo(_welcome(url)))
+
+
+def _welcome(url: str) -> str:
+    return (
+        f"batchmeter serves {url}/v1   (Ctrl-C stops; {url}/docs says what there is)\n\n"
+        f"  any OpenAI client   OPENAI_BASE_URL={url}/v1 OPENAI_API_KEY=any-key\n"
+        f'  another account     header custom-llm-provider, or base_url="{url}/<account>/v1"\n'
+    )

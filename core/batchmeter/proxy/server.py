@@ -1,0 +1,103 @@
+"""Serves the proxy with granian: worker processes that share one port and one ledger."""
+
+import ipaddress
+import json
+import os
+import socket
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+
+from batchmeter.client import AsyncClient
+from batchmeter.config import Settings, load_settings
+from batchmeter.errors import ConfigError, UsageError
+
+from .app import Proxy, create_app
+
+START = "BATCHMETER_SERVE"
+"""How workers are told what the command was: JSON with `config`, `ledger` and `track`."""
+GRACE_SECONDS = 30
+"""How long transfers under way may take once the server is told to stop."""
+_BACKLOG = 1024
+
+
+def app() -> Proxy:
+    """What each worker serves."""
+    given = json.loads(os.environ.get(START, "{}"))
+    settings = load_settings(given.get("config"), ledger=given.get("ledger"), track=given.get("track"))
+    return create_app(AsyncClient(settings=settings))
+
+
+def serve(
+    host: str,
+    port: int,
+    workers: int,
+    *,
+    given: dict[str, Any],
+    ready: Callable[[str], None],
+    grace: int = GRACE_SECONDS,
+) -> None:
+    """Until SIGINT or SIGTERM. `ready` is called with the address once connections are taken.
+
+    UsageError when the address cannot be had, ConfigError without the extra.
+    """
+    server = _granian()
+    address = _address(host, port)
+    os.environ[START] = json.dumps(given)
+    running = server(
+        f"{__name__}:app",
+        address=host,
+        port=address,
+        interface="asgi",
+        factory=True,
+        workers=workers,
+        loop="auto",
+        http="1",
+        websockets=False,
+        backlog=_BACKLOG,
+        workers_kill_timeout=grace,
+        respawn_failed_workers=True,
+        log_level="warning",
+        process_name=None,
+    )
+    running.on_startup(lambda: ready(url(host, address)))
+    running.serve()
+
+
+def url(host: str, port: int) -> str:
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def is_loopback(host: str) -> bool:
+    with suppress(ValueError):
+        return ipaddress.ip_address(host).is_loopback
+    return host == "localhost"
+
+
+def keys_configured(settings: Settings) -> bool:
+    """Whether anybody needs a key. The ledger is asked once, before any worker starts."""
+    del settings
+    return False
+
+
+def _granian() -> Any:
+    try:
+        from granian import Granian  # noqa: PLC0415 - the extra may be missing
+    except ImportError as error:
+        raise ConfigError(f"{error}: the server needs its extra: pip install 'batchmeter[proxy]'") from error
+    return Granian
+
+
+def _address(host: str, port: int) -> int:
+    """The port, a free one for 0; UsageError when it is taken, before any worker starts."""
+    try:
+        family, _, _, _, where = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        with socket.socket(family, socket.SOCK_STREAM) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(where)
+            return int(probe.getsockname()[1])
+    except OSError as error:
+        reason = error.strerror or error
+        raise UsageError(
+            f"cannot listen on {host}:{port}: {reason}; choose another --port (0 takes a free one)"
+        ) from error
