@@ -5,27 +5,25 @@ The only place where prompts and answers go to Langfuse. Read from the provider'
 
 import asyncio
 import hashlib
-import json
 import logging
-import re
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING
 
 from langfuse import LangfuseOtelSpanAttributes as Names
 from opentelemetry.sdk.trace import ReadableSpan
 
 from batchmeter.errors import BatchmeterError
 
-from .observations import Ending, Writer, as_json, metadata
+from .about import Ending, as_json, metadata
+from .observations import Writer
+from .records import Record, custom_id_of, lines_of, parsed, record_of
 
 if TYPE_CHECKING:
     from batchmeter import AsyncClient
 
 log = logging.getLogger("batchmeter.langfuse")
 
-Record = dict[str, Any]
-_CUSTOM_ID = re.compile(rb'"custom_id"\s*:\s*("(?:[^"\\]|\\.)*")')
 _INPUTS = ("messages", "input", "prompt")
 _OUTPUTS = ("choices", "output", "results")
 _REQUEST_BYTES = 1 << 20
@@ -60,12 +58,12 @@ class Sample:
         self, client: "AsyncClient", account: str, file_id: str, found: dict[str, Record], wanted: Callable[[str], bool]
     ) -> None:
         async with client.files.stream(file_id, custom_llm_provider=account) as content:
-            async for line in _lines(content.chunks):
+            async for line in lines_of(content.chunks):
                 if len(found) >= self.limit:
                     return
-                name = _custom_id(line)
+                name = custom_id_of(line)
                 if name is not None and wanted(name) and name not in found:
-                    record = _parsed(line)
+                    record = parsed(line)
                     if record is not None:
                         found[name] = record
 
@@ -79,11 +77,11 @@ class Sample:
 
 def _span(event: Ending, writer: Writer, custom_id: str, asked: Record | None, answer: Record) -> ReadableSpan:
     """No usage and no cost: the generation above has them for all lines together."""
-    response = _record(answer.get("response")) or {}
+    response = record_of(answer.get("response")) or {}
     body: object = response.get("body")
     request: object = (asked or {}).get("body")
     error = answer.get("error")
-    model = (_record(body) or {}).get("model")
+    model = (record_of(body) or {}).get("model")
     about = {
         Names.OBSERVATION_TYPE: "span",
         **metadata({"custom_id": custom_id, "status_code": response.get("status_code"), "model": model}),
@@ -102,12 +100,8 @@ def _span(event: Ending, writer: Writer, custom_id: str, asked: Record | None, a
 
 def _part(body: object, names: tuple[str, ...]) -> object:
     """The part people look for, else the whole."""
-    record = _record(body)
+    record = record_of(body)
     return body if record is None else next((record[name] for name in names if name in record), record)
-
-
-def _record(value: object) -> Record | None:
-    return cast("Record", value) if isinstance(value, dict) else None
 
 
 def _portions(spans: list[ReadableSpan]) -> Iterator[list[ReadableSpan]]:
@@ -122,32 +116,3 @@ def _portions(spans: list[ReadableSpan]) -> Iterator[list[ReadableSpan]]:
         size += more
     if portion:
         yield portion
-
-
-async def _lines(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    rest: list[bytes] = []
-    async for chunk in chunks:
-        first, *others = chunk.split(b"\n")
-        rest.append(first)
-        if others:
-            yield b"".join(rest)
-            for line in others[:-1]:
-                yield line
-            rest = [others[-1]]
-    yield b"".join(rest)
-
-
-def _custom_id(line: bytes) -> str | None:
-    """Found without decoding the whole line: most lines are not in the sample."""
-    match = _CUSTOM_ID.search(line)
-    try:
-        return str(json.loads(match[1])) if match else None
-    except ValueError:
-        return None
-
-
-def _parsed(line: bytes) -> Record | None:
-    try:
-        return _record(json.loads(line))
-    except ValueError:
-        return None

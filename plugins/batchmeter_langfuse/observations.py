@@ -1,6 +1,5 @@
 """An event as Langfuse observations: one trace a batch, in it one span for the batch and one generation a model."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -12,17 +11,13 @@ from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import SpanContext, Status, StatusCode
 
-from batchmeter.events import BatchCreated, BatchFailed, BatchSucceeded, Outcome
+from batchmeter.events import BatchCreated, BatchFailed, Outcome
 from batchmeter.models import ModelUsage, plain
 from batchmeter_otel.ids import batch_context, caller_of, context_of, seed_of, span_id
 from batchmeter_otel.spans import nanoseconds
 
+from .about import AnyEvent, Ending, as_json, facts, metadata, outcome, title, trace
 from .usage import cost_details, usage_details
-
-Ending = BatchSucceeded | BatchFailed
-AnyEvent = BatchCreated | Ending
-_LONGEST = 200
-"""Characters of a user or session id that Langfuse takes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,15 +38,15 @@ class Writer:
 
     def _submission(self, event: BatchCreated) -> ReadableSpan:
         """A moment in the trace, so that it is there while the batch runs."""
-        about = {Names.OBSERVATION_TYPE: "event", **metadata(_facts(event))}
+        about = {Names.OBSERVATION_TYPE: "event", **metadata(facts(event))}
         return self.span(event, "create_batch", "create", about, start=event.time, end=event.time)
 
     def _batch(self, event: Ending) -> ReadableSpan:
-        about = {Names.OBSERVATION_TYPE: "span", **metadata({**_facts(event), **_outcome(event)})}
+        about = {Names.OBSERVATION_TYPE: "span", **metadata({**facts(event), **outcome(event)})}
         failed = isinstance(event, BatchFailed)
         if failed:
             about |= {Names.OBSERVATION_LEVEL: "ERROR", Names.OBSERVATION_STATUS_MESSAGE: f"batch {event.status}"}
-        return self.span(event, _title(event), "", about, status=Status(StatusCode.ERROR) if failed else Status())
+        return self.span(event, title(event), "", about, status=Status(StatusCode.ERROR) if failed else Status())
 
     def _generation(self, event: Ending, model: str, share: ModelUsage) -> ReadableSpan:
         """Without a known cost there is no model name either: Langfuse would price it, at the full rate."""
@@ -94,7 +89,7 @@ class Writer:
             context=context(part),
             parent=context(above) if part else self._above(event),
             resource=self.resource,
-            attributes={**_trace(event), **self.shared, **about},
+            attributes={**trace(event), **self.shared, **about},
             start_time=nanoseconds(start or begun),
             end_time=nanoseconds(end or ended),
             status=status or Status(),
@@ -112,57 +107,3 @@ def _times(event: AnyEvent) -> tuple[datetime, datetime]:
     created = event.batch.created_at
     start = (times.created_at if times else None) or (datetime.fromtimestamp(created, UTC) if created else end)
     return min(start, end), end
-
-
-def _title(event: AnyEvent) -> str:
-    return f"batch {event.endpoint or event.batch.endpoint or event.provider}"
-
-
-def _trace(event: AnyEvent) -> dict[str, Any]:
-    """On every observation, as Langfuse's own SDK repeats it."""
-    who = event.attribution
-    found = {
-        Names.TRACE_NAME: _title(event),
-        Names.TRACE_USER_ID: who.user and who.user[:_LONGEST],
-        Names.TRACE_SESSION_ID: who.session and who.session[:_LONGEST],
-        Names.TRACE_TAGS: who.tags or None,
-    }
-    about = {**event.metadata, "batch_id": event.batch_id, "account": event.account, "team": who.team, "key": who.key}
-    return {
-        **{name: value for name, value in found.items() if value},
-        **metadata(about, Names.TRACE_METADATA),
-    }
-
-
-def _facts(event: AnyEvent) -> dict[str, Any]:
-    batch = event.batch
-    return {
-        "event_id": event.id,
-        "revision": event.revision,
-        "provider": event.provider,
-        "region": event.region,
-        "batch_status": batch.status,
-        "input_file_id": batch.input_file_id,
-        "output_file_id": batch.output_file_id,
-        "error_file_id": batch.error_file_id,
-        "completion_window": batch.completion_window,
-        "adopted": event.adopted or None,
-    }
-
-
-def _outcome(event: Outcome) -> dict[str, Any]:
-    return {
-        "request_counts": plain(event.request_counts),
-        "cost": plain(event.cost),
-        "times": plain(event.times),
-        "notes": list(event.notes) or None,
-    }
-
-
-def metadata(values: Mapping[str, Any], prefix: str = Names.OBSERVATION_METADATA) -> dict[str, str]:
-    """Each value as JSON, strings too: that is how the server reads what a v5 SDK sends."""
-    return {f"{prefix}.{name}": as_json(value) for name, value in values.items() if value is not None}
-
-
-def as_json(value: object) -> str:
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))

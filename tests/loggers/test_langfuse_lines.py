@@ -9,7 +9,7 @@ from batchmeter.client import AsyncClient
 from batchmeter.config import Settings
 from batchmeter.testing.sandbox import serve_sandbox
 from batchmeter_langfuse import LangfuseLogger, LangfuseSettings
-from batchmeter_langfuse.lines import _lines
+from batchmeter_langfuse.records import lines_of
 
 LINES = 40
 
@@ -42,11 +42,13 @@ async def spans(tmp_path, requests, intake):
             accounts = {"openai": {"api_key": "sk-test", "api_base": sandbox.url}}
             chosen = Settings(ledger=str(tmp_path / "ledger.db"), load=(), accounts=accounts)
             client = AsyncClient(settings=chosen, plugins=[log], environ={})
-            with requests.open("rb") as file:
-                uploaded = await client.files.create(file=file, purpose="batch")
-            batch = await client.batches.create(input_file_id=uploaded.id, endpoint="/v1/chat/completions")
-            await client.batches.wait(batch.id, timeout=30)
-            await client.aclose(timeout=20)
+            try:
+                with requests.open("rb") as file:
+                    uploaded = await client.files.create(file=file, purpose="batch")
+                batch = await client.batches.create(input_file_id=uploaded.id, endpoint="/v1/chat/completions")
+                await client.batches.wait(batch.id, timeout=30)
+            finally:
+                await client.aclose(timeout=20)
         messages = [ExportTraceServiceRequest.FromString(request.body) for request in intake.requests]
         return [list(one.resource_spans[0].scope_spans[0].spans) for one in messages][1:]
 
@@ -87,4 +89,4 @@ async def test_lines_survive_any_chunking(size):
         for start in range(0, len(text), size):
             yield text[start : start + size]
 
-    assert [line async for line in _lines(chunks())] == text.split(b"\n")
+    assert [line async for line in lines_of(chunks())] == text.split(b"\n")
