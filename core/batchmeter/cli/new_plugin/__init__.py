@@ -1,0 +1,99 @@
+"""`batchmeter new-plugin`: a complete small project to start a logger from."""
+
+import re
+from dataclasses import dataclass
+from importlib.metadata import entry_points
+from importlib.resources import files
+from pathlib import Path
+
+import click
+
+from batchmeter._version import __version__
+from batchmeter.cli.show import as_json, print_json
+from batchmeter.errors import UsageError
+
+TEMPLATES = {
+    "pyproject.toml": "pyproject.toml.in",
+    "{{module}}.py": "module.py.in",
+    "tests/test_{{name}}.py": "test.py.in",
+    "README.md": "README.md.in",
+}
+"""File of the project -> file in `template/`; `{{…}}` in both are fields of `Names`."""
+_NAME = re.compile(r"[a-z][a-z0-9]*(?:[-_][a-z0-9]+)*")
+_LONGEST = 40
+
+
+@dataclass(frozen=True, slots=True)
+class Names:
+    """What a plugin is called, and where."""
+
+    name: str
+    """The entry point, and the section `[plugins.<name>]`."""
+    project: str
+    module: str
+    class_name: str
+    batchmeter: str = __version__
+
+    @classmethod
+    def of(cls, text: str) -> "Names":
+        """UsageError when it cannot be a name, or is taken."""
+        name = re.sub(r"^batchmeter[-_]", "", text)
+        if not _NAME.fullmatch(name) or len(name) > _LONGEST:
+            raise UsageError(
+                f"{text!r} cannot be a plugin's name: use small letters and digits, words joined by - or _, "
+                f"at most {_LONGEST} characters, such as slack or team-costs"
+            )
+        name = name.replace("-", "_")
+        for entry in entry_points(group="batchmeter"):
+            if entry.name == name:
+                owner = entry.dist.name if entry.dist else entry.value
+                raise UsageError(f"there is a plugin {name!r} already, from {owner}; choose another name")
+        words = name.split("_")
+        return cls(name, "-".join(("batchmeter", *words)), f"batchmeter_{name}", "".join(map(str.capitalize, words)))
+
+    def fill(self, text: str) -> str:
+        return re.sub(r"\{\{(\w+)\}\}", lambda match: str(getattr(self, match[1])), text)
+
+
+@click.command("new-plugin")
+@click.argument("name")
+@click.option(
+    "--folder", type=click.Path(path_type=Path), help="The project's folder, new or empty (default: batchmeter-NAME)."
+)
+@as_json
+def new_plugin(name: str, folder: Path | None, json_output: bool) -> None:
+    """Write a project for a logger NAME: pyproject.toml, one module, one test, README.
+
+    It installs, is found by `batchmeter plugins`, and passes its own tests.
+    """
+    names = Names.of(name)
+    target = folder or Path(names.project)
+    written = write_project(names, target)
+    if json_output:
+        print_json({"name": names.name, "folder": str(target), "files": written})
+        return
+    click.echo(f"{target}:")
+    for path in written:
+        click.echo(f"  {path}")
+    click.echo(f"\nnow: cd {target} && pip install -e . --group test && pytest && batchmeter plugins")
+
+
+def write_project(names: Names, folder: Path) -> list[str]:
+    """Its files, relative to `folder`; UsageError, and nothing written, where that is not free."""
+    if folder.is_dir() and any(folder.iterdir()):
+        raise UsageError(f"{folder} is not empty; give --folder a new one")
+    if folder.exists() and not folder.is_dir():
+        raise UsageError(f"{folder} is a file; give --folder a folder")
+    template = files(__name__) / "template"
+    filled = {
+        names.fill(path): names.fill((template / source).read_text(encoding="utf-8"))
+        for path, source in TEMPLATES.items()
+    }
+    try:
+        for path, text in filled.items():
+            file = folder / path
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise UsageError(f"{folder} cannot be written: {error}") from error
+    return list(filled)

@@ -1,0 +1,55 @@
+"""Projects of third parties, installed as users install them: built by their own pyproject, found by entry point."""
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+
+@dataclass
+class Site:
+    """A folder of installed distributions beside this environment's own."""
+
+    folder: Path
+    working: Path
+
+    def python(self, *arguments: str, cwd: Path | None = None, **environ: str) -> "subprocess.CompletedProcess[str]":
+        """Another interpreter, in which they are installed and no plugin is turned off."""
+        ours = {name: text for name, text in os.environ.items() if name != "BATCHMETER_PLUGINS"}
+        return subprocess.run(
+            [sys.executable, *arguments],
+            cwd=cwd or self.working,
+            env={**ours, "PYTHONPATH": str(self.folder), "PYTHONDONTWRITEBYTECODE": "1", **environ},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    def install(self, project: Path) -> None:
+        options = ("--quiet", "--no-deps", "--no-build-isolation", "--no-index", "--disable-pip-version-check")
+        done = self.python("-m", "pip", "install", *options, "--target", str(self.folder), str(project))
+        assert done.returncode == 0, done.stderr
+
+    def plugin(self, name: str) -> dict[str, Any]:
+        """What `batchmeter plugins` says of it."""
+        done = self.python("-m", "batchmeter", "plugins", "--json")
+        assert done.returncode == 0, done.stderr
+        (found,) = [info for info in json.loads(done.stdout) if info["name"] == name]
+        return found
+
+    def own_tests(self, project: Path) -> str:
+        """Run the project's tests against what is installed; returns what pytest printed."""
+        done = self.python("-m", "pytest", "-q", "-p", "no:cacheprovider", "-W", "error", "--color=no", cwd=project)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Site:
+    (tmp_path / "working").mkdir()
+    return Site(tmp_path / "site", tmp_path / "working")
