@@ -5,7 +5,7 @@ import pytest
 from batchmeter.errors import LedgerError
 from batchmeter.ledger import open_ledger
 from batchmeter.ledger.copy import TABLES, copy_ledger, count_rows
-from batchmeter.ledger.port import DeliveryResult, Intent
+from batchmeter.ledger.port import DeliveryResult, Intent, KeyLimits, ProxyKey
 from batchmeter.models import FileObject
 
 
@@ -15,9 +15,14 @@ async def filled(make, clock, attribution):
     ledger = open_ledger(":memory:", clock=clock)
     await ledger.open()
     await ledger.open_intent(Intent("i1", make.submission(), idempotency_key="k"))
-    await ledger.record_file("openai", FileObject(id="file_1", note="\ud83d"), attribution=attribution)
+    await ledger.record_file("openai", FileObject(id="file_1", note="\ud83d"), attribution=attribution, lines=7)
+    await ledger.add_key(ProxyKey(id="key_1", owner="ada", limits=KeyLimits(open_batches=3)), secret_sha256="5e")
+    await ledger.use_key("key_1", "lines_per_day", period=20_000, amount=3, most=9)
+    await ledger.keep_answer("key_1", "files k", "{}")
     for number in range(4):
-        tracked = await make.record(ledger, batch=make.batch(f"b{number}", text="x\x00y"), loggers=["file", "otel"])
+        tracked = await make.record(
+            ledger, batch=make.batch(f"b{number}", text="x\x00y"), loggers=["file", "otel"], attribution=attribution
+        )
         if number % 2:
             await make.settle(ledger, tracked)
     taken = await ledger.claim_deliveries("otel", owner="d", limit=2, lease_seconds=60)
@@ -38,6 +43,12 @@ async def contents(ledger):
         "owner": await ledger.owner_of("file_1"),
         "gauges": await ledger.gauges(),
         "stats": await ledger.stats(),
+        "costs": await ledger.costs(key="key_1"),
+        "cost_gauges": await ledger.cost_gauges(),
+        "keys": await ledger.keys(),
+        "key": await ledger.find_key("5e"),
+        "room": await ledger.use_key("key_1", "lines_per_day", period=20_000, amount=7, most=9),
+        "answer": await ledger.reserve_answer("key_1", "files k", lease_seconds=1),
     }
 
 

@@ -31,6 +31,7 @@ async def record_created(
         submission=rows.dump_submission(submission),
         next_poll_at=next_poll_at,
         intent_id=intent_id,
+        key_id=submission.attribution.key,
         **rows.snapshot_columns(batch),
     )
     if row is None:

@@ -16,6 +16,9 @@ TABLES: Mapping[str, tuple[str, ...]] = {
     "event": ("seq",),
     "delivery": ("event_seq", "logger"),
     "file": ("file_id", "account"),
+    "proxy_key": ("id",),
+    "key_use": ("key_id", "what"),
+    "answer": ("scope", "name"),
 }
 """Table -> key, in an order that keeps every reference valid."""
 _PAGE = 500

@@ -36,10 +36,11 @@ async def events(
     after: int,
     since: Millis | None,
     batch_id: str | None,
+    key: str | None,
     limit: int,
 ) -> list[StoredEvent]:
     await session.rows("fence_events")
     found = await session.rows(
-        "list_events", types=rows.or_none(types), after=after, since=since, batch_id=batch_id, limit=limit
+        "list_events", types=rows.or_none(types), after=after, since=since, batch_id=batch_id, key=key, limit=limit
     )
     return await session.decoded(found, rows.stored_event)

@@ -7,8 +7,10 @@ from .port import Owner
 from .session import Session
 
 
-async def record_file(session: Session, account: str, file: FileObject, attribution: Attribution | None) -> None:
-    await _put(session, account, file.id, snapshot=rows.dump(file), attribution=attribution)
+async def record_file(
+    session: Session, account: str, file: FileObject, attribution: Attribution | None, lines: int | None
+) -> None:
+    await _put(session, account, file.id, snapshot=rows.dump(file), attribution=attribution, lines=lines)
 
 
 async def own_outputs(session: Session, account: str, batch: Batch) -> None:
@@ -20,7 +22,13 @@ async def own_outputs(session: Session, account: str, batch: Batch) -> None:
 
 
 async def _put(
-    session: Session, account: str, file_id: str, *, snapshot: str | None, attribution: Attribution | None
+    session: Session,
+    account: str,
+    file_id: str,
+    *,
+    snapshot: str | None,
+    attribution: Attribution | None,
+    lines: int | None = None,
 ) -> None:
     await session.run(
         "put_file",
@@ -28,6 +36,7 @@ async def _put(
         file_id=file_id,
         snapshot=snapshot,
         attribution=None if attribution is None else rows.dump(attribution),
+        lines=lines,
     )
 
 
@@ -42,7 +51,9 @@ async def owner_of(session: Session, object_id: str, account: str | None) -> Own
         submission = rows.load_submission(batch["submission"])
         return Owner(submission.account, submission.attribution)
     file = await session.row("file_owner", file_id=object_id, account=account)
-    return None if file is None else Owner(file["account"], rows.load_attribution(file["attribution"]))
+    if file is None:
+        return None
+    return Owner(file["account"], rows.load_attribution(file["attribution"]), file["lines"])
 
 
 async def forget_file(session: Session, account: str, file_id: str) -> None:

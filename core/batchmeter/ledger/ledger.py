@@ -7,17 +7,22 @@ from batchmeter.events import BatchCreated, BatchFailed, BatchSucceeded, EventTy
 from batchmeter.models import Attribution, Batch, FileObject
 from batchmeter.pricing.groups import Groups
 
-from . import batches, claims, deliveries, events, files, intents, settlements, upkeep
+from . import batches, claims, deliveries, events, files, intents, keys, settlements, upkeep
 from .port import (
+    Answer,
     Claim,
+    CostGauge,
     Delivery,
     DeliveryResult,
     DeliveryState,
     Intent,
+    LimitName,
     LoggerGauge,
     Millis,
     Owner,
+    ProxyKey,
     Reschedule,
+    Settled,
     StoredEvent,
     Submission,
     Topic,
@@ -137,6 +142,20 @@ class SqlLedger:
     ) -> list[tuple[Settlement, Groups]]:
         return await self.database.read(lambda session: settlements.settlements(session, since, after, limit))
 
+    async def costs(
+        self,
+        *,
+        since: Millis | None = None,
+        until: Millis | None = None,
+        key: str | None = None,
+        after: str | None = None,
+        limit: int = 1000,
+    ) -> list[Settled]:
+        return await self.database.read(lambda session: settlements.costs(session, since, until, key, after, limit))
+
+    async def cost_gauges(self) -> list[CostGauge]:
+        return await self.database.read(upkeep.cost_gauges)
+
     async def revise(
         self, settlement: Settlement, groups: Groups, event: BatchSucceeded | BatchFailed, *, loggers: Collection[str]
     ) -> bool:
@@ -151,9 +170,12 @@ class SqlLedger:
         after: int = 0,
         since: Millis | None = None,
         batch_id: str | None = None,
+        key: str | None = None,
         limit: int = 1000,
     ) -> list[StoredEvent]:
-        return await self.database.read(lambda session: events.events(session, types, after, since, batch_id, limit))
+        return await self.database.read(
+            lambda session: events.events(session, types, after, since, batch_id, key, limit)
+        )
 
     async def claim_deliveries(self, logger: str, *, owner: str, limit: int, lease_seconds: float) -> list[Delivery]:
         return await self.database.write(
@@ -179,8 +201,10 @@ class SqlLedger:
     async def gauges(self) -> list[LoggerGauge]:
         return await self.database.read(deliveries.gauges)
 
-    async def record_file(self, account: str, file: FileObject, *, attribution: Attribution | None = None) -> None:
-        await self.database.write(lambda session: files.record_file(session, account, file, attribution))
+    async def record_file(
+        self, account: str, file: FileObject, *, attribution: Attribution | None = None, lines: int | None = None
+    ) -> None:
+        await self.database.write(lambda session: files.record_file(session, account, file, attribution, lines))
 
     async def account_of(self, object_id: str) -> str | None:
         return await self.database.read(lambda session: files.account_of(session, object_id))
@@ -190,6 +214,36 @@ class SqlLedger:
 
     async def forget_file(self, account: str, file_id: str) -> None:
         await self.database.write(lambda session: files.forget_file(session, account, file_id))
+
+    async def add_key(self, key: ProxyKey, *, secret_sha256: str) -> ProxyKey:
+        return await self.database.write(lambda session: keys.add_key(session, key, secret_sha256), durable=True)
+
+    async def find_key(self, secret_sha256: str) -> ProxyKey | None:
+        return await self.database.read(lambda session: keys.find_key(session, secret_sha256))
+
+    async def keys(self) -> list[ProxyKey]:
+        return await self.database.read(keys.list_keys)
+
+    async def has_keys(self) -> bool:
+        return await self.database.read(keys.has_keys)
+
+    async def revoke_key(self, key_id: str) -> bool:
+        return await self.database.write(lambda session: keys.revoke_key(session, key_id), durable=True)
+
+    async def use_key(self, key_id: str, what: LimitName, *, period: int, amount: int, most: int) -> bool:
+        return await self.database.write(lambda session: keys.use_key(session, key_id, what, period, amount, most))
+
+    async def open_batches(self, key_id: str) -> int:
+        return await self.database.read(lambda session: keys.open_batches(session, key_id))
+
+    async def reserve_answer(self, scope: str, name: str, *, lease_seconds: float) -> Answer:
+        return await self.database.write(lambda session: keys.reserve_answer(session, scope, name, lease_seconds))
+
+    async def keep_answer(self, scope: str, name: str, document: str) -> None:
+        await self.database.write(lambda session: keys.keep_answer(session, scope, name, document), durable=True)
+
+    async def drop_answer(self, scope: str, name: str) -> None:
+        await self.database.write(lambda session: keys.drop_answer(session, scope, name))
 
     async def stats(self) -> dict[str, Any]:
         return await self.database.read(upkeep.stats)

@@ -11,8 +11,10 @@ from batchmeter.events import BatchCreated, BatchFailed, BatchSucceeded, EventTy
 from batchmeter.models import Attribution, Batch, FileObject
 from batchmeter.pricing.groups import Groups
 
+from .key_records import Answer, KeyLimits, LimitName, ProxyKey
 from .records import (
     Claim,
+    CostGauge,
     Delivery,
     DeliveryResult,
     DeliveryState,
@@ -21,6 +23,7 @@ from .records import (
     Millis,
     Owner,
     Reschedule,
+    Settled,
     StoredEvent,
     Submission,
     Topic,
@@ -28,16 +31,22 @@ from .records import (
 )
 
 __all__ = [
+    "Answer",
     "Claim",
+    "CostGauge",
     "Delivery",
     "DeliveryResult",
     "DeliveryState",
     "Intent",
+    "KeyLimits",
     "Ledger",
+    "LimitName",
     "LoggerGauge",
     "Millis",
     "Owner",
+    "ProxyKey",
     "Reschedule",
+    "Settled",
     "StoredEvent",
     "Submission",
     "Topic",
@@ -162,6 +171,22 @@ class Ledger(Protocol):
         """Newest revision of each, in the order the batches were first settled; `after` as in list_batches."""
         ...
 
+    async def costs(
+        self,
+        *,
+        since: Millis | None = None,
+        until: Millis | None = None,
+        key: str | None = None,
+        after: str | None = None,
+        limit: int = 1000,
+    ) -> list[Settled]:
+        """Newest revision of each batch first settled from `since` to before `until`, of one key if given."""
+        ...
+
+    async def cost_gauges(self) -> list[CostGauge]:
+        """Counts and rough sums by account and status, quickly."""
+        ...
+
     async def revise(
         self, settlement: Settlement, groups: Groups, event: BatchSucceeded | BatchFailed, *, loggers: Collection[str]
     ) -> bool:
@@ -177,8 +202,11 @@ class Ledger(Protocol):
         after: int = 0,
         since: Millis | None = None,
         batch_id: str | None = None,
+        key: str | None = None,
         limit: int = 1000,
-    ) -> list[StoredEvent]: ...
+    ) -> list[StoredEvent]:
+        """In recorded order; `key` is the id of the proxy key whose batches they are about."""
+        ...
 
     async def claim_deliveries(self, logger: str, *, owner: str, limit: int, lease_seconds: float) -> list[Delivery]:
         """Due ones in recorded order; an ending waits for the same batch's `acreate_batch` unless that is dead."""
@@ -202,7 +230,11 @@ class Ledger(Protocol):
 
     # files, and what else belongs to accounts
 
-    async def record_file(self, account: str, file: FileObject, *, attribution: Attribution | None = None) -> None: ...
+    async def record_file(
+        self, account: str, file: FileObject, *, attribution: Attribution | None = None, lines: int | None = None
+    ) -> None:
+        """Known already: what is None now stays as it was."""
+        ...
 
     async def account_of(self, object_id: str) -> str | None:
         """The account that a file or batch id belongs to, where the ledger knows it."""
@@ -213,6 +245,46 @@ class Ledger(Protocol):
         ...
 
     async def forget_file(self, account: str, file_id: str) -> None: ...
+
+    # the proxy's keys
+
+    async def add_key(self, key: ProxyKey, *, secret_sha256: str) -> ProxyKey:
+        """Created now, by the ledger's clock."""
+        ...
+
+    async def find_key(self, secret_sha256: str) -> ProxyKey | None:
+        """Also an expired or revoked one."""
+        ...
+
+    async def keys(self) -> list[ProxyKey]: ...
+
+    async def has_keys(self) -> bool:
+        """Whether there was ever one: revoking the last opens nothing."""
+        ...
+
+    async def revoke_key(self, key_id: str) -> bool:
+        """False when there is no such key or it was revoked before."""
+        ...
+
+    async def use_key(self, key_id: str, what: LimitName, *, period: int, amount: int, most: int) -> bool:
+        """Count `amount` towards this period's limit, exactly, whoever else counts; False when it would exceed it."""
+        ...
+
+    async def open_batches(self, key_id: str) -> int:
+        """How many unsettled batches it has."""
+        ...
+
+    # answers to give again
+
+    async def reserve_answer(self, scope: str, name: str, *, lease_seconds: float) -> Answer:
+        """The first one's answer; or, for nobody else in this time, the right to give it."""
+        ...
+
+    async def keep_answer(self, scope: str, name: str, document: str) -> None: ...
+
+    async def drop_answer(self, scope: str, name: str) -> None:
+        """Nothing came of it: the next one may try."""
+        ...
 
     async def stats(self) -> dict[str, Any]:
         """Counts for people: batches by account and status, open, overdue, events, schema version."""

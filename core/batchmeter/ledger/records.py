@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Literal
 
-from batchmeter.events import AnyEvent
+from batchmeter.events import AnyEvent, Settlement
 from batchmeter.models import Attribution, Batch
 
 Millis = int
@@ -141,3 +141,31 @@ class Owner:
 
     account: str
     attribution: Attribution | None = None
+    lines: int | None = None
+    """Requests in it, for an input file that was counted when it was uploaded."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """What a batch came to, and whose it was."""
+
+    cursor: str
+    """For `after`."""
+    settled_at: Millis
+    """When it was first settled; a revision does not change it."""
+    submission: Submission
+    settlement: Settlement
+    """The newest revision."""
+
+
+@dataclass(frozen=True, slots=True)
+class CostGauge:
+    """One account's batches of one status, counted."""
+
+    account: str
+    status: str
+    batches: int
+    settled: int
+    known_usd: float
+    """For graphs; exact sums come from the settlements."""
+    unpriced_lines: int

@@ -11,7 +11,8 @@ from batchmeter.events import EVENT, Settlement
 from batchmeter.models import Attribution, Batch
 from batchmeter.pricing.groups import Group, GroupKey, Groups
 
-from .port import Claim, Delivery, Intent, StoredEvent, Submission, TrackedBatch
+from .key_records import ProxyKey
+from .port import Claim, Delivery, Intent, Settled, StoredEvent, Submission, TrackedBatch
 from .session import Row
 
 _SUBMISSION = TypeAdapter(Submission)
@@ -115,6 +116,22 @@ def claim(row: Row) -> Claim:
 
 def settled(row: Row) -> tuple[Settlement, Groups]:
     return _load(_SETTLEMENT, row["settlement"]), load_groups(row["line_groups"])
+
+
+def settled_of(row: Row) -> Settled:
+    submission = load_submission(row["submission"])
+    settlement = _load(_SETTLEMENT, row["settlement"])
+    return Settled(f"{submission.account}\x1f{settlement.batch_id}", row["settled_at"], submission, settlement)
+
+
+def cost_columns(settlement: Settlement) -> dict[str, object]:
+    cost = settlement.cost
+    return {"known_usd": float(cost.known), "unpriced_lines": sum(cost.unknown.values())}
+
+
+def proxy_key(row: Row) -> ProxyKey:
+    times = {name: row[name] for name in ("created_at", "expires_at", "revoked_at")}
+    return ProxyKey(id=row["id"], **json.loads(row["details"]), **times)
 
 
 def stored_event(row: Row) -> StoredEvent:

@@ -9,7 +9,7 @@ from . import rows
 from .batches import at
 from .events import add_event, loggers_of_batch
 from .files import own_outputs
-from .port import Claim, Millis
+from .port import Claim, Millis, Settled
 from .session import Session
 
 
@@ -26,6 +26,7 @@ async def settle(
         account=claim.tracked.account,
         batch_id=claim.tracked.batch_id,
         token=claim.token,
+        **rows.cost_columns(settlement),
         **rows.snapshot_columns(settlement.batch),
     )
     if row is None:
@@ -42,7 +43,10 @@ async def revise(
     loggers: Collection[str],
 ) -> bool:
     row = await session.row("settled_batch", account=settlement.account, batch_id=settlement.batch_id)
-    return row is not None and await _store(session, row["pk"], settlement, groups, event, loggers)
+    if row is None or not await _store(session, row["pk"], settlement, groups, event, loggers):
+        return False
+    await session.run("revise_batch", pk=row["pk"], **rows.cost_columns(settlement))
+    return True
 
 
 async def _store(
@@ -75,11 +79,28 @@ async def settlement(session: Session, batch_id: str, account: str | None) -> tu
 async def settlements(
     session: Session, since: Millis | None, after: str | None, limit: int
 ) -> list[tuple[Settlement, Groups]]:
-    position: dict[str, object] = {}
-    if after is not None:
-        cursor = await at(session, after, None)
-        if cursor is None or cursor["settled_at"] is None:
-            return []
-        position = {"after_time": cursor["settled_at"], "after_pk": cursor["pk"]}
+    position = await _position(session, after)
+    if position is None:
+        return []
     found = await session.rows("list_settlements", since=since, limit=limit, **position)
     return await session.decoded(found, rows.settled)
+
+
+async def costs(
+    session: Session, since: Millis | None, until: Millis | None, key: str | None, after: str | None, limit: int
+) -> list[Settled]:
+    position = await _position(session, after)
+    if position is None:
+        return []
+    found = await session.rows("list_costs", since=since, until=until, key=key, limit=limit, **position)
+    return await session.decoded(found, rows.settled_of)
+
+
+async def _position(session: Session, after: str | None) -> dict[str, object] | None:
+    """Where a page begins; None for a batch that is not settled."""
+    if after is None:
+        return {}
+    cursor = await at(session, after, None)
+    if cursor is None or cursor["settled_at"] is None:
+        return None
+    return {"after_time": cursor["settled_at"], "after_pk": cursor["pk"]}

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from .port import Millis
+from .port import CostGauge, Millis
 from .session import Session
 
 PRUNE_BLOCK = 500
@@ -32,6 +32,15 @@ def _by_account(counts: list[tuple[str, str, int]]) -> dict[str, dict[str, int]]
     return table
 
 
+async def cost_gauges(session: Session) -> list[CostGauge]:
+    return [
+        CostGauge(
+            row["account"], row["status"], row["batches"], row["settled"], row["known_usd"], row["unpriced_lines"]
+        )
+        for row in await session.rows("count_costs")
+    ]
+
+
 async def prune_block(session: Session, settled_before: Millis) -> int:
     old = await session.rows("prunable", before=settled_before, limit=PRUNE_BLOCK)
     batches = [{"account": row["account"], "batch_id": row["batch_id"]} for row in old]
@@ -40,4 +49,5 @@ async def prune_block(session: Session, settled_before: Millis) -> int:
     await session.each("prune_batches", [{"pk": row["pk"]} for row in old])
     if len(old) < PRUNE_BLOCK:
         await session.run("prune_closed_intents", before=settled_before)
+        await session.run("prune_answers", before=settled_before)
     return len(old)

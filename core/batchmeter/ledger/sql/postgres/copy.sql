@@ -32,14 +32,15 @@ SELECT count(*) AS rows FROM batchmeter.batch;
 INSERT INTO batchmeter.batch (
     pk, account, batch_id, submission, snapshot, status, ended, recorded_at, next_poll_at, lease_owner,
     lease_token, lease_until, woken, poll_count, error_count, last_error, last_polled_at, settled_at,
-    intent_id
+    intent_id, key_id, known_usd, unpriced_lines
 )
 SELECT * FROM unnest(
     %(pk)s::bigint[], %(account)s::text[], %(batch_id)s::text[], %(submission)s::text[], %(snapshot)s::text[],
     %(status)s::text[], %(ended)s::smallint[], %(recorded_at)s::bigint[], %(next_poll_at)s::bigint[],
     %(lease_owner)s::text[], %(lease_token)s::bigint[], %(lease_until)s::bigint[], %(woken)s::smallint[],
     %(poll_count)s::bigint[], %(error_count)s::bigint[], %(last_error)s::text[], %(last_polled_at)s::bigint[],
-    %(settled_at)s::bigint[], %(intent_id)s::text[]
+    %(settled_at)s::bigint[], %(intent_id)s::text[], %(key_id)s::text[],
+    %(known_usd)s::double precision[], %(unpriced_lines)s::bigint[]
 );
 
 -- name: dump_settlement
@@ -108,11 +109,62 @@ SELECT count(*) AS rows FROM batchmeter.file;
 
 -- name: load_file
 INSERT INTO batchmeter.file (
-    file_id, account, snapshot, attribution, recorded_at
+    file_id, account, snapshot, attribution, recorded_at, lines
 )
 SELECT * FROM unnest(
     %(file_id)s::text[], %(account)s::text[], %(snapshot)s::text[], %(attribution)s::text[],
-    %(recorded_at)s::bigint[]
+    %(recorded_at)s::bigint[], %(lines)s::bigint[]
+);
+
+-- name: dump_proxy_key
+SELECT * FROM batchmeter.proxy_key
+WHERE true
+  AND id > %(after_id)s::text -- [after_id]
+ORDER BY id LIMIT %(limit)s;
+
+-- name: count_proxy_key
+SELECT count(*) AS rows FROM batchmeter.proxy_key;
+
+-- name: load_proxy_key
+INSERT INTO batchmeter.proxy_key (
+    id, secret_sha256, details, created_at, expires_at, revoked_at
+)
+SELECT * FROM unnest(
+    %(id)s::text[], %(secret_sha256)s::text[], %(details)s::text[], %(created_at)s::bigint[], %(expires_at)s::bigint[], %(revoked_at)s::bigint[]
+);
+
+-- name: dump_key_use
+SELECT * FROM batchmeter.key_use
+WHERE true
+  AND (key_id, what) > (%(after_key_id)s::text, %(after_what)s::text) -- [after_key_id]
+ORDER BY key_id, what LIMIT %(limit)s;
+
+-- name: count_key_use
+SELECT count(*) AS rows FROM batchmeter.key_use;
+
+-- name: load_key_use
+INSERT INTO batchmeter.key_use (
+    key_id, what, period, used
+)
+SELECT * FROM unnest(
+    %(key_id)s::text[], %(what)s::text[], %(period)s::bigint[], %(used)s::bigint[]
+);
+
+-- name: dump_answer
+SELECT * FROM batchmeter.answer
+WHERE true
+  AND (scope, name) > (%(after_scope)s::text, %(after_name)s::text) -- [after_scope]
+ORDER BY scope, name LIMIT %(limit)s;
+
+-- name: count_answer
+SELECT count(*) AS rows FROM batchmeter.answer;
+
+-- name: load_answer
+INSERT INTO batchmeter.answer (
+    scope, name, document, busy_until, recorded_at
+)
+SELECT * FROM unnest(
+    %(scope)s::text[], %(name)s::text[], %(document)s::text[], %(busy_until)s::bigint[], %(recorded_at)s::bigint[]
 );
 
 -- name: resume_numbers

@@ -5,10 +5,15 @@
 -- The fence: nothing is returned when the lease was lost or the batch is settled.
 UPDATE batchmeter.batch SET settled_at = %(now)s, next_poll_at = NULL, lease_until = NULL, lease_owner = NULL,
     lease_token = lease_token + 1, woken = 0, last_error = NULL, error_count = 0,
+    known_usd = %(known_usd)s::double precision, unpriced_lines = %(unpriced_lines)s::bigint,
     snapshot = CASE WHEN %(ended)s::smallint < ended THEN snapshot ELSE %(snapshot)s END,
     status = CASE WHEN %(ended)s::smallint < ended THEN status ELSE %(status)s END,
     ended = greatest(ended, %(ended)s::smallint)
 WHERE account = %(account)s AND batch_id = %(batch_id)s AND lease_token = %(token)s AND next_poll_at IS NOT NULL RETURNING pk;
+
+-- name: revise_batch
+UPDATE batchmeter.batch SET known_usd = %(known_usd)s::double precision, unpriced_lines = %(unpriced_lines)s::bigint
+WHERE pk = %(pk)s;
 
 -- name: settled_batch
 SELECT pk FROM batchmeter.batch WHERE account = %(account)s AND batch_id = %(batch_id)s AND settled_at IS NOT NULL;
@@ -29,6 +34,17 @@ ORDER BY b.pk DESC, s.revision DESC LIMIT 1;
 SELECT s.settlement, s.line_groups FROM batchmeter.batch AS b JOIN batchmeter.settlement AS s ON s.batch_pk = b.pk
 WHERE b.settled_at IS NOT NULL
   AND b.settled_at >= %(since)s -- [since]
+  AND (b.settled_at, b.pk) > (%(after_time)s::bigint, %(after_pk)s::bigint) -- [after_pk]
+  AND s.revision = (SELECT max(r.revision) FROM batchmeter.settlement AS r WHERE r.batch_pk = b.pk)
+ORDER BY b.settled_at, b.pk LIMIT %(limit)s;
+
+-- name: list_costs
+-- Newest revision of each, with whose it was, in the order of list_settlements.
+SELECT b.pk, b.settled_at, b.submission, s.settlement FROM batchmeter.batch AS b JOIN batchmeter.settlement AS s ON s.batch_pk = b.pk
+WHERE b.settled_at IS NOT NULL
+  AND b.key_id = %(key)s -- [key]
+  AND b.settled_at >= %(since)s -- [since]
+  AND b.settled_at < %(until)s -- [until]
   AND (b.settled_at, b.pk) > (%(after_time)s::bigint, %(after_pk)s::bigint) -- [after_pk]
   AND s.revision = (SELECT max(r.revision) FROM batchmeter.settlement AS r WHERE r.batch_pk = b.pk)
 ORDER BY b.settled_at, b.pk LIMIT %(limit)s;
@@ -59,6 +75,7 @@ SELECT pg_advisory_xact_lock(4702111234474983746);
 -- name: list_events
 SELECT seq, payload FROM batchmeter.event
 WHERE seq > %(after)s
+  AND EXISTS (SELECT 1 FROM batchmeter.batch AS b WHERE b.batch_id = event.batch_id AND b.account = event.account AND b.key_id = %(key)s) -- [key]
   AND batch_id = %(batch_id)s -- [batch_id]
   AND recorded_at >= %(since)s -- [since]
   AND type = ANY(%(types)s::text[]) -- [types]

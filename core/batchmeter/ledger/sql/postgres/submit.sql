@@ -37,9 +37,9 @@ SELECT * FROM batchmeter.intent WHERE state = 'open' AND created_at < %(before)s
 -- name: add_batch
 -- Nothing is returned when it is known already.
 INSERT INTO batchmeter.batch
-    (account, batch_id, submission, snapshot, status, ended, recorded_at, next_poll_at, intent_id)
+    (account, batch_id, submission, snapshot, status, ended, recorded_at, next_poll_at, intent_id, key_id)
 VALUES (%(account)s, %(batch_id)s, %(submission)s, %(snapshot)s, %(status)s, %(ended)s, %(now)s, %(next_poll_at)s,
-    %(intent_id)s::text)
+    %(intent_id)s::text, %(key_id)s::text)
 ON CONFLICT DO NOTHING RETURNING *;
 
 -- name: link_intent
@@ -82,10 +82,10 @@ WHERE true
 ORDER BY pk DESC LIMIT %(limit)s;
 
 -- name: put_file
-INSERT INTO batchmeter.file AS kept (file_id, account, snapshot, attribution, recorded_at)
-VALUES (%(file_id)s, %(account)s, %(snapshot)s::text, %(attribution)s::text, %(now)s)
+INSERT INTO batchmeter.file AS kept (file_id, account, snapshot, attribution, recorded_at, lines)
+VALUES (%(file_id)s, %(account)s, %(snapshot)s::text, %(attribution)s::text, %(now)s, %(lines)s::bigint)
 ON CONFLICT (file_id, account) DO UPDATE SET snapshot = coalesce(excluded.snapshot, kept.snapshot),
-    attribution = coalesce(kept.attribution, excluded.attribution);
+    attribution = coalesce(kept.attribution, excluded.attribution), lines = coalesce(kept.lines, excluded.lines);
 
 -- name: account_of
 -- The newest, where accounts share a provider account.
@@ -96,7 +96,7 @@ SELECT account FROM (
 ) AS owners ORDER BY recorded_at DESC LIMIT 1;
 
 -- name: file_owner
-SELECT account, attribution FROM batchmeter.file
+SELECT account, attribution, lines FROM batchmeter.file
 WHERE file_id = %(file_id)s
   AND account = %(account)s -- [account]
 ORDER BY recorded_at DESC LIMIT 1;

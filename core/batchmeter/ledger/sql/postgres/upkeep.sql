@@ -6,6 +6,12 @@ SELECT account, status, count(*) AS batches, count(next_poll_at) AS open,
     count(*) FILTER (WHERE next_poll_at <= %(now)s AND (lease_until IS NULL OR lease_until <= %(now)s)) AS overdue
 FROM batchmeter.batch GROUP BY account, status ORDER BY account, status;
 
+-- name: count_costs
+-- Answered from one index alone. `settled` are those with a cost, known or not.
+SELECT account, status, count(*) AS batches, count(known_usd) AS settled,
+    coalesce(sum(known_usd), 0) AS known_usd, coalesce(sum(unpriced_lines), 0)::bigint AS unpriced_lines
+FROM batchmeter.batch GROUP BY account, status ORDER BY account, status;
+
 -- name: count_events
 SELECT type, count(*) AS events FROM batchmeter.event GROUP BY type ORDER BY type;
 

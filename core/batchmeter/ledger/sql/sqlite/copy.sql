@@ -30,12 +30,12 @@ SELECT count(*) AS rows FROM batch;
 INSERT INTO batch (
     pk, account, batch_id, submission, snapshot, status, ended, recorded_at, next_poll_at, lease_owner,
     lease_token, lease_until, woken, poll_count, error_count, last_error, last_polled_at, settled_at,
-    intent_id
+    intent_id, key_id, known_usd, unpriced_lines
 )
 VALUES (
     :pk, :account, :batch_id, :submission, :snapshot, :status, :ended, :recorded_at, :next_poll_at,
     :lease_owner, :lease_token, :lease_until, :woken, :poll_count, :error_count, :last_error, :last_polled_at,
-    :settled_at, :intent_id
+    :settled_at, :intent_id, :key_id, :known_usd, :unpriced_lines
 );
 
 -- name: dump_settlement
@@ -100,10 +100,61 @@ SELECT count(*) AS rows FROM file;
 
 -- name: load_file
 INSERT INTO file (
-    file_id, account, snapshot, attribution, recorded_at
+    file_id, account, snapshot, attribution, recorded_at, lines
 )
 VALUES (
-    :file_id, :account, :snapshot, :attribution, :recorded_at
+    :file_id, :account, :snapshot, :attribution, :recorded_at, :lines
+);
+
+-- name: dump_proxy_key
+SELECT * FROM proxy_key
+WHERE 1
+  AND id > :after_id -- [after_id]
+ORDER BY id LIMIT :limit;
+
+-- name: count_proxy_key
+SELECT count(*) AS rows FROM proxy_key;
+
+-- name: load_proxy_key
+INSERT INTO proxy_key (
+    id, secret_sha256, details, created_at, expires_at, revoked_at
+)
+VALUES (
+    :id, :secret_sha256, :details, :created_at, :expires_at, :revoked_at
+);
+
+-- name: dump_key_use
+SELECT * FROM key_use
+WHERE 1
+  AND (key_id, what) > (:after_key_id, :after_what) -- [after_key_id]
+ORDER BY key_id, what LIMIT :limit;
+
+-- name: count_key_use
+SELECT count(*) AS rows FROM key_use;
+
+-- name: load_key_use
+INSERT INTO key_use (
+    key_id, what, period, used
+)
+VALUES (
+    :key_id, :what, :period, :used
+);
+
+-- name: dump_answer
+SELECT * FROM answer
+WHERE 1
+  AND (scope, name) > (:after_scope, :after_name) -- [after_scope]
+ORDER BY scope, name LIMIT :limit;
+
+-- name: count_answer
+SELECT count(*) AS rows FROM answer;
+
+-- name: load_answer
+INSERT INTO answer (
+    scope, name, document, busy_until, recorded_at
+)
+VALUES (
+    :scope, :name, :document, :busy_until, :recorded_at
 );
 
 -- name: resume_numbers

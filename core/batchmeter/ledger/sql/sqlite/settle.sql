@@ -4,10 +4,15 @@
 -- The fence: nothing is returned when the lease was lost or the batch is settled.
 UPDATE batch SET settled_at = :now, next_poll_at = NULL, lease_until = NULL, lease_owner = NULL,
     lease_token = lease_token + 1, woken = 0, last_error = NULL, error_count = 0,
+    known_usd = :known_usd, unpriced_lines = :unpriced_lines,
     snapshot = CASE WHEN :ended < ended THEN snapshot ELSE :snapshot END,
     status = CASE WHEN :ended < ended THEN status ELSE :status END,
     ended = max(ended, :ended)
 WHERE account = :account AND batch_id = :batch_id AND lease_token = :token AND next_poll_at IS NOT NULL RETURNING pk;
+
+-- name: revise_batch
+UPDATE batch SET known_usd = :known_usd, unpriced_lines = :unpriced_lines
+WHERE pk = :pk;
 
 -- name: settled_batch
 SELECT pk FROM batch WHERE account = :account AND batch_id = :batch_id AND settled_at IS NOT NULL;
@@ -28,6 +33,17 @@ ORDER BY b.pk DESC, s.revision DESC LIMIT 1;
 SELECT s.settlement, s.line_groups FROM batch AS b JOIN settlement AS s ON s.batch_pk = b.pk
 WHERE b.settled_at IS NOT NULL
   AND b.settled_at >= :since -- [since]
+  AND (b.settled_at, b.pk) > (:after_time, :after_pk) -- [after_pk]
+  AND s.revision = (SELECT max(r.revision) FROM settlement AS r WHERE r.batch_pk = b.pk)
+ORDER BY b.settled_at, b.pk LIMIT :limit;
+
+-- name: list_costs
+-- Newest revision of each, with whose it was, in the order of list_settlements.
+SELECT b.pk, b.settled_at, b.submission, s.settlement FROM batch AS b JOIN settlement AS s ON s.batch_pk = b.pk
+WHERE b.settled_at IS NOT NULL
+  AND b.key_id = :key -- [key]
+  AND b.settled_at >= :since -- [since]
+  AND b.settled_at < :until -- [until]
   AND (b.settled_at, b.pk) > (:after_time, :after_pk) -- [after_pk]
   AND s.revision = (SELECT max(r.revision) FROM settlement AS r WHERE r.batch_pk = b.pk)
 ORDER BY b.settled_at, b.pk LIMIT :limit;
@@ -55,6 +71,7 @@ SELECT 1 WHERE 0;
 -- name: list_events
 SELECT seq, payload FROM event
 WHERE seq > :after
+  AND EXISTS (SELECT 1 FROM batch AS b WHERE b.batch_id = event.batch_id AND b.account = event.account AND b.key_id = :key) -- [key]
   AND batch_id = :batch_id -- [batch_id]
   AND recorded_at >= :since -- [since]
   AND type IN (SELECT value FROM json_each(:types)) -- [types]

@@ -35,8 +35,10 @@ SELECT * FROM intent WHERE state = 'open' AND created_at < :before ORDER BY crea
 
 -- name: add_batch
 -- Nothing is returned when it is known already.
-INSERT INTO batch (account, batch_id, submission, snapshot, status, ended, recorded_at, next_poll_at, intent_id)
-VALUES (:account, :batch_id, :submission, :snapshot, :status, :ended, :now, :next_poll_at, :intent_id)
+INSERT INTO batch
+    (account, batch_id, submission, snapshot, status, ended, recorded_at, next_poll_at, intent_id, key_id)
+VALUES (:account, :batch_id, :submission, :snapshot, :status, :ended, :now, :next_poll_at, :intent_id,
+    :key_id)
 ON CONFLICT DO NOTHING RETURNING *;
 
 -- name: link_intent
@@ -78,10 +80,10 @@ WHERE 1
 ORDER BY pk DESC LIMIT :limit;
 
 -- name: put_file
-INSERT INTO file (file_id, account, snapshot, attribution, recorded_at)
-VALUES (:file_id, :account, :snapshot, :attribution, :now)
+INSERT INTO file (file_id, account, snapshot, attribution, recorded_at, lines)
+VALUES (:file_id, :account, :snapshot, :attribution, :now, :lines)
 ON CONFLICT DO UPDATE SET snapshot = coalesce(excluded.snapshot, snapshot),
-    attribution = coalesce(attribution, excluded.attribution);
+    attribution = coalesce(attribution, excluded.attribution), lines = coalesce(lines, excluded.lines);
 
 -- name: account_of
 -- The newest, where accounts share a provider account.
@@ -92,7 +94,7 @@ SELECT account FROM (
 ) ORDER BY recorded_at DESC LIMIT 1;
 
 -- name: file_owner
-SELECT account, attribution FROM file
+SELECT account, attribution, lines FROM file
 WHERE file_id = :file_id
   AND account = :account -- [account]
 ORDER BY recorded_at DESC LIMIT 1;

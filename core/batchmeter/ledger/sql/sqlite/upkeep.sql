@@ -5,6 +5,12 @@ SELECT account, status, count(*) AS batches, sum(next_poll_at IS NOT NULL) AS op
     sum(coalesce(next_poll_at <= :now AND (lease_until IS NULL OR lease_until <= :now), 0)) AS overdue
 FROM batch GROUP BY account, status ORDER BY account, status;
 
+-- name: count_costs
+-- Answered from one index alone. `settled` are those with a cost, known or not.
+SELECT account, status, count(*) AS batches, count(known_usd) AS settled,
+    coalesce(sum(known_usd), 0) AS known_usd, coalesce(sum(unpriced_lines), 0) AS unpriced_lines
+FROM batch GROUP BY account, status ORDER BY account, status;
+
 -- name: count_events
 SELECT type, count(*) AS events FROM event GROUP BY type ORDER BY type;
 

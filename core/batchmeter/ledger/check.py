@@ -1,0 +1,81 @@
+"""Whether a ledger keeps its promises, and what is open in it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from .copy import count_rows
+from .ledger import SqlLedger
+from .records import Millis
+from .session import Session
+
+CHECKS: Mapping[str, str] = {
+    "check_beginnings": "batches without their acreate_batch",
+    "check_endings": "settled batches without an ending event",
+    "check_early_endings": "batches with an ending event that are not settled",
+    "check_repeats": "events told twice",
+    "check_settlements": "settled batches without a settlement",
+    "check_abandoned": "batches neither settled nor followed",
+    "check_leases": "leases that never end",
+}
+"""Statement that counts -> what it counts; each must find none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """What a check found."""
+
+    url: str
+    schema_version: int
+    rows: dict[str, int]
+    """By table."""
+    wrong: dict[str, int]
+    """What must not be -> how often it is."""
+    damage: tuple[str, ...]
+    """What the database says of its own file."""
+
+    @property
+    def sound(self) -> bool:
+        return not self.wrong and not self.damage
+
+
+@dataclass(frozen=True, slots=True)
+class Following:
+    """One account's unsettled batches."""
+
+    account: str
+    open: int
+    leased: int
+    """Held by a worker at this moment."""
+    overdue: int
+    """Due, and held by nobody."""
+    failing: int
+    """Their last look failed."""
+    oldest_at: Millis
+
+
+async def check(ledger: SqlLedger) -> Health:
+    """Reads every table; writes nothing."""
+    wrong, damage, version = await ledger.database.read(_check)
+    return Health(ledger.url, version, await count_rows(ledger), wrong, damage)
+
+
+async def following(ledger: SqlLedger) -> list[Following]:
+    return await ledger.database.read(_following)
+
+
+async def _check(session: Session) -> tuple[dict[str, int], tuple[str, ...], int]:
+    wrong = {what: int(row["wrong"]) for name, what in CHECKS.items() for row in await session.rows(name)}
+    said = [str(row["quick_check"]) for row in await session.rows("check_file")]
+    version = await session.row("schema_version")
+    damage = tuple(line for line in said if line != "ok")
+    return {what: count for what, count in wrong.items() if count}, damage, version["version"] if version else 0
+
+
+async def _following(session: Session) -> list[Following]:
+    rows = await session.rows("open_by_account")
+    return [
+        Following(
+            row["account"], row["open"], row["leased"] or 0, row["overdue"] or 0, row["failing"] or 0, row["oldest_at"]
+        )
+        for row in rows
+    ]

@@ -1,0 +1,66 @@
+"""The proxy's keys, what they have used of their limits, and answers to give again."""
+
+from . import rows
+from .claims import millis
+from .key_records import Answer, LimitName, ProxyKey
+from .session import Session
+
+_COLUMNS = frozenset({"id", "created_at", "expires_at", "revoked_at"})
+"""What is not among the details."""
+
+
+async def add_key(session: Session, key: ProxyKey, secret_sha256: str) -> ProxyKey:
+    await session.run(
+        "add_key",
+        id=key.id,
+        secret_sha256=secret_sha256,
+        details=key.model_dump_json(exclude=set(_COLUMNS)),
+        expires_at=key.expires_at,
+    )
+    return key.model_copy(update={"created_at": session.now})
+
+
+async def find_key(session: Session, secret_sha256: str) -> ProxyKey | None:
+    row = await session.row("find_key", secret_sha256=secret_sha256)
+    return None if row is None else rows.proxy_key(row)
+
+
+async def list_keys(session: Session) -> list[ProxyKey]:
+    return await session.decoded(await session.rows("list_keys"), rows.proxy_key)
+
+
+async def has_keys(session: Session) -> bool:
+    return await session.row("any_key") is not None
+
+
+async def revoke_key(session: Session, key_id: str) -> bool:
+    return await session.run("revoke_key", id=key_id) > 0
+
+
+async def use_key(session: Session, key_id: str, what: LimitName, period: int, amount: int, most: int) -> bool:
+    if amount > most:
+        return False
+    row = await session.row("use_key", key_id=key_id, what=what, period=period, amount=amount, most=most)
+    return row is not None
+
+
+async def open_batches(session: Session, key_id: str) -> int:
+    row = await session.row("open_batches_of_key", key_id=key_id)
+    return 0 if row is None else int(row["open"])
+
+
+async def reserve_answer(session: Session, scope: str, name: str, lease_seconds: float) -> Answer:
+    mine = await session.row("reserve_answer", scope=scope, name=name, lease=millis(lease_seconds))
+    if mine is not None:
+        return Answer(state="mine")
+    row = await session.row("get_answer", scope=scope, name=name)
+    document = None if row is None else row["document"]
+    return Answer(state="busy" if document is None else "kept", document=document)
+
+
+async def keep_answer(session: Session, scope: str, name: str, document: str) -> None:
+    await session.run("keep_answer", scope=scope, name=name, document=document)
+
+
+async def drop_answer(session: Session, scope: str, name: str) -> None:
+    await session.run("drop_answer", scope=scope, name=name)

@@ -1,0 +1,150 @@
+"""The proxy's keys: looked up by their hash, counted exactly, and what belongs to each."""
+
+import asyncio
+
+import pytest
+
+from batchmeter.ledger.port import KeyLimits, ProxyKey
+from batchmeter.models import Attribution, FileObject
+
+KEY = ProxyKey(
+    id="key_1",
+    name="nightly",
+    owner="ada",
+    team="search",
+    tags=("eval",),
+    accounts=("openai",),
+    models=("gpt-5-mini",),
+    limits=KeyLimits(requests_per_minute=60, open_batches=2, lines_per_day=1000),
+    hint="wxyz",
+    expires_at=1_900_000_000_000,
+)
+
+
+async def test_a_key_comes_back_whole_by_its_hash(ledger, clock):
+    assert await ledger.has_keys() is False
+    stored = await ledger.add_key(KEY, secret_sha256="aa")
+    assert stored == KEY.model_copy(update={"created_at": clock.now})
+    assert await ledger.find_key("aa") == stored
+    assert await ledger.find_key("ab") is None
+    assert await ledger.keys() == [stored]
+    assert await ledger.has_keys() is True
+
+
+async def test_a_revoked_key_is_still_found_and_says_so(ledger, clock):
+    await ledger.add_key(KEY, secret_sha256="aa")
+    assert (await ledger.find_key("aa")).state(clock.now) == "active"
+    assert (await ledger.find_key("aa")).state(KEY.expires_at) == "expired"
+    assert await ledger.revoke_key("key_1") is True
+    assert await ledger.revoke_key("key_1") is False
+    assert await ledger.revoke_key("key_2") is False
+    assert (await ledger.find_key("aa")).state(clock.now) == "revoked"
+    assert await ledger.has_keys() is True, "revoking the last key opens nothing"
+
+
+async def test_a_limit_is_counted_by_period_and_kind(ledger):
+    await ledger.add_key(KEY, secret_sha256="aa")
+
+    async def use(amount, period=1, what="lines_per_day", most=10):
+        return await ledger.use_key("key_1", what, period=period, amount=amount, most=most)
+
+    assert await use(11) is False
+    assert [await use(6), await use(5), await use(4), await use(1)] == [True, False, True, False]
+    assert await use(1, what="requests_per_minute") is True
+    assert [await use(10, period=2), await use(1, period=2)] == [True, False]
+    assert await use(5, period=2, most=15) is True
+
+
+async def test_a_limit_holds_however_many_count_at_once(ledger, open_another):
+    await ledger.add_key(KEY, secret_sha256="aa")
+    both = (ledger, await open_another())
+    tries = [both[n % 2].use_key("key_1", "requests_per_minute", period=7, amount=1, most=13) for n in range(40)]
+    assert sum(await asyncio.gather(*tries)) == 13
+
+
+async def test_open_batches_are_those_not_settled(ledger, make, attribution):
+    tracked = [await make.record(ledger, attribution=attribution) for _ in range(3)]
+    await make.record(ledger, attribution=Attribution(key="key_2"))
+    await make.record(ledger)
+    assert await ledger.open_batches("key_1") == 3
+    await make.settle(ledger, tracked[0], "cancelled")
+    assert await ledger.open_batches("key_1") == 2
+    assert await ledger.open_batches("key_9") == 0
+
+
+async def test_an_answer_is_given_once_and_then_repeated(ledger, open_another, clock):
+    other = await open_another()
+    assert (await ledger.reserve_answer("key_1", "k", lease_seconds=60)).state == "mine"
+    assert (await other.reserve_answer("key_1", "k", lease_seconds=60)).state == "busy"
+    assert (await other.reserve_answer("key_2", "k", lease_seconds=60)).state == "mine"
+    await ledger.keep_answer("key_1", "k", '{"id": "file_1"}')
+    kept = await other.reserve_answer("key_1", "k", lease_seconds=60)
+    assert (kept.state, kept.document) == ("kept", '{"id": "file_1"}')
+    await ledger.drop_answer("key_1", "k")
+    assert (await ledger.reserve_answer("key_1", "k", lease_seconds=60)).state == "kept"
+    await ledger.drop_answer("key_2", "k")
+    assert (await ledger.reserve_answer("key_2", "k", lease_seconds=60)).state == "mine"
+    clock.advance(61)
+    assert (await other.reserve_answer("key_2", "k", lease_seconds=60)).state == "mine", "whoever had it is gone"
+    await ledger.prune(settled_before=clock.now + 1)
+    assert (await ledger.reserve_answer("key_1", "k", lease_seconds=60)).state == "mine"
+
+
+async def test_a_file_knows_its_lines(ledger, attribution):
+    await ledger.record_file("openai", FileObject(id="f1"), attribution=attribution, lines=12)
+    await ledger.record_file("openai", FileObject(id="f1"))
+    assert (await ledger.owner_of("f1")).lines == 12
+    await ledger.record_file("openai", FileObject(id="f2"))
+    assert (await ledger.owner_of("f2")).lines is None
+
+
+async def test_costs_are_of_a_time_and_a_key(ledger, make, clock, attribution):
+    start = clock.now
+    for number in range(5):
+        mine = number % 2 == 0
+        tracked = await make.record(
+            ledger, batch=make.batch(f"b{number}"), **({"attribution": attribution} if mine else {})
+        )
+        await make.settle(ledger, tracked)
+        clock.advance(10)
+
+    async def ids(**query):
+        return [one.settlement.batch_id for one in await ledger.costs(**query)]
+
+    assert await ids() == ["b0", "b1", "b2", "b3", "b4"]
+    assert await ids(since=start + 10_000, until=start + 30_000) == ["b1", "b2"]
+    assert await ids(key="key_1") == ["b0", "b2", "b4"]
+    assert await ids(key="key_9") == []
+    first = (await ledger.costs(limit=1))[0]
+    assert (first.settled_at, first.submission.attribution) == (start, attribution)
+    assert await ids(after=first.cursor, limit=2) == ["b1", "b2"]
+    assert await ids(after="unknown") == []
+
+
+async def test_costs_show_the_newest_revision_and_gauges_follow(ledger, make, clock):
+    tracked = await make.record(ledger)
+    await make.record(ledger, account="azure")
+    await make.settle(ledger, tracked)
+    first = (await ledger.costs())[0]
+    clock.advance(60)
+    batch = first.settlement.batch
+    settlement = make.settlement("openai", batch, revision=2, total="5")
+    settlement = settlement.model_copy(
+        update={"cost": settlement.cost.model_copy(update={"total": None, "unknown": {"unknown_model": 2}})}
+    )
+    assert await ledger.revise(settlement, make.groups(), make.ending("openai", batch, 2), loggers=[]) is True
+    (second,) = await ledger.costs()
+    assert (second.settlement, second.settled_at) == (settlement, first.settled_at)
+    gauges = {(g.account, g.status): g for g in await ledger.cost_gauges()}
+    azure, openai = gauges["azure", "in_progress"], gauges["openai", "completed"]
+    assert (azure.batches, azure.settled, azure.known_usd, azure.unpriced_lines) == (1, 0, 0, 0)
+    assert (openai.batches, openai.settled, openai.unpriced_lines) == (1, 1, 2)
+    assert openai.known_usd == pytest.approx(5)
+
+
+async def test_events_of_one_key(ledger, make, attribution):
+    await make.settle(ledger, await make.record(ledger, batch=make.batch("mine"), attribution=attribution))
+    await make.record(ledger, batch=make.batch("other"))
+    assert [e.event.batch_id for e in await ledger.events(key="key_1")] == ["mine", "mine"]
+    assert await ledger.events(key="key_2") == []
+    assert len(await ledger.events()) == 3
