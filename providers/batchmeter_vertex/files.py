@@ -7,7 +7,9 @@
 Both objects are written in one pass and neither exists unless the whole file was accepted.
 """
 
-from batchmeter.errors import NotFoundError, NotSupportedError
+from contextlib import suppress
+
+from batchmeter.errors import NotFoundError, NotSupportedError, ProviderError
 from batchmeter.models import FileDeleted, FileObject, Page
 from batchmeter.providers import CallOptions, FileUpload
 
@@ -130,9 +132,16 @@ class Files:
             item = await original.finish()
         except BaseException:
             await original.abort()
-            await rows.abort()
+            await self._undo(rows)
             raise
         return file_object(original.blob, item).model_copy(update={"warnings": writer.warnings})
+
+    async def _undo(self, rows: Upload) -> None:
+        if not rows.finished:
+            await rows.abort()
+            return
+        with suppress(ProviderError):
+            await self._storage.discard(rows.blob)
 
 
 def _row_notes(writer: RowWriter) -> dict[str, str]:

@@ -4,7 +4,7 @@ from collections import OrderedDict
 from typing import Any
 from urllib.parse import quote
 
-from batchmeter.errors import NotSupportedError
+from batchmeter.errors import BadRequestError, NotSupportedError
 from batchmeter.http import HttpClient
 from batchmeter.providers import BatchRequest, CallOptions
 
@@ -13,6 +13,7 @@ from .names import Blob, job_id, model_resource, no_such
 from .settings import VertexSettings
 from .shape import Json, mapping, objects
 from .states import labels_for
+from .untranslatable import log
 
 _PAGE = 20
 _MAX_PAGE = 100
@@ -26,8 +27,8 @@ class Jobs:
         self._settings = settings
         self._tokens = tokens
         self._http = http
-        self._pages: OrderedDict[tuple[str, int], str] = OrderedDict()
-        """(last id of a page, its size) -> the token of the next: an accelerator, never needed."""
+        self._following: OrderedDict[str, str] = OrderedDict()
+        """Last id of a page -> the token of the next page: it saves walking, and may be lost."""
 
     async def create(self, body: Json, options: CallOptions) -> Json:
         """Once. `extra_body` goes on top, except that the model is chosen already and our labels stay."""
@@ -45,39 +46,44 @@ class Jobs:
         """Up to `limit` jobs that follow one in Vertex AI's own order (newest first), and whether there are more.
 
         Vertex AI pages with tokens, OpenAI with the last id seen. A page we gave out is continued by its token; for
-        any other id the list is walked from its start.
+        any other id the list is walked from its start, and its page may be a short one.
         """
         size = max(1, min(limit or _PAGE, _MAX_PAGE))
-        token = self._pages.get((after or "", size))
-        if after is None or token is not None:
-            return await self._page(size, token, options)
+        if after is None:
+            return await self._page(size, None, options)
+        token = self._following.get(job_id(after))
+        if token is not None:
+            try:
+                return await self._page(size, token, options)
+            except BadRequestError:  # tokens age
+                log.debug("a page token of %s is no longer taken", self._settings.location)
+                self._following.pop(job_id(after), None)
         return await self._walk(job_id(after), size, options)
 
     async def _walk(self, after: str, size: int, options: CallOptions) -> tuple[list[Json], bool]:
         token: str | None = None
         while True:
-            jobs, token = await self._list(_MAX_PAGE, token, options)
+            jobs, token = await self._list(size, token, options)
             found = next((i for i, job in enumerate(jobs) if _id(job) == after), None)
+            if found is not None and (found + 1 < len(jobs) or token is None):
+                return jobs[found + 1 :], token is not None
             if found is not None:
-                break
+                return await self._page(size, token, options)
             if token is None:
                 raise no_such("batch", after)
-        rest = jobs[found + 1 :]
-        if not rest and token:
-            rest, token = await self._list(_MAX_PAGE, token, options)
-        return rest[:size], token is not None or len(rest) > size
 
     async def _page(self, size: int, token: str | None, options: CallOptions) -> tuple[list[Json], bool]:
         jobs, following = await self._list(size, token, options)
-        if jobs and following:
-            self._pages[_id(jobs[-1]), size] = following
-            if len(self._pages) > _REMEMBERED:
-                self._pages.popitem(last=False)
         return jobs, following is not None
 
     async def _list(self, size: int, token: str | None, options: CallOptions) -> tuple[list[Json], str | None]:
         page = await self._call("GET", "", options, params={"pageSize": size, "pageToken": token})
-        return objects(page.get("batchPredictionJobs")), page.get("nextPageToken") or None
+        jobs, following = objects(page.get("batchPredictionJobs")), page.get("nextPageToken") or None
+        if jobs and following:
+            self._following[_id(jobs[-1])] = following
+            if len(self._following) > _REMEMBERED:
+                self._following.popitem(last=False)
+        return jobs, following
 
     async def _call(
         self,

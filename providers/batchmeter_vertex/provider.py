@@ -21,7 +21,7 @@ from .answers import Answers
 from .auth import Tokens
 from .files import Files
 from .jobs import Jobs, job_body
-from .names import View, model_name, parse_file_id, unique_folder
+from .names import View, model_name, no_such, parse_file_id, unique_folder
 from .outputs import Outputs
 from .settings import VertexSettings
 from .shape import Json
@@ -130,7 +130,10 @@ class VertexProvider:
     @asynccontextmanager
     async def _view(self, view: View, options: CallOptions) -> AsyncGenerator[ContentStream]:
         job = await self._jobs.get(view.job, options)
-        async with aclosing(self._outputs.rows(await self._outputs.files(job))) as rows:
+        files = await self._outputs.files(job)
+        if not files:
+            raise no_such("file", view.id)
+        async with aclosing(self._outputs.rows(files)) as rows:
             if self.settings.format == "native":
                 yield ContentStream(rows, "application/jsonl")
                 return

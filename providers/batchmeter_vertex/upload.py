@@ -29,6 +29,7 @@ class Upload:
     notes: Callable[[], Mapping[str, str]]
     """Object metadata, asked for when the first piece is full."""
     options: CallOptions = field(default_factory=CallOptions)
+    finished: bool = False
     _session: str | None = None
     _sent: int = 0
     _held: list[memoryview] = field(default_factory=list[memoryview])
@@ -46,7 +47,9 @@ class Upload:
 
     async def finish(self) -> Json:
         """Send the rest; the finished object's metadata."""
-        return await self._send(self._take(), last=True)
+        done = await self._send(self._take(), last=True)
+        self.finished = True
+        return done
 
     async def abort(self) -> None:
         """Forget the session; nothing of it was ever visible, and it would lapse in a week."""

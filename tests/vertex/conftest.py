@@ -128,11 +128,13 @@ class FakeVertex:
             self.advance(self.tick)
         return 200, job
 
-    def page(self, query: dict[str, str]) -> dict[str, Any]:
+    def page(self, query: dict[str, str]) -> tuple[int, dict[str, Any]]:
+        if query.get("pageToken") == "stale":
+            return 400, problem(400, "INVALID_ARGUMENT", "Invalid page token.")
         newest = list(reversed(self.jobs.values()))
         start, size = int(query.get("pageToken") or 0), int(query.get("pageSize") or 10)
         page: dict[str, Any] = {"batchPredictionJobs": newest[start : start + size]} if newest else {}
-        return page | ({"nextPageToken": str(start + size)} if start + size < len(newest) else {})
+        return 200, page | ({"nextPageToken": str(start + size)} if start + size < len(newest) else {})
 
     def _time(self) -> str:
         return self.now.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
@@ -228,7 +230,7 @@ def handler(fake: FakeVertex) -> type[BaseHTTPRequestHandler]:
                 return 404, problem(404, "NOT_FOUND", path)
             parent, number, cancel = match.groups()
             if number is None:
-                return fake.create(body, parent) if self.command == "POST" else (200, fake.page(query))
+                return fake.create(body, parent) if self.command == "POST" else fake.page(query)
             if number not in fake.jobs:
                 return 404, problem(404, "NOT_FOUND", f"The BatchPredictionJob {number} does not exist.")
             if self.command == "DELETE":

@@ -76,6 +76,28 @@ async def test_google_auth_refreshes_once_and_off_the_loop(issuer, private_key):
     assert await tokens.project() == "its-own"
 
 
+async def test_application_default_credentials(issuer, private_key, tmp_path, monkeypatch):
+    uri, _ = issuer
+    path = tmp_path / "key.json"
+    path.write_text(json.dumps(account(uri, private_key)))
+    monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(path))
+    for settings in (VertexSettings(), VertexSettings(credentials=str(path))):
+        tokens = Tokens(settings)
+        assert (await tokens.headers())["authorization"].startswith("Bearer fresh-")
+        assert await tokens.project() == "its-own"
+
+
+async def test_an_emulator_gets_no_token(make, monkeypatch, vertex):
+    monkeypatch.setenv("STORAGE_EMULATOR_HOST", vertex.bucket.base)
+
+    def token():
+        raise AssertionError
+
+    provider = make(storage_base=None, token=token)
+    page = await provider.list_files(purpose=None, after=None, limit=None, order=None, options=OPTIONS)
+    assert len(page) == 0
+
+
 async def test_a_refused_refresh_is_ours_and_shows_no_secret(issuer, private_key):
     uri, _ = issuer
     settings = VertexSettings(project="p", credentials=account(uri + "?fail", private_key))

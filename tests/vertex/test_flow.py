@@ -191,6 +191,8 @@ async def test_a_failed_job_says_why_and_has_no_outputs(provider, upload, vertex
     assert "Failed to import data" in batch.errors.data[0].message
     assert batch.output_file_id is None
     assert list(await provider.outputs(batch)) == []
+    with pytest.raises(NotFoundError):
+        await text_of(provider.file_content(f"vertex-output-{batch.id}", OPTIONS))
 
 
 async def test_success_without_objects_is_an_error(provider, upload, vertex, chat):
@@ -209,7 +211,14 @@ async def test_jobs_page_by_the_last_id_seen(provider, upload, vertex, chat, mak
     second = await provider.list_batches(after=first.last_id, limit=2, options=OPTIONS)
     assert ([batch.id for batch in second], second.has_more) == (ids[2:4], True)
     elsewhere = await make().list_batches(after=ids[2], limit=2, options=OPTIONS)
-    assert ([batch.id for batch in elsewhere], elsewhere.has_more) == (ids[3:], False)
+    assert ([batch.id for batch in elsewhere], elsewhere.has_more) == (ids[3:4], True)
+    provider._jobs._following[ids[1]] = "stale"
+    again = await provider.list_batches(after=ids[1], limit=2, options=OPTIONS)
+    assert [batch.id for batch in again] == ids[2:4]
+    last = await provider.list_batches(after=ids[3], limit=2, options=OPTIONS)
+    assert ([batch.id for batch in last], last.has_more) == (ids[4:], False)
+    none = await provider.list_batches(after=ids[4], limit=2, options=OPTIONS)
+    assert (list(none), none.has_more) == ([], False)
     with pytest.raises(NotFoundError, match="No such batch"):
         await provider.list_batches(after="1", limit=2, options=OPTIONS)
 
