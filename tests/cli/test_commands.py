@@ -200,6 +200,16 @@ def test_meter_needs_no_provider_and_reads_files_and_pipes(shell, sandbox: Sandb
     assert shell("meter", str(path), "--json").json["cost"]["total"] is None
 
 
+def test_meter_names_what_failed_and_what_it_could_not_read(shell) -> None:
+    failed = {"custom_id": "r-1", "response": {"status_code": 500, "body": {"error": {"message": "x"}}}}
+    path = shell.folder / "output.jsonl"
+    path.write_text(json.dumps(failed) + "\n{cut off\n")
+    out = shell("meter", str(path)).out
+    assert "0 succeeded, 1 failed, 1 malformed" in out
+    assert "failed: http_500: 1 line" in out
+    assert "malformed: line 2: invalid_json: {cut off" in out
+
+
 def test_plugins_and_version(shell) -> None:
     found = {info["name"]: info["state"] for info in shell("plugins", "--json").json}
     assert found["file"] == "on"

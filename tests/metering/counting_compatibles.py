@@ -40,6 +40,17 @@ COMPATIBLES: dict[str, Row] = {
         {"input": 10, "cached_input": 40, "output": 7},
         0,
     ),
+    "xai, live search": (
+        (
+            lines_of.xai(
+                "grok-4",
+                {"prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 15, "num_sources_used": 3},
+            ),
+            {"provider": "xai"},
+        ),
+        {"input": 10, "output": 5, "web_search": 3},
+        0,
+    ),
     "xai, reasoning beside": (
         (
             lines_of.xai(

@@ -115,6 +115,24 @@ VENDORS: dict[str, Row] = {
         },
         0,
     ),
+    "gemini, grounded on searches": (
+        (
+            lines_of.gemini(
+                "m",
+                {"promptTokenCount": 100, "candidatesTokenCount": 20, "totalTokenCount": 120},
+                candidates=[
+                    {
+                        "content": {"parts": [{"text": 'it said "webSearchQueries": ["x"]'}]},
+                        "groundingMetadata": {"webSearchQueries": ["tides", "moon"]},
+                    },
+                    {"content": {"parts": []}},
+                ],
+            ),
+            {"provider": "vertex_ai"},
+        ),
+        {"input": 100, "output": 20, "web_search": 2},
+        0,
+    ),
     "gemini embeddings": (
         (
             {"key": "r", "request": {}, "response": {"embedding": {"values": [0.5]}, "tokenCount": "7"}},

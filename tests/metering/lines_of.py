@@ -48,11 +48,18 @@ def anthropic(model: str | None, usage: Json | None, result: str = "succeeded", 
     return {"custom_id": custom_id, "result": {"type": result}}
 
 
-def gemini(model: str | None, usage: Json | None, status: str = "", custom_id: str = "r-1") -> Json:
+def gemini(
+    model: str | None,
+    usage: Json | None,
+    status: str = "",
+    custom_id: str = "r-1",
+    candidates: list[Json] | None = None,
+) -> Json:
     row: Json = {"status": status, "processed_time": "2026-01-01T18:13:16.826+00:00", "custom_id": custom_id}
     row["request"] = {"contents": [{"role": "user", "parts": [{"text": "hi", "file_data": None}]}]}
     if not status:
-        candidates = [{"content": {"role": "model", "parts": [{"text": HELLO["content"]}]}, "finishReason": "STOP"}]
+        said = [{"content": {"role": "model", "parts": [{"text": HELLO["content"]}]}, "finishReason": "STOP"}]
+        candidates = said if candidates is None else candidates
         row["response"] = {"candidates": candidates, "modelVersion": model, "usageMetadata": usage}
         row["response"] = {key: value for key, value in row["response"].items() if value is not None}
     return row

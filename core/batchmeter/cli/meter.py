@@ -4,11 +4,15 @@ import datetime as dt
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from .session import settings
-from .show import as_json, cost_table, print_json
+from .show import as_json, console, cost_table, print_json
+
+if TYPE_CHECKING:
+    from batchmeter.metering import Metering
 
 CHUNK = 1 << 16
 
@@ -49,6 +53,18 @@ def meter(
         print_json(metering)
     else:
         cost_table(metering.models, metering.usage, metering.cost, metering.lines)
+        _remarks(metering)
+
+
+def _remarks(metering: "Metering") -> None:
+    """What failed, what could not be read, and what else a reader should know."""
+    out = console()
+    for code, lines in metering.failures.items():
+        out.print(f"failed: {code}: {lines:,} line{'' if lines == 1 else 's'}")
+    for bad in metering.malformed_lines:
+        out.print(f"malformed: line {bad.line}: {bad.reason}: {bad.sample}")
+    for note in metering.notes:
+        out.print(f"note: {note}")
 
 
 def _existing(file: Path) -> Path:

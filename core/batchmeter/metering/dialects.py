@@ -41,6 +41,7 @@ _CHAT = {
     "audio_in": "prompt_tokens_details.audio_tokens",
     "audio_out": "completion_tokens_details.audio_tokens",
     "image_out": "completion_tokens_details.image_tokens",
+    "web_search": "num_sources_used + num_search_queries",
     "output": "completion_tokens - completion_tokens_details.audio_tokens - completion_tokens_details.image_tokens",
 }
 _REASONED = "completion_tokens_details.reasoning_tokens|reasoning_tokens"
@@ -53,7 +54,8 @@ CHAT = Dialect(
     reasoning=_REASONED,
     total="total_tokens",
 )
-"""OpenAI chat, completions and embeddings, Azure, Mistral, Groq and most compatibles: details are inside their sums."""
+"""OpenAI chat, completions and embeddings, Azure, Mistral, Groq and most compatibles: details are inside their sums.
+xAI counts live-search sources and Perplexity its searches beside them; both are billed each."""
 
 CHAT_REASONING_OUTSIDE = replace(
     CHAT,
@@ -140,6 +142,7 @@ GEMINI = Dialect(
         "cached_audio_in": "cacheTokensDetails[modality=AUDIO].tokenCount",
         "audio_out": "candidatesTokensDetails[modality=AUDIO].tokenCount",
         "image_out": "candidatesTokensDetails[modality=IMAGE].tokenCount",
+        "web_search": "web_search_calls",
         "output": "candidatesTokenCount + thoughtsTokenCount - candidatesTokensDetails[modality=AUDIO].tokenCount"
         " - candidatesTokensDetails[modality=IMAGE].tokenCount",
     },

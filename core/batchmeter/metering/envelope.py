@@ -4,6 +4,7 @@ import re
 from collections.abc import Callable
 from typing import Any, cast
 
+import msgspec
 from msgspec import Struct
 
 from . import dialects
@@ -17,6 +18,14 @@ _LABELS = ("custom_id", "cid", "batchmeter_cid", "litellm_custom_id")
 """How labels that carry a caller's id begin: a long one takes several."""
 _STATUS = (re.compile(r'"status"\s*:\s*"([A-Z_]+)"'), re.compile(r'"code"\s*:\s*"?(\w+)'))
 _SLUG = re.compile(r"[A-Za-z0-9_.-]{1,64}")
+
+
+class _Grounding(Struct, gc=False):
+    queries: list[str] = msgspec.field(default_factory=list[str], name="webSearchQueries")
+
+
+class _Candidate(Struct, gc=False):
+    grounding: _Grounding | None = msgspec.field(default=None, name="groundingMetadata")
 
 
 class Answer(Struct, gc=False):
@@ -108,9 +117,25 @@ def _native(response: Response) -> Answer:
     if usage is None and response.token_count is not None:
         usage = {"tokenCount": response.token_count}
     if usage is not None:
+        if searches := _searches(bytes(response.candidates)):
+            usage["web_search_calls"] = searches
         return Answer(model=model, usage=usage, dialect=_by_counters(usage))
     answered = model or any(map(bytes, (response.candidates, response.prompt_feedback, response.embedding)))
     return Answer(model=model) if answered else Answer(failure="no_response")
+
+
+def _searches(candidates: bytes) -> int:
+    """Google searches that the answers were grounded on: billed, and in no counter.
+
+    Inside a JSON string the quotes of this key would be escaped, so no answer's text can be taken for it.
+    """
+    if b'"webSearchQueries"' not in candidates:
+        return 0
+    try:
+        found = msgspec.json.decode(candidates, type=list[_Candidate])
+    except msgspec.DecodeError:
+        return 1  # in another shape than we know: at least one, and so not free
+    return sum(len(each.grounding.queries) for each in found if each.grounding)
 
 
 def _anthropic(result: Result) -> Answer:
