@@ -20,7 +20,7 @@ LAYERS = [
     {"estimate"},
     {"ledger", "plugins"},
     {"accounts", "tracking"},
-    {"submit", "files", "batches", "client"},
+    {"submit", "files", "batches", "client", "retrying"},
     {"engine", "blocking", "api"},
     {"testing", "proxy"},
     {"cli", "__main__"},

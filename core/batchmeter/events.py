@@ -74,6 +74,10 @@ class Outcome(Frozen, frozen=True):
     """What a reader should know: `usage_mismatch`, `output_unavailable`, `price_change_during_batch`, …"""
     reported_usage: Usage | None = None
     """The provider's own batch-level sums, where it sends them."""
+    missing: int = 0
+    """Requests, by the provider's count, without a line in its files; `batchmeter check` names them."""
+    duplicates: int = 0
+    """Lines whose custom_id came before, counted and billed as lines; `batchmeter check` names them."""
 
     @property
     def known_cost(self) -> Decimal:

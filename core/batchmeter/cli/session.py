@@ -4,12 +4,15 @@ import asyncio
 import signal
 from collections.abc import AsyncGenerator, Coroutine
 from contextlib import asynccontextmanager, suppress
-from typing import Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import click
 
 from batchmeter.client import AsyncClient
 from batchmeter.config import Settings, load_settings
+
+if TYPE_CHECKING:
+    from batchmeter.ledger.ledger import SqlLedger
 
 Result = TypeVar("Result")
 
@@ -25,6 +28,19 @@ async def client(*, track: bool = False) -> AsyncGenerator[AsyncClient]:
     """An open client. Commands follow batches only when they say so."""
     async with AsyncClient(settings=settings(track=track)) as opened:
         yield opened
+
+
+@asynccontextmanager
+async def ledger() -> "AsyncGenerator[SqlLedger]":
+    """The ledger alone, open and up to date; no plugin is loaded, no account looked at."""
+    from batchmeter.ledger import open_ledger
+
+    opened = open_ledger(settings().ledger)
+    await opened.open()
+    try:
+        yield opened
+    finally:
+        await opened.aclose()
 
 
 def run(work: Coroutine[Any, Any, Result]) -> Result:

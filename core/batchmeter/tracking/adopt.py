@@ -16,6 +16,8 @@ from .tag import TAG, tag_of
 log = logging.getLogger("batchmeter")
 
 PAGE = 100
+GRACE_SECONDS = 60.0
+"""A create may still be under way this long."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,17 +50,35 @@ class Adopter:
         self.recorded()
         return True
 
-    async def adopt_all(self, provider: Provider, *, since: datetime | None = None, until_known: bool = False) -> int:
-        """Every batch the account lists, newest first, back to `since`, or `until_known`: a page without a new one."""
+    async def adopt_all(self, provider: Provider, *, since: datetime | None = None) -> int:
+        """Every batch that the account lists, back to `since`; returns how many were new."""
         floor = None if since is None else since.timestamp()
         new = 0
         async for page in pages(provider):
-            before = new
             for batch in page.data:
                 if floor is not None and batch.created_at is not None and batch.created_at < floor:
                     return new
                 new += await self.adopt(provider, batch)
-            if until_known and new == before:
+        return new
+
+    async def sweep(self, provider: Provider, *, since: datetime, far: bool) -> int:
+        """As `adopt_all`, again and again: ends at a page that holds nothing new, unless it is to look `far` back.
+
+        An untagged batch is left alone for a minute: one of our own creates may be about to record it.
+        """
+        young = self.ledger.now() / 1000 - GRACE_SECONDS
+        new = 0
+        async for page in pages(provider):
+            known = True
+            for batch in page.data:
+                created = young if batch.created_at is None else batch.created_at
+                if created < since.timestamp():
+                    return new
+                if created > young and tag_of(batch) is None:
+                    known = False
+                elif await self.adopt(provider, batch):
+                    known, new = False, new + 1
+            if known and not far:
                 return new
         return new
 

@@ -29,6 +29,7 @@ def meter_with(prices: PriceSource, plugins: Plugins) -> Meter:
             models=metering.models,
             groups=metering.groups,
             notes=metering.notes,
+            duplicates=metering.duplicates,
         )
 
     return bill

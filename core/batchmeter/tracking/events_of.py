@@ -46,6 +46,7 @@ class Bill:
     models: Mapping[str, ModelUsage] = field(default_factory=dict[str, ModelUsage])
     groups: Groups = field(default_factory=dict[Any, Any])
     notes: tuple[str, ...] = ()
+    duplicates: int = 0
 
 
 def created_event(submission: Submission, batch: Batch, *, time: Millis) -> BatchCreated:
@@ -79,6 +80,8 @@ def settlement_of(tracked: TrackedBatch, batch: Batch, bill: Bill, *, time: Mill
         times=times_of(batch),
         notes=_notes(bill, batch.usage),
         reported_usage=reported,
+        missing=_missing(batch, bill.lines),
+        duplicates=bill.duplicates,
     )
 
 
@@ -169,6 +172,10 @@ def _carried(submission: Submission, batch: Batch) -> dict[str, Any]:
         "traceparent": submission.traceparent,
         "adopted": submission.adopted,
     }
+
+
+def _missing(batch: Batch, lines: LineCounts) -> int:
+    return max(batch.request_counts.total - lines.total, 0) if batch.request_counts else 0
 
 
 def _notes(bill: Bill, reported: BatchUsage | None) -> tuple[str, ...]:

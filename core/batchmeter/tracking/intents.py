@@ -9,14 +9,12 @@ from batchmeter.ledger.port import Intent, Ledger
 from batchmeter.models import Batch, Page
 from batchmeter.providers import Provider
 
-from .adopt import Adopter, pages
+from .adopt import GRACE_SECONDS, Adopter, pages
 from .needs import Accounts
 from .tag import tag_of
 
 log = logging.getLogger("batchmeter")
 
-GRACE_SECONDS = 60.0
-"""A create may still be under way this long."""
 CLOSE_SECONDS = 900.0
 """No batch listed for this long after the call: there is none."""
 SKEW_SECONDS = 600.0

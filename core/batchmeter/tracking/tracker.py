@@ -230,8 +230,8 @@ class Tracker:
 
     async def _adopt_new(self, account: str, since: datetime, *, far: bool) -> None:
         try:
-            await self._adopter.adopt_all(self._accounts.get(account), since=since, until_known=not far)
-        except ProviderError as error:
+            await self._adopter.sweep(self._accounts.get(account), since=since, far=far)
+        except (ProviderError, UsageError) as error:
             log.warning("account %s: its batches cannot be listed for adoption: %s", account, error)
 
     async def _tolerant(self, work: Coroutine[Any, Any, Any], fallback: Any) -> Any:

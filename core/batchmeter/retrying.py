@@ -1,0 +1,103 @@
+"""The requests of a finished batch that got no good answer, submitted again as a new batch that names the first."""
+
+import asyncio
+import tempfile
+from collections.abc import Collection
+from contextlib import aclosing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, TYPE_CHECKING
+
+from .errors import UsageError
+from .models import Batch, FileObject
+from .tracking.completeness import Answers, Fate, read_answers, requests
+
+if TYPE_CHECKING:
+    from .client import AsyncClient
+    from .providers import Provider
+
+RETRY_OF = "batchmeter_retry_of"
+"""Metadata key of a retry: the id of the batch whose requests it repeats."""
+REASONS = {"failed": Fate.FAILED, "expired": Fate.EXPIRED, "missing": Fate.MISSING}
+"""Why a request may want another try: answered with an error; never run; without any line."""
+_BLOCK = 256 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Retry:
+    """A batch with the rest of another one."""
+
+    batch: Batch
+    requests: int
+    new: bool
+    """False when an earlier call had made it."""
+
+
+async def retry(
+    client: "AsyncClient",
+    batch_id: str,
+    *,
+    only: Collection[str] = tuple(REASONS),
+    custom_llm_provider: str | None = None,
+) -> Retry:
+    """Submit what is left of a finished batch; the same call again gives the same batch.
+
+    Endpoint, metadata and attribution are those of the first. UsageError while it is open, or when nothing is left.
+    """
+    parts = await client.ready()
+    provider = await client.provider(custom_llm_provider, {}, about=batch_id)
+    first = await client.batches.retrieve(batch_id, custom_llm_provider=provider.account)
+    tracked = await parts.ledger.get_batch(batch_id, provider.account)
+    told = tracked.submission if tracked else None
+    file, count = await _upload_rest(client, provider, first, told.input_file_id if told else None, only)
+    batch = await client.batches.create(
+        input_file_id=file.id,
+        endpoint=first.endpoint or (told.endpoint if told else None) or "",
+        completion_window=first.completion_window or "24h",
+        metadata={**((told.metadata if told else first.metadata) or {}), RETRY_OF: batch_id},
+        model=told.model if told else None,
+        attribution=told.attribution if told else None,
+        idempotency_key=f"{RETRY_OF}:{batch_id}:{'+'.join(sorted(only))}",
+        custom_llm_provider=provider.account,
+    )
+    new = batch.input_file_id == file.id
+    if not new:
+        await client.files.delete(file.id, custom_llm_provider=provider.account)
+    return Retry(batch, count, new)
+
+
+async def _upload_rest(
+    client: "AsyncClient", provider: "Provider", first: Batch, input_file_id: str | None, only: Collection[str]
+) -> tuple[FileObject, int]:
+    """By way of a file on disk, so that an upload can be repeated and memory stays flat."""
+    answers = await read_answers(provider, first)
+    with tempfile.TemporaryDirectory(prefix="batchmeter-retry-") as folder:
+        path = Path(folder, f"retry-of-{Path(first.id).name}.jsonl")
+        with await asyncio.to_thread(path.open, "wb") as rest:
+            count = await _keep(provider, first, input_file_id, answers, {REASONS[reason] for reason in only}, rest)
+        if not count:
+            raise UsageError(f"batch {first.id}: nothing to retry: no request is {' or '.join(only)}")
+        file = await client.files.create(file=path, purpose="batch", custom_llm_provider=provider.account)
+    return file, count
+
+
+async def _keep(
+    provider: "Provider",
+    first: Batch,
+    input_file_id: str | None,
+    answers: Answers,
+    wanted: Collection[Fate],
+    rest: IO[bytes],
+) -> int:
+    """Copy the wanted lines of the input as they are; returns how many."""
+    count, block = 0, bytearray()
+    async with aclosing(requests(provider, first, input_file_id)) as asked:
+        async for line, custom_id in asked:
+            if answers.fate(custom_id) in wanted:
+                count += 1
+                block += line + b"\n"
+            if len(block) > _BLOCK:
+                await asyncio.to_thread(rest.write, bytes(block))
+                block.clear()
+    rest.write(block)
+    return count
