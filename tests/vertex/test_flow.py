@@ -253,6 +253,11 @@ async def test_answers_can_be_described_and_deleted(provider, upload, vertex, ch
     assert vertex.bucket.names("batchmeter/outputs/") == []
 
 
+async def test_a_model_that_google_does_not_have_is_404_at_create(provider, upload, chat):
+    with pytest.raises(NotFoundError, match="gemini-missing is not found"):
+        await submitted(provider, upload, [chat("a", model="gemini-missing")])
+
+
 async def test_bigquery_is_refused_in_words(provider):
     with pytest.raises(NotSupportedError, match="BigQuery"):
         await provider.create_batch(BatchRequest("bq://p.d.t", CHAT), OPTIONS)
