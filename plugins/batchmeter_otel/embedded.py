@@ -6,16 +6,17 @@ from batchmeter.errors import RetryLater
 
 from .attributes import AnyEvent
 from .ids import as_remote, context_of, seed_of, span_id
-from .spans import SCOPE, Span
+from .spans import SCOPE, span_of
 
 _ASK_AGAIN = 60.0
 
 
-def emit(event: AnyEvent, span: Span) -> None:
+def emit(event: AnyEvent, *, child: bool) -> None:
     """Best effort: the provider's processor may drop it, and its id generator chooses the span id.
 
     The parent is remote and sampled, so that a parent-based sampler keeps the span whatever its ratio.
     """
+    span = span_of(event, child=child)
     provider = trace.get_tracer_provider()
     if isinstance(provider, trace.ProxyTracerProvider | trace.NoOpTracerProvider):
         raise RetryLater(

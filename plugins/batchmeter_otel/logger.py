@@ -4,60 +4,42 @@ import asyncio
 import contextlib
 import logging
 import os
-from collections.abc import Sequence
+import threading
 from typing import TYPE_CHECKING
 
-from opentelemetry.exporter.otlp.proto.http._log_exporter import OTLPLogExporter
-from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
-from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
-from opentelemetry.sdk._logs import ReadableLogRecord
-from opentelemetry.sdk.metrics.export import MetricsData
-from opentelemetry.sdk.trace import ReadableSpan
-
-from batchmeter.errors import APIStatusError
 from batchmeter.events import BatchCreated, BatchFailed, BatchSucceeded
 from batchmeter.hookspecs import hookimpl
 
-from . import embedded
-from .attributes import AnyEvent
-from .logs import record_of
-from .otlp import Channel
-from .reporter import NOT_SPOKEN, Reporter
-from .settings import OTelSettings, resource
-from .spans import readable, span_of
+from .settings import OTelSettings
 
 if TYPE_CHECKING:
     from batchmeter import AsyncClient
+    from batchmeter.ledger.port import Ledger
+
+    from .sender import Sender
 
 log = logging.getLogger("batchmeter.otel")
 
+_FIRST, _LAST = 5.0, 3.0
+"""Seconds: before the first export of metrics, and for the one at the end."""
+
 
 class OTelLogger:
-    """OTLP/HTTP, acknowledged; or the application's own tracer provider (`mode = "embedded"`)."""
+    """OTLP/HTTP, acknowledged; or the application's own tracer provider (`mode = "embedded"`).
+
+    OpenTelemetry is imported with the first event: most commands of a command line deliver none.
+    """
 
     Settings = OTelSettings
 
     def __init__(self, settings: OTelSettings | None = None) -> None:
         self.settings = settings or OTelSettings()
-        self._resource = resource()
         self._off = os.environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true"
-        self._spans: Channel[Sequence[ReadableSpan]] | None = None
-        self._logs: Channel[Sequence[ReadableLogRecord]] | None = None
-        self._metrics: Channel[MetricsData] | None = None
+        self._lock = threading.Lock()
+        self._opened: Sender | None = None
         self._reporting: asyncio.Task[None] | None = None
-        if self.settings.mode == "durable" and not self._off:
-            self._open()
         if os.environ.get("OTEL_EXPORTER_OTLP_PROTOCOL", "").strip().lower() == "grpc":
             log.warning("OTEL_EXPORTER_OTLP_PROTOCOL is grpc, which acknowledges nothing: OTLP/HTTP is spoken instead")
-
-    def _open(self) -> None:
-        chosen = self.settings
-        if chosen.sends("traces"):
-            self._spans = Channel(chosen.exporter("traces", OTLPSpanExporter))
-        if chosen.sends("logs"):
-            self._logs = Channel(chosen.exporter("logs", OTLPLogExporter))
-        if chosen.sends("metrics"):
-            self._metrics = Channel(chosen.exporter("metrics", OTLPMetricExporter))
 
     @hookimpl
     def acreate_batch(self, event: BatchCreated) -> None:
@@ -73,9 +55,8 @@ class OTelLogger:
 
     @hookimpl
     async def startup(self, client: "AsyncClient") -> None:
-        if self._metrics is not None:
-            reporter = Reporter(self._metrics, self._resource, self.settings.interval)
-            self._reporting = asyncio.create_task(reporter.run(client.ledger), name="batchmeter-otel-metrics")
+        if self.settings.mode == "durable" and self.settings.sends("metrics") and not self._off:
+            self._reporting = asyncio.create_task(self._report(client.ledger), name="batchmeter-otel-metrics")
 
     @hookimpl
     async def shutdown(self) -> None:
@@ -84,28 +65,46 @@ class OTelLogger:
             reporting.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await reporting
-        for channel in (self._spans, self._logs, self._metrics):
-            if channel is not None:
-                channel.close()
+        self.close()
 
-    def _deliver(self, event: AnyEvent) -> None:
-        """The span first: should the log event fail, both come again, with the same ids."""
+    def close(self) -> None:
+        with self._lock:
+            opened, self._opened = self._opened, None
+        if opened is not None:
+            opened.close()
+
+    def _deliver(self, event: BatchCreated | BatchSucceeded | BatchFailed) -> None:
         if self._off:
             return
-        span = span_of(event, child=self.settings.trace_parenting == "child")
-        if self.settings.mode == "embedded":
-            embedded.emit(event, span)
+        if self.settings.mode == "durable":
+            self._sender().deliver(event)
             return
-        if self._spans is not None:
-            self._spans.send([readable(span, self._resource)])
-        if self._logs is not None:
-            self._send_log(self._logs, record_of(event, span, self._resource))
+        from .embedded import emit  # noqa: PLC0415 - imports OpenTelemetry
 
-    def _send_log(self, channel: Channel[Sequence[ReadableLogRecord]], record: ReadableLogRecord) -> None:
+        emit(event, child=self.settings.trace_parenting == "child")
+
+    def _sender(self) -> "Sender":
+        from .sender import Sender  # noqa: PLC0415 - imports OpenTelemetry and requests
+
+        with self._lock:
+            if self._opened is None:
+                self._opened = Sender(self.settings)
+            return self._opened
+
+    async def _report(self, ledger: "Ledger") -> None:
+        """Until cancelled; then once more if there was anything to tell, for a process that is soon over."""
+        interval = self.settings.interval
         try:
-            channel.send([record])
-        except APIStatusError as error:
-            if error.status_code not in NOT_SPOKEN or self._spans is None:
-                raise
-            log.warning("the OTLP receiver takes no log events, none will be sent: %s", error)
-            self._logs = None
+            await asyncio.sleep(min(_FIRST, interval))
+            while await self._report_once(ledger):  # noqa: ASYNC110 - a clock, not a condition
+                await asyncio.sleep(interval)
+        except asyncio.CancelledError:
+            if self._opened is not None:
+                with contextlib.suppress(Exception):
+                    async with asyncio.timeout(_LAST):
+                        await self._report_once(ledger)
+            raise
+
+    async def _report_once(self, ledger: "Ledger") -> bool:
+        sender = await asyncio.to_thread(self._sender)
+        return sender.reporter is not None and await sender.reporter.report(ledger)

@@ -1,7 +1,6 @@
-"""Reads the ledger's settlements as they come and exports the metrics they add up to, every minute."""
+"""Reads the ledger's settlements as they come and exports the metrics they add up to."""
 
 import asyncio
-import contextlib
 import logging
 import os
 import platform
@@ -26,8 +25,6 @@ if TYPE_CHECKING:
 log = logging.getLogger("batchmeter.otel")
 
 _PAGE = 200
-_FIRST, _LAST = 5.0, 3.0
-"""Seconds: before the first export, and for the one at the end; a command that is soon over should not be held up."""
 _SETTLE = timedelta(minutes=1)
 """A settlement younger than this is added anew each time: an older one may still be on its way into the ledger."""
 NOT_SPOKEN = frozenset({404, 405, 501})
@@ -37,22 +34,13 @@ NOT_SPOKEN = frozenset({404, 405, 501})
 class Reporter:
     """One ledger's metrics. Corrections (later revisions) count from the next start on."""
 
-    def __init__(self, channel: Channel[MetricsData], resource: Resource, interval: float) -> None:
-        self._channel, self._resource, self._interval = channel, resource, interval
+    def __init__(self, channel: Channel[MetricsData], resource: Resource) -> None:
+        self._channel, self._resource = channel, resource
         self._base = Totals()
         self._after: str | None = None
 
-    async def run(self, ledger: "Ledger") -> None:
-        """Until cancelled; then once more, so that a short-lived process reports too."""
-        try:
-            await asyncio.sleep(min(_FIRST, self._interval))
-            while await self.report(ledger):  # noqa: ASYNC110 - a clock, not a condition
-                await asyncio.sleep(self._interval)
-        except asyncio.CancelledError:
-            with contextlib.suppress(Exception):
-                async with asyncio.timeout(_LAST):
-                    await self.report(ledger)
-            raise
+    def close(self) -> None:
+        self._channel.close()
 
     async def report(self, ledger: "Ledger") -> bool:
         """Export once; False when the receiver takes no metrics at all."""

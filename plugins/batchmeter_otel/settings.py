@@ -2,11 +2,12 @@
 
 import os
 from collections.abc import Callable
-from typing import Annotated, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
-import requests
-from opentelemetry.sdk.resources import SERVICE_NAME, Resource
 from pydantic import BaseModel, ConfigDict, Field
+
+if TYPE_CHECKING:
+    import requests
 
 Made = TypeVar("Made")
 
@@ -48,7 +49,7 @@ class OTelSettings(BaseModel):
 
     def exporter(
         self, signal: Literal["traces", "metrics", "logs"], make: Callable[..., Made]
-    ) -> Callable[[requests.Session], Made]:
+    ) -> "Callable[[requests.Session], Made]":
         """Makes the signal's exporter around a session; what is not given here it takes from OTEL_* itself."""
         given: dict[str, Any] = {}
         if self.endpoint:
@@ -62,14 +63,6 @@ class OTelSettings(BaseModel):
         """Seconds."""
         millis = os.environ.get("OTEL_METRIC_EXPORT_INTERVAL", "")
         return self.metrics_interval or (float(millis) / 1000 if millis.isdecimal() and int(millis) else 60.0)
-
-
-def resource() -> Resource:
-    """OTEL_SERVICE_NAME and OTEL_RESOURCE_ATTRIBUTES; the service is `batchmeter` where they name none."""
-    found = Resource.create()
-    if str(found.attributes.get(SERVICE_NAME, "")).startswith("unknown_service"):
-        found = found.merge(Resource({SERVICE_NAME: "batchmeter"}))
-    return found
 
 
 def _endpoint_of(signal: str) -> str:

@@ -207,7 +207,7 @@ async def test_otel_and_langfuse_show_one_batch_under_one_trace_id(log, intake, 
     await log().batch_success(events.succeeded())
     otel = OTelLogger(OTelSettings(endpoint=intake.url, logs=False, metrics=False))
     otel.batch_success(events.succeeded())
-    otel._spans.close()
+    otel.close()
     spans = [
         ExportTraceServiceRequest.FromString(request.body).resource_spans[0].scope_spans[0].spans
         for request in intake.requests

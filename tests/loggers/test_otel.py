@@ -47,9 +47,7 @@ def log(intake):
 
     yield make
     for logger in loggers:
-        for channel in (logger._spans, logger._logs, logger._metrics):
-            if channel is not None:
-                channel.close()
+        logger.close()
 
 
 def span_in(request):
@@ -261,7 +259,7 @@ def test_a_receiver_that_hangs_times_out(events, monkeypatch):
         logger = OTelLogger(OTelSettings(endpoint=endpoint, logs=False, metrics=False))
         with pytest.raises(APITimeoutError) as caught:
             logger.batch_success(events.succeeded())
-        logger._spans.close()
+        logger.close()
     assert "secret" not in str(caught.value)
 
 
@@ -272,9 +270,9 @@ def test_standard_variables_are_honoured(intake, events, monkeypatch):
     monkeypatch.setenv("OTEL_SERVICE_NAME", "billing")
     monkeypatch.setenv("OTEL_RESOURCE_ATTRIBUTES", "deployment.environment=prod")
     logger = OTelLogger()
-    assert (logger._logs, logger._metrics) == (None, None)
+    assert [signal for signal in ("traces", "metrics", "logs") if logger.settings.sends(signal)] == ["traces"]
     logger.batch_success(events.succeeded())
-    logger._spans.close()
+    logger.close()
     (request,) = intake.requests
     assert request.path == "/custom/traces"
     assert (request.headers["x-tenant"], request.headers["content-encoding"]) == ("ours", "gzip")
@@ -361,4 +359,4 @@ def test_nobody_listening_is_said_plainly(events):
         )
         with pytest.raises(APIConnectionError, match=r"/v1/traces: ConnectionError: \[Errno \d+\] Connection refused$"):
             logger.batch_success(events.succeeded())
-        logger._spans.close()
+        logger.close()

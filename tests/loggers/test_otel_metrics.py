@@ -15,7 +15,7 @@ from batchmeter.ledger.port import DeliveryResult, Submission
 from batchmeter_otel import OTelLogger, OTelSettings
 from batchmeter_otel.otlp import Channel
 from batchmeter_otel.reporter import Reporter, instance_of
-from batchmeter_otel.settings import resource
+from batchmeter_otel.resource import resource
 
 NOW = 1_800_000_000_000
 MINUTE = 60_000
@@ -60,7 +60,7 @@ async def book(tmp_path):
 @pytest.fixture
 def reporter(intake):
     channel = Channel(OTelSettings(endpoint=intake.url).exporter("metrics", OTLPMetricExporter))
-    yield Reporter(channel, resource(), 60)
+    yield Reporter(channel, resource())
     channel.close()
 
 
@@ -135,7 +135,7 @@ async def test_another_process_reports_the_same_series(book, reporter, intake, e
     await book.settle(events)
     await reporter.report(book.ledger)
     channel = Channel(OTelSettings(endpoint=intake.url).exporter("metrics", OTLPMetricExporter))
-    await Reporter(channel, resource(), 60).report(book.ledger)
+    await Reporter(channel, resource()).report(book.ledger)
     channel.close()
     assert intake.requests[0].body == intake.requests[1].body
     assert instance_of(book.ledger.url).encode() in intake.requests[0].body
@@ -197,5 +197,15 @@ async def test_a_client_reports_while_open_and_when_it_closes(book, intake, even
     await logger.startup(book)
     await asyncio.sleep(0)  # the task begins
     await book.settle(events)
+    await asyncio.to_thread(logger.acreate_batch, events.created())
     await logger.shutdown()
     assert newest(intake)["batchmeter.batch.count"].sum.data_points[0].as_int == 1
+
+
+async def test_a_command_that_delivered_nothing_is_not_held_up(book, intake, events):
+    logger = OTelLogger(OTelSettings(endpoint=intake.url))
+    await logger.startup(book)
+    await asyncio.sleep(0)
+    await book.settle(events)
+    await logger.shutdown()
+    assert intake.requests == []

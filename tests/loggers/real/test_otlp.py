@@ -12,7 +12,7 @@ from batchmeter_langfuse import LangfuseLogger, LangfuseSettings
 from batchmeter_otel import OTelLogger, OTelSettings
 from batchmeter_otel.otlp import Channel
 from batchmeter_otel.reporter import Reporter
-from batchmeter_otel.settings import resource
+from batchmeter_otel.resource import resource
 
 
 @pytest.fixture
@@ -23,8 +23,7 @@ def send(events):
         logger = OTelLogger(OTelSettings(endpoint=url))
         logger.acreate_batch(events.created(batch_id))
         logger.batch_success(events.succeeded(batch_id))
-        for channel in (logger._spans, logger._logs, logger._metrics):
-            channel.close()
+        logger.close()
 
     return deliver
 
@@ -41,7 +40,7 @@ async def report(tmp_path, events, url) -> None:
     settlement = Settlement(settled_at=datetime.now(UTC), **fields)
     assert await ledger.settle(claim, settlement, {}, event, loggers=["otel"])
     channel = Channel(OTelSettings(endpoint=url).exporter("metrics", OTLPMetricExporter))
-    assert await Reporter(channel, resource(), 60).report(ledger)
+    assert await Reporter(channel, resource()).report(ledger)
     channel.close()
     await ledger.aclose()
 

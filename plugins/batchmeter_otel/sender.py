@@ -1,0 +1,62 @@
+"""Durable delivery: OTLP/HTTP exporters of our own. Everything heavy is imported with this file, on first use."""
+
+import logging
+from collections.abc import Sequence
+
+from opentelemetry.exporter.otlp.proto.http._log_exporter import OTLPLogExporter
+from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
+from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+from opentelemetry.sdk._logs import ReadableLogRecord
+from opentelemetry.sdk.trace import ReadableSpan
+
+from batchmeter.errors import APIStatusError
+
+from .attributes import AnyEvent
+from .logs import record_of
+from .otlp import Channel
+from .reporter import NOT_SPOKEN, Reporter
+from .resource import resource
+from .settings import OTelSettings
+from .spans import readable, span_of
+
+log = logging.getLogger("batchmeter.otel")
+
+
+class Sender:
+    """The signals that are wanted, each with its channel."""
+
+    def __init__(self, settings: OTelSettings) -> None:
+        self._resource = resource()
+        self._child = settings.trace_parenting == "child"
+        self._spans: Channel[Sequence[ReadableSpan]] | None = None
+        self._logs: Channel[Sequence[ReadableLogRecord]] | None = None
+        self.reporter: Reporter | None = None
+        if settings.sends("traces"):
+            self._spans = Channel(settings.exporter("traces", OTLPSpanExporter))
+        if settings.sends("logs"):
+            self._logs = Channel(settings.exporter("logs", OTLPLogExporter))
+        if settings.sends("metrics"):
+            self.reporter = Reporter(Channel(settings.exporter("metrics", OTLPMetricExporter)), self._resource)
+
+    def deliver(self, event: AnyEvent) -> None:
+        """The span first: should the log event fail, both come again, with the same ids."""
+        span = span_of(event, child=self._child)
+        if self._spans is not None:
+            self._spans.send([readable(span, self._resource)])
+        if self._logs is not None:
+            self._send_log(self._logs, record_of(event, span, self._resource))
+
+    def close(self) -> None:
+        for channel in (self._spans, self._logs, self.reporter):
+            if channel is not None:
+                channel.close()
+
+    def _send_log(self, channel: Channel[Sequence[ReadableLogRecord]], record: ReadableLogRecord) -> None:
+        try:
+            channel.send([record])
+        except APIStatusError as error:
+            if error.status_code not in NOT_SPOKEN or self._spans is None:
+                raise
+            log.warning("the OTLP receiver takes no log events, none will be sent: %s", error)
+            channel.close()
+            self._logs = None
