@@ -11,7 +11,7 @@ from starlette.responses import Response
 from batchmeter.client import AsyncClient
 from batchmeter.config import validated
 
-from . import batches, catalogue, files, health
+from . import batches, catalogue, files, health, openapi
 from .call import Call
 from .identity import ANONYMOUS, Action, Admit, Authenticate, anybody, anything
 from .options import ProxyOptions
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("batchmeter")
 
-ROUTES: tuple[Route, ...] = (*files.ROUTES, *batches.ROUTES, *catalogue.ROUTES, *health.ROUTES)
+ROUTES: tuple[Route, ...] = (*files.ROUTES, *batches.ROUTES, *catalogue.ROUTES, *health.ROUTES, *openapi.ROUTES)
 
 
 def create_app(

@@ -9,6 +9,7 @@ from batchmeter.models import Batch, Page
 
 from .answers import answer, number, page_answer
 from .call import ACCOUNT_FIELDS, Call
+from .describe import gives, query, takes
 from .identity import Action
 from .refusal import Refusal
 from .routes import Route
@@ -99,9 +100,10 @@ def _check(body: Mapping[str, Any]) -> None:
             raise Refusal(400, message, code="invalid_type", param=name)
 
 
+_LISTED = {**query(limit="number", after="text"), **gives("BatchList")}
 ROUTES = (
-    Route("POST", "/batches", create, "Create a batch"),
-    Route("GET", "/batches", list_batches, "List batches"),
-    Route("GET", "/batches/{batch_id}", retrieve, "Retrieve a batch"),
-    Route("POST", "/batches/{batch_id}/cancel", cancel, "Cancel a batch"),
+    Route("POST", "/batches", create, "Create a batch", operation={**takes("CreateBatch"), **gives("Batch")}),
+    Route("GET", "/batches", list_batches, "List batches", operation=_LISTED),
+    Route("GET", "/batches/{batch_id}", retrieve, "Retrieve a batch", operation=gives("Batch")),
+    Route("POST", "/batches/{batch_id}/cancel", cancel, "Cancel a batch", operation=gives("Batch")),
 )

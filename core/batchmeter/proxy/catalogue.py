@@ -3,6 +3,7 @@
 from starlette.responses import JSONResponse, Response
 
 from .call import Call
+from .describe import gives
 from .refusal import Refusal
 from .routes import Route
 
@@ -27,6 +28,6 @@ async def retrieve(call: Call) -> Response:
 
 
 ROUTES = (
-    Route("GET", "/models", list_models, "List the configured models"),
-    Route("GET", "/models/{model}", retrieve, "Retrieve a configured model"),
+    Route("GET", "/models", list_models, "List the configured models", operation=gives("ModelList")),
+    Route("GET", "/models/{model}", retrieve, "Retrieve a configured model", operation=gives("Model")),
 )

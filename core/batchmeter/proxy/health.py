@@ -5,6 +5,7 @@ from starlette.responses import JSONResponse, Response
 from batchmeter.errors import LedgerError
 
 from .call import Call
+from .describe import gives
 from .refusal import Refusal
 from .routes import Route
 
@@ -25,6 +26,22 @@ async def readiness(call: Call) -> Response:
 
 
 ROUTES = (
-    Route("GET", "/health/liveliness", liveliness, "The process answers", versioned=False, public=True),
-    Route("GET", "/health/readiness", readiness, "The ledger answers", versioned=False, public=True),
+    Route(
+        "GET",
+        "/health/liveliness",
+        liveliness,
+        "The process answers",
+        versioned=False,
+        public=True,
+        operation=gives("Health"),
+    ),
+    Route(
+        "GET",
+        "/health/readiness",
+        readiness,
+        "The ledger answers",
+        versioned=False,
+        public=True,
+        operation=gives("Health"),
+    ),
 )

@@ -32,7 +32,13 @@ class Route:
     public: bool = False
     """Needs no key."""
     operation: Mapping[str, Any] = field(default_factory=dict[str, Any])
-    """More of its OpenAPI operation: parameters, requestBody, responses."""
+    """More of its OpenAPI operation: see `describe.py`."""
+
+    @property
+    def name(self) -> str:
+        """`getBatchesBatchId` for `GET /batches/{batch_id}`."""
+        words = re.findall(r"[a-z0-9]+", self.path)
+        return self.method.lower() + "".join(word.title() for word in words)
 
 
 @dataclass(frozen=True, slots=True)

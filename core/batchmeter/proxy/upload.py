@@ -13,11 +13,12 @@ from batchmeter.inputs import OPENAI, InputSummary
 from batchmeter.models import FileObject
 from batchmeter.providers import CallOptions, FileUpload, Provider, RawForm
 
-from .answers import answer
+from .answers import rendered
 from .call import ACCOUNT_FIELDS, Call
 from .identity import Action
 from .intake import Incoming, Intake, RefusedFileError, TooLargeError, TooSlowError
 from .multipart import FormReader
+from .once import once
 
 log = logging.getLogger("batchmeter")
 
@@ -39,15 +40,19 @@ async def create(call: Call) -> Response:
             413, f"The file is larger than {options.max_upload_bytes:,} bytes.", code="file_too_large", param="file"
         )
     try:
-        return answer(await _receive(call, incoming, int(length) if length.isdecimal() else None))
+        answer = await once(
+            call, "files", lambda: _receive(call, incoming, int(length) if length.isdecimal() else None)
+        )
     except (ClientDisconnect, TooSlowError, TooLargeError):
         raise
     except Exception:
         await _drain(incoming)
         raise
+    await _drain(incoming)  # a repeated upload has not been read yet
+    return answer
 
 
-async def _receive(call: Call, incoming: Incoming, length: int | None) -> FileObject:
+async def _receive(call: Call, incoming: Incoming, length: int | None) -> bytes:
     reader = FormReader(call.request.headers.get("content-type", ""))
     chosen: list[Provider] = []
 
@@ -60,7 +65,7 @@ async def _receive(call: Call, incoming: Incoming, length: int | None) -> FileOb
     provider = call.client.accounts.get(_account(call, intake))
     chosen.append(provider)
     await call.admit(Action("request", provider.account))
-    return await _send(call, provider, intake, length)
+    return rendered(await _send(call, provider, intake, length))
 
 
 def _account(call: Call, intake: Intake) -> str:

@@ -34,17 +34,16 @@ async def visible_page(
     if call.identity.admin:
         return await fetch(after, limit)
     found: list[Item] = []
-    for _ in range(_MOST_PAGES):
+    looked = 0
+    while True:
         page = await fetch(after, limit)
-        for item in page.data:
-            if await _mine(call, item.id):
-                if len(found) == limit:
-                    return _paged(page, found, more=True)
-                found.append(item)
-        if not page.has_more or not page.data:
-            return _paged(page, found, more=False)
+        looked += 1
+        mine = [item for item in page.data if await _mine(call, item.id)]
+        found += mine[: limit - len(found)]
+        left = page.has_more and bool(page.data)
+        if len(found) == limit or not left or looked == _MOST_PAGES:
+            return _paged(page, found, more=left or mine[-1:] != found[-1:])
         after = page.last_id or page.data[-1].id
-    return _paged(page, found, more=bool(found))
 
 
 async def _mine(call: Call, object_id: str) -> bool:

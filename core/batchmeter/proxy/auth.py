@@ -1,0 +1,128 @@
+"""Who may ask: keys from the ledger, or anybody on this machine as long as no key was ever created."""
+
+import ipaddress
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from starlette.requests import Request
+
+from batchmeter.client import AsyncClient
+from batchmeter.keys import hash_of
+from batchmeter.ledger.port import KeyLimits, Ledger, ProxyKey
+
+from .identity import ANONYMOUS, Action, Identity
+from .limits import admit
+from .refusal import Refusal
+
+REMEMBERED_SECONDS = 2.0
+"""How long a key's row serves without asking the ledger again: a revoked key stops working within that time."""
+_MANY = 4096
+_LONGEST_SECRET = 512
+
+
+@dataclass(frozen=True, slots=True)
+class KeyIdentity(Identity):
+    """A caller with a key, and what the key is limited to."""
+
+    limits: KeyLimits = field(default_factory=KeyLimits)
+
+
+@dataclass(slots=True)
+class _Remembered:
+    key: ProxyKey
+    until: float
+
+
+class Keys:
+    """Authenticates and admits by the ledger's keys."""
+
+    def __init__(self, client: AsyncClient, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self._client = client
+        self._clock = clock
+        self._known: dict[str, _Remembered] = {}
+        self._any_key = False
+        self._none_until = float("-inf")
+
+    async def authenticate(self, request: Request) -> Identity:
+        """Refusal (401) unless the key is good, or there are no keys and the caller is on this machine."""
+        ledger = (await self._client.ready()).ledger
+        if not await self._needed(ledger):
+            return _anonymous(request)
+        secret = _secret(request)
+        if secret is None:
+            raise _unknown("You didn't provide an API key: send it as `Authorization: Bearer` or `x-api-key`.")
+        return self._identity(await self._key(ledger, secret), ledger.now())
+
+    async def admit(self, identity: Identity, action: Action) -> None:
+        """Refusal (429) where one of the key's limits is used up."""
+        key_id = identity.attribution.key
+        if isinstance(identity, KeyIdentity) and key_id is not None:
+            await admit((await self._client.ready()).ledger, key_id, identity.limits, action)
+
+    async def _needed(self, ledger: Ledger) -> bool:
+        """Whether there was ever a key; once there was, for good."""
+        now = self._clock()
+        if not self._any_key and now >= self._none_until:
+            self._any_key = await ledger.has_keys()
+            self._none_until = now + REMEMBERED_SECONDS
+        return self._any_key
+
+    async def _key(self, ledger: Ledger, secret: str) -> ProxyKey | None:
+        """Wrong ones are not remembered: nobody can fill the memory with them."""
+        digest, now = hash_of(secret), self._clock()
+        known = self._known.get(digest)
+        if known is not None and now < known.until:
+            return known.key
+        key = await ledger.find_key(digest)
+        self._known.pop(digest, None)
+        if key is not None:
+            if len(self._known) >= _MANY:
+                self._known.clear()
+            self._known[digest] = _Remembered(key, now + REMEMBERED_SECONDS)
+        return key
+
+    def _identity(self, key: ProxyKey | None, now: int) -> KeyIdentity:
+        if key is None:
+            raise _unknown("Incorrect API key provided.")
+        state = key.state(now)
+        if state != "active":
+            raise _unknown(f"This API key {'has expired' if state == 'expired' else 'was revoked'}.")
+        return KeyIdentity(
+            attribution=key.attribution,
+            admin=key.admin,
+            accounts=None if key.accounts is None else frozenset(key.accounts),
+            models=None if key.models is None else frozenset(key.models),
+            limits=key.limits,
+        )
+
+
+def _secret(request: Request) -> str | None:
+    given = request.headers.get("authorization")
+    if given is not None:
+        scheme, _, secret = given.partition(" ")
+        secret = secret.strip() if scheme.lower() == "bearer" else ""
+    else:
+        secret = request.headers.get("x-api-key", "").strip()
+    return secret if 0 < len(secret) <= _LONGEST_SECRET else None
+
+
+def _anonymous(request: Request) -> Identity:
+    """Mounted in an app that listens elsewhere, the proxy is not open to the world either."""
+    if request.client is not None and not _here(request.client.host):
+        raise _unknown("This proxy has no keys yet, so it answers its own machine only: batchmeter keys create")
+    return ANONYMOUS
+
+
+def _here(host: str) -> bool:
+    """What is no IP address has no network behind it: a Unix socket, a test client."""
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return True
+    mapped = getattr(address, "ipv4_mapped", None)
+    return (mapped or address).is_loopback
+
+
+def _unknown(message: str) -> Refusal:
+    return Refusal(401, message, code="invalid_api_key", headers={"www-authenticate": "Bearer"})

@@ -1,0 +1,42 @@
+"""A request with an `Idempotency-Key` is done once: whoever repeats it gets the first answer, after a restart too."""
+
+import logging
+from collections.abc import Awaitable, Callable
+
+from starlette.responses import Response
+
+from batchmeter.errors import LedgerError
+
+from .call import Call
+from .refusal import Refusal
+
+log = logging.getLogger("batchmeter")
+
+_BUSY_SECONDS = 1
+
+
+async def once(call: Call, what: str, work: Callable[[], Awaitable[bytes]]) -> Response:
+    """`work` gives the JSON; what it raises is nobody's answer, and the next one may try."""
+    key = call.idempotency_key
+    if key is None:
+        return Response(await work(), media_type="application/json")
+    ledger = (await call.client.ready()).ledger
+    scope = f"{what} {call.account or ''}"
+    lease = call.proxy.options.upload_seconds + 60
+    known = await ledger.reserve_answer(scope, key, lease_seconds=lease)
+    if known.state == "busy":
+        headers = {"retry-after": str(_BUSY_SECONDS)}
+        message = "Another request with this Idempotency-Key is still being answered."
+        raise Refusal(409, message, code="idempotency_key_in_use", headers=headers)
+    if known.document is not None:
+        return Response(known.document, media_type="application/json")
+    try:
+        document = await work()
+    except BaseException:
+        await ledger.drop_answer(scope, key)
+        raise
+    try:
+        await ledger.keep_answer(scope, key, document.decode())
+    except LedgerError:
+        log.exception("the answer for an Idempotency-Key could not be kept; a repeat will do it again")
+    return Response(document, media_type="application/json")
