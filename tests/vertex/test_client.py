@@ -4,10 +4,13 @@ import json
 from datetime import UTC, datetime
 from decimal import Decimal
 
+import httpx2
 import pytest
 
+import openai
 from batchmeter.client import AsyncClient
 from batchmeter.config import Settings
+from batchmeter.proxy import create_app
 from batchmeter.testing.recorder import Recorder
 
 
@@ -69,3 +72,27 @@ async def test_a_create_without_an_answer_is_found_by_its_label(client, requests
     batch = await submitted(client, requests, "vertex_ai", metadata={"run": "7"})
     assert batch.id in vertex.jobs
     assert len(vertex.jobs) == 1
+
+
+async def test_openais_own_sdk_through_the_proxy(client, requests):
+    transport = httpx2.ASGITransport(create_app(client))
+    http = httpx2.AsyncClient(transport=transport, base_url="http://proxy")
+    async with openai.AsyncOpenAI(base_url="http://proxy/vertex-eu/v1", api_key="k", http_client=http) as sdk:
+        file = await sdk.files.create(file=requests, purpose="batch")
+        assert (await sdk.files.content(file.id)).content == requests.read_bytes()
+        batch = await sdk.batches.create(
+            input_file_id=file.id, endpoint="/v1/chat/completions", completion_window="24h", metadata={"run": "7"}
+        )
+        while batch.status not in ("completed", "failed"):
+            batch = await sdk.batches.retrieve(batch.id)
+        assert (batch.status, batch.metadata, batch.request_counts.completed) == ("completed", {"run": "7"}, 10)
+        answers = await sdk.files.content(batch.output_file_id)
+        found = [json.loads(line) for line in answers.text.splitlines()]
+        assert {line["custom_id"] for line in found} == {f"r-{i}" for i in range(10)}
+        assert [listed.id async for listed in sdk.batches.list()] == [batch.id]
+        with pytest.raises(openai.NotFoundError):
+            await sdk.files.retrieve("file-nobodyhasthis")
+        broken = json.dumps({"custom_id": "a", "method": "POST", "url": "/v1/chat/completions", "body": {"n": 9}})
+        with pytest.raises(openai.BadRequestError, match="line 1"):
+            await sdk.files.create(file=("a.jsonl", broken.encode()), purpose="batch")
+        assert (await sdk.files.delete(file.id)).deleted
