@@ -4,10 +4,10 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from langfuse import LangfuseOtelSpanAttributes as Names
-
 from batchmeter.events import BatchCreated, BatchFailed, BatchSucceeded, Outcome
 from batchmeter.models import plain
+
+from . import names
 
 Ending = BatchSucceeded | BatchFailed
 AnyEvent = BatchCreated | Ending
@@ -23,15 +23,15 @@ def trace(event: AnyEvent) -> dict[str, Any]:
     """On every observation, as Langfuse's own SDK repeats it."""
     who = event.attribution
     found = {
-        Names.TRACE_NAME: title(event),
-        Names.TRACE_USER_ID: who.user and who.user[:_LONGEST],
-        Names.TRACE_SESSION_ID: who.session and who.session[:_LONGEST],
-        Names.TRACE_TAGS: who.tags or None,
+        names.TRACE_NAME: title(event),
+        names.TRACE_USER_ID: who.user and who.user[:_LONGEST],
+        names.TRACE_SESSION_ID: who.session and who.session[:_LONGEST],
+        names.TRACE_TAGS: who.tags or None,
     }
     about = {**event.metadata, "batch_id": event.batch_id, "account": event.account, "team": who.team, "key": who.key}
     return {
         **{name: value for name, value in found.items() if value},
-        **metadata(about, Names.TRACE_METADATA),
+        **metadata(about, names.TRACE_METADATA),
     }
 
 
@@ -60,7 +60,7 @@ def outcome(event: Outcome) -> dict[str, Any]:
     }
 
 
-def metadata(values: Mapping[str, Any], prefix: str = Names.OBSERVATION_METADATA) -> dict[str, str]:
+def metadata(values: Mapping[str, Any], prefix: str = names.OBSERVATION_METADATA) -> dict[str, str]:
     """Each value as JSON, strings too: that is how the server reads what a v5 SDK sends."""
     return {f"{prefix}.{name}": as_json(value) for name, value in values.items() if value is not None}
 

@@ -10,11 +10,11 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from langfuse import LangfuseOtelSpanAttributes as Names
 from opentelemetry.sdk.trace import ReadableSpan
 
 from batchmeter.errors import BatchmeterError
 
+from . import names
 from .about import Ending, as_json, metadata
 from .observations import Writer
 from .records import Record, custom_id_of, lines_of, parsed, record_of
@@ -83,17 +83,17 @@ def _span(event: Ending, writer: Writer, custom_id: str, asked: Record | None, a
     error = answer.get("error")
     model = (record_of(body) or {}).get("model")
     about = {
-        Names.OBSERVATION_TYPE: "span",
+        names.OBSERVATION_TYPE: "span",
         **metadata({"custom_id": custom_id, "status_code": response.get("status_code"), "model": model}),
     }
     for name, value in (
-        (Names.OBSERVATION_INPUT, _part(request, _INPUTS)),
-        (Names.OBSERVATION_OUTPUT, _part(body, _OUTPUTS)),
+        (names.OBSERVATION_INPUT, _part(request, _INPUTS)),
+        (names.OBSERVATION_OUTPUT, _part(body, _OUTPUTS)),
     ):
         if value is not None:
             about[name] = as_json(value)
     if error or response.get("status_code", 200) != 200:  # noqa: PLR2004 - HTTP's OK
-        about |= {Names.OBSERVATION_LEVEL: "ERROR", Names.OBSERVATION_STATUS_MESSAGE: as_json(error or body)[:500]}
+        about |= {names.OBSERVATION_LEVEL: "ERROR", names.OBSERVATION_STATUS_MESSAGE: as_json(error or body)[:500]}
     above = f"batch:{model}" if model in event.models else ""
     return writer.span(event, custom_id, f"line:{custom_id}", about, above=above)
 

@@ -1,33 +1,20 @@
-"""The plugin: one acknowledged OTLP request an event, to Langfuse's own intake, past every global of its SDK."""
+"""The plugin: one acknowledged OTLP request an event, to Langfuse's own intake."""
 
-import gzip
-from collections.abc import AsyncIterator, Sequence
+import asyncio
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
-import langfuse
-from langfuse import LangfuseOtelSpanAttributes as Names
-from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
-from opentelemetry.sdk.resources import Resource
-from opentelemetry.sdk.trace import ReadableSpan
-from opentelemetry.sdk.util.instrumentation import InstrumentationScope
-
-from batchmeter.errors import APIStatusError
 from batchmeter.events import BatchCreated, BatchFailed, BatchSucceeded
 from batchmeter.hookspecs import hookimpl
-from batchmeter.http import Body, HttpClient, redact_url
-from batchmeter.http.intake import delivery_error
-from batchmeter_otel.answer import refusal
+from batchmeter.http import HttpClient
 
-from .lines import Sample
-from .observations import Writer
-from .settings import LangfuseSettings, enabled, traces_path
+from . import names
+from .settings import LangfuseSettings, enabled
 
 if TYPE_CHECKING:
     from batchmeter import AsyncClient
 
-_SDK = "langfuse-sdk"
-"""The scope by which the server knows that `langfuse.*` attributes are meant."""
+    from .sender import Sender
 
 
 class LangfuseLogger:
@@ -37,19 +24,15 @@ class LangfuseLogger:
 
     def __init__(self, settings: LangfuseSettings | None = None) -> None:
         self.settings = chosen = settings or LangfuseSettings()
-        about = {Names.ENVIRONMENT: chosen.environment, Names.RELEASE: chosen.release}
-        shared = {name: value for name, value in about.items() if value}
-        scope = InstrumentationScope(_SDK, langfuse.__version__, attributes={"public_key": chosen.public_key})
-        self._writer = Writer(Resource(shared), scope, shared, chosen.trace_parenting == "child")
-        self._sample = Sample(chosen.lines, chosen.lines_limit)
         self._client: AsyncClient | None = None
+        self._opened: Sender | None = None
         self._http = HttpClient(
             chosen.base_url,
             headers={
                 "authorization": chosen.authorization,
                 "content-encoding": "gzip",
                 "x-langfuse-sdk-name": "python",
-                "x-langfuse-sdk-version": langfuse.__version__,
+                "x-langfuse-sdk-version": names.SDK_VERSION,
                 "x-langfuse-public-key": quote(chosen.public_key),
                 "x-langfuse-ingestion-version": "4",
             },
@@ -80,26 +63,11 @@ class LangfuseLogger:
     async def _deliver(self, event: BatchCreated | BatchSucceeded | BatchFailed) -> None:
         if not enabled():
             return
-        await self._send(self._writer.observations(event))
-        if self._client is not None and self._sample.ratio and not isinstance(event, BatchCreated):
-            for portion in await self._sample.observations(self._client, event, self._writer):
-                await self._send(portion)
+        if self._opened is None:
+            self._opened = await asyncio.to_thread(self._open)
+        await self._opened.deliver(event, self._client)
 
-    async def _send(self, spans: Sequence[ReadableSpan]) -> None:
-        message = encode_spans(spans).SerializeToString()
-        packed = gzip.compress(message, mtime=0)  # the same bytes for the same event
-        try:
-            answer = await self._http.request("POST", traces_path(), body=_body(packed))
-        except APIStatusError as error:
-            raise delivery_error(error) from error
-        where = redact_url(self.settings.base_url)
-        failure = refusal(answer.status_code, answer.headers, answer.content, where=where)
-        if failure is not None:
-            raise failure
+    def _open(self) -> "Sender":
+        from .sender import Sender  # noqa: PLC0415 - imports OpenTelemetry
 
-
-def _body(content: bytes) -> Body:
-    async def chunks() -> AsyncIterator[bytes]:
-        yield content
-
-    return Body(chunks, "application/x-protobuf", len(content))
+        return Sender(self.settings, self._http)

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from langfuse import LangfuseOtelSpanAttributes as Names
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
@@ -16,6 +15,7 @@ from batchmeter.models import ModelUsage, plain
 from batchmeter_otel.ids import batch_context, caller_of, context_of, seed_of, span_id
 from batchmeter_otel.spans import nanoseconds
 
+from . import names
 from .about import AnyEvent, Ending, as_json, facts, metadata, outcome, title, trace
 from .usage import cost_details, usage_details
 
@@ -38,31 +38,31 @@ class Writer:
 
     def _submission(self, event: BatchCreated) -> ReadableSpan:
         """A moment in the trace, so that it is there while the batch runs."""
-        about = {Names.OBSERVATION_TYPE: "event", **metadata(facts(event))}
+        about = {names.OBSERVATION_TYPE: "event", **metadata(facts(event))}
         return self.span(event, "create_batch", "create", about, start=event.time, end=event.time)
 
     def _batch(self, event: Ending) -> ReadableSpan:
-        about = {Names.OBSERVATION_TYPE: "span", **metadata({**facts(event), **outcome(event)})}
+        about = {names.OBSERVATION_TYPE: "span", **metadata({**facts(event), **outcome(event)})}
         failed = isinstance(event, BatchFailed)
         if failed:
-            about |= {Names.OBSERVATION_LEVEL: "ERROR", Names.OBSERVATION_STATUS_MESSAGE: f"batch {event.status}"}
+            about |= {names.OBSERVATION_LEVEL: "ERROR", names.OBSERVATION_STATUS_MESSAGE: f"batch {event.status}"}
         return self.span(event, title(event), "", about, status=Status(StatusCode.ERROR) if failed else Status())
 
     def _generation(self, event: Ending, model: str, share: ModelUsage) -> ReadableSpan:
         """Without a known cost there is no model name either: Langfuse would price it, at the full rate."""
         embeds = (event.endpoint or "").rstrip("/").endswith("/embeddings")
         about = {
-            Names.OBSERVATION_TYPE: "embedding" if embeds else "generation",
-            Names.OBSERVATION_MODEL_PARAMETERS: as_json({"service_tier": "batch"}),
-            Names.OBSERVATION_USAGE_DETAILS: as_json(usage_details(share.usage)),
+            names.OBSERVATION_TYPE: "embedding" if embeds else "generation",
+            names.OBSERVATION_MODEL_PARAMETERS: as_json({"service_tier": "batch"}),
+            names.OBSERVATION_USAGE_DETAILS: as_json(usage_details(share.usage)),
             **metadata({"model": model, "lines": share.lines, "cost_usd": plain(share)["cost"]}),
         }
         if share.cost is None:
             reasons = ", ".join(f"{reason} ({lines} lines)" for reason, lines in sorted(event.cost.unknown.items()))
             message = f"cost unknown: {reasons or 'no reason given'}"
-            about |= {Names.OBSERVATION_LEVEL: "WARNING", Names.OBSERVATION_STATUS_MESSAGE: message}
+            about |= {names.OBSERVATION_LEVEL: "WARNING", names.OBSERVATION_STATUS_MESSAGE: message}
         else:
-            about |= {Names.OBSERVATION_MODEL: model, Names.OBSERVATION_COST_DETAILS: as_json(cost_details(share.cost))}
+            about |= {names.OBSERVATION_MODEL: model, names.OBSERVATION_COST_DETAILS: as_json(cost_details(share.cost))}
         return self.span(event, f"batch {model}", f"batch:{model}", about)
 
     def span(

@@ -36,14 +36,19 @@ class LangfuseSettings(BaseModel):
     public_key: Annotated[str, AfterValidator(_given)] = Field(
         default_factory=lambda: _from("LANGFUSE_PUBLIC_KEY", default="")
     )
+    """The project's public key."""
     secret_key: Annotated[SecretStr, AfterValidator(_given)] = Field(
         default_factory=lambda: _from("LANGFUSE_SECRET_KEY", default="")
     )
+    """The project's secret key."""
     base_url: str = Field(default_factory=lambda: _from("LANGFUSE_BASE_URL", "LANGFUSE_HOST", default=CLOUD))
+    """Langfuse Cloud in the EU, unless given."""
     environment: Annotated[str | None, AfterValidator(_environment)] = Field(
         default_factory=lambda: _from("LANGFUSE_TRACING_ENVIRONMENT")
     )
+    """Langfuse's environment, on every observation."""
     release: str | None = Field(default_factory=lambda: _from("LANGFUSE_RELEASE"))
+    """On every observation."""
     timeout: float = Field(default_factory=lambda: _from("LANGFUSE_TIMEOUT", default="10"), gt=0)
     """Seconds for one request."""
     lines: float = Field(default=0.0, ge=0, le=1)

@@ -6,15 +6,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 
+import langfuse
 import pytest
-from langfuse import Langfuse
+from langfuse import Langfuse, LangfuseOtelSpanAttributes
 from opentelemetry import trace
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.sdk.trace import TracerProvider
 from pydantic import ValidationError
 
 from batchmeter.errors import APIConnectionError, APIResponseError, AuthenticationError, InternalServerError, Rejected
-from batchmeter_langfuse import LangfuseLogger, LangfuseSettings
+from batchmeter_langfuse import LangfuseLogger, LangfuseSettings, names
 from batchmeter_langfuse.usage import usage_details
 from batchmeter_otel import OTelLogger, OTelSettings
 
@@ -307,6 +308,7 @@ async def test_names_types_and_headers_are_the_real_sdks(log, intake, events):
     ours, theirs = intake.requests
     assert ours.path == theirs.path
     wanted = {name for name in theirs.headers if name.startswith("x-langfuse")} | {"authorization", "content-type"}
+    wanted -= {"x-langfuse-sdk-version"}
     assert {name: ours.headers[name] for name in wanted} == {name: theirs.headers[name] for name in wanted}
     assert ours.headers["content-encoding"] == "gzip"
     (reference,) = observations(theirs)
@@ -314,6 +316,17 @@ async def test_names_types_and_headers_are_the_real_sdks(log, intake, events):
     assert {name for name in reference.raw if name.startswith("langfuse.observation")} <= set(mine.raw)
     assert reference.raw["langfuse.environment"] == mine.raw["langfuse.environment"]
     assert reference.metadata()["lines"] == mine.metadata()["lines"] == 900
+
+
+def test_names_are_the_real_sdks():
+    ours = {name: value for name, value in vars(names).items() if name.startswith(("TRACE_", "OBSERVATION_"))}
+    assert ours
+    assert ours == {name: getattr(LangfuseOtelSpanAttributes, name) for name in ours}
+    assert (names.ENVIRONMENT, names.RELEASE) == (
+        LangfuseOtelSpanAttributes.ENVIRONMENT,
+        LangfuseOtelSpanAttributes.RELEASE,
+    )
+    assert names.SDK_VERSION.split(".")[0] == langfuse.__version__.split(".")[0]
 
 
 async def test_no_global_provider_is_set(log, events):
