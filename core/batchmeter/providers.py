@@ -22,13 +22,17 @@ class AccountSettings(BaseModel):
     provider: str = ""
     """The provider's name; by default the account's own."""
     api_key: SecretStr | None = None
+    """Its key at the vendor; never shown in logs, events or errors."""
     api_base: str | None = None
+    """The API's address, where it is not the vendor's own."""
     region: str | None = None
     """Decides rates: `global`, a cloud location, `data-zone-eu|us|apac` (Azure), `eu|us|…` (OpenAI data residency)."""
     timeout: float = 600.0
     """Seconds for one request."""
     max_retries: int = 2
+    """Of a request that may safely be repeated; a create never is."""
     headers: dict[str, str] = {}
+    """Sent with every request."""
     tag_batches: bool = True
     """Put `batchmeter_id` into a new batch's metadata, to find it again after a lost answer."""
     adopt: bool = False

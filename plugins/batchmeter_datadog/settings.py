@@ -26,7 +26,9 @@ class DatadogSettings(BaseModel):
     """`agentless`: HTTPS posts that Datadog acknowledges; the default where there is an `api_key`.
     `agent`: metrics and events to the local agent's DogStatsD, which acknowledges nothing."""
     api_key: SecretStr | None = _from("DD_API_KEY")
+    """Datadog's API key."""
     site: str = _from("DD_SITE", "datadoghq.com")
+    """Such as `datadoghq.eu`."""
     api_url: str | None = None
     """In place of `https://api.<site>`: a proxy, or a receiver that speaks Datadog's API."""
     series: Literal["v2", "v1"] = "v2"
@@ -34,13 +36,17 @@ class DatadogSettings(BaseModel):
     agent_host: str | None = None
     """Else DD_AGENT_HOST, else this machine."""
     agent_port: int = _from("DD_TRACE_AGENT_PORT", "8126")
+    """Of the agent's HTTP intake."""
     dogstatsd_port: int | None = None
     """Else DD_DOGSTATSD_URL or DD_DOGSTATSD_PORT, else 8125."""
     dogstatsd_socket: str | None = _from("DD_DOGSTATSD_SOCKET")
     """A Unix socket, in place of host and port."""
     env: str | None = _from("DD_ENV")
+    """On everything."""
     service: str = _from("DD_SERVICE", "batchmeter")
+    """On everything."""
     version: str | None = _from("DD_VERSION")
+    """On everything."""
     tags: Annotated[tuple[str, ...], BeforeValidator(_list)] = _from("DD_TAGS")
     """`name:value`, on everything."""
     metadata_tags: tuple[str, ...] = ()
@@ -48,11 +54,15 @@ class DatadogSettings(BaseModel):
     max_tag_values: int = Field(default=100, ge=1)
     """Different values one tag may take on metrics; what comes after that is `other`."""
     metrics: bool = True
+    """Send counts and distributions."""
     events: bool = True
+    """Send an entry in the event stream for each event."""
     llm_observability: bool = Field(
         default_factory=lambda: os.environ.get("DD_LLMOBS_ENABLED", "1").strip().lower() not in _FALSE
     )
+    """Send LLM Observability spans."""
     ml_app: str | None = _from("DD_LLMOBS_ML_APP")
+    """The LLM Observability application; else the service."""
     historical_metrics: bool = False
     """Historical Metrics Ingestion is enabled at Datadog: points older than an hour keep their own time."""
     timeout: float = Field(default=10.0, gt=0)

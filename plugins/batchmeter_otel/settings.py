@@ -30,9 +30,11 @@ class OTelSettings(BaseModel):
     trace_parenting: Literal["link", "child"] = "link"
     """`link`: a batch is a trace of its own, linked to the caller's. `child`: it hangs in the caller's trace."""
     traces: bool | None = None
+    """Send spans; by default when OTEL_* gives them an endpoint and does not set them to `none`."""
     metrics: bool | None = None
+    """Send metrics; by default as `traces`."""
     logs: bool | None = None
-    """Which signals to send; by default those that OTEL_* gives an endpoint and does not set to `none`."""
+    """Send log events; by default as `traces`."""
     metrics_interval: Annotated[float, Field(gt=0)] | None = None
     """Seconds between two exports of the metrics; else OTEL_METRIC_EXPORT_INTERVAL (milliseconds), else 60."""
 

@@ -22,6 +22,7 @@ class AzureSettings(AccountSettings):
     """Deployment -> the model to price it as."""
 
     api_key: SecretStr | None = Field(default_factory=secret_from_env("AZURE_OPENAI_API_KEY"))
+    """The resource's key."""
     ad_token: SecretStr | None = Field(default_factory=secret_from_env("AZURE_OPENAI_AD_TOKEN"))
     """An Entra ID token; from the environment it wins over the key."""
     ad_token_provider: Callable[[], str | Awaitable[str]] | None = Field(default=None, exclude=True, repr=False)
@@ -29,6 +30,7 @@ class AzureSettings(AccountSettings):
     credential: Any = Field(default=None, exclude=True, repr=False)
     """An azure-identity credential. Without any of these, `DefaultAzureCredential` where that is installed."""
     token_scope: str = "https://cognitiveservices.azure.com/.default"  # noqa: S105 - a scope, not a secret
+    """What a credential is asked for; another cloud has another."""
 
     output_folder: str | None = None
     """The container (and folder) URL for batches on your own storage."""

@@ -21,9 +21,12 @@ def secret_from_env(name: str) -> Callable[[], SecretStr | None]:
 
 class OpenAISettings(AccountSettings):
     api_key: SecretStr | None = Field(default_factory=secret_from_env("OPENAI_API_KEY"))
+    """The key, as `Authorization: Bearer`."""
     api_base: str | None = Field(default_factory=from_env("OPENAI_BASE_URL", "https://api.openai.com/v1"))
     """Any server with OpenAI's `/files` and `/batches` below this address."""
     organization: str | None = Field(default_factory=from_env("OPENAI_ORG_ID"))
+    """Header `OpenAI-Organization`."""
     project: str | None = Field(default_factory=from_env("OPENAI_PROJECT_ID"))
+    """Header `OpenAI-Project`."""
     http_client: Any = Field(default=None, exclude=True, repr=False)
     """Your own `httpx.AsyncClient` or `httpx2.AsyncClient`; closing it stays your business."""
