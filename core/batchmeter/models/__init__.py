@@ -1,0 +1,43 @@
+"""Files and batches in OpenAI's shapes; usage and cost in ours."""
+
+from .figures import Attribution, Cost, Frozen, LineCounts, ModelUsage, Usage
+from .reading import Count, Epoch, Id, Status, Time, Usd, plain, utc_from_epoch
+from .wire import (
+    TERMINAL_STATUSES,
+    Batch,
+    BatchError,
+    BatchErrors,
+    BatchUsage,
+    FileDeleted,
+    FileObject,
+    Page,
+    RequestCounts,
+    Wire,
+)
+
+__all__ = [
+    "TERMINAL_STATUSES",
+    "Attribution",
+    "Batch",
+    "BatchError",
+    "BatchErrors",
+    "BatchUsage",
+    "Cost",
+    "Count",
+    "Epoch",
+    "FileDeleted",
+    "FileObject",
+    "Frozen",
+    "Id",
+    "LineCounts",
+    "ModelUsage",
+    "Page",
+    "RequestCounts",
+    "Status",
+    "Time",
+    "Usage",
+    "Usd",
+    "Wire",
+    "plain",
+    "utc_from_epoch",
+]

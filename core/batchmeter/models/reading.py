@@ -1,0 +1,92 @@
+"""How values are read from any provider, and written by us: one spelling each for ids, times, counts and money."""
+
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Annotated, Any
+
+from pydantic import BaseModel, BeforeValidator, PlainSerializer
+
+_SPELLINGS = {
+    "canceled": "cancelled",
+    "canceling": "cancelling",
+    "succeeded": "completed",
+    "success": "completed",
+    "cancellation_requested": "cancelling",
+    "timeout_exceeded": "expired",
+    "queued": "validating",
+    "running": "in_progress",
+}
+
+
+def _status(value: object) -> object:
+    """`"Validating"`, `"InProgress"`, `"IN_PROGRESS"`, `"canceled"` -> OpenAI's spelling; other words are kept."""
+    if not isinstance(value, str):
+        return value
+    snake = "".join(f"_{c}" if c.isupper() and i and value[i - 1].islower() else c for i, c in enumerate(value))
+    word = snake.lower()
+    return _SPELLINGS.get(word, word)
+
+
+def _none_if_empty(value: object) -> object:
+    return None if value == "" else value
+
+
+def _epoch(value: object) -> object:
+    """Epoch seconds from a number, a numeric string or ISO 8601."""
+    if value is None or value == "":
+        return None
+    if isinstance(value, str):
+        try:
+            return int(float(value))
+        except ValueError:
+            return int(_iso(value).timestamp())
+    if isinstance(value, float):
+        return int(value)
+    return value
+
+
+def _iso(text: str) -> datetime:
+    """ISO 8601 with any number of fractional digits (Azure prints seven); no zone means UTC."""
+    head, dot, tail = text.replace("Z", "+00:00").partition(".")
+    if dot:
+        digits = tail[: len(tail) - len(tail.lstrip("0123456789"))]
+        text = f"{head}.{digits[:6]}{tail[len(digits) :]}"
+    else:
+        text = head
+    parsed = datetime.fromisoformat(text)
+    return parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)
+
+
+def _zero_if_none(value: object) -> object:
+    return 0 if value is None or value == "" else value
+
+
+def _utc(value: datetime) -> str:
+    """One spelling, so that an event rendered twice is the same bytes."""
+    return value.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _decimal(value: Decimal) -> str:
+    """Plain digits without exponent or trailing zeros: `0.000738`, not `7.380E-4`."""
+    text = format(value, "f")
+    return text.rstrip("0").rstrip(".") if "." in text else text
+
+
+Id = Annotated[str | None, BeforeValidator(_none_if_empty)]
+Epoch = Annotated[int | None, BeforeValidator(_epoch)]
+Count = Annotated[int, BeforeValidator(_zero_if_none)]
+Status = Annotated[str, BeforeValidator(_status)]
+Time = Annotated[datetime, PlainSerializer(_utc, when_used="json")]
+"""An instant in UTC; JSON `2026-11-22T09:00:00.000Z`."""
+Usd = Annotated[Decimal, PlainSerializer(_decimal, when_used="json")]
+"""US dollars; a string of plain digits in JSON, never a float."""
+
+
+def utc_from_epoch(seconds: int | None) -> datetime | None:
+    """Epoch seconds -> aware UTC datetime."""
+    return None if seconds is None else datetime.fromtimestamp(seconds, UTC)
+
+
+def plain(model: BaseModel) -> dict[str, Any]:
+    """The JSON-ready dict: money as strings, times as ISO 8601 UTC."""
+    return model.model_dump(mode="json")
