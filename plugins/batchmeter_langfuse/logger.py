@@ -7,6 +7,7 @@ from urllib.parse import quote
 from batchmeter.events import BatchCreated, BatchFailed, BatchSucceeded
 from batchmeter.hookspecs import hookimpl
 from batchmeter.http import HttpClient
+from batchmeter_otel.installed import require
 
 from . import names
 from .settings import LangfuseSettings, enabled
@@ -23,6 +24,7 @@ class LangfuseLogger:
     Settings = LangfuseSettings
 
     def __init__(self, settings: LangfuseSettings | None = None) -> None:
+        require("opentelemetry.sdk", "opentelemetry.exporter.otlp.proto.common")
         self.settings = chosen = settings or LangfuseSettings()
         self._client: AsyncClient | None = None
         self._opened: Sender | None = None

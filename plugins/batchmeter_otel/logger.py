@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from batchmeter.events import BatchCreated, BatchFailed, BatchSucceeded
 from batchmeter.hookspecs import hookimpl
 
+from .installed import require
 from .settings import OTelSettings
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ class OTelLogger:
     Settings = OTelSettings
 
     def __init__(self, settings: OTelSettings | None = None) -> None:
+        require("opentelemetry.sdk", "opentelemetry.exporter.otlp.proto.http")
         self.settings = settings or OTelSettings()
         self._off = os.environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true"
         self._lock = threading.Lock()

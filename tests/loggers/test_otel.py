@@ -29,6 +29,7 @@ from batchmeter.errors import (
     RetryLater,
 )
 from batchmeter_otel import OTelLogger, OTelSettings
+from batchmeter_otel.installed import require
 
 CALLER_TRACE, CALLER_SPAN = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
 BATCH_TRACE = Langfuse.create_trace_id(seed="openai:batch_abc123")
@@ -294,6 +295,12 @@ def test_a_receiver_without_logs_still_gets_spans(log, intake, events, answer, c
         logger.batch_success(events.succeeded())
     assert [request.path for request in intake.requests] == ["/v1/traces", "/v1/logs", "/v1/traces"]
     assert "takes no log events" in caplog.text
+
+
+@pytest.mark.parametrize("module", ["opentelemetry.no_such_thing", "no_such_thing.at_all"])
+def test_a_missing_sdk_is_said_at_the_start(module):
+    with pytest.raises(ModuleNotFoundError, match="no_such_thing"):
+        require("json", module)
 
 
 def test_settings_show_no_secret():
