@@ -10,9 +10,6 @@ from pathlib import Path
 from _pages import cli, configuration, events, hooks
 
 HERE = Path(__file__).resolve().parent
-sys.path.insert(0, str(HERE))
-from _pages import cli, configuration  # noqa: E402 - beside this file, however it was loaded
-
 PAGES = {
     "hooks.md": hooks.page,
     "events.md": events.page,
