@@ -16,6 +16,7 @@ COMMANDS = {
     "retry": "retry:retry",
     "stats": "stats:stats",
     "serve": "serve:serve",
+    "keys": "keys:keys",
     "meter": "meter:meter",
     "prices": "prices:prices",
     "estimate": "estimate:estimate",

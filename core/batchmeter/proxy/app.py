@@ -12,8 +12,9 @@ from batchmeter.client import AsyncClient
 from batchmeter.config import validated
 
 from . import batches, catalogue, files, health, openapi
+from .auth import Keys
 from .call import Call
-from .identity import ANONYMOUS, Action, Admit, Authenticate, anybody, anything
+from .identity import ANONYMOUS, Action, Admit, Authenticate, anything
 from .options import ProxyOptions
 from .reads import Reads
 from .refusal import error_response, request_id
@@ -38,8 +39,14 @@ def create_app(
 
     Served on its own, it opens the client and closes it again. Mounted in another app, whose server tells only that
     one of start and end, it opens the client at the first request, and closing it is yours.
+
+    `authenticate` is an app's own way to tell who asks; without it, the ledger's keys do, and their limits hold.
     """
-    return Proxy(client or AsyncClient(), authenticate or anybody, admit or anything, routes)
+    client = client or AsyncClient()
+    if authenticate is None:
+        keys = Keys(client)
+        authenticate, admit = keys.authenticate, admit or keys.admit
+    return Proxy(client, authenticate, admit or anything, routes)
 
 
 class Proxy:

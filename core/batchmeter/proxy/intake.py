@@ -92,6 +92,8 @@ class Intake:
     """From `begin` on, when the file is to be checked."""
     size: int = field(default=0, init=False)
     """Bytes of the file so far."""
+    lines: int | None = field(default=None, init=False)
+    """Requests in an accepted batch input."""
     accepted: bool = field(default=False, init=False)
     """All is here and good."""
     complete: bool = field(default=False, init=False)
@@ -225,6 +227,7 @@ class Intake:
         self._check_late(purpose)
         summary = self.checker.close() if self.checker is not None and purpose == "batch" else None
         if summary is not None:
+            self.lines = summary.lines
             summary.check(self.reader.filename or "file")
         await self.accept(summary)
         self.accepted = True

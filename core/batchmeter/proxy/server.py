@@ -1,16 +1,19 @@
 """Serves the proxy with granian: worker processes that share one port and one ledger."""
 
+import asyncio
 import ipaddress
 import json
 import os
 import socket
 from collections.abc import Callable
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 from batchmeter.client import AsyncClient
-from batchmeter.config import Settings, load_settings
+from batchmeter.config import Settings, default_ledger, load_settings
 from batchmeter.errors import ConfigError, UsageError
+from batchmeter.ledger import open_ledger
 
 from .app import Proxy, create_app
 
@@ -76,8 +79,19 @@ def is_loopback(host: str) -> bool:
 
 def keys_configured(settings: Settings) -> bool:
     """Whether anybody needs a key. The ledger is asked once, before any worker starts."""
-    del settings
-    return False
+
+    async def ask() -> bool:
+        url = settings.ledger or default_ledger()
+        if url == default_ledger():
+            Path(url).parent.mkdir(parents=True, exist_ok=True)
+        ledger = open_ledger(url)
+        await ledger.open()
+        try:
+            return await ledger.has_keys()
+        finally:
+            await ledger.aclose()
+
+    return asyncio.run(ask())
 
 
 def _granian() -> Any:

@@ -89,7 +89,7 @@ async def _send(call: Call, provider: Provider, intake: Intake, length: int | No
         if not intake.accepted:  # the provider answered before it had the whole body
             await intake.finish()
         parts = await call.client.ready()
-        await parts.ledger.record_file(provider.account, made, attribution=call.attribution())
+        await parts.ledger.record_file(provider.account, made, attribution=call.attribution(), lines=intake.lines)
     except BaseException:
         await _take_back(provider, made)
         raise

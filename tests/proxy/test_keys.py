@@ -1,0 +1,306 @@
+"""Keys of the proxy: who is let in, what each sees of others, and where a key's limits end."""
+
+import httpx2
+import pytest
+
+import openai
+from batchmeter.keys import create_key, hash_of
+from batchmeter.ledger.port import KeyLimits
+from batchmeter.proxy import create_app
+from batchmeter.proxy.auth import REMEMBERED_SECONDS, Keys
+
+CHAT = "/v1/chat/completions"
+
+
+class Caller:
+    """One key's own SDK client."""
+
+    def __init__(self, http, key, secret):
+        self.key, self.secret = key, secret
+        self.sdk = openai.AsyncOpenAI(base_url="http://proxy/v1", api_key=secret, http_client=http, max_retries=0)
+        self.files, self.batches = self.sdk.files, self.sdk.batches
+        self.http = http
+
+    async def upload(self, content, name="in.jsonl"):
+        return await self.files.create(file=(name, content), purpose="batch")
+
+    async def submit(self, content, **more):
+        file = await self.upload(content)
+        return await self.batches.create(input_file_id=file.id, endpoint=CHAT, completion_window="24h", **more)
+
+    async def get(self, path, **headers):
+        return await self.http.get(path, headers={"authorization": f"Bearer {self.secret}", **headers})
+
+
+@pytest.fixture
+def caller(client, http):
+    """`await caller(owner="ada")`: a new key and its client."""
+
+    async def make(**details):
+        key, secret = await create_key(client.ledger, **details)
+        return Caller(http, key, secret)
+
+    return make
+
+
+@pytest.fixture
+async def ended(clock, client):
+    """`await ended(batch)`: the batch has completed and is settled."""
+
+    async def end(batch_id):
+        clock.advance(60)
+        await client.batches.retrieve(batch_id)
+        clock.advance(1400)
+        return await client.batches.wait(batch_id, timeout=10)
+
+    return end
+
+
+async def refused(coroutine):
+    with pytest.raises(openai.APIStatusError) as caught:
+        await coroutine
+    return caught.value.status_code, caught.value.code
+
+
+# who is let in
+
+
+async def test_without_keys_any_token_is_an_administrator_on_this_machine(sdk, http, lines):
+    await sdk.files.create(file=("a.jsonl", lines(1)), purpose="batch")
+    assert (await http.get("/v1/files")).status_code == 200
+
+
+@pytest.mark.parametrize("host", ["10.1.2.3", "8.8.8.8", "2001:db8::1", "::ffff:10.0.0.1"])
+async def test_without_keys_other_machines_are_refused(client, host):
+    transport = httpx2.ASGITransport(create_app(client), client=(host, 1))
+    async with httpx2.AsyncClient(transport=transport, base_url="http://proxy") as http:
+        answer = await http.get("/v1/files", headers={"authorization": "Bearer anything"})
+        assert answer.status_code == 401
+        assert (await http.get("/health/liveliness")).status_code == 200
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.8.8.8", "::1", "::ffff:127.0.0.1", "testclient"])
+async def test_without_keys_this_machine_has_many_names(client, host):
+    transport = httpx2.ASGITransport(create_app(client), client=(host, 1))
+    async with httpx2.AsyncClient(transport=transport, base_url="http://proxy") as http:
+        assert (await http.get("/v1/files")).status_code == 200
+
+
+async def test_with_keys_one_is_needed(caller, http):
+    ada = await caller(owner="ada")
+    wrong = [
+        {},
+        {"authorization": "Bearer"},
+        {"authorization": f"Basic {ada.secret}"},
+        {"authorization": ada.secret},
+        {"authorization": f"Bearer {ada.secret[:-1]}"},
+        {"authorization": f"Bearer {ada.secret}x"},
+        {"authorization": f"Bearer {hash_of(ada.secret)}"},
+        {"authorization": f"Bearer {ada.key.id}"},
+        {"authorization": "Bearer " + "x" * 5000},
+        {"x-api-key": "bm-wrong"},
+        {"x-api-key": ""},
+        {"authorization": "Bearer bm-wrong", "x-api-key": ada.secret},
+    ]
+    for headers in wrong:
+        answer = await http.get("/v1/batches", headers=headers)
+        assert answer.status_code == 401, headers
+        error = answer.json()["error"]
+        assert (error["type"], error["code"]) == ("authentication_error", "invalid_api_key")
+        assert ada.secret not in answer.text
+        assert answer.headers["www-authenticate"] == "Bearer"
+    for headers in ({"authorization": f"bearer {ada.secret}"}, {"x-api-key": ada.secret}):
+        assert (await http.get("/v1/batches", headers=headers)).status_code == 200, headers
+    assert (await http.get("/v1/nonsense")).status_code == 404
+    assert (await http.get("/health/readiness")).status_code == 200
+
+
+async def test_a_revoked_or_expired_key_stops_within_seconds(client):
+    now = [0.0]
+    keys = Keys(client, clock=lambda: now[0])
+    key, secret = await create_key(client.ledger, owner="ada")
+    transport = httpx2.ASGITransport(create_app(client, authenticate=keys.authenticate))
+    async with httpx2.AsyncClient(transport=transport, base_url="http://proxy") as http:
+
+        async def status(token=secret):
+            return (await http.get("/v1/models", headers={"authorization": f"Bearer {token}"})).status_code
+
+        assert await status() == 200
+        await client.ledger.revoke_key(key.id)
+        now[0] += REMEMBERED_SECONDS
+        assert await status() == 401
+        _, short = await create_key(client.ledger, expires_at=client.ledger.now() + 60_000)
+        assert await status(short) == 200
+        later = client.ledger.now() + 60_000
+        client.ledger.now = lambda: later
+        assert await status(short) == 401, "remembered or not"
+
+
+async def test_the_first_key_closes_the_door(client):
+    now = [0.0]
+    keys = Keys(client, clock=lambda: now[0])
+    transport = httpx2.ASGITransport(create_app(client, authenticate=keys.authenticate))
+    async with httpx2.AsyncClient(transport=transport, base_url="http://proxy") as http:
+        assert (await http.get("/v1/models")).status_code == 200
+        key, _ = await create_key(client.ledger)
+        now[0] += REMEMBERED_SECONDS
+        assert (await http.get("/v1/models")).status_code == 401
+        await client.ledger.revoke_key(key.id)
+        assert (await http.get("/v1/models")).status_code == 401
+
+
+async def test_secrets_are_long_random_and_kept_nowhere(client, caller, tmp_path):
+    ada, bob = await caller(owner="ada"), await caller(owner="ada")
+    assert ada.secret != bob.secret
+    assert ada.secret.startswith("bm-")
+    assert len(ada.secret) >= 43
+    assert ada.secret not in repr(await client.ledger.keys())
+    stored = b"".join(path.read_bytes() for path in tmp_path.glob("proxy.db*"))
+    assert ada.key.id.encode() in stored
+    assert ada.secret.encode() not in stored
+
+
+# what belongs to whom
+
+
+async def test_nobody_else_s_objects_can_be_touched(caller, lines, ended, client):
+    ada, bob, root = await caller(owner="ada"), await caller(owner="bob"), await caller(owner="root", admin=True)
+    batch = await ada.submit(lines(2))
+    settled = await ended(batch.id)
+    output = settled.batch.output_file_id
+    for file_id in (batch.input_file_id, output):
+        assert (await refused(bob.files.retrieve(file_id)))[0] == 404
+        assert (await refused(bob.files.content(file_id)))[0] == 404
+        assert (await refused(bob.files.delete(file_id)))[0] == 404
+        assert (await bob.get(f"/openai/v1/files/{file_id}/content")).status_code == 404
+        assert (await bob.get(f"/other/v1/files/{file_id}/content")).status_code == 404
+        assert (await bob.get(f"/files/{file_id}?provider=other")).status_code == 404
+        assert (await bob.get(f"/v1/files/{file_id}", **{"custom-llm-provider": "other"})).status_code == 404
+        again = bob.batches.create(input_file_id=file_id, endpoint=CHAT, completion_window="24h")
+        assert (await refused(again))[0] == 404
+        elsewhere = bob.batches.create(
+            input_file_id=file_id, endpoint=CHAT, completion_window="24h", extra_body={"custom_llm_provider": "other"}
+        )
+        assert (await refused(elsewhere))[0] == 404
+    assert (await refused(bob.batches.retrieve(batch.id)))[0] == 404
+    assert (await refused(bob.batches.cancel(batch.id)))[0] == 404
+    assert (await bob.get(f"/other/v1/batches/{batch.id}")).status_code == 404
+    missing = await bob.get("/v1/batches/batch_none")
+    theirs = await bob.get(f"/v1/batches/{batch.id}")
+    assert theirs.text.replace(batch.id, "batch_none") == missing.text, "what is somebody's looks like what is not"
+    for key in (ada, root):
+        assert (await key.batches.retrieve(batch.id)).status == "completed"
+        assert (await key.files.content(output)).content.count(b"\n") == 2
+    assert len(await client.ledger.list_batches()) == 1
+
+
+async def test_lists_hold_only_one_s_own_in_full_pages(caller, lines):
+    ada, bob, root = await caller(owner="ada"), await caller(owner="bob"), await caller(owner="root", admin=True)
+    mine = []
+    for number in range(24):
+        if number % 3 == 0:
+            mine.append((await ada.submit(lines(1))).id)
+        await bob.submit(lines(1))
+    mine.reverse()
+    first = await ada.batches.list(limit=5)
+    assert [batch.id for batch in first.data] == mine[:5]
+    assert first.has_more is True
+    second = await ada.batches.list(limit=5, after=first.data[-1].id)
+    assert [batch.id for batch in second.data] == mine[5:]
+    assert second.has_more is False
+    assert [batch.id async for batch in ada.batches.list(limit=3)] == mine
+    assert len([batch.id async for batch in root.batches.list(limit=7)]) == 32
+    files = [file.id async for file in ada.files.list(limit=3)]
+    assert len(files) == len(set(files)) == 8
+    assert len([file async for file in root.files.list(limit=10)]) == 32
+    assert (await (await caller(owner="eve")).batches.list()).data == []
+
+
+async def test_a_key_keeps_to_its_accounts_and_models(caller, lines):
+    ada = await caller(owner="ada", accounts=["openai"], models=["gpt-4o-mini"])
+    batch = await ada.submit(lines(1))
+    assert batch.id
+    for path in ("/other/v1/files", "/other/v1/batches", "/v1/files?provider=other", f"/other/v1/files/{batch.id}"):
+        assert (await ada.get(path)).status_code in (403, 404), path
+    status, code = await refused(
+        ada.files.create(file=("a.jsonl", lines(1)), purpose="batch", extra_headers={"custom-llm-provider": "other"})
+    )
+    assert (status, code) == (403, "account_not_allowed")
+    status, code = await refused(ada.upload(lines(1, model="o3")))
+    assert (status, code) == (403, "model_not_allowed")
+    assert len([file async for file in ada.files.list()]) == 1
+
+
+async def test_attribution_rides_on_both_events(caller, lines, ended, recorder, client):
+    ada = await caller(owner="ada", team="search", tags=["eval"])
+    batch = await ada.submit(lines(1), extra_headers={"x-batchmeter-tags": "nightly, eval"})
+    await ended(batch.id)
+    await client.deliverer.drain(5)
+    attributions = [event.attribution for event in recorder.events]
+    assert len(attributions) == 2
+    for one in attributions:
+        assert (one.key, one.user, one.team, one.tags) == (ada.key.id, "ada", "search", ("eval", "nightly"))
+
+
+async def test_one_key_s_idempotency_key_is_not_another_s(caller, lines):
+    ada, bob = await caller(owner="ada"), await caller(owner="bob")
+    header = {"Idempotency-Key": "same"}
+    made = {}
+    for who in (ada, bob):
+        file = await who.files.create(file=("a.jsonl", lines(1)), purpose="batch", extra_headers=header)
+        batch = await who.batches.create(
+            input_file_id=file.id, endpoint=CHAT, completion_window="24h", extra_headers=header
+        )
+        made[who] = (file.id, batch.id)
+    assert len({*made[ada], *made[bob]}) == 4
+
+
+# limits
+
+
+async def test_requests_a_minute(caller, client, monkeypatch):
+    moment = [1_800_000_000_000]
+    monkeypatch.setattr(client.ledger, "now", lambda: moment[0])
+    ada = await caller(limits=KeyLimits(requests_per_minute=3))
+    bob = await caller()
+    moment[0] += 15_000
+    assert [(await ada.get("/v1/models")).status_code for _ in range(3)] == [200, 200, 200]
+    answer = await ada.get("/v1/models")
+    assert answer.status_code == 429
+    assert answer.headers["retry-after"] == "45"
+    assert answer.json()["error"]["code"] == "rate_limit_exceeded"
+    assert (await bob.get("/v1/models")).status_code == 200
+    moment[0] += 45_000
+    assert (await ada.get("/v1/models")).status_code == 200
+    assert (await ada.get("/v1/batches")).status_code == 200
+    assert (await ada.get("/v1/files")).status_code == 200
+    assert (await ada.get("/v1/models")).status_code == 429, "each request counts once, whatever it does"
+
+
+async def test_open_batches(caller, lines, ended):
+    ada = await caller(limits=KeyLimits(open_batches=2))
+    first, _ = await ada.submit(lines(1)), await ada.submit(lines(1))
+    file = await ada.upload(lines(1))
+    create = {"input_file_id": file.id, "endpoint": CHAT, "completion_window": "24h"}
+    assert await refused(ada.batches.create(**create)) == (429, "rate_limit_exceeded")
+    await ended(first.id)
+    await ada.batches.create(**create)
+    assert await refused(ada.batches.create(**create)) == (429, "rate_limit_exceeded")
+
+
+async def test_lines_a_day(caller, lines, client, monkeypatch):
+    moment = [1_800_000_000_000]
+    monkeypatch.setattr(client.ledger, "now", lambda: moment[0])
+    ada = await caller(limits=KeyLimits(lines_per_day=10))
+    assert await refused(ada.upload(lines(11))) == (429, "rate_limit_exceeded")
+    assert [file async for file in ada.files.list()] == [], "nothing is left at the provider"
+    batch = await ada.submit(lines(6))
+    again = {"input_file_id": batch.input_file_id, "endpoint": CHAT, "completion_window": "24h"}
+    with pytest.raises(openai.RateLimitError) as caught:
+        await ada.batches.create(**again)
+    assert 0 < int(caught.value.response.headers["retry-after"]) <= 86_400
+    assert caught.value.response.headers["x-should-retry"] == "false"
+    assert await refused(ada.upload(lines(5))) == (429, "rate_limit_exceeded")
+    await ada.submit(lines(4))
+    moment[0] += 86_400_000
+    await ada.batches.create(**again)
