@@ -36,13 +36,16 @@ if TYPE_CHECKING:
         retrieve_file,
         wait_batch,
     )
+    from .background import start_tracking, tracking
     from .blocking import Client
+    from .callbacks import off, on
     from .client import AsyncClient
     from .errors import BatchmeterError, Rejected, RetryLater
     from .events import BatchCreated, BatchFailed, BatchSucceeded, Event, Settlement
     from .hookspecs import hookimpl
     from .metering import Metering, ameter, meter
     from .models import Attribution, Batch, Cost, FileObject, Page, Usage
+    from .observing import observe, unobserve
 
 _HOMES = {
     "api": (
@@ -50,13 +53,16 @@ _HOMES = {
         "aretrieve_file await_batch cancel_batch close create_batch create_file delete_file file_content list_batches "
         "list_files retrieve_batch retrieve_file wait_batch"
     ),
+    "background": "start_tracking tracking",
     "blocking": "Client",
+    "callbacks": "off on",
     "client": "AsyncClient",
     "errors": "BatchmeterError Rejected RetryLater",
     "events": "BatchCreated BatchFailed BatchSucceeded Event Settlement",
     "hookspecs": "hookimpl",
     "metering": "Metering ameter meter",
     "models": "Attribution Batch Cost FileObject Page Usage",
+    "observing": "observe unobserve",
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names.split()}
 
@@ -100,8 +106,14 @@ __all__ = [
     "list_batches",
     "list_files",
     "meter",
+    "observe",
+    "off",
+    "on",
     "retrieve_batch",
     "retrieve_file",
+    "start_tracking",
+    "tracking",
+    "unobserve",
     "wait_batch",
 ]
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import SecretStr
 
 from .config import Settings, nearest, validated
-from .errors import UnknownAccountError
+from .errors import UnknownAccountError, UsageError
 from .providers import AccountSettings, Provider, ProviderFactory
 
 if TYPE_CHECKING:
@@ -79,6 +79,25 @@ class Accounts:
             self._made[key] = factory(label, settings)
         return self._made[key]
 
+    def at(self, provider: str, given: Mapping[str, Any], *, account: str | None = None) -> Provider:
+        """The account that a request made elsewhere belongs to: the configured one at this address with this key.
+
+        Else an ad-hoc one with these settings (and, of the provider's section, what says nothing of who it is), or a
+        new one named `account`. A setting of None was not in the request.
+        """
+        factory = self._factory(provider)
+        values: dict[str, Any] = {"headers": {}, **{key: value for key, value in given.items() if value is not None}}
+        if account is not None:
+            made = self._made[account] = factory(account, self._resolve(provider, values)[1])
+            return made
+        address = factory(
+            "", validated(factory.Settings, {"provider": provider, **values}, "observed request")
+        ).endpoint
+        for name in self._like(provider):
+            if self._is(name, address, given):
+                return self.get(name)
+        return self.resolve(provider, values)
+
     def tags(self, name: str) -> bool:
         """Whether this account lets `batchmeter_id` be put into a batch's metadata."""
         return bool(self._settings.accounts.get(name, {}).get("tag_batches", True))
@@ -86,6 +105,11 @@ class Accounts:
     def adopting(self) -> list[str]:
         """Accounts whose every batch is to be tracked: `adopt = true`."""
         return sorted(name for name, section in self._settings.accounts.items() if section.get("adopt"))
+
+    def webhook_secrets(self, name: str) -> list[str]:
+        """What this account's webhooks may be signed with; UnknownAccountError for no account."""
+        _, settings = self._resolve(name, {})
+        return [secret.get_secret_value() for secret in settings.webhook_secrets]
 
     async def aclose(self) -> None:
         made, self._made = self._made, {}
@@ -100,6 +124,25 @@ class Accounts:
             raise UnknownAccountError(self._unknown(name, provider, named=bool(section)))
         values = {**section, "provider": provider, **overrides}
         return factory, validated(factory.Settings, values, self._where(name, overrides))
+
+    def _factory(self, provider: str) -> ProviderFactory:
+        factory = self._plugins.providers.get(provider)
+        if factory is None:
+            raise UnknownAccountError(self._unknown(provider, provider, named=True))
+        return factory
+
+    def _like(self, provider: str) -> list[str]:
+        """Names of the accounts at this provider, configured ones first."""
+        named = [name for name, section in self._settings.accounts.items() if section.get("provider", name) == provider]
+        return [*named, *([] if provider in named or provider in self._settings.accounts else [provider])]
+
+    def _is(self, name: str, address: str, given: Mapping[str, Any]) -> bool:
+        try:
+            settings, endpoint = self._resolve(name, {})[1], self.get(name).endpoint
+        except UsageError:
+            return False  # it is not configured so far that it could be anybody
+        who = [key for key in ("api_key", "organization", "project") if key in given]
+        return endpoint == address and all(_reveal(getattr(settings, key) or "") == (given[key] or "") for key in who)
 
     def _unknown(self, name: str, provider: str, *, named: bool) -> str:
         if named:

@@ -15,17 +15,17 @@ from .files import AsyncFiles
 P = ParamSpec("P")
 Result = TypeVar("Result")
 
-_engine = Engine(AsyncClient)
+engine = Engine(AsyncClient)
 
 
 def close() -> None:
     """Deliver what is due, within a bound, and drop the default client; the next call makes a new one."""
-    _engine.close()
+    engine.close()
 
 
 def _files(select: Callable[[AsyncFiles], Callable[P, Coroutine[Any, Any, Result]]]) -> Callable[P, Result]:
     def call(*args: P.args, **kwargs: P.kwargs) -> Result:
-        return _engine.call(lambda client: select(client.files)(*args, **kwargs))
+        return engine.call(lambda client: select(client.files)(*args, **kwargs))
 
     return _described(call, select(cast("AsyncFiles", AsyncFiles)))
 
@@ -34,14 +34,14 @@ def _afiles(
     select: Callable[[AsyncFiles], Callable[P, Coroutine[Any, Any, Result]]],
 ) -> Callable[P, Coroutine[Any, Any, Result]]:
     async def call(*args: P.args, **kwargs: P.kwargs) -> Result:
-        return await _engine.acall(lambda client: select(client.files)(*args, **kwargs))
+        return await engine.acall(lambda client: select(client.files)(*args, **kwargs))
 
     return _described(call, select(cast("AsyncFiles", AsyncFiles)))
 
 
 def _batches(select: Callable[[AsyncBatches], Callable[P, Coroutine[Any, Any, Result]]]) -> Callable[P, Result]:
     def call(*args: P.args, **kwargs: P.kwargs) -> Result:
-        return _engine.call(lambda client: select(client.batches)(*args, **kwargs))
+        return engine.call(lambda client: select(client.batches)(*args, **kwargs))
 
     return _described(call, select(cast("AsyncBatches", AsyncBatches)))
 
@@ -50,7 +50,7 @@ def _abatches(
     select: Callable[[AsyncBatches], Callable[P, Coroutine[Any, Any, Result]]],
 ) -> Callable[P, Coroutine[Any, Any, Result]]:
     async def call(*args: P.args, **kwargs: P.kwargs) -> Result:
-        return await _engine.acall(lambda client: select(client.batches)(*args, **kwargs))
+        return await engine.acall(lambda client: select(client.batches)(*args, **kwargs))
 
     return _described(call, select(cast("AsyncBatches", AsyncBatches)))
 

@@ -27,6 +27,11 @@ class Client:
         self.files = Files(self._engine, client.files)
         self.batches = Batches(self._engine, client.batches)
 
+    @property
+    def engine(self) -> Engine:
+        """The thread and loop that its work runs on."""
+        return self._engine
+
     def close(self) -> None:
         """Deliver what is due, within a bound, and stop."""
         self._engine.close()

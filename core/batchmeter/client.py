@@ -4,12 +4,14 @@ import asyncio
 import contextlib
 import logging
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Mapping
+from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self, TypeAlias
+from typing import TYPE_CHECKING, Any, Self, TypeAlias, TypeVar
 
+from . import callbacks
 from .accounts import Accounts
 from .batches import AsyncBatches
 from .config import Settings, default_ledger, load_settings
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("batchmeter")
 
+Result = TypeVar("Result")
 Prices: TypeAlias = "PriceSource | Mapping[str, Any] | str | os.PathLike[str]"
 """A price book, rows as in `[prices]`, or the path of a file with such rows."""
 
@@ -74,6 +77,7 @@ class Parts:
             log.warning("ledger: not told of other processes' work, which is found by looking: %s", error)
 
 
+_INHERITED: list[object] = []
 DRAIN_SECONDS = 5.0
 """How long closing waits for deliveries and settlements under way; what is left stays in the ledger."""
 
@@ -109,12 +113,15 @@ class AsyncClient:
         self.plugins = Plugins.load(settings, environ)
         for plugin in plugins:
             self.plugins.register(plugin)
+        callbacks.attach(self.plugins)
         self.accounts = Accounts(settings, self.plugins)
         self.accounts.check()
         self._given_ledger = None if isinstance(ledger, str | os.PathLike) else ledger
         self._given_prices = prices
         self._opening = asyncio.Lock()
         self._running: list[asyncio.Task[None]] = []
+        self._tracking: asyncio.Task[None] | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._parts: Parts | None = None
         self.files = AsyncFiles(self)
         self.batches = AsyncBatches(self)
@@ -126,6 +133,7 @@ class AsyncClient:
                 self._parts = await Parts.build(
                     self.settings, self.accounts, self.plugins, self._given_ledger, self._given_prices
                 )
+                self._loop = asyncio.get_running_loop()
                 await self.plugins.startup(self)
                 self._start(self._parts)
         return self
@@ -133,6 +141,7 @@ class AsyncClient:
     async def aclose(self, *, timeout: float = DRAIN_SECONDS) -> None:
         """Stop, giving deliveries `timeout` seconds. Nothing is lost by stopping early: the ledger has it."""
         parts, self._parts = self._parts, None
+        self._loop = self._tracking = None
         if parts is None:
             await self.accounts.aclose()
             return
@@ -149,6 +158,35 @@ class AsyncClient:
     async def track(self) -> None:
         """Follow every open batch in the ledger until cancelled."""
         await (await self.ready()).tracker.run()
+
+    def start_tracking(self) -> "asyncio.Task[None]":
+        """As `track`, in the background until the client is closed or the task cancelled; it must be open.
+
+        Any number of processes may track one ledger: each batch is claimed by a lease.
+        """
+        if self._tracking is None or self._tracking.done():
+            self._tracking = asyncio.create_task(self._open_parts().tracker.run(), name="batchmeter tracker")
+            self._running.append(self._tracking)
+        return self._tracking
+
+    @property
+    def loop(self) -> asyncio.AbstractEventLoop | None:
+        """The event loop in which this client is open."""
+        return self._loop
+
+    def post(self, work: "Callable[[AsyncClient], Coroutine[Any, Any, Result]]") -> "Future[Result]":
+        """Start `work(client)` in the client's own loop, from any thread; the client must be open."""
+        self._open_parts()
+        assert self._loop is not None
+        return asyncio.run_coroutine_threadsafe(work(self), self._loop)
+
+    def forked(self) -> None:
+        """In the child of a fork: leave the parent's connections alone, and open anew when used."""
+        _INHERITED.append((self._parts, self.accounts, self._running))
+        self.accounts = Accounts(self.settings, self.plugins)
+        self._opening = asyncio.Lock()
+        self._running = []
+        self._parts = self._loop = self._tracking = None
 
     async def ready(self) -> "Parts":
         """The open parts; opens on first use."""
@@ -197,7 +235,7 @@ class AsyncClient:
         self._running.append(asyncio.create_task(parts.deliverer.run(), name="batchmeter deliverer"))
         self._running.append(asyncio.create_task(parts.listen(), name="batchmeter listener"))
         if self.settings.track:
-            self._running.append(asyncio.create_task(parts.tracker.run(), name="batchmeter tracker"))
+            self.start_tracking()
 
     async def __aenter__(self) -> Self:
         return await self.open()

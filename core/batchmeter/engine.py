@@ -11,6 +11,7 @@ from collections.abc import Callable, Coroutine
 from concurrent.futures import Future
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, TypeVar, cast
+from weakref import WeakSet
 
 if TYPE_CHECKING:
     from .client import AsyncClient
@@ -32,10 +33,24 @@ class Engine:
         self._client: AsyncClient | None = None
         self._pid = 0
         self._at_exit = False
+        self._tracking = False
+        _ENGINES.add(self)
+
+    @property
+    def loop(self) -> asyncio.AbstractEventLoop | None:
+        """The loop that work runs on; None before the first call."""
+        return self._loop
+
+    def track(self) -> None:
+        """Follow open batches from now on, whatever the settings say; in a forked child, from its first call on."""
+        self._tracking = True
+        self.call(_nothing)
 
     def call(self, work: "Callable[[AsyncClient], Coroutine[Any, Any, Result]]") -> Result:
         """Run to the end, blocking this thread (never the engine's own)."""
-        future = self._submit(work)
+        if threading.current_thread() is self._thread:
+            raise RuntimeError("a blocking batchmeter call from inside its own event loop: use the async function")
+        future = self.post(work)
         try:
             return future.result()
         except BaseException:
@@ -44,13 +59,27 @@ class Engine:
 
     async def acall(self, work: "Callable[[AsyncClient], Coroutine[Any, Any, Result]]") -> Result:
         """Run to the end without blocking the caller's loop; cancelling this cancels the work."""
-        return await asyncio.wrap_future(self._submit(work))
+        return await asyncio.wrap_future(self.post(work))
+
+    def post(self, work: "Callable[[AsyncClient], Coroutine[Any, Any, Result]]") -> "Future[Result]":
+        """Start, from any thread, without waiting."""
+        loop, client = self._started()
+
+        async def run() -> Result:
+            await client.open()
+            if self._tracking:
+                client.start_tracking()
+            return await work(client)
+
+        # The task copies this thread's context: trace context and the caller's variables come along.
+        return asyncio.run_coroutine_threadsafe(run(), loop)
 
     def close(self, timeout: float = EXIT_SECONDS) -> None:
         """Drain and stop; nothing if it never started here."""
         with self._lock:
             loop, thread, client = self._loop, self._thread, self._client
             self._loop = self._thread = self._client = None
+            self._tracking = False
         if loop is None or thread is None or self._pid != os.getpid():
             return
         if client is not None:
@@ -59,22 +88,17 @@ class Engine:
         thread.join()
         loop.close()
 
-    def _submit(self, work: "Callable[[AsyncClient], Coroutine[Any, Any, Result]]") -> "Future[Result]":
-        loop, client = self._started()
-        if threading.current_thread() is self._thread:
-            raise RuntimeError("a blocking batchmeter call from inside its own event loop: use the async function")
-
-        async def run() -> Result:
-            await client.open()
-            return await work(client)
-
-        # The task copies this thread's context: trace context and the caller's variables come along.
-        return asyncio.run_coroutine_threadsafe(run(), loop)
+    def forked(self) -> None:
+        """In the child of a fork: the thread is gone, and a lock may be held by nobody; begin anew at the next call."""
+        if self._client is not None:
+            _INHERITED.append((self._loop, self._client))
+            self._client.forked()
+        self._lock = threading.Lock()
+        self._loop = self._thread = self._client = None
 
     def _started(self) -> "tuple[asyncio.AbstractEventLoop, AsyncClient]":
         with self._lock:
             if self._loop is None or self._client is None or self._pid != os.getpid():
-                # After a fork the thread is gone and its connections are the parent's: begin anew.
                 client = self._make()
                 self._start(asyncio.new_event_loop(), client)
             assert self._loop is not None
@@ -104,3 +128,21 @@ def _before_executors_stop(function: Callable[[], None]) -> None:
     import_module("concurrent.futures.thread")
     register = cast("Callable[[Callable[[], None]], object]", getattr(threading, "_register_atexit", atexit.register))
     register(function)
+
+
+async def _nothing(_: "AsyncClient") -> None:
+    """Only what every call does first."""
+
+
+_ENGINES: "WeakSet[Engine]" = WeakSet()
+_INHERITED: list[object] = []
+"""The parent's loops and connections, kept so that nothing closes them in the child."""
+
+
+def _in_child() -> None:
+    for engine in list(_ENGINES):
+        engine.forked()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_in_child)

@@ -47,7 +47,7 @@ class PluginInfo:
     distribution: str = ""
 
 
-@dataclass
+@dataclass(eq=False)
 class Plugins:
     """The plugins of one client."""
 
@@ -109,13 +109,14 @@ class Plugins:
             hook: implementations[hook] for hook in _EVENT_HOOKS if hook in implementations
         }
         if events:
-            self._loggers[chosen] = Logger(chosen, version, events)
+            # A new dict: other threads may be reading the one there is.
+            self._loggers = {**self._loggers, chosen: Logger(chosen, version, events)}
         return chosen
 
     def unregister(self, name: str) -> None:
         """Forget a plugin; its undelivered events stay in the ledger for its return."""
         self._manager.unregister(name=name)
-        self._loggers.pop(name, None)
+        self._loggers = {key: logger for key, logger in self._loggers.items() if key != name}
         self._info.pop(name, None)
 
     def price_lines(self, query: "PriceQuery") -> "Rates | None":

@@ -1,0 +1,157 @@
+"""What an observed exchange comes to: a create is recorded before the app hears of it, a look advances the ledger."""
+
+import asyncio
+import contextlib
+import json
+import logging
+from collections.abc import Callable, Coroutine
+from concurrent.futures import Future
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+from batchmeter.models import Attribution, Batch
+
+from .account import account_of, home_of
+from .answer import batches_in
+from .exchange import Caller, Kind
+
+if TYPE_CHECKING:
+    from batchmeter.client import AsyncClient
+
+log = logging.getLogger("batchmeter")
+
+CREATE_SECONDS = 2.0
+"""How long the app's create waits for its record; the record is made even if it takes longer."""
+END_SECONDS = 0.25
+"""How long the look that shows the end waits, so that a script which then exits still settles it."""
+MOST_BACKLOG = 100
+"""Looks under way; more are dropped: the tracker looks itself."""
+
+
+class Host(Protocol):
+    """Where a client is open: the default engine, a `Client`'s, or an `AsyncClient` in the app's own loop."""
+
+    @property
+    def loop(self) -> asyncio.AbstractEventLoop | None: ...
+
+    def post(self, work: "Callable[[AsyncClient], Coroutine[Any, Any, None]]") -> "Future[None]": ...
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """One accepted exchange, taken out of the app's hands."""
+
+    kind: Kind
+    caller: Caller
+    body: bytes
+    traceparent: str | None
+
+
+class Recorder:
+    """Turns notices into what the ledger knows."""
+
+    def __init__(self, host: Host, attribution: Attribution) -> None:
+        self.host = host
+        self._attribution = attribution
+        self._under_way: set[Future[None]] = set()
+        self._missed: dict[str, tuple[Notice, Batch]] = {}
+        """Creates that could not be recorded, by batch id; tried again with the next notice."""
+        self._failing: str | None = None
+
+    def tell(self, notice: Notice) -> "Future[None]":
+        """Start recording; returns at once. The future says when it is over, and never raises."""
+        over: Future[None] = Future()
+        if notice.kind != "create" and len(self._under_way) >= MOST_BACKLOG:
+            over.set_result(None)
+            return over
+
+        def finish(work: "Future[None]") -> None:
+            self._under_way.discard(over)
+            error = None if work.cancelled() else work.exception()
+            if isinstance(error, Exception):  # the client itself could not be opened
+                self._not_begun(notice, error)
+            over.set_result(None)
+
+        self._under_way.add(over)
+        self.host.post(lambda client: self._record(client, notice)).add_done_callback(finish)
+        return over
+
+    def patience(self, notice: Notice) -> float:
+        """Seconds that the app may be kept waiting."""
+        if notice.kind == "create":
+            return CREATE_SECONDS
+        return END_SECONDS if any(mark in notice.body for mark in _ENDINGS) else 0.0
+
+    def waited(self, notice: Notice, done: bool) -> None:
+        if not done and notice.kind == "create":
+            log.warning("observe: recording a batch takes more than %g s and goes on behind the app", CREATE_SECONDS)
+
+    def failed(self, error: Exception) -> None:
+        """Said once, until something works again."""
+        said = f"{type(error).__name__}: {error}"
+        if said != self._failing:
+            self._failing = said
+            log.warning("observe: batchmeter failed, the app's call did not: %s", said, exc_info=error)
+
+    def _not_begun(self, notice: Notice, error: Exception) -> None:
+        with contextlib.suppress(ValueError):
+            self._read(notice)
+        self.failed(error)
+
+    def _read(self, notice: Notice) -> list[Batch]:
+        """Its batches; a create's are kept until they are recorded. ValueError when it is no JSON."""
+        batches = batches_in(json.loads(notice.body), notice.kind)
+        if notice.kind == "create":
+            self._missed |= {batch.id: (notice, batch) for batch in batches}
+        return batches
+
+    async def _record(self, client: "AsyncClient", notice: Notice) -> None:
+        try:
+            batches = self._read(notice)
+            await self._record_created(client)
+            if notice.kind != "create":
+                await self._advance(client, notice.caller, batches)
+            self._failing = None
+        except Exception as error:  # noqa: BLE001 - the app's call is not ours to fail
+            self.failed(error)
+
+    async def _record_created(self, client: "AsyncClient") -> None:
+        """This create, and those that failed before it."""
+        from batchmeter.submit import record_created  # noqa: PLC0415 - with the ledger, in the client's thread
+
+        for batch_id, (notice, batch) in list(self._missed.items()):
+            try:
+                submission = self._submission(client, notice, batch)
+                await record_created(await client.ready(), submission, batch)
+            except Exception as error:
+                error.add_note(f"batch {batch_id} exists and is not tracked yet; it is tried again with the next call")
+                raise
+            self._missed.pop(batch_id, None)
+
+    def _submission(self, client: "AsyncClient", notice: Notice, batch: Batch) -> Any:
+        from batchmeter.ledger.port import Submission  # noqa: PLC0415 - as above
+        from batchmeter.tracking.tag import without_tag  # noqa: PLC0415
+
+        provider = account_of(client, notice.caller)
+        return Submission(
+            account=provider.account,
+            provider=provider.name,
+            endpoint=batch.endpoint,
+            region=provider.region,
+            input_file_id=batch.input_file_id,
+            model=batch.model,
+            metadata=dict(without_tag(batch).metadata or {}),
+            attribution=self._attribution,
+            traceparent=notice.traceparent,
+        )
+
+    async def _advance(self, client: "AsyncClient", caller: Caller, batches: list[Batch]) -> None:
+        parts = await client.ready()
+        mine = account_of(client, caller)
+        for batch in batches:
+            account = await home_of(client, caller, mine, batch.id)
+            if account is not None:
+                await parts.tracker.observed(account, batch)
+
+
+_ENDINGS = (b'"completed"', b'"failed"', b'"expired"', b'"cancelled"')
