@@ -8,6 +8,7 @@ import pytest
 
 import openai
 from batchmeter import AsyncClient
+from batchmeter.config import Settings
 from batchmeter.proxy import create_app
 from batchmeter.testing.recorder import Recorder
 from batchmeter.testing.sandbox import Sandbox, manual_clock, serve_sandbox
@@ -50,8 +51,14 @@ def recorder():
 async def client(sandbox, tmp_path, recorder):
     """Two accounts at one sandbox; nothing is tracked but what the proxy sees."""
     account = {"provider": "openai", "api_base": sandbox.url, "api_key": "k", "max_retries": 0}
-    accounts = {"openai": account, "other": account}
-    async with AsyncClient(ledger=tmp_path / "proxy.db", accounts=accounts, plugins=[recorder], track=False) as opened:
+    settings = Settings(
+        ledger=str(tmp_path / "proxy.db"),
+        accounts={"openai": account, "other": account},
+        proxy={"freshness": 0},
+        track=False,
+        load=(),
+    )
+    async with AsyncClient(settings=settings, plugins=[recorder]) as opened:
         yield opened
 
 

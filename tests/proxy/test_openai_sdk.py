@@ -38,7 +38,7 @@ async def test_a_batch_from_upload_to_output(sdk, clock, recorder, client, lines
     await client.tracker.idle()
     await client.deliverer.drain(10)
     assert recorder.types == ["acreate_batch", "batch_success"]
-    assert recorder.endings[0].settlement.lines.succeeded == 3
+    assert recorder.endings[0].request_counts.succeeded == 3
     assert recorder.events[0].attribution.tags == recorder.endings[0].attribution.tags == ("nightly", "eu")
     assert recorder.events[0].metadata == {"run": "7"}
 

@@ -11,7 +11,7 @@ from starlette.responses import Response
 from batchmeter.client import AsyncClient
 from batchmeter.config import validated
 
-from . import batches, catalogue, files, health, openapi
+from . import batches, catalogue, files, health, openapi, webhooks
 from .auth import Keys
 from .call import Call
 from .identity import ANONYMOUS, Action, Admit, Authenticate, anything
@@ -25,7 +25,14 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("batchmeter")
 
-ROUTES: tuple[Route, ...] = (*files.ROUTES, *batches.ROUTES, *catalogue.ROUTES, *health.ROUTES, *openapi.ROUTES)
+ROUTES: tuple[Route, ...] = (
+    *files.ROUTES,
+    *batches.ROUTES,
+    *catalogue.ROUTES,
+    *webhooks.ROUTES,
+    *health.ROUTES,
+    *openapi.ROUTES,
+)
 
 
 def create_app(

@@ -68,15 +68,19 @@ class Call:
                 raise Refusal(403, f"This key may not use the model {model!r}.", code="model_not_allowed")
         await self.proxy.admit(self.identity, action)
 
-    async def json(self) -> dict[str, Any]:
-        """The body, an object; Refusal when it is too large or no JSON."""
+    async def body(self) -> bytes:
+        """Whole; Refusal when it is too large."""
         raw = bytearray()
         async for chunk in self.request.stream():
             raw += chunk
             if len(raw) > self.proxy.options.max_body_bytes:
                 raise Refusal(413, "The request body is too large.", code="request_too_large")
+        return bytes(raw)
+
+    async def json(self) -> dict[str, Any]:
+        """The body, an object; Refusal when it is too large or no JSON."""
         try:
-            parsed: object = json.loads(raw or b"{}")
+            parsed: object = json.loads(await self.body() or b"{}")
         except ValueError as error:
             raise Refusal(400, f"We could not parse the JSON body of your request: {error}") from error
         if not isinstance(parsed, dict):

@@ -59,6 +59,7 @@ _SCHEMAS: Mapping[str, Any] = {
         "type": "object",
         "properties": {"object": {"const": "list"}, "data": {"type": "array", "items": ref("Model")}},
     },
+    "Received": {"type": "object", "properties": {"received": {"type": "boolean"}, "woken": {"type": "boolean"}}},
     "Health": {"type": "object", "properties": {"status": {"type": "string"}}},
     "CreateBatch": {
         "type": "object",

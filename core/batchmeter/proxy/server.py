@@ -4,7 +4,10 @@ import asyncio
 import ipaddress
 import json
 import os
+import signal
 import socket
+import threading
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -22,10 +25,13 @@ START = "BATCHMETER_SERVE"
 GRACE_SECONDS = 30
 """How long transfers under way may take once the server is told to stop."""
 _BACKLOG = 1024
+_STARTING_SECONDS = 120
 
 
 def app() -> Proxy:
     """What each worker serves."""
+    for name in (signal.SIGINT, signal.SIGTERM):  # a forked worker would ignore them until granian sets its own
+        signal.signal(name, signal.SIG_DFL)
     given = json.loads(os.environ.get(START, "{}"))
     settings = load_settings(given.get("config"), ledger=given.get("ledger"), track=given.get("track"))
     return create_app(AsyncClient(settings=settings))
@@ -63,7 +69,8 @@ def serve(
         log_level="warning",
         process_name=None,
     )
-    running.on_startup(lambda: ready(url(host, address)))
+    announcing = threading.Thread(target=_announce, args=(host, address, ready), daemon=True)
+    running.on_startup(announcing.start)
     running.serve()
 
 
@@ -92,6 +99,16 @@ def keys_configured(settings: Settings) -> bool:
             await ledger.aclose()
 
     return asyncio.run(ask())
+
+
+def _announce(host: str, port: int, ready: Callable[[str], None]) -> None:
+    """Granian tells when it begins to start; its workers listen once their ledger is open."""
+    until = time.monotonic() + _STARTING_SECONDS
+    while time.monotonic() < until:
+        with suppress(OSError), socket.create_connection((host, port), timeout=1):
+            ready(url(host, port))
+            return
+        time.sleep(0.05)
 
 
 def _granian() -> Any:

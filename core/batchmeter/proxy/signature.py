@@ -1,0 +1,45 @@
+"""Standard Webhooks (standardwebhooks.com): whether a body was signed with one of our secrets, just now."""
+
+import base64
+import binascii
+import hashlib
+import hmac
+from collections.abc import Iterable, Mapping
+
+TOLERANCE_SECONDS = 300
+_PREFIX = "whsec_"
+_VERSION = "v1,"
+
+
+class BadSignatureError(Exception):
+    """Why a webhook is not to be believed; its text is for whoever set it up."""
+
+
+def verify(headers: Mapping[str, str], body: bytes, secrets: Iterable[str], *, now: float) -> str:
+    """The webhook's id, by which a repeat is known. `headers` are found by lower-case name, `now` is epoch seconds."""
+    webhook_id, timestamp = headers.get("webhook-id", ""), headers.get("webhook-timestamp", "")
+    given = headers.get("webhook-signature", "")
+    if not webhook_id or not timestamp or not given:
+        raise BadSignatureError("The headers webhook-id, webhook-timestamp and webhook-signature are needed.")
+    if not timestamp.isascii() or not timestamp.isdecimal() or abs(now - int(timestamp)) > TOLERANCE_SECONDS:
+        raise BadSignatureError("The webhook's timestamp is not within five minutes of now.")
+    signed = f"{webhook_id}.{timestamp}.".encode() + body
+    candidates = [part[len(_VERSION) :] for part in given.split() if part.startswith(_VERSION)]
+    good = False
+    for secret in secrets:
+        right = base64.b64encode(hmac.digest(_key(secret), signed, hashlib.sha256))
+        for candidate in candidates:
+            good |= hmac.compare_digest(right, candidate.encode("utf-8", "surrogateescape"))
+    if not good:
+        raise BadSignatureError("The signature fits none of this account's webhook secrets.")
+    return webhook_id
+
+
+def _key(secret: str) -> bytes:
+    """`whsec_` and base64, as vendors show it; anything else is taken as it is."""
+    if not secret.startswith(_PREFIX):
+        return secret.encode()
+    try:
+        return base64.b64decode(secret.removeprefix(_PREFIX) + "==")
+    except binascii.Error:
+        return secret.encode()

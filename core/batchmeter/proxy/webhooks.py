@@ -1,0 +1,101 @@
+"""`POST /webhooks/{account}`: a provider says that a batch has ended, and it is settled at once."""
+
+import json
+import logging
+from contextlib import suppress
+from typing import Any, cast
+
+from starlette.responses import JSONResponse, Response
+
+from batchmeter.errors import UsageError
+
+from .call import Call
+from .describe import gives
+from .refusal import Refusal
+from .routes import Route
+from .signature import BadSignatureError, verify
+
+log = logging.getLogger("batchmeter")
+
+_PREFIX = "batch."
+"""`batch.completed`, `batch.failed`, `batch.expired`, `batch.cancelled`; the rest is none of our business."""
+_LEASE_SECONDS = 30.0
+
+
+async def receive(call: Call) -> Response:
+    """A webhook is a hint that wakes: what became of the batch is asked of its provider, never read from here."""
+    account = call.ids["account"]
+    webhook_id, body = await _verified(call, account)
+    ledger = (await call.client.ready()).ledger
+    scope = f"webhook {account}"
+    known = await ledger.reserve_answer(scope, webhook_id, lease_seconds=_LEASE_SECONDS)
+    if known.state != "mine":
+        return JSONResponse({"received": True, "repeated": True})
+    try:
+        woken = await _wake(call, account, body)
+    except BaseException:
+        await ledger.drop_answer(scope, webhook_id)  # the provider sends it again
+        raise
+    await ledger.keep_answer(scope, webhook_id, "")
+    return JSONResponse({"received": True, "woken": woken})
+
+
+async def _verified(call: Call, account: str) -> tuple[str, bytes]:
+    """The webhook's id, and its body as it was signed."""
+    secrets = _secrets(call, account)
+    body = await call.body()
+    parts = await call.client.ready()
+    try:
+        return verify(call.request.headers, body, secrets, now=parts.ledger.now() / 1000), body
+    except BadSignatureError as error:
+        raise Refusal(401, str(error), code="invalid_webhook_signature") from None
+
+
+def _secrets(call: Call, account: str) -> list[str]:
+    """Strangers ask here: which accounts there are is not for them."""
+    with suppress(UsageError):
+        found = call.client.accounts.webhook_secrets(account)
+        if found:
+            return found
+        log.warning("a webhook came for account %s: set webhook_secrets in [accounts.%s] to take it", account, account)
+    raise Refusal(404, f"No webhooks are taken for {account!r}.", code="webhooks_not_configured")
+
+
+async def _wake(call: Call, account: str, body: bytes) -> bool:
+    """Whether it was about a batch of ours that is not settled yet."""
+    batch_id = _batch_id(body)
+    parts = await call.client.ready()
+    if batch_id is None or not await parts.ledger.wake(account, batch_id):
+        return False
+    call.proxy.reads.forget(account, batch_id)
+    parts.tracker.notify(account)
+    return True
+
+
+def _batch_id(body: bytes) -> str | None:
+    """Of a `batch.*` event; what is signed and yet no such event is accepted and ignored."""
+    try:
+        event: Any = json.loads(body)
+    except ValueError:
+        return None
+    if not isinstance(event, dict):
+        return None
+    told = cast("dict[str, Any]", event)
+    data: Any = told.get("data")
+    if not str(told.get("type")).startswith(_PREFIX) or not isinstance(data, dict):
+        return None
+    found: Any = cast("dict[str, Any]", data).get("id")
+    return found if isinstance(found, str) else None
+
+
+ROUTES = (
+    Route(
+        "POST",
+        "/webhooks/{account}",
+        receive,
+        "Receive a provider's webhook",
+        versioned=False,
+        public=True,
+        operation=gives("Received"),
+    ),
+)

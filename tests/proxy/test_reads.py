@@ -1,0 +1,109 @@
+"""Reads that do not hammer the provider, and advance the ledger."""
+
+import asyncio
+
+import pytest
+
+from batchmeter.errors import NotFoundError
+from batchmeter.proxy.reads import Reads
+from batchmeter.testing.wire import Answer, Script, serving
+
+BATCH = (
+    b'{"id": "batch_1", "object": "batch", "status": "%s", "endpoint": "/v1/responses", "created_at": 1,'
+    b' "output_file_id": %s, "request_counts": {"total": 1, "completed": 1, "failed": 0}}'
+)
+OPEN = Answer(body=BATCH % (b"in_progress", b"null"))
+GAP = Answer(body=BATCH % (b"completed", b"null"))
+DONE = Answer(body=BATCH % (b"completed", b'"file-out"'))
+CREATED = Answer(body=BATCH % (b"validating", b"null"))
+
+
+class Clock:
+    now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def at(client):
+    """`at(answers)`: the batch `batch_1` at a provider that gives these answers."""
+
+    async def run(address: str):
+        account = {"provider": "openai", "api_base": address, "api_key": "k", "max_retries": 0}
+        client.accounts._settings.accounts["scripted"] = account
+        return await client.batches.create(
+            input_file_id="file-1", endpoint="/v1/responses", custom_llm_provider="scripted"
+        )
+
+    return run
+
+
+async def test_a_final_batch_is_answered_from_the_ledger(client, at):
+    script = Script([CREATED, OPEN, GAP, DONE])
+    async with serving(script) as address:
+        await at(address)
+        reads = Reads(client, 0)
+        seen = [(await reads.batch(None, "batch_1")) for _ in range(6)]
+    assert [batch.status for batch in seen] == ["in_progress", *["completed"] * 5]
+    assert [batch.output_file_id for batch in seen] == [None, None, *["file-out"] * 4]
+    gets = [request for request in script.received if request.method == "GET" and "batches" in request.path]
+    assert len(gets) >= 3
+    await client.tracker.idle()
+
+
+async def test_who_asks_at_the_same_time_shares_one_call(client, at):
+    asked, held, script = asyncio.Event(), asyncio.Event(), Script([CREATED, OPEN])
+
+    async def slow(request):
+        if request.method == "GET":
+            asked.set()
+            await held.wait()
+        return await script(request)
+
+    async with serving(slow) as address:
+        await at(address)
+        reads = Reads(client, 0)
+        asking = [asyncio.create_task(reads.batch("scripted", "batch_1")) for _ in range(50)]
+        await asked.wait()
+        asking[0].cancel()  # whoever asked first may leave
+        held.set()
+        seen = await asyncio.gather(*asking[1:])
+        assert {batch.status for batch in seen} == {"in_progress"}
+        assert len(script.received) == 2
+        await reads.batch("scripted", "batch_1")
+        assert len(script.received) == 3
+
+
+async def test_an_answer_serves_while_it_is_fresh(client, at):
+    script, clock = Script([CREATED, OPEN]), Clock()
+    async with serving(script) as address:
+        await at(address)
+        reads = Reads(client, 1.0, clock=clock)
+        for later in (0, 0.5, 0.5, 0.1, 0.2):
+            clock.now += later
+            await reads.batch("scripted", "batch_1")
+        assert len(script.received) == 3  # the create, the first, and the one that was 1.1 s later
+        reads.forget("scripted", "batch_1")
+        await reads.batch("scripted", "batch_1")
+        assert len(script.received) == 4
+
+
+async def test_a_failure_is_nobodys_answer_for_longer_than_it_takes(client, at):
+    missing = Answer(status=404, body=b'{"error": {"message": "no"}}')
+    script = Script([CREATED, missing, OPEN])
+    async with serving(script) as address:
+        await at(address)
+        reads = Reads(client, 60)
+        asking = await asyncio.gather(*[reads.batch("scripted", "batch_1") for _ in range(3)], return_exceptions=True)
+        assert [type(error) for error in asking] == [NotFoundError] * 3
+        assert (await reads.batch("scripted", "batch_1")).status == "in_progress"
+
+
+async def test_what_is_read_advances_the_ledger(http, sdk, client, clock, lines, recorder):
+    file = await sdk.files.create(file=("in.jsonl", lines(1)), purpose="batch")
+    batch = await sdk.batches.create(input_file_id=file.id, endpoint="/v1/chat/completions", completion_window="24h")
+    clock.advance(2000)
+    assert (await http.get("/v1/batches")).json()["data"][0]["status"] == "completed"
+    await client.tracker.idle()
+    assert (await client.batches.settlement(batch.id)).status == "completed"

@@ -1,0 +1,198 @@
+"""`batchmeter serve` as a process of its own: curl and the sync SDK as users run them, workers, signals, lost clients."""
+
+import json
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Generator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+
+import pytest
+
+import openai
+from batchmeter.testing.sandbox import sandbox_thread
+
+CHAT = "/v1/chat/completions"
+
+
+@contextmanager
+def serving(address: str, folder, *more: str, **environ: str) -> Generator[tuple[str, subprocess.Popen]]:
+    """A proxy over the sandbox at `address`; ends as Ctrl-C ends it."""
+    env = os.environ | {"OPENAI_BASE_URL": address, "OPENAI_API_KEY": "sk-provider", **environ}
+    env["BATCHMETER_LEDGER"] = str(folder / "served.db")
+    command = [sys.executable, "-m", "batchmeter", "serve", "--port", "0", *more]
+    process = subprocess.Popen(command, env=env, stdout=subprocess.PIPE, text=True, cwd=folder)
+    try:
+        first = process.stdout.readline()
+        found = re.search(r"http://127\.0\.0\.1:\d+", first)
+        assert found, first
+        yield found[0], process
+    finally:
+        process.send_signal(signal.SIGINT)
+        try:
+            process.communicate(timeout=30)
+        finally:
+            process.kill()
+    assert process.returncode == 0
+
+
+@pytest.fixture(scope="module")
+def sandbox():
+    with sandbox_thread() as served:
+        yield served
+
+
+@pytest.fixture(scope="module")
+def proxy(sandbox, tmp_path_factory):
+    """One for all tests here; its batches end in a moment."""
+    patch = pytest.MonkeyPatch()
+    patch.setenv("BATCHMETER_PLUGINS", "")
+    with serving(sandbox.url, tmp_path_factory.mktemp("served")) as (url, _):
+        yield url
+    patch.undo()
+
+
+@pytest.fixture
+def sdk(proxy):
+    with openai.OpenAI(base_url=f"{proxy}/v1", api_key="sk-1234", max_retries=0) as opened:
+        yield opened
+
+
+def curl(*arguments: str) -> dict:
+    if shutil.which("curl") is None:
+        pytest.skip("curl is not installed")
+    done = subprocess.run(["curl", "-sS", *arguments], capture_output=True, text=True, check=True, timeout=30)
+    return json.loads(done.stdout)
+
+
+def test_the_documented_curl_calls(proxy, tmp_path, lines):
+    key, kind = ("-H", "Authorization: Bearer sk-1234"), ("-H", "Content-Type: application/json")
+    (tmp_path / "mydata.jsonl").write_bytes(lines(3))
+    file = curl(f"{proxy}/v1/files", *key, "-F", "purpose=batch", "-F", f"file=@{tmp_path}/mydata.jsonl")
+    assert (file["purpose"], file["filename"], file["bytes"]) == ("batch", "mydata.jsonl", len(lines(3)))
+    asked = {"input_file_id": file["id"], "endpoint": CHAT, "completion_window": "24h"}
+    batch = curl(f"{proxy}/v1/batches", *key, *kind, "-d", json.dumps(asked))
+    assert (batch["object"], batch["input_file_id"]) == ("batch", file["id"])
+    again = curl(f"{proxy}/v1/batches/{batch['id']}", *key, *kind)
+    assert again["id"] == batch["id"]
+    listed = curl(f"{proxy}/v1/batches", *key, *kind)
+    assert batch["id"] in [one["id"] for one in listed["data"]]
+
+
+@pytest.mark.parametrize("count", [2, 6000], ids=["small", "large"])
+def test_purpose_may_come_after_the_file(proxy, tmp_path, lines, count):
+    (tmp_path / "big.jsonl").write_bytes(lines(count))
+    file = curl(f"{proxy}/v1/files", "-F", f"file=@{tmp_path}/big.jsonl", "-F", "purpose=batch")
+    assert file["bytes"] == len(lines(count))
+
+
+def test_the_sync_sdk(sdk, lines):
+    file = sdk.files.create(file=("in.jsonl", lines(5000)), purpose="batch")
+    batch = sdk.batches.create(input_file_id=file.id, endpoint=CHAT, completion_window="24h")
+    while sdk.batches.retrieve(batch.id).status != "completed":
+        pass
+    done = sdk.batches.retrieve(batch.id)
+    with sdk.files.with_streaming_response.content(done.output_file_id) as answer:
+        output = b"".join(answer.iter_bytes())
+        assert int(answer.headers["content-length"]) == len(output)
+    assert output.count(b"\n") == 5000
+    assert batch.id in [one.id for one in sdk.batches.list(limit=1)]
+    with pytest.raises(openai.BadRequestError) as caught:
+        sdk.files.create(file=("in.jsonl", lines(5000) + b"oops\n" + lines(1)), purpose="batch")
+    problems = caught.value.body["problems"]
+    assert [(one["line"], one["code"]) for one in problems] == [
+        (5001, "invalid_json_line"),
+        (5002, "duplicate_custom_id"),
+    ]
+
+
+def connected(url: str) -> socket.socket:
+    host, port = url.removeprefix("http://").split(":")
+    return socket.create_connection((host, int(port)), timeout=20)
+
+
+def files_at(sandbox) -> int:
+    with openai.OpenAI(base_url=sandbox.url, api_key="k") as direct:
+        return len(list(direct.files.list()))
+
+
+@pytest.mark.parametrize("sent", [0, 100, 400_000], ids=["headers", "form", "file"])
+def test_a_client_that_leaves_while_it_uploads_leaves_nothing(proxy, sandbox, lines, sent):
+    before = files_at(sandbox)
+    head = b'--b\r\nContent-Disposition: form-data; name="purpose"\r\n\r\nbatch\r\n--b\r\n'
+    head += b'Content-Disposition: form-data; name="file"; filename="in.jsonl"\r\n\r\n'
+    body = head + lines(10_000)
+    with connected(proxy) as left:
+        left.sendall(
+            b"POST /v1/files HTTP/1.1\r\nhost: proxy\r\ncontent-type: multipart/form-data; boundary=b\r\n"
+            b"content-length: %d\r\n\r\n" % (len(body) + 9) + body[:sent]
+        )
+    with openai.OpenAI(base_url=f"{proxy}/v1", api_key="k", max_retries=0) as sdk:
+        sdk.files.create(file=("after.jsonl", lines(1)), purpose="batch")
+    assert files_at(sandbox) == before + 1
+
+
+def test_a_client_that_leaves_while_it_downloads_frees_its_connection(proxy, sdk, lines):
+    file = sdk.files.create(file=("in.jsonl", lines(20_000)), purpose="batch")
+    for _ in range(20):  # more than an account's pool of connections
+        with sdk.files.with_streaming_response.content(file.id) as answer:
+            next(answer.iter_bytes(1000))
+    assert sdk.files.content(file.id).content == lines(20_000)
+
+
+def test_workers_share_a_ledger(sandbox, tmp_path, lines):
+    with (
+        serving(sandbox.url, tmp_path, "--workers", "2") as (url, _),
+        openai.OpenAI(base_url=f"{url}/v1", api_key="k", max_retries=0) as sdk,
+    ):
+        file = sdk.files.create(file=("in.jsonl", lines(2)), purpose="batch")
+
+        def submit(_: int) -> str:
+            again = {"Idempotency-Key": "only-one"}
+            asked = {"input_file_id": file.id, "endpoint": CHAT, "completion_window": "24h"}
+            return sdk.batches.create(**asked, extra_headers=again).id
+
+        with ThreadPoolExecutor(8) as pool:
+            assert len(set(pool.map(submit, range(8)))) == 1
+
+
+def test_transfers_are_finished_before_it_stops(sandbox, tmp_path, lines):
+    body = lines(100)
+    head = b'--b\r\nContent-Disposition: form-data; name="purpose"\r\n\r\nbatch\r\n--b\r\n'
+    head += b'Content-Disposition: form-data; name="file"; filename="in.jsonl"\r\n\r\n'
+    whole = head + body + b"\r\n--b--\r\n"
+    with serving(sandbox.url, tmp_path) as (url, process):
+        with connected(url) as slow:
+            slow.sendall(
+                b"POST /v1/files HTTP/1.1\r\nhost: proxy\r\ncontent-type: multipart/form-data; boundary=b\r\n"
+                b"expect: 100-continue\r\ncontent-length: %d\r\n\r\n" % len(whole)
+            )
+            assert slow.recv(100).startswith(b"HTTP/1.1 100")  # it is being read
+            process.send_signal(signal.SIGTERM)
+            slow.sendall(whole)
+            answer = b""
+            while piece := slow.recv(65536):
+                answer += piece
+        assert answer.startswith(b"HTTP/1.1 200")
+        process.wait(timeout=20)
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "example.com"])
+def test_it_stays_on_loopback_without_keys(tmp_path, host):
+    command = [sys.executable, "-m", "batchmeter", "serve", "--port", "0", "--host", host]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=False, timeout=30)
+    assert (done.returncode, "create a key first" in done.stderr) == (2, True), done.stderr
+
+
+def test_a_port_that_is_taken(tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        command = [sys.executable, "-m", "batchmeter", "serve", "--port", port]
+        done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=False, timeout=30)
+    assert done.returncode == 2
+    assert f"cannot listen on 127.0.0.1:{port}" in done.stderr

@@ -1,0 +1,190 @@
+"""A provider's webhooks: signed or refused, done once, and the batch is settled at once."""
+
+import asyncio
+import base64
+import hashlib
+import hmac
+import json
+from datetime import UTC, datetime
+
+import httpx2
+import pytest
+from standardwebhooks import Webhook
+
+import openai
+from batchmeter import AsyncClient
+from batchmeter.proxy import create_app
+from batchmeter.proxy.signature import BadSignatureError, verify
+
+OLD = "whsec_" + base64.b64encode(b"old secret, twenty-four.").decode()
+NEW = "whsec_" + base64.b64encode(b"new secret, twenty-four.").decode()
+PLAIN = "a secret as it is"
+
+
+@pytest.fixture
+async def client(sandbox, tmp_path, recorder):
+    account = {"provider": "openai", "api_base": sandbox.url, "api_key": "k", "max_retries": 0}
+    accounts = {"openai": {**account, "webhook_secrets": [OLD, NEW]}, "plain": {**account, "webhook_secrets": [PLAIN]}}
+    accounts["silent"] = account
+    opened = AsyncClient(ledger=tmp_path / "hooks.db", accounts=accounts, plugins=[recorder], track=True)
+    async with opened:
+        yield opened
+
+
+@pytest.fixture
+def post(http, client):
+    """Sends a webhook, signed as the official library signs it unless told otherwise."""
+
+    async def send(body, *, account="openai", secret=NEW, webhook_id="wh_1", age=0.0, **changed):
+        raw = body if isinstance(body, bytes) else json.dumps(body).encode()
+        moment = client.ledger.now() / 1000 - age
+        signer = Webhook(secret if secret.startswith("whsec_") else base64.b64encode(secret.encode()).decode())
+        signature = signer.sign(webhook_id, datetime.fromtimestamp(int(moment), UTC), raw.decode())
+        headers = {
+            "webhook-id": webhook_id,
+            "webhook-timestamp": str(int(moment)),
+            "webhook-signature": signature,
+            "content-type": "application/json",
+        }
+        headers = {name: text for name, text in {**headers, **changed}.items() if text is not None}
+        return await http.post(f"/webhooks/{account}", content=raw, headers=headers)
+
+    return send
+
+
+def ended(batch_id, kind="batch.completed"):
+    return {"id": "evt_1", "object": "event", "type": kind, "created_at": 1, "data": {"id": batch_id}}
+
+
+async def submit(sdk, lines):
+    file = await sdk.files.create(file=("a.jsonl", lines(2)), purpose="batch")
+    return await sdk.batches.create(input_file_id=file.id, endpoint="/v1/chat/completions", completion_window="24h")
+
+
+async def test_the_end_of_a_batch_is_settled_at_once(sdk, lines, clock, client, post, recorder):
+    batch = await submit(sdk, lines)
+    clock.advance(60)
+    await sdk.batches.retrieve(batch.id)
+    clock.advance(1400)
+    due = (await client.ledger.get_batch(batch.id)).next_poll_at
+    assert due - client.ledger.now() > 5_000, "nobody would look yet"
+    answer = await post(ended(batch.id))
+    assert (answer.status_code, answer.json()) == (200, {"received": True, "woken": True})
+    async with asyncio.timeout(5):
+        while not (found := [event for event in recorder.events if event.type == "batch_success"]):
+            await asyncio.sleep(0.01)
+    assert found[0].batch_id == batch.id
+    assert found[0].usage.total_tokens > 0
+    assert (await post(ended(batch.id), webhook_id="wh_2")).json() == {"received": True, "woken": False}
+
+
+async def test_a_repeat_does_nothing_again(sdk, lines, client, post, http):
+    batch = await submit(sdk, lines)
+    assert (await post(ended(batch.id))).json()["woken"] is True
+    for age in (0, 10):
+        assert (await post(ended(batch.id), age=age)).json() == {"received": True, "repeated": True}
+    again = httpx2.AsyncClient(transport=httpx2.ASGITransport(create_app(client)), base_url="http://proxy")
+    async with again:
+        signed = http.build_request("POST", "/webhooks/openai", content=b"")
+        del signed
+        other = await post(ended(batch.id), webhook_id="wh_3")
+    assert other.json()["woken"] is True
+
+
+async def test_what_is_not_signed_right_is_refused_and_wakes_nobody(sdk, lines, client, post):
+    batch = await submit(sdk, lines)
+    before = await client.ledger.get_batch(batch.id)
+    body = ended(batch.id)
+    tries = {
+        "another secret": {"secret": "whsec_" + base64.b64encode(b"somebody else's").decode()},
+        "no signature": {"webhook-signature": None},
+        "empty signature": {"webhook-signature": ""},
+        "another version": {"webhook-signature": "v2,AAAA"},
+        "rubbish": {"webhook-signature": "v1,ü v1,== v1"},
+        "no id": {"webhook-id": None},
+        "another id": {"webhook-id": "wh_2"},
+        "no time": {"webhook-timestamp": None},
+        "another time": {"webhook-timestamp": str(client.ledger.now() // 1000 - 1)},
+        "rubbish time": {"webhook-timestamp": "²"},
+        "old": {"age": 301},
+        "from the future": {"age": -302},
+        "another account's secret": {"secret": PLAIN},
+    }
+    for name, changed in tries.items():
+        changed = {
+            key: value.encode() if isinstance(value, str) and "ü" in value else value for key, value in changed.items()
+        }
+        answer = await post(body, **changed)
+        assert answer.status_code == 401, name
+        assert answer.json()["error"]["code"] == "invalid_webhook_signature", name
+    signed = await post(body, age=299)
+    assert signed.status_code == 200
+    assert before == (await client.ledger.get_batch(batch.id)) or signed.json()["woken"]
+
+
+async def test_a_changed_body_is_refused(post, client, http):
+    raw = json.dumps(ended("batch_1")).encode()
+    headers = {"webhook-id": "w", "webhook-timestamp": str(client.ledger.now() // 1000)}
+    key = base64.b64decode(NEW.removeprefix("whsec_"))
+    mac = hmac.digest(key, f"w.{headers['webhook-timestamp']}.".encode() + raw, hashlib.sha256)
+    headers["webhook-signature"] = f"v1,{base64.b64encode(mac).decode()}"
+    assert (await http.post("/webhooks/openai", content=raw + b" ", headers=headers)).status_code == 401
+    assert (await http.post("/webhooks/openai", content=raw, headers=headers)).status_code == 200
+
+
+async def test_secrets_rotate(post):
+    for number, secret in enumerate((OLD, NEW)):
+        assert (await post(ended("batch_x"), secret=secret, webhook_id=f"w{number}")).status_code == 200
+    both = await post(ended("batch_x"), webhook_id="w9", **{"webhook-signature": "v1,AAAA v1a,BBBB"})
+    assert both.status_code == 401
+    assert (await post(ended("batch_x"), account="plain", secret=PLAIN)).status_code == 200
+
+
+async def test_strangers_learn_nothing_about_accounts(post):
+    answers = [await post(ended("b"), account=account) for account in ("silent", "nobody", "opena", "..")]
+    assert {answer.status_code for answer in answers} == {404}
+    assert len({answer.text.replace("silent", "x").replace("nobody", "x") for answer in answers[:2]}) == 1
+    assert "openai" not in "".join(answer.text for answer in answers)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"type": "response.completed", "data": {"id": "resp_1"}},
+        {"type": "batch.completed"},
+        {"type": "batch.completed", "data": {"id": 7}},
+        {"type": "batch.completed", "data": {"id": "batch_nobody_knows"}},
+        [1, 2],
+        b"not json",
+        b"",
+    ],
+)
+async def test_what_is_signed_but_not_for_us_is_accepted(post, body):
+    answer = await post(body)
+    assert (answer.status_code, answer.json()) == (200, {"received": True, "woken": False})
+
+
+async def test_a_huge_body_is_refused(post):
+    assert (await post(b"x" * (1024 * 1024 + 1))).status_code == 413
+
+
+def test_the_official_sdk_agrees_about_every_signature():
+    """openai-python's own verifier, and ours, on what the reference library signs."""
+    sdk = openai.OpenAI(api_key="k", webhook_secret=NEW)
+    body = json.dumps(ended("batch_1"))
+    now = datetime.now(UTC).replace(microsecond=0)
+    for secret in (NEW, OLD):
+        headers = {
+            "webhook-id": "wh_1",
+            "webhook-timestamp": str(int(now.timestamp())),
+            "webhook-signature": "v1,AAAA " + Webhook(secret).sign("wh_1", now, body),
+        }
+        if secret is NEW:
+            assert sdk.webhooks.unwrap(body, headers).data.id == "batch_1"
+            assert verify(headers, body.encode(), [OLD, NEW], now=now.timestamp()) == "wh_1"
+        else:
+            with pytest.raises(openai.InvalidWebhookSignatureError):
+                sdk.webhooks.verify_signature(body, headers)
+            with pytest.raises(BadSignatureError):
+                verify(headers, body.encode(), [NEW], now=now.timestamp())
+    sdk.close()
