@@ -7,14 +7,13 @@ import os
 from collections.abc import Callable, Coroutine, Iterable, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass
-from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeAlias, TypeVar
 
 from . import callbacks
 from .accounts import Accounts
 from .batches import AsyncBatches
-from .config import Settings, default_ledger, load_settings
+from .config import Settings, load_settings
 from .errors import LedgerError
 from .files import AsyncFiles
 from .plugins import Plugins
@@ -58,10 +57,7 @@ class Parts:
             chosen = os.fspath(chosen)
         source = await asyncio.to_thread(PriceBook.load, chosen) if isinstance(chosen, str | Mapping) else chosen
         if ledger is None:
-            url = settings.ledger or default_ledger()
-            if url == default_ledger():
-                Path(url).parent.mkdir(parents=True, exist_ok=True)
-            ledger = open_ledger(url)
+            ledger = open_ledger(settings.ledger)
         await ledger.open()
         deliverer = Deliverer(ledger, plugins)
         options = TrackerOptions(adopt=tuple(accounts.adopting()))

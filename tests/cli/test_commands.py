@@ -148,6 +148,7 @@ def test_a_ledger_that_is_none_and_a_newer_one(shell, monkeypatch: pytest.Monkey
 
 def test_the_default_ledgers_folder_is_made_on_a_new_machine(shell, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("BATCHMETER_LEDGER")
+    assert shell("stats").code == 0
     ran = shell("submit", shell.requests(2))
     assert ran.code == 0, ran.err
     assert (shell.folder / "data" / "batchmeter" / "ledger.db").is_file()

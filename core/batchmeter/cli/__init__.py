@@ -69,7 +69,7 @@ class Commands(click.Group):
             ctx.exit(130)
 
 
-@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.option("--config", type=click.Path(), metavar="FILE", help="Settings file (default: batchmeter.toml).")
 @click.option("--ledger", metavar="PATH|URL", help="Ledger to use instead of the configured one.")
 @click.version_option(None, "-V", "--version", package_name="batchmeter", message="%(version)s")
