@@ -35,6 +35,8 @@ class AccountSettings(BaseModel):
     """Sent with every request."""
     tag_batches: bool = True
     """Put `batchmeter_id` into a new batch's metadata, to find it again after a lost answer."""
+    webhook_secrets: tuple[SecretStr, ...] = ()
+    """What the vendor signs its webhooks with (`whsec_…`); while one is replaced, the old and the new."""
     adopt: bool = False
     """Track every batch of this account, whoever made it."""
 

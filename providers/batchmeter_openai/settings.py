@@ -19,6 +19,11 @@ def secret_from_env(name: str) -> Callable[[], SecretStr | None]:
     return lambda: SecretStr(found) if (found := os.environ.get(name, "").strip()) else None
 
 
+def webhook_secret_from_env() -> tuple[SecretStr, ...]:
+    found = secret_from_env("OPENAI_WEBHOOK_SECRET")()
+    return () if found is None else (found,)
+
+
 class OpenAISettings(AccountSettings):
     api_key: SecretStr | None = Field(default_factory=secret_from_env("OPENAI_API_KEY"))
     """The key, as `Authorization: Bearer`."""
@@ -26,6 +31,8 @@ class OpenAISettings(AccountSettings):
     """Any server with OpenAI's `/files` and `/batches` below this address."""
     organization: str | None = Field(default_factory=from_env("OPENAI_ORG_ID"))
     """Header `OpenAI-Organization`."""
+    webhook_secrets: tuple[SecretStr, ...] = Field(default_factory=webhook_secret_from_env)
+    """What OpenAI signs webhooks with; several while one is replaced."""
     project: str | None = Field(default_factory=from_env("OPENAI_PROJECT_ID"))
     """Header `OpenAI-Project`."""
     http_client: Any = Field(default=None, exclude=True, repr=False)
