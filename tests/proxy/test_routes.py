@@ -99,17 +99,19 @@ async def test_where_the_account_comes_from(http, client, lines):
 
 async def test_models_lead_to_accounts(client, lines, tmp_path):
     settings = client.settings.model_copy(update={"models": {"gpt-4o-mini": "other", "o3": "openai"}, "track": False})
-    async with AsyncClient(settings=settings, ledger=tmp_path / "models.db") as routed:
-        async with httpx_over(create_app(routed)) as http:
-            listed = (await http.get("/v1/models")).json()
-            assert [(model["id"], model["owned_by"]) for model in listed["data"]] == [
-                ("gpt-4o-mini", "other"),
-                ("o3", "openai"),
-            ]
-            assert (await http.get("/v1/models/o3")).json()["owned_by"] == "openai"
-            assert await account_of(routed, (await upload(http, lines(2)))["id"]) == "other"
-            assert await account_of(routed, (await upload(http, lines(2, model="gpt-5")))["id"]) == "openai"
-            assert await account_of(routed, (await upload(http, lines(1), "/openai/v1/files"))["id"]) == "openai"
+    async with (
+        AsyncClient(settings=settings, ledger=tmp_path / "models.db") as routed,
+        httpx_over(create_app(routed)) as http,
+    ):
+        listed = (await http.get("/v1/models")).json()
+        assert [(model["id"], model["owned_by"]) for model in listed["data"]] == [
+            ("gpt-4o-mini", "other"),
+            ("o3", "openai"),
+        ]
+        assert (await http.get("/v1/models/o3")).json()["owned_by"] == "openai"
+        assert await account_of(routed, (await upload(http, lines(2)))["id"]) == "other"
+        assert await account_of(routed, (await upload(http, lines(2, model="gpt-5")))["id"]) == "openai"
+        assert await account_of(routed, (await upload(http, lines(1), "/openai/v1/files"))["id"]) == "openai"
 
 
 def httpx_over(app):

@@ -62,9 +62,7 @@ class Incoming:
             self.room -= len(piece)
             if self.room < 0:
                 most = self.options.max_upload_bytes
-                raise TooLargeError(
-                    413, f"The file is larger than {most:,} bytes.", code="file_too_large", param="file"
-                )
+                raise too_large(self.options)
             if piece:
                 return piece
         return b""
@@ -200,6 +198,8 @@ class Intake:
     def _pieces(self, chunk: bytes) -> list[bytes]:
         pieces = self.reader.feed(chunk)
         self.size += sum(map(len, pieces))
+        if self.size > self.incoming.options.max_upload_bytes:
+            raise too_large(self.incoming.options)
         return pieces
 
     async def _check(self, piece: bytes) -> None:
@@ -246,6 +246,11 @@ class Intake:
     def _let_go(self) -> None:
         self._raw.clear()
         self._held.clear()
+
+
+def too_large(options: ProxyOptions) -> TooLargeError:
+    message = f"The file is larger than {options.max_upload_bytes:,} bytes."
+    return TooLargeError(413, message, code="file_too_large", param="file")
 
 
 def missing(name: str) -> Refusal:

@@ -16,7 +16,7 @@ from batchmeter.providers import CallOptions, FileUpload, Provider, RawForm
 from .answers import rendered
 from .call import ACCOUNT_FIELDS, Call
 from .identity import Action
-from .intake import Incoming, Intake, RefusedFileError, TooLargeError, TooSlowError
+from .intake import Incoming, Intake, RefusedFileError, TooLargeError, TooSlowError, too_large
 from .multipart import FormReader
 from .once import once
 
@@ -36,9 +36,7 @@ async def create(call: Call) -> Response:
     room = options.max_upload_bytes + _FORM_ROOM
     incoming = Incoming(call.request.receive, options, room)
     if length.isdecimal() and int(length) > room:
-        raise TooLargeError(
-            413, f"The file is larger than {options.max_upload_bytes:,} bytes.", code="file_too_large", param="file"
-        )
+        raise too_large(options)
     try:
         answer = await once(
             call, "files", lambda: _receive(call, incoming, int(length) if length.isdecimal() else None)
