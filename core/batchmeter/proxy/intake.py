@@ -61,7 +61,6 @@ class Incoming:
             piece: bytes = message.get("body", b"")
             self.room -= len(piece)
             if self.room < 0:
-                most = self.options.max_upload_bytes
                 raise too_large(self.options)
             if piece:
                 return piece
