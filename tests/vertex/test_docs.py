@@ -6,7 +6,7 @@ from batchmeter.providers import AccountSettings
 from batchmeter_vertex.gemini_request import DROPPED
 from batchmeter_vertex.settings import VertexSettings
 
-PAGE = (Path(__file__).parent.parent.parent / "docs" / "vertex-ai.md").read_text()
+PAGE = (Path(__file__).parent.parent.parent / "docs" / "providers" / "vertex.md").read_text()
 
 
 def test_every_setting_is_on_the_page():
