@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: demo test lint format bench prices clean
+.PHONY: demo test lint format bench prices docs clean
 demo: .venv/.demo            ## a batch through the sandbox to a priced batch_success
 	@$(BIN)/batchmeter demo
 test: .venv/.dev             ## the whole test suite
@@ -16,6 +16,9 @@ bench: .venv/.dev            ## ratios against peers, measured in one run
 	@for each in benchmarks/*.py; do echo "== $$each"; $(BIN)/python $$each $(ARGS) || exit 1; done
 prices: .venv/.dev           ## the price catalogue anew, from pinned data packages and our corrections
 	$(BIN)/python .ci/prices/build.py fetch .cache/prices && $(BIN)/python .ci/prices/build.py build .cache/prices
+docs: .venv/.docs            ## the documentation site, into site/; a dead link or stale page stops it
+	$(BIN)/python docs/generate.py --check
+	$(BIN)/zensical build --clean --strict
 clean:
 	rm -rf .venv
 
@@ -29,3 +32,6 @@ clean:
 .venv/.dev: pyproject.toml | .venv/bin/python
 	$(BIN)/python -m pip install --quiet --editable '.[all]' --group dev
 	@touch $@ .venv/.demo
+.venv/.docs: pyproject.toml .venv/.dev
+	$(BIN)/python -m pip install --quiet --group docs
+	@touch $@
