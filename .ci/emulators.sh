@@ -1,12 +1,13 @@
 #!/bin/sh
 # Installs the emulators that tests use where they find them, or those named: aimock (OpenAI, 12 MB), azurite (Azure
-# blobs, 365 MB). Needs npm.
+# blobs, 365 MB), openai-node (OpenAI's SDK for Node, a client rather than an emulator, 35 MB). Needs npm.
 set -eu
 cd "$(dirname "$0")/.."
-for name in ${*:-aimock azurite}; do
+for name in ${*:-aimock azurite openai-node}; do
     case $name in
         aimock) package=@copilotkit/aimock@1.43 ;;
         azurite) package=azurite@3.37 ;;
+        openai-node) package=openai@7.55 ;;
         *) echo "unknown emulator: $name" >&2; exit 2 ;;
     esac
     folder=.cache/emulators/$name

@@ -11,6 +11,7 @@ import sys
 from collections.abc import Generator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 
@@ -114,6 +115,37 @@ def test_the_sync_sdk(sdk, lines):
 def connected(url: str) -> socket.socket:
     host, port = url.removeprefix("http://").split(":")
     return socket.create_connection((host, int(port)), timeout=20)
+
+
+def test_openai_node(proxy, tmp_path, lines):
+    modules = Path(__file__).parents[2] / ".cache" / "emulators" / "openai-node" / "node_modules"
+    node = shutil.which("node")
+    if node is None or not (modules / "openai").exists():
+        pytest.skip("openai-node is not installed: run .ci/emulators.sh openai-node (it needs npm)")
+    (tmp_path / "in.jsonl").write_bytes(lines(2500))
+    script = str(Path(__file__).parent / "node_client.mjs")
+    command = [node, script, f"{proxy}/v1", str(tmp_path / "in.jsonl"), str(modules / "x.js")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout) == {
+        "bytes": len(lines(2500)),
+        "metadata": {"run": "node"},
+        "lines": 2500,
+        "listed": True,
+        "files": True,
+        "refused": ["NotFoundError", 404, "string"],
+        "deleted": True,
+    }
+
+
+def test_a_download_that_breaks_off_is_not_taken_for_whole(sdk, lines):
+    file = sdk.files.create(file=("in.jsonl", lines(3000)), purpose="batch")
+    asked = {"input_file_id": file.id, "endpoint": CHAT, "completion_window": "24h"}
+    batch = sdk.batches.create(**asked, metadata={"sandbox": "truncate=50"})
+    while (done := sdk.batches.retrieve(batch.id)).status != "completed":
+        pass
+    with pytest.raises(openai.APIConnectionError):
+        _ = sdk.files.content(done.output_file_id).content
 
 
 def files_at(sandbox) -> int:
