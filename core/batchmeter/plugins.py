@@ -30,6 +30,7 @@ BUILTIN_LOGGERS: dict[str, tuple[str, ...]] = {
     "otel": ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"),
     "langfuse": ("LANGFUSE_PUBLIC_KEY",),
     "datadog": ("DD_API_KEY", "DD_AGENT_HOST"),
+    "webhook": ("BATCHMETER_WEBHOOK_URL",),
 }
 """Our own loggers act only when told to: by a `[plugins.<name>]` section or by one of these variables."""
 _EVENT_HOOKS: tuple["EventType", ...] = ("acreate_batch", "batch_success", "batch_failure")

@@ -22,7 +22,7 @@ def open_client() -> "httpx.AsyncClient":
     """A new client; takes 50 ms the first time, so not on the event loop."""
     library = http_library()
     limits = library.Limits(max_connections=_MAX_CONNECTIONS, max_keepalive_connections=_MAX_CONNECTIONS)
-    return library.AsyncClient(limits=limits, verify=_tls(library.__name__))  # type: ignore[no-any-return]
+    return library.AsyncClient(limits=limits, verify=tls(library.__name__))  # type: ignore[no-any-return]
 
 
 def http_library() -> Any:
@@ -39,6 +39,6 @@ def http_library() -> Any:
 
 
 @lru_cache
-def _tls(library: str) -> Any:
+def tls(library: str) -> Any:
     """One for the process: each takes 50 ms and 1 MB."""
     return importlib.import_module(library).create_ssl_context()

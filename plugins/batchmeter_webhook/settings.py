@@ -1,0 +1,79 @@
+"""What the webhook logger can be told."""
+
+import base64
+import binascii
+import os
+from typing import Annotated, Any
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, model_validator
+
+from batchmeter.http import is_public, literal
+
+_PREFIX = "whsec_"
+_SHORTEST = 16
+"""Bytes of a secret; standardwebhooks.com asks for 24 to 64."""
+
+
+def _list(value: object) -> object:
+    """One secret, or several."""
+    return tuple(value.split()) if isinstance(value, str) else value
+
+
+def _usable(secrets: tuple[SecretStr, ...]) -> tuple[SecretStr, ...]:
+    if not secrets:
+        raise ValueError("is not set: give it here, or as BATCHMETER_WEBHOOK_SECRET (whsec_ and base64)")
+    for secret in secrets:
+        if len(signing_key(secret)) < _SHORTEST:
+            raise ValueError(f"is too short: at least {_SHORTEST} bytes, better 32, as `openssl rand -base64 32` gives")
+    return secrets
+
+
+def signing_key(secret: SecretStr) -> bytes:
+    """What signs: the bytes behind `whsec_`, or the text itself."""
+    text = secret.get_secret_value()
+    if not text.startswith(_PREFIX):
+        return text.encode()
+    try:
+        return base64.b64decode(text.removeprefix(_PREFIX), validate=True)
+    except binascii.Error:
+        raise ValueError("is not base64 after whsec_") from None
+
+
+def _from_env(name: str) -> Any:
+    """For pydantic to check."""
+    return lambda: os.environ.get(name, "").strip()
+
+
+class WebhookSettings(BaseModel):
+    """`[plugins.webhook]`."""
+
+    model_config = ConfigDict(extra="forbid", validate_default=True)
+
+    url: str = Field(default_factory=_from_env("BATCHMETER_WEBHOOK_URL"))
+    """Where events are posted."""
+    secret: Annotated[tuple[SecretStr, ...], BeforeValidator(_list), AfterValidator(_usable)] = Field(
+        default_factory=_from_env("BATCHMETER_WEBHOOK_SECRET")
+    )
+    """Signs them: `whsec_` and base64, or a text. While you replace it, the old and the new."""
+    timeout: float = Field(default=10.0, gt=0)
+    """Seconds for one post."""
+    allow_private: bool = False
+    """Post to loopback, private and link-local addresses too."""
+    allow_http: bool = False
+    """Post without TLS too."""
+
+    @model_validator(mode="after")
+    def _reachable(self) -> "WebhookSettings":
+        parts = urlsplit(self.url)
+        host = parts.hostname
+        if parts.scheme not in ("https", "http") or not host:
+            raise ValueError("url is not an http(s) address: give it here, or as BATCHMETER_WEBHOOK_URL")
+        if parts.username is not None or parts.password is not None:
+            raise ValueError("url holds a user or password: the signature says who posts, leave them out")
+        if parts.scheme == "http" and not self.allow_http:
+            raise ValueError("url is not https: events would travel in the clear; allow_http = true allows it")
+        address = literal(host)
+        if address is not None and not is_public(address) and not self.allow_private:
+            raise ValueError(f"url is at {address}, which is not a public address; allow_private = true allows it")
+        return self
