@@ -44,6 +44,9 @@ class PostgresSession:
         self._statements = load_statements("postgres")
         self.now = now
 
+    def has(self, statement: str) -> bool:
+        return statement in self._statements
+
     def signal(self, topic: Topic) -> None:
         self.signals.add(topic)
 

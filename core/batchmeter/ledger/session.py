@@ -31,6 +31,10 @@ class Session(Protocol):
         """How many candidates to offer per row wanted: more than one where other workers lock rows meanwhile."""
         ...
 
+    def has(self, statement: str) -> bool:
+        """Whether the engine has this statement: some do in one what others do in steps."""
+        ...
+
     def signal(self, topic: Topic) -> None:
         """Once committed, other processes shall hear of it, where the engine can tell them."""
         ...

@@ -38,6 +38,9 @@ class SqliteSession:
         self._statements = load_statements("sqlite")
         self.now = now
 
+    def has(self, statement: str) -> bool:
+        return statement in self._statements
+
     def signal(self, topic: Topic) -> None:
         """SQLite has no way to tell other processes: they poll."""
 

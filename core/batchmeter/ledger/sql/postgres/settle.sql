@@ -11,6 +11,47 @@ UPDATE batchmeter.batch SET settled_at = %(now)s, next_poll_at = NULL, lease_unt
     ended = greatest(ended, %(ended)s::smallint)
 WHERE account = %(account)s AND batch_id = %(batch_id)s AND lease_token = %(token)s AND next_poll_at IS NOT NULL RETURNING pk;
 
+-- name: settle_whole
+-- All of a settlement in one round trip: what settle_batch, put_file, add_settlement, add_event and add_deliveries do.
+-- Nothing is told when the lease was lost, the batch is settled, or this revision exists.
+WITH settled AS (
+    UPDATE batchmeter.batch SET settled_at = %(now)s, next_poll_at = NULL, lease_until = NULL, lease_owner = NULL,
+        lease_token = lease_token + 1, woken = 0, last_error = NULL, error_count = 0,
+        known_usd = %(known_usd)s::double precision, unpriced_lines = %(unpriced_lines)s::bigint,
+        snapshot = CASE WHEN %(ended)s::smallint < ended THEN snapshot ELSE %(snapshot)s END,
+        status = CASE WHEN %(ended)s::smallint < ended THEN status ELSE %(status)s END,
+        ended = greatest(ended, %(ended)s::smallint)
+    WHERE account = %(account)s AND batch_id = %(batch_id)s AND lease_token = %(token)s AND next_poll_at IS NOT NULL
+    RETURNING pk
+), outputs AS (
+    INSERT INTO batchmeter.file AS kept (file_id, account, attribution, recorded_at)
+    SELECT named.file_id, %(account)s, %(attribution)s::text, %(now)s
+    FROM settled CROSS JOIN unnest(%(file_id)s::text[]) AS named (file_id)
+    ON CONFLICT (file_id, account) DO UPDATE SET attribution = coalesce(kept.attribution, excluded.attribution)
+), stored AS (
+    INSERT INTO batchmeter.settlement (batch_pk, revision, recorded_at, settlement, line_groups)
+    SELECT pk, %(revision)s, %(now)s, %(settlement)s, %(groups)s FROM settled
+    ON CONFLICT DO NOTHING RETURNING batch_pk
+), fence AS MATERIALIZED (
+    SELECT pg_advisory_xact_lock_shared(4702111234474983746) FROM stored
+), told AS (
+    INSERT INTO batchmeter.event (id, type, account, batch_id, revision, recorded_at, payload, after_seq)
+    SELECT %(event_id)s, %(type)s, %(account)s, %(batch_id)s, %(revision)s, %(now)s, %(payload)s, (
+        SELECT first.seq FROM batchmeter.event AS first
+        WHERE first.batch_id = %(batch_id)s AND first.account = %(account)s AND first.type = 'acreate_batch'
+    ) FROM fence
+    RETURNING seq
+), wanted (logger) AS (
+    SELECT unnest(%(loggers)s::text[])
+    UNION
+    SELECT d.logger FROM batchmeter.event AS e JOIN batchmeter.delivery AS d ON d.event_seq = e.seq
+    WHERE e.batch_id = %(batch_id)s AND e.account = %(account)s
+), sent AS (
+    INSERT INTO batchmeter.delivery (event_seq, logger, state, next_attempt_at)
+    SELECT told.seq, wanted.logger, 'pending', %(now)s FROM told CROSS JOIN wanted
+)
+SELECT seq FROM told;
+
 -- name: revise_batch
 UPDATE batchmeter.batch SET known_usd = %(known_usd)s::double precision, unpriced_lines = %(unpriced_lines)s::bigint
 WHERE pk = %(pk)s;
