@@ -22,12 +22,15 @@ from batchmeter.ledger import open_ledger
 from batchmeter.ledger.ledger import SqlLedger
 from batchmeter.ledger.port import Claim, Reschedule, Submission
 from batchmeter.ledger.rows import dump, dump_submission
+from batchmeter.ledger.sqlite import GROUP
 from batchmeter.ledger.statements import load_statements
 from batchmeter.models import Batch
 
 ACCOUNTS = 20
 BLOCK = 100
 HOUR = 3_600_000
+LOGGERS = ["file", "otel"]
+KINDS = ("driver", "follow", "driver_settle", "settle")
 COLUMNS = "account, batch_id, submission, snapshot, status, ended, recorded_at, next_poll_at"
 # the sample's ids with each row's own in their place
 FILL = {
@@ -95,10 +98,20 @@ async def settle(ledger: SqlLedger) -> int:
 
 async def settle_one(ledger: SqlLedger, claim: Claim) -> bool:
     account, batch = claim.tracked.account, claim.tracked.batch.model_copy(update={"status": "completed"})
-    now = datetime.fromtimestamp(ledger.now() / 1000, UTC)
-    outcome = {"account": account, "provider": "openai", "batch_id": batch.id, "batch": batch, "status": "completed"}
+    settlement, event = ending(account, batch, datetime.fromtimestamp(ledger.now() / 1000, UTC))
+    return await ledger.settle(claim, settlement, {}, event, loggers=LOGGERS)
+
+
+def ending(account: str, batch: Batch, now: datetime) -> tuple[Settlement, BatchSucceeded]:
+    outcome: dict[str, Any] = {
+        "account": account,
+        "provider": "openai",
+        "batch_id": batch.id,
+        "batch": batch,
+        "status": "completed",
+    }
     event = BatchSucceeded(id=event_id(account, batch.id, "batch_success"), time=now, **outcome)
-    return await ledger.settle(claim, Settlement(**outcome, settled_at=now), {}, event, loggers=["file", "otel"])
+    return Settlement(**outcome, settled_at=now), event
 
 
 async def work_ledger(url: str, step: Callable[[SqlLedger], Any], seconds: float) -> int:
@@ -122,6 +135,65 @@ def work_driver(url: str, seconds: float) -> int:
             released = [release(row, now) for row in taken]
             done += len(list(driver_each(connection, engine(url), "release_claims", released, values)))
     return done
+
+
+def work_driver_settle(url: str, seconds: float) -> int:
+    """Claim and settle by the same statements, with documents rendered beforehand, and as many to a commit."""
+    kind, documents = engine(url), settled_documents()
+    done, deadline = 0, time.monotonic() + seconds
+    with closing(connect(url)) as connection:
+        while time.monotonic() < deadline:
+            now = time.time_ns() // 1_000_000
+            values: dict[str, Any] = {"now": now, "owner": "d", "lease": 60_000, "limit": BLOCK}
+            for block in batched(list(driver_claim(connection, kind, values)), GROUP if kind == "sqlite" else 1):
+                connection.execute("PRAGMA synchronous = FULL" if kind == "sqlite" else "SELECT 1")
+                connection.execute("BEGIN")
+                for row in block:
+                    names = {"account": row["account"], "batch_id": row["batch_id"], "token": row["lease_token"]}
+                    driver_settle(connection, kind, {**documents, **names, "now": now, "event_id": row["batch_id"]})
+                connection.execute("COMMIT")
+                done += len(block)
+    return done
+
+
+def driver_settle(connection: Any, kind: str, values: dict[str, Any]) -> None:
+    def run(name: str, **more: Any) -> Any:
+        given = {**values, **more}
+        return connection.execute(load_statements(kind)[name].text(given), given).fetchone()
+
+    if kind == "postgres":
+        run("settle_whole")
+        return
+    pk = run("settle_batch")["pk"]
+    run("add_settlement", batch_pk=pk)
+    run("loggers_of_batch")
+    seq = run("add_event", id=values["event_id"])["seq"]
+    for name in values["loggers"]:
+        connection.execute(load_statements(kind)["add_deliveries"].text({}), {**values, "seq": seq, "logger": name})
+
+
+def settled_documents() -> dict[str, Any]:
+    batch = Batch(id="batch_1000000", status="completed", endpoint="/v1/chat/completions", input_file_id="file-abc")
+    settlement, event = ending("account0", batch, datetime.now(UTC))
+    return {
+        "snapshot": dump(batch),
+        "status": "completed",
+        "ended": 1,
+        "known_usd": 0.0,
+        "unpriced_lines": 0,
+        "file_id": [],
+        "attribution": None,
+        "revision": 1,
+        "settlement": dump(settlement),
+        "groups": "[]",
+        "type": "batch_success",
+        "payload": dump(event).encode(),
+        "loggers": LOGGERS,
+    }
+
+
+def batched(rows: list[Any], size: int) -> Iterator[list[Any]]:
+    return (rows[start : start + size] for start in range(0, len(rows), size))
 
 
 def driver_claim(connection: Any, kind: str, values: dict[str, Any]) -> Iterator[Any]:
@@ -153,8 +225,8 @@ def release(row: Any, now: int) -> dict[str, Any]:
 
 
 def worker(kind: str, url: str, seconds: float) -> int:
-    if kind == "driver":
-        return work_driver(url, seconds)
+    if kind.startswith("driver"):
+        return {"driver": work_driver, "driver_settle": work_driver_settle}[kind](url, seconds)
     return asyncio.run(work_ledger(url, {"follow": follow, "settle": settle}[kind], seconds))
 
 
@@ -181,7 +253,7 @@ def main() -> None:
 
 def report(url: str, options: argparse.Namespace) -> None:
     for workers in map(int, options.workers.split(",")):
-        rates = {kind: measure(kind, url, workers, options.seconds) for kind in ("driver", "follow", "settle")}
+        rates = {kind: measure(kind, url, workers, options.seconds) for kind in KINDS}
         line = {"engine": engine(url), "workers": workers, "rows": options.rows}
         print(json.dumps(line | {f"{kind}_per_s": round(rate) for kind, rate in rates.items()}), flush=True)
 
