@@ -17,7 +17,7 @@ from batchmeter.proxy.options import ProxyOptions
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
 PAGES = sorted(DOCS.rglob("*.md"))
-OURS = {"openai", "azure", "vertex_ai", "sandbox", "file", "otel", "langfuse", "datadog"}
+OURS = {"openai", "azure", "vertex_ai", "sandbox", "file", "otel", "langfuse", "datadog", "webhook"}
 SECTIONS = {"ledger", "accounts", "plugins", "prices", "proxy"}
 LINK = re.compile(r"\]\(([^()\s]+)\)")
 FENCE = re.compile(r"^(```+).*?^\1", re.MULTILINE | re.DOTALL)
