@@ -86,3 +86,16 @@ def test_new_prices_reprice_what_was_unknown_and_emit_one_correction(shell, unpr
     assert Decimal(correction["data"]["cost"]["total"]) == expected
     shown = shell("batches", "show", unpriced["batch_id"], "--json").json
     assert shown["settlement"]["revision"] == 2
+
+
+def test_costs_are_summed(shell):
+    assert shell("submit", shell.requests(4), "--wait").code == 0
+    report = shell("costs", "--json").json
+    assert report["group_by"] == "model"
+    assert report["total"]["batches"] == 1
+    assert report["total"]["lines"] == 4
+    assert report["data"][0]["total"] == report["total"]["total"]
+    table = shell("costs", "--group-by", "day").out
+    assert report["total"]["total"] in table
+    assert shell("costs", "--from", "2999-01-01", "--json").json["data"] == []
+    assert shell("costs", "--to", "tomorrow").code == 2

@@ -19,6 +19,7 @@ COMMANDS = {
     "keys": "keys:keys",
     "meter": "meter:meter",
     "prices": "prices:prices",
+    "costs": "costs:costs",
     "estimate": "estimate:estimate",
     "reprice": "reprice:reprice",
     "events": "events:events",

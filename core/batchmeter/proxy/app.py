@@ -1,6 +1,7 @@
 """The proxy as an ASGI application: alone behind any server, or mounted in an app of yours."""
 
 import logging
+import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
@@ -11,7 +12,7 @@ from starlette.responses import Response
 from batchmeter.client import AsyncClient
 from batchmeter.config import validated
 
-from . import batches, catalogue, files, health, openapi, webhooks
+from . import batches, catalogue, costs, files, health, metrics, openapi, webhooks
 from .auth import Keys
 from .call import Call
 from .identity import ANONYMOUS, Action, Admit, Authenticate, anything
@@ -19,18 +20,24 @@ from .options import ProxyOptions
 from .reads import Reads
 from .refusal import error_response, request_id
 from .routes import Found, Route, Table
+from .traffic import Traffic
 
 if TYPE_CHECKING:
     from starlette.types import Receive, Scope, Send
 
 log = logging.getLogger("batchmeter")
 
+GONE = 499
+"""As nginx has it: the client did not wait for its answer. Seen in metrics only."""
+
 ROUTES: tuple[Route, ...] = (
     *files.ROUTES,
     *batches.ROUTES,
+    *costs.ROUTES,
     *catalogue.ROUTES,
     *webhooks.ROUTES,
     *health.ROUTES,
+    *metrics.ROUTES,
     *openapi.ROUTES,
 )
 
@@ -69,6 +76,8 @@ class Proxy:
         where = f"{client.settings.source or 'settings'}: [proxy]"
         self.options = validated(ProxyOptions, client.settings.proxy, where)
         self.reads = Reads(client, self.options.freshness)
+        self.traffic = Traffic()
+        self.metrics = metrics.Metrics()
 
     async def __call__(self, scope: "Scope", receive: "Receive", send: "Send") -> None:
         if scope["type"] == "lifespan":
@@ -79,17 +88,28 @@ class Proxy:
             await send({"type": "websocket.close", "code": 1000})
 
     async def _http(self, request: Request, send: "Send") -> None:
+        started, status = time.perf_counter(), GONE
+        try:
+            status = await self._respond(request, send)
+        finally:
+            route = getattr(request.state, "route", None)
+            self.traffic.count(request.method, route, status, time.perf_counter() - started)
+
+    async def _respond(self, request: Request, send: "Send") -> int:
+        """The status that was sent."""
         try:
             response = await self._answer(request)
         except ClientDisconnect:
-            return
+            return GONE
         except Exception as error:  # noqa: BLE001 - every failure gets an answer in OpenAI's envelope
             response = error_response(error)
         response.headers.setdefault("x-request-id", request_id())
         await response(request.scope, request.receive, send)
+        return response.status_code
 
     async def _answer(self, request: Request) -> Response:
         found = self.table.find(request.method, escaped_path(request.scope))
+        request.state.route = found.route.path
         await self.client.ready()
         return await found.route.handler(await self._call(request, found))
 

@@ -10,13 +10,18 @@ from pydantic.json_schema import models_json_schema
 from starlette.responses import HTMLResponse, JSONResponse, Response
 
 from batchmeter._version import __version__
+from batchmeter.costs import CostReport
+from batchmeter.events import BatchCreated, BatchFailed, BatchSucceeded, Settlement
 from batchmeter.models import Batch, FileDeleted, FileObject
 
 from .call import ACCOUNT_HEADER, Call
 from .describe import gives_text, ref
 from .routes import Route
 
-_MODELS: tuple[type[BaseModel], ...] = (Batch, FileObject, FileDeleted)
+_MODELS: tuple[type[BaseModel], ...] = (
+    *(Batch, FileObject, FileDeleted, Settlement, CostReport),
+    *(BatchCreated, BatchSucceeded, BatchFailed),
+)
 
 
 def _list_of(name: str) -> dict[str, Any]:
@@ -58,6 +63,29 @@ _SCHEMAS: Mapping[str, Any] = {
     "ModelList": {
         "type": "object",
         "properties": {"object": {"const": "list"}, "data": {"type": "array", "items": ref("Model")}},
+    },
+    "BatchCost": {
+        "anyOf": [ref("Settlement"), ref("Unsettled")],
+        "required": ["object", "settled"],
+        "properties": {"object": {"const": "batch.cost"}, "settled": {"type": "boolean"}},
+    },
+    "Unsettled": {
+        "type": "object",
+        "required": ["batch_id", "status", "cost"],
+        "properties": {"batch_id": {"type": "string"}, "status": {"type": "string"}, "cost": {"type": "null"}},
+    },
+    "EventList": {
+        "type": "object",
+        "required": ["object", "data", "has_more", "last_id"],
+        "properties": {
+            "object": {"const": "list"},
+            "data": {
+                "type": "array",
+                "items": {"anyOf": [ref("BatchCreated"), ref("BatchSucceeded"), ref("BatchFailed")]},
+            },
+            "has_more": {"type": "boolean"},
+            "last_id": {"type": "string"},
+        },
     },
     "Received": {"type": "object", "properties": {"received": {"type": "boolean"}, "woken": {"type": "boolean"}}},
     "Health": {"type": "object", "properties": {"status": {"type": "string"}}},

@@ -1,0 +1,169 @@
+"""What settled batches cost, summed by model, account, key, team, tag or day: exactly, and saying what is unknown."""
+
+import datetime as dt
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from decimal import Context, Decimal
+from typing import Any, Literal, get_args
+
+from .errors import UsageError
+from .events import Settlement
+from .ledger.port import Ledger, Millis, Settled
+from .models import Frozen, Usage, Usd
+
+GroupBy = Literal["model", "account", "key", "team", "tag", "day"]
+GROUPINGS: tuple[GroupBy, ...] = get_args(GroupBy)
+
+_PAGE = 200
+"""Settlements summed before the event loop gets a turn."""
+_EXACT = Context(prec=60)
+"""More digits than any sum of money has: nothing is rounded."""
+
+
+class CostSum(Frozen, frozen=True):
+    """Some batches together, or a part of them."""
+
+    batches: int = 0
+    lines: int = 0
+    usage: Usage = Usage()
+    total: Usd | None = Decimal(0)
+    """US dollars; None when some of it is unknown."""
+    known: Usd = Decimal(0)
+    """The priced part; a lower bound when `total` is None."""
+    unpriced_lines: int = 0
+    """Lines whose cost is unknown; by model, those of models with any such line in a batch."""
+
+
+class CostRow(CostSum, frozen=True):
+    group: str | None
+    """The model, account, key's id, team, tag or UTC day; None for what has none."""
+
+
+class CostReport(Frozen, frozen=True):
+    """Batches count for the time they were settled at. With `tag`, a batch is in the row of each of its tags."""
+
+    object: Literal["cost_report"] = "cost_report"
+    group_by: GroupBy
+    data: tuple[CostRow, ...]
+    """Days in order, all else by what is known of the cost, highest first."""
+    total: CostSum
+    """Each batch once."""
+
+
+async def cost_report(
+    ledger: Ledger,
+    *,
+    group_by: GroupBy = "model",
+    since: Millis | None = None,
+    until: Millis | None = None,
+    key: str | None = None,
+) -> CostReport:
+    """Of batches settled from `since` to before `until`; of one proxy key's, if given."""
+    groups: dict[str | None, _Tally] = {}
+    total = _Tally()
+    after: str | None = None
+    while page := await ledger.costs(since=since, until=until, key=key, after=after, limit=_PAGE):
+        for settled in page:
+            whole = _whole(settled.settlement)
+            total.add(whole)
+            for name, part in _parts(settled, group_by, whole):
+                groups.setdefault(name, _Tally()).add(part)
+        after = page[-1].cursor
+    rows = [CostRow(group=name, **tally.sum().model_dump()) for name, tally in groups.items()]
+    return CostReport(group_by=group_by, data=tuple(sorted(rows, key=_order(group_by))), total=total.sum())
+
+
+def moment(text: str | None, *, end: bool = False) -> Millis | None:
+    """Epoch milliseconds of an ISO 8601 time or UTC date; as the `end` of a range, a date means all of that day."""
+    if text is None or text == "":
+        return None
+    try:
+        found = dt.datetime.fromisoformat(text)
+        if end and len(text) <= len("2026-11-22"):
+            found += dt.timedelta(days=1)
+        return int((found if found.tzinfo else found.replace(tzinfo=dt.UTC)).timestamp() * 1000)
+    except (ValueError, OverflowError):
+        raise UsageError(f"{text!r} is not a time: write 2026-11-22 or 2026-11-22T09:00:00Z") from None
+
+
+@dataclass(slots=True)
+class _Part:
+    """A batch's share of a group."""
+
+    lines: int
+    usage: Usage
+    known: Decimal
+    complete: bool
+    unpriced: int
+
+
+@dataclass(slots=True)
+class _Tally:
+    """A sum under way."""
+
+    batches: int = 0
+    lines: int = 0
+    known: Decimal = Decimal(0)
+    complete: bool = True
+    unpriced: int = 0
+    tokens: Counter[str] = field(default_factory=Counter[str])
+
+    def add(self, part: _Part) -> None:
+        self.batches += 1
+        self.lines += part.lines
+        self.known = _EXACT.add(self.known, part.known)
+        self.complete &= part.complete
+        self.unpriced += part.unpriced
+        for name in Usage.model_fields:
+            self.tokens[name] += getattr(part.usage, name)
+
+    def sum(self) -> CostSum:
+        return CostSum(
+            batches=self.batches,
+            lines=self.lines,
+            usage=Usage(**self.tokens),
+            total=self.known if self.complete else None,
+            known=self.known,
+            unpriced_lines=self.unpriced,
+        )
+
+
+def _whole(settlement: Settlement) -> _Part:
+    cost = settlement.cost
+    unpriced = sum(cost.unknown.values())
+    return _Part(settlement.request_counts.total, settlement.usage, cost.known, cost.total is not None, unpriced)
+
+
+def _parts(settled: Settled, group_by: GroupBy, whole: _Part) -> Iterator[tuple[str | None, _Part]]:
+    who = settled.submission.attribution
+    if group_by == "model":
+        yield from _by_model(settled.settlement, whole)
+    elif group_by == "tag":
+        for tag in dict.fromkeys(who.tags) or (None,):
+            yield tag, whole
+    elif group_by == "day":
+        yield dt.datetime.fromtimestamp(settled.settled_at / 1000, dt.UTC).date().isoformat(), whole
+    else:
+        names = {"account": settled.submission.account, "key": who.key, "team": who.team}
+        yield names[group_by], whole
+
+
+def _by_model(settlement: Settlement, whole: _Part) -> Iterator[tuple[str | None, _Part]]:
+    """What is known of a partly priced model is kept with its batch only: it goes to the one that it can belong to."""
+    shares = settlement.models
+    priced = sum((share.cost for share in shares.values() if share.cost is not None), Decimal(0))
+    rest = _EXACT.subtract(whole.known, priced)
+    unpriced = [name for name, share in shares.items() if share.cost is None]
+    for name, share in shares.items():
+        known = share.cost if share.cost is not None else rest if len(unpriced) == 1 else Decimal(0)
+        complete = share.cost is not None
+        yield name, _Part(share.lines, share.usage, known, complete, 0 if complete else share.lines)
+    if (rest and len(unpriced) != 1) or (not shares and not whole.complete):
+        yield None, _Part(0, Usage(), rest, whole.complete or bool(shares), 0 if shares else whole.unpriced)
+
+
+def _order(group_by: GroupBy) -> Callable[[CostRow], tuple[Any, ...]]:
+    if group_by == "day":
+        return lambda row: (row.group or "",)
+    return lambda row: (-row.known, row.group is None, row.group or "")

@@ -1,0 +1,121 @@
+"""What batches cost: one batch's settlement, sums, and the events; each caller its own."""
+
+import json
+
+from starlette.responses import JSONResponse, Response
+
+from batchmeter.costs import GROUPINGS, cost_report, moment
+from batchmeter.errors import UsageError
+from batchmeter.events import EventType
+from batchmeter.ledger.port import Millis
+
+from .answers import number, rendered
+from .call import Call
+from .describe import gives, query
+from .identity import Identity
+from .refusal import Refusal
+from .routes import Route
+from .visible import account_for, no_batch
+
+_TYPES: tuple[EventType, ...] = ("acreate_batch", "batch_success", "batch_failure")
+_PAGE = 100
+_LARGEST_PAGE = 1000
+_AGAIN_SECONDS = 10
+
+
+async def batch_cost(call: Call) -> Response:
+    """200 with the settlement; 202 while there is none yet."""
+    batch_id = call.ids["batch_id"]
+    account = await account_for(call, batch_id, no_batch(batch_id))
+    ledger = (await call.client.ready()).ledger
+    tracked = await ledger.get_batch(batch_id, account)
+    if tracked is None:
+        raise no_batch(batch_id)
+    found = await ledger.settlement(batch_id, tracked.account)
+    if found is not None:
+        body = json.loads(rendered(found[0]))
+        return JSONResponse({"object": "batch.cost", "settled": True, **body})
+    body = {"account": tracked.account, "batch_id": batch_id, "status": tracked.batch.status, "cost": None}
+    headers = {"retry-after": str(_AGAIN_SECONDS)}
+    return JSONResponse({"object": "batch.cost", "settled": False, **body}, 202, headers)
+
+
+async def costs(call: Call) -> Response:
+    """Sums of settled batches, by the time they were settled."""
+    asked = call.request.query_params
+    group_by = asked.get("group_by") or "model"
+    if group_by not in GROUPINGS:
+        raise _invalid("group_by", f"expected one of {', '.join(GROUPINGS)}, but got {group_by!r} instead")
+    report = await cost_report(
+        (await call.client.ready()).ledger,
+        group_by=group_by,
+        since=_moment(call, "from"),
+        until=_moment(call, "to", end=True),
+        key=_scope(call.identity),
+    )
+    return Response(rendered(report), media_type="application/json")
+
+
+async def events(call: Call) -> Response:
+    """Recorded events in order; `after=last_id` gives those that came later, now or when there are more."""
+    asked = call.request.query_params
+    limit = number(asked.get("limit"), "limit", _LARGEST_PAGE) or _PAGE
+    after = asked.get("after") or "0"
+    if not after.isascii() or not after.isdecimal() or len(after) > len(str(2**63)) - 1:
+        raise _invalid("after", f"expected the last_id of an earlier page, but got {after!r} instead")
+    kind = asked.get("type") or None
+    if kind is not None and kind not in _TYPES:
+        raise _invalid("type", f"expected one of {', '.join(_TYPES)}, but got {kind!r} instead")
+    found = await (await call.client.ready()).ledger.events(
+        types=None if kind is None else [kind],
+        after=int(after),
+        since=_moment(call, "from"),
+        batch_id=asked.get("batch_id") or None,
+        key=_scope(call.identity),
+        limit=limit + 1,
+    )
+    page = found[:limit]
+    ends = {"has_more": len(found) > limit, "last_id": str(page[-1].seq) if page else after}
+    tail = json.dumps({"object": "list", **ends}).encode()
+    # The events as they were recorded, byte for byte.
+    body = b'{"data":[' + b",".join(stored.payload for stored in page) + b"]," + tail[1:]
+    return Response(body, media_type="application/json")
+
+
+def _scope(identity: Identity) -> str | None:
+    """Whose batches it may see: None is everybody's, and no key's id is empty."""
+    return None if identity.admin else identity.attribution.key or ""
+
+
+def _moment(call: Call, name: str, *, end: bool = False) -> Millis | None:
+    try:
+        return moment(call.request.query_params.get(name), end=end)
+    except UsageError as error:
+        raise _invalid(name, str(error)) from None
+
+
+def _invalid(name: str, why: str) -> Refusal:
+    return Refusal(400, f"Invalid '{name}': {why}.", code="invalid_value", param=name)
+
+
+_RANGE = {"from": "text", "to": "text"}
+ROUTES = (
+    Route("GET", "/batches/{batch_id}/cost", batch_cost, "What a batch used and cost", operation=gives("BatchCost")),
+    Route(
+        "GET",
+        "/costs",
+        costs,
+        "What batches cost, in groups",
+        operation={**gives("CostReport"), **query(group_by="|".join(GROUPINGS), **_RANGE)},
+    ),
+    Route(
+        "GET",
+        "/events",
+        events,
+        "Recorded events, in order",
+        operation={
+            **gives("EventList"),
+            **query(after="text", limit="number", type="|".join(_TYPES), batch_id="text", **{"from": "text"}),
+        },
+    ),
+)

@@ -1,0 +1,149 @@
+"""`/metrics` for Prometheus: what the ledger holds, asked every few seconds at most, and this process's requests."""
+
+import asyncio
+import os
+import time
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+
+from starlette.responses import Response
+
+from batchmeter._version import __version__
+from batchmeter.errors import LedgerError
+from batchmeter.ledger.port import CostGauge, Ledger, LoggerGauge, Millis
+
+from .call import Call
+from .describe import gives_text
+from .refusal import Refusal
+from .routes import Route
+from .traffic import Traffic
+
+FRESH_SECONDS = 5.0
+_MOST_ACCOUNTS = 100
+"""Calls with their own keys make accounts too: those with the fewest batches are summed as `other`."""
+_STATUSES = frozenset(
+    {"validating", "failed", "in_progress", "finalizing", "completed", "expired", "cancelling", "cancelled"}
+)
+
+Sample = tuple[Mapping[str, object], float]
+
+
+class Metrics:
+    """Renders; the ledger's part is kept for a while, and asked for once, however many scrape."""
+
+    def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._asking = asyncio.Lock()
+        self._text = ""
+        self._until = float("-inf")
+
+    async def render(self, ledger: Ledger, traffic: Traffic) -> str:
+        async with self._asking:
+            if self._clock() >= self._until:
+                self._text = await _ledger_text(ledger)
+                self._until = self._clock() + FRESH_SECONDS
+        return self._text + "".join(_traffic_text(traffic))
+
+
+async def metrics(call: Call) -> Response:
+    if not call.identity.admin:
+        raise Refusal(403, "Metrics are about everybody: use an admin key.", code="admin_only")
+    ledger = (await call.client.ready()).ledger
+    text = await call.proxy.metrics.render(ledger, call.proxy.traffic)
+    return Response(text, media_type="text/plain; version=0.0.4; charset=utf-8")
+
+
+async def _ledger_text(ledger: Ledger) -> str:
+    info = _family("batchmeter_build_info", "gauge", "The version that answers.", [({"version": __version__}, 1)])
+    try:
+        loggers, costs = await ledger.gauges(), await ledger.cost_gauges()
+    except LedgerError:
+        return info + _family("batchmeter_ledger_up", "gauge", "Whether the ledger answers.", [({}, 0)])
+    up = _family("batchmeter_ledger_up", "gauge", "Whether the ledger answers.", [({}, 1)])
+    return "".join((info, up, *_delivery_text(loggers, ledger.now()), *_batch_text(costs)))
+
+
+def _delivery_text(gauges: Sequence[LoggerGauge], now: Millis) -> Iterator[str]:
+    for state in ("pending", "dead", "delivered"):
+        samples = [({"logger": gauge.logger}, getattr(gauge, state)) for gauge in gauges]
+        yield _family(f"batchmeter_deliveries_{state}", "gauge", f"Deliveries that are {state}.", samples)
+    waiting = [
+        ({"logger": gauge.logger}, 0 if gauge.oldest_pending_at is None else (now - gauge.oldest_pending_at) / 1000)
+        for gauge in gauges
+    ]
+    text = "Age of the oldest event that the logger has still to accept; 0 when there is none."
+    yield _family("batchmeter_deliveries_oldest_pending_seconds", "gauge", text, waiting)
+
+
+def _batch_text(gauges: Sequence[CostGauge]) -> Iterator[str]:
+    names = _names(gauges)
+    unsettled, settled = Counter[tuple[str, str]](), Counter[tuple[str, str]]()
+    known, unpriced = defaultdict[str, float](float), Counter[str]()
+    for gauge in gauges:
+        account = names[gauge.account]
+        label = (account, gauge.status if gauge.status in _STATUSES else "other")
+        unsettled[label] += gauge.batches - gauge.settled
+        settled[label] += gauge.settled
+        known[account] += gauge.known_usd
+        unpriced[account] += gauge.unpriced_lines
+    yield _family("batchmeter_batches_open", "gauge", "Batches not settled yet.", _by_status(unsettled))
+    yield _family("batchmeter_batches_settled", "gauge", "Batches settled.", _by_status(settled))
+    text = "Known cost of settled batches, in US dollars."
+    yield _family("batchmeter_cost_known_usd", "gauge", text, _by_account(known))
+    text = "Lines of settled batches whose cost is unknown."
+    yield _family("batchmeter_cost_unpriced_lines", "gauge", text, _by_account(unpriced))
+
+
+def _names(gauges: Sequence[CostGauge]) -> dict[str, str]:
+    """Account -> the name it is shown under."""
+    sizes = Counter[str]()
+    for gauge in gauges:
+        sizes[gauge.account] += gauge.batches
+    shown = {name for name, _ in sizes.most_common(_MOST_ACCOUNTS)}
+    return {name: name if name in shown else "other" for name in sizes}
+
+
+def _by_status(counts: Mapping[tuple[str, str], float]) -> list[Sample]:
+    return [({"account": account, "status": status}, value) for (account, status), value in sorted(counts.items())]
+
+
+def _by_account(sums: Mapping[str, float]) -> list[Sample]:
+    return [({"account": account}, value) for account, value in sorted(sums.items())]
+
+
+def _traffic_text(traffic: Traffic) -> Iterator[str]:
+    """Each worker counts its own: its process id keeps their counters apart."""
+    worker = os.getpid()
+    requests: list[Sample] = [
+        ({"method": method, "route": route, "status": status, "worker": worker}, count)
+        for (method, route, status), count in sorted(traffic.requests.items())
+    ]
+    yield _family("batchmeter_http_requests_total", "counter", "Requests answered.", requests)
+    seconds: list[Sample] = [
+        ({"route": route, "worker": worker}, spent) for route, spent in sorted(traffic.seconds.items())
+    ]
+    yield _family("batchmeter_http_seconds_total", "counter", "Time spent on them.", seconds)
+
+
+def _family(name: str, kind: str, text: str, samples: Iterable[Sample]) -> str:
+    lines = [f"# HELP {name} {text}", f"# TYPE {name} {kind}"]
+    for labels, value in samples:
+        named = ",".join(f'{label}="{_escaped(str(word))}"' for label, word in labels.items())
+        lines.append(f"{name}{{{named}}} {value!r}" if named else f"{name} {value!r}")
+    return "\n".join(lines) + "\n"
+
+
+def _escaped(text: str) -> str:
+    return text.replace("\\", r"\\").replace("\n", r"\n").replace('"', r"\"")
+
+
+ROUTES = (
+    Route(
+        "GET",
+        "/metrics",
+        metrics,
+        "Metrics for Prometheus",
+        versioned=False,
+        operation=gives_text("text/plain"),
+    ),
+)

@@ -1,0 +1,137 @@
+"""Metrics: what Prometheus reads, that they are true, and that strangers cannot make them grow."""
+
+import httpx2
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from batchmeter.errors import LedgerError
+from batchmeter.keys import create_key
+from batchmeter.ledger.port import CostGauge, LoggerGauge
+from batchmeter.proxy import create_app
+from batchmeter.proxy.metrics import Metrics
+from batchmeter.proxy.traffic import Traffic
+
+CHAT = "/v1/chat/completions"
+
+
+def parsed(text):
+    """Metric name -> {labels without the worker: value}."""
+    found = {}
+    for family in text_string_to_metric_families(text):
+        for sample in family.samples:
+            labels = tuple(value for name, value in sorted(sample.labels.items()) if name != "worker")
+            found.setdefault(sample.name, {})[labels] = sample.value
+    return found
+
+
+async def test_they_tell_what_happened(client, http, sdk, lines, clock):
+    file = await sdk.files.create(file=("a.jsonl", lines(2)), purpose="batch")
+    made = [await sdk.batches.create(input_file_id=file.id, endpoint=CHAT, completion_window="24h") for _ in range(2)]
+    clock.advance(60)
+    await client.batches.retrieve(made[0].id)
+    clock.advance(1400)
+    settlement = await client.batches.wait(made[0].id, timeout=10)
+    await client.deliverer.drain(5)
+    answer = await http.get("/metrics")
+    assert answer.headers["content-type"].startswith("text/plain; version=0.0.4")
+    found = parsed(answer.text)
+    assert found["batchmeter_batches_open"]["openai", "validating"] == 1
+    assert found["batchmeter_batches_settled"]["openai", "completed"] == 1
+    assert found["batchmeter_cost_known_usd"]["openai",] == pytest.approx(float(settlement.cost.total))
+    assert found["batchmeter_cost_unpriced_lines"]["openai",] == 0
+    assert found["batchmeter_deliveries_delivered"]["Recorder",] == 3
+    assert found["batchmeter_deliveries_pending"]["Recorder",] == 0
+    assert found["batchmeter_deliveries_oldest_pending_seconds"]["Recorder",] == 0
+    assert found["batchmeter_http_requests_total"]["POST", "/batches", "200"] == 2
+    assert found["batchmeter_http_seconds_total"]["/batches",] > 0
+    assert found["batchmeter_ledger_up"][()] == 1
+
+
+async def test_strangers_cannot_make_labels(http):
+    for number in range(20):
+        await http.get(f"/v1/nonsense/{number}")
+        await http.get(f"/v1/files/file_{number}")
+        await http.request(f"X{number}", "/v1/files")
+    requests = parsed((await http.get("/metrics")).text)["batchmeter_http_requests_total"]
+    assert requests == {
+        ("GET", "other", "404"): 20,
+        ("GET", "/files/{file_id}", "404"): 20,
+        ("OTHER", "other", "405"): 20,
+    }
+
+
+async def test_only_an_administrator_reads_them(client, http):
+    _, mine = await create_key(client.ledger, owner="ada")
+    _, root = await create_key(client.ledger, admin=True)
+    assert (await http.get("/metrics")).status_code == 401
+    assert (await http.get("/metrics", headers={"x-api-key": mine})).status_code == 403
+    assert (await http.get("/metrics", headers={"x-api-key": root})).status_code == 200
+
+
+class Ledger:
+    """Two answers, and how often it was asked."""
+
+    def __init__(self, costs=(), loggers=()):
+        self.costs, self.loggers, self.asked, self.broken = list(costs), list(loggers), 0, False
+
+    def now(self):
+        return 100_000
+
+    async def gauges(self):
+        self.asked += 1
+        if self.broken:
+            raise LedgerError("away")
+        return self.loggers
+
+    async def cost_gauges(self):
+        return self.costs
+
+
+async def test_many_scrapes_ask_the_ledger_once():
+    now = [0.0]
+    ledger, metrics = Ledger(), Metrics(clock=lambda: now[0])
+    for _ in range(50):
+        await metrics.render(ledger, Traffic())
+    assert ledger.asked == 1
+    now[0] += 5
+    ledger.broken = True
+    found = parsed(await metrics.render(ledger, Traffic()))
+    assert (ledger.asked, found["batchmeter_ledger_up"]) == (2, {(): 0})
+
+
+async def test_accounts_and_statuses_are_bounded_and_escaped():
+    costs = [CostGauge(f"openai#{n}", "in_progress", 1, 0, 0, 0) for n in range(300)]
+    costs += [CostGauge('big"one\\\n', status, 50, 50, 0.25, 3) for status in ("completed", "weird", "odd")]
+    found = parsed(await Metrics().render(Ledger(costs), Traffic()))
+    assert len(found["batchmeter_cost_known_usd"]) == 101
+    assert sum(found["batchmeter_batches_open"].values()) == 300
+    assert found["batchmeter_batches_open"]["other", "in_progress"] == 201
+    assert found["batchmeter_batches_settled"]['big"one\\\n', "other"] == 100
+    assert found["batchmeter_cost_known_usd"]['big"one\\\n',] == 0.75
+
+
+async def test_a_backlog_shows():
+    loggers = [LoggerGauge("otel", 7, 2, 1, 40_000), LoggerGauge("file", 0, 0, 9, None)]
+    found = parsed(await Metrics().render(Ledger(loggers=loggers), Traffic()))
+    assert found["batchmeter_deliveries_pending"] == {("otel",): 7, ("file",): 0}
+    assert found["batchmeter_deliveries_dead"]["otel",] == 2
+    assert found["batchmeter_deliveries_oldest_pending_seconds"] == {("otel",): 60, ("file",): 0}
+
+
+async def test_a_client_that_left_is_counted(client):
+    app = create_app(client)
+    sent = []
+
+    async def receive():
+        return {"type": "http.disconnect"}
+
+    async def send(message):
+        sent.append(message)
+
+    scope = {"type": "http", "method": "POST", "path": "/v1/batches", "query_string": b"", "headers": []}
+    await app({**scope, "client": ("127.0.0.1", 1)}, receive, send)
+    assert sent == []
+    transport = httpx2.ASGITransport(app)
+    async with httpx2.AsyncClient(transport=transport, base_url="http://proxy") as http:
+        requests = parsed((await http.get("/metrics")).text)["batchmeter_http_requests_total"]
+    assert requests == {("POST", "/batches", "499"): 1}

@@ -1,0 +1,119 @@
+"""Sums of settlements: exact to the last digit, parts that add up, and what is unknown stays unknown."""
+
+import json
+from datetime import UTC, datetime
+from decimal import Decimal
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from batchmeter.costs import GROUPINGS, cost_report, moment
+from batchmeter.errors import UsageError
+from batchmeter.events import Settlement
+from batchmeter.ledger.port import Settled, Submission
+from batchmeter.models import Attribution, Batch, Cost, LineCounts, ModelUsage, Usage
+
+MORNING = int(datetime(2026, 11, 22, tzinfo=UTC).timestamp() * 1000)
+
+
+def settled(number, cost, models=None, *, unknown=None, at=MORNING, **attribution):
+    """A batch with one line a model; `cost` None leaves `known` to the models' costs."""
+    shares = {
+        name: ModelUsage(lines=1, usage=Usage(input_tokens=1), cost=part) for name, part in (models or {}).items()
+    }
+    known = cost if cost is not None else sum((part for part in (models or {}).values() if part), Decimal(0))
+    settlement = Settlement(
+        account="openai",
+        provider="openai",
+        batch_id=f"b{number}",
+        batch=Batch(id=f"b{number}", status="completed"),
+        status="completed",
+        settled_at=datetime.fromtimestamp(at / 1000, UTC),
+        request_counts=LineCounts(total=len(shares), succeeded=len(shares)),
+        usage=Usage(input_tokens=len(shares)),
+        cost=Cost(total=None if unknown else known, known=known, unknown=unknown or {}),
+        models=shares,
+    )
+    submission = Submission("openai", "openai", attribution=Attribution(**attribution))
+    return Settled(f"openai\x1fb{number}", at, submission, settlement)
+
+
+class Ledger:
+    """Pages of what it is given."""
+
+    def __init__(self, *found):
+        self.found = list(found)
+
+    async def costs(self, *, since, until, key, after, limit):
+        start = 0 if after is None else 1 + next(n for n, one in enumerate(self.found) if one.cursor == after)
+        return self.found[start : start + limit]
+
+
+async def rows(*found, group_by="model"):
+    report = await cost_report(Ledger(*found), group_by=group_by)
+    return {row.group: row for row in report.data}, report
+
+
+async def test_what_is_known_of_a_partly_priced_model_goes_to_it():
+    models = {"a": Decimal("0.3"), "b": None}
+    by_model, report = await rows(settled(1, Decimal("0.5"), models, unknown={"missing_rate": 1}))
+    assert (by_model["a"].total, by_model["a"].known) == (Decimal("0.3"), Decimal("0.3"))
+    assert (by_model["b"].total, by_model["b"].known, by_model["b"].unpriced_lines) == (None, Decimal("0.2"), 1)
+    assert (report.total.total, report.total.known, report.total.unpriced_lines) == (None, Decimal("0.5"), 1)
+
+
+async def test_what_could_be_several_models_is_nobody_s():
+    models = {"a": None, "b": None}
+    by_model, _ = await rows(settled(1, Decimal("0.5"), models, unknown={"missing_rate": 2}))
+    assert {name: row.known for name, row in by_model.items()} == {"a": 0, "b": 0, None: Decimal("0.5")}
+
+
+async def test_a_batch_whose_output_is_gone_is_unknown():
+    by_model, report = await rows(settled(1, Decimal(0), unknown={"output_unavailable": 7}), settled(2, Decimal(0)))
+    assert (by_model[None].total, by_model[None].unpriced_lines, by_model[None].batches) == (None, 7, 1)
+    assert report.total.batches == 2
+
+
+async def test_days_are_in_order_and_tags_overlap():
+    later = MORNING + 86_400_000
+    found = [
+        settled(1, Decimal(1), {"a": Decimal(1)}, at=later, tags=("x", "y", "x")),
+        settled(2, Decimal(2), {"a": Decimal(2)}, at=later - 1, tags=("y",)),
+    ]
+    days, _ = await rows(*found, group_by="day")
+    assert list(days) == ["2026-11-22", "2026-11-23"]
+    tags, report = await rows(*found, group_by="tag")
+    assert {name: (row.known, row.batches) for name, row in tags.items()} == {"x": (1, 1), "y": (3, 2)}
+    assert report.total.known == 3
+
+
+amounts = st.decimals(min_value=0, max_value=10**9, places=15).map(Decimal)
+
+
+@given(st.lists(st.dictionaries(st.sampled_from("abc"), st.none() | amounts, max_size=3), max_size=300))
+async def test_groups_add_up_to_the_last_digit(batches):
+    found = [
+        settled(n, None, models, unknown={"unknown_model": 1} if None in models.values() else None)
+        for n, models in enumerate(batches)
+    ]
+    for group_by in GROUPINGS:
+        by_group, report = await rows(*found, group_by=group_by)
+        exact = sum((int(one.settlement.cost.known.scaleb(15)) for one in found), 0)
+        assert int(report.total.known.scaleb(15)) == exact
+        assert sum(int(row.known.scaleb(15)) for row in by_group.values()) == exact
+        assert (report.total.total is None) == any(None in models.values() for models in batches)
+        shown = json.loads(report.model_dump_json())["total"]["known"]
+        assert Decimal(shown) == report.total.known
+        assert "E" not in shown
+
+
+def test_moments():
+    assert moment(None) is moment("") is None
+    assert moment("2026-11-22") == MORNING
+    assert moment("2026-11-22", end=True) == MORNING + 86_400_000
+    assert moment("2026-11-22T00:00:00", end=True) == MORNING
+    assert moment("2026-11-22T02:00:00+02:00") == MORNING
+    for wrong in ("soon", "2026-02-30", "2026-11-22T25:00"):
+        with pytest.raises(UsageError, match="not a time"):
+            moment(wrong)
