@@ -1,0 +1,288 @@
+"""The promise, put to the test: workers on one PostgreSQL ledger, killed at random, the database restarted under them.
+
+python benchmarks/proof.py --postgres postgresql://… [--batches 100000] [--workers 4] [--kills 40] [--restart 'pg_ctl …']
+
+Every batch must come to exactly one ending event, and the ledger's sums must be the sandbox's own, to the last token.
+Workers are forked from one process that has everything loaded, so that a kill costs nothing but what it destroys.
+"""
+
+import argparse
+import asyncio
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import IO, Any, Self
+
+from pydantic import TypeAdapter
+
+from batchmeter.accounts import Accounts
+from batchmeter.config import Settings
+from batchmeter.ledger import open_ledger
+from batchmeter.ledger.check import check
+from batchmeter.ledger.ledger import SqlLedger
+from batchmeter.ledger.port import Submission
+from batchmeter.models import Batch, Usage
+from batchmeter.plugins import Plugins
+from batchmeter.pricing.book import PriceBook
+from batchmeter.providers import BatchRequest, CallOptions, FileUpload
+from batchmeter.tracking.events_of import created_event
+from batchmeter.tracking.options import TrackerOptions
+from batchmeter.tracking.timings import settled
+from batchmeter.tracking.tracker import Tracker
+from batchmeter_sandbox import Engine
+from batchmeter_sandbox.provider import SandboxProvider
+from batchmeter_sandbox.settings import SandboxSettings
+
+ACCOUNTS = 4
+LOGGERS = ("a", "b")
+SCRIPTS = ("", "", "fail=0.5", "outcome=expired", "outcome=cancelled")
+LEASE = 4.0
+HOUR = 3600.0
+
+
+@dataclass
+class Report:
+    """What came of it."""
+
+    batches: int
+    workers: int
+    kills: int = 0
+    restarts: int = 0
+    record_seconds: float = 0.0
+    settle_seconds: float = 0.0
+    events: Counter[str] = field(default_factory=Counter[str])
+    ended_once: int = 0
+    """Batches with exactly one ending event."""
+    wrong: dict[str, int] = field(default_factory=dict[str, int])
+    """What the ledger's own check found."""
+    differing: int = 0
+    """Batches whose usage is not the sandbox's."""
+    usage: Usage = field(default_factory=Usage)
+    expected: Usage = field(default_factory=Usage)
+
+    @property
+    def holds(self) -> bool:
+        return self.ended_once == self.batches and not self.wrong and not self.differing and self.usage == self.expected
+
+
+async def prove(
+    url: str,
+    *,
+    batches: int,
+    workers: int = 4,
+    kills: int,
+    restart: Callable[[], None] | None = None,
+    every: tuple[float, float] = (0.1, 0.6),
+    patience: float = 120.0,
+    seed: int = 1,
+) -> Report:
+    """Fill an empty ledger, let workers settle it while they are killed, and look at what is left."""
+    report = Report(batches, workers)
+    ledger = open_ledger(url)
+    await ledger.open()
+    with tempfile.TemporaryDirectory(prefix="bm-proof-") as folder:
+        began = time.monotonic()
+        ids = await _recorded(ledger, folder, batches)
+        report.record_seconds = time.monotonic() - began
+        with _Nursery(url, folder, batches) as nursery:
+            began = time.monotonic()
+            chaos = asyncio.create_task(_chaos(nursery, report, kills, restart, every, random.Random(seed)))
+            async with asyncio.timeout(patience):
+                while await ledger.next_due_at() is not None or not chaos.done():  # noqa: ASYNC110
+                    await asyncio.sleep(0.1)  # other processes finish it
+            report.settle_seconds = time.monotonic() - began
+            await chaos
+        await _examine(ledger, folder, ids, report)
+    await ledger.aclose()
+    return report
+
+
+def provider(folder: str, number: int, clock: Callable[[], float]) -> SandboxProvider:
+    engine = Engine(folder=f"{folder}/box{number}", seed=number, speed=1e9, clock=clock)
+    return SandboxProvider(f"box{number}", SandboxSettings(), engine=engine)
+
+
+async def _recorded(ledger: SqlLedger, folder: str, batches: int) -> dict[str, str]:
+    """Batches at the sandboxes, one a second of their time, and in the ledger; batch id -> account."""
+    began = time.time() - batches - HOUR
+    ids: dict[str, str] = {}
+    for number in range(ACCOUNTS):
+        tick = iter(range(10 * batches))
+        box = provider(folder, number, lambda tick=tick: began + next(tick))  # type: ignore[misc]
+        files = [await box.create_file(_input(lines), CallOptions()) for lines in (1, 2, 3)]
+        for start in range(number, batches, ACCOUNTS * 50):
+            block = range(start, min(start + ACCOUNTS * 50, batches), ACCOUNTS)
+            made = await asyncio.gather(*(_made(ledger, box, files[each % 3].id, each) for each in block))
+            ids.update(dict.fromkeys(made, box.account))
+        box.engine.close()
+    return ids
+
+
+async def _made(ledger: SqlLedger, box: SandboxProvider, file_id: str, number: int) -> str:
+    metadata = {"sandbox": SCRIPTS[number % len(SCRIPTS)]}
+    request = BatchRequest(file_id, "/v1/chat/completions", metadata=metadata)
+    batch: Batch = await box.create_batch(request, CallOptions())
+    submission = Submission(box.account, "sandbox", batch.endpoint, input_file_id=file_id, metadata=metadata)
+    event = created_event(submission, batch, time=ledger.now())
+    await ledger.record_created(submission, batch, event, loggers=LOGGERS, next_poll_at=ledger.now())
+    return batch.id
+
+
+def _input(lines: int) -> FileUpload:
+    rows = [
+        {
+            "custom_id": f"{lines}-{number}",
+            "method": "POST",
+            "url": "/v1/chat/completions",
+            "body": {"model": "gpt-4o-mini", "messages": [{"role": "user", "content": f"question {number}"}]},
+        }
+        for number in range(lines)
+    ]
+    data = "".join(json.dumps(row) + "\n" for row in rows).encode()
+
+    async def chunks() -> Any:
+        yield data
+
+    return FileUpload(f"{lines}.jsonl", "batch", chunks)
+
+
+class _Nursery:
+    """Forks workers on request; kills them by their id."""
+
+    def __init__(self, url: str, folder: str, batches: int) -> None:
+        command = [sys.executable, __file__, "--nursery", url, "--folder", folder, "--batches", str(batches)]
+        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self.alive: list[int] = []
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for pid in list(self.alive):
+            self.kill(pid)
+        self._process.communicate()
+
+    def start(self) -> None:
+        stdin, stdout = self._process.stdin, self._process.stdout
+        assert stdin is not None
+        assert stdout is not None
+        stdin.write("start\n")
+        stdin.flush()
+        self.alive.append(int(stdout.readline()))
+
+    def kill(self, pid: int) -> None:
+        self.alive.remove(pid)
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+
+
+async def _chaos(
+    nursery: _Nursery,
+    report: Report,
+    kills: int,
+    restart: Callable[[], None] | None,
+    every: tuple[float, float],
+    chance: random.Random,
+) -> None:
+    for _ in range(report.workers):
+        await asyncio.to_thread(nursery.start)
+    for number in range(kills):
+        await asyncio.sleep(chance.uniform(*every))
+        nursery.kill(chance.choice(nursery.alive))
+        report.kills += 1
+        await asyncio.to_thread(nursery.start)
+        if restart is not None and number == kills // 2:
+            await asyncio.to_thread(restart)
+            report.restarts += 1
+
+
+async def _examine(ledger: SqlLedger, folder: str, ids: dict[str, str], report: Report) -> None:
+    endings, after = Counter[str](), 0
+    while page := await ledger.events(after=after, limit=5000):
+        after = page[-1].seq
+        report.events.update(stored.event.type for stored in page)
+        endings.update(stored.event.batch_id for stored in page if stored.event.type != "acreate_batch")
+    report.ended_once = sum(endings[batch_id] == 1 for batch_id in ids)
+    report.wrong = (await check(ledger)).wrong
+    boxes = {box.account: box for box in (provider(folder, number, time.time) for number in range(ACCOUNTS))}
+    async for settlement in settled(ledger):
+        expected = (await boxes[settlement.account].engine.totals(settlement.batch_id)).usage
+        report.differing += settlement.usage != expected
+        report.usage += settlement.usage
+        report.expected += expected
+    for box in boxes.values():
+        box.engine.close()
+
+
+def nursery(url: str, folder: str) -> None:
+    """Everything is loaded, the sandboxes' journals are read; each line on stdin forks a worker from that."""
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    boxes = [provider(folder, number, time.time) for number in range(ACCOUNTS)]
+    prices, lines = PriceBook.load(None), sys.stdin
+    Plugins.load(Settings(load=()))
+    for _ in _each(lines):
+        pid = os.fork()
+        if pid == 0:
+            asyncio.run(_work(url, boxes, prices))
+        print(pid, flush=True)
+
+
+def _each(lines: IO[str]) -> Any:
+    while line := lines.readline():
+        yield line
+
+
+async def _work(url: str, boxes: list[SandboxProvider], prices: PriceBook) -> None:
+    ledger = open_ledger(url)
+    await ledger.open()
+    settings = Settings(load=())
+    plugins = Plugins.load(settings)
+    accounts = Accounts(settings, plugins)
+    for box in boxes:
+        accounts.add(box)
+    options = TrackerOptions(lease=LEASE, idle=0.2, block=200, requests_per_second=10_000)
+    await Tracker(ledger, accounts, plugins, prices, options=options).run()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--postgres", help="an empty database, for a ledger of its own")
+    parser.add_argument("--batches", type=int, default=100_000)
+    parser.add_argument("--workers", type=int, default=4)
+    parser.add_argument("--kills", type=int, default=40)
+    parser.add_argument("--restart", help="a shell command that restarts the database, run once halfway")
+    parser.add_argument("--nursery", help=argparse.SUPPRESS)
+    parser.add_argument("--folder", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.nursery:
+        nursery(options.nursery, options.folder)
+        return
+    if not options.postgres:
+        parser.error("--postgres is needed")
+    command = options.restart
+    report = asyncio.run(
+        prove(
+            options.postgres,
+            batches=options.batches,
+            workers=options.workers,
+            kills=options.kills,
+            restart=(lambda: subprocess.run(command, shell=True, check=True) and None) if command else None,
+            every=(0.5, 2.0),
+            patience=7200,
+        )
+    )
+    print(TypeAdapter(Report).dump_json(report, indent=1).decode(), f"\nholds: {report.holds}")
+    sys.exit(0 if report.holds else 1)
+
+
+if __name__ == "__main__":
+    main()

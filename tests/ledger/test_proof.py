@@ -1,0 +1,39 @@
+"""The promise in small: benchmarks/proof.py with 500 batches (BATCHMETER_PROOF_BATCHES for more)."""
+
+import importlib.util
+import os
+import sys
+from pathlib import Path
+
+import psycopg
+import pytest
+
+PROOF = Path(__file__).parents[2] / "benchmarks" / "proof.py"
+BATCHES = int(os.environ.get("BATCHMETER_PROOF_BATCHES", "500"))
+
+
+@pytest.fixture
+def proof(monkeypatch):
+    spec = importlib.util.spec_from_file_location("proof", PROOF)
+    module = importlib.util.module_from_spec(spec)
+    monkeypatch.setitem(sys.modules, "proof", module)  # dataclasses look their module up
+    spec.loader.exec_module(module)
+    return module
+
+
+async def test_killed_workers_and_a_restarted_database_leave_one_ending_a_batch(proof, postgres_cluster):
+    with psycopg.connect(postgres_cluster.url, autocommit=True) as connection:
+        connection.execute("DROP SCHEMA IF EXISTS batchmeter CASCADE")
+    report = await proof.prove(
+        postgres_cluster.url, batches=BATCHES, kills=6, restart=postgres_cluster.restart, every=(0.1, 0.5)
+    )
+    assert (report.kills, report.restarts) == (6, 1)
+    assert report.ended_once == BATCHES
+    assert report.events == {
+        "acreate_batch": BATCHES,
+        "batch_success": BATCHES * 3 // 5,
+        "batch_failure": BATCHES * 2 // 5,
+    }
+    assert (report.wrong, report.differing) == ({}, 0)
+    assert report.usage == report.expected
+    assert report.usage.output_tokens > BATCHES
