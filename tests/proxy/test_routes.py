@@ -162,7 +162,7 @@ async def test_who_asks_and_what_is_allowed_plug_in(client):
 
     async def admit(identity, action):
         asked.append(action.kind)
-        if len(asked) > 4:
+        if len(asked) > 3:
             raise Refusal(429, "Slow down.", code="rate_limit_exceeded", headers={"retry-after": "3"})
 
     async def mine(call):

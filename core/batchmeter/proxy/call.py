@@ -1,7 +1,7 @@
 """One request on its way through the proxy: who asks, for which account, with what."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
@@ -58,14 +58,19 @@ class Call:
         mine = self.identity.attribution
         return mine.model_copy(update={"tags": tuple(dict.fromkeys([*mine.tags, *tags]))}) if tags else mine
 
+    def allow(self, account: str, models: Sequence[str] = ()) -> None:
+        """Refusal (403) for what the caller's key is not made for."""
+        accounts, known = self.identity.accounts, self.identity.models
+        if accounts is not None and account not in accounts:
+            raise Refusal(403, f"This key may not use the account {account!r}.", code="account_not_allowed")
+        for model in models:
+            if known is not None and model not in known:
+                raise Refusal(403, f"This key may not use the model {model!r}.", code="model_not_allowed")
+
     async def admit(self, action: Action) -> None:
         """Refusal when the caller may not, or not now."""
-        allowed = self.identity.accounts
-        if action.account is not None and allowed is not None and action.account not in allowed:
-            raise Refusal(403, f"This key may not use the account {action.account!r}.", code="account_not_allowed")
-        for model in action.models:
-            if self.identity.models is not None and model not in self.identity.models:
-                raise Refusal(403, f"This key may not use the model {model!r}.", code="model_not_allowed")
+        if action.account is not None:
+            self.allow(action.account, action.models)
         await self.proxy.admit(self.identity, action)
 
     async def body(self) -> bytes:

@@ -12,7 +12,6 @@ from batchmeter.providers import ContentStream
 from .answers import answer, number, page_answer
 from .call import Call
 from .describe import gives, gives_bytes, query, takes
-from .identity import Action
 from .routes import Route
 from .upload import create
 from .visible import account_for, no_file, visible_page
@@ -40,7 +39,7 @@ async def delete(call: Call) -> Response:
 async def list_files(call: Call) -> Response:
     query = call.request.query_params
     account = call.account or call.client.accounts.default
-    await call.admit(Action("request", account))
+    call.allow(account)
 
     async def fetch(after: str | None, limit: int) -> Page[FileObject]:
         return await call.client.files.list(

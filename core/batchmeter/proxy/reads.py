@@ -1,24 +1,34 @@
 """Retrieves that spare the provider: final batches from the ledger, one call for all who ask at the same time."""
 
 import asyncio
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from batchmeter.client import AsyncClient
-from batchmeter.models import Batch
+from batchmeter.models import Attribution, Batch
 from batchmeter.tracking.tag import without_tag
 
+from .answers import rendered
+
 _MANY = 4096
-"""Answers kept before the old ones are looked for and dropped."""
+"""Answers kept; a batch's is 1 KB."""
 
 
-@dataclass(slots=True)
-class _Flight:
-    """One upstream call, its answer, and when that came."""
+@dataclass(frozen=True, slots=True)
+class Known:
+    """A batch as it was last shown, and until when that serves."""
 
-    task: asyncio.Task[Batch]
-    landed: float | None = None
+    account: str
+    attribution: Attribution | None
+    """None: nobody submitted it here."""
+    body: bytes
+    until: float
+
+
+MaySee = Callable[[str, Attribution | None], None]
+"""Raises Refusal where the caller may not use the account, or see what carries this attribution."""
 
 
 class Reads:
@@ -28,53 +38,70 @@ class Reads:
         self._client = client
         self._freshness = freshness
         self._clock = clock
-        self._flights: dict[tuple[str, str], _Flight] = {}
+        self._known: dict[tuple[str | None, str], Known] = {}
+        self._flights: dict[tuple[str, str], asyncio.Task[bytes]] = {}
 
-    async def batch(self, account: str | None, batch_id: str) -> Batch:
-        """As the provider shows it, or showed it less than `freshness` ago; what it shows advances the ledger."""
-        ledger = (await self._client.ready()).ledger
-        tracked = await ledger.get_batch(batch_id, account)
-        if tracked is not None and (tracked.settled_at is not None or _final(tracked.batch)):
-            return without_tag(tracked.batch)
-        name = (tracked.account if tracked else account) or self._client.accounts.default
-        return await asyncio.shield(self._flight((name, batch_id)).task)
+    async def batch(self, account: str | None, batch_id: str, may_see: MaySee) -> bytes:
+        """Its JSON, as the provider shows it, or showed it less than `freshness` ago, or once it was final.
+
+        `account` None leaves that to the ledger, else it is the default. What is shown advances the ledger.
+        """
+        known = self._known.get((account, batch_id))
+        if known is None or self._clock() > known.until:
+            known = await self._look(account, batch_id, may_see)
+        else:
+            may_see(known.account, known.attribution)
+        return known.body
 
     def forget(self, account: str, batch_id: str) -> None:
         """Something changed it: the next one who asks is told by the provider."""
-        self._flights.pop((account, batch_id), None)
+        for name in (account, None):
+            self._known.pop((name, batch_id), None)
 
     async def aclose(self) -> None:
-        tasks = [flight.task for flight in self._flights.values()]
-        self._flights.clear()
+        tasks = list(self._flights.values())
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    def _flight(self, key: tuple[str, str]) -> _Flight:
-        flight = self._flights.get(key)
-        if flight is None or self._stale(flight):
-            self._make_room()
-            task = asyncio.create_task(self._client.batches.retrieve(key[1], custom_llm_provider=key[0]))
-            flight = self._flights[key] = _Flight(task)
-            task.add_done_callback(lambda done: self._land(key, done))
-        return flight
-
-    def _land(self, key: tuple[str, str], task: asyncio.Task[Batch]) -> None:
-        flight = self._flights.get(key)
-        failed = task.cancelled() or task.exception() is not None
-        if flight is None or flight.task is not task:
-            return
-        if failed or self._freshness <= 0:
-            del self._flights[key]
+    async def _look(self, named: str | None, batch_id: str, may_see: MaySee) -> Known:
+        ledger = (await self._client.ready()).ledger
+        tracked = await ledger.get_batch(batch_id, named)
+        account = tracked.account if tracked else named or self._client.accounts.default
+        attribution = tracked.submission.attribution if tracked else None
+        may_see(account, attribution)
+        if tracked is not None and (tracked.settled_at is not None or _final(tracked.batch)):
+            known = Known(account, attribution, rendered(without_tag(tracked.batch)), math.inf)
         else:
-            flight.landed = self._clock()
+            body = await asyncio.shield(self._flight(account, batch_id))
+            known = Known(account, attribution, body, self._clock() + self._freshness)
+        if known.until == math.inf or self._freshness > 0:
+            self._keep(named, batch_id, known)
+        return known
 
-    def _stale(self, flight: _Flight) -> bool:
-        return flight.landed is not None and self._clock() - flight.landed > self._freshness
+    def _flight(self, account: str, batch_id: str) -> asyncio.Task[bytes]:
+        """The call that is under way, or a new one; it goes on when who asked first has left."""
+        key = (account, batch_id)
+        task = self._flights.get(key)
+        if task is None:
+            task = self._flights[key] = asyncio.create_task(self._fetch(account, batch_id))
+            task.add_done_callback(lambda done: self._land(key, done))
+        return task
 
-    def _make_room(self) -> None:
-        if len(self._flights) >= _MANY:
-            self._flights = {key: flight for key, flight in self._flights.items() if not self._stale(flight)}
+    async def _fetch(self, account: str, batch_id: str) -> bytes:
+        return rendered(await self._client.batches.retrieve(batch_id, custom_llm_provider=account))
+
+    def _land(self, key: tuple[str, str], task: asyncio.Task[bytes]) -> None:
+        del self._flights[key]
+        if not task.cancelled():
+            task.exception()  # whoever still waits raises it; nobody may
+
+    def _keep(self, named: str | None, batch_id: str, known: Known) -> None:
+        if len(self._known) >= _MANY:
+            now = self._clock()
+            fresh = {key: one for key, one in self._known.items() if now <= one.until}
+            self._known = fresh if len(fresh) < _MANY else {}
+        self._known[named, batch_id] = known
 
 
 def _final(batch: Batch) -> bool:

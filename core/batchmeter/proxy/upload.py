@@ -62,7 +62,7 @@ async def _receive(call: Call, incoming: Incoming, length: int | None) -> bytes:
     await intake.read_head()
     provider = call.client.accounts.get(_account(call, intake))
     chosen.append(provider)
-    await call.admit(Action("request", provider.account))
+    call.allow(provider.account)
     return rendered(await _send(call, provider, intake, length))
 
 

@@ -3,10 +3,9 @@
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
-from batchmeter.models import Batch, FileObject, Page
+from batchmeter.models import Attribution, Batch, FileObject, Page
 
 from .call import Call
-from .identity import Action
 from .refusal import Refusal
 
 Item = TypeVar("Item", Batch, FileObject)
@@ -23,8 +22,19 @@ async def account_for(call: Call, object_id: str, missing: Refusal) -> str | Non
         if owner is None or not call.identity.owns(owner.attribution):
             raise missing
         account = owner.account
-    await call.admit(Action("request", account or call.client.accounts.default))
+    call.allow(account or call.client.accounts.default)
     return account
+
+
+def may_see(call: Call, missing: Refusal) -> Callable[[str, Attribution | None], None]:
+    """For an object whose account and owner are known."""
+
+    def check(account: str, attribution: Attribution | None) -> None:
+        if not call.identity.owns(attribution):
+            raise missing
+        call.allow(account)
+
+    return check
 
 
 async def visible_page(
