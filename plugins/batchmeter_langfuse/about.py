@@ -1,18 +1,15 @@
 """What observations say of an event: who it was for, where it ran, what it came to."""
 
 import json
-from collections.abc import Mapping
 from typing import Any
 
 from batchmeter.events import BatchCreated, BatchFailed, BatchSucceeded, Outcome
 from batchmeter.models import plain
 
-from . import names
-
 Ending = BatchSucceeded | BatchFailed
 AnyEvent = BatchCreated | Ending
 _LONGEST = 200
-"""Characters of a user or session id that Langfuse takes."""
+"""Characters that Langfuse takes of what a trace is found by; its SDK drops what is longer."""
 
 
 def title(event: AnyEvent) -> str:
@@ -20,18 +17,15 @@ def title(event: AnyEvent) -> str:
 
 
 def trace(event: AnyEvent) -> dict[str, Any]:
-    """On every observation, as Langfuse's own SDK repeats it."""
+    """What the SDK is to repeat on every observation: `propagate_attributes`' own arguments."""
     who = event.attribution
-    found = {
-        names.TRACE_NAME: title(event),
-        names.TRACE_USER_ID: who.user and who.user[:_LONGEST],
-        names.TRACE_SESSION_ID: who.session and who.session[:_LONGEST],
-        names.TRACE_TAGS: who.tags or None,
-    }
     about = {**event.metadata, "batch_id": event.batch_id, "account": event.account, "team": who.team, "key": who.key}
     return {
-        **{name: value for name, value in found.items() if value},
-        **metadata(about, names.TRACE_METADATA),
+        "trace_name": title(event)[:_LONGEST],
+        "user_id": who.user[:_LONGEST] if who.user else None,
+        "session_id": who.session[:_LONGEST] if who.session else None,
+        "tags": [tag[:_LONGEST] for tag in who.tags] or None,
+        "metadata": {name: _fitting(text) for name, text in about.items() if text is not None},
     }
 
 
@@ -48,6 +42,7 @@ def facts(event: AnyEvent) -> dict[str, Any]:
         "error_file_id": batch.error_file_id,
         "completion_window": batch.completion_window,
         "adopted": event.adopted or None,
+        "metadata": dict(event.metadata) or None,
     }
 
 
@@ -60,10 +55,8 @@ def outcome(event: Outcome) -> dict[str, Any]:
     }
 
 
-def metadata(values: Mapping[str, Any], prefix: str = names.OBSERVATION_METADATA) -> dict[str, str]:
-    """Each value as JSON, strings too: that is how the server reads what a v5 SDK sends."""
-    return {f"{prefix}.{name}": as_json(value) for name, value in values.items() if value is not None}
-
-
-def as_json(value: object) -> str:
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+def _fitting(text: str) -> str:
+    """Cut so that its JSON fits, which is how the SDK counts; `facts` has the whole."""
+    while (excess := len(json.dumps(text, ensure_ascii=False)) - _LONGEST) > 0:
+        text = text[: -max(1, excess // 6)]  # one character may take six: `\u0000`
+    return text

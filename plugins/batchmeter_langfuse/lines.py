@@ -5,18 +5,15 @@ The only place where prompts and answers go to Langfuse. Read from the provider'
 
 import asyncio
 import hashlib
+import json
 import logging
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
-
-from opentelemetry.sdk.trace import ReadableSpan
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
 from batchmeter.errors import BatchmeterError
 
-from . import names
-from .about import Ending, as_json, metadata
-from .observations import Writer
+from .about import Ending
 from .records import Record, custom_id_of, lines_of, parsed, record_of
 
 if TYPE_CHECKING:
@@ -26,9 +23,48 @@ log = logging.getLogger("batchmeter.langfuse")
 
 _INPUTS = ("messages", "input", "prompt")
 _OUTPUTS = ("choices", "output", "results")
-_REQUEST_BYTES = 1 << 20
-_SECONDS = 20.0
+_SECONDS = 15.0
 """For reading; a delivery has 30 in all."""
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One request and its answer."""
+
+    custom_id: str
+    asked: Record | None = field(repr=False)
+    answer: Record = field(repr=False)
+
+    @property
+    def size(self) -> int:
+        return len(str(self.asked)) + len(str(self.answer))
+
+    @property
+    def model(self) -> str | None:
+        model: str | None = (record_of(self._body) or {}).get("model")
+        return model
+
+    def about(self) -> dict[str, Any]:
+        """What the SDK is to say of it."""
+        status = self._response.get("status_code")
+        error = self.answer.get("error")
+        told: dict[str, Any] = {
+            "input": _part((self.asked or {}).get("body"), _INPUTS),
+            "output": _part(self._body, _OUTPUTS),
+            "metadata": {"custom_id": self.custom_id, "status_code": status, "model": self.model},
+        }
+        if error or status not in (None, 200):
+            message = json.dumps(error or self._body, ensure_ascii=False, separators=(",", ":"))
+            told |= {"level": "ERROR", "status_message": message[:500]}
+        return told
+
+    @property
+    def _response(self) -> Record:
+        return record_of(self.answer.get("response")) or {}
+
+    @property
+    def _body(self) -> object:
+        return self._response.get("body")
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,8 +74,8 @@ class Sample:
     ratio: float
     limit: int
 
-    async def observations(self, client: "AsyncClient", event: Ending, writer: Writer) -> list[list[ReadableSpan]]:
-        """In portions for one request each; fewer or none, with a warning, when a file cannot be read."""
+    async def lines(self, client: "AsyncClient", event: Ending) -> list[Line]:
+        """Fewer or none, with a warning, when a file cannot be read."""
         answers: dict[str, Record] = {}
         asked: dict[str, Record] = {}
         try:
@@ -51,8 +87,7 @@ class Sample:
                     await self._read(client, event.account, event.batch.input_file_id, asked, answers.__contains__)
         except (BatchmeterError, TimeoutError) as error:
             log.warning("batch %s: not all sampled lines could be read: %r", event.batch_id, error)
-        spans = [_span(event, writer, name, asked.get(name), answer) for name, answer in answers.items()]
-        return list(_portions(spans))
+        return [Line(name, asked.get(name), answer) for name, answer in answers.items()]
 
     async def _read(
         self, client: "AsyncClient", account: str, file_id: str, found: dict[str, Record], wanted: Callable[[str], bool]
@@ -75,44 +110,7 @@ class Sample:
         return chosen
 
 
-def _span(event: Ending, writer: Writer, custom_id: str, asked: Record | None, answer: Record) -> ReadableSpan:
-    """No usage and no cost: the generation above has them for all lines together."""
-    response = record_of(answer.get("response")) or {}
-    body: object = response.get("body")
-    request: object = (asked or {}).get("body")
-    error = answer.get("error")
-    model = (record_of(body) or {}).get("model")
-    about = {
-        names.OBSERVATION_TYPE: "span",
-        **metadata({"custom_id": custom_id, "status_code": response.get("status_code"), "model": model}),
-    }
-    for name, value in (
-        (names.OBSERVATION_INPUT, _part(request, _INPUTS)),
-        (names.OBSERVATION_OUTPUT, _part(body, _OUTPUTS)),
-    ):
-        if value is not None:
-            about[name] = as_json(value)
-    if error or response.get("status_code", 200) != 200:  # noqa: PLR2004 - HTTP's OK
-        about |= {names.OBSERVATION_LEVEL: "ERROR", names.OBSERVATION_STATUS_MESSAGE: as_json(error or body)[:500]}
-    above = f"batch:{model}" if model in event.models else ""
-    return writer.span(event, custom_id, f"line:{custom_id}", about, above=above)
-
-
 def _part(body: object, names: tuple[str, ...]) -> object:
     """The part people look for, else the whole."""
     record = record_of(body)
     return body if record is None else next((record[name] for name in names if name in record), record)
-
-
-def _portions(spans: list[ReadableSpan]) -> Iterator[list[ReadableSpan]]:
-    portion: list[ReadableSpan] = []
-    size = 0
-    for span in spans:
-        more = sum(len(str(value)) for value in (span.attributes or {}).values())
-        if portion and size + more > _REQUEST_BYTES:
-            yield portion
-            portion, size = [], 0
-        portion.append(span)
-        size += more
-    if portion:
-        yield portion

@@ -1,109 +1,126 @@
 """An event as Langfuse observations: one trace a batch, in it one span for the batch and one generation a model."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from opentelemetry.sdk.resources import Resource
-from opentelemetry.sdk.trace import ReadableSpan
-from opentelemetry.sdk.util.instrumentation import InstrumentationScope
-from opentelemetry.trace import SpanContext, Status, StatusCode
+from langfuse import Langfuse, LangfuseEmbedding, LangfuseEvent, LangfuseGeneration, LangfuseSpan
+from opentelemetry.trace import NonRecordingSpan, Span, SpanContext, set_span_in_context
 
 from batchmeter.events import BatchCreated, BatchFailed, Outcome
 from batchmeter.models import ModelUsage, plain
-from batchmeter_otel.ids import batch_context, caller_of, context_of, seed_of, span_id
+from batchmeter_otel.ids import caller_of, context_of, seed_of, span_id
 from batchmeter_otel.spans import nanoseconds
 
-from . import names
-from .about import AnyEvent, Ending, as_json, facts, metadata, outcome, title, trace
+from .about import AnyEvent, Ending, facts, outcome, title
+from .client import Connection
+from .lines import Line
 from .usage import cost_details, usage_details
 
 
 @dataclass(frozen=True, slots=True)
+class Started:
+    """An observation that has all but its end."""
+
+    observation: LangfuseSpan | LangfuseGeneration | LangfuseEmbedding | LangfuseEvent
+    id: int
+    end: int
+    """Nanoseconds since 1970."""
+    size: int = 0
+    """Roughly, in bytes, where it may be large."""
+
+
+@dataclass(frozen=True, slots=True)
 class Writer:
-    """What all observations of one logger share."""
+    """Starts observations with ids and times that follow from the batch alone: Langfuse replaces what comes again."""
 
-    resource: Resource
-    scope: InstrumentationScope
-    shared: Mapping[str, str]
-    """Environment and release, on each."""
+    to: Connection
     child: bool
+    """The batch hangs in its caller's trace."""
 
-    def observations(self, event: AnyEvent) -> list[ReadableSpan]:
-        """Ids and start times follow from the batch alone: Langfuse replaces what comes again."""
+    def observations(self, event: AnyEvent) -> list[Started]:
         if isinstance(event, BatchCreated):
             return [self._submission(event)]
         return [self._batch(event), *(self._generation(event, model, event.models[model]) for model in event.models)]
 
-    def _submission(self, event: BatchCreated) -> ReadableSpan:
-        """A moment in the trace, so that it is there while the batch runs."""
-        about = {names.OBSERVATION_TYPE: "event", **metadata(facts(event))}
-        return self.span(event, "create_batch", "create", about, start=event.time, end=event.time)
-
-    def _batch(self, event: Ending) -> ReadableSpan:
-        about = {names.OBSERVATION_TYPE: "span", **metadata({**facts(event), **outcome(event)})}
-        failed = isinstance(event, BatchFailed)
-        if failed:
-            about |= {names.OBSERVATION_LEVEL: "ERROR", names.OBSERVATION_STATUS_MESSAGE: f"batch {event.status}"}
-        return self.span(event, title(event), "", about, status=Status(StatusCode.ERROR) if failed else Status())
-
-    def _generation(self, event: Ending, model: str, share: ModelUsage) -> ReadableSpan:
-        """Without a known cost there is no model name either: Langfuse would price it, at the full rate."""
-        embeds = (event.endpoint or "").rstrip("/").endswith("/embeddings")
-        about = {
-            names.OBSERVATION_TYPE: "embedding" if embeds else "generation",
-            names.OBSERVATION_MODEL_PARAMETERS: as_json({"service_tier": "batch"}),
-            names.OBSERVATION_USAGE_DETAILS: as_json(usage_details(share.usage)),
-            **metadata({"model": model, "lines": share.lines, "cost_usd": plain(share)["cost"]}),
-        }
-        if share.cost is None:
-            reasons = ", ".join(f"{reason} ({lines} lines)" for reason, lines in sorted(event.cost.unknown.items()))
-            message = f"cost unknown: {reasons or 'no reason given'}"
-            about |= {names.OBSERVATION_LEVEL: "WARNING", names.OBSERVATION_STATUS_MESSAGE: message}
-        else:
-            about |= {names.OBSERVATION_MODEL: model, names.OBSERVATION_COST_DETAILS: as_json(cost_details(share.cost))}
-        return self.span(event, f"batch {model}", f"batch:{model}", about)
-
-    def span(
-        self,
-        event: AnyEvent,
-        name: str,
-        part: str,
-        about: Mapping[str, Any],
-        *,
-        start: datetime | None = None,
-        end: datetime | None = None,
-        status: Status | None = None,
-        above: str = "",
-    ) -> ReadableSpan:
-        """`part` is what this observation is of the batch, and `above` of what; empty for the batch itself."""
-        root = batch_context(event, child=self.child)
+    def line(self, event: Ending, line: Line) -> Started:
+        """No usage and no cost: the generation above has them for all lines together."""
+        above = f"batch:{line.model}" if line.model in event.models else ""
         begun, ended = _times(event)
+        span, context = self._span(event, line.custom_id, f"line:{line.custom_id}", above, begun)
+        observation = LangfuseSpan(otel_span=span, langfuse_client=self.to.client, **line.about())
+        return Started(observation, context.span_id, ended, line.size)
 
-        def context(part: str) -> SpanContext:
-            return context_of(root.trace_id, span_id(f"{seed_of(event)}:{part}")) if part else root
+    def _submission(self, event: BatchCreated) -> Started:
+        """A moment in the trace, so that it is there while the batch runs."""
+        span, context = self._span(event, "create_batch", "create", "", nanoseconds(event.time))
+        observation = LangfuseEvent(otel_span=span, langfuse_client=self.to.client, metadata=facts(event))
+        return Started(observation, context.span_id, nanoseconds(event.time))
 
-        return ReadableSpan(
-            name=name,
-            context=context(part),
-            parent=context(above) if part else self._above(event),
-            resource=self.resource,
-            attributes={**trace(event), **self.shared, **about},
-            start_time=nanoseconds(start or begun),
-            end_time=nanoseconds(end or ended),
-            status=status or Status(),
-            instrumentation_scope=self.scope,
+    def _batch(self, event: Ending) -> Started:
+        begun, ended = _times(event)
+        span, context = self._span(event, title(event), "", "", begun)
+        failed = isinstance(event, BatchFailed)
+        observation = LangfuseSpan(
+            otel_span=span,
+            langfuse_client=self.to.client,
+            metadata={**facts(event), **outcome(event)},
+            level="ERROR" if failed else None,
+            status_message=f"batch {event.status}" if failed else None,
         )
+        return Started(observation, context.span_id, ended)
 
-    def _above(self, event: AnyEvent) -> SpanContext | None:
+    def _generation(self, event: Ending, model: str, share: ModelUsage) -> Started:
+        begun, ended = _times(event)
+        span, context = self._span(event, f"batch {model}", f"batch:{model}", "", begun)
+        embeds = (event.endpoint or "").rstrip("/").endswith("/embeddings")
+        kind = LangfuseEmbedding if embeds else LangfuseGeneration
+        observation = kind(
+            otel_span=span,
+            langfuse_client=self.to.client,
+            model_parameters={"service_tier": "batch"},
+            usage_details=usage_details(share.usage),
+            metadata={"model": model, "lines": share.lines, "cost_usd": plain(share)["cost"]},
+            **_price(event, model, share),
+        )
+        return Started(observation, context.span_id, ended)
+
+    def _span(self, event: AnyEvent, name: str, part: str, above: str, start: int) -> tuple[Span, SpanContext]:
+        """`part` is what this is of the batch, and `above` of what; empty for the batch itself."""
+        root = root_of(event, child=self.child)
+        self.to.ids.next = context = _part(event, root, part)
+        parent = _part(event, root, above) if part else self._caller(event)
+        under = set_span_in_context(NonRecordingSpan(parent)) if parent else None
+        return self.to.tracer.start_span(name, context=under, start_time=start), context
+
+    def _caller(self, event: AnyEvent) -> SpanContext | None:
         return caller_of(event) if self.child else None
 
 
-def _times(event: AnyEvent) -> tuple[datetime, datetime]:
+def root_of(event: AnyEvent, *, child: bool) -> SpanContext:
+    """The batch's own observation, by the ids that the `otel` logger gives it as well."""
+    seed = seed_of(event)
+    caller = caller_of(event) if child else None
+    trace_id = caller.trace_id if caller else int(Langfuse.create_trace_id(seed=seed), 16)
+    return context_of(trace_id, span_id(f"{seed}:batch"))
+
+
+def _part(event: AnyEvent, root: SpanContext, part: str) -> SpanContext:
+    return context_of(root.trace_id, span_id(f"{seed_of(event)}:{part}")) if part else root
+
+
+def _price(event: Ending, model: str, share: ModelUsage) -> dict[str, Any]:
+    """Without a known cost there is no model name either: Langfuse would price it, at the full rate."""
+    if share.cost is not None:
+        return {"model": model, "cost_details": cost_details(share.cost)}
+    reasons = ", ".join(f"{reason} ({lines} lines)" for reason, lines in sorted(event.cost.unknown.items()))
+    return {"level": "WARNING", "status_message": f"cost unknown: {reasons or 'no reason given'}"}
+
+
+def _times(event: AnyEvent) -> tuple[int, int]:
     """Never from the clock of a delivery or a revision: a changed start is a second row at Langfuse."""
     times = event.times if isinstance(event, Outcome) else None
     end = (times.ended_at if times else None) or event.time
     created = event.batch.created_at
     start = (times.created_at if times else None) or (datetime.fromtimestamp(created, UTC) if created else end)
-    return min(start, end), end
+    return nanoseconds(min(start, end)), nanoseconds(end)

@@ -1,62 +1,61 @@
-"""Events as OTLP requests. Everything heavy is imported with this file, on first use."""
+"""Events through the langfuse SDK, each acknowledged. Everything heavy is imported with this file, on first use."""
 
-import gzip
-from collections.abc import AsyncIterator, Sequence
-from typing import TYPE_CHECKING
+import threading
+from collections.abc import Iterable, Iterator, Sequence
 
-from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
-from opentelemetry.sdk.resources import Resource
-from opentelemetry.sdk.trace import ReadableSpan
-from opentelemetry.sdk.util.instrumentation import InstrumentationScope
+from langfuse import propagate_attributes
 
-from batchmeter.errors import APIStatusError
 from batchmeter.events import BatchCreated
-from batchmeter.http import Body, HttpClient, redact_url
-from batchmeter.http.intake import delivery_error
-from batchmeter_otel.answer import refusal
 
-from . import names
-from .about import AnyEvent
-from .lines import Sample
-from .observations import Writer
-from .settings import LangfuseSettings, traces_path
+from .about import AnyEvent, trace
+from .client import MOST, connect
+from .lines import Line
+from .observations import Started, Writer
+from .settings import LangfuseSettings
 
-if TYPE_CHECKING:
-    from batchmeter import AsyncClient
+_REQUEST_BYTES = 1 << 20
 
 
 class Sender:
-    """One request an event, and one for each portion of sampled lines."""
+    """One connection; one delivery at a time."""
 
-    def __init__(self, settings: LangfuseSettings, http: HttpClient) -> None:
-        about = {names.ENVIRONMENT: settings.environment, names.RELEASE: settings.release}
-        shared = {name: value for name, value in about.items() if value}
-        scope = InstrumentationScope(names.SCOPE, names.SDK_VERSION, attributes={"public_key": settings.public_key})
-        self._writer = Writer(Resource(shared), scope, shared, settings.trace_parenting == "child")
-        self._sample = Sample(settings.lines, settings.lines_limit)
-        self._where = redact_url(settings.base_url)
-        self._http = http
+    def __init__(self, settings: LangfuseSettings) -> None:
+        self._to = connect(settings)
+        self._writer = Writer(self._to, settings.trace_parenting == "child")
+        self._lock = threading.Lock()
 
-    async def deliver(self, event: AnyEvent, client: "AsyncClient | None") -> None:
-        await self._send(self._writer.observations(event))
-        if client is not None and self._sample.ratio and not isinstance(event, BatchCreated):
-            for portion in await self._sample.observations(client, event, self._writer):
-                await self._send(portion)
+    def deliver(self, event: AnyEvent, lines: Sequence[Line]) -> None:
+        """Returns when Langfuse has taken all of it.
 
-    async def _send(self, spans: Sequence[ReadableSpan]) -> None:
-        message = encode_spans(spans).SerializeToString()
-        packed = gzip.compress(message, mtime=0)  # the same bytes for the same event
-        try:
-            answer = await self._http.request("POST", traces_path(), body=_body(packed))
-        except APIStatusError as error:
-            raise delivery_error(error) from error
-        failure = refusal(answer.status_code, answer.headers, answer.content, where=self._where)
-        if failure is not None:
-            raise failure
+        All are started before the first ends: an observation whose parent is not open counts as the root of its trace.
+        """
+        with self._lock:
+            with propagate_attributes(**trace(event)):
+                main = self._writer.observations(event)
+                single = [] if isinstance(event, BatchCreated) else [self._writer.line(event, line) for line in lines]
+            for portion in (*_portions(main), *_portions(single)):
+                self._send(portion)
+
+    def close(self) -> None:
+        with self._lock:
+            self._to.close()
+
+    def _send(self, portion: Sequence[Started]) -> None:
+        for one in portion:
+            one.observation.end(end_time=one.end)
+        self._to.provider.force_flush()
+        self._to.exporter.settle(one.id for one in portion)
 
 
-def _body(content: bytes) -> Body:
-    async def chunks() -> AsyncIterator[bytes]:
-        yield content
-
-    return Body(chunks, "application/x-protobuf", len(content))
+def _portions(started: Iterable[Started]) -> Iterator[list[Started]]:
+    """For one request each."""
+    portion: list[Started] = []
+    size = 0
+    for one in started:
+        if portion and (size + one.size > _REQUEST_BYTES or len(portion) == MOST):
+            yield portion
+            portion, size = [], 0
+        portion.append(one)
+        size += one.size
+    if portion:
+        yield portion

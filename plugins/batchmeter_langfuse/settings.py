@@ -5,7 +5,7 @@ import os
 import re
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ImportString, SecretStr
 
 CLOUD = "https://cloud.langfuse.com"
 _ENVIRONMENT = re.compile(r"(?!langfuse)[a-z0-9_-]{1,40}")
@@ -55,6 +55,8 @@ class LangfuseSettings(BaseModel):
     """Share of a batch's request lines to show one by one, WITH prompts and answers; off unless asked for."""
     lines_limit: int = Field(default=200, ge=1)
     """At most so many of them a batch."""
+    mask: ImportString[Any] | None = None
+    """`module:function` that the SDK calls as `mask(data=...)` on inputs, outputs and metadata; what it returns is sent."""
     trace_parenting: Literal["link", "child"] = "link"
     """`link`: each batch is a trace of its own. `child`: it hangs in the trace of the code that submitted it."""
 
@@ -69,4 +71,7 @@ def traces_path() -> str:
 
 
 def enabled() -> bool:
+    """By the variables with which the SDK is switched off."""
+    if os.environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true":
+        return False
     return os.environ.get("LANGFUSE_TRACING_ENABLED", "true").strip().lower() not in ("false", "0")

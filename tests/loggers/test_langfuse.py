@@ -2,31 +2,36 @@
 
 import base64
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime
 
-import langfuse
 import pytest
-from langfuse import Langfuse, LangfuseOtelSpanAttributes
+from langfuse import Langfuse
 from opentelemetry import trace
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
-from opentelemetry.sdk.trace import TracerProvider
 from pydantic import ValidationError
 
-from batchmeter.errors import APIConnectionError, APIResponseError, AuthenticationError, InternalServerError, Rejected
-from batchmeter_langfuse import LangfuseLogger, LangfuseSettings, names
+from batchmeter.errors import (
+    APIConnectionError,
+    APIResponseError,
+    AuthenticationError,
+    InternalServerError,
+    PermissionDeniedError,
+    Rejected,
+    RetryLater,
+)
+from batchmeter_langfuse import LangfuseLogger, LangfuseSettings
 from batchmeter_langfuse.usage import usage_details
 from batchmeter_otel import OTelLogger, OTelSettings
 
 KEYS = {"public_key": "pk-lf-1", "secret_key": "sk-lf-2"}
 AUTHORIZATION = "Basic " + base64.b64encode(b"pk-lf-1:sk-lf-2").decode()
 OBSERVATION = "langfuse.observation."
+JSON = {"content-type": "application/json"}
 
 
 @pytest.fixture
 async def log(intake):
-    intake.usual.body, intake.usual.headers = b"{}", {"content-type": "application/json"}
+    intake.usual.body, intake.usual.headers = b"{}", JSON
     loggers = []
 
     def make(**settings) -> LangfuseLogger:
@@ -223,7 +228,11 @@ async def test_otel_and_langfuse_show_one_batch_under_one_trace_id(log, intake, 
         ({"status": 304}, APIResponseError),
         ({"body": b"<html>", "headers": {"content-type": "text/html"}}, APIResponseError),
         ({"status": 401, "body": f"no such key: {AUTHORIZATION}".encode()}, AuthenticationError),
+        ({"status": 403}, PermissionDeniedError),
         ({"status": 413}, Rejected),
+        ({"status": 429, "headers": {"retry-after": "7"}}, RetryLater),
+        ({"status": 503, "headers": {"retry-after": "7"}}, RetryLater),
+        ({"body": b'{"partialSuccess": {"rejectedSpans": "1"}}', "headers": JSON}, Rejected),
         ({"status": 500}, InternalServerError),
         ({"cut": True}, APIConnectionError),
     ],
@@ -232,7 +241,7 @@ async def test_what_is_no_acknowledgement_raises(log, intake, events, answer, an
     intake.usual = answer(**answer_with)
     with pytest.raises(error) as caught:
         await log().batch_success(events.succeeded())
-    assert len(intake.requests) == 1
+    assert len(intake.requests) == (2 if intake.usual.cut else 1)  # a stale connection is tried once more
     assert AUTHORIZATION[8:] not in f"{caught.value}{caught.value!r}"
 
 
@@ -244,6 +253,13 @@ async def test_the_sdks_variables_are_honoured_and_no_one_elses_leak(intake, eve
         "LANGFUSE_TRACING_ENVIRONMENT": "staging",
         "LANGFUSE_RELEASE": "abc",
         "OTEL_EXPORTER_OTLP_HEADERS": "x-other-vendor=s3cret",
+        "OTEL_EXPORTER_OTLP_TRACES_HEADERS": "x-other-vendor=s3cret,authorization=Bearer%20theirs",
+        "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": "http://127.0.0.1:1/v1/traces",
+        "OTEL_EXPORTER_OTLP_COMPRESSION": "deflate",
+        "OTEL_TRACES_SAMPLER": "always_off",
+        "OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT": "10",
+        "OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT": "5",
+        "OTEL_RESOURCE_ATTRIBUTES": "deployment.environment.name=theirs",
         "OTEL_SERVICE_NAME": "billing",
     }
     for name, value in variables.items():
@@ -251,8 +267,14 @@ async def test_the_sdks_variables_are_honoured_and_no_one_elses_leak(intake, eve
     logger = LangfuseLogger()
     await logger.batch_success(events.succeeded())
     await logger.shutdown()
-    assert observations(intake.requests[0])[0].raw["langfuse.environment"] == "staging"
-    assert "x-other-vendor" not in intake.requests[0].headers
+    (request,) = intake.requests
+    batch, generation, _ = observations(request)
+    assert batch.raw["langfuse.environment"] == "staging"
+    assert batch.metadata()["cost"]["total"] == "0.1725015"
+    assert generation.cost == {"total": 0.1725}
+    assert "x-other-vendor" not in request.headers
+    assert b"theirs" not in request.body
+    assert request.headers["content-encoding"] == "gzip"
 
 
 async def test_tracing_can_be_switched_off(log, intake, events, monkeypatch):
@@ -279,54 +301,29 @@ def test_settings_show_no_secret():
     assert "sk-lf-2" not in repr(LangfuseSettings(**KEYS))
 
 
-@contextmanager
-def sdk(intake) -> Iterator[Langfuse]:
-    """The real SDK, sending to the same intake, as it is meant to be used."""
-    provider = TracerProvider(shutdown_on_exit=False)
-    client = Langfuse(
-        public_key="pk-lf-1", secret_key="sk-lf-2", base_url=intake.url, environment="prod", tracer_provider=provider
-    )
-    yield client
-    client.flush()
-    provider.shutdown()
-    client.shutdown()
+async def test_the_batch_alone_is_the_root_of_its_trace(log, intake, events):
+    await log().batch_success(events.succeeded())
+    roots = [one.raw.get("langfuse.internal.is_app_root") for one in observations(intake.requests[0])]
+    assert roots == [True, None, None]
 
 
-async def test_names_types_and_headers_are_the_real_sdks(log, intake, events):
-    await log(environment="prod").batch_success(events.succeeded())
-    with sdk(intake) as client:
-        generation = client.start_observation(
-            as_type="generation",
-            name="batch gpt-4o-mini",
-            model="gpt-4o-mini-2024-07-18",
-            model_parameters={"service_tier": "batch"},
-            usage_details={"input": 1, "output": 1, "total": 2},
-            cost_details={"total": 0.1},
-            metadata={"model": "x", "lines": 900},
-        )
-        generation.end()
-    ours, theirs = intake.requests
-    assert ours.path == theirs.path
-    wanted = {name for name in theirs.headers if name.startswith("x-langfuse")} | {"authorization", "content-type"}
-    wanted -= {"x-langfuse-sdk-version"}
-    assert {name: ours.headers[name] for name in wanted} == {name: theirs.headers[name] for name in wanted}
-    assert ours.headers["content-encoding"] == "gzip"
-    (reference,) = observations(theirs)
-    mine = observations(ours)[1]
-    assert {name for name in reference.raw if name.startswith("langfuse.observation")} <= set(mine.raw)
-    assert reference.raw["langfuse.environment"] == mine.raw["langfuse.environment"]
-    assert reference.metadata()["lines"] == mine.metadata()["lines"] == 900
+async def test_long_metadata_is_cut_in_the_trace_and_whole_on_the_batch(log, intake, events, caplog):
+    long = 'é"' * 250
+    await log().batch_success(events.succeeded(metadata={"note": long}))
+    batch, *_ = observations(intake.requests[0])
+    found = batch.metadata("langfuse.trace")["note"]
+    assert long.startswith(found)
+    assert 190 <= len(json.dumps(found, ensure_ascii=False)) <= 200
+    assert batch.metadata()["metadata"] == {"note": long}
+    assert not caplog.records
 
 
-def test_names_are_the_real_sdks():
-    ours = {name: value for name, value in vars(names).items() if name.startswith(("TRACE_", "OBSERVATION_"))}
-    assert ours
-    assert ours == {name: getattr(LangfuseOtelSpanAttributes, name) for name in ours}
-    assert (names.ENVIRONMENT, names.RELEASE) == (
-        LangfuseOtelSpanAttributes.ENVIRONMENT,
-        LangfuseOtelSpanAttributes.RELEASE,
-    )
-    assert names.SDK_VERSION.split(".")[0] == langfuse.__version__.split(".")[0]
+async def test_a_batch_of_many_models_comes_in_portions(log, intake, events):
+    models = {f"m-{number}": {"lines": 1, "cost": "0.1"} for number in range(450)}
+    await log().batch_success(events.succeeded(models=models))
+    portions = [observations(request) for request in intake.requests]
+    assert [len(portion) for portion in portions] == [200, 200, 51]
+    assert {one.model for portion in portions for one in portion} == {None, *models}
 
 
 async def test_no_global_provider_is_set(log, events):
