@@ -350,3 +350,15 @@ async def test_an_answer_that_stays_unreadable_is_an_unknown_cost(world):
     assert (event.cost.total, event.cost.known) == (None, COST / 2)
     assert event.cost.unknown == {"lines_malformed": 1}
     assert event.request_counts.malformed == 1
+
+
+async def test_lines_that_are_all_unreadable_are_not_waited_for_like_an_output_that_is_late(world):
+    provider = world.provider()
+    await world.submitted()
+    provider.batches["batch_1"] = [world.batch()]
+    provider.files["out"] = [b"{cut\n{off\n"]
+    before = world.clock.now
+    event = await world.until_settled(world.tracker())
+    assert event.request_counts.malformed == 2
+    assert (event.cost.total, event.cost.unknown) == (None, {"lines_malformed": 2})
+    assert world.clock.now - before < 120_000

@@ -107,7 +107,7 @@ class Settler:
         found = bill.lines.succeeded + bill.lines.failed
         if not _short(batch, bill, counts):
             return bill
-        nothing = batch.status == "completed" and not found
+        nothing = batch.status == "completed" and not found and not bill.lines.malformed
         trouble: Trouble = "output_not_listed" if nothing else "lines_missing"
         detail = f"{found} lines of {counts.total} could be read, {bill.lines.malformed} could not"
         later = self._later(trouble, tracked, detail)
