@@ -22,7 +22,7 @@ LAYERS = [
     {"accounts", "tracking"},
     {"submit", "files", "batches", "client", "keys", "costs", "retrying"},
     {"engine", "blocking", "api"},
-    {"background", "observing"},
+    {"background", "observing", "running"},
     {"testing", "proxy"},
     {"cli", "__main__"},
 ]

@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from .metering import Metering, ameter, meter
     from .models import Attribution, Batch, Cost, FileObject, Page, Usage
     from .observing import observe, unobserve
+    from .running import Result, Results, arun, run
 
 _HOMES = {
     "api": (
@@ -65,6 +66,7 @@ _HOMES = {
     "metering": "Metering ameter meter",
     "models": "Attribution Batch Cost FileObject Page Usage",
     "observing": "observe unobserve",
+    "running": "Result Results arun run",
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names.split()}
 
@@ -83,6 +85,8 @@ __all__ = [
     "Metering",
     "Page",
     "Rejected",
+    "Result",
+    "Results",
     "RetryLater",
     "Settlement",
     "Usage",
@@ -97,6 +101,7 @@ __all__ = [
     "ameter",
     "aretrieve_batch",
     "aretrieve_file",
+    "arun",
     "await_batch",
     "cancel_batch",
     "close",
@@ -113,6 +118,7 @@ __all__ = [
     "on",
     "retrieve_batch",
     "retrieve_file",
+    "run",
     "start_tracking",
     "tracking",
     "unobserve",

@@ -1,6 +1,7 @@
 """Accounts by name, each one provider made on first use; and the ad-hoc ones of calls that bring their own key."""
 
 import hashlib
+import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -69,6 +70,10 @@ class Accounts:
         given = {SPELLINGS.get(key, key): value for key, value in overrides.items() if value is not None}
         if not given:
             return self.get(name)
+        if name not in self._settings.accounts and {"api_key", "api_base"} & set(given):
+            name = re.split("[@#]", name, maxsplit=1)[
+                0
+            ]  # an ad-hoc account of the ledger's, asked for with its own key
         factory, settings = self._resolve(name, given)
         _, plain = self._resolve(name, {})
         if settings == plain:

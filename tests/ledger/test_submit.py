@@ -22,6 +22,14 @@ async def test_the_same_idempotency_key_gives_the_first_intent(ledger, make):
     assert (await ledger.open_intent(Intent("i5", make.submission()))).id == "i5"
 
 
+async def test_an_intent_is_found_by_its_key_until_it_is_closed(ledger, make):
+    first = await ledger.open_intent(Intent("i1", make.submission(), idempotency_key="k"))
+    assert await ledger.intent_of(first.submission.account, "k") == first
+    assert await ledger.intent_of("another", "k") is None
+    await ledger.close_intent("i1", "refused")
+    assert await ledger.intent_of(first.submission.account, "k") is None
+
+
 async def test_concurrent_creates_with_one_key_agree_on_one_intent(ledger, open_another, make):
     ledgers = [ledger, await open_another(), await open_another()]
     intents = await asyncio.gather(

@@ -35,3 +35,8 @@ async def open_intents(session: Session, created_before: Millis, limit: int) -> 
 async def get_intent(session: Session, intent_id: str) -> Intent | None:
     found = await session.row("get_intent", id=intent_id)
     return None if found is None else rows.intent(found)
+
+
+async def intent_of(session: Session, account: str, key: str) -> Intent | None:
+    found = await session.row("find_intent", id="", account=account, key=key)
+    return None if found is None else rows.intent(found)

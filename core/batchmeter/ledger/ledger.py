@@ -65,6 +65,9 @@ class SqlLedger:
     async def intent(self, intent_id: str) -> Intent | None:
         return await self.database.read(lambda session: intents.get_intent(session, intent_id))
 
+    async def intent_of(self, account: str, idempotency_key: str) -> Intent | None:
+        return await self.database.read(lambda session: intents.intent_of(session, account, idempotency_key))
+
     async def record_created(
         self,
         submission: Submission,

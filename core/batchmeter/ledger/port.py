@@ -87,6 +87,10 @@ class Ledger(Protocol):
 
     async def intent(self, intent_id: str) -> Intent | None: ...
 
+    async def intent_of(self, account: str, idempotency_key: str) -> Intent | None:
+        """The one that a create with this key would be given in place of a new one."""
+        ...
+
     async def record_created(
         self,
         submission: Submission,

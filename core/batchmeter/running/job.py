@@ -1,0 +1,105 @@
+"""One run on an open client: the batch this input already has, or a new one; its end; its answers."""
+
+import hashlib
+import json
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from batchmeter.events import Settlement
+from batchmeter.models import Attribution, Batch
+
+from .progress import progress
+from .results import Result, Results
+from .written import Written
+
+if TYPE_CHECKING:
+    from batchmeter.client import AsyncClient
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """What was asked, apart from the requests."""
+
+    endpoint: str
+    model: str | None
+    account: str | None
+    metadata: Mapping[str, str] | None
+    completion_window: str
+    attribution: Attribution | Mapping[str, Any] | None
+    timeout: float | None
+    progress: bool | None
+    again: bool
+    account_settings: Mapping[str, Any] = field(repr=False)
+
+    async def run(self, client: "AsyncClient", written: Written) -> Results:
+        with progress(len(written.ids), shown=self.progress) as update:
+            batch = await self._batch(client, written)
+            settlement = await client.batches.wait(batch.id, timeout=self.timeout, on_update=update, **self._where())
+        return Results(written.ids, await self._answers(client, settlement), settlement)
+
+    async def _batch(self, client: "AsyncClient", written: Written) -> Batch:
+        """The newest of this run's batches, unless it is to be run again or that one never began."""
+        provider = await client.provider(self.account, self.account_settings)
+        ledger = (await client.ready()).ledger
+        key, earlier, number = self._key(written, 1), None, 1
+        while (intent := await ledger.intent_of(provider.account, key)) is not None:
+            number, earlier = number + 1, intent
+            key = self._key(written, number)
+        if earlier is not None and not self.again:
+            batch = await self._create(client, str(earlier.idempotency_key), earlier.submission.input_file_id)
+            if not _never_began(batch, await client.batches.settlement(batch.id)):
+                return batch
+        uploaded = await client.files.create(written.path, "batch", **self._where())
+        return await self._create(client, key, uploaded.id)
+
+    async def _create(self, client: "AsyncClient", key: str, input_file_id: str | None) -> Batch:
+        """The batch of this key: the one there is, or a new one."""
+        return await client.batches.create(
+            input_file_id=input_file_id,
+            endpoint=self.endpoint,
+            completion_window=self.completion_window,
+            metadata=self.metadata,
+            model=self.model,
+            attribution=self.attribution,
+            idempotency_key=key,
+            **self._where(),
+        )
+
+    def _key(self, written: Written, number: int) -> str:
+        """The hash of everything that makes it this run, and the how-manieth of its batches it is."""
+        told = json.dumps(
+            [written.digest, self.endpoint, self.completion_window, self.metadata and dict(self.metadata)]
+        )
+        return f"run-{hashlib.sha256(told.encode()).hexdigest()[:32]}-{number}"
+
+    def _where(self) -> dict[str, Any]:
+        return {"custom_llm_provider": self.account, **self.account_settings}
+
+    async def _answers(self, client: "AsyncClient", settlement: Settlement) -> dict[str, Result]:
+        found: dict[str, Result] = {}
+        batch = settlement.batch
+        for file_id in (batch.error_file_id, batch.output_file_id):
+            if file_id is not None:
+                async with client.files.stream(file_id, **self._where()) as content:
+                    async for line in _lines(content.chunks):
+                        if (result := Result.read(line)) is not None:
+                            found[result.custom_id] = result
+        return found
+
+
+def _never_began(batch: Batch, settlement: Settlement | None) -> bool:
+    """Refused as a whole (a limit, an input rule): nothing ran, nothing was billed."""
+    ended = settlement.batch if settlement is not None else batch
+    return ended.status == "failed" and ended.output_file_id is None and ended.error_file_id is None
+
+
+async def _lines(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    rest = b""
+    async for chunk in chunks:
+        *lines, rest = (rest + chunk).split(b"\n")
+        for line in lines:
+            if line.strip():
+                yield line
+    if rest.strip():
+        yield rest

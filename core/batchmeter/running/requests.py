@@ -1,0 +1,153 @@
+"""Requests as people have them (texts, messages, bodies, whole lines, data frames) into the lines of an input file."""
+
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias, cast
+
+from batchmeter.errors import UsageError
+
+Requests: TypeAlias = "Iterable[Any] | Mapping[str, Any] | Any"
+"""A list or generator of: texts; lists of messages; bodies; dicts with `custom_id`. Or a dict of those by custom_id; or a
+data frame of pandas or polars, a row a request: `custom_id` (optional), and the columns of a body or one of texts."""
+
+
+def _messages(text: str) -> dict[str, Any]:
+    return {"messages": [{"role": "user", "content": text}]}
+
+
+def _input(content: Any) -> dict[str, Any]:
+    return {"input": content}
+
+
+def _prompt(text: str) -> dict[str, Any]:
+    return {"prompt": text}
+
+
+_FROM_TEXT: Mapping[str, Callable[[str], dict[str, Any]]] = {
+    "/v1/chat/completions": _messages,
+    "/v1/responses": _input,
+    "/v1/embeddings": _input,
+    "/v1/moderations": _input,
+    "/v1/completions": _prompt,
+    "/v1/images/generations": _prompt,
+    "/v1/videos": _prompt,
+}
+_FROM_LIST: Mapping[str, Callable[[list[Any]], dict[str, Any]]] = {
+    "/v1/chat/completions": lambda messages: {"messages": messages},
+    "/v1/responses": _input,
+    "/v1/embeddings": _input,
+}
+
+
+@dataclass(slots=True)
+class Lines:
+    """The lines of one input file."""
+
+    endpoint: str
+    model: str | None = None
+    body: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    """What every request has unless it says otherwise: `temperature`, `max_completion_tokens`, …"""
+    ids: list[str] = field(default_factory=list[str])
+    """The custom_ids, in order, as far as lines were made."""
+
+    def of(self, requests: Requests) -> Iterator[bytes]:
+        """UsageError where something is no request; the rest of the rules are the input checker's."""
+        for number, (custom_id, request) in enumerate(_each(requests)):
+            line = self._line(custom_id, request, number)
+            self.ids.append(str(line["custom_id"]))
+            try:
+                yield json.dumps(line, ensure_ascii=False, default=_plain).encode() + b"\n"
+            except (TypeError, UnicodeEncodeError) as error:
+                raise UsageError(f"request {line['custom_id']!r} (number {number}) is no JSON: {error}") from None
+
+    def _line(self, custom_id: object, request: object, number: int) -> dict[str, Any]:
+        if isinstance(request, Mapping):
+            given = dict(cast("Mapping[str, Any]", request))
+            custom_id = given.pop("custom_id", custom_id)
+            wrapped: Any = given.get("body")
+            body = self._body(wrapped if "body" in given and set(given) <= _LINE else given, number)
+        else:
+            body = self._body(request, number)
+        known = {"model": self.model} if self.model is not None else {}
+        name = f"request-{number}" if custom_id is None else str(_plain_or_same(custom_id))
+        return {"custom_id": name, "method": "POST", "url": self.endpoint, "body": {**known, **self.body, **body}}
+
+    def _body(self, request: object, number: int) -> dict[str, Any]:
+        if isinstance(request, Mapping):
+            return self._from_mapping(dict(cast("Mapping[str, Any]", request)))
+        if isinstance(request, str) and self.endpoint in _FROM_TEXT:
+            return _FROM_TEXT[self.endpoint](request)
+        if isinstance(request, list | tuple) and self.endpoint in _FROM_LIST:
+            return _FROM_LIST[self.endpoint](list(cast("Iterable[Any]", request)))
+        raise UsageError(
+            f"request number {number} is {type(request).__name__}; for {self.endpoint} give "
+            + ("a text, " if self.endpoint in _FROM_TEXT else "")
+            + "a body, or a dict with `custom_id` and the body's fields"
+        )
+
+    def _from_mapping(self, body: dict[str, Any]) -> dict[str, Any]:
+        """A chat body may say `prompt` (and `system`) in place of `messages`, as tables of texts do."""
+        if self.endpoint != "/v1/chat/completions" or "messages" in body or not isinstance(body.get("prompt"), str):
+            return body
+        messages = _messages(body.pop("prompt"))["messages"]
+        system = body.pop("system", None)
+        if system is not None:
+            messages.insert(0, {"role": "system", "content": system})
+        return {"messages": messages, **body}
+
+
+_LINE = frozenset({"body", "method", "url"})
+
+
+def _each(requests: Requests) -> Iterator[tuple[object, object]]:
+    """(custom_id or None, request)"""
+    if isinstance(requests, str | bytes):
+        raise UsageError("requests= takes several: for one text, put it in a list")
+    if isinstance(requests, Mapping):
+        yield from cast("Mapping[object, object]", requests).items()
+    elif hasattr(requests, "columns"):
+        yield from ((None, row) for row in _rows(requests))
+    elif isinstance(requests, Iterable):
+        yield from ((None, request) for request in cast("Iterable[object]", requests))
+    else:
+        raise UsageError(f"requests= takes a list, a generator, a dict or a data frame, not {type(requests).__name__}")
+
+
+def _rows(frame: Any) -> Iterator[object]:
+    """A row of one column of texts is that text; empty cells are left out."""
+    names = [str(name) for name in frame.columns]
+    only = [name for name in names if name != "custom_id"]
+    rows = frame.iter_rows() if hasattr(frame, "iter_rows") else frame.itertuples(index=False, name=None)
+    for row in rows:
+        cells = {name: _plain_or_same(cell) for name, cell in zip(names, row, strict=True) if not _empty(cell)}
+        alone = cells.get(only[0]) if len(only) == 1 else None
+        if isinstance(alone, str | list):
+            yield {"body": alone, **{name: cells[name] for name in names if name == "custom_id" and name in cells}}
+        else:
+            yield cells
+
+
+def _empty(cell: Any) -> bool:
+    """None, NaN, NaT, pandas' NA: none of them equals itself."""
+    if cell is None or isinstance(cell, str | list | dict):
+        return cell is None
+    same = cell == cell  # noqa: PLR0124 - what tells NaN from everything else
+    return (
+        same is False
+        or type(same).__name__ == "NAType"
+        or (hasattr(same, "item") and getattr(same, "size", 0) == 1 and not same)
+    )
+
+
+def _plain_or_same(value: Any) -> Any:
+    """A cell of numpy's or arrow's own kind as Python's."""
+    return _plain(value) if hasattr(value, "tolist") else value
+
+
+def _plain(value: Any) -> Any:
+    if hasattr(value, "tolist"):
+        return value.tolist()
+    if hasattr(value, "model_dump"):
+        return value.model_dump(mode="json", exclude_unset=True)
+    raise TypeError(f"{type(value).__name__} cannot be written as JSON")
