@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -51,5 +52,21 @@ class Site:
 
 @pytest.fixture
 def site(tmp_path: Path) -> Site:
+    """An empty one."""
     (tmp_path / "working").mkdir()
     return Site(tmp_path / "site", tmp_path / "working")
+
+
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Path, Path], Site]:
+    """Installs a project once for a file of tests; each works in a folder of its own."""
+    folders: dict[Path, Path] = {}
+
+    def install(project: Path, working: Path) -> Site:
+        if project not in folders:
+            folder = tmp_path_factory.mktemp(project.name)
+            Site(folder, folder).install(project)
+            folders[project] = folder
+        return Site(folders[project], working)
+
+    return install

@@ -25,6 +25,11 @@ class Webhook(BaseHTTPRequestHandler):
 
 
 @pytest.fixture
+def site(installed, tmp_path):
+    return installed(EXAMPLE, tmp_path)
+
+
+@pytest.fixture
 def slack():
     with ThreadingHTTPServer(("127.0.0.1", 0), Webhook) as server:
         server.posts = []
@@ -36,7 +41,6 @@ def slack():
 
 
 def test_the_example_installs_is_found_and_tells_slack(site, slack):
-    site.install(EXAMPLE)
     (site.working / "requests.jsonl").write_bytes(lines_of(7, "gpt-5-mini"))
     (site.working / "batchmeter.toml").write_text(
         f'[plugins.slack]\nwebhook_url = "http://127.0.0.1:{slack.server_port}/services/T0/B0/secret"\n'
@@ -59,7 +63,6 @@ def test_the_example_installs_is_found_and_tells_slack(site, slack):
 
 
 def test_the_examples_own_tests_pass(site):
-    site.install(EXAMPLE)
     assert " passed" in site.own_tests(EXAMPLE)
 
 
@@ -69,7 +72,6 @@ def test_the_tutorials_promise_of_length():
 
 
 def test_a_wrong_setting_is_named(site):
-    site.install(EXAMPLE)
     (site.working / "batchmeter.toml").write_text('[plugins.slack]\nwebhook = "https://hooks.slack.com/services/x"\n')
     done = site.python("-m", "batchmeter", "plugins")
     assert done.returncode == 2

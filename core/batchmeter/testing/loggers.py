@@ -50,7 +50,7 @@ importlib.import_module(sys.argv[1])
 print((time.perf_counter() - started) * 1000)
 """
 _IMPORTS = 3
-"""Tries; the fastest counts, for the machine may be busy."""
+"""Tries, of which one has to be fast enough: the machine may be busy."""
 
 
 class LoggerContract:
@@ -87,8 +87,12 @@ class LoggerContract:
         assert handled(logger), "it has no hook for events: acreate_batch, batch_success or batch_failure"
 
     def test_it_is_fast_to_import(self) -> None:
-        took = min(_import_ms(self.module) for _ in range(_IMPORTS))
-        assert took < self.import_ms, (
+        took = self.import_ms
+        for _ in range(_IMPORTS):
+            took = _import_ms(self.module)
+            if took < self.import_ms:
+                return
+        pytest.fail(
             f"import {self.module} takes {took:.0f} ms at every start of batchmeter: "
             "import its vendor's SDK where it is first used"
         )
