@@ -1,7 +1,11 @@
 """Keys of the proxy: who is let in, what each sees of others, and where a key's limits end."""
 
+import asyncio
+from collections import Counter
+
 import httpx2
 import pytest
+from openai.types import Batch
 
 import openai
 from batchmeter.keys import create_key, hash_of
@@ -286,6 +290,26 @@ async def test_open_batches(caller, lines, ended):
     await ended(first.id)
     await ada.batches.create(**create)
     assert await refused(ada.batches.create(**create)) == (429, "rate_limit_exceeded")
+
+
+async def test_open_batches_hold_for_many_at_once(caller, lines, client):
+    ada = await caller(limits=KeyLimits(open_batches=3))
+    file = await ada.upload(lines(1))
+    create = {"input_file_id": file.id, "endpoint": CHAT, "completion_window": "24h"}
+    wrong = {**create, "endpoint": "/v1/nonsense"}
+    tries = [ada.batches.create(**(wrong if number % 3 == 0 else create)) for number in range(20)]
+    answers = await asyncio.gather(*tries, return_exceptions=True)
+    kinds = Counter(type(answer) for answer in answers)
+    assert kinds[Batch] == 3
+    assert kinds[openai.RateLimitError] + kinds[openai.BadRequestError] == 17
+    assert await client.ledger.open_batches(ada.key.id) == 3
+
+
+async def test_what_was_never_checked_cannot_be_submitted_by_a_key_with_limits(caller, lines):
+    for limited in (await caller(models=["gpt-4o-mini"]), await caller(limits=KeyLimits(lines_per_day=5))):
+        file = await limited.files.create(file=("a.jsonl", lines(9, model="o3")), purpose="user_data")
+        create = limited.batches.create(input_file_id=file.id, endpoint=CHAT, completion_window="24h")
+        assert await refused(create) == (403, "input_file_not_checked")
 
 
 async def test_lines_a_day(caller, lines, client, monkeypatch):

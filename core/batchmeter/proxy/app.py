@@ -111,7 +111,12 @@ class Proxy:
         found = self.table.find(request.method, escaped_path(request.scope))
         request.state.route = found.route.path
         await self.client.ready()
-        return await found.route.handler(await self._call(request, found))
+        call = await self._call(request, found)
+        try:
+            return await found.route.handler(call)
+        finally:
+            for done in call.done:
+                done()
 
     async def _call(self, request: Request, found: Found) -> Call:
         if found.route.public:

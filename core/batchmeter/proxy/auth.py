@@ -3,29 +3,22 @@
 import ipaddress
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from starlette.requests import Request
 
 from batchmeter.client import AsyncClient
 from batchmeter.keys import hash_of
-from batchmeter.ledger.port import KeyLimits, Ledger, ProxyKey
+from batchmeter.ledger.port import Ledger, ProxyKey
 
-from .identity import ANONYMOUS, Action, Identity
-from .limits import admit
+from .identity import ANONYMOUS, Action, Done, Identity
+from .limits import KeyIdentity, Limits
 from .refusal import Refusal
 
 REMEMBERED_SECONDS = 2.0
 """How long a key's row serves without asking the ledger again: a revoked key stops working within that time."""
 _MANY = 4096
 _LONGEST_SECRET = 512
-
-
-@dataclass(frozen=True, slots=True)
-class KeyIdentity(Identity):
-    """A caller with a key, and what the key is limited to."""
-
-    limits: KeyLimits = field(default_factory=KeyLimits)
 
 
 @dataclass(slots=True)
@@ -40,6 +33,7 @@ class Keys:
     def __init__(self, client: AsyncClient, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._client = client
         self._clock = clock
+        self._limits = Limits()
         self._known: dict[str, _Remembered] = {}
         self._any_key = False
         self._none_until = float("-inf")
@@ -54,11 +48,11 @@ class Keys:
             raise _unknown("You didn't provide an API key: send it as `Authorization: Bearer` or `x-api-key`.")
         return self._identity(await self._key(ledger, secret), ledger.now())
 
-    async def admit(self, identity: Identity, action: Action) -> None:
+    async def admit(self, identity: Identity, action: Action) -> Done | None:
         """Refusal (429) where one of the key's limits is used up."""
-        key_id = identity.attribution.key
-        if isinstance(identity, KeyIdentity) and key_id is not None:
-            await admit((await self._client.ready()).ledger, key_id, identity.limits, action)
+        if not isinstance(identity, KeyIdentity):
+            return None
+        return await self._limits.admit((await self._client.ready()).ledger, identity, action)
 
     async def _needed(self, ledger: Ledger) -> bool:
         """Whether there was ever a key; once there was, for good."""

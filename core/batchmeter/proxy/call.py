@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, cast
 
 from starlette.requests import Request
@@ -10,7 +10,7 @@ from starlette.requests import Request
 from batchmeter.client import AsyncClient
 from batchmeter.models import Attribution
 
-from .identity import Action, Identity
+from .identity import Action, Done, Identity
 from .refusal import Refusal
 
 if TYPE_CHECKING:
@@ -32,6 +32,8 @@ class Call:
     ids: Mapping[str, str]
     """What the path's braces held, unescaped."""
     path_account: str | None = None
+    done: list[Done] = field(default_factory=list[Done])
+    """What waits for the end of the request."""
 
     @property
     def client(self) -> AsyncClient:
@@ -71,7 +73,9 @@ class Call:
         """Refusal when the caller may not, or not now."""
         if action.account is not None:
             self.allow(action.account, action.models)
-        await self.proxy.admit(self.identity, action)
+        done = await self.proxy.admit(self.identity, action)
+        if done is not None:
+            self.done.append(done)
 
     async def body(self) -> bytes:
         """Whole; Refusal when it is too large."""

@@ -49,7 +49,9 @@ class Action:
     input_file_id: str | None = None
 
 
-Admit: TypeAlias = Callable[[Identity, Action], Awaitable[None]]
+Done: TypeAlias = Callable[[], None]
+"""Called when the request that was admitted is over, however it went."""
+Admit: TypeAlias = Callable[[Identity, Action], Awaitable[Done | None]]
 """Raises Refusal (403, 429 with retry-after) for what a key may not do, or not now."""
 
 
