@@ -27,7 +27,7 @@ BY_HAND = {
     "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": "where traces go, if not to the common endpoint",
     "OTEL_EXPORTER_OTLP_PROTOCOL": "`grpc` is answered with a warning: OTLP/HTTP is spoken, because it acknowledges",
     "OTEL_METRIC_EXPORT_INTERVAL": "`[plugins.otel] metrics_interval`, in milliseconds",
-    "OTEL_SDK_DISABLED": "`true`: the `otel` logger accepts events and sends nothing",
+    "OTEL_SDK_DISABLED": "`true`: the `otel` and `langfuse` loggers accept events and send nothing",
     "OTEL_SEMCONV_STABILITY_OPT_IN": "`gen_ai_latest_experimental` adds attributes that are proposed, not settled",
     "STORAGE_EMULATOR_HOST": "a Cloud Storage emulator, which gets no credentials",
 }
