@@ -74,6 +74,7 @@ class Lines:
         return {"custom_id": name, "method": "POST", "url": self.endpoint, "body": {**known, **self.body, **body}}
 
     def _body(self, request: object, number: int) -> dict[str, Any]:
+        kind = type(request).__name__
         if isinstance(request, Mapping):
             return self._from_mapping(dict(cast("Mapping[str, Any]", request)))
         if isinstance(request, str) and self.endpoint in _FROM_TEXT:
@@ -81,7 +82,7 @@ class Lines:
         if isinstance(request, list | tuple) and self.endpoint in _FROM_LIST:
             return _FROM_LIST[self.endpoint](list(cast("Iterable[Any]", request)))
         raise UsageError(
-            f"request number {number} is {type(request).__name__}; for {self.endpoint} give "
+            f"request number {number} is {kind}; for {self.endpoint} give "
             + ("a text, " if self.endpoint in _FROM_TEXT else "")
             + "a body, or a dict with `custom_id` and the body's fields"
         )
