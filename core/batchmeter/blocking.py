@@ -26,6 +26,7 @@ class Client:
         self._engine = Engine(lambda: client)
         self.files = Files(self._engine, client.files)
         self.batches = Batches(self._engine, client.batches)
+        self.costs = _blocking(self._engine, client.costs)
 
     @property
     def engine(self) -> Engine:

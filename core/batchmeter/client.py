@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import datetime as dt
 import logging
 import os
 from collections.abc import Callable, Coroutine, Iterable, Mapping
@@ -20,6 +21,7 @@ from .plugins import Plugins
 from .providers import Provider
 
 if TYPE_CHECKING:
+    from .costs import CostReport, GroupBy
     from .ledger.port import Ledger
     from .pricing.groups import PriceSource
     from .tracking.deliver import Deliverer
@@ -164,6 +166,23 @@ class AsyncClient:
             self._tracking = asyncio.create_task(self._open_parts().tracker.run(), name="batchmeter tracker")
             self._running.append(self._tracking)
         return self._tracking
+
+    async def costs(
+        self,
+        *,
+        group_by: "GroupBy" = "model",
+        since: dt.date | str | None = None,
+        until: dt.date | str | None = None,
+    ) -> "CostReport":
+        """What batches settled in this time cost, by `model`, `account`, `key`, `team`, `tag` or `day`.
+
+        Times are dates, datetimes or ISO 8601 texts, UTC unless they say otherwise; `until` a date means all of it.
+        """
+        from .costs import cost_report, moment  # noqa: PLC0415 - `import batchmeter` stays light
+
+        start = moment(None if since is None else str(since))
+        end = moment(None if until is None else str(until), end=True)
+        return await cost_report((await self.ready()).ledger, group_by=group_by, since=start, until=end)
 
     @property
     def loop(self) -> asyncio.AbstractEventLoop | None:

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from batchmeter.blocking import Client
 from batchmeter.costs import GROUPINGS, cost_report, moment
 from batchmeter.errors import UsageError
 from batchmeter.events import Settlement
@@ -117,3 +118,13 @@ def test_moments():
     for wrong in ("soon", "2026-02-30", "2026-11-22T25:00"):
         with pytest.raises(UsageError, match="not a time"):
             moment(wrong)
+
+
+def test_the_client_tells_costs(tmp_path):
+    today = datetime.now(UTC).date()
+    with Client(ledger=tmp_path / "ledger.db", track=False) as client:
+        report = client.costs(group_by="team", since=today, until=today)
+        assert (report.data, report.total.batches, report.total.total) == ((), 0, 0)
+        assert client.costs(since=datetime.now(UTC), until="2999-01-01").group_by == "model"
+        with pytest.raises(UsageError):
+            client.costs(since="soon")
