@@ -63,7 +63,10 @@ class Keys:
         return self._any_key
 
     async def _key(self, ledger: Ledger, secret: str) -> ProxyKey | None:
-        """Wrong ones are not remembered: nobody can fill the memory with them."""
+        """Found by its hash, so that how long it takes tells nothing about how much of a guess was right.
+
+        Wrong ones are not remembered: nobody can fill the memory with them.
+        """
         digest, now = hash_of(secret), self._clock()
         known = self._known.get(digest)
         if known is not None and now < known.until:

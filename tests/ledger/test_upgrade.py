@@ -1,0 +1,56 @@
+"""A ledger from an earlier release is upgraded where it stands, with everything in it."""
+
+import sqlite3
+
+import psycopg
+import pytest
+
+from batchmeter.ledger import migrations, open_ledger
+
+SNAPSHOT = '{"id":"b1","status":"in_progress"}'
+SUBMISSION = '{"account":"openai","provider":"openai"}'
+BATCH = (
+    "INSERT INTO batch (account, batch_id, submission, snapshot, status, ended, recorded_at, next_poll_at)"
+    f" VALUES ('openai', 'b1', '{SUBMISSION}', '{SNAPSHOT}', 'in_progress', 0, 1, 1)"
+)
+
+
+def run(url, statement):
+    if url.startswith("postgresql"):
+        with psycopg.connect(url, autocommit=True) as connection:
+            connection.execute(statement.replace("INTO batch", "INTO batchmeter.batch"))
+    else:
+        connection = sqlite3.connect(url)
+        with connection:
+            connection.execute(statement)
+        connection.close()
+
+
+@pytest.fixture
+async def first_release(url, clock, monkeypatch):
+    """The address of a ledger as the first migration made it, with an open batch."""
+    engine = "postgres" if url.startswith("postgresql") else "sqlite"
+    module = f"batchmeter.ledger.{'postgres_server' if engine == 'postgres' else 'sqlite_file'}"
+    with monkeypatch.context() as patched:
+        patched.setattr(f"{module}.load_migrations", lambda name: migrations.load_migrations(name)[:1])
+        ledger = open_ledger(url, clock=clock)
+        await ledger.open()
+        await ledger.aclose()
+    run(url, BATCH)
+    return url
+
+
+async def test_what_was_there_goes_on(first_release, make, clock, attribution):
+    ledger = open_ledger(first_release, clock=clock)
+    await ledger.open()
+    try:
+        (tracked,) = await ledger.list_batches()
+        assert tracked.batch_id == "b1"
+        assert await make.settle(ledger, tracked)
+        assert [one.settlement.batch_id for one in await ledger.costs()] == ["b1"]
+        assert await ledger.has_keys() is False
+        await make.record(ledger, attribution=attribution)
+        assert await ledger.open_batches(attribution.key) == 1
+        assert (await ledger.stats())["schema_version"] == 2
+    finally:
+        await ledger.aclose()
