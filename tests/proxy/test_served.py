@@ -14,6 +14,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+import schemathesis
+from hypothesis import HealthCheck, given, settings
+from schemathesis import checks
+from schemathesis.specs.openapi import checks as specs
 
 import openai
 from batchmeter.testing.sandbox import sandbox_thread
@@ -146,6 +150,29 @@ def test_a_download_that_breaks_off_is_not_taken_for_whole(sdk, lines):
         pass
     with pytest.raises(openai.APIConnectionError):
         _ = sdk.files.content(done.output_file_id).content
+
+
+CHECKS = [
+    checks.not_a_server_error,
+    specs.status_code_conformance,
+    specs.content_type_conformance,
+    specs.response_headers_conformance,
+    specs.response_schema_conformance,
+]
+
+
+def test_no_request_breaks_it(proxy):
+    """schemathesis: what the OpenAPI page allows, and more, is answered as the page says."""
+    described = schemathesis.openapi.from_url(f"{proxy}/openapi.json")
+    for found in described.get_all_operations():
+        cases = found.ok().as_strategy()
+
+        @settings(max_examples=5, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+        @given(case=cases)
+        def attempt(case):
+            case.call_and_validate(checks=CHECKS)
+
+        attempt()
 
 
 def files_at(sandbox) -> int:
