@@ -198,3 +198,19 @@ async def test_workers_never_hold_the_same_batch(ledger, open_another, make):
     await asyncio.gather(*(work(number) for number in range(6)))
     held.extend(ids(await claim_all(ledger)))  # a worker may stop early where all it saw was being taken by others
     assert len(held) == len(set(held)) == 60
+
+
+async def test_what_a_list_showed_open_is_put_off(ledger, make, clock):
+    names = ("later", "sooner", "due", "held", "ended", "hinted")
+    for name in names:
+        await make.record(ledger, batch=make.batch(name), due_in={"later": 500, "due": 0}.get(name, 50))
+    await ledger.claim("openai", "held", owner="w", lease_seconds=60)
+    await ledger.observe("openai", make.batch("ended", "completed"))
+    await ledger.wake("openai", "hinted")
+    before = {name: (await ledger.get_batch(name)).next_poll_at for name in names}
+    clock.advance(1)
+    at = clock.now + 100_000
+    assert await ledger.put_off("openai", [(name, at) for name in (*names, "unknown")]) == 1
+    after = {name: (await ledger.get_batch(name)).next_poll_at for name in names}
+    assert after == before | {"sooner": at}
+    assert await ledger.put_off("other", [("sooner", at + 1)]) == 0

@@ -3,8 +3,11 @@
 from typing import ClassVar
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from batchmeter.providers import Capabilities
+from batchmeter.tracking.schedule import BACKGROUND, in_step
 
 T0 = 1_790_000_000
 
@@ -143,3 +146,33 @@ async def test_a_rate_limited_list_pauses_the_account(world, lister):
     tracked = await world.ledger.get_batch("batch_0003")
     assert tracked.next_poll_at >= world.clock.now + 60_000
     assert "slow down" in tracked.last_error
+
+
+async def test_what_one_list_shows_comes_due_together(world, lister):
+    await filled(world, lister, 100)
+    tracker = world.tracker()
+    await tracker.once()
+    for _ in range(3):
+        world.clock.now = await world.ledger.next_due_at()
+        lister.calls.clear()
+        await tracker.once()
+        assert lister.calls == [("list", None)]
+    times = {tracked.next_poll_at for tracked in await world.ledger.list_batches(limit=100)}
+    assert len(times) == 1
+
+
+@given(st.floats(1e9, 4e9), st.text(max_size=20))
+def test_a_step_is_soon_and_the_same_for_all_of_an_account(at, account):
+    step = in_step(at, account)
+    assert at - 1e-3 <= step < at + BACKGROUND.step + 1e-3
+    assert in_step(step - 0.01, account) == pytest.approx(step, abs=1e-3)
+
+
+async def test_a_hint_is_not_put_off_by_a_list(world, lister):
+    await filled(world, lister, 50)
+    tracker = world.tracker()
+    await tracker.once()
+    world.clock.now = await world.ledger.next_due_at() - 1000
+    await world.ledger.wake("openai", "batch_0007")
+    await world.ledger.put_off("openai", [("batch_0007", world.clock.now + 300_000)])
+    assert await world.ledger.next_due_at() == world.clock.now

@@ -86,6 +86,11 @@ def _release(result: Reschedule) -> dict[str, object]:
     }
 
 
+async def put_off(session: Session, account: str, looks: Collection[tuple[str, Millis]]) -> int:
+    items = [{"batch_id": batch_id, "next_poll_at": at} for batch_id, at in sorted(looks)]
+    return len(await session.each("put_off", items, account=account))
+
+
 async def next_due_at(session: Session, accounts: Collection[str] | None) -> Millis | None:
     due = await session.each("next_due", await _accounts(session, accounts))
     return min((row["due"] for row in due if row["due"] is not None), default=None)

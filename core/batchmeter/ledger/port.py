@@ -146,6 +146,13 @@ class Ledger(Protocol):
         """Release claims; returns how many were still ours."""
         ...
 
+    async def put_off(self, account: str, looks: Collection[tuple[str, Millis]]) -> int:
+        """Batch id -> when to look next, for batches that a list showed open before they were due; returns how many.
+
+        Those that are due, held, ended or planned for later stay as they are.
+        """
+        ...
+
     async def next_due_at(self, accounts: Collection[str] | None = None) -> Millis | None: ...
 
     # settle

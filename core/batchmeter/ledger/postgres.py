@@ -97,14 +97,22 @@ class PostgresDatabase:
     async def open(self) -> None:
         if self._pool is not None:
             return
-        try:
-            await postgres_server.prepare(self._conninfo, self.url)
-            pool = _pool(self._conninfo)
-            await pool.open()
-        except psycopg.Error as error:
-            raise postgres_server.explain(error, self.url) from error
+        await self._prepare()
+        pool = _pool(self._conninfo)
+        await pool.open()
         self._pool, self._announcer = pool, postgres_signals.Announcer(pool)
         await self.read(_nothing)
+
+    async def _prepare(self) -> None:
+        """A server that restarts at this moment is waited for; any other failure to connect is told at once."""
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while True:
+            try:
+                return await postgres_server.prepare(self._conninfo, self.url)
+            except psycopg.Error as error:
+                if not postgres_server.restarting(error) or time.monotonic() > deadline:
+                    raise postgres_server.explain(error, self.url) from error
+            await asyncio.sleep(0.2)
 
     async def aclose(self) -> None:
         pool, self._pool = self._pool, None

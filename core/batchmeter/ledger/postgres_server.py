@@ -41,6 +41,8 @@ _CONNECT_REMEDIES = (
     ('FATAL:  database "', "this database does not exist: create it (createdb NAME), or check the URL"),
 )
 """The server's words, because a refused connection has no error code."""
+_RESTARTING = ("the database system is", "server closed the connection")
+"""Of a server that is on its way down or up."""
 _PASSING = (psycopg.OperationalError, psycopg.InterfaceError, PoolTimeout)
 """Lost or refused connections, restarts, deadlocks, serialisation failures."""
 _LASTING = (
@@ -99,6 +101,10 @@ async def _apply(connection: psycopg.AsyncConnection[TupleRow], migration: Migra
 
 def passing(error: Exception) -> bool:
     return isinstance(error, _PASSING) and not isinstance(error, _LASTING)
+
+
+def restarting(error: Exception) -> bool:
+    return isinstance(error, psycopg.OperationalError) and any(words in str(error) for words in _RESTARTING)
 
 
 def explain(error: Exception, url: str) -> LedgerError:

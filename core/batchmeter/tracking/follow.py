@@ -18,11 +18,11 @@ from batchmeter.errors import (
     UsageError,
 )
 from batchmeter.events import Settlement
-from batchmeter.ledger.port import Claim, Ledger, Reschedule
+from batchmeter.ledger.port import Claim, Ledger, Millis, Reschedule
 from batchmeter.models import Batch, Page
 from batchmeter.providers import CallOptions, Provider
 
-from .schedule import Attempt, Random, Trouble, after_error, next_look
+from .schedule import Attempt, Random, Trouble, after_error, in_step, next_look
 from .settle import Later, Settler
 
 log = logging.getLogger("batchmeter")
@@ -116,10 +116,20 @@ class Follower:
         await self.reschedule(claim, max(delay, not_before), error=text)
         return None
 
-    def still_open(self, claim: Claim, batch: Batch, random: Random | None = None) -> Reschedule:
-        """The next look at a batch that is not done."""
+    def still_open(
+        self, claim: Claim, batch: Batch, random: Random | None = None, *, together: bool = False
+    ) -> Reschedule:
+        """The next look at a batch that is not done; `together` with others that a list shows."""
+        if together:
+            return Reschedule(
+                claim, self.look_together(claim.tracked.account, batch, random or self.random), batch=batch
+            )
         now = self.ledger.now()
         return Reschedule(claim, now + _millis(next_look(batch, now / 1000, random or self.random)), batch=batch)
+
+    def look_together(self, account: str, batch: Batch, random: Random) -> Millis:
+        now = self.ledger.now() / 1000
+        return _millis(in_step(now + next_look(batch, now, random), account))
 
     async def reschedule(
         self, claim: Claim, seconds: float, *, batch: Batch | None = None, error: str | None = None

@@ -1,10 +1,12 @@
 """When to look again: pure functions of a batch, the time and a random number. All waiting is in the tables here."""
 
+import math
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Literal
+from zlib import crc32
 
 from batchmeter.models import Batch
 
@@ -26,6 +28,8 @@ class Pace:
     """One look this long after `expires_at`, then one each such time, less often as the delay grows."""
     error_first: float = 5.0
     error_longest: float = 600.0
+    step: float = 15.0
+    """Between two moments at which the batches of one list may be due."""
     jitter: float = 0.1
     """Share by which a wait is stretched at random, so that a fleet does not march in step."""
 
@@ -51,6 +55,12 @@ def next_look(batch: Batch, now: float, random: Random, pace: Pace = BACKGROUND)
     if batch.expires_at is not None:
         wait = _by_deadline(wait, batch.expires_at - now, pace)
     return wait * (1 + pace.jitter * random())
+
+
+def in_step(at: float, account: str, pace: Pace = BACKGROUND) -> float:
+    """The next moment at which this account's batches are listed together: one list then tells a hundred due ones."""
+    phase = crc32(account.encode()) % 1000 / 1000 * pace.step  # or all accounts would be asked at once
+    return math.ceil((at - phase) / pace.step) * pace.step + phase
 
 
 def _by_age(batch: Batch, now: float, pace: Pace) -> float:

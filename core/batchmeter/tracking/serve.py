@@ -14,12 +14,13 @@ from batchmeter.providers import Provider
 from .follow import Follower
 from .lane import Lane
 from .lease import LeaseLostError
+from .schedule import Random
 from .settle import Later
 
 log = logging.getLogger("batchmeter")
 
 Spawn = Callable[[Coroutine[Any, Any, None]], object]
-Cover = Callable[[Lane, Provider, Sequence[Claim]], Awaitable[dict[str, Batch]]]
+Cover = Callable[[Lane, Provider, Sequence[Claim], Random], Awaitable[dict[str, Batch]]]
 """Answers for many due batches in a few requests: batch id -> what the list showed. Those left out are looked up."""
 
 
@@ -96,16 +97,16 @@ class Server:
 
     async def _covered(self, lane: Lane, provider: Provider, left: dict[str, Claim]) -> None:
         """Whatever a list answers for many at once; all its open batches are put off in one statement."""
-        seen = await self.cover(lane, provider, list(left.values()))
-        later: list[Reschedule] = []
         draw = self.follower.random()  # one for all: batches of one list stay in step, to be listed together again
+        seen = await self.cover(lane, provider, list(left.values()), lambda: draw)
+        later: list[Reschedule] = []
         for batch_id, batch in seen.items():
             claim = left.pop(batch_id)
             newest = self.follower.newer(claim, batch)
             if newest.ended:
                 self._hand_on(lane, provider, claim, newest)
             else:
-                later.append(self.follower.still_open(claim, newest, lambda: draw))
+                later.append(self.follower.still_open(claim, newest, lambda: draw, together=True))
         self.total.looked += len(seen)
         if later:
             await self.follower.ledger.reschedule(later)

@@ -17,6 +17,7 @@ from batchmeter.providers import Provider
 
 from .follow import Follower, blame
 from .lane import Lane
+from .schedule import Random
 
 log = logging.getLogger("batchmeter")
 
@@ -73,8 +74,11 @@ class Sweep:
     _done: set[tuple[str, str]] = field(default_factory=set[tuple[str, str]])
     """Ended batches in lists that are settled, or nobody's: not worth another question to the ledger."""
 
-    async def cover(self, lane: Lane, provider: Provider, claims: Sequence[Claim]) -> dict[str, Batch]:
-        """Due batch -> what a list showed. Those missing are to be asked for one by one."""
+    async def cover(self, lane: Lane, provider: Provider, claims: Sequence[Claim], random: Random) -> dict[str, Batch]:
+        """Due batch -> what a list showed. Those missing are to be asked for one by one.
+
+        What else it showed is passed on: endings, and open batches that need no look of their own soon.
+        """
         if len(claims) < 2 or not self._possible(lane, provider):  # noqa: PLR2004 - one batch is one request anyway
             return {}
         order = self._orders.setdefault(lane.account, Order())
@@ -91,7 +95,9 @@ class Sweep:
                 break
             seen.update({batch.id: batch for batch in page.data if batch.id in due})
             missed.add(batch_id)
-            await self._pass_on(lane.account, [batch for batch in page.data if batch.id not in due])
+            others = [batch for batch in page.data if batch.id not in due]
+            await self._pass_on(lane.account, others)
+            await self._put_off(lane.account, [batch for batch in others if not batch.ended], random)
         return seen
 
     def _possible(self, lane: Lane, provider: Provider) -> bool:
@@ -122,6 +128,12 @@ class Sweep:
             return None
         order.add(page.data)
         return page
+
+    async def _put_off(self, account: str, batches: Sequence[Batch], random: Random) -> None:
+        """They fall into step with the list's due ones."""
+        if batches:
+            looks = [(batch.id, self.follower.look_together(account, batch, random)) for batch in batches]
+            await self.ledger.put_off(account, looks)
 
     async def _pass_on(self, account: str, batches: Sequence[Batch]) -> None:
         """Endings of tracked batches that were not due yet."""

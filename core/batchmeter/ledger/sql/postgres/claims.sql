@@ -58,6 +58,14 @@ FROM unnest(
 WHERE b.account = v.account AND b.batch_id = v.batch_id AND b.lease_token = v.token AND b.next_poll_at IS NOT NULL
 RETURNING b.pk;
 
+-- name: put_off
+-- Seen open in a list before they were due. What is due by now stays so: a hint may have come.
+UPDATE batchmeter.batch AS b SET next_poll_at = v.next_poll_at, last_polled_at = %(now)s
+FROM unnest(%(batch_id)s::text[], %(next_poll_at)s::bigint[]) AS v (batch_id, next_poll_at)
+WHERE b.account = %(account)s AND b.batch_id = v.batch_id AND b.next_poll_at > %(now)s
+  AND b.next_poll_at < v.next_poll_at AND b.ended = 0 AND b.woken = 0 AND b.lease_until IS NULL
+RETURNING b.pk;
+
 -- name: next_due
 SELECT first.due FROM unnest(%(account)s::text[]) AS wanted (account) CROSS JOIN LATERAL (
     SELECT min(b.next_poll_at) AS due FROM batchmeter.batch AS b

@@ -43,5 +43,12 @@ UPDATE batch SET
     ended = max(ended, :ended)
 WHERE account = :account AND batch_id = :batch_id AND lease_token = :token AND next_poll_at IS NOT NULL RETURNING pk;
 
+-- name: put_off
+-- Seen open in a list before it was due. What is due by now stays so: a hint may have come.
+UPDATE batch SET next_poll_at = :next_poll_at, last_polled_at = :now
+WHERE account = :account AND batch_id = :batch_id AND next_poll_at > :now
+  AND next_poll_at < :next_poll_at AND ended = 0 AND woken = 0 AND lease_until IS NULL
+RETURNING pk;
+
 -- name: next_due
 SELECT min(next_poll_at) AS due FROM batch WHERE account = :account AND next_poll_at IS NOT NULL;
