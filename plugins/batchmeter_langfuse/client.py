@@ -3,7 +3,9 @@
 The only file that touches names which the SDK keeps to itself; each of its 5.x releases is held to them by the tests.
 """
 
+import logging
 import math
+import threading
 from dataclasses import dataclass
 
 from langfuse import Langfuse
@@ -21,10 +23,14 @@ from .acknowledged import AcknowledgedExporter
 from .intake import channel
 from .settings import LangfuseSettings
 
+log = logging.getLogger("batchmeter.langfuse")
+
 MOST = 200
 """Observations in one request."""
 _NEVER = 3600.0
 """Seconds between exports on the SDK's own account: each delivery flushes what it made."""
+_LAST = 3.0
+"""Seconds for the end; the SDK itself would wait for each upload and its retries."""
 
 
 class GivenIds(IdGenerator):
@@ -51,12 +57,22 @@ class Connection:
     provider: TracerProvider
 
     def close(self) -> None:
-        """Ends the SDK's threads."""
+        """Ends the SDK's threads; images in sampled lines that are not uploaded in time are left behind."""
         self.provider.shutdown()
-        self.client.shutdown()
+        ending = threading.Thread(target=self._end, name="batchmeter-langfuse-shutdown", daemon=True)
+        ending.start()
+        ending.join(_LAST)
+        if ending.is_alive():
+            log.warning("the langfuse SDK was still uploading images after %g s: not all may be there", _LAST)
+
+    def _end(self) -> None:
+        """The client's own shutdown leaves a thread and its connections."""
         resources = self.client._resources  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
-        if resources is not None:  # its shutdown leaves this one running
+        if resources is not None:
             resources.prompt_cache._task_manager.shutdown()  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
+        self.client.shutdown()
+        if resources is not None:
+            resources.httpx_client.close()
 
 
 def connect(settings: LangfuseSettings) -> Connection:

@@ -76,6 +76,20 @@ async def test_every_line_with_input_and_output(spans):
     assert not [name for span in lines for name in attributes(span) if "usage" in name or "cost" in name]
 
 
+async def test_lines_are_masked_by_the_function_the_settings_name(spans):
+    def mask(*, data, **_):
+        return json.loads(json.dumps(data).replace("question", "***"))
+
+    _, lines = await spans(lines=1.0, lines_limit=3, mask=mask)
+    assert {json.loads(attributes(span)["langfuse.observation.input"])[0]["content"][:4] for span in lines} == {"*** "}
+
+
+async def test_lines_are_no_roots_of_their_trace(spans):
+    (batch, _), lines = await spans(lines=1.0, lines_limit=3)
+    name = "langfuse.internal.is_app_root"
+    assert [name in attributes(span) for span in (batch, *lines)] == [True, False, False, False]
+
+
 async def test_a_sample_is_bounded(spans):
     _, lines = await spans(lines=0.5, lines_limit=5)
     assert len(lines) == 5

@@ -1,5 +1,6 @@
 """The langfuse SDK at work in the logger, beside an application that uses the same SDK with the same key."""
 
+import base64
 import subprocess
 import sys
 import threading
@@ -16,6 +17,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from batchmeter.errors import BatchmeterError
 from batchmeter_langfuse import LangfuseLogger, LangfuseSettings
 from batchmeter_langfuse.acknowledged import AcknowledgedExporter
+from batchmeter_langfuse.lines import Line
 from batchmeter_langfuse.logger import _refuse_older
 
 KEYS = {"public_key": "pk-lf-1", "secret_key": "sk-lf-2"}
@@ -182,6 +184,35 @@ async def test_the_mask_is_the_sdks(log, intake, events):
 
 def test_a_mask_is_named_in_the_configuration():
     assert LangfuseSettings(**KEYS, mask="json:dumps").mask({}) == "{}"
+
+
+def line_with_an_image() -> tuple[Line, str]:
+    data = base64.b64encode(b"x" * 3000).decode()
+    part = {"type": "image_url", "image_url": {"url": f"data:image/png;base64,{data}"}}
+    asked = {"body": {"messages": [{"role": "user", "content": [part]}]}}
+    return Line("r-1", asked, {"response": {"status_code": 200, "body": {"choices": []}}}), data
+
+
+async def test_an_image_is_uploaded_by_the_sdk_not_put_into_the_trace(log, intake, events, answer):
+    logger, (line, data) = log(), line_with_an_image()
+    intake.choose = lambda request: answer(status=404) if request.path == "/api/public/media" else intake.usual
+    await logger._deliver(events.succeeded(), [line])
+    await logger.shutdown()
+    paths = {request.path for request in intake.requests}
+    assert paths == {"/api/public/otel/v1/traces", "/api/public/media"}
+    assert not [request for request in intake.requests if data.encode() in request.body]
+    assert [request for request in intake.requests if b"@@@langfuseMedia:type=image/png" in request.body]
+
+
+async def test_shutdown_does_not_wait_for_uploads_for_ever(log, intake, events, answer, monkeypatch, caplog):
+    from batchmeter_langfuse import client
+
+    monkeypatch.setattr(client, "_LAST", 0.1)
+    logger, (line, _) = log(), line_with_an_image()
+    intake.choose = lambda request: answer(hang=60) if request.path == "/api/public/media" else intake.usual
+    await logger._deliver(events.succeeded(), [line])
+    await logger.shutdown()
+    assert "still uploading images" in caplog.text
 
 
 class Channel:
