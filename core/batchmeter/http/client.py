@@ -12,7 +12,7 @@ from batchmeter._version import __version__
 
 from .body import Body, BodyFailedError, Pass
 from .failure import quotable, redact_url, status_error, transport_error, without_secrets
-from .library import open_client
+from .httpx_or_httpx2 import open_client
 from .response import Headers, Response, StreamedResponse
 from .retry import Retry, backoff, retry_delay
 

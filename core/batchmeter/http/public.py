@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from batchmeter import errors
 
-from .library import http_library, tls
+from .httpx_or_httpx2 import http_library, tls
 
 if TYPE_CHECKING:
     import httpx
