@@ -10,8 +10,8 @@ from pathlib import Path
 from batchmeter.ledger import open_ledger
 
 WORKER = Path(__file__).with_name("crash_worker.py")
-BATCHES = 300
-KILLS = 4
+BATCHES = 150
+KILLS = 3
 
 
 async def start(url, log):
