@@ -9,7 +9,7 @@ demo: .venv/.demo            ## a batch through the sandbox to a priced batch_su
 test: .venv/.dev             ## the whole test suite
 	@$(BIN)/python -m pytest -n 2 $(ARGS)
 lint: .venv/.dev             ## ruff, mypy strict, pyright strict
-	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy && $(BIN)/pyright
+	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy && $(BIN)/mypy tests/typing examples && $(BIN)/pyright
 format: .venv/.dev
 	$(BIN)/ruff check --fix . ; $(BIN)/ruff format .
 bench: .venv/.dev            ## ratios against peers, measured in one run
