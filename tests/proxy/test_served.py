@@ -142,6 +142,12 @@ def test_openai_node(proxy, tmp_path, lines):
     }
 
 
+def test_headers_have_a_limit(proxy):
+    with connected(proxy) as link:
+        link.sendall(b"GET /v1/models HTTP/1.1\r\nhost: proxy\r\nx-long: " + b"x" * 200_000 + b"\r\n\r\n")
+        assert link.recv(100).startswith(b"HTTP/1.1 431")
+
+
 def test_a_download_that_breaks_off_is_not_taken_for_whole(sdk, lines):
     file = sdk.files.create(file=("in.jsonl", lines(3000)), purpose="batch")
     asked = {"input_file_id": file.id, "endpoint": CHAT, "completion_window": "24h"}

@@ -26,6 +26,9 @@ GRACE_SECONDS = 30
 """How long transfers under way may take once the server is told to stop."""
 _BACKLOG = 1024
 _STARTING_SECONDS = 120
+_HEADER_SECONDS = 15
+_BUFFER = 64 * 1024
+"""Bytes read ahead of a connection, so also the most that headers may have."""
 
 
 def app() -> Proxy:
@@ -64,6 +67,7 @@ def serve(
         http="1",
         websockets=False,
         backlog=_BACKLOG,
+        http1_settings=_http1(),
         workers_kill_timeout=grace,
         respawn_failed_workers=True,
         log_level="warning",
@@ -117,6 +121,12 @@ def _granian() -> Any:
     except ImportError as error:
         raise ConfigError(f"{error}: the server needs its extra: pip install 'batchmeter[proxy]'") from error
     return Granian
+
+
+def _http1() -> Any:
+    from granian.http import HTTP1Settings  # noqa: PLC0415 - as above
+
+    return HTTP1Settings(header_read_timeout=_HEADER_SECONDS * 1000, max_buffer_size=_BUFFER)
 
 
 def _address(host: str, port: int) -> int:
