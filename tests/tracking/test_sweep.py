@@ -77,7 +77,19 @@ async def test_windows_follow_the_due_ones_through_a_long_account(world, lister)
     for number in (20, 21, 250, 251, 252, 140):
         await world.ledger.wake("openai", f"batch_{number:04d}")
     await tracker.once()
-    assert lister.calls == [("list", "batch_0253"), ("list", "batch_0022"), ("retrieve", "batch_0140")]
+    assert lister.calls == [("list", "batch_0253"), ("list", "batch_0141"), ("list", "batch_0022")]
+
+
+async def test_a_lone_batch_that_is_about_to_end_is_asked_for(world, lister):
+    await filled(world, lister, 50)
+    lister.batches["batch_0007"] = [world.batch("batch_0007", "finalizing", created_at=T0 + 7)]
+    show(world, lister)
+    tracker = world.tracker()
+    await tracker.once()
+    await world.ledger.wake("openai", "batch_0007")
+    lister.calls.clear()
+    await tracker.once()
+    assert lister.calls == [("retrieve", "batch_0007")]
 
 
 async def test_a_batch_that_no_list_shows_is_asked_for(world, lister):

@@ -46,12 +46,12 @@ class WaitPace:
 
 BACKGROUND = Pace()
 INTERACTIVE = WaitPace()
-_CLOSING = frozenset({"finalizing", "cancelling"})
+CLOSING = frozenset({"finalizing", "cancelling"})
 
 
 def next_look(batch: Batch, now: float, random: Random, pace: Pace = BACKGROUND) -> float:
     """Seconds until an open batch is worth a request. `now` is epoch seconds."""
-    wait = pace.closing if batch.status in _CLOSING else _by_age(batch, now, pace)
+    wait = pace.closing if batch.status in CLOSING else _by_age(batch, now, pace)
     if batch.expires_at is not None:
         wait = _by_deadline(wait, batch.expires_at - now, pace)
     return wait * (1 + pace.jitter * random())

@@ -17,11 +17,15 @@ from batchmeter.providers import Provider
 
 from .follow import Follower, blame
 from .lane import Lane
-from .schedule import Random
+from .schedule import CLOSING, Random
 
 log = logging.getLogger("batchmeter")
 
 WINDOW = 100
+WORTH_DUE = 2
+"""Due batches in a window for which one list is asked instead of each."""
+WORTH_OPEN = 3
+"""Or open ones, due or not: a list spares them their own looks, and from then on they are due together."""
 DISTRUST_SECONDS = 3600.0
 MOST_KNOWN = 200_000
 _END = "￿"
@@ -33,19 +37,24 @@ class Order:
 
     ids: list[tuple[int, str]] = field(default_factory=list[tuple[int, str]])
     created: dict[str, int] = field(default_factory=dict[str, int])
+    open: set[str] = field(default_factory=set[str])
+    """Those that were, when last seen."""
 
     def add(self, batches: Iterable[Batch]) -> None:
         for batch in batches:
+            (self.open.discard if batch.ended else self.open.add)(batch.id)
             if batch.created_at is not None and batch.id not in self.created:
                 self.created[batch.id] = batch.created_at
                 insort(self.ids, (batch.created_at, batch.id))
         if len(self.ids) > MOST_KNOWN:
             for _, batch_id in self.ids[: -MOST_KNOWN // 2]:
                 del self.created[batch_id]
+                self.open.discard(batch_id)
             del self.ids[: -MOST_KNOWN // 2]
 
     def forget(self, batch_id: str) -> None:
         at = self.created.pop(batch_id, None)
+        self.open.discard(batch_id)
         if at is not None:
             del self.ids[bisect_left(self.ids, (at, batch_id))]
 
@@ -79,16 +88,21 @@ class Sweep:
 
         What else it showed is passed on: endings, and open batches that need no look of their own soon.
         """
-        if len(claims) < 2 or not self._possible(lane, provider):  # noqa: PLR2004 - one batch is one request anyway
+        if not self._possible(lane, provider):
             return {}
         order = self._orders.setdefault(lane.account, Order())
         order.add(claim.tracked.batch for claim in claims)
         due = {claim.tracked.batch_id for claim in claims}
+        closing = {claim.tracked.batch_id for claim in claims if claim.tracked.batch.status in CLOSING}
         seen: dict[str, Batch] = {}
         missed: set[str] = set()
         for batch_id in sorted(due, key=lambda name: order.created.get(name, 0), reverse=True):
             window = None if batch_id in seen or batch_id in missed else order.window(batch_id)
-            if window is None or len(due.intersection(window[1]).difference(seen, missed)) < 2:  # noqa: PLR2004 - as above
+            if window is None:
+                continue
+            told = due.intersection(window[1]).difference(seen, missed)
+            spared = order.open.intersection(window[1]) if batch_id not in closing else ()
+            if len(told) < WORTH_DUE and len(spared) < WORTH_OPEN:
                 continue
             page = await self._list(lane, provider, order, window[0])
             if page is None:
