@@ -119,6 +119,24 @@ async def test_a_restart_of_the_server_loses_nothing_that_was_promised(url, post
     await ledger.aclose()
 
 
+async def test_a_lost_connection_does_not_swallow_a_cancellation(url):
+    ledger, waiting = await opened(url), asyncio.Event()
+
+    async def attempt():
+        waiting.set()
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            raise psycopg.OperationalError("the rollback found the connection gone") from None
+
+    task = asyncio.create_task(ledger.database._patiently(attempt))
+    await waiting.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await asyncio.wait_for(task, 5)
+    await ledger.aclose()
+
+
 async def test_other_processes_hear_of_new_work(url, make):
     ledger, other = await opened(url), await opened(url)
     heard: asyncio.Queue[str] = asyncio.Queue()

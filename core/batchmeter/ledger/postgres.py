@@ -135,10 +135,13 @@ class PostgresDatabase:
         """Every transaction may be repeated: it is fenced or keyed, so a commit we did not hear of does no harm."""
         deadline = time.monotonic() + PATIENCE_SECONDS
         pause = 0.05
+        cancels = _cancels()
         while True:
             try:
                 return await attempt()
             except (psycopg.Error, PoolTimeout) as error:
+                if _cancels() > cancels:  # a lost connection's error has taken the cancellation's place
+                    raise asyncio.CancelledError from error
                 if not postgres_server.passing(error) or time.monotonic() + pause > deadline:
                     raise postgres_server.explain(error, self.url) from error
             await asyncio.sleep(pause)
@@ -170,6 +173,11 @@ class PostgresDatabase:
         assert row is not None
         self._offset_at = time.monotonic()
         self._offset = float(row["now"]) - (started + self._offset_at) / 2
+
+
+def _cancels() -> int:
+    task = asyncio.current_task()
+    return task.cancelling() if task else 0
 
 
 async def _nothing(session: object) -> None:

@@ -36,11 +36,11 @@ class Lease:
             await self.renew()
         work = asyncio.current_task()
         assert work is not None
-        lost = False
+        lost = done = False
 
         async def keep() -> None:
             nonlocal lost
-            while True:
+            while not done:  # even if something swallows the cancellation
                 await asyncio.sleep(self._seconds / 3)
                 try:
                     await self.renew()
@@ -59,6 +59,7 @@ class Lease:
                 raise LeaseLostError(self.claim.tracked.batch_id) from None
             raise
         finally:
+            done = True
             keeper.cancel()
             with suppress(asyncio.CancelledError):
                 await keeper
