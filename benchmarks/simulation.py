@@ -247,7 +247,7 @@ def swept(open_now: int, every: float, seconds: float, seed: int) -> Account:
     """The whole list of a day, again and again."""
     lives = population(random.Random(seed), open_now, seconds)
     account = Account("a", lives)
-    for at in range(0, int(seconds), int(every)):
+    for at in range(int(every), int(seconds) + 1, int(every)):
         account.now_s = float(at)
         account.lists += sum(at - DAY - 900 < life.created <= at for life in lives) // 100 + 1
         for life in lives:

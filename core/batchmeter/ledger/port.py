@@ -147,10 +147,7 @@ class Ledger(Protocol):
         ...
 
     async def put_off(self, account: str, looks: Collection[tuple[str, Millis]]) -> int:
-        """Batch id -> when to look next, for batches that a list showed open before they were due; returns how many.
-
-        Those that are due, held, ended or planned for later stay as they are.
-        """
+        """Batch id -> when to look next, as a list showed it open; not where it is due, held or planned for later."""
         ...
 
     async def next_due_at(self, accounts: Collection[str] | None = None) -> Millis | None: ...
