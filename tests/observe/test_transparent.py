@@ -1,8 +1,10 @@
 """Whatever comes over the wire, an observed client sees what a plain one sees; whatever fails here, its call does not."""
 
+import asyncio
 import gzip
 import json
 import logging
+import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from types import ModuleType
@@ -13,8 +15,10 @@ import httpx2
 import pytest
 
 import batchmeter
+import openai
 from batchmeter.config import Settings
 from batchmeter.testing.recorder import Recorder
+from batchmeter.testing.sandbox import Sandbox
 
 LIBRARIES = pytest.mark.parametrize("library", [httpx, httpx2], ids=["httpx", "httpx2"])
 BATCH = {"id": "batch_1", "object": "batch", "status": "in_progress", "endpoint": "/v1/chat/completions", "x": "é"}
@@ -168,6 +172,68 @@ def test_a_create_that_could_not_be_recorded_is_recorded_with_the_next_call(
         client.post(f"{URL}/batch_1/cancel")
         _settled(meter)
     assert tracked(meter).submission.adopted is False
+
+
+@LIBRARIES
+def test_a_slow_ledger_holds_the_app_up_for_a_bounded_time(
+    meter: batchmeter.Client, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, library: ModuleType
+) -> None:
+    monkeypatch.setattr("batchmeter.observing.record.CREATE_SECONDS", 0.05)
+    meter.engine.call(lambda inner: inner.ready())
+    ledger, free = meter.engine.call(_ledger), threading.Event()
+    quick = ledger.record_created
+
+    async def slow(*given: Any, **named: Any) -> Any:
+        await asyncio.to_thread(free.wait)
+        return await quick(*given, **named)
+
+    monkeypatch.setattr(ledger, "record_created", slow)
+    with batchmeter.observe(client_of(library, lambda _: library.Response(200, content=BODY)), using=meter) as client:
+        assert client.post(URL).content == BODY
+    assert tracked(meter) is None
+    assert "goes on behind the app" in caplog.text
+    free.set()
+    _settled(meter)
+
+
+async def test_the_app_s_loop_is_free_while_a_batch_is_recorded(
+    meter: batchmeter.Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await asyncio.to_thread(meter.engine.call, lambda inner: inner.ready())
+    ledger, free = await asyncio.to_thread(meter.engine.call, _ledger), threading.Event()
+    quick = ledger.record_created
+
+    async def slow(*given: Any, **named: Any) -> Any:
+        await asyncio.to_thread(free.wait)
+        return await quick(*given, **named)
+
+    monkeypatch.setattr(ledger, "record_created", slow)
+    transport = httpx2.MockTransport(lambda _: httpx2.Response(200, content=BODY))
+    async with batchmeter.observe(httpx2.AsyncClient(transport=transport), using=meter) as client:
+        asyncio.get_running_loop().call_later(0.05, free.set)  # never called, if the loop were held up
+        assert (await client.post(URL)).content == BODY
+    assert free.is_set()
+    assert (await asyncio.to_thread(tracked, meter)) is not None
+
+
+async def test_what_went_through_our_proxy_is_metered_there(
+    meter: batchmeter.Client, sandbox: Sandbox, requests: bytes, tmp_path: Path
+) -> None:
+    from batchmeter.proxy import create_app
+
+    account = {"openai": {"api_key": "sk-test", "api_base": sandbox.url}}
+    async with batchmeter.AsyncClient(ledger=tmp_path / "proxy.db", accounts=account) as behind:
+        http = httpx2.AsyncClient(transport=httpx2.ASGITransport(create_app(behind)))
+        observed = openai.AsyncOpenAI(api_key="sk-any", base_url="http://proxy.test/v1", http_client=http)
+        async with batchmeter.observe(observed, using=meter) as client:
+            file = await client.files.create(file=("in.jsonl", requests), purpose="batch")
+            await client.batches.create(input_file_id=file.id, endpoint="/v1/chat/completions", completion_window="24h")
+        assert len(await behind.ledger.list_batches()) == 1
+    assert await asyncio.to_thread(meter.engine.call, _recorded) == []
+
+
+async def _recorded(inner: batchmeter.AsyncClient) -> Any:
+    return await (await inner.ready()).ledger.list_batches()
 
 
 async def _ledger(inner: batchmeter.AsyncClient) -> Any:

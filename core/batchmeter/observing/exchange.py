@@ -45,7 +45,8 @@ def exchange_of(response: Any) -> Exchange | None:
     length = response.headers.get("content-length", "")
     if kind is None or (length.isdecimal() and int(length) > MOST_BYTES):
         return None
-    if request.headers.get("user-agent") == USER_AGENT:  # our own, on a client that is lent to an account
+    # Our own request, on a client that is lent to an account; or answered by our proxy, which meters it itself.
+    if request.headers.get("user-agent") == USER_AGENT or "x-batchmeter" in response.headers:
         return None
     return Exchange(kind, _caller(request))
 

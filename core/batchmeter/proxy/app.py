@@ -9,6 +9,7 @@ from urllib.parse import quote
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
+from batchmeter._version import __version__
 from batchmeter.client import AsyncClient
 from batchmeter.config import validated
 
@@ -104,6 +105,7 @@ class Proxy:
         except Exception as error:  # noqa: BLE001 - every failure gets an answer in OpenAI's envelope
             response = error_response(error)
         response.headers.setdefault("x-request-id", request_id())
+        response.headers.setdefault("x-batchmeter", __version__)  # an observed client leaves it to us to meter
         await response(request.scope, request.receive, send)
         return response.status_code
 
