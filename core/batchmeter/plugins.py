@@ -15,6 +15,7 @@ from . import hookspecs
 from .config import Settings, nearest, validated
 from .errors import ConfigError
 from .loggers import Logger, call
+from .on_demand import Providers
 
 if TYPE_CHECKING:
     from .client import AsyncClient
@@ -57,21 +58,26 @@ class Plugins:
     _manager: pluggy.PluginManager = field(init=False, repr=False)
     _info: dict[str, PluginInfo] = field(default_factory=dict[str, PluginInfo], init=False)
     _loggers: dict[str, Logger] = field(default_factory=dict[str, Logger], init=False, repr=False)
-    _providers: "dict[str, ProviderFactory]" = field(default_factory=dict[str, Any], init=False, repr=False)
+    _providers: Providers = field(init=False, repr=False)
+    _found: dict[str, EntryPoint] = field(default_factory=dict[str, EntryPoint], init=False, repr=False)
 
     def __post_init__(self) -> None:
         self._manager = pluggy.PluginManager(hookspecs.PROJECT)
         self._manager.add_hookspecs(hookspecs)
+        self._providers = Providers(lambda name: self._enable(name, self._found[name]))
 
     @classmethod
     def load(cls, settings: Settings, environ: Mapping[str, str] | None = None) -> "Plugins":
         """Every entry point of the group that is wanted; a broken one is recorded, never fatal.
+
+        Our own providers, named as the plugin that brings them, are imported when they are first asked for.
 
         ConfigError only for what the user wrote: a section or name that fits no plugin, or a setting it refuses.
         """
         plugins = cls(settings, os.environ if environ is None else environ)
         found = {entry.name: entry for entry in entry_points(group=GROUP)}
         plugins._check_names(found)
+        plugins._found.update(found)
         for name, entry in found.items():
             plugins._load(name, entry)
         return plugins
@@ -86,6 +92,7 @@ class Plugins:
         return self._providers
 
     def info(self) -> list[PluginInfo]:
+        self._providers.load_all()
         return sorted(self._info.values(), key=lambda info: info.name)
 
     def register(self, plugin: object, name: str | None = None, *, version: str = "", distribution: str = "") -> str:
@@ -173,9 +180,9 @@ class Plugins:
             return
 
         def register(factory: "ProviderFactory") -> None:
-            if factory.name in self._providers:
+            taken = factory.name in self._providers.waiting
+            if taken or not self._providers.add(factory):
                 raise ConfigError(f"plugin {name!r}: provider {factory.name!r} is registered already")
-            self._providers[factory.name] = factory
 
         implementation.function(register)
 
@@ -186,12 +193,18 @@ class Plugins:
                 raise ConfigError(f"{source}: no plugin named {name!r} is installed{nearest(name, found)}")
 
     def _load(self, name: str, entry: EntryPoint) -> None:
-        distribution = entry.dist.name if entry.dist else ""
-        version = entry.dist.version if entry.dist else ""
-        off = self._off(name, ours=distribution == hookspecs.PROJECT)
+        distribution, version = _origin(entry)
+        ours = distribution == hookspecs.PROJECT
+        off = self._off(name, ours=ours)
         if off:
             self._info[name] = PluginInfo(name, version, (), "off", off, distribution)
-            return
+        elif ours and name not in BUILTIN_LOGGERS:
+            self._providers.waiting.add(name)
+        else:
+            self._enable(name, entry)
+
+    def _enable(self, name: str, entry: EntryPoint) -> None:
+        distribution, version = _origin(entry)
         try:
             plugin = self._construct(name, entry.load())
             self.register(plugin, name, version=version, distribution=distribution)
@@ -234,6 +247,11 @@ class Plugins:
             return make(validated(model, section, where))
         _check_arguments(make, section, where)
         return make(**section)
+
+
+def _origin(entry: EntryPoint) -> tuple[str, str]:
+    """The distribution that brings it, and its version."""
+    return (entry.dist.name, entry.dist.version) if entry.dist else ("", "")
 
 
 def _check_arguments(make: Callable[..., object], section: Mapping[str, Any], where: str) -> None:

@@ -261,3 +261,35 @@ async def test_a_plugin_that_fails_at_startup_is_disabled() -> None:
 def test_loading_imports_no_vendor_sdk() -> None:
     Plugins.load(Settings(load=()), environ={})
     assert "google.auth" not in sys.modules
+
+
+def test_our_own_providers_are_imported_when_first_asked_for() -> None:
+    import subprocess
+
+    code = (
+        "import sys; from batchmeter.config import Settings; from batchmeter.plugins import Plugins; "
+        "plugins = Plugins.load(Settings(load=()), environ={}); "
+        "names = sorted(plugins.providers); before = [n for n in sys.modules if n.startswith('batchmeter_')]; "
+        "found = plugins.providers['openai'].name; after = sorted({n.partition('.')[0] for n in sys.modules "
+        "if n.startswith('batchmeter_')}); print(names, before, found, after)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "['azure', 'openai', 'sandbox', 'vertex_ai'] [] openai ['batchmeter_openai']"
+
+
+def test_a_provider_that_takes_one_of_our_names_is_refused(install: Install) -> None:
+    source = """
+        import batchmeter
+
+        class Mine:
+            name = "openai"
+
+        @batchmeter.hookimpl
+        def register_providers(register):
+            register(Mine)
+    """
+    install("mine", source, "mine_provider_plugin")
+    plugins = Plugins.load(Settings(), environ={})
+    assert info(plugins, "mine").state == "failed"
+    assert "'openai' is registered already" in info(plugins, "mine").reason
+    assert plugins.providers["openai"].__name__ == "OpenAIProvider"
