@@ -287,7 +287,9 @@ def litellm_folder() -> Path:
 
 
 def _without_extra(requirement: str) -> str:
-    return re.sub(r"( and | ; )extra == 'proxy'", "", requirement)
+    """Its own companions in any version: mirrors do not have them all."""
+    plain = re.sub(r"( and | ; )extra == 'proxy'", "", requirement)
+    return re.sub(r"^(litellm-[a-z-]+)==.*", r"\1", plain)
 
 
 def row(name: str, report: Report, *keys: str) -> None:

@@ -7,10 +7,11 @@ from starlette.responses import Response
 
 from batchmeter.models import Batch, Page
 
-from .answers import answer, number, page_answer
+from .answers import answer, number, page_answer, rendered
 from .call import ACCOUNT_FIELDS, Call
 from .describe import gives, query, takes
 from .identity import Action
+from .once import once
 from .refusal import Refusal
 from .routes import Route
 from .visible import account_for, may_see, no_batch, no_file, visible_page
@@ -18,6 +19,8 @@ from .visible import account_for, may_see, no_batch, no_file, visible_page
 _TEXTS = ("input_file_id", "endpoint", "completion_window")
 _OBJECTS = ("metadata", "output_expires_after")
 _NAMED = frozenset({*_TEXTS, *_OBJECTS, *ACCOUNT_FIELDS, "model"})
+_LEASE = 30.0
+"""A create that outlives it is still made once: the ledger's intent has the same key."""
 _PAGE = 20
 _LARGEST_PAGE = 100
 
@@ -30,21 +33,25 @@ async def create(call: Call) -> Response:
     account = await _account(call, body, input_file_id)
     model = body.get("model")
     models = (model,) if isinstance(model, str) else ()
-    await call.admit(Action("batch", account, models=models, input_file_id=input_file_id))
-    made = await call.client.batches.create(
-        input_file_id=input_file_id,
-        endpoint=body["endpoint"],
-        completion_window=body.get("completion_window") or "24h",
-        metadata=body.get("metadata"),
-        output_expires_after=body.get("output_expires_after"),
-        model=models[0] if models else None,
-        attribution=call.attribution(),
-        traceparent=call.request.headers.get("traceparent"),
-        idempotency_key=call.idempotency_key,
-        custom_llm_provider=account,
-        extra_body={name: value for name, value in body.items() if name not in _NAMED},
-    )
-    return answer(made)
+
+    async def submit() -> bytes:
+        await call.admit(Action("batch", account, models=models, input_file_id=input_file_id))
+        made = await call.client.batches.create(
+            input_file_id=input_file_id,
+            endpoint=body["endpoint"],
+            completion_window=body.get("completion_window") or "24h",
+            metadata=body.get("metadata"),
+            output_expires_after=body.get("output_expires_after"),
+            model=models[0] if models else None,
+            attribution=call.attribution(),
+            traceparent=call.request.headers.get("traceparent"),
+            idempotency_key=call.idempotency_key,
+            custom_llm_provider=account,
+            extra_body={name: value for name, value in body.items() if name not in _NAMED},
+        )
+        return rendered(made)
+
+    return await once(call, "batches", submit, lease=_LEASE)
 
 
 async def retrieve(call: Call) -> Response:

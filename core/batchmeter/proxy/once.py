@@ -1,5 +1,6 @@
 """A request with an `Idempotency-Key` is done once: whoever repeats it gets the first answer, after a restart too."""
 
+import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 
@@ -13,17 +14,26 @@ from .refusal import Refusal
 log = logging.getLogger("batchmeter")
 
 _BUSY_SECONDS = 1
+_LOOKS, _LOOK_SECONDS = 50, 0.1
+"""How long a repeat waits for the first one's answer before it is told to come again."""
 
 
-async def once(call: Call, what: str, work: Callable[[], Awaitable[bytes]]) -> Response:
-    """`work` gives the JSON; what it raises is nobody's answer, and the next one may try."""
+async def once(call: Call, what: str, work: Callable[[], Awaitable[bytes]], *, lease: float) -> Response:
+    """`work` gives the JSON; what it raises is nobody's answer, and the next one may try.
+
+    So it may when a process died over it, after `lease` seconds.
+    """
     key = call.idempotency_key
     if key is None:
         return Response(await work(), media_type="application/json")
     ledger = (await call.client.ready()).ledger
     scope = f"{what} {call.account or ''}"
-    lease = call.proxy.options.upload_seconds + 60
     known = await ledger.reserve_answer(scope, key, lease_seconds=lease)
+    for _ in range(_LOOKS):
+        if known.state != "busy":
+            break
+        await asyncio.sleep(_LOOK_SECONDS)
+        known = await ledger.reserve_answer(scope, key, lease_seconds=lease)
     if known.state == "busy":
         headers = {"retry-after": str(_BUSY_SECONDS)}
         message = "Another request with this Idempotency-Key is still being answered."
