@@ -78,8 +78,8 @@ class Plugins:
         found = {entry.name: entry for entry in entry_points(group=GROUP)}
         plugins._check_names(found)
         plugins._found.update(found)
-        for name, entry in found.items():
-            plugins._load(name, entry)
+        for name, entry in sorted(found.items(), key=lambda item: _origin(item[1])[0] != hookspecs.PROJECT):
+            plugins._load(name, entry)  # ours first: their names are theirs
         return plugins
 
     @property
