@@ -28,7 +28,17 @@ LAYERS = [
 ]
 PUBLIC = {"batchmeter"} | {
     f"batchmeter.{name}"
-    for name in ("hookspecs", "models", "events", "errors", "http", "providers", "inputs", "testing")
+    for name in (
+        "hookspecs",
+        "models",
+        "events",
+        "errors",
+        "http",
+        "providers",
+        "inputs",
+        "testing",
+        "pricing.groups",
+    )  # fmt: skip
 }
 FAMILIES = {"batchmeter_azure": "batchmeter_openai", "batchmeter_langfuse": "batchmeter_otel"}
 
