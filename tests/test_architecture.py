@@ -38,7 +38,7 @@ PUBLIC = {"batchmeter"} | {
         "inputs",
         "testing",
         "pricing.groups",
-    )  # fmt: skip
+    )
 }
 FAMILIES = {"batchmeter_azure": "batchmeter_openai", "batchmeter_langfuse": "batchmeter_otel"}
 
