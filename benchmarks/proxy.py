@@ -247,7 +247,8 @@ def litellm(provider: Server, folder: Path) -> Iterator[Server]:
     config = folder / "litellm.yaml"
     base = f"http://127.0.0.1:{provider.port}/v1"
     settings = {"custom_llm_provider": "openai", "api_base": base, "api_key": "sk-provider"}
-    config.write_text(json.dumps({"model_list": [], "files_settings": [settings]}))  # JSON is YAML
+    general = {"dangerously_permit_weak_or_unset_master_key": True}  # no keys, as ours has none here
+    config.write_text(json.dumps({"files_settings": [settings], "general_settings": general}))  # JSON is YAML
     env = {
         "OPENAI_API_KEY": "sk-provider",
         "OPENAI_API_BASE": base,

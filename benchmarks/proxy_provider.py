@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 _KIND = {"object": "batch", "endpoint": "/v1/chat/completions", "input_file_id": "file-in", "completion_window": "24h"}
-_COUNTS = {"total": 50_000, "completed": 50_000, "failed": 0}
 _TIMES = {"created_at": 1_795_000_000, "expires_at": 1_795_086_400}
 OPEN = {
     "id": "batch_open",
@@ -30,6 +29,9 @@ class Provider:
 
     def __init__(self, output: Path) -> None:
         self.output = output
+        with output.open("rb") as file:
+            lines = sum(chunk.count(b"\n") for chunk in iter(lambda: file.read(1 << 20), b""))
+        self.counts = {"total": lines, "completed": lines, "failed": 0}
         self.first_byte = 0.0
         self.uploaded = 0
         self.done = False
@@ -105,7 +107,7 @@ class Provider:
             return {**FILE, "bytes": self.uploaded} if method == "POST" else {"object": "list", "data": []}
         if path.endswith("/batches") and method == "GET":
             return {"object": "list", "data": [], "has_more": False}
-        return {**(DONE if self.done else OPEN), "request_counts": _COUNTS}
+        return {**(DONE if self.done else OPEN), "request_counts": self.counts}
 
 
 async def main() -> None:
