@@ -5,6 +5,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 import threading
 from collections.abc import Callable, Generator
 from pathlib import Path
@@ -23,6 +24,15 @@ def _own_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("BATCHMETER_LEDGER", str(tmp_path / "ledger.db"))
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
+
+
+@pytest.fixture(autouse=True)
+def _own_default_client() -> Generator[None]:
+    """The client of the module-level functions was made for one test's environment, and ends with it."""
+    yield
+    api = sys.modules.get("batchmeter.api")
+    if api is not None:
+        api.close()
 
 
 @pytest.fixture(scope="session")

@@ -86,7 +86,7 @@ def _prompt(endpoint: str, body: Mapping[str, Any]) -> int:
 def whole(body: Mapping[str, Any], name: str, default: int, most: int) -> int:
     """A number from 1 to `most`; the default where the caller sent something else."""
     value = body.get(name)
-    return value if isinstance(value, int) and 1 <= value <= most else default
+    return value if isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= most else default
 
 
 def inputs(body: Mapping[str, Any]) -> list[Any]:

@@ -13,7 +13,7 @@ from openai.types.responses import Response
 
 from batchmeter.testing.sandbox import serve_sandbox
 from batchmeter_sandbox.answers import answer
-from batchmeter_sandbox.tokens import Dice, spent
+from batchmeter_sandbox.tokens import Dice, spent, whole
 
 from .conftest import CHAT, jsonl, request
 
@@ -220,3 +220,8 @@ def test_whatever_passed_validation_is_answered(endpoint, extra, model):
     assert 0 <= tokens.reasoning <= tokens.output
     if usage:
         assert usage["total_tokens"] == tokens.input + tokens.output
+
+
+def test_dimensions_that_are_no_number_are_the_models_own():
+    assert whole({"dimensions": True}, "dimensions", 1536, 4096) == 1536
+    assert whole({"dimensions": 8}, "dimensions", 1536, 4096) == 8
