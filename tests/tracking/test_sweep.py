@@ -1,13 +1,17 @@
 """The window cover: a hundred due batches for the price of one list, and never a wrong answer for it."""
 
+import asyncio
 from typing import ClassVar
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from batchmeter.ledger.port import Reschedule
 from batchmeter.providers import Capabilities
+from batchmeter.tracking.options import TrackerOptions
 from batchmeter.tracking.schedule import BACKGROUND, in_step
+from batchmeter.tracking.sweep import _newest
 
 T0 = 1_790_000_000
 
@@ -188,3 +192,142 @@ async def test_a_hint_is_not_put_off_by_a_list(world, lister):
     await world.ledger.wake("openai", "batch_0007")
     await world.ledger.put_off("openai", [("batch_0007", world.clock.now + 300_000)])
     assert await world.ledger.next_due_at() == world.clock.now
+
+
+def gated(lister, most):
+    """Lists wait until `most` of them are under way (or nothing else can run); returns how many were at once."""
+    whole = type(lister).list_batches
+    counts = {"now": 0, "most": 0}
+    full = asyncio.Event()
+
+    async def slow(self, **given):
+        counts["now"] += 1
+        counts["most"] = max(counts["most"], counts["now"])
+        if counts["now"] == most:
+            full.set()
+        await asyncio.wait_for(full.wait(), 5)
+        await asyncio.sleep(0)
+        counts["now"] -= 1
+        return await whole(self, **given)
+
+    type(lister).list_batches = slow
+    return counts
+
+
+async def test_the_windows_of_one_account_are_asked_for_together_but_a_few_at_a_time(world, lister):
+    await filled(world, lister, 450)
+    tracker = world.tracker(options=TrackerOptions(looks=4))
+    counts = gated(lister, 4)
+    summary = await tracker.once()
+    assert (summary.looked, lister.count("list"), lister.count("retrieve")) == (450, 5, 0)
+    assert counts["most"] == 4
+
+
+async def test_lists_are_within_the_accounts_budget(world, lister):
+    await filled(world, lister, 450)
+    tracker = world.tracker(options=TrackerOptions(requests_per_second=2.0))
+    lane = tracker._lane("openai")
+    lane.budget.refused()  # nothing saved up, and half the rate
+    await tracker.once()
+    assert lister.count("list") == 5
+    assert 3.7 <= sum(world.clock.slept) <= 4.1  # the rate creeps back with each good answer
+
+
+async def test_a_refused_list_pauses_the_account_whatever_those_beside_it_answer(world, lister):
+    """Eight under way, three refused: one pause, as long as was asked for, and half the rate, not an eighth."""
+    await filled(world, lister, 450)
+    whole, all_sent = type(lister).list_batches, asyncio.Event()
+    calls = []
+
+    async def some_refused(self, *, after, limit, options):
+        calls.append(after)
+        if len(calls) == 4:
+            all_sent.set()
+        refused = len(calls) in (1, 3, 4)
+        await all_sent.wait()
+        if refused:
+            raise world.rate_limited(90)
+        return await whole(self, after=after, limit=limit, options=options)
+
+    type(lister).list_batches = some_refused
+    tracker = world.tracker(options=TrackerOptions(looks=4))
+    summary = await tracker.once()
+    lane = tracker._lane("openai")
+    assert len(calls) == 4
+    assert lister.count("retrieve") == 0
+    assert summary.looked == 100
+    assert lane.budget.rate == pytest.approx(10, rel=0.1)
+    assert 90 <= lane.pause_left(world.clock.now / 1000) <= 100
+    paused = [tracked for tracked in await world.ledger.list_batches(limit=500) if tracked.last_error]
+    assert len(paused) == 350
+    assert all(tracked.next_poll_at >= world.clock.now + 90_000 for tracked in paused)
+
+
+async def test_after_a_pause_one_list_is_tried_before_the_others(world, lister):
+    await filled(world, lister, 300)
+    working, lister.listing = lister.listing, world.rate_limited(60)
+    tracker = world.tracker(options=TrackerOptions(looks=1))
+    await tracker.once()
+    assert lister.count("list") == 1
+    world.clock.now = await world.ledger.next_due_at() + 60_000
+    lister.calls.clear()
+    await tracker.once()
+    assert [name for name, _ in lister.calls] == ["list"]
+    lister.listing = working
+    world.clock.advance(400)
+    lister.calls.clear()
+    summary = await tracker.once()
+    assert (summary.looked, lister.count("list")) == (300, 3)
+
+
+async def test_a_batch_behind_many_of_others_is_found_in_a_second_pass(world, lister):
+    """Two hundred batches that nobody tracks lie between two groups of ours: the first lists tell where."""
+    await filled(world, lister, 210)
+    tracker = world.tracker()
+    for number in range(5, 205):
+        name = f"batch_{number:04d}"
+        claim = await world.ledger.claim("openai", name, owner="x", lease_seconds=9)
+        await world.ledger.reschedule([Reschedule(claim, world.clock.now + 10**9)])
+    tracker._sweep._orders.clear()
+    await tracker.once()
+    assert lister.count("retrieve") == 0
+    assert lister.calls[0] == ("list", None)
+    assert lister.count("list") <= 3
+
+
+async def test_lists_that_come_at_once_and_disagree_leave_the_end_standing(world, lister):
+    """Overlapping windows (batches made elsewhere shift them): a batch open in one and ended in the other has ended."""
+    ended, open_ = world.batch("b"), world.batch("b", "in_progress")
+    assert _newest([ended, open_]) == _newest([open_, ended]) == {"b": ended}
+
+
+async def test_a_failing_account_with_many_windows_slows_no_other(world, lister):
+    await filled(world, lister, 300)
+    other = world.provider("other")
+    other.__class__ = type(lister)
+    for number in range(50):
+        name = f"other_{number}"
+        await world.submitted(name, "other", created_at=T0 + number)
+        other.batches[name] = [world.batch(name, "in_progress", created_at=T0 + number)]
+    show(world, other)
+    hanging, released = type("Hanging", (type(lister),), {}), asyncio.Event()
+
+    async def hang(self, **given):
+        self.calls.append(("list", given["after"]))
+        await released.wait()
+        raise world.broken()
+
+    hanging.list_batches = hang
+    lister.__class__ = hanging
+    tracker = world.tracker()
+    with tracker._watch.on("other", "other_0") as changed:
+        running = asyncio.create_task(tracker.once())
+        await changed.wait()
+    assert tracker._server.total.looked == 50
+    assert lister.count("list") == 3
+    assert not running.done()
+    released.set()
+    await running
+    assert tracker._lane("openai").pause_left(world.clock.now / 1000) > 0
+    assert tracker._lane("other").pause_left(world.clock.now / 1000) == 0
+    assert lister.count("retrieve") == 0

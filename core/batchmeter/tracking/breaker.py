@@ -32,6 +32,9 @@ class Breaker:
 
     def failure(self, now: float, *, retry_after: float | None = None, at_once: bool = False) -> None:
         """Count it; `at_once` opens whatever the count (a refused key, a rate limit)."""
+        if now < self.open_until:  # of a call that was under way when it opened
+            self.open_until = max(self.open_until, now + (retry_after or 0.0))
+            return
         self.failures += 1
         if at_once or self.probing or self.failures >= self.threshold:
             self._open(now, retry_after or 0.0)

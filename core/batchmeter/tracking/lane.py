@@ -48,17 +48,22 @@ class Lane:
     def resumes_at(self) -> float:
         return max(self.breaker.open_until, self.unusable_until)
 
-    def worked(self) -> None:
+    def worked(self, now: float) -> None:
+        if self.pause_left(now):
+            return  # it was on its way before the account was refused
         self.breaker.success()
         self.budget.answered()
         self.trouble = None
 
     def failed(self, error: Exception, now: float) -> None:
-        """A refused key or a rate limit pauses the account at once; an outage after a few failures in a row."""
+        """A refused key or a rate limit pauses the account at once; an outage after a few failures in a row.
+
+        Requests that were under way together fail together: that is one failure, not eight.
+        """
         whose = blame(error)
         if whose != "batch":
             self.trouble = f"{type(error).__name__}: {error}"
-            if isinstance(error, RateLimitError):
+            if isinstance(error, RateLimitError) and not self.pause_left(now):
                 self.budget.refused()
             self.breaker.failure(now, retry_after=retry_after(error), at_once=whose == "account now")
 

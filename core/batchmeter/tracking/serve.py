@@ -136,7 +136,7 @@ class Server:
         except Exception as error:  # noqa: BLE001 - whatever it is, this batch is put off and the others go on
             await self._failed(lane, claim, error)
             return
-        lane.worked()
+        lane.worked(self._now())
         self.total.looked += 1
         batch = self.follower.newer(claim, seen)
         if batch.ended:
