@@ -3,6 +3,7 @@
 import hashlib
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from pydantic import SecretStr
@@ -102,6 +103,13 @@ class Accounts:
             if self._is(name, address, given):
                 return self.get(name)
         return self.resolve(provider, values)
+
+    def in_use(self) -> list[Provider]:
+        """Configured ones that can be used here, and those made or added in this process; not the mere defaults."""
+        for name in self._settings.accounts:
+            with suppress(UsageError):
+                self.get(name)
+        return list(self._made.values())
 
     def tags(self, name: str) -> bool:
         """Whether this account lets `batchmeter_id` be put into a batch's metadata."""

@@ -52,7 +52,7 @@ class AsyncBatches:
         request = BatchRequest(
             input_file_id, endpoint, completion_window, _checked(metadata), output_expires_after, model
         )
-        submission = self._submission(provider, request, attribution, traceparent)
+        submission = self._submission(provider, request, attribution, traceparent, extra_body)
         return await submit(
             parts,
             provider,
@@ -161,12 +161,16 @@ class AsyncBatches:
         request: BatchRequest,
         attribution: Attribution | Mapping[str, Any] | None,
         traceparent: str | None,
+        extra_body: Mapping[str, Any] | None,
     ) -> Any:
-        from .ledger.port import Submission  # noqa: PLC0415 - as above
+        from .ledger.port import Again, Submission  # noqa: PLC0415 - as above
         from .submit import current_traceparent  # noqa: PLC0415
+        from .tracking.room import waits_for_room  # noqa: PLC0415
 
         if not isinstance(attribution, Attribution):
             attribution = Attribution(**(attribution or {}))
+        expiry = None if request.output_expires_after is None else dict(request.output_expires_after)
+        again = Again(expiry, dict(extra_body or {})) if waits_for_room(provider) else None
         return Submission(
             account=provider.account,
             provider=provider.name,
@@ -177,6 +181,7 @@ class AsyncBatches:
             metadata=dict(request.metadata or {}),
             attribution=attribution,
             traceparent=traceparent or current_traceparent(),
+            again=again,
         )
 
 

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from .pricing.groups import PriceSource
     from .tracking.deliver import Deliverer
     from .tracking.tracker import Tracker
+    from .tracking.watch import Sleep
 
 log = logging.getLogger("batchmeter")
 
@@ -43,6 +44,7 @@ class Parts:
     tracker: "Tracker"
     deliverer: "Deliverer"
     prices: "PriceSource"
+    sleep: "Sleep" = asyncio.sleep
 
     @classmethod
     async def build(

@@ -194,6 +194,13 @@ class APIResponseError(ProviderError):
     """A success status with something else in it than its API promises."""
 
 
+def made_nothing(error: ProviderError) -> bool:
+    """A 4xx, or a request that never left. After a 5xx, a time-out or a cut line, nobody knows what a create made."""
+    if isinstance(error, APIStatusError):
+        return error.status_code < 500 and error.status_code != 408  # noqa: PLR2004 - 5xx; 408 request timeout
+    return isinstance(error, APIConnectionError) and error.never_sent
+
+
 class CreateUnknownError(APIConnectionError):
     """The provider may or may not have made the batch; the intent stays open until the tracker knows."""
 

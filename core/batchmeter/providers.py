@@ -11,6 +11,7 @@ from typing import Any, ClassVar, Literal, Protocol, runtime_checkable
 
 from pydantic import BaseModel, ConfigDict, SecretStr
 
+from .errors import APIStatusError
 from .models import Batch, FileDeleted, FileObject, Page
 
 
@@ -175,6 +176,23 @@ class Provider(Protocol):
         ...
 
     async def aclose(self) -> None: ...
+
+
+@runtime_checkable
+class HasQueue(Protocol):
+    """What a provider has besides whose queue can be full: it refuses a create, or fails the batch, and did nothing.
+
+    The same request is then submitted again, by the call that was refused or by a tracker.
+    """
+
+    @property
+    def queue_patience(self) -> float:
+        """Seconds from the first try within which there is another; 0: none."""
+        ...
+
+    def queue_pause(self, said: Batch | APIStatusError, attempt: int) -> float | None:
+        """Seconds until the next try, `attempt` counting from 0; None: the queue is not why."""
+        ...
 
 
 class ProviderFactory(Protocol):

@@ -11,13 +11,12 @@ from typing import IO, TYPE_CHECKING
 from .errors import UsageError
 from .models import Batch, FileObject
 from .tracking.completeness import Answers, Fate, read_answers, requests
+from .tracking.tag import RETRY_OF
 
 if TYPE_CHECKING:
     from .client import AsyncClient
     from .providers import Provider
 
-RETRY_OF = "batchmeter_retry_of"
-"""Metadata key of a retry: the id of the batch whose requests it repeats."""
 REASONS = {"failed": Fate.FAILED, "expired": Fate.EXPIRED, "missing": Fate.MISSING}
 """Why a request may want another try: answered with an error; never run; without any line."""
 _BLOCK = 256 * 1024

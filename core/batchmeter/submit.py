@@ -16,10 +16,12 @@ from .errors import (
     CreateUnknownError,
     LedgerError,
     ProviderError,
+    made_nothing,
 )
 from .ledger.port import Intent, Submission
 from .models import Batch
 from .tracking.events_of import created_event, loggers_for
+from .tracking.room import next_try
 from .tracking.schedule import next_look
 from .tracking.tag import TAG, tagged, without_tag
 
@@ -43,8 +45,33 @@ async def submit(
     """The batch as the provider made it, without our tag; its `acreate_batch` is recorded.
 
     With an `idempotency_key` that was used before at this account, the first one. Raises the provider's error when it
-    refused, CreateUnknownError when nobody can tell yet whether it exists.
+    refused, CreateUnknownError when nobody can tell yet whether it exists. Where the account waits for room in a full
+    queue, so does this; a refused create made nothing, so that each try is a create of its own.
     """
+    began, attempt = parts.ledger.now(), 0
+    while True:
+        try:
+            return await _submit_once(parts, provider, request, options, submission, idempotency_key, tag=tag)
+        except APIStatusError as refusal:
+            now = parts.ledger.now()
+            at = next_try(provider, refusal, attempt, since=began, ended=now)
+            if at is None:
+                raise
+        attempt += 1
+        log.info("account %s: its queue is full; try %d in %g s", provider.account, attempt + 1, (at - now) / 1000)
+        await parts.sleep((at - now) / 1000)
+
+
+async def _submit_once(
+    parts: "Parts",
+    provider: "Provider",
+    request: "BatchRequest",
+    options: "CallOptions",
+    submission: Submission,
+    idempotency_key: str | None,
+    *,
+    tag: bool,
+) -> Batch:
     asked = Intent(str(uuid.uuid4()), submission, idempotency_key, created_at=parts.ledger.now())
     intent = await parts.ledger.open_intent(asked)
     if intent.id != asked.id:
@@ -52,7 +79,7 @@ async def submit(
     try:
         batch = await provider.create_batch(_tagged(request, provider, intent) if tag else request, options)
     except (APIStatusError, APIConnectionError, APIResponseError) as error:
-        if _made_nothing(error):
+        if made_nothing(error):
             await parts.ledger.close_intent(intent.id, f"refused: {error}")
             raise
         return await _search(parts, provider, intent, error)
@@ -92,13 +119,6 @@ async def _repeat(parts: "Parts", provider: "Provider", intent: Intent) -> Batch
             return without_tag(tracked.batch)
     error = APIConnectionError("an earlier create with this idempotency key has no answer yet")
     return await _search(parts, provider, intent, error)
-
-
-def _made_nothing(error: ProviderError) -> bool:
-    """A 4xx, or a request that never left. After a 5xx, a time-out or a cut line, nobody knows."""
-    if isinstance(error, APIStatusError):
-        return error.status_code < 500 and error.status_code != 408  # noqa: PLR2004 - 5xx; 408 request timeout
-    return isinstance(error, APIConnectionError) and error.never_sent
 
 
 async def _search(parts: "Parts", provider: "Provider", intent: Intent, error: ProviderError) -> Batch:

@@ -5,7 +5,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any, ClassVar
 
-from batchmeter.errors import BadRequestError, RateLimitError, UsageError
+from batchmeter.errors import APIStatusError, UsageError
 from batchmeter.http import HttpClient
 from batchmeter.models import Batch, FileObject
 from batchmeter.providers import AccountSettings, BatchRequest, CallOptions, Capabilities, FileUpload, OutputFile
@@ -47,10 +47,7 @@ class AzureProvider(OpenAIWire):
         return await super().create_file(upload, options)
 
     async def create_batch(self, request: BatchRequest, options: CallOptions) -> Batch:
-        """From an uploaded file, or from your own storage: `input_file_id` (or `extra_body`'s `input_blob`) is then a URL.
-
-        A queue that is full refuses the create and makes nothing, so that this one refusal may be tried again.
-        """
+        """From an uploaded file, or from your own storage: `input_file_id` (or `extra_body`'s `input_blob`) is then a URL."""
         check_expiry("output_expires_after", request.output_expires_after)
         request, options = self._on_own_storage(request, options)
         if request.input_file_id:
@@ -59,16 +56,15 @@ class AzureProvider(OpenAIWire):
                 seconds=self._settings.file_wait,
                 sleep=self._http.sleep,
             )
-        left, attempt = self._settings.retry_queue_full, 0
-        while True:
-            try:
-                return await super().create_batch(request, options)
-            except (BadRequestError, RateLimitError) as refusal:
-                wait = pause(attempt, refusal)
-                if not queue_full(refusal) or wait > left:
-                    raise
-            await self._http.sleep(wait)
-            left, attempt = left - wait, attempt + 1
+        return await super().create_batch(request, options)
+
+    @property
+    def queue_patience(self) -> float:
+        return self._settings.retry_queue_full
+
+    def queue_pause(self, said: Batch | APIStatusError, attempt: int) -> float | None:
+        """Of a refused create (regions that fail fast) and of a batch that failed for it (the others)."""
+        return pause(attempt, said) if queue_full(said) else None
 
     async def outputs(self, batch: Batch) -> Sequence[OutputFile]:
         """Files; on own storage the blobs, of which a missing one holds no rows unless the counts say otherwise."""

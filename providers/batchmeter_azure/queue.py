@@ -18,6 +18,7 @@ def queue_full(said: APIStatusError | Batch) -> bool:
     return said.status_code in (400, 429) and (said.code == CODE or CODE.encode() in said.content)
 
 
-def pause(attempt: int, said: APIStatusError) -> float:
+def pause(attempt: int, said: APIStatusError | Batch) -> float:
     """Seconds until the next try; `attempt` counts from 0."""
-    return said.retry_after or min(_FIRST * 2.0**attempt, _LONGEST)
+    asked = said.retry_after if isinstance(said, APIStatusError) else None
+    return asked or min(_FIRST * 2.0 ** min(attempt, 10), _LONGEST)

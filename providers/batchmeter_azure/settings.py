@@ -40,6 +40,6 @@ class AzureSettings(AccountSettings):
     file_wait: float = 600.0
     """Seconds a create waits for its input file to be processed."""
     retry_queue_full: float = 0.0
-    """Seconds a create keeps trying while the deployment's token queue is full; 0: it raises at once."""
+    """Seconds in which a batch is submitted again while the deployment's token queue is full; 0: never."""
     http_client: Any = Field(default=None, exclude=True, repr=False)
     """Your own `httpx.AsyncClient` or `httpx2.AsyncClient`; closing it stays your business."""

@@ -43,7 +43,9 @@ class FakeAzure:
     silent_deletes: bool = False
     """204 without a body, which the official SDK cannot read."""
     fails: str | None = None
-    """The code with which new batches fail."""
+    """The code with which new batches fail, …"""
+    fails_left: int = 1_000_000
+    """… and how many still do."""
     blobs: dict[str, bytes] = field(default_factory=dict)
     """What the own storage holds, by URL."""
     url: str = ""
@@ -157,7 +159,8 @@ class FakeAzure:
         shown = held["shown"]
         if shown["status"] == "cancelling":
             shown |= {"status": "cancelled", "cancelled_at": NOW + 9}
-        elif self.fails and shown["status"] == "validating":
+        elif self.fails and self.fails_left and shown["status"] == "validating":
+            self.fails_left -= 1
             errors = {"object": "list", "data": [{"code": self.fails, "message": "Refused."}]}
             counts = {"total": 10, "completed": None, "failed": None}
             shown |= {"status": "failed", "failed_at": NOW + 9, "errors": errors, "request_counts": counts}

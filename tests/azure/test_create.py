@@ -73,22 +73,16 @@ async def test_a_full_queue_is_raised_at_once_by_default(azure, account, naps):
     assert len(creates(azure)) == 1
 
 
-async def test_a_full_queue_is_tried_again_when_asked(azure, account, naps):
-    azure.full, azure.pending = 3, 0
+async def test_one_create_is_one_try(azure, account, naps):
+    """Trying again is submit's business, which has an intent for each try."""
+    azure.full, azure.pending = 1, 0
     provider = account(retry_queue_full=3600)
     file = await uploaded(provider)
-    assert (await provider.create_batch(BatchRequest(file.id, "/chat/completions"), PLAIN)).status == "validating"
-    assert naps == [15.0, 30.0, 60.0]
-    assert len(azure.batches) == 1
-
-
-async def test_a_full_queue_is_given_up_in_the_end(azure, account, naps):
-    azure.full, azure.pending = 1000, 0
-    provider = account(retry_queue_full=1000)
-    file = await uploaded(provider)
-    with pytest.raises(errors.BadRequestError, match="Enqueued token limit"):
+    with pytest.raises(errors.BadRequestError, match="Enqueued token limit") as caught:
         await provider.create_batch(BatchRequest(file.id, "/chat/completions"), PLAIN)
-    assert 700 < sum(naps) <= 1000
+    assert naps == []
+    pauses = [provider.queue_pause(caught.value, attempt) for attempt in (0, 1, 2, 5, 5000)]
+    assert pauses == [15.0, 30.0, 60.0, 300.0, 300.0]
 
 
 async def test_another_refusal_is_not_tried_again(azure, account, naps):

@@ -105,6 +105,11 @@ class SqlLedger:
             lambda session: batches.list_batches(session, account, settled, statuses, after, limit)
         )
 
+    async def failed(
+        self, account: str, *, since: Millis, after: str | None = None, limit: int = 1000
+    ) -> list[TrackedBatch]:
+        return await self.database.read(lambda session: settlements.failed(session, account, since, after, limit))
+
     async def claim_due(
         self, *, owner: str, limit: int, lease_seconds: float, accounts: Collection[str] | None = None
     ) -> list[Claim]:

@@ -13,6 +13,7 @@ from batchmeter.pricing.groups import Groups
 
 from .key_records import Answer, KeyLimits, LimitName, ProxyKey
 from .records import (
+    Again,
     Claim,
     CostGauge,
     Delivery,
@@ -31,6 +32,7 @@ from .records import (
 )
 
 __all__ = [
+    "Again",
     "Answer",
     "Claim",
     "CostGauge",
@@ -126,6 +128,12 @@ class Ledger(Protocol):
         limit: int = 100,
     ) -> list[TrackedBatch]:
         """Newest first; `after` is a batch id, or account + U+001F + batch id where accounts share ids."""
+        ...
+
+    async def failed(
+        self, account: str, *, since: Millis, after: str | None = None, limit: int = 1000
+    ) -> list[TrackedBatch]:
+        """Batches settled as `failed` from then on, in the order of settling; `after` as in list_batches."""
         ...
 
     async def claim_due(

@@ -1,7 +1,7 @@
 """What a ledger takes and gives: submissions, tracked batches, claims, events and deliveries."""
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 from batchmeter.events import AnyEvent, Settlement
 from batchmeter.models import Attribution, Batch
@@ -10,6 +10,20 @@ Millis = int
 Topic = Literal["batches", "deliveries"]
 """What there may be new work of."""
 DeliveryState = Literal["pending", "delivered", "dead"]
+
+
+@dataclass(frozen=True, slots=True)
+class Again:
+    """What submitting the same request once more takes, kept where the account waits for room in a queue."""
+
+    output_expires_after: dict[str, Any] | None = None
+    extra_body: dict[str, Any] = field(default_factory=dict[str, Any])
+    first_id: str | None = None
+    """The batch that this one is another try of."""
+    attempt: int = 0
+    """How many tries came before it."""
+    since: Millis | None = None
+    """When the first was made."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +40,7 @@ class Submission:
     attribution: Attribution = field(default_factory=Attribution)
     traceparent: str | None = None
     adopted: bool = False
+    again: Again | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from . import rows
 from .batches import at
 from .events import add_event, loggers_of_batch
 from .files import own_outputs
-from .port import Claim, Millis, Settled
+from .port import Claim, Millis, Settled, TrackedBatch
 from .session import Session
 
 
@@ -128,6 +128,14 @@ async def costs(
         return []
     found = await session.rows("list_costs", since=since, until=until, key=key, limit=limit, **position)
     return await session.decoded(found, rows.settled_of)
+
+
+async def failed(session: Session, account: str, since: Millis, after: str | None, limit: int) -> list[TrackedBatch]:
+    position = await _position(session, after)
+    if position is None:
+        return []
+    found = await session.rows("list_failed", account=account, since=since, limit=limit, **position)
+    return await session.decoded(found, rows.tracked)
 
 
 async def _position(session: Session, after: str | None) -> dict[str, object] | None:

@@ -1,11 +1,13 @@
 """One run on an open client: the batch this input already has, or a new one; its end; its answers."""
 
+import asyncio
 import hashlib
 import json
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from batchmeter.errors import SettlementError
 from batchmeter.events import Settlement
 from batchmeter.models import Attribution, Batch
 
@@ -15,6 +17,7 @@ from .written import Written
 
 if TYPE_CHECKING:
     from batchmeter.client import AsyncClient
+    from batchmeter.tracking.waiting import OnUpdate
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +38,7 @@ class Job:
     async def run(self, client: "AsyncClient", written: Written) -> Results:
         with progress(len(written.ids), shown=self.progress) as update:
             batch = await self._batch(client, written)
-            settlement = await client.batches.wait(batch.id, timeout=self.timeout, on_update=update, **self._where())
+            settlement = await self._end(client, batch.id, update)
         return Results(written.ids, await self._answers(client, settlement), settlement)
 
     async def _batch(self, client: "AsyncClient", written: Written) -> Batch:
@@ -48,7 +51,12 @@ class Job:
             key = self._key(written, number)
         if earlier is not None and not self.again:
             batch = await self._create(client, str(earlier.idempotency_key), earlier.submission.input_file_id)
-            if not _never_began(batch, await client.batches.settlement(batch.id)):
+            while _never_began(batch, await client.batches.settlement(batch.id)):
+                following = await self._next(client, provider.account, batch.id)
+                if following is None:
+                    break
+                batch = await client.batches.retrieve(following, **self._where())
+            else:
                 return batch
         uploaded = await client.files.create(written.path, "batch", **self._where())
         return await self._create(client, key, uploaded.id)
@@ -65,6 +73,28 @@ class Job:
             idempotency_key=key,
             **self._where(),
         )
+
+    async def _end(self, client: "AsyncClient", batch_id: str, update: "OnUpdate | None") -> Settlement:
+        """Of this batch; or, where a full queue fails it and the account waits for room, of those that follow it."""
+        until = None if self.timeout is None else asyncio.get_running_loop().time() + self.timeout
+        while True:
+            left = None if until is None else max(until - asyncio.get_running_loop().time(), 0.0)
+            settlement = await client.batches.wait(batch_id, timeout=left, on_update=update, **self._where())
+            if not _never_began(settlement.batch, settlement):
+                return settlement
+            try:
+                async with asyncio.timeout_at(until):
+                    following = await self._next(client, settlement.account, batch_id)
+            except TimeoutError as error:
+                raise SettlementError(
+                    f"batch {batch_id} failed: the queue was full for {self.timeout:g} s; a tracker submits it again"
+                ) from error
+            if following is None:
+                return settlement
+            batch_id = following
+
+    async def _next(self, client: "AsyncClient", account: str, batch_id: str) -> str | None:
+        return await (await client.ready()).tracker.next_try(account, batch_id)
 
     def _key(self, written: Written, number: int) -> str:
         """The hash of everything that makes it this run, and the how-manieth of its batches it is."""

@@ -17,6 +17,14 @@ class Accounts(Protocol):
 
     def names(self) -> list[str]: ...
 
+    def in_use(self) -> list[Provider]:
+        """Configured ones that can be used here, and those made in this process."""
+        ...
+
+    def tags(self, name: str) -> bool:
+        """Whether `batchmeter_id` may be put into a new batch's metadata."""
+        ...
+
 
 class Logger(Protocol):
     """One enabled consumer of events."""

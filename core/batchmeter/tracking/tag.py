@@ -1,10 +1,12 @@
-"""The one metadata key that batchmeter adds to a batch, to find it again after a lost answer."""
+"""The metadata keys that batchmeter adds to a batch: to find it after a lost answer, and whose second try it is."""
 
 from collections.abc import Mapping
 
 from batchmeter.models import Batch
 
 TAG = "batchmeter_id"
+RETRY_OF = "batchmeter_retry_of"
+"""Of a retry: the id of the batch whose requests it repeats."""
 
 
 def tagged(metadata: Mapping[str, str] | None, intent_id: str, *, room: int = 16) -> dict[str, str] | None:

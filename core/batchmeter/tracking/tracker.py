@@ -26,6 +26,7 @@ from .intents import Reconciler
 from .lane import Lane
 from .needs import Accounts, Plugins
 from .options import DEFAULTS, TrackerOptions
+from .resubmit import Resubmitter
 from .schedule import Random
 from .serve import Server, Summary
 from .settle import Meter, Settler
@@ -75,6 +76,7 @@ class Tracker:
         self._server = Server(self._follower, self._sweep.cover, self._changed, self._spawn)
         self._adopter = Adopter(ledger, plugins, self._recorded)
         self._reconciler = Reconciler(ledger, accounts, self._adopter)
+        self._resubmitter = Resubmitter(ledger, accounts, self._adopter)
         self._waiter = Waiter(ledger, self._follower, self._watch, sleep, self.owner, options.lease)
 
     # for the rest of the process
@@ -118,6 +120,14 @@ class Tracker:
         """Find the batches of creates whose answer was lost; returns how many intents came to an end."""
         return await self._reconciler.reconcile()
 
+    async def resubmit(self) -> int:
+        """Submit again what a full queue has failed, where it is due; returns how many batches were made."""
+        return await self._resubmitter.resubmit()
+
+    async def next_try(self, account: str, batch_id: str) -> str | None:
+        """The batch that follows one that a full queue has failed, once there is room for it; None where none will."""
+        return await self._resubmitter.next_try(account, batch_id, self._sleep)
+
     async def idle(self) -> None:
         """Returns when no settlement is under way here."""
         while settling := [task for task in self._tasks if not task.done()]:
@@ -140,8 +150,9 @@ class Tracker:
             await asyncio.gather(*tasks, return_exceptions=True)
 
     async def once(self) -> Summary:
-        """Reconcile, then serve everything that is due now, to the end."""
+        """Reconcile and submit again, then serve everything that is due now, to the end."""
         await self._tolerant(self.reconcile(), 0)
+        await self._tolerant(self.resubmit(), 0)
         before, seen = replace(self._server.total), set[str]()
         while claims := await self._claim():
             again = [claim for claim in claims if claim.tracked.batch_id in seen]
@@ -218,11 +229,12 @@ class Tracker:
         return min([self._options.idle, *(max(moment - now, 0.05) for moment in moments)])
 
     async def _reconcile_now_and_then(self) -> None:
-        """Lost creates; and, where wanted, what others made. The first pass reads far back, in case it was away."""
+        """Lost creates, batches to submit again, and what others made. The first pass reads far back: it was away."""
         since = datetime.fromtimestamp(self._ledger.now() / 1000 - self._options.adopt_since, UTC)
         first = True
         while True:
             await self._tolerant(self.reconcile(), 0)
+            await self._tolerant(self.resubmit(), 0)
             for account in self._options.adopt:
                 await self._tolerant(self._adopt_new(account, since, far=first), 0)
             first = False

@@ -90,6 +90,12 @@ WHERE b.settled_at IS NOT NULL
   AND s.revision = (SELECT max(r.revision) FROM batchmeter.settlement AS r WHERE r.batch_pk = b.pk)
 ORDER BY b.settled_at, b.pk LIMIT %(limit)s;
 
+-- name: list_failed
+SELECT b.* FROM batchmeter.batch AS b
+WHERE b.settled_at >= %(since)s AND b.account = %(account)s AND b.status = 'failed'
+  AND (b.settled_at, b.pk) > (%(after_time)s::bigint, %(after_pk)s::bigint) -- [after_pk]
+ORDER BY b.settled_at, b.pk LIMIT %(limit)s;
+
 -- name: add_event
 -- The fence lets readers of events wait for writers that hold a seq; see fence_events.
 WITH fence AS MATERIALIZED (SELECT pg_advisory_xact_lock_shared(4702111234474983746))

@@ -1,0 +1,23 @@
+"""How long a request waits until its provider's queue may have room for it again."""
+
+from batchmeter.errors import APIStatusError
+from batchmeter.ledger.port import Millis
+from batchmeter.models import Batch
+from batchmeter.providers import HasQueue, Provider
+
+
+def waits_for_room(provider: Provider) -> HasQueue | None:
+    """None where a full queue is nobody's business but the caller's."""
+    return provider if isinstance(provider, HasQueue) and provider.queue_patience > 0 else None
+
+
+def next_try(
+    provider: Provider, said: Batch | APIStatusError, attempt: int, *, since: Millis, ended: Millis
+) -> Millis | None:
+    """When to submit again what ended so; None: the queue is not why, or the time from the first try is used up."""
+    queue = waits_for_room(provider)
+    pause = queue.queue_pause(said, attempt) if queue is not None else None
+    if queue is None or pause is None:
+        return None
+    at = ended + int(pause * 1000)
+    return at if at <= since + int(queue.queue_patience * 1000) else None

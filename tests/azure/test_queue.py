@@ -1,0 +1,337 @@
+"""A full token queue, in both of its forms: a create that is refused, and a batch that fails. Tried again when asked."""
+
+import asyncio
+import json
+from dataclasses import replace
+
+import pytest
+
+import batchmeter
+from batchmeter import errors
+from batchmeter.client import AsyncClient
+from batchmeter.config import Settings
+from batchmeter.ledger import open_ledger
+from batchmeter.models import Attribution
+from batchmeter.testing.providers import lines_of
+from batchmeter.testing.recorder import Recorder
+from batchmeter.tracking.tag import RETRY_OF
+
+FULL = "token_limit_exceeded"
+HOUR = 3600
+NOW = 1_744_402_048
+"""When the fake resource makes its batches."""
+
+
+class Clock:
+    """The ledger's; sleeping moves it."""
+
+    def __init__(self):
+        self.now = NOW * 1000
+        self.naps = []
+
+    def __call__(self):
+        return self.now
+
+    async def sleep(self, seconds):
+        self.naps.append(seconds)
+        self.now += round(seconds * 1000)
+        await asyncio.sleep(0)
+
+
+class Site:
+    """Clients on one ledger file, one after the other or at the same time; whoever opens one closes it."""
+
+    def __init__(self, azure, path):
+        self.azure, self.path = azure, path
+        self.clock, self.log = Clock(), Recorder()
+        self.account = {"provider": "azure", "endpoint": azure.url, "api_key": "azure-key-0123456789"}
+        azure.pending = 0
+
+    def client(self, **account):
+        settings = Settings(
+            default_account="azure", accounts={"azure": {**self.account, "retry_queue_full": HOUR, **account}}
+        )
+        ledger = open_ledger(self.path, clock=self.clock)
+        return Opened(AsyncClient(settings=settings, ledger=ledger, plugins=[self.log], track=False), self.clock)
+
+    def creates(self):
+        """Bodies of what was submitted, without our tag."""
+        posts = [one for one in self.azure.received if (one.method, one.path[-8:]) == ("POST", "/batches")]
+        bodies = [json.loads(one.body) for one in posts]
+        for body in bodies:
+            (body.get("metadata") or {}).pop("batchmeter_id", None)
+        return bodies
+
+    def statuses(self):
+        return [held["shown"]["status"] for held in self.azure.batches.values()]
+
+
+class Opened:
+    """A client whose waiting moves the clock."""
+
+    def __init__(self, client, clock):
+        self.client, self.clock = client, clock
+
+    async def __aenter__(self):
+        await self.client.open()
+        (await self.client.ready()).sleep = self.clock.sleep
+        tracker = self.client.tracker
+        tracker._sleep = self.clock.sleep
+        tracker._waiter = replace(tracker._waiter, sleep=self.clock.sleep)
+        return self.client
+
+    async def __aexit__(self, *_):
+        await self.client.aclose()
+
+
+@pytest.fixture
+def site(azure, tmp_path, monkeypatch):
+    monkeypatch.setenv("BATCHMETER_PLUGINS", "azure")
+    return Site(azure, str(tmp_path / "ledger.db"))
+
+
+async def submitted(client, **fields):
+    file = await client.files.create(file=("a.jsonl", lines_of(3, "batch4o")), purpose="batch")
+    fields = {"endpoint": "/v1/chat/completions", "metadata": {"team": "search"}} | fields
+    return await client.batches.create(input_file_id=file.id, **fields)
+
+
+async def pass_time(site, *clients, minutes):
+    """A pass of every tracker a minute."""
+    for _ in range(minutes):
+        await asyncio.gather(*(client.tracker.once() for client in clients))
+        site.clock.now += 60_000
+
+
+async def endings(client):
+    stored = await client.ledger.events()
+    return [(one.event.type, one.event.batch_id) for one in stored if one.event.type != "acreate_batch"]
+
+
+async def test_a_refused_create_is_tried_again(site, azure):
+    azure.full = 3
+    async with site.client() as client:
+        batch = await submitted(client, idempotency_key="once")
+        assert batch.status == "validating"
+        assert site.clock.naps == [15.0, 30.0, 60.0]
+        assert len(azure.batches) == 1
+        assert (await client.ledger.intent_of("azure", "once")).batch_id == batch.id
+        assert (await submitted(client, idempotency_key="once")).id == batch.id
+
+
+async def test_a_refused_create_is_given_up_in_the_end(site, azure):
+    azure.full = 1000
+    async with site.client(retry_queue_full=1000) as client:
+        with pytest.raises(errors.BadRequestError, match="Enqueued token limit"):
+            await submitted(client)
+        assert 700 < sum(site.clock.naps) <= 1000
+        assert await client.ledger.open_intents(created_before=site.clock.now + 1) == []
+
+
+async def test_a_refused_create_is_raised_at_once_by_default(site, azure):
+    azure.full = 1
+    async with site.client(retry_queue_full=0) as client:
+        with pytest.raises(errors.BadRequestError, match="Enqueued token limit"):
+            await submitted(client)
+    assert site.clock.naps == []
+
+
+async def test_a_batch_that_fails_for_it_is_submitted_again_until_there_is_room(site, azure):
+    azure.fails, azure.fails_left = FULL, 3
+    async with site.client() as client:
+        first = await submitted(
+            client,
+            attribution=Attribution(user="ada", tags=("nightly",)),
+            traceparent="00-" + "1" * 32 + "-" + "2" * 16 + "-01",
+            output_expires_after={"anchor": "created_at", "seconds": 1_209_600},
+            extra_body={"priority": 7},
+        )
+        await pass_time(site, client, minutes=30)
+        assert site.statuses() == ["failed", "failed", "failed", "completed"]
+        ids = list(azure.batches)
+        assert sorted(await endings(client)) == sorted(
+            [*(("batch_failure", name) for name in ids[:3]), ("batch_success", ids[3])]
+        )
+        created = [one.event for one in await client.ledger.events(types=["acreate_batch"])]
+        assert [event.batch_id for event in created] == ids
+        assert {(event.attribution.user, event.attribution.tags) for event in created} == {("ada", ("nightly",))}
+        assert {event.traceparent for event in created} == {created[0].traceparent}
+        assert created[0].traceparent.startswith("00-111")
+    bodies = site.creates()
+    assert bodies[0].pop("metadata") == {"team": "search"}
+    assert all(body.pop("metadata") == {"team": "search", RETRY_OF: first.id} for body in bodies[1:])
+    assert bodies[0]["priority"] == 7
+    assert bodies == [bodies[0]] * 4, "the same request"
+
+
+async def test_the_pauses_grow_along_the_chain(site, azure):
+    azure.fails = FULL
+    async with site.client() as client:
+        await submitted(client)
+        await pass_time(site, client, minutes=58)
+        batches = await client.ledger.list_batches()
+        made = sorted(one.recorded_at for one in batches)
+        ended = sorted(one.settled_at for one in batches)
+        gaps = [(later - earlier) / 1000 for earlier, later in zip(ended, made[1:], strict=False)]
+        least = [15, 30, 60, 120, 240, 300, 300, 300]
+        assert len(gaps) >= 6
+        assert all(gap >= pause for gap, pause in zip(gaps, least, strict=False))
+        assert all(gap <= pause + 120 for gap, pause in zip(gaps, least, strict=False))
+
+
+async def test_when_the_time_is_used_up_it_stays_failed(site, azure):
+    azure.fails = FULL
+    async with site.client(retry_queue_full=600) as client:
+        await submitted(client)
+        await pass_time(site, client, minutes=11)
+        tries = len(azure.batches)
+        assert 3 <= tries <= 6
+        await pass_time(site, client, minutes=60)
+        assert len(azure.batches) == tries
+        assert site.statuses() == ["failed"] * tries
+        assert len(await endings(client)) == tries
+        assert await client.ledger.open_intents(created_before=site.clock.now + 1) == []
+
+
+async def test_nothing_of_it_by_default(site, azure):
+    azure.fails = FULL
+    async with site.client(retry_queue_full=0) as client:
+        batch = await submitted(client)
+        await pass_time(site, client, minutes=30)
+        assert await endings(client) == [("batch_failure", batch.id)]
+        assert (await client.ledger.get_batch(batch.id)).submission.again is None
+    assert len(azure.batches) == 1
+
+
+async def test_a_batch_that_fails_for_another_reason_stays_failed(site, azure):
+    azure.fails = "invalid_json_line"
+    async with site.client() as client:
+        await submitted(client)
+        await pass_time(site, client, minutes=30)
+    assert len(azure.batches) == 1
+
+
+async def test_a_restart_goes_on_where_it_stopped(site, azure):
+    azure.fails, azure.fails_left = FULL, 2
+    async with site.client() as client:
+        await submitted(client)
+        while not await endings(client):
+            await pass_time(site, client, minutes=1)
+        assert len(azure.batches) == 1
+    site.clock.now += 300_000
+    async with site.client() as client:
+        await client.tracker.once()
+        assert len(azure.batches) == 2
+    async with site.client() as client:
+        await client.tracker.once()
+        assert len(azure.batches) == 2, "it has its successor"
+        await pass_time(site, client, minutes=20)
+        assert site.statuses() == ["failed", "failed", "completed"]
+
+
+async def test_two_trackers_make_one_successor(site, azure):
+    azure.fails, azure.fails_left = FULL, 2
+    async with site.client() as one, site.client() as other:
+        await submitted(one)
+        await pass_time(site, one, other, minutes=20)
+        assert site.statuses() == ["failed", "failed", "completed"]
+        assert len(await endings(one)) == 3
+
+
+async def test_a_successor_that_is_refused_is_tried_again(site, azure):
+    azure.fails, azure.fails_left = FULL, 1
+    async with site.client() as client:
+        await submitted(client)
+        while not await endings(client):
+            await pass_time(site, client, minutes=1)
+        azure.full = 2
+        await pass_time(site, client, minutes=20)
+        assert azure.full == 0
+        assert site.statuses() == ["failed", "completed"]
+
+
+async def test_a_successor_whose_input_is_gone_is_given_up(site, azure, caplog):
+    azure.fails = FULL
+    async with site.client() as client:
+        batch = await submitted(client)
+        while not await endings(client):
+            await pass_time(site, client, minutes=1)
+        azure.files.clear()
+        await pass_time(site, client, minutes=20)
+        assert list(azure.batches) == [batch.id]
+        assert await client.ledger.open_intents(created_before=site.clock.now + 1) == []
+    assert caplog.text.count("not submitted again, it stays failed") == 1
+
+
+async def test_a_successor_whose_answer_was_lost_is_found_not_made_again(site, azure, monkeypatch):
+    azure.fails, azure.fails_left = FULL, 1
+    async with site.client(max_retries=0) as client:
+        await submitted(client)
+        while not await endings(client):
+            await pass_time(site, client, minutes=1)
+        provider = client.accounts.get("azure")
+        create = provider.create_batch
+
+        async def lost(request, options):
+            await create(request, options)
+            raise errors.APITimeoutError("no answer in time")
+
+        monkeypatch.setattr(provider, "create_batch", lost)
+        await pass_time(site, client, minutes=20)
+        assert site.statuses() == ["failed", "completed"]
+        assert len(await endings(client)) == 2
+
+
+async def test_metadata_without_room_goes_as_it_was(site, azure):
+    azure.fails, azure.fails_left = FULL, 1
+    metadata = {f"key-{number}": "x" for number in range(16)}
+    async with site.client() as client:
+        first = await submitted(client, metadata=metadata)
+        await pass_time(site, client, minutes=20)
+        *_, created = await client.ledger.events(types=["acreate_batch"])
+        assert created.event.metadata == {**metadata, RETRY_OF: first.id}, "the ledger has room"
+    assert [body["metadata"] for body in site.creates()] == [metadata, metadata]
+
+
+async def test_a_run_waits_for_room(site, azure):
+    azure.fails, azure.fails_left = FULL, 2
+    requests = {"a": "one", "b": "two"}
+    async with site.client() as client:
+        results = await batchmeter.arun(requests, model="batch4o", using=client)
+        assert site.statuses() == ["failed", "failed", "completed"]
+        assert {name: result.text for name, result in results.items()} == {"a": "ok", "b": "ok"}
+        await batchmeter.arun(requests, model="batch4o", using=client)
+    assert len(azure.batches) == 3, "the same run finds the batch that ran"
+
+
+async def test_a_run_says_that_it_found_no_room(site, azure):
+    azure.fails = FULL
+    async with site.client(retry_queue_full=100) as client:
+        results = await batchmeter.arun(["one"], model="batch4o", using=client)
+        assert results.settlement.status == "failed"
+        assert len(azure.batches) == 3
+
+
+async def test_a_worker_that_dies_before_its_create_costs_a_while_not_the_batch(site, azure, monkeypatch):
+    azure.fails, azure.fails_left = FULL, 1
+    async with site.client() as client:
+        await submitted(client)
+        while not await endings(client):
+            await pass_time(site, client, minutes=1)
+        reached = asyncio.Event()
+
+        async def dying(request, options):
+            reached.set()
+            await asyncio.Event().wait()
+
+        monkeypatch.setattr(client.accounts.get("azure"), "create_batch", dying)
+        site.clock.now += 60_000
+        work = asyncio.create_task(client.tracker.once())
+        await reached.wait()
+        work.cancel()
+        await asyncio.gather(work, return_exceptions=True)
+    async with site.client() as client:
+        await pass_time(site, client, minutes=10)
+        assert len(azure.batches) == 1, "it may still turn up"
+        await pass_time(site, client, minutes=20)
+        assert site.statuses() == ["failed", "completed"]
