@@ -133,7 +133,11 @@ class Capabilities:
 
 @runtime_checkable
 class Provider(Protocol):
-    """One account at one vendor. All methods raise `ProviderError`s; nothing else escapes but bugs."""
+    """One account at one vendor. All methods raise `ProviderError`s; nothing else escapes but bugs.
+
+    It may also have what HasQueue has, and `input_limits` (`batchmeter.inputs.InputLimits`): what it takes in one input
+    file, checked before a file is sent; OpenAI's rules without it, none where it is None.
+    """
 
     name: ClassVar[str]
     """The provider id that prices and `custom_llm_provider` use: `openai`, `azure`, `vertex_ai`, …"""

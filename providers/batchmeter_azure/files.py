@@ -4,8 +4,11 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from batchmeter.errors import APIConnectionError, ProviderError, UsageError
+from batchmeter.inputs import REQUIRED, InputLimits
 from batchmeter.models import FileObject
 
+LIMITS = InputLimits(lines=100_000, embedding_inputs=100_000 * 2048, endpoints=frozenset(REQUIRED))
+"""Urls with and without `/v1`; no limit is known for embedding inputs but the 2,048 of one request."""
 _DAY = 86_400
 _SHORTEST, _LONGEST = 14 * _DAY, 30 * _DAY
 _ON_ITS_WAY = frozenset({"pending", "uploaded", "running"})

@@ -7,13 +7,14 @@ from typing import Any, ClassVar
 
 from batchmeter.errors import APIStatusError, UsageError
 from batchmeter.http import HttpClient
+from batchmeter.inputs import InputLimits
 from batchmeter.models import Batch, FileObject
 from batchmeter.providers import AccountSettings, BatchRequest, CallOptions, Capabilities, FileUpload, OutputFile
 from batchmeter_openai.wire import OpenAIWire
 
 from .address import address
 from .auth import Auth
-from .files import check_expiry, wait_until_processed
+from .files import LIMITS, check_expiry, wait_until_processed
 from .queue import pause, queue_full
 from .settings import AzureSettings
 from .storage import BlobStore, bare
@@ -25,6 +26,7 @@ class AzureProvider(OpenAIWire):
     name: ClassVar[str] = "azure"
     Settings: ClassVar[type[AccountSettings]] = AzureSettings
     capabilities: ClassVar[Capabilities] = Capabilities()
+    input_limits: ClassVar[InputLimits] = LIMITS
 
     def __init__(self, account: str, settings: AzureSettings, *, http: Mapping[str, Any] | None = None) -> None:
         """`http`: more arguments for the HttpClients (`sleep` in tests)."""

@@ -23,6 +23,7 @@ from .files import Files
 from .jobs import Jobs, job_body
 from .names import View, model_name, no_such, parse_file_id, unique_folder
 from .outputs import Outputs
+from .rows import LIMITS
 from .settings import VertexSettings
 from .shape import Json
 from .states import batch_from_job, endpoint_of, input_uri
@@ -41,6 +42,7 @@ class VertexProvider:
     def __init__(self, account: str, settings: VertexSettings) -> None:
         self.account = account
         self.settings = settings
+        self.input_limits = LIMITS if settings.format == "openai" else None
         self.region: str | None = settings.region or settings.location
         self.endpoint = settings.host
         self._tokens = Tokens(settings)

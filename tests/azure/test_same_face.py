@@ -1,13 +1,17 @@
 """Azure through the SDK like any other provider: one submission, one ending, the exact cost of its deployment's model."""
 
+from dataclasses import replace
 from decimal import Decimal
 
 import pytest
 
+import batchmeter
 from batchmeter.client import AsyncClient
 from batchmeter.config import Settings
+from batchmeter.errors import InvalidInputError
 from batchmeter.testing.providers import lines_of
 from batchmeter.testing.recorder import Recorder
+from batchmeter_azure import AzureProvider
 
 
 @pytest.fixture
@@ -61,3 +65,12 @@ async def test_submitted_followed_and_priced(account, cost, client, azure):
     assert (settled.usage.input_tokens, settled.usage.output_tokens) == (81, 72)
     assert settled.cost.total == Decimal(cost)
     assert (settled.provider, settled.account) == ("azure", account)
+
+
+async def test_a_run_is_checked_by_azures_limits(client, azure, monkeypatch):
+    azure.pending = 0
+    assert AzureProvider.input_limits.lines == 100_000
+    monkeypatch.setattr(AzureProvider, "input_limits", replace(AzureProvider.input_limits, lines=2))
+    with pytest.raises(InvalidInputError, match=r"more than 2 requests"):
+        await batchmeter.arun(["a", "b", "c"], model="batch4o", provider="azure-eu", using=client)
+    assert azure.files == {}

@@ -8,7 +8,7 @@ import pytest
 
 from batchmeter.metering import Job, meter_outputs
 from batchmeter.providers import BatchRequest, CallOptions
-from batchmeter.testing.providers import ProviderContract, lines_of, read_file, upload_of
+from batchmeter.testing.providers import ProviderContract
 
 OPTIONS = CallOptions()
 
@@ -26,12 +26,6 @@ class TestGemini(ProviderContract):
     @pytest.fixture
     async def locked_out(self, make):
         return make(token="wrong")
-
-    async def test_a_large_file_streams(self, provider):
-        """As the contract's, with an id of its own on every line: a file that repeats one is refused."""
-        content = lines_of(6000, self.model)
-        file = await provider.create_file(upload_of(content), OPTIONS)
-        assert await read_file(provider, file.id) == content
 
 
 class TestNative(TestGemini):

@@ -1,7 +1,7 @@
 """Checks batch input files as they stream by: what the provider would refuse, on which line, and how to mend it."""
 
 from .checker import MAX_PROBLEMS, InputChecker, check_file, check_path
-from .limits import OPENAI, REQUIRED, InputLimits
+from .limits import OPENAI, REQUIRED, InputLimits, limits_of
 from .summary import InputSummary
 
 __all__ = [
@@ -13,4 +13,5 @@ __all__ = [
     "InputSummary",
     "check_file",
     "check_path",
+    "limits_of",
 ]

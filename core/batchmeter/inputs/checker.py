@@ -13,7 +13,7 @@ import msgspec
 
 from batchmeter.errors import Problem, UsageError
 
-from .limits import MB, OPENAI, REQUIRED, InputLimits
+from .limits import MB, OPENAI, REQUIRED, InputLimits, is_embeddings
 from .reading import UNREADABLE, read
 from .rules import Fault, Seen, count_inputs, faults
 from .summary import InputSummary
@@ -154,7 +154,7 @@ class InputChecker:
         ):
             return False
         seen.ids[request.custom_id] = self._number
-        if request.url == "/v1/embeddings":
+        if is_embeddings(request.url):
             seen.inputs += count_inputs(_decode_input(body.input))
             self._check_inputs()
         return True

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 MB = 1024 * 1024
 
-REQUIRED: Mapping[str, tuple[str, ...]] = {
+_OPENAI: Mapping[str, tuple[str, ...]] = {
     "/v1/chat/completions": ("model", "messages"),
     "/v1/responses": ("model",),
     "/v1/embeddings": ("model", "input"),
@@ -15,7 +15,11 @@ REQUIRED: Mapping[str, tuple[str, ...]] = {
     "/v1/images/edits": ("prompt",),
     "/v1/videos": ("prompt",),
 }
-"""OpenAI's batch endpoints and what a request body must have there."""
+REQUIRED: Mapping[str, tuple[str, ...]] = {
+    **_OPENAI,
+    **{endpoint.removeprefix("/v1"): names for endpoint, names in _OPENAI.items()},
+}
+"""Batch endpoints and what a request body must have there; Azure's classic API leaves out the `/v1`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,9 +32,19 @@ class InputLimits:
     """Over all lines of an embeddings file."""
     line_bytes: int = 64 * MB
     """A longer line is reported and never held in memory."""
-    endpoints: frozenset[str] | None = frozenset(REQUIRED)
+    endpoints: frozenset[str] | None = frozenset(_OPENAI)
     """None: any url."""
     one_model: bool = True
 
 
 OPENAI = InputLimits()
+
+
+def limits_of(provider: object) -> InputLimits | None:
+    """What this provider's `input_limits` says, OpenAI's rules where it has none; None: its files are its own matter."""
+    found: InputLimits | None = getattr(provider, "input_limits", OPENAI)
+    return found
+
+
+def is_embeddings(endpoint: str | None) -> bool:
+    return endpoint in ("/v1/embeddings", "/embeddings")

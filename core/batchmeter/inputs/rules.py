@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, cast
 
-from .limits import REQUIRED, InputLimits
+from .limits import REQUIRED, InputLimits, is_embeddings
 
 
 @dataclass(slots=True)
@@ -79,7 +79,7 @@ def _body(body: Mapping[str, Any], seen: Seen) -> Iterator[Fault]:
     if body.get("stream"):
         yield Fault("streaming_unsupported", "`stream` cannot be true in a batch; leave it out", "body.stream")
     yield from _model(body.get("model"), seen)
-    if seen.endpoint == "/v1/embeddings":
+    if is_embeddings(seen.endpoint):
         seen.inputs += count_inputs(body.get("input"))
 
 

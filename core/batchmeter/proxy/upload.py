@@ -9,7 +9,7 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 
 from batchmeter.errors import BatchmeterError
-from batchmeter.inputs import OPENAI, InputSummary
+from batchmeter.inputs import InputSummary, limits_of
 from batchmeter.models import FileObject
 from batchmeter.providers import CallOptions, FileUpload, Provider, RawForm
 
@@ -77,7 +77,7 @@ def _account(call: Call, intake: Intake) -> str:
 async def _send(call: Call, provider: Provider, intake: Intake, length: int | None) -> FileObject:
     checked = call.proxy.options.check_inputs
     try:
-        await intake.begin(getattr(provider, "input_limits", OPENAI) if checked else None)
+        await intake.begin(limits_of(provider) if checked else None)
         upload = _upload(intake, length)
         extra = {name: text for name, text in intake.reader.fields.items() if name not in _OURS}
         made = await provider.create_file(upload, CallOptions(extra_body=extra))

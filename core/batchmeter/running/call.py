@@ -44,7 +44,7 @@ def run(
         endpoint, model, provider, metadata, completion_window, attribution, timeout, progress, again, account_settings
     )
     engine = api.engine if using is None else using.engine
-    with write(requests, Lines(endpoint, model, body or {})) as written:
+    with write(requests, Lines(endpoint, model, body or {}), engine.call(job.limits)) as written:
         try:
             return engine.call(lambda client: job.run(client, written))
         except KeyboardInterrupt as interrupt:
@@ -72,7 +72,8 @@ async def arun(
     job = Job(
         endpoint, model, provider, metadata, completion_window, attribution, timeout, progress, again, account_settings
     )
-    with await asyncio.to_thread(write, requests, Lines(endpoint, model, body or {})) as written:
+    limits = await (api.engine.acall(job.limits) if using is None else job.limits(using))
+    with await asyncio.to_thread(write, requests, Lines(endpoint, model, body or {}), limits) as written:
         if using is not None:
             return await job.run(using, written)
         return await api.engine.acall(lambda client: job.run(client, written))

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from batchmeter.errors import SettlementError
 from batchmeter.events import Settlement
+from batchmeter.inputs import OPENAI, InputLimits, limits_of
 from batchmeter.models import Attribution, Batch
 
 from .progress import progress
@@ -34,6 +35,10 @@ class Job:
     progress: bool | None
     again: bool
     account_settings: Mapping[str, Any] = field(repr=False)
+
+    async def limits(self, client: "AsyncClient") -> InputLimits:
+        """What the account takes in one file."""
+        return limits_of(await client.provider(self.account, self.account_settings)) or OPENAI
 
     async def run(self, client: "AsyncClient", written: Written) -> Results:
         with progress(len(written.ids), shown=self.progress) as update:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
-from batchmeter.inputs import InputChecker
+from batchmeter.inputs import OPENAI, InputChecker, InputLimits
 
 from .requests import Lines, Requests
 
@@ -28,9 +28,9 @@ class Written:
         self.path.unlink(missing_ok=True)
 
 
-def write(requests: Requests, lines: Lines) -> Written:
+def write(requests: Requests, lines: Lines, limits: InputLimits = OPENAI) -> Written:
     """UsageError for what is no request, InvalidInputError for what the provider would refuse."""
-    digest, checker = hashlib.sha256(), InputChecker(lines.endpoint)
+    digest, checker = hashlib.sha256(), InputChecker(lines.endpoint, limits)
     with tempfile.NamedTemporaryFile(prefix="batchmeter-", suffix=".jsonl", delete=False) as file:
         path = Path(file.name)
         try:
