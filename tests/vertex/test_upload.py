@@ -7,13 +7,15 @@ import tracemalloc
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from batchmeter.errors import ConflictError, InternalServerError, InvalidInputError
-from batchmeter.http import HttpClient
+from batchmeter.http import CHUNK, HttpClient
 from batchmeter.providers import CallOptions, FileUpload
 from batchmeter_vertex import upload as uploads
 from batchmeter_vertex.names import Blob
-from batchmeter_vertex.upload import Upload
+from batchmeter_vertex.upload import Piece, Upload
 
 PIECE = 256 * 1024
 OPTIONS = CallOptions()
@@ -201,3 +203,16 @@ async def test_a_source_that_breaks_leaves_nothing_and_is_told(provider, vertex,
     with pytest.raises(OSError, match="the disk is gone"):
         await provider.create_file(FileUpload("a.jsonl", "batch", chunks), OPTIONS)
     assert vertex.bucket.names() == []
+
+
+@given(st.lists(st.binary(max_size=5 * CHUNK // 2), max_size=4), st.integers(0, 5 * CHUNK))
+@settings(max_examples=60, deadline=None)
+async def test_a_piece_is_sent_from_where_the_server_stands(parts, offset):
+    """Whatever it came in: nothing is joined to more than a chunk and a half."""
+    whole = b"".join(parts)
+    piece = Piece([memoryview(part) for part in parts], len(whole)).after(min(offset, len(whole)))
+    chunks = [chunk async for chunk in piece.chunks()]
+    assert b"".join(chunks) == whole[offset:]
+    assert piece.size == len(whole[offset:])
+    assert all(len(chunk) < 2 * CHUNK for chunk in chunks)
+    assert all(len(chunk) >= CHUNK for chunk in chunks[:-1])
