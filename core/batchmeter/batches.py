@@ -176,7 +176,7 @@ class AsyncBatches:
             provider=provider.name,
             endpoint=request.endpoint,
             region=provider.region,
-            input_file_id=request.input_file_id,
+            input_file_id=request.input_file_id or (extra_body or {}).get("input_blob"),
             model=request.model,
             metadata=dict(request.metadata or {}),
             attribution=attribution,

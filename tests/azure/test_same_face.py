@@ -8,10 +8,14 @@ import pytest
 import batchmeter
 from batchmeter.client import AsyncClient
 from batchmeter.config import Settings
-from batchmeter.errors import InvalidInputError
+from batchmeter.errors import APITimeoutError, CreateUnknownError, InvalidInputError
+from batchmeter.providers import BatchRequest, CallOptions
 from batchmeter.testing.providers import lines_of
 from batchmeter.testing.recorder import Recorder
 from batchmeter_azure import AzureProvider
+
+NOW = 1_744_402_048
+"""When the fake resource makes its batches."""
 
 
 @pytest.fixture
@@ -34,7 +38,7 @@ async def client(azure, tmp_path, monkeypatch):
         },
     }
     log = Recorder()
-    settings = Settings(ledger=str(tmp_path / "ledger.db"), accounts=accounts)
+    settings = Settings(ledger=str(tmp_path / "ledger.db"), accounts=accounts, track=False)
     async with AsyncClient(settings=settings, plugins=[log]) as client:
         client.log = log
         yield client
@@ -65,6 +69,38 @@ async def test_submitted_followed_and_priced(account, cost, client, azure):
     assert (settled.usage.input_tokens, settled.usage.output_tokens) == (81, 72)
     assert settled.cost.total == Decimal(cost)
     assert (settled.provider, settled.account) == ("azure", account)
+
+
+@pytest.mark.parametrize("asked", ["input_file_id", "extra_body"])
+async def test_a_lost_create_on_own_storage_is_found_by_its_blob(asked, client, azure, monkeypatch):
+    """Such batches carry no metadata, so no tag."""
+    blob, folder = "https://acct.blob.core.windows.net/in/a.jsonl", "https://acct.blob.core.windows.net/out"
+    given = {
+        "input_file_id": {"input_file_id": f"{blob}?sig=signed", "extra_body": {"output_folder": folder}},
+        "extra_body": {"extra_body": {"input_blob": blob, "output_folder": {"url": folder}}},
+    }[asked]
+    provider = client.accounts.get("azure-eu")
+    monkeypatch.setattr(client.ledger.database, "_clock", lambda: NOW * 1000)
+    other = BatchRequest(blob.replace("a.jsonl", "b.jsonl"), "/chat/completions")
+    await provider.create_batch(other, CallOptions(extra_body={"output_folder": folder}))
+    create = provider.create_batch
+
+    async def lost(request, options):
+        await create(request, options)
+        raise APITimeoutError("no answer in time")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(provider, "create_batch", lost)
+        with pytest.raises(CreateUnknownError) as caught:
+            await client.batches.create(
+                endpoint="/chat/completions", metadata={"team": "search"}, custom_llm_provider="azure-eu", **given
+            )
+    monkeypatch.setattr(client.ledger.database, "_clock", lambda: (NOW + 61) * 1000)
+    assert await client.tracker.reconcile() == 1
+    intent = await client.ledger.intent(caught.value.intent_id)
+    (made,) = [name for name, held in azure.batches.items() if "a.jsonl" in held["shown"]["input_blob"]]
+    assert intent.batch_id == made
+    assert (await client.ledger.get_batch(made)).submission.metadata == {"team": "search"}
 
 
 async def test_a_run_is_checked_by_azures_limits(client, azure, monkeypatch):

@@ -110,17 +110,29 @@ class Reconciler:
         return ended
 
     async def _untagged(self, intent: Intent, result: Search) -> Batch | None:
-        """Where the tag did not fit: the one batch over the same input file that nobody recorded."""
+        """Where a tag had no place: the one batch of that time over the same input that nobody recorded."""
         wanted = intent.submission
         if wanted.input_file_id is None:
             return None
+        source = _bare(wanted.input_file_id)
         since = intent.created_at / 1000 - SKEW_SECONDS
         same = [
             batch
             for batch in result.untagged
-            if batch.input_file_id == wanted.input_file_id
+            if _input_of(batch) == source
             and (batch.endpoint is None or batch.endpoint == wanted.endpoint)
             and (batch.created_at or 0) >= since
             and await self.ledger.get_batch(batch.id, wanted.account) is None
         ]
         return same[0] if len(same) == 1 else None
+
+
+def _input_of(batch: Batch) -> str | None:
+    """Its file, or the blob that a batch on the caller's own storage (which carries no metadata) reads instead."""
+    blob: object = (batch.model_extra or {}).get("input_blob")
+    return batch.input_file_id or (_bare(blob) if isinstance(blob, str) else None)
+
+
+def _bare(name: str) -> str:
+    """A URL may have been signed."""
+    return name.partition("?")[0]
