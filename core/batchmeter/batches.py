@@ -3,11 +3,11 @@
 from collections.abc import AsyncIterator, Callable, Mapping
 from typing import TYPE_CHECKING, Any, cast
 
-from .errors import UsageError
+from .errors import NotSupportedError, UsageError
 from .events import Settlement
 from .files import options
 from .models import Attribution, Batch, Page
-from .providers import BatchRequest, Provider
+from .providers import BatchRequest, DeletesBatches, Provider
 
 if TYPE_CHECKING:
     from .client import AsyncClient
@@ -94,6 +94,30 @@ class AsyncBatches:
         provider = await self._client.provider(custom_llm_provider, account_settings, about=batch_id)
         batch = await provider.cancel_batch(batch_id, options(extra_headers, extra_query, extra_body, timeout))
         return await self._seen(provider, batch)
+
+    async def delete(
+        self,
+        batch_id: str,
+        *,
+        custom_llm_provider: str | None = None,
+        extra_headers: Mapping[str, str] | None = None,
+        extra_query: Mapping[str, Any] | None = None,
+        extra_body: Mapping[str, Any] | None = None,
+        timeout: float | None = None,
+        **account_settings: Any,
+    ) -> None:
+        """Have a settled batch forgotten by its provider (Vertex AI); its files, and the ledger, are left alone.
+
+        NotSupportedError where the provider keeps its batches for good, UsageError before it is settled.
+        """
+        parts = await self._client.ready()
+        provider = await self._client.provider(custom_llm_provider, account_settings, about=batch_id)
+        if not isinstance(provider, DeletesBatches):
+            raise NotSupportedError(f"{provider.name} cannot delete a batch")
+        tracked = await parts.ledger.get_batch(batch_id, provider.account)
+        if tracked is not None and tracked.settled_at is None:
+            raise UsageError(f"batch {batch_id} is not settled: wait for it first, or its cost will never be known")
+        await provider.delete_batch(batch_id, options(extra_headers, extra_query, extra_body, timeout))
 
     async def list(
         self,

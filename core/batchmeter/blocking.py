@@ -80,6 +80,7 @@ class Batches:
         self.create = _blocking(engine, batches.create)
         self.retrieve = _blocking(engine, batches.retrieve)
         self.cancel = _blocking(engine, batches.cancel)
+        self.delete = _blocking(engine, batches.delete)
         self.list = _blocking(engine, batches.list)
         self.wait = _blocking(engine, batches.wait)
         self.settlement = _blocking(engine, batches.settlement)

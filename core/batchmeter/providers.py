@@ -135,7 +135,7 @@ class Capabilities:
 class Provider(Protocol):
     """One account at one vendor. All methods raise `ProviderError`s; nothing else escapes but bugs.
 
-    It may also have what HasQueue has, and `input_limits` (`batchmeter.inputs.InputLimits`): what it takes in one input
+    It may also have what HasQueue and DeletesBatches have, and `input_limits` (`batchmeter.inputs.InputLimits`): what it takes in one input
     file, checked before a file is sent; OpenAI's rules without it, none where it is None.
     """
 
@@ -196,6 +196,15 @@ class HasQueue(Protocol):
 
     def queue_pause(self, said: Batch | APIStatusError, attempt: int) -> float | None:
         """Seconds until the next try, `attempt` counting from 0; None: the queue is not why."""
+        ...
+
+
+@runtime_checkable
+class DeletesBatches(Protocol):
+    """What a provider has besides that can forget a batch."""
+
+    async def delete_batch(self, batch_id: str, options: CallOptions) -> None:
+        """Of an ended one. What it read and wrote stays."""
         ...
 
 

@@ -1,4 +1,4 @@
-"""Batch prediction jobs over REST: make, look, cancel, list."""
+"""Batch prediction jobs over REST: make, look, cancel, delete, list."""
 
 from collections import OrderedDict
 from typing import Any
@@ -41,6 +41,9 @@ class Jobs:
 
     async def cancel(self, batch_id: str, options: CallOptions) -> None:
         await self._call("POST", f"/{quote(job_id(batch_id), safe='')}:cancel", options, {})
+
+    async def delete(self, batch_id: str, options: CallOptions) -> None:
+        await self._call("DELETE", f"/{quote(job_id(batch_id), safe='')}", options)
 
     async def after(self, after: str | None, limit: int | None, options: CallOptions) -> tuple[list[Json], bool]:
         """Up to `limit` jobs that follow one in Vertex AI's own order (newest first), and whether there are more.

@@ -108,6 +108,10 @@ class VertexProvider:
         await self._jobs.cancel(batch_id, options)
         return await self.retrieve_batch(batch_id, options)
 
+    async def delete_batch(self, batch_id: str, options: CallOptions) -> None:
+        """Forgets an ended job; what it read and wrote stays in the bucket."""
+        await self._jobs.delete(batch_id, options)
+
     async def list_batches(self, *, after: str | None, limit: int | None, options: CallOptions) -> Page[Batch]:
         jobs, more = await self._jobs.after(after, limit, options)
         data = [self._batch(job) for job in jobs]

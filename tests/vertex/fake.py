@@ -113,6 +113,12 @@ class FakeVertex:
         job["state"] = "JOB_STATE_CANCELLING"
         return 200, {}
 
+    def delete(self, number: str) -> tuple[int, dict[str, Any]]:
+        if "endTime" not in self.jobs[number]:
+            return 400, problem(400, "FAILED_PRECONDITION", "The job has not ended.")
+        del self.jobs[number]
+        return 200, {"name": "projects/123/locations/x/operations/1", "done": True}
+
     def look(self, job: dict[str, Any]) -> tuple[int, dict[str, Any]]:
         if self.tick:
             self.advance(self.tick)
@@ -224,7 +230,7 @@ def handler(fake: FakeVertex) -> type[BaseHTTPRequestHandler]:
             if number not in fake.jobs:
                 return 404, problem(404, "NOT_FOUND", f"The BatchPredictionJob {number} does not exist.")
             if self.command == "DELETE":
-                return 200, {"name": "projects/123/locations/x/operations/1", "done": bool(fake.jobs.pop(number))}
+                return fake.delete(number)
             return fake.cancel(fake.jobs[number]) if cancel else fake.look(fake.jobs[number])
 
     return Handler

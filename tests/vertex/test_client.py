@@ -10,6 +10,7 @@ import pytest
 import openai
 from batchmeter.client import AsyncClient
 from batchmeter.config import Settings
+from batchmeter.errors import NotSupportedError, UsageError
 from batchmeter.proxy import create_app
 from batchmeter.testing.recorder import Recorder
 
@@ -65,6 +66,18 @@ async def test_two_accounts_settle_exactly(client, requests, log):
     assert [event.type for event in log.events].count("batch_success") == 2
     assert all(event.metadata == metadata for event in log.events)
     assert {event.region for event in log.events} == {"us-central1", "eu"}
+
+
+async def test_a_settled_batch_can_be_deleted(client, requests, vertex):
+    batch = await submitted(client, requests, "vertex-eu")
+    with pytest.raises(UsageError, match="not settled: wait for it first"):
+        await client.batches.delete(batch.id)
+    await client.batches.wait(batch.id, timeout=20)
+    await client.batches.delete(batch.id)
+    assert vertex.jobs == {}
+    assert (await client.batches.settlement(batch.id)).cost.total is not None
+    with pytest.raises(NotSupportedError, match="sandbox cannot delete a batch"):
+        await client.batches.delete(batch.id, custom_llm_provider="sandbox")
 
 
 async def test_a_create_without_an_answer_is_found_by_its_label(client, requests, vertex):

@@ -181,6 +181,17 @@ async def test_a_cancelled_job_keeps_what_it_finished(provider, upload, vertex, 
         await provider.cancel_batch(batch.id, OPTIONS)
 
 
+async def test_an_ended_job_can_be_deleted(provider, upload, vertex, chat):
+    batch = await submitted(provider, upload, [chat("a")])
+    with pytest.raises(BadRequestError, match="has not ended"):
+        await provider.delete_batch(batch.id, OPTIONS)
+    vertex.advance(120)
+    await provider.delete_batch(batch.id, OPTIONS)
+    with pytest.raises(NotFoundError):
+        await provider.retrieve_batch(batch.id, OPTIONS)
+    assert vertex.bucket.names("batchmeter/outputs"), "its answers stay"
+
+
 async def test_a_failed_job_says_why_and_has_no_outputs(provider, upload, vertex, chat):
     vertex.end = "JOB_STATE_FAILED"
     batch = await submitted(provider, upload, [chat("a")])

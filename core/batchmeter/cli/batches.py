@@ -19,7 +19,7 @@ account_option = click.option("--provider", "account", metavar="ACCOUNT", help="
 @as_json
 @click.pass_context
 def batches(ctx: click.Context, json_output: bool) -> None:
-    """List, show, cancel or await batches (`list` when nothing else is said)."""
+    """List, show, cancel, delete or await batches (`list` when nothing else is said)."""
     if ctx.invoked_subcommand is None:
         ctx.invoke(list_batches, json_output=json_output)
 
@@ -92,6 +92,20 @@ def cancel(batch_id: str, account: str | None, json_output: bool) -> None:
             print_json(batch)
         else:
             console().print(f"{batch.id}: {batch.status}")
+
+    run(work())
+
+
+@batches.command()
+@click.argument("batch_id")
+@account_option
+def delete(batch_id: str, account: str | None) -> None:
+    """Have a settled batch forgotten by its provider (Vertex AI); its files, and what it cost, stay."""
+
+    async def work() -> None:
+        async with client() as opened:
+            await opened.batches.delete(batch_id, custom_llm_provider=account)
+        console().print(f"{batch_id}: deleted")
 
     run(work())
 
