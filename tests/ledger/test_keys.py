@@ -148,3 +148,66 @@ async def test_events_of_one_key(ledger, make, attribution):
     assert [e.event.batch_id for e in await ledger.events(key="key_1")] == ["mine", "mine"]
     assert await ledger.events(key="key_2") == []
     assert len(await ledger.events()) == 3
+
+
+async def test_what_is_counted_once_is_counted_once_and_given_back_once(ledger, open_another):
+    await ledger.add_key(KEY, secret_sha256="aa")
+    limit = {"period": 1, "most": 10}
+
+    async def use(amount, once=None, by=ledger):
+        return await by.use_key("key_1", "lines_per_day", amount=amount, once=once, **limit)
+
+    other = await open_another()
+    assert all(await asyncio.gather(*(use(6, "a", by) for by in (ledger, other) * 5)))
+    assert await use(5, "b") is False
+    assert await use(4, "c") is True, "what was refused was not noted as counted"
+    assert await use(1) is False
+    back = {"period": 1, "amount": 6, "once": "a"}
+    for _ in range(2):
+        await ledger.return_key("key_1", "lines_per_day", **back)
+    assert await use(6) is True
+    assert await use(1) is False
+    await ledger.return_key("key_1", "lines_per_day", period=9, amount=6)
+    assert await use(1) is False, "another period's"
+
+
+async def test_places_are_never_more_than_there_are(ledger, open_another, make, attribution, clock):
+    await ledger.add_key(KEY, secret_sha256="aa")
+    both = (ledger, await open_another())
+    lease = {"most": 3, "lease_seconds": 15}
+    tries = [both[n % 2].take_place("key_1", f"p{n}", **lease) for n in range(12)]
+    assert sorted(await asyncio.gather(*tries)) == ["mine"] * 3 + ["wait"] * 9
+    assert await ledger.take_place("key_2", "p", **lease) == "mine", "each key has its own"
+    clock.advance(10)
+    taken = [
+        f"p{n}"
+        for n in range(12)
+        if (await ledger.reserve_answer("place key_1", f"p{n}", lease_seconds=0)).state == "busy"
+    ]
+    await ledger.renew_answer("place key_1", taken[0], lease_seconds=15)
+    clock.advance(10)
+    assert await ledger.take_place("key_1", "q1", **lease) == "mine", "whoever had the others is gone"
+    for number in range(2):
+        await make.record(ledger, attribution=attribution, batch=make.batch(f"b{number}"))
+    assert await ledger.take_place("key_1", "q2", **lease) == "wait"
+    await ledger.drop_answer("place key_1", taken[0])
+    await ledger.drop_answer("place key_1", "q1")
+    assert await ledger.take_place("key_1", "q2", **lease) == "mine"
+    await make.record(ledger, attribution=attribution)
+    assert await ledger.take_place("key_1", "q3", **lease) == "full"
+
+
+async def test_owners_of_many_at_once(ledger, make, attribution, clock):
+    await make.record(ledger, batch=make.batch("b1"), attribution=attribution)
+    await make.record(ledger, batch=make.batch("b2"))
+    await make.record(ledger, account="other", batch=make.batch("b2"), attribution=attribution)
+    await ledger.record_file("openai", FileObject(id="f1"), attribution=attribution, lines=7)
+    await ledger.record_file("openai", FileObject(id="f2"))
+    clock.advance(1)
+    await ledger.record_file("other", FileObject(id="f2"), attribution=attribution)
+    ids = ["b1", "b2", "f1", "f2", "none"]
+    for account in (None, "openai", "other"):
+        one_by_one = {name: await ledger.owner_of(name, account) for name in ids}
+        assert await ledger.owners_of(ids, account) == {name: owner for name, owner in one_by_one.items() if owner}
+    assert (await ledger.owners_of(ids))["f1"].lines == 7
+    assert await ledger.owners_of([]) == {}

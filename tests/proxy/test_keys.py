@@ -2,12 +2,14 @@
 
 import asyncio
 from collections import Counter
+from contextlib import AsyncExitStack
 
 import httpx2
 import pytest
 from openai.types import Batch
 
 import openai
+from batchmeter import AsyncClient
 from batchmeter.keys import create_key, hash_of
 from batchmeter.ledger.port import KeyLimits
 from batchmeter.proxy import create_app
@@ -305,6 +307,43 @@ async def test_open_batches_hold_for_many_at_once(caller, lines, client):
     assert await client.ledger.open_batches(ada.key.id) == 3
 
 
+async def test_open_batches_hold_for_all_workers_together(caller, client, lines):
+    """Each proxy has a client of its own on the same ledger, as processes have."""
+    ada = await caller(limits=KeyLimits(open_batches=3))
+    file = await ada.upload(lines(1))
+    body = {"input_file_id": file.id, "endpoint": CHAT, "completion_window": "24h"}
+    headers = {"authorization": f"Bearer {ada.secret}"}
+    async with AsyncExitStack() as stack:
+        workers = []
+        for _ in range(3):
+            worker = await stack.enter_async_context(AsyncClient(settings=client.settings))
+            transport = httpx2.ASGITransport(create_app(worker))
+            workers.append(
+                await stack.enter_async_context(httpx2.AsyncClient(transport=transport, base_url="http://proxy"))
+            )
+        tries = [workers[n % 3].post("/v1/batches", json=body, headers=headers) for n in range(18)]
+        answers = await asyncio.gather(*tries)
+    assert Counter(answer.status_code for answer in answers) == {200: 3, 429: 15}
+    assert await client.ledger.open_batches(ada.key.id) == 3
+
+
+async def test_a_list_asks_the_ledger_once_a_page(caller, lines, client, monkeypatch):
+    ada, bob = await caller(), await caller()
+    mine = [(await ada.submit(lines(1))).id for _ in range(3)]
+    for _ in range(6):
+        await bob.submit(lines(1))
+    asked, owners_of = [], client.ledger.owners_of
+
+    async def counting(ids, account=None):
+        asked.append(len(ids))
+        return await owners_of(ids, account)
+
+    monkeypatch.setattr(client.ledger, "owners_of", counting)
+    monkeypatch.delattr(type(client.ledger), "owner_of")
+    assert [batch.id for batch in (await ada.batches.list(limit=3)).data] == mine[::-1]
+    assert asked == [3, 3, 3]
+
+
 async def test_what_was_never_checked_cannot_be_submitted_by_a_key_with_limits(caller, lines):
     for limited in (await caller(models=["gpt-4o-mini"]), await caller(limits=KeyLimits(lines_per_day=5))):
         file = await limited.files.create(file=("a.jsonl", lines(9, model="o3")), purpose="user_data")
@@ -328,3 +367,33 @@ async def test_lines_a_day(caller, lines, client, monkeypatch):
     await ada.submit(lines(4))
     moment[0] += 86_400_000
     await ada.batches.create(**again)
+
+
+async def test_a_repeated_submission_counts_its_lines_once(caller, lines, client, sandbox):
+    ada = await caller(limits=KeyLimits(lines_per_day=10))
+    file = await ada.upload(lines(6))
+    create = {"input_file_id": file.id, "endpoint": CHAT, "completion_window": "24h"}
+    first = {**create, "extra_headers": {"Idempotency-Key": "a"}}
+    sandbox.engine.faults.add("unavailable*1 POST /v1/batches")
+    with pytest.raises(openai.InternalServerError):
+        await ada.batches.create(**first)
+    (intent,) = await client.ledger.open_intents(created_before=client.ledger.now() + 1000)
+    await client.ledger.close_intent(intent.id, "the tracker found none")
+    batch = await ada.batches.create(**first)
+    unkept = {"scope": "batches ", "name": f"{ada.key.id}:a"}
+    assert await client.ledger.database.write(lambda session: session.run("forget_answer", **unkept)) == 1
+    assert (await ada.batches.create(**first)).id == batch.id
+    assert await refused(ada.batches.create(**create)) == (429, "rate_limit_exceeded"), "6 of 10 are used"
+    other = await ada.upload(lines(4))
+    assert (await ada.batches.create(**{**create, "input_file_id": other.id})).id != batch.id
+
+
+async def test_a_refused_submission_counts_no_lines(caller, lines, sandbox):
+    ada = await caller(limits=KeyLimits(lines_per_day=10))
+    file = await ada.upload(lines(6))
+    create = {"input_file_id": file.id, "endpoint": CHAT, "completion_window": "24h"}
+    for header in ({}, {"Idempotency-Key": "a"}):
+        for _ in range(2):
+            with pytest.raises(openai.BadRequestError):
+                await ada.batches.create(**{**create, "endpoint": "/v1/nonsense"}, extra_headers=header)
+    assert (await ada.batches.create(**create, extra_headers={"Idempotency-Key": "a"})).id

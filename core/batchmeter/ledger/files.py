@@ -1,10 +1,12 @@
 """Files: which account, and whom, an object id belongs to."""
 
+from collections.abc import Collection
+
 from batchmeter.models import Attribution, Batch, FileObject
 
 from . import rows
 from .port import Owner
-from .session import Session
+from .session import Row, Session
 
 
 async def record_file(
@@ -54,6 +56,17 @@ async def owner_of(session: Session, object_id: str, account: str | None) -> Own
     if file is None:
         return None
     return Owner(file["account"], rows.load_attribution(file["attribution"]), file["lines"])
+
+
+async def owners_of(session: Session, object_ids: Collection[str], account: str | None) -> dict[str, Owner]:
+    found = await session.rows("owners_of", ids=list(object_ids), account=account)
+    return {row["id"]: _owner(row) for row in found}  # the last one counts: a batch before a file, newest of all
+
+
+def _owner(row: Row) -> Owner:
+    if row["submission"] is None:
+        return Owner(row["account"], rows.load_attribution(row["attribution"]), row["lines"])
+    return Owner(row["account"], rows.load_submission(row["submission"]).attribution)
 
 
 async def forget_file(session: Session, account: str, file_id: str) -> None:

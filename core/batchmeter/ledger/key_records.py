@@ -10,6 +10,10 @@ LimitName = Literal["requests_per_minute", "lines_per_day"]
 """Limits that are counted by period."""
 
 
+Place = Literal["mine", "wait", "full"]
+"""`wait`: batches that are just being submitted have the rest; some may come to nothing."""
+
+
 class KeyLimits(Frozen, frozen=True, extra="forbid"):
     """None: no limit."""
 

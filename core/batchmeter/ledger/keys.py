@@ -2,7 +2,7 @@
 
 from . import rows
 from .claims import millis
-from .key_records import Answer, LimitName, ProxyKey
+from .key_records import Answer, LimitName, Place, ProxyKey
 from .session import Session
 
 _COLUMNS = frozenset({"id", "created_at", "expires_at", "revoked_at"})
@@ -37,16 +37,58 @@ async def revoke_key(session: Session, key_id: str) -> bool:
     return await session.run("revoke_key", id=key_id) > 0
 
 
-async def use_key(session: Session, key_id: str, what: LimitName, period: int, amount: int, most: int) -> bool:
-    if amount > most:
-        return False
-    row = await session.row("use_key", key_id=key_id, what=what, period=period, amount=amount, most=most)
+async def use_key(
+    session: Session, key_id: str, what: LimitName, period: int, amount: int, most: int, once: str | None
+) -> bool:
+    counted = _counted(key_id, what, period, once)
+    if counted and await session.row("add_answer", **counted, document=str(amount)) is None:
+        return True
+    row = None
+    if amount <= most:
+        row = await session.row("use_key", key_id=key_id, what=what, period=period, amount=amount, most=most)
+    if row is None and counted:
+        await session.run("forget_answer", **counted)
     return row is not None
+
+
+async def return_key(
+    session: Session, key_id: str, what: LimitName, period: int, amount: int, once: str | None
+) -> None:
+    counted = _counted(key_id, what, period, once)
+    if not counted or await session.run("forget_answer", **counted):
+        await session.run("return_key", key_id=key_id, what=what, period=period, amount=amount)
+
+
+def _counted(key_id: str, what: LimitName, period: int, once: str | None) -> dict[str, str]:
+    """Where it is noted that something is counted already."""
+    return {} if once is None else {"scope": f"counted {what} {key_id}", "name": f"{period} {once}"}
 
 
 async def open_batches(session: Session, key_id: str) -> int:
     row = await session.row("open_batches_of_key", key_id=key_id)
     return 0 if row is None else int(row["open"])
+
+
+def place_scope(key_id: str) -> str:
+    """Among the answers, where a key's places are taken."""
+    return f"place {key_id}"
+
+
+async def take_place(session: Session, key_id: str, place: str, most: int, lease_seconds: float) -> Place:
+    scope = place_scope(key_id)
+    await session.row("lock_key", id=key_id)
+    row = await session.row("count_busy", scope=scope)  # first: a batch leaves its place only once it is recorded
+    opened = await open_batches(session, key_id)
+    if opened >= most:
+        return "full"
+    if opened + (0 if row is None else int(row["busy"])) >= most:
+        return "wait"
+    await session.row("reserve_answer", scope=scope, name=place, lease=millis(lease_seconds))
+    return "mine"
+
+
+async def renew_answer(session: Session, scope: str, name: str, lease_seconds: float) -> None:
+    await session.run("renew_answer", scope=scope, name=name, lease=millis(lease_seconds))
 
 
 async def reserve_answer(session: Session, scope: str, name: str, lease_seconds: float) -> Answer:

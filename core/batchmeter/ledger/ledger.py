@@ -20,6 +20,7 @@ from .port import (
     LoggerGauge,
     Millis,
     Owner,
+    Place,
     ProxyKey,
     Reschedule,
     Settled,
@@ -223,6 +224,9 @@ class SqlLedger:
     async def owner_of(self, object_id: str, account: str | None = None) -> Owner | None:
         return await self.database.read(lambda session: files.owner_of(session, object_id, account))
 
+    async def owners_of(self, object_ids: Collection[str], account: str | None = None) -> dict[str, Owner]:
+        return await self.database.read(lambda session: files.owners_of(session, object_ids, account))
+
     async def forget_file(self, account: str, file_id: str) -> None:
         await self.database.write(lambda session: files.forget_file(session, account, file_id))
 
@@ -241,14 +245,29 @@ class SqlLedger:
     async def revoke_key(self, key_id: str) -> bool:
         return await self.database.write(lambda session: keys.revoke_key(session, key_id), durable=True)
 
-    async def use_key(self, key_id: str, what: LimitName, *, period: int, amount: int, most: int) -> bool:
-        return await self.database.write(lambda session: keys.use_key(session, key_id, what, period, amount, most))
+    async def use_key(
+        self, key_id: str, what: LimitName, *, period: int, amount: int, most: int, once: str | None = None
+    ) -> bool:
+        return await self.database.write(
+            lambda session: keys.use_key(session, key_id, what, period, amount, most, once)
+        )
+
+    async def return_key(
+        self, key_id: str, what: LimitName, *, period: int, amount: int, once: str | None = None
+    ) -> None:
+        await self.database.write(lambda session: keys.return_key(session, key_id, what, period, amount, once))
+
+    async def take_place(self, key_id: str, place: str, *, most: int, lease_seconds: float) -> Place:
+        return await self.database.write(lambda session: keys.take_place(session, key_id, place, most, lease_seconds))
 
     async def open_batches(self, key_id: str) -> int:
         return await self.database.read(lambda session: keys.open_batches(session, key_id))
 
     async def reserve_answer(self, scope: str, name: str, *, lease_seconds: float) -> Answer:
         return await self.database.write(lambda session: keys.reserve_answer(session, scope, name, lease_seconds))
+
+    async def renew_answer(self, scope: str, name: str, *, lease_seconds: float) -> None:
+        await self.database.write(lambda session: keys.renew_answer(session, scope, name, lease_seconds))
 
     async def keep_answer(self, scope: str, name: str, document: str) -> None:
         await self.database.write(lambda session: keys.keep_answer(session, scope, name, document), durable=True)

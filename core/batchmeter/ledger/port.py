@@ -11,7 +11,7 @@ from batchmeter.events import BatchCreated, BatchFailed, BatchSucceeded, EventTy
 from batchmeter.models import Attribution, Batch, FileObject
 from batchmeter.pricing.groups import Groups
 
-from .key_records import Answer, KeyLimits, LimitName, ProxyKey
+from .key_records import Answer, KeyLimits, LimitName, Place, ProxyKey
 from .records import (
     Again,
     Claim,
@@ -46,6 +46,7 @@ __all__ = [
     "LoggerGauge",
     "Millis",
     "Owner",
+    "Place",
     "ProxyKey",
     "Reschedule",
     "Settled",
@@ -260,6 +261,10 @@ class Ledger(Protocol):
         """Account and attribution of a file or batch; a batch's output files belong to whoever submitted it."""
         ...
 
+    async def owners_of(self, object_ids: Collection[str], account: str | None = None) -> dict[str, Owner]:
+        """As `owner_of`, of those that are known."""
+        ...
+
     async def forget_file(self, account: str, file_id: str) -> None: ...
 
     # the proxy's keys
@@ -282,8 +287,26 @@ class Ledger(Protocol):
         """False when there is no such key or it was revoked before."""
         ...
 
-    async def use_key(self, key_id: str, what: LimitName, *, period: int, amount: int, most: int) -> bool:
-        """Count `amount` towards this period's limit, exactly, whoever else counts; False when it would exceed it."""
+    async def use_key(
+        self, key_id: str, what: LimitName, *, period: int, amount: int, most: int, once: str | None = None
+    ) -> bool:
+        """Count `amount` towards this period's limit, exactly, whoever else counts; False when it would exceed it.
+
+        What has the same `once` counts once in a period.
+        """
+        ...
+
+    async def return_key(
+        self, key_id: str, what: LimitName, *, period: int, amount: int, once: str | None = None
+    ) -> None:
+        """Nothing came of what was counted."""
+        ...
+
+    async def take_place(self, key_id: str, place: str, *, most: int, lease_seconds: float) -> Place:
+        """Take one of the `most` places of a key's open batches, for one that is about to be submitted.
+
+        It is an answer under way in the scope `place <key>`: renew and drop it as such, once the batch is recorded.
+        """
         ...
 
     async def open_batches(self, key_id: str) -> int:
@@ -294,6 +317,10 @@ class Ledger(Protocol):
 
     async def reserve_answer(self, scope: str, name: str, *, lease_seconds: float) -> Answer:
         """The first one's answer; or, for nobody else in this time, the right to give it."""
+        ...
+
+    async def renew_answer(self, scope: str, name: str, *, lease_seconds: float) -> None:
+        """It still is being made."""
         ...
 
     async def keep_answer(self, scope: str, name: str, document: str) -> None: ...

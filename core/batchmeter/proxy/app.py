@@ -1,5 +1,6 @@
 """The proxy as an ASGI application: alone behind any server, or mounted in an app of yours."""
 
+import asyncio
 import logging
 import time
 from collections.abc import Sequence
@@ -118,7 +119,7 @@ class Proxy:
             return await found.route.handler(call)
         finally:
             for done in call.done:
-                done()
+                await asyncio.shield(done(not call.in_vain))
 
     async def _call(self, request: Request, found: Found) -> Call:
         if found.route.public:

@@ -5,6 +5,7 @@ from typing import Any, cast
 
 from starlette.responses import Response
 
+from batchmeter.errors import BatchmeterError, ProviderError, made_nothing
 from batchmeter.models import Batch, Page
 
 from .answers import answer, number, page_answer, rendered
@@ -19,8 +20,6 @@ from .visible import account_for, may_see, no_batch, no_file, visible_page
 _TEXTS = ("input_file_id", "endpoint", "completion_window")
 _OBJECTS = ("metadata", "output_expires_after")
 _NAMED = frozenset({*_TEXTS, *_OBJECTS, *ACCOUNT_FIELDS, "model"})
-_LEASE = 30.0
-"""A create that outlives it is still made once: the ledger's intent has the same key."""
 _PAGE = 20
 _LARGEST_PAGE = 100
 
@@ -35,23 +34,28 @@ async def create(call: Call) -> Response:
     models = (model,) if isinstance(model, str) else ()
 
     async def submit() -> bytes:
-        await call.admit(Action("batch", account, models=models, input_file_id=input_file_id))
-        made = await call.client.batches.create(
-            input_file_id=input_file_id,
-            endpoint=body["endpoint"],
-            completion_window=body.get("completion_window") or "24h",
-            metadata=body.get("metadata"),
-            output_expires_after=body.get("output_expires_after"),
-            model=models[0] if models else None,
-            attribution=call.attribution(),
-            traceparent=call.request.headers.get("traceparent"),
-            idempotency_key=call.idempotency_key,
-            custom_llm_provider=account,
-            extra_body={name: value for name, value in body.items() if name not in _NAMED},
-        )
+        key = call.idempotency_key
+        await call.admit(Action("batch", account, models=models, input_file_id=input_file_id, once=key))
+        try:
+            made = await call.client.batches.create(
+                input_file_id=input_file_id,
+                endpoint=body["endpoint"],
+                completion_window=body.get("completion_window") or "24h",
+                metadata=body.get("metadata"),
+                output_expires_after=body.get("output_expires_after"),
+                model=models[0] if models else None,
+                attribution=call.attribution(),
+                traceparent=call.request.headers.get("traceparent"),
+                idempotency_key=key,
+                custom_llm_provider=account,
+                extra_body={name: value for name, value in body.items() if name not in _NAMED},
+            )
+        except BatchmeterError as error:
+            call.in_vain = not isinstance(error, ProviderError) or made_nothing(error)
+            raise
         return rendered(made)
 
-    return await once(call, "batches", submit, lease=_LEASE)
+    return await once(call, "batches", submit)
 
 
 async def retrieve(call: Call) -> Response:

@@ -34,6 +34,8 @@ class Call:
     path_account: str | None = None
     done: list[Done] = field(default_factory=list[Done])
     """What waits for the end of the request."""
+    in_vain: bool = False
+    """What was admitted has certainly come to nothing."""
 
     @property
     def client(self) -> AsyncClient:

@@ -47,10 +47,12 @@ class Action:
     lines: int = 0
     """Requests in the file (`upload`)."""
     input_file_id: str | None = None
+    once: str | None = None
+    """The caller's idempotency key: what has the same is one action, however often it is asked for (`batch`)."""
 
 
-Done: TypeAlias = Callable[[], None]
-"""Called when the request that was admitted is over, however it went."""
+Done: TypeAlias = Callable[[bool], Awaitable[None]]
+"""Called when the request that was admitted is over; with False when certainly nothing came of it."""
 Admit: TypeAlias = Callable[[Identity, Action], Awaitable[Done | None]]
 """Raises Refusal (403, 429 with retry-after) for what a key may not do, or not now."""
 

@@ -1,10 +1,15 @@
 """A key's limits: requests a minute, open batches, lines a day; counted in the ledger, so by all workers together."""
 
 import asyncio
+import uuid
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
 
 from batchmeter.ledger.port import KeyLimits, Ledger, LimitName
 
+from .held import LEASE, held
 from .identity import Action, Done, Identity
 from .refusal import Refusal
 
@@ -12,6 +17,7 @@ _PERIOD: dict[LimitName, int] = {"requests_per_minute": 60, "lines_per_day": 86_
 """Seconds; periods begin on the UTC clock's whole minutes and days."""
 _PATIENCE = 60
 """Seconds after which an open batch may have ended."""
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.02, 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,24 +31,8 @@ class KeyIdentity(Identity):
         return self.attribution.key or ""
 
 
-@dataclass(slots=True)
-class _Gate:
-    """One key's batches being submitted here: not in the ledger yet, or only just."""
-
-    starting: int = 0
-    changed: asyncio.Event = field(default_factory=asyncio.Event)
-
-    def leave(self) -> None:
-        self.starting -= 1
-        changed, self.changed = self.changed, asyncio.Event()
-        changed.set()
-
-
 class Limits:
     """Refuses what would be too much."""
-
-    def __init__(self) -> None:
-        self._gates: dict[str, _Gate] = {}
 
     async def admit(self, ledger: Ledger, who: KeyIdentity, action: Action) -> Done | None:
         """Refusal (429, with retry-after) when this would be too much; 403 for a file that cannot be counted."""
@@ -56,32 +46,37 @@ class Limits:
 
     async def _batch(self, ledger: Ledger, who: KeyIdentity, action: Action) -> Done | None:
         lines = await _lines(ledger, who, action)
-        done = None
-        if who.limits.open_batches is not None:
-            done = await self._enter(ledger, who.key_id, who.limits.open_batches)
-        try:
+        async with AsyncExitStack() as taken:
+            if who.limits.open_batches is not None:
+                await taken.enter_async_context(_place(ledger, who.key_id, who.limits.open_batches))
+            back = None
             if who.limits.lines_per_day is not None:
-                await _use(ledger, who.key_id, "lines_per_day", who.limits.lines_per_day, lines)
-        except BaseException:
-            if done is not None:
-                done()
-            raise
+                back = await _use(ledger, who.key_id, "lines_per_day", who.limits.lines_per_day, lines, action.once)
+            kept = taken.pop_all()
+
+        async def done(made: bool) -> None:
+            await kept.aclose()
+            if back is not None and not made:
+                await back()
+
         return done
 
-    async def _enter(self, ledger: Ledger, key_id: str, most: int) -> Done:
-        """Exact among this process's requests: where one under way could decide, it is waited for."""
-        gate = self._gates.setdefault(key_id, _Gate())
-        while True:
-            changed = gate.changed
-            opened = await ledger.open_batches(key_id)
-            if opened >= most:
-                raise _too_much(f"This key may have {most:,} open batches.", _PATIENCE)
-            if changed.is_set():
-                continue
-            if opened + gate.starting < most:
-                gate.starting += 1
-                return gate.leave
-            await changed.wait()
+
+@asynccontextmanager
+async def _place(ledger: Ledger, key_id: str, most: int) -> AsyncGenerator[None]:
+    """One of the key's places, until its batch is recorded; where one under way could decide, it is waited for."""
+    place, pause = str(uuid.uuid4()), _FIRST_PAUSE
+    while (got := await ledger.take_place(key_id, place, most=most, lease_seconds=LEASE)) != "mine":
+        if got == "full":
+            raise _too_much(f"This key may have {most:,} open batches.", _PATIENCE)
+        await asyncio.sleep(pause)
+        pause = min(pause * 2, _LONGEST_PAUSE)
+    scope = f"place {key_id}"
+    try:
+        async with held(ledger, scope, place):
+            yield
+    finally:
+        await ledger.drop_answer(scope, place)
 
 
 async def _lines(ledger: Ledger, who: KeyIdentity, action: Action) -> int:
@@ -96,10 +91,14 @@ async def _lines(ledger: Ledger, who: KeyIdentity, action: Action) -> int:
     return owner.lines
 
 
-async def _use(ledger: Ledger, key_id: str, what: LimitName, most: int, amount: int) -> None:
+async def _use(
+    ledger: Ledger, key_id: str, what: LimitName, most: int, amount: int, once: str | None = None
+) -> Callable[[], Awaitable[None]]:
+    """Returns what gives it back."""
     period, left = _now(ledger, what)
-    if not await ledger.use_key(key_id, what, period=period, amount=amount, most=most):
+    if not await ledger.use_key(key_id, what, period=period, amount=amount, most=most, once=once):
         raise _too_much(f"This key is limited to {most:,} {what.replace('_', ' ')}.", left)
+    return partial(ledger.return_key, key_id, what, period=period, amount=amount, once=once)
 
 
 async def _room(ledger: Ledger, key_id: str, most: int, lines: int) -> None:

@@ -9,6 +9,7 @@ from starlette.responses import Response
 from batchmeter.errors import LedgerError
 
 from .call import Call
+from .held import LEASE, held
 from .refusal import Refusal
 
 log = logging.getLogger("batchmeter")
@@ -18,22 +19,22 @@ _LOOKS, _LOOK_SECONDS = 50, 0.1
 """How long a repeat waits for the first one's answer before it is told to come again."""
 
 
-async def once(call: Call, what: str, work: Callable[[], Awaitable[bytes]], *, lease: float) -> Response:
+async def once(call: Call, what: str, work: Callable[[], Awaitable[bytes]]) -> Response:
     """`work` gives the JSON; what it raises is nobody's answer, and the next one may try.
 
-    So it may when a process died over it, after `lease` seconds.
+    So it may soon after a process died over it.
     """
     key = call.idempotency_key
     if key is None:
         return Response(await work(), media_type="application/json")
     ledger = (await call.client.ready()).ledger
     scope = f"{what} {call.account or ''}"
-    known = await ledger.reserve_answer(scope, key, lease_seconds=lease)
+    known = await ledger.reserve_answer(scope, key, lease_seconds=LEASE)
     for _ in range(_LOOKS):
         if known.state != "busy":
             break
         await asyncio.sleep(_LOOK_SECONDS)
-        known = await ledger.reserve_answer(scope, key, lease_seconds=lease)
+        known = await ledger.reserve_answer(scope, key, lease_seconds=LEASE)
     if known.state == "busy":
         headers = {"retry-after": str(_BUSY_SECONDS)}
         message = "Another request with this Idempotency-Key is still being answered."
@@ -41,7 +42,8 @@ async def once(call: Call, what: str, work: Callable[[], Awaitable[bytes]], *, l
     if known.document is not None:
         return Response(known.document, media_type="application/json")
     try:
-        document = await work()
+        async with held(ledger, scope, key):
+            document = await work()
     except BaseException:
         await ledger.drop_answer(scope, key)
         raise

@@ -24,7 +24,6 @@ log = logging.getLogger("batchmeter")
 
 _FORM_ROOM = 128 * 1024
 """Bytes of a body beyond its file."""
-_LEASE = 600.0
 _EXPIRY = ("anchor", "seconds")
 _OURS = frozenset(
     {"purpose", *ACCOUNT_FIELDS, *(f"expires_after{form % part}" for form in ("[%s]", ".%s") for part in _EXPIRY)}
@@ -40,7 +39,7 @@ async def create(call: Call) -> Response:
         raise too_large(options)
     try:
         answer = await once(
-            call, "files", lambda: _receive(call, incoming, int(length) if length.isdecimal() else None), lease=_LEASE
+            call, "files", lambda: _receive(call, incoming, int(length) if length.isdecimal() else None)
         )
     except (ClientDisconnect, TooSlowError, TooLargeError):
         raise

@@ -1,6 +1,6 @@
 """Whose an object is: an administrator sees all, everybody else their own, and 404 for the rest."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, TypeVar
 
 from batchmeter.models import Attribution, Batch, FileObject, Page
@@ -48,7 +48,7 @@ async def visible_page(
     while True:
         page = await fetch(after, limit)
         looked += 1
-        mine = [item for item in page.data if await _mine(call, item.id)]
+        mine = await _mine(call, page.data)
         found += mine[: limit - len(found)]
         left = page.has_more and bool(page.data)
         if len(found) == limit or not left or looked == _MOST_PAGES:
@@ -56,9 +56,10 @@ async def visible_page(
         after = page.last_id or page.data[-1].id
 
 
-async def _mine(call: Call, object_id: str) -> bool:
-    owner = await (await call.client.ready()).ledger.owner_of(object_id, call.account)
-    return owner is not None and call.identity.owns(owner.attribution)
+async def _mine(call: Call, items: Sequence[Item]) -> list[Item]:
+    ledger = (await call.client.ready()).ledger
+    owners = await ledger.owners_of([item.id for item in items], call.account)
+    return [item for item in items if item.id in owners and call.identity.owns(owners[item.id].attribution)]
 
 
 def _paged(page: Page[Any], found: list[Any], *, more: bool) -> Page[Any]:

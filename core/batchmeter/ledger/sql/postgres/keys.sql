@@ -34,6 +34,27 @@ ON CONFLICT (scope, name) DO UPDATE SET busy_until = excluded.busy_until
 WHERE answer.document IS NULL AND answer.busy_until <= %(now)s
 RETURNING scope;
 
+-- name: return_key
+UPDATE batchmeter.key_use SET used = greatest(used - %(amount)s::bigint, 0) WHERE key_id = %(key_id)s AND what = %(what)s AND period = %(period)s;
+
+-- name: lock_key
+-- Held until the transaction ends.
+SELECT 1 AS found FROM batchmeter.proxy_key WHERE id = %(id)s FOR UPDATE;
+
+-- name: count_busy
+SELECT count(*) AS busy FROM batchmeter.answer WHERE scope = %(scope)s AND document IS NULL AND busy_until > %(now)s;
+
+-- name: renew_answer
+UPDATE batchmeter.answer SET busy_until = %(now)s::bigint + %(lease)s::bigint WHERE scope = %(scope)s AND name = %(name)s AND document IS NULL;
+
+-- name: add_answer
+-- Nothing is returned when there is one.
+INSERT INTO batchmeter.answer (scope, name, document, busy_until, recorded_at) VALUES (%(scope)s, %(name)s, %(document)s, 0, %(now)s)
+ON CONFLICT DO NOTHING RETURNING scope;
+
+-- name: forget_answer
+DELETE FROM batchmeter.answer WHERE scope = %(scope)s AND name = %(name)s;
+
 -- name: get_answer
 SELECT document FROM batchmeter.answer WHERE scope = %(scope)s AND name = %(name)s;
 

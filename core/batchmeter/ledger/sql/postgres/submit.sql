@@ -101,5 +101,18 @@ WHERE file_id = %(file_id)s
   AND account = %(account)s -- [account]
 ORDER BY recorded_at DESC LIMIT 1;
 
+-- name: owners_of
+-- Batches last, and the newest of those that accounts share.
+SELECT * FROM (
+    SELECT file_id AS id, account, NULL::text AS submission, attribution, lines, 0 AS kind, recorded_at AS age
+    FROM batchmeter.file
+    WHERE file_id = ANY(%(ids)s::text[])
+      AND account = %(account)s -- [account]
+    UNION ALL
+    SELECT batch_id, account, submission, NULL, NULL, 1, pk FROM batchmeter.batch
+    WHERE batch_id = ANY(%(ids)s::text[])
+      AND account = %(account)s -- [account]
+) AS known ORDER BY kind, age;
+
 -- name: forget_file
 DELETE FROM batchmeter.file WHERE file_id = %(file_id)s AND account = %(account)s;

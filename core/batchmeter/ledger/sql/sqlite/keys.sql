@@ -34,6 +34,27 @@ ON CONFLICT (scope, name) DO UPDATE SET busy_until = excluded.busy_until
 WHERE answer.document IS NULL AND answer.busy_until <= :now
 RETURNING scope;
 
+-- name: return_key
+UPDATE key_use SET used = max(used - :amount, 0) WHERE key_id = :key_id AND what = :what AND period = :period;
+
+-- name: lock_key
+-- Held until the transaction ends; SQLite has locked the whole file already.
+SELECT 1 AS found FROM proxy_key WHERE id = :id;
+
+-- name: count_busy
+SELECT count(*) AS busy FROM answer WHERE scope = :scope AND document IS NULL AND busy_until > :now;
+
+-- name: renew_answer
+UPDATE answer SET busy_until = :now + :lease WHERE scope = :scope AND name = :name AND document IS NULL;
+
+-- name: add_answer
+-- Nothing is returned when there is one.
+INSERT INTO answer (scope, name, document, busy_until, recorded_at) VALUES (:scope, :name, :document, 0, :now)
+ON CONFLICT DO NOTHING RETURNING scope;
+
+-- name: forget_answer
+DELETE FROM answer WHERE scope = :scope AND name = :name;
+
 -- name: get_answer
 SELECT document FROM answer WHERE scope = :scope AND name = :name;
 

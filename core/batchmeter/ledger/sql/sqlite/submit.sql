@@ -99,5 +99,17 @@ WHERE file_id = :file_id
   AND account = :account -- [account]
 ORDER BY recorded_at DESC LIMIT 1;
 
+-- name: owners_of
+-- Batches last, and the newest of those that accounts share.
+SELECT * FROM (
+    SELECT file_id AS id, account, NULL AS submission, attribution, lines, 0 AS kind, recorded_at AS age FROM file
+    WHERE file_id IN (SELECT value FROM json_each(:ids))
+      AND account = :account -- [account]
+    UNION ALL
+    SELECT batch_id, account, submission, NULL, NULL, 1, pk FROM batch
+    WHERE batch_id IN (SELECT value FROM json_each(:ids))
+      AND account = :account -- [account]
+) ORDER BY kind, age;
+
 -- name: forget_file
 DELETE FROM file WHERE file_id = :file_id AND account = :account;

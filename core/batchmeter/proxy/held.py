@@ -1,0 +1,34 @@
+"""A lease on an answer that is being made, renewed for as long as somebody makes it."""
+
+import asyncio
+import logging
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+
+from batchmeter.errors import LedgerError
+from batchmeter.ledger.port import Ledger
+
+log = logging.getLogger("batchmeter")
+
+LEASE = 15.0
+"""Seconds for which a process that died keeps others waiting."""
+
+
+@asynccontextmanager
+async def held(ledger: Ledger, scope: str, name: str, *, lease: float = LEASE) -> AsyncGenerator[None]:
+    """Inside, the answer stays reserved; nobody ends the reservation but its owner."""
+    renewing = asyncio.create_task(_renew(ledger, scope, name, lease))
+    try:
+        yield
+    finally:
+        renewing.cancel()
+        await asyncio.gather(renewing, return_exceptions=True)
+
+
+async def _renew(ledger: Ledger, scope: str, name: str, lease: float) -> None:
+    while True:
+        await asyncio.sleep(lease / 3)
+        try:
+            await ledger.renew_answer(scope, name, lease_seconds=lease)
+        except LedgerError as error:
+            log.warning("a reservation could not be renewed: %s", error)
