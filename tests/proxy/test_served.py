@@ -1,5 +1,6 @@
 """`batchmeter serve` as a process of its own: curl and the sync SDK as users run them, workers, signals, lost clients."""
 
+import asyncio
 import json
 import os
 import re
@@ -13,6 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
+import httpx2
 import pytest
 import schemathesis
 from hypothesis import HealthCheck, given, settings
@@ -20,6 +22,8 @@ from schemathesis import checks
 from schemathesis.specs.openapi import checks as specs
 
 import openai
+from batchmeter.keys import create_key
+from batchmeter.ledger import open_ledger
 from batchmeter.testing.sandbox import sandbox_thread
 
 CHAT = "/v1/chat/completions"
@@ -143,6 +147,11 @@ def test_openai_node(proxy, tmp_path, lines):
 
 
 def test_headers_have_a_limit(proxy):
+    answer = httpx2.get(f"{proxy}/v1/models", headers={"x-long": "x" * 70_000})
+    assert (answer.status_code, answer.json()["error"]["code"]) == (431, "headers_too_large")
+
+
+def test_headers_beyond_the_servers_own_limit_get_its_own_answer(proxy):
     with connected(proxy) as link:
         link.sendall(b"GET /v1/models HTTP/1.1\r\nhost: proxy\r\nx-long: " + b"x" * 600_000 + b"\r\n\r\n")
         assert link.recv(100).startswith(b"HTTP/1.1 431")
@@ -210,11 +219,27 @@ def test_a_client_that_leaves_while_it_downloads_frees_its_connection(proxy, sdk
     assert sdk.files.content(file.id).content == lines(20_000)
 
 
+async def new_key(folder) -> str:
+    ledger = open_ledger(str(folder / "served.db"))
+    await ledger.open()
+    try:
+        return (await create_key(ledger, owner="ada"))[1]
+    finally:
+        await ledger.aclose()
+
+
+def welcome(process) -> str:
+    """What comes after the banner's first line."""
+    return process.stdout.readline() + process.stdout.readline()
+
+
 def test_workers_share_a_ledger(sandbox, tmp_path, lines):
+    secret = asyncio.run(new_key(tmp_path))
     with (
-        serving(sandbox.url, tmp_path, "--workers", "2") as (url, _),
-        openai.OpenAI(base_url=f"{url}/v1", api_key="k", max_retries=0) as sdk,
+        serving(sandbox.url, tmp_path, "--workers", "2") as (url, process),
+        openai.OpenAI(base_url=f"{url}/v1", api_key=secret, max_retries=0) as sdk,
     ):
+        assert "OPENAI_API_KEY=YOUR_KEY" in welcome(process)
         file = sdk.files.create(file=("in.jsonl", lines(2)), purpose="batch")
 
         def submit(_: int) -> str:
@@ -232,6 +257,7 @@ def test_transfers_are_finished_before_it_stops(sandbox, tmp_path, lines):
     head += b'Content-Disposition: form-data; name="file"; filename="in.jsonl"\r\n\r\n'
     whole = head + body + b"\r\n--b--\r\n"
     with serving(sandbox.url, tmp_path) as (url, process):
+        assert "OPENAI_API_KEY=any-key" in welcome(process)
         with connected(url) as slow:
             slow.sendall(
                 b"POST /v1/files HTTP/1.1\r\nhost: proxy\r\ncontent-type: multipart/form-data; boundary=b\r\n"

@@ -21,19 +21,21 @@ def serve(host: str, port: int, workers: int, no_track: bool) -> None:
         from batchmeter.proxy import server
     except ImportError as error:
         raise ConfigError(f"{error}: the proxy needs its extra: pip install 'batchmeter[proxy]'") from error
-    if not server.is_loopback(host) and not server.keys_configured(known):
+    keys = server.keys_configured(known)
+    if not server.is_loopback(host) and not keys:
         raise UsageError(
             f"--host {host} can be reached from elsewhere: create a key first (batchmeter keys create), "
             "or stay on 127.0.0.1"
         )
     options = cast("dict[str, Any]", click.get_current_context().find_root().obj or {})
     given = {**options, "track": False} if no_track else dict(options)
-    server.serve(host, port, workers, given=given, ready=lambda url: click.echo(_welcome(url)))
+    server.serve(host, port, workers, given=given, ready=lambda url: click.echo(_welcome(url, keys)))
 
 
-def _welcome(url: str) -> str:
+def _welcome(url: str, keys: bool) -> str:
+    key = "YOUR_KEY" if keys else "any-key"
     return (
         f"batchmeter serves {url}/v1   (Ctrl-C stops; {url}/docs says what there is)\n\n"
-        f"  any OpenAI client   OPENAI_BASE_URL={url}/v1 OPENAI_API_KEY=any-key\n"
+        f"  any OpenAI client   OPENAI_BASE_URL={url}/v1 OPENAI_API_KEY={key}\n"
         f'  another account     header custom-llm-provider, or base_url="{url}/<account>/v1"\n'
     )

@@ -20,7 +20,7 @@ from .call import Call
 from .identity import ANONYMOUS, Action, Admit, Authenticate, anything
 from .options import ProxyOptions
 from .reads import Reads
-from .refusal import error_response, request_id
+from .refusal import Refusal, error_response, request_id
 from .routes import Found, Route, Table
 from .traffic import Traffic
 
@@ -111,6 +111,7 @@ class Proxy:
         return response.status_code
 
     async def _answer(self, request: Request) -> Response:
+        self._check_headers(request.scope)
         found = self.table.find(request.method, escaped_path(request.scope))
         request.state.route = found.route.path
         await self.client.ready()
@@ -120,6 +121,11 @@ class Proxy:
         finally:
             for done in call.done:
                 await asyncio.shield(done(not call.in_vain))
+
+    def _check_headers(self, scope: "Scope") -> None:
+        if sum(len(name) + len(value) for name, value in scope["headers"]) > self.options.max_header_bytes:
+            message = f"The request's headers are larger than {self.options.max_header_bytes:,} bytes."
+            raise Refusal(431, message, code="headers_too_large")
 
     async def _call(self, request: Request, found: Found) -> Call:
         if found.route.public:

@@ -14,6 +14,8 @@ class ProxyOptions(BaseModel):
     """Largest file; an input file's own limits (200 MB at OpenAI) hold besides."""
     check_inputs: bool = True
     """Refuse batch input files that break OpenAI's rules before their provider sees them."""
+    max_header_bytes: int = 64 * 1024
+    """Largest request headers, names and values together."""
     max_body_bytes: int = MB
     """Largest JSON body."""
     upload_idle_seconds: float = 60.0
