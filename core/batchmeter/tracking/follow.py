@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Awaitable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, TypeVar
 
 from batchmeter.errors import (
@@ -22,7 +22,8 @@ from batchmeter.ledger.port import Claim, Ledger, Millis, Reschedule
 from batchmeter.models import Batch, Page
 from batchmeter.providers import CallOptions, Provider
 
-from .schedule import Attempt, Random, Trouble, after_error, in_step, next_look
+from .histories import Histories
+from .schedule import BACKGROUND, Attempt, Pace, Random, Trouble, after_error, in_step, next_look
 from .settle import Later, Settler
 
 log = logging.getLogger("batchmeter")
@@ -65,6 +66,8 @@ class Follower:
     random: Random
     look_seconds: float = 60.0
     """One look may take this long, retries included."""
+    histories: Histories = field(default_factory=Histories)
+    pace: Pace = BACKGROUND
 
     async def look(self, provider: Provider, batch_id: str) -> Batch:
         """The provider's newest word."""
@@ -100,6 +103,8 @@ class Follower:
         result = await self.settler.settle(provider, claim, batch)
         if isinstance(result, Later):
             await self.reschedule(claim, result.seconds, batch=batch, error=result.error)
+        else:
+            self.histories.learn(result, claim.tracked.submission.model)
         return result
 
     async def failed(self, claim: Claim, error: Exception, *, not_before: float = 0.0) -> Settlement | None:
@@ -120,16 +125,21 @@ class Follower:
         self, claim: Claim, batch: Batch, random: Random | None = None, *, together: bool = False
     ) -> Reschedule:
         """The next look at a batch that is not done; `together` with others that a list shows."""
+        draw, model = random or self.random, claim.tracked.submission.model
         if together:
-            return Reschedule(
-                claim, self.look_together(claim.tracked.account, batch, random or self.random), batch=batch
-            )
-        now = self.ledger.now()
-        return Reschedule(claim, now + _millis(next_look(batch, now / 1000, random or self.random)), batch=batch)
+            return Reschedule(claim, self.look_together(claim.tracked.account, batch, draw, model), batch=batch)
+        seconds = self._wait(claim.tracked.account, batch, draw, model)
+        return Reschedule(claim, self.ledger.now() + _millis(seconds), batch=batch)
 
-    def look_together(self, account: str, batch: Batch, random: Random) -> Millis:
-        now = self.ledger.now() / 1000
-        return _millis(in_step(now + next_look(batch, now, random), account))
+    def look_together(self, account: str, batch: Batch, random: Random, model: str | None = None) -> Millis:
+        """When it is looked at next, as others of its account are at that moment."""
+        return _millis(
+            in_step(self.ledger.now() / 1000 + self._wait(account, batch, random, model), account, self.pace)
+        )
+
+    def _wait(self, account: str, batch: Batch, random: Random, model: str | None) -> float:
+        history = self.histories.of(account, batch.model or model)
+        return next_look(batch, self.ledger.now() / 1000, random, self.pace, history=history)
 
     async def reschedule(
         self, claim: Claim, seconds: float, *, batch: Batch | None = None, error: str | None = None

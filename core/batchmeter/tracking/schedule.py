@@ -10,6 +10,8 @@ from zlib import crc32
 
 from batchmeter.models import Batch
 
+from .history import History
+
 Random = Callable[[], float]
 """Uniform in [0, 1)."""
 
@@ -18,12 +20,18 @@ Random = Callable[[], float]
 class Pace:
     """How often an open batch is looked at, in seconds."""
 
+    patience: float = 1.4
+    """Where the history of its kind is known: a look each time that the square root of the hazard adds up to this."""
+    unlikely: float = 900.0
+    """Longest wait while no batch of its kind has ended so young, or hardly any."""
     age_share: float = 0.08
-    """Of the batch's age: a young one changes soon, an old one late (measured against other policies)."""
+    """Elsewhere: of the batch's age. A young one changes soon, an old one late."""
     shortest: float = 15.0
     longest: float = 300.0
-    closing: float = 15.0
+    closing: float = 20.0
     """While `finalizing` or `cancelling`."""
+    told: float = 900.0
+    """At least this where webhooks have told of every ending lately."""
     after_deadline: float = 60.0
     """One look this long after `expires_at`, then one each such time, less often as the delay grows."""
     error_first: float = 5.0
@@ -49,9 +57,22 @@ INTERACTIVE = WaitPace()
 CLOSING = frozenset({"finalizing", "cancelling"})
 
 
-def next_look(batch: Batch, now: float, random: Random, pace: Pace = BACKGROUND) -> float:
-    """Seconds until an open batch is worth a request. `now` is epoch seconds."""
-    wait = pace.closing if batch.status in CLOSING else _by_age(batch, now, pace)
+def next_look(
+    batch: Batch,
+    now: float,
+    random: Random,
+    pace: Pace = BACKGROUND,
+    *,
+    history: History | None = None,
+    told: bool = False,
+) -> float:
+    """Seconds until an open batch is worth a request. `now` is epoch seconds.
+
+    `history` is that of batches of its kind; `told` says that a webhook is going to tell.
+    """
+    wait = pace.closing if batch.status in CLOSING else _by_age(batch, now, pace, history)
+    if told:
+        wait = max(wait, pace.told)
     if batch.expires_at is not None:
         wait = _by_deadline(wait, batch.expires_at - now, pace)
     return wait * (1 + pace.jitter * random())
@@ -63,8 +84,11 @@ def in_step(at: float, account: str, pace: Pace = BACKGROUND) -> float:
     return math.ceil((at - phase) / pace.step) * pace.step + phase
 
 
-def _by_age(batch: Batch, now: float, pace: Pace) -> float:
-    age = now - batch.created_at if batch.created_at is not None else 0.0
+def _by_age(batch: Batch, now: float, pace: Pace, history: History | None) -> float:
+    age = max(now - batch.created_at, 0.0) if batch.created_at is not None else 0.0
+    known = history.wait(age, pace.patience) if history is not None and batch.created_at is not None else None
+    if known is not None:
+        return min(max(known, pace.shortest), pace.unlikely)
     return min(max(age * pace.age_share, pace.shortest), pace.longest)
 
 
