@@ -1,21 +1,22 @@
 """What settled batches cost, summed by model, account, key, team, tag or day: exactly, and saying what is unknown."""
 
 import datetime as dt
-from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from decimal import Context, Decimal
 from typing import Any, Literal, get_args
 
+import msgspec
+
 from .errors import UsageError
-from .events import Settlement
 from .ledger.port import Ledger, Millis, Settled
+from .ledger.records import Sums
 from .models import Frozen, Usage, Usd
 
 GroupBy = Literal["model", "account", "key", "team", "tag", "day"]
 GROUPINGS: tuple[GroupBy, ...] = get_args(GroupBy)
 
-_PAGE = 200
+_PAGE = 100
 """Settlements summed before the event loop gets a turn."""
 _EXACT = Context(prec=60)
 """More digits than any sum of money has: nothing is rounded."""
@@ -68,7 +69,9 @@ async def cost_report(
             whole = _whole(settled.settlement)
             total.add(whole)
             for name, part in _parts(settled, group_by, whole):
-                groups.setdefault(name, _Tally()).add(part)
+                if name not in groups:
+                    groups[name] = _Tally()
+                groups[name].add(part)
         after = page[-1].cursor
     rows = [CostRow(group=name, **tally.sum().model_dump()) for name, tally in groups.items()]
     return CostReport(group_by=group_by, data=tuple(sorted(rows, key=_order(group_by))), total=total.sum())
@@ -87,12 +90,11 @@ def moment(text: str | None, *, end: bool = False) -> Millis | None:
         raise UsageError(f"{text!r} is not a time: write 2026-11-22 or 2026-11-22T09:00:00Z") from None
 
 
-@dataclass(slots=True)
-class _Part:
+class _Part(msgspec.Struct, gc=False):
     """A batch's share of a group."""
 
     lines: int
-    usage: Usage
+    usage: Mapping[str, int]
     known: Decimal
     complete: bool
     unpriced: int
@@ -107,7 +109,7 @@ class _Tally:
     known: Decimal = Decimal(0)
     complete: bool = True
     unpriced: int = 0
-    tokens: Counter[str] = field(default_factory=Counter[str])
+    tokens: dict[str, int] = field(default_factory=dict[str, int])
 
     def add(self, part: _Part) -> None:
         self.batches += 1
@@ -115,21 +117,23 @@ class _Tally:
         self.known = _EXACT.add(self.known, part.known)
         self.complete &= part.complete
         self.unpriced += part.unpriced
-        for name in Usage.model_fields:
-            self.tokens[name] += getattr(part.usage, name)
+        tokens = self.tokens
+        for name, count in part.usage.items():
+            if count:
+                tokens[name] = tokens.get(name, 0) + count
 
     def sum(self) -> CostSum:
         return CostSum(
             batches=self.batches,
             lines=self.lines,
-            usage=Usage(**self.tokens),
+            usage=Usage(**{name: count for name, count in self.tokens.items() if name in Usage.model_fields}),
             total=self.known if self.complete else None,
             known=self.known,
             unpriced_lines=self.unpriced,
         )
 
 
-def _whole(settlement: Settlement) -> _Part:
+def _whole(settlement: Sums) -> _Part:
     cost = settlement.cost
     unpriced = sum(cost.unknown.values())
     return _Part(settlement.request_counts.total, settlement.usage, cost.known, cost.total is not None, unpriced)
@@ -149,7 +153,7 @@ def _parts(settled: Settled, group_by: GroupBy, whole: _Part) -> Iterator[tuple[
         yield names[group_by], whole
 
 
-def _by_model(settlement: Settlement, whole: _Part) -> Iterator[tuple[str | None, _Part]]:
+def _by_model(settlement: Sums, whole: _Part) -> Iterator[tuple[str | None, _Part]]:
     """What is known of a partly priced model is kept with its batch only: it goes to the one that it can belong to."""
     shares = settlement.models
     priced = sum((share.cost for share in shares.values() if share.cost is not None), Decimal(0))
@@ -160,7 +164,7 @@ def _by_model(settlement: Settlement, whole: _Part) -> Iterator[tuple[str | None
         complete = share.cost is not None
         yield name, _Part(share.lines, share.usage, known, complete, 0 if complete else share.lines)
     if (rest and len(unpriced) != 1) or (not shares and not whole.complete):
-        yield None, _Part(0, Usage(), rest, whole.complete or bool(shares), 0 if shares else whole.unpriced)
+        yield None, _Part(0, {}, rest, whole.complete or bool(shares), 0 if shares else whole.unpriced)
 
 
 def _order(group_by: GroupBy) -> Callable[[CostRow], tuple[Any, ...]]:

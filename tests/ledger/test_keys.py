@@ -1,10 +1,12 @@
 """The proxy's keys: looked up by their hash, counted exactly, and what belongs to each."""
 
 import asyncio
+from decimal import Decimal
 
 import pytest
 
 from batchmeter.ledger.port import KeyLimits, ProxyKey
+from batchmeter.ledger.records import Submitter
 from batchmeter.models import Attribution, FileObject
 
 KEY = ProxyKey(
@@ -116,7 +118,8 @@ async def test_costs_are_of_a_time_and_a_key(ledger, make, clock, attribution):
     assert await ids(key="key_1") == ["b0", "b2", "b4"]
     assert await ids(key="key_9") == []
     first = (await ledger.costs(limit=1))[0]
-    assert (first.settled_at, first.submission.attribution) == (start, attribution)
+    assert (first.settled_at, first.submission.account) == (start, "openai")
+    assert first.submission.attribution == Submitter("key_1", "search", ("nightly",))
     assert await ids(after=first.cursor, limit=2) == ["b1", "b2"]
     assert await ids(after="unknown") == []
 
@@ -127,14 +130,18 @@ async def test_costs_show_the_newest_revision_and_gauges_follow(ledger, make, cl
     await make.settle(ledger, tracked)
     first = (await ledger.costs())[0]
     clock.advance(60)
-    batch = first.settlement.batch
+    batch = (await ledger.get_batch(tracked.batch_id)).batch
     settlement = make.settlement("openai", batch, revision=2, total="5")
     settlement = settlement.model_copy(
         update={"cost": settlement.cost.model_copy(update={"total": None, "unknown": {"unknown_model": 2}})}
     )
     assert await ledger.revise(settlement, make.groups(), make.ending("openai", batch, 2), loggers=[]) is True
     (second,) = await ledger.costs()
-    assert (second.settlement, second.settled_at) == (settlement, first.settled_at)
+    assert (second.settlement.batch_id, second.settled_at) == (batch.id, first.settled_at)
+    told = second.settlement
+    assert (told.cost.total, told.cost.known, told.cost.unknown) == (None, Decimal(5), {"unknown_model": 2})
+    assert told.request_counts.total == settlement.request_counts.total
+    assert told.usage["input_tokens"] == settlement.usage.input_tokens
     gauges = {(g.account, g.status): g for g in await ledger.cost_gauges()}
     azure, openai = gauges["azure", "in_progress"], gauges["openai", "completed"]
     assert (azure.batches, azure.settled, azure.known_usd, azure.unpriced_lines) == (1, 0, 0, 0)

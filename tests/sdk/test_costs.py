@@ -12,7 +12,8 @@ from batchmeter.blocking import Client
 from batchmeter.costs import GROUPINGS, cost_report, moment
 from batchmeter.errors import UsageError
 from batchmeter.events import Settlement
-from batchmeter.ledger.port import Settled, Submission
+from batchmeter.ledger.port import Submission
+from batchmeter.ledger.rows import dump, dump_submission, settled_of
 from batchmeter.models import Attribution, Batch, Cost, LineCounts, ModelUsage, Usage
 
 MORNING = int(datetime(2026, 11, 22, tzinfo=UTC).timestamp() * 1000)
@@ -37,7 +38,8 @@ def settled(number, cost, models=None, *, unknown=None, at=MORNING, **attributio
         models=shares,
     )
     submission = Submission("openai", "openai", attribution=Attribution(**attribution))
-    return Settled(f"openai\x1fb{number}", at, submission, settlement)
+    row = {"settled_at": at, "submission": dump_submission(submission), "settlement": dump(settlement)}
+    return settled_of(row)
 
 
 class Ledger:
@@ -74,6 +76,11 @@ async def test_a_batch_whose_output_is_gone_is_unknown():
     by_model, report = await rows(settled(1, Decimal(0), unknown={"output_unavailable": 7}), settled(2, Decimal(0)))
     assert (by_model[None].total, by_model[None].unpriced_lines, by_model[None].batches) == (None, 7, 1)
     assert report.total.batches == 2
+
+
+async def test_half_a_character_in_a_tag_is_no_obstacle():
+    by_tag, _ = await rows(settled(1, Decimal(1), {"a": Decimal(1)}, tags=("\ud83d",)), group_by="tag")
+    assert list(by_tag) == ["\ud83d"]
 
 
 async def test_days_are_in_order_and_tags_overlap():

@@ -1,9 +1,13 @@
 """What a ledger takes and gives: submissions, tracked batches, claims, events and deliveries."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from decimal import Decimal
 from typing import Any, Literal
 
-from batchmeter.events import AnyEvent, Settlement
+import msgspec
+
+from batchmeter.events import AnyEvent
 from batchmeter.models import Attribution, Batch
 
 Millis = int
@@ -160,17 +164,63 @@ class Owner:
     """Requests in it, for an input file that was counted when it was uploaded."""
 
 
-@dataclass(frozen=True, slots=True)
-class Settled:
+class Share(msgspec.Struct, frozen=True, gc=False):
+    """One model's part of a settlement."""
+
+    lines: int = 0
+    usage: Mapping[str, int] = {}
+    cost: Decimal | None = None
+
+
+class SettledCost(msgspec.Struct, frozen=True, gc=False):
+    total: Decimal | None = Decimal(0)
+    known: Decimal = Decimal(0)
+    unknown: Mapping[str, int] = {}
+
+
+class Answered(msgspec.Struct, frozen=True, gc=False):
+    """Lines with an answer."""
+
+    total: int = 0
+
+
+class Sums(msgspec.Struct, frozen=True, gc=False):
+    """Of a settlement what sums are made of: read in a tenth of the time, and nothing for the garbage collector,
+    which would hold up the event loop for 25 ms at every few thousand."""
+
+    batch_id: str
+    request_counts: Answered = Answered()
+    usage: Mapping[str, int] = {}
+    cost: SettledCost = SettledCost()
+    models: Mapping[str, Share] = {}
+
+
+class Submitter(msgspec.Struct, frozen=True, gc=False):
+    """Of an attribution what sums are grouped by."""
+
+    key: str | None = None
+    team: str | None = None
+    tags: tuple[str, ...] = ()
+
+
+class Submitted(msgspec.Struct, frozen=True, gc=False):
+    account: str
+    attribution: Submitter = Submitter()
+
+
+class Settled(msgspec.Struct, frozen=True, gc=False):
     """What a batch came to, and whose it was."""
 
-    cursor: str
-    """For `after`."""
     settled_at: Millis
     """When it was first settled; a revision does not change it."""
-    submission: Submission
-    settlement: Settlement
-    """The newest revision."""
+    submission: Submitted
+    settlement: Sums
+    """Of the newest revision."""
+
+    @property
+    def cursor(self) -> str:
+        """For `after`."""
+        return f"{self.submission.account}\x1f{self.settlement.batch_id}"
 
 
 @dataclass(frozen=True, slots=True)

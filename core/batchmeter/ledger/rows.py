@@ -4,6 +4,7 @@ import json
 from collections.abc import Collection
 from typing import Any, TypeVar, cast
 
+import msgspec
 from pydantic import BaseModel, TypeAdapter, ValidationError
 from pydantic_core import PydanticSerializationError
 
@@ -13,12 +14,15 @@ from batchmeter.pricing.groups import Group, GroupKey, Groups
 
 from .key_records import ProxyKey
 from .port import Claim, Delivery, Intent, Settled, StoredEvent, Submission, TrackedBatch
+from .records import Submitted, Sums
 from .session import Row
 
 _SUBMISSION = TypeAdapter(Submission)
 _BATCH = TypeAdapter(Batch)
 _SETTLEMENT = TypeAdapter(Settlement)
 _ATTRIBUTION = TypeAdapter(Attribution)
+_submitted = msgspec.json.Decoder(Submitted).decode
+_sums = msgspec.json.Decoder(Sums).decode
 
 Document = TypeVar("Document")
 
@@ -119,9 +123,11 @@ def settled(row: Row) -> tuple[Settlement, Groups]:
 
 
 def settled_of(row: Row) -> Settled:
-    submission = load_submission(row["submission"])
-    settlement = _load(_SETTLEMENT, row["settlement"])
-    return Settled(f"{submission.account}\x1f{settlement.batch_id}", row["settled_at"], submission, settlement)
+    try:
+        return Settled(row["settled_at"], _submitted(row["submission"]), _sums(row["settlement"]))
+    except (msgspec.MsgspecError, UnicodeDecodeError):  # a lone surrogate, as in `_load`
+        submission, settlement = json.loads(row["submission"]), json.loads(row["settlement"])
+        return Settled(row["settled_at"], msgspec.convert(submission, Submitted), msgspec.convert(settlement, Sums))
 
 
 def cost_columns(settlement: Settlement) -> dict[str, object]:
