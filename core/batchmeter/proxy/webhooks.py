@@ -65,10 +65,9 @@ async def _wake(call: Call, account: str, body: bytes) -> bool:
     """Whether it was about a batch of ours that is not settled yet."""
     batch_id = _batch_id(body)
     parts = await call.client.ready()
-    if batch_id is None or not await parts.ledger.wake(account, batch_id):
+    if batch_id is None or not await parts.tracker.told(account, batch_id):
         return False
     call.proxy.reads.forget(account, batch_id)
-    parts.tracker.notify(account)
     return True
 
 

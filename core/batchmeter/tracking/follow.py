@@ -22,6 +22,7 @@ from batchmeter.ledger.port import Claim, Ledger, Millis, Reschedule
 from batchmeter.models import Batch, Page
 from batchmeter.providers import CallOptions, Provider
 
+from .hints import Hints
 from .histories import Histories
 from .schedule import BACKGROUND, Attempt, Pace, Random, Trouble, after_error, in_step, next_look
 from .settle import Later, Settler
@@ -67,6 +68,7 @@ class Follower:
     look_seconds: float = 60.0
     """One look may take this long, retries included."""
     histories: Histories = field(default_factory=Histories)
+    hints: Hints = field(default_factory=Hints)
     pace: Pace = BACKGROUND
 
     async def look(self, provider: Provider, batch_id: str) -> Batch:
@@ -92,6 +94,10 @@ class Follower:
         """A final snapshot is enough to settle, unless it lacked what only a newer one has."""
         attempt = Attempt.read(claim.tracked.last_error)
         return not claim.tracked.batch.ended or (attempt is not None and attempt.trouble in _NEWER)
+
+    def found(self, account: str, batch: Batch) -> None:
+        """A poll shows an ending that nobody had seen."""
+        self.hints.found(account, batch, self.ledger.now() / 1000)
 
     def newer(self, claim: Claim, seen: Batch) -> Batch:
         """A batch that goes back from its end was seen by a lagging replica: the end stands."""
@@ -139,7 +145,8 @@ class Follower:
 
     def _wait(self, account: str, batch: Batch, random: Random, model: str | None) -> float:
         history = self.histories.of(account, batch.model or model)
-        return next_look(batch, self.ledger.now() / 1000, random, self.pace, history=history)
+        told = self.hints.reliable(account)
+        return next_look(batch, self.ledger.now() / 1000, random, self.pace, history=history, told=told)
 
     async def reschedule(
         self, claim: Claim, seconds: float, *, batch: Batch | None = None, error: str | None = None

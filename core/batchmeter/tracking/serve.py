@@ -104,7 +104,7 @@ class Server:
             claim = left.pop(batch_id)
             newest = self.follower.newer(claim, batch)
             if newest.ended:
-                self._hand_on(lane, provider, claim, newest)
+                self._found(lane, provider, claim, newest)
             else:
                 later.append(self.follower.still_open(claim, newest, lambda: draw, together=True))
         self.total.looked += len(seen)
@@ -140,7 +140,7 @@ class Server:
         self.total.looked += 1
         batch = self.follower.newer(claim, seen)
         if batch.ended:
-            self._hand_on(lane, provider, claim, batch)
+            self._found(lane, provider, claim, batch)
         else:
             await self.follower.ledger.reschedule([self.follower.still_open(claim, batch)])
             self.changed(claim)
@@ -156,6 +156,11 @@ class Server:
 
     def _now(self) -> float:
         return self.follower.ledger.now() / 1000
+
+    def _found(self, lane: Lane, provider: Provider, claim: Claim, batch: Batch) -> None:
+        if not claim.tracked.batch.ended:
+            self.follower.found(lane.account, batch)
+        self._hand_on(lane, provider, claim, batch)
 
     def _hand_on(self, lane: Lane, provider: Provider, claim: Claim, batch: Batch) -> None:
         self.spawn(self.settle(lane, provider, claim, batch))

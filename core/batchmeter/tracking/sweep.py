@@ -122,6 +122,8 @@ class Sweep:
             if len(self._done) >= MOST_KNOWN:
                 self._done.clear()
             self._done.add((account, batch.id))
+        else:
+            self.follower.found(account, batch)
 
 
 def _newest(batches: Iterable[Batch]) -> dict[str, Batch]:

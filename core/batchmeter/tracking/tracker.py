@@ -94,6 +94,16 @@ class Tracker:
             self._also.add(account)
             self._spawn(self._settle_observed(account, batch.id))
 
+    async def told(self, account: str, batch_id: str) -> bool:
+        """A webhook says that it has ended: look at once. False: it is settled, or nobody's."""
+        tracked = await self._ledger.get_batch(batch_id, account)
+        if not await self._ledger.wake(account, batch_id):
+            return False
+        if tracked is not None and not tracked.batch.ended:
+            self._follower.hints.told(account, batch_id)
+        self.notify(account)
+        return True
+
     async def wait(
         self, account: str, batch_id: str, *, timeout: float | None = None, on_update: OnUpdate | None = None
     ) -> Settlement:
@@ -235,6 +245,7 @@ class Tracker:
         while True:
             await self._tolerant(self.reconcile(), 0)
             await self._tolerant(self.resubmit(), 0)
+            await self._tolerant(self._follower.histories.refresh(self._ledger), None)
             for account in self._options.adopt:
                 await self._tolerant(self._adopt_new(account, since, far=first), 0)
             first = False

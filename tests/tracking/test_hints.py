@@ -1,0 +1,111 @@
+"""Polls are rare where webhooks tell of every ending, and as frequent as ever once one was missed."""
+
+import pytest
+
+from batchmeter.tracking.hints import LATE, RELIABLE, Hints
+from batchmeter.tracking.schedule import BACKGROUND, next_look
+
+T0 = 1_790_000_000
+
+
+async def ends_by_webhook(world, provider, tracker, *names):
+    """Each ends a second before its webhook comes."""
+    for name in names:
+        await world.submitted(name, created_at=world.clock.now // 1000 - 100)
+        provider.batches[name] = [ended_now(world, name)]
+        world.clock.advance(1)
+        assert await tracker.told("openai", name)
+        await tracker.once()
+
+
+def ended_now(world, name):
+    now = world.clock.now // 1000
+    return world.batch(name, created_at=now - 100, completed_at=now, expires_at=now + 80_000)
+
+
+async def open_batch(world, provider, name, **fields):
+    await world.submitted(name, created_at=world.clock.now // 1000, **fields)
+    now = world.clock.now // 1000
+    provider.batches[name] = [world.batch(name, "in_progress", created_at=now, expires_at=now + 86_400)]
+
+
+async def wait_of(world, tracker, name):
+    await tracker.once()
+    tracked = await world.ledger.get_batch(name)
+    return (tracked.next_poll_at - world.clock.now) / 1000
+
+
+@pytest.fixture
+async def told(world):
+    """An account whose last twenty endings came by webhook."""
+    provider, tracker = world.provider(), world.tracker()
+    await ends_by_webhook(world, provider, tracker, *(f"told_{number}" for number in range(RELIABLE)))
+    return provider, tracker
+
+
+async def test_polls_are_rare_after_many_endings_that_webhooks_told(world, told):
+    provider, tracker = told
+    await open_batch(world, provider, "open")
+    assert await wait_of(world, tracker, "open") >= BACKGROUND.told
+
+
+async def test_a_webhook_that_comes_for_every_ending_but_the_last_twentieth_is_not_enough(world):
+    provider, tracker = world.provider(), world.tracker()
+    await ends_by_webhook(world, provider, tracker, *(f"told_{number}" for number in range(RELIABLE - 1)))
+    await open_batch(world, provider, "open")
+    assert await wait_of(world, tracker, "open") < 60
+
+
+async def test_the_first_ending_that_a_webhook_missed_brings_the_polls_back(world, told):
+    provider, tracker = told
+    await open_batch(world, provider, "missed")
+    await tracker.once()
+    provider.batches["missed"] = [ended_now(world, "missed")]
+    world.clock.now = await world.ledger.next_due_at()
+    await tracker.once()
+    assert await world.ledger.settlement("missed") is not None
+    await open_batch(world, provider, "open")
+    assert await wait_of(world, tracker, "open") < 60
+
+
+async def test_an_ending_that_a_poll_sees_before_its_webhook_could_come_proves_nothing(world, told):
+    provider, tracker = told
+    await open_batch(world, provider, "quick")
+    provider.batches["quick"] = [ended_now(world, "quick")]
+    world.clock.advance(LATE)
+    await tracker.once()
+    assert not await tracker.told("openai", "quick")
+    await open_batch(world, provider, "open")
+    assert await wait_of(world, tracker, "open") >= BACKGROUND.told
+
+
+async def test_another_account_learns_nothing_from_it(world, told):
+    _, tracker = told
+    other = world.provider("other")
+    await world.submitted("theirs", "other")
+    other.batches["theirs"] = [world.batch("theirs", "in_progress", created_at=world.clock.now // 1000)]
+    assert await wait_of(world, tracker, "theirs") < 60
+
+
+async def test_a_webhook_about_what_is_settled_or_unknown_wakes_nobody(world, told):
+    _, tracker = told
+    assert not await tracker.told("openai", "told_3")
+    assert not await tracker.told("openai", "nobody's")
+
+
+def test_an_ending_that_was_told_is_no_miss_however_late_it_is_read(world):
+    hints = Hints()
+    for number in range(RELIABLE):
+        hints.told("a", f"b{number}")
+        hints.told("a", f"b{number}")
+    assert hints.reliable("a")
+    hints.found("a", world.batch("b3", completed_at=T0), T0 + 10_000)
+    assert hints.reliable("a")
+    hints.found("a", world.batch("other", completed_at=T0), T0 + 10_000)
+    assert not hints.reliable("a")
+
+
+def test_the_deadline_is_looked_at_though_a_webhook_should_tell(world):
+    batch = world.batch(status="in_progress", created_at=T0, expires_at=T0 + 86_400)
+    assert next_look(batch, T0 + 86_300, lambda: 0.0, told=True) == 160
+    assert next_look(batch, T0 + 86_500, lambda: 0.0, told=True) == 60
