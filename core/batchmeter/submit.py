@@ -23,7 +23,7 @@ from .models import Batch
 from .tracking.events_of import created_event, loggers_for
 from .tracking.room import next_try
 from .tracking.schedule import next_look
-from .tracking.tag import TAG, tagged, without_tag
+from .tracking.tag import TAG, tag_of, tagged, without_tag
 
 if TYPE_CHECKING:
     from .client import Parts
@@ -140,13 +140,17 @@ async def _search(parts: "Parts", provider: "Provider", intent: Intent, error: P
 
 async def _record(parts: "Parts", intent: Intent, batch: Batch) -> Batch:
     try:
-        await record_created(parts, intent.submission, batch, intent_id=intent.id)
+        # A tagged one need not wait for the disk again: its intent is there, and finds it by its tag.
+        durable = tag_of(batch) != intent.id
+        await record_created(parts, intent.submission, batch, intent_id=intent.id, durable=durable)
     except LedgerError:
         log.exception("batch %s was created but not recorded; the tracker will adopt it by its intent", batch.id)
     return without_tag(batch)
 
 
-async def record_created(parts: "Parts", submission: Submission, batch: Batch, *, intent_id: str | None = None) -> None:
+async def record_created(
+    parts: "Parts", submission: Submission, batch: Batch, *, intent_id: str | None = None, durable: bool = True
+) -> None:
     """The batch and its `acreate_batch`, in one transaction; then the tracker and the deliverer look."""
     now = parts.ledger.now()
     event = created_event(submission, batch, time=now)
@@ -157,6 +161,7 @@ async def record_created(parts: "Parts", submission: Submission, batch: Batch, *
         loggers=loggers_for(event, parts.plugins.loggers),
         next_poll_at=now + int(next_look(batch, now / 1000, random.random) * 1000),
         intent_id=intent_id,
+        durable=durable,
     )
     parts.tracker.notify()
     parts.deliverer.notify()

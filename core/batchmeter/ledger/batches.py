@@ -39,7 +39,7 @@ async def record_created(
     session.signal("batches")
     await add_event(session, event, loggers)
     await own_outputs(session, submission.account, batch)
-    return rows.tracked(row)
+    return rows.tracked_as(row, submission, batch)
 
 
 async def _known(session: Session, account: str, batch_id: str, intent_id: str | None) -> TrackedBatch:

@@ -22,7 +22,8 @@ async def add_event(session: Session, event: AnyEvent, loggers: Collection[str])
     )
     assert row is not None
     session.signal("deliveries")
-    await session.each("add_deliveries", [{"logger": name} for name in sorted(set(loggers))], seq=row["seq"])
+    if loggers:
+        await session.run("add_deliveries", seq=row["seq"], loggers=sorted(set(loggers)))
 
 
 async def loggers_of_batch(session: Session, account: str, batch_id: str) -> set[str]:

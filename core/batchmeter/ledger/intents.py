@@ -23,6 +23,8 @@ async def close_intent(session: Session, intent_id: str, reason: str) -> None:
 
 async def use_intent(session: Session, intent_id: str, batch_id: str) -> None:
     """The create is known to have made this batch, even if the intent had been given up."""
+    if await session.run("use_intent", id=intent_id, batch_id=batch_id, if_open=True):
+        return
     await session.run("free_key", id=intent_id)
     await session.run("use_intent", id=intent_id, batch_id=batch_id)
 

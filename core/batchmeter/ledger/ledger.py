@@ -8,6 +8,7 @@ from batchmeter.models import Attribution, Batch, FileObject
 from batchmeter.pricing.groups import Groups
 
 from . import batches, claims, deliveries, events, files, intents, keys, settlements, upkeep
+from .homes import Homes
 from .port import (
     Answer,
     Claim,
@@ -38,6 +39,7 @@ class SqlLedger:
     def __init__(self, database: Database) -> None:
         self.database = database
         self.url = database.url
+        self._homes = Homes()
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.url!r})"
@@ -78,11 +80,14 @@ class SqlLedger:
         loggers: Collection[str],
         next_poll_at: Millis,
         intent_id: str | None = None,
+        durable: bool = True,
     ) -> TrackedBatch:
-        return await self.database.write(
+        tracked = await self.database.write(
             lambda session: batches.record_created(session, submission, batch, event, loggers, next_poll_at, intent_id),
-            durable=True,
+            durable=durable,
         )
+        self._homes.learn(batch.id, submission.account)
+        return tracked
 
     async def observe(self, account: str, batch: Batch) -> TrackedBatch | None:
         return await self.database.write(lambda session: batches.observe(session, account, batch))
@@ -217,9 +222,15 @@ class SqlLedger:
         self, account: str, file: FileObject, *, attribution: Attribution | None = None, lines: int | None = None
     ) -> None:
         await self.database.write(lambda session: files.record_file(session, account, file, attribution, lines))
+        self._homes.learn(file.id, account)
 
     async def account_of(self, object_id: str) -> str | None:
-        return await self.database.read(lambda session: files.account_of(session, object_id))
+        account = self._homes.of(object_id)
+        if account is None:
+            account = await self.database.read(lambda session: files.account_of(session, object_id))
+            if account is not None:
+                self._homes.learn(object_id, account)
+        return account
 
     async def owner_of(self, object_id: str, account: str | None = None) -> Owner | None:
         return await self.database.read(lambda session: files.owner_of(session, object_id, account))
@@ -228,6 +239,7 @@ class SqlLedger:
         return await self.database.read(lambda session: files.owners_of(session, object_ids, account))
 
     async def forget_file(self, account: str, file_id: str) -> None:
+        self._homes.forget(file_id)
         await self.database.write(lambda session: files.forget_file(session, account, file_id))
 
     async def add_key(self, key: ProxyKey, *, secret_sha256: str) -> ProxyKey:

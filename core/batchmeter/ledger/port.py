@@ -103,8 +103,12 @@ class Ledger(Protocol):
         loggers: Collection[str],
         next_poll_at: Millis,
         intent_id: str | None = None,
+        durable: bool = True,
     ) -> TrackedBatch:
-        """Batch row + event + one delivery a logger, and the intent becomes `created`. Known already: only returned."""
+        """Batch row + event + one delivery a logger, and the intent becomes `created`. Known already: only returned.
+
+        Not `durable`: does not wait for the disk. What a power cut takes back then is found again by its intent.
+        """
         ...
 
     # follow

@@ -100,9 +100,14 @@ def intent(row: Row) -> Intent:
 
 
 def tracked(row: Row) -> TrackedBatch:
+    return tracked_as(row, load_submission(row["submission"]), _load(_BATCH, row["snapshot"]))
+
+
+def tracked_as(row: Row, submission: Submission, batch: Batch) -> TrackedBatch:
+    """For whoever has its documents at hand."""
     return TrackedBatch(
-        submission=load_submission(row["submission"]),
-        batch=_load(_BATCH, row["snapshot"]),
+        submission=submission,
+        batch=batch,
         recorded_at=row["recorded_at"],
         next_poll_at=row["next_poll_at"],
         poll_count=row["poll_count"],

@@ -6,9 +6,9 @@ import sqlite3
 import time
 from collections import deque
 from collections.abc import Callable, Coroutine, Generator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Generic, TypeVar, cast
 
 from batchmeter.errors import LedgerError
@@ -17,6 +17,7 @@ from . import sqlite_file
 from .records import Millis, Topic
 from .session import Result, Row, Work
 from .statements import load_statements
+from .thread import Thread
 
 Returned = TypeVar("Returned")
 
@@ -65,14 +66,10 @@ class SqliteSession:
 
     def _execute(self, statement: str, parameters: Mapping[str, object]) -> sqlite3.Cursor:
         values = {"now": self.now, **parameters}
-        return self._connection.execute(
-            self._statements[statement].text(values), {name: _value(value) for name, value in values.items()}
-        )
-
-
-def _value(value: object) -> object:
-    """Lists travel as JSON, for json_each."""
-    return json.dumps(value) if isinstance(value, list) else value
+        for name, value in parameters.items():
+            if isinstance(value, list):  # for json_each
+                values[name] = json.dumps(value)
+        return self._connection.execute(self._statements[statement].text(values), values)
 
 
 @dataclass(slots=True, eq=False)
@@ -99,9 +96,10 @@ class SqliteDatabase:
         self.url = path if path == sqlite_file.MEMORY else f"sqlite:///{path}"
         self._path = path
         self._clock = clock
-        self._thread: ThreadPoolExecutor | None = None
+        self._thread: Thread | None = None
         self._connection: sqlite3.Connection | None = None
         self._waiting: deque[Write[Any]] = deque()
+        self._synchronous = ""
 
     def now(self) -> Millis:
         return self._clock()
@@ -109,7 +107,7 @@ class SqliteDatabase:
     async def open(self) -> None:
         if self._thread is not None:
             return
-        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="batchmeter-ledger")
+        self._thread = Thread("batchmeter-ledger")
         try:
             await self._hop(self._connect)
         except BaseException:
@@ -119,8 +117,8 @@ class SqliteDatabase:
     async def aclose(self) -> None:
         thread, self._thread = self._thread, None
         if thread is not None:
-            await asyncio.get_running_loop().run_in_executor(thread, self._disconnect)
-            thread.shutdown(wait=True)
+            await thread.run(self._disconnect)
+            thread.stop()
 
     async def listen(self, heard: Callable[[Topic], None]) -> None:
         """There is nothing to hear."""
@@ -141,6 +139,7 @@ class SqliteDatabase:
 
     def _connect(self) -> None:
         self._connection = sqlite_file.connect(self._path, self._clock)
+        self._synchronous = ""
 
     def _disconnect(self) -> None:
         connection, self._connection = self._connection, None
@@ -150,7 +149,7 @@ class SqliteDatabase:
     async def _hop(self, work: Callable[[], Returned]) -> Returned:
         if self._thread is None:
             raise LedgerError(f"{self.url} is closed: use it inside `async with`, or call open() first")
-        return await asyncio.get_running_loop().run_in_executor(self._thread, self._explained, work)
+        return await self._thread.run(partial(self._explained, work))
 
     def _worded(self, error: Exception) -> Exception:
         return sqlite_file.explain(error, self._path) if isinstance(error, sqlite_file.TROUBLE) else error
@@ -180,6 +179,9 @@ class SqliteDatabase:
     def _write(self, writes: list["Write[Any]"]) -> None:
         durable = any(write.durable for write in writes)
         with self._transaction("BEGIN IMMEDIATE", synchronous="FULL" if durable else "NORMAL") as connection:
+            if len(writes) == 1:  # the transaction is its own: no need of one within it
+                writes[0].result = self._run(writes[0].work, connection)
+                return
             for write in writes:
                 self._write_one(write, connection)
 
@@ -199,10 +201,12 @@ class SqliteDatabase:
         return _to_the_end(cast("Coroutine[Any, Any, Result]", work(SqliteSession(connection, self._clock()))))
 
     @contextmanager
-    def _transaction(self, begin: str, synchronous: str = "NORMAL") -> Generator[sqlite3.Connection]:
+    def _transaction(self, begin: str, synchronous: str | None = None) -> Generator[sqlite3.Connection]:
         connection = self._connection
         assert connection is not None
-        connection.execute(f"PRAGMA synchronous = {synchronous}")
+        if synchronous not in (None, self._synchronous):
+            connection.execute(f"PRAGMA synchronous = {synchronous}")
+            self._synchronous = synchronous
         connection.execute(begin)
         try:
             yield connection

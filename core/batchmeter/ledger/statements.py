@@ -17,9 +17,12 @@ class Statement:
         self._lines = lines
         self._optional = frozenset(parameter for _, parameter in lines if parameter)
         self._render = lru_cache(maxsize=64)(self._rendered)
+        self._whole = None if self._optional else self._rendered(frozenset())
 
     def text(self, parameters: Mapping[str, object]) -> str:
         """The SQL for these parameters; one that is None or False drops its lines."""
+        if self._whole is not None:
+            return self._whole
         values = {name: parameters.get(name) for name in self._optional}
         return self._render(
             frozenset(name for name, value in values.items() if value is not None and value is not False)

@@ -113,7 +113,7 @@ WHERE e.batch_id = %(batch_id)s AND e.account = %(account)s;
 
 -- name: add_deliveries
 INSERT INTO batchmeter.delivery (event_seq, logger, state, next_attempt_at)
-SELECT %(seq)s, wanted.logger, 'pending', %(now)s FROM unnest(%(logger)s::text[]) AS wanted (logger);
+SELECT %(seq)s, wanted.logger, 'pending', %(now)s FROM unnest(%(loggers)s::text[]) AS wanted (logger);
 
 -- name: fence_events
 -- Waits until every writer that has taken a seq has committed: a seq that shows up later is larger than all seen now.

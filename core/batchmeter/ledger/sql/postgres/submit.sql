@@ -21,7 +21,9 @@ UPDATE batchmeter.intent SET state = 'closed', reason = %(reason)s WHERE id = %(
 
 -- name: use_intent
 -- The create is known to have happened.
-UPDATE batchmeter.intent SET state = 'created', batch_id = %(batch_id)s, reason = NULL WHERE id = %(id)s AND state <> 'created';
+UPDATE batchmeter.intent SET state = 'created', batch_id = %(batch_id)s, reason = NULL
+WHERE id = %(id)s AND state <> 'created'
+  AND state = 'open' -- [if_open]
 
 -- name: free_key
 -- A closed intent that turns out to have made a batch must not take back a key that is used again by now.

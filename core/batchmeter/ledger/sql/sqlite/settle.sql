@@ -69,7 +69,8 @@ SELECT DISTINCT d.logger FROM event AS e JOIN delivery AS d ON d.event_seq = e.s
 WHERE e.batch_id = :batch_id AND e.account = :account;
 
 -- name: add_deliveries
-INSERT INTO delivery (event_seq, logger, state, next_attempt_at) VALUES (:seq, :logger, 'pending', :now);
+INSERT INTO delivery (event_seq, logger, state, next_attempt_at)
+SELECT :seq, value, 'pending', :now FROM json_each(:loggers);
 
 -- name: fence_events
 -- Where writers are many, waits for those that have taken a seq and not yet committed. Here there is one writer.

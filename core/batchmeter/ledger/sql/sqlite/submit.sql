@@ -20,7 +20,9 @@ UPDATE intent SET state = 'closed', reason = :reason WHERE id = :id AND state = 
 
 -- name: use_intent
 -- The create is known to have happened.
-UPDATE intent SET state = 'created', batch_id = :batch_id, reason = NULL WHERE id = :id AND state <> 'created';
+UPDATE intent SET state = 'created', batch_id = :batch_id, reason = NULL
+WHERE id = :id AND state <> 'created'
+  AND state = 'open' -- [if_open]
 
 -- name: free_key
 -- A closed intent that turns out to have made a batch must not take back a key that is used again by now.

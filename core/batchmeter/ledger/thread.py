@@ -1,0 +1,68 @@
+"""One thread with a queue: work goes to it from event loops, and its results come back.
+
+An executor's futures, locks and contexts cost more than most of the ledger's transactions; this is the hop alone.
+"""
+
+import asyncio
+import threading
+from collections.abc import Callable
+from queue import SimpleQueue
+from typing import Any, TypeVar, cast
+
+Returned = TypeVar("Returned")
+Job = tuple[asyncio.AbstractEventLoop, "asyncio.Future[Any]", Callable[[], Any]]
+
+
+class Thread:
+    """Works off one job after the other, in the order they came."""
+
+    def __init__(self, name: str) -> None:
+        self._jobs: SimpleQueue[Job | None] = SimpleQueue()
+        # A daemon: a process that ends without closing its ledger must not hang on it.
+        self._thread = threading.Thread(target=self._work, name=name, daemon=True)
+        self._thread.start()
+
+    async def run(self, work: Callable[[], Returned]) -> Returned:
+        """Its result or error. A caller that is cancelled no longer waits; the work is done all the same."""
+        loop = asyncio.get_running_loop()
+        future = loop.create_future()
+        self._jobs.put((loop, future, work))
+        return cast("Returned", await future)
+
+    def stop(self) -> None:
+        """What waits is worked off first; waits for that."""
+        self._jobs.put(None)
+        self._thread.join()
+
+    def _work(self) -> None:
+        while (job := self._jobs.get()) is not None:
+            loop, future, work = job
+            try:
+                result = work()
+            except BaseException as error:  # noqa: BLE001 - for whoever waits
+                _tell(loop, _fail, future, error)
+            else:
+                _tell(loop, _succeed, future, result)
+            del job, future, work  # or the last job's objects would live until the next
+
+
+def _tell(
+    loop: asyncio.AbstractEventLoop,
+    how: Callable[["asyncio.Future[Any]", Any], None],
+    future: "asyncio.Future[Any]",
+    outcome: object,
+) -> None:
+    try:
+        loop.call_soon_threadsafe(how, future, outcome)
+    except RuntimeError:
+        return  # the loop has ended, and nobody waits any more
+
+
+def _succeed(future: "asyncio.Future[Any]", result: object) -> None:
+    if not future.done():
+        future.set_result(result)
+
+
+def _fail(future: "asyncio.Future[Any]", error: BaseException) -> None:
+    if not future.done():
+        future.set_exception(error)
