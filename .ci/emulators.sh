@@ -1,12 +1,14 @@
 #!/bin/sh
 # Installs the emulators that tests use where they find them, or those named: aimock (OpenAI, 12 MB), azurite (Azure
-# blobs, 365 MB), openai-node (OpenAI's SDK for Node, a client rather than an emulator, 35 MB). Needs npm.
+# blobs, 365 MB), openai-node (OpenAI's SDK for Node, a client rather than an emulator, 35 MB), prism (holds traffic
+# against an OpenAPI file, 74 MB). Needs npm.
 set -eu
 cd "$(dirname "$0")/.."
-for name in ${*:-aimock azurite openai-node}; do
+for name in ${*:-aimock azurite openai-node prism}; do
     case $name in
         aimock) package=@copilotkit/aimock@1.43 ;;
         azurite) package=azurite@3.37 ;;
+        prism) package=@stoplight/prism-cli@5.16 ;;
         openai-node) package=openai@7.55 ;;
         *) echo "unknown emulator: $name" >&2; exit 2 ;;
     esac

@@ -2,16 +2,12 @@
 
 import asyncio
 import json
-import os
-import re
 import shutil
 import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Generator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from pathlib import Path
 
 import httpx2
@@ -26,28 +22,9 @@ from batchmeter.keys import create_key
 from batchmeter.ledger import open_ledger
 from batchmeter.testing.sandbox import sandbox_thread
 
+from .served import serving
+
 CHAT = "/v1/chat/completions"
-
-
-@contextmanager
-def serving(address: str, folder, *more: str, **environ: str) -> Generator[tuple[str, subprocess.Popen]]:
-    """A proxy over the sandbox at `address`; ends as Ctrl-C ends it."""
-    env = os.environ | {"OPENAI_BASE_URL": address, "OPENAI_API_KEY": "sk-provider", **environ}
-    env["BATCHMETER_LEDGER"] = str(folder / "served.db")
-    command = [sys.executable, "-m", "batchmeter", "serve", "--port", "0", *more]
-    process = subprocess.Popen(command, env=env, stdout=subprocess.PIPE, text=True, cwd=folder)
-    try:
-        first = process.stdout.readline()
-        found = re.search(r"http://127\.0\.0\.1:\d+", first)
-        assert found, first
-        yield found[0], process
-    finally:
-        process.send_signal(signal.SIGINT)
-        try:
-            process.communicate(timeout=30)
-        finally:
-            process.kill()
-    assert process.returncode == 0
 
 
 @pytest.fixture(scope="module")
