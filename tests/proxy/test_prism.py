@@ -39,6 +39,7 @@ def prism(emulator, tmp_path_factory, unused_tcp_port_factory):
     folder = tmp_path_factory.mktemp("prism")
     spec = folder / "openapi.json"
     spec.write_text(json.dumps(with_nulls(SPEC)))
+    (folder / "batchmeter.toml").write_text("[proxy]\nfreshness = 0\n")
     patch = pytest.MonkeyPatch()
     patch.setenv("BATCHMETER_PLUGINS", "")
     with sandbox_thread(speed=20_000) as sandbox, serving(sandbox.url, folder) as (url, _):
