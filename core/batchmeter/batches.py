@@ -33,6 +33,7 @@ class AsyncBatches:
         attribution: Attribution | Mapping[str, Any] | None = None,
         traceparent: str | None = None,
         idempotency_key: str | None = None,
+        wait_for_room: bool = True,
         custom_llm_provider: str | None = None,
         extra_headers: Mapping[str, str] | None = None,
         extra_query: Mapping[str, Any] | None = None,
@@ -43,7 +44,8 @@ class AsyncBatches:
         """Submit once, and emit `acreate_batch`.
 
         `attribution` (key, user, team, session, tags), `metadata` and the current trace ride on every event of the
-        batch. Raises the provider's error as it came; CreateUnknownError when its answer was lost.
+        batch. Raises the provider's error as it came; CreateUnknownError when its answer was lost. `wait_for_room`
+        False raises a full queue's refusal at once, also where the account is configured to wait.
         """
         from .submit import submit  # noqa: PLC0415 - with the ledger and tracker, when first needed
 
@@ -61,6 +63,7 @@ class AsyncBatches:
             submission,
             idempotency_key=idempotency_key,
             tag=self._client.accounts.tags(provider.account),
+            wait=wait_for_room,
         )
 
     async def retrieve(

@@ -41,12 +41,13 @@ async def submit(
     *,
     idempotency_key: str | None = None,
     tag: bool = True,
+    wait: bool = True,
 ) -> Batch:
     """The batch as the provider made it, without our tag; its `acreate_batch` is recorded.
 
     With an `idempotency_key` that was used before at this account, the first one. Raises the provider's error when it
     refused, CreateUnknownError when nobody can tell yet whether it exists. Where the account waits for room in a full
-    queue, so does this; a refused create made nothing, so that each try is a create of its own.
+    queue, so does this, unless told not to; a refused create made nothing, so that each try is a create of its own.
     """
     began, attempt = parts.ledger.now(), 0
     while True:
@@ -54,7 +55,7 @@ async def submit(
             return await _submit_once(parts, provider, request, options, submission, idempotency_key, tag=tag)
         except APIStatusError as refusal:
             now = parts.ledger.now()
-            at = next_try(provider, refusal, attempt, since=began, ended=now)
+            at = next_try(provider, refusal, attempt, since=began, ended=now) if wait else None
             if at is None:
                 raise
         attempt += 1

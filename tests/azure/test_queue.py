@@ -4,6 +4,7 @@ import asyncio
 import json
 from dataclasses import replace
 
+import httpx2
 import pytest
 
 import batchmeter
@@ -12,6 +13,7 @@ from batchmeter.client import AsyncClient
 from batchmeter.config import Settings
 from batchmeter.ledger import open_ledger
 from batchmeter.models import Attribution
+from batchmeter.proxy import create_app
 from batchmeter.testing.providers import lines_of
 from batchmeter.testing.recorder import Recorder
 from batchmeter.tracking.tag import RETRY_OF
@@ -126,6 +128,21 @@ async def test_a_refused_create_is_given_up_in_the_end(site, azure):
             await submitted(client)
         assert 700 < sum(site.clock.naps) <= 1000
         assert await client.ledger.open_intents(created_before=site.clock.now + 1) == []
+
+
+async def test_a_call_may_refuse_to_wait_and_the_proxys_do(site, azure):
+    azure.full = 2
+    async with site.client() as client:
+        with pytest.raises(errors.BadRequestError, match="Enqueued token limit"):
+            await submitted(client, wait_for_room=False)
+        file = await client.files.create(file=("a.jsonl", lines_of(1, "batch4o")), purpose="batch")
+        transport = httpx2.ASGITransport(create_app(client))
+        async with httpx2.AsyncClient(transport=transport, base_url="http://proxy") as http:
+            body = {"input_file_id": file.id, "endpoint": "/v1/chat/completions", "completion_window": "24h"}
+            answer = await http.post("/v1/batches", json=body)
+            assert (answer.status_code, answer.json()["error"]["code"]) == (400, FULL)
+            assert (await http.post("/v1/batches", json=body)).status_code == 200
+    assert site.clock.naps == []
 
 
 async def test_a_refused_create_is_raised_at_once_by_default(site, azure):

@@ -47,6 +47,7 @@ async def create(call: Call) -> Response:
                 attribution=call.attribution(),
                 traceparent=call.request.headers.get("traceparent"),
                 idempotency_key=key,
+                wait_for_room=False,  # the caller's SDK would lose patience, and submit once more
                 custom_llm_provider=account,
                 extra_body={name: value for name, value in body.items() if name not in _NAMED},
             )
