@@ -9,6 +9,7 @@ import pytest
 import openai
 from batchmeter import AsyncClient
 from batchmeter.config import Settings
+from batchmeter.keys import create_key
 from batchmeter.proxy import create_app
 from batchmeter.testing.recorder import Recorder
 from batchmeter.testing.sandbox import Sandbox, manual_clock, serve_sandbox
@@ -80,3 +81,53 @@ async def sdk(http):
         base_url="http://proxy/v1", api_key="sk-1234", http_client=http, max_retries=0
     ) as opened:
         yield opened
+
+
+class Caller:
+    """One key's own SDK client."""
+
+    def __init__(self, http, key, secret):
+        self.key, self.secret = key, secret
+        self.sdk = openai.AsyncOpenAI(base_url="http://proxy/v1", api_key=secret, http_client=http, max_retries=0)
+        self.files, self.batches = self.sdk.files, self.sdk.batches
+        self.http = http
+
+    async def upload(self, content, name="in.jsonl"):
+        return await self.files.create(file=(name, content), purpose="batch")
+
+    async def submit(self, content, **more):
+        file = await self.upload(content)
+        return await self.batches.create(input_file_id=file.id, endpoint=CHAT, completion_window="24h", **more)
+
+    async def get(self, path, **headers):
+        return await self.http.get(path, headers={"authorization": f"Bearer {self.secret}", **headers})
+
+
+@pytest.fixture
+def caller(client, http):
+    """`await caller(owner="ada")`: a new key and its client."""
+
+    async def make(**details):
+        key, secret = await create_key(client.ledger, **details)
+        return Caller(http, key, secret)
+
+    return make
+
+
+@pytest.fixture
+async def ended(clock, client):
+    """`await ended(batch)`: the batch has completed and is settled."""
+
+    async def end(batch_id):
+        clock.advance(60)
+        await client.batches.retrieve(batch_id)
+        clock.advance(1400)
+        return await client.batches.wait(batch_id, timeout=10)
+
+    return end
+
+
+async def refused(coroutine):
+    with pytest.raises(openai.APIStatusError) as caught:
+        await coroutine
+    return caught.value.status_code, caught.value.code
