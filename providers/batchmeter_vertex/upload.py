@@ -17,6 +17,7 @@ _TRIES = 6
 _ABORT_SECONDS = 5.0
 _RESUME_INCOMPLETE = 308
 _RETRIED = (408, 429)
+_FORGOTTEN = (404, 410)
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +135,9 @@ class Upload:
                 rest = piece.after(self._sent - start)
                 response = await self._put(rest, _content_range(self._sent, end, total))
             except (APIConnectionError, APIStatusError) as error:
+                if _forgotten(error):
+                    await self._again(start, error)
+                    continue
                 if not _passing(error) or attempt == _TRIES - 1:
                     raise
                 await self.http.sleep(min(0.5 * 2.0**attempt, 8.0))
@@ -147,6 +151,14 @@ class Upload:
             if self._sent == end and not last:
                 return {}
         raise APIConnectionError(f"{self.blob.uri}: Cloud Storage kept taking none of the bytes at {self._sent}")
+
+    async def _again(self, start: int, error: Exception) -> None:
+        """A session of its own for a first piece; the bytes of earlier ones are gone from here, too."""
+        if start:
+            raise APIConnectionError(
+                f"{self.blob.uri}: Cloud Storage has forgotten the upload at {start}; try again"
+            ) from error
+        self._session, self._sent = await self._open(), 0
 
     async def _put(self, data: Piece, content_range: str) -> Response:
         return await self.http.request(
@@ -162,8 +174,10 @@ class Upload:
         """Asks how much arrived; None when that is not to be known now either."""
         try:
             return await self._put(Piece([], 0), "bytes */*")
-        except (APIConnectionError, InternalServerError):
-            return None
+        except (APIConnectionError, APIStatusError) as error:
+            if not (_forgotten(error) or isinstance(error, APIConnectionError | InternalServerError)):
+                raise
+            return None  # where it is forgotten, the next piece is told so
 
     def _kept(self, response: Response, start: int, end: int) -> int:
         """The offset to go on from; a server that lost bytes already released cannot be served."""
@@ -176,6 +190,10 @@ class Upload:
 
 def _content_range(start: int, end: int, total: str) -> str:
     return f"bytes {start}-{end - 1}/{total}" if end > start else f"bytes */{total}"
+
+
+def _forgotten(error: Exception) -> bool:
+    return isinstance(error, APIStatusError) and error.status_code in _FORGOTTEN
 
 
 def _passing(error: APIConnectionError | APIStatusError) -> bool:

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from batchmeter.errors import ConflictError, InternalServerError, InvalidInputError
+from batchmeter.errors import APIConnectionError, ConflictError, InternalServerError, InvalidInputError
 from batchmeter.http import CHUNK, HttpClient
 from batchmeter.providers import CallOptions, FileUpload
 from batchmeter_vertex import upload as uploads
@@ -68,6 +68,9 @@ def handler(session):  # noqa: C901 - a class with one short method a verb
             data = self.rfile.read(size)
             if fault == "refuse":
                 return self.reply(503)
+            if fault == "forget":
+                session.kept = b""
+                return self.reply(410)
             match = re.fullmatch(r"bytes (?:(\d+)-\d+|\*)/(\d+|\*)", where)
             if match[1]:
                 assert int(match[1]) == len(session.kept)
@@ -126,6 +129,8 @@ async def send(http, data):
     [
         [],
         ["refuse"],
+        ["forget"],
+        ["half", "forget", "forget"],
         ["half"],
         ["lost"],
         [None, "half", "half", "refuse"],
@@ -147,6 +152,12 @@ async def test_it_gives_up_in_the_end(session, http):
     session.faults = ["refuse"] * 20
     with pytest.raises(InternalServerError):
         await send(http, b"x")
+
+
+async def test_a_session_that_is_forgotten_later_says_so(session, http):
+    session.faults = [None, "forget"]
+    with pytest.raises(APIConnectionError, match=r"forgotten the upload at 262144; try again"):
+        await send(http, b"x" * (PIECE + 5))
 
 
 async def test_another_objects_name_is_not_taken(session, http):
