@@ -143,16 +143,19 @@ async def _record(parts: "Parts", intent: Intent, batch: Batch) -> Batch:
     try:
         # A tagged one need not wait for the disk again: its intent is there, and finds it by its tag.
         durable = tag_of(batch) != intent.id
-        await record_created(parts, intent.submission, batch, intent_id=intent.id, durable=durable)
+        return await record_created(parts, intent.submission, batch, intent_id=intent.id, durable=durable)
     except LedgerError:
         log.exception("batch %s was created but not recorded; the tracker will adopt it by its intent", batch.id)
-    return without_tag(batch)
+        return without_tag(batch)
 
 
 async def record_created(
     parts: "Parts", submission: Submission, batch: Batch, *, intent_id: str | None = None, durable: bool = True
-) -> None:
-    """The batch and its `acreate_batch`, in one transaction; then the tracker and the deliverer look."""
+) -> Batch:
+    """The batch and its `acreate_batch`, in one transaction; then the tracker and the deliverer look.
+
+    Returns it without our tag.
+    """
     now = parts.ledger.now()
     event = created_event(submission, batch, time=now)
     await parts.ledger.record_created(
@@ -166,3 +169,4 @@ async def record_created(
     )
     parts.tracker.notify()
     parts.deliverer.notify()
+    return event.batch

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import shutil
 import signal
 import sys
 import time
@@ -38,6 +39,7 @@ class Gate:
         self.request = request
         self.answered = asyncio.Event()
         """The sandbox has done it; its answer is held."""
+        self.release = asyncio.Event()
 
     async def handle(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         upstream_reader, upstream = await asyncio.open_connection("127.0.0.1", self.port)
@@ -54,7 +56,7 @@ class Gate:
             while data := await upstream_reader.read(65536):
                 if held:
                     self.answered.set()
-                    await asyncio.Event().wait()
+                    await self.release.wait()
                 writer.write(data)
                 await writer.drain()
 
@@ -121,6 +123,35 @@ async def test_killed_between_the_call_and_its_record_the_batch_is_found_and_set
     assert [event.metadata for event in log.events] == [{"team": "search"}] * 2
     assert [event.attribution.user for event in log.events] == ["u1"] * 2
     assert [event.adopted for event in log.events] == [False, False]
+
+
+async def test_a_power_cut_that_takes_back_all_since_the_call_began_loses_no_batch_and_makes_no_second_event(
+    tmp_path: Path, requests: Path, log: Recorder
+) -> None:
+    """A submission is synced to the disk once, before its call: what is written after it may go with the power."""
+    ledger, restored = tmp_path / "ledger.db", tmp_path / "restored.db"
+    after = Recorder()
+    async with serve_sandbox() as sandbox, gate(sandbox.url, b"POST /v1/batches") as (url, held):
+        async with client(url, ledger, log) as first:
+            file = await first.files.create(file=requests)
+            creating = asyncio.create_task(
+                first.batches.create(
+                    input_file_id=file.id, endpoint="/v1/chat/completions", metadata={"team": "search"}
+                )
+            )
+            async with asyncio.timeout(30):
+                await held.answered.wait()
+            for suffix in ("", "-wal"):
+                shutil.copyfile(f"{ledger}{suffix}", f"{restored}{suffix}")
+            held.release.set()
+            batch = await creating
+        async with client(url, restored, after, seconds_later=61) as later:
+            assert await later.ledger.list_batches() == []
+            assert await later.tracker.reconcile() == 1
+            await later.batches.wait(batch.id)
+    assert [event.id for event in log.events] == [event.id for event in after.events[:1]], "loggers see one by its id"
+    assert after.types == ["acreate_batch", "batch_success"]
+    assert after.events[0].metadata == {"team": "search"}
 
 
 async def test_killed_while_its_output_is_read_another_process_settles_once(
