@@ -20,15 +20,15 @@ Random = Callable[[], float]
 class Pace:
     """How often an open batch is looked at, in seconds."""
 
-    patience: float = 1.4
+    patience: float = 1.1
     """Where the history of its kind is known: a look each time that the square root of the hazard adds up to this."""
     unlikely: float = 900.0
     """Longest wait while no batch of its kind has ended so young, or hardly any."""
     age_share: float = 0.08
-    """Elsewhere: of the batch's age. A young one changes soon, an old one late."""
+    """Of the batch's age, at most: a young one changes soon, an old one late. Without a history, this alone counts."""
     shortest: float = 15.0
     longest: float = 300.0
-    closing: float = 20.0
+    closing: float = 22.0
     """While `finalizing` or `cancelling`."""
     told: float = 900.0
     """At least this where webhooks have told of every ending lately."""
@@ -36,7 +36,7 @@ class Pace:
     """One look this long after `expires_at`, then one each such time, less often as the delay grows."""
     error_first: float = 5.0
     error_longest: float = 600.0
-    step: float = 15.0
+    step: float = 5.0
     """Between two moments at which the batches of one list may be due."""
     jitter: float = 0.1
     """Share by which a wait is stretched at random, so that a fleet does not march in step."""
@@ -87,8 +87,9 @@ def in_step(at: float, account: str, pace: Pace = BACKGROUND) -> float:
 def _by_age(batch: Batch, now: float, pace: Pace, history: History | None) -> float:
     age = max(now - batch.created_at, 0.0) if batch.created_at is not None else 0.0
     known = history.wait(age, pace.patience) if history is not None and batch.created_at is not None else None
-    if known is not None:
-        return min(max(known, pace.shortest), pace.unlikely)
+    if history is not None and known is not None:
+        longest = pace.unlikely if age < history.ages[0] else min(age * pace.age_share, pace.unlikely)
+        return max(min(known, longest), pace.shortest)
     return min(max(age * pace.age_share, pace.shortest), pace.longest)
 
 
