@@ -11,6 +11,7 @@ import argparse
 import asyncio
 import json
 import os
+import random
 import re
 import signal
 import socket
@@ -30,6 +31,8 @@ HERE = Path(__file__).resolve().parent
 CACHE = HERE.parent / ".cache"
 LITELLM = CACHE / "litellm-proxy"
 TICKS = os.sysconf("SC_CLK_TCK")
+BOUNDARY = "8e2a0c5d7b1f4e6990aa3c5d7e9f1b2c"
+WORDS = "the batch of requests was sent to its provider and every answer came back with usage, cost and tokens".split()
 READS, UPLOAD_TIMES, UPLOAD_MB = 1000, 1.5, 60
 """The bars: reads a second per worker, an upload beside the direct one, memory that it takes."""
 
@@ -134,24 +137,26 @@ def request(port: int, method: str, path: str, body: bytes = b"", kind: str = "a
 
 
 def inputs(megabytes: int) -> bytes:
-    """A batch input file inside a form, of 50,000 lines or less."""
-    text = "x" * 3900
+    """A batch input file inside a form as OpenAI's SDKs send it, of 50,000 lines or less."""
+    chance = random.Random(200)
+    texts = [" ".join(chance.choices(WORDS, k=1000))[:3900] for _ in range(50)]
     rows = []
     for number in range(megabytes * 1_000_000 // 4096):
-        body = {"model": "gpt-4o-mini", "messages": [{"role": "user", "content": text}]}
+        body = {"model": "gpt-4o-mini", "messages": [{"role": "user", "content": texts[number % 50]}]}
         rows.append(
             json.dumps({"custom_id": f"r-{number}", "method": "POST", "url": "/v1/chat/completions", "body": body})
         )
-    head = b'--xyz\r\nContent-Disposition: form-data; name="purpose"\r\n\r\nbatch\r\n--xyz\r\n'
-    head += b'Content-Disposition: form-data; name="file"; filename="in.jsonl"\r\n\r\n'
-    return head + "\n".join(rows).encode() + b"\r\n--xyz--\r\n"
+    head = f'--{BOUNDARY}\r\nContent-Disposition: form-data; name="purpose"\r\n\r\nbatch\r\n--{BOUNDARY}\r\n'
+    head += 'Content-Disposition: form-data; name="file"; filename="in.jsonl"\r\n\r\n'
+    text = "\n".join(rows)
+    return f"{head}{text}\r\n--{BOUNDARY}--\r\n".encode()
 
 
 def upload(server: Server, provider: Server, form: bytes) -> Report:
     request(provider.port, "GET", "/stats")
     server.forget_peak()
     idle, began = server.memory(), time.monotonic()
-    status, answer = request(server.port, "POST", "/v1/files", form, "multipart/form-data; boundary=xyz")
+    status, answer = request(server.port, "POST", "/v1/files", form, f"multipart/form-data; boundary={BOUNDARY}")
     seconds = time.monotonic() - began
     assert status == 200, answer[:300]
     seen = json.loads(request(provider.port, "GET", "/stats")[1])

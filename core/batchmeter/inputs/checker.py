@@ -5,7 +5,9 @@ gzip and forgives a byte order mark, where a provider would refuse the file.
 """
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import InitVar, dataclass, field
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -41,8 +43,11 @@ class _Line(msgspec.Struct, gc=False):
 
 
 _decode = msgspec.json.Decoder(_Line).decode
-_FIELDS = {endpoint: tuple(name for name in names if name != "model") for endpoint, names in REQUIRED.items()}
-"""`model` is checked against the models of earlier lines."""
+_NOTHING = (_ABSENT, msgspec.Raw(b"null"))
+_FIELD: dict[str, Callable[[_Body], msgspec.Raw]] = {
+    endpoint: attrgetter(name) for endpoint, names in REQUIRED.items() for name in names if name != "model"
+}
+"""What a body must have besides `model`, which is checked against the models of earlier lines."""
 _decode_input = msgspec.json.Decoder(str | list[Any]).decode
 
 
@@ -80,8 +85,13 @@ class InputChecker:
         start = 0
         while (end := chunk.find(b"\n", start)) >= 0:
             self._size = before + end + 1
-            self._hold(chunk[start:end])
-            self._line(self._take())
+            if self._length:
+                self._hold(chunk[start:end])
+                self._line(self._take())
+            elif not self._over and end - start <= self.limits.line_bytes:
+                self._line(chunk[start:end])
+            else:
+                self._line(None)
             start = end + 1
         self._size = before + len(chunk)
         self._hold(chunk[start:])
@@ -120,6 +130,9 @@ class InputChecker:
     def _line(self, line: bytes | None) -> None:
         self._number += 1
         self._check_size()
+        if line is not None and not self._over and self._lines < self.limits.lines and self._plain(line):
+            self._lines += 1
+            return
         if line is not None and not line.strip() and not self._over:
             return
         self._lines += 1
@@ -130,7 +143,7 @@ class InputChecker:
         elif line is None:
             most = f"longer than {self.limits.line_bytes:,} bytes; send less, or a reference to it"
             self._report(Fault("line_too_long", most), None)
-        elif not self._plain(line):
+        else:
             self._explain(line)
 
     def _plain(self, line: bytes) -> bool:
@@ -142,19 +155,19 @@ class InputChecker:
                 line.decode()
         except UNREADABLE:
             return False
-        body = request.body
+        body, url, custom_id = request.body, request.url, request.custom_id
         if (
-            request.url != seen.endpoint
+            url != seen.endpoint
             or request.method != "POST"
             or body.stream
             or (body.model or None) not in seen.models
-            or request.custom_id in seen.ids
-            or not request.custom_id
-            or not all(_given(getattr(body, name)) for name in _FIELDS.get(request.url, ()))
+            or custom_id in seen.ids
+            or not custom_id
+            or ((field := _FIELD.get(url)) is not None and field(body) in _NOTHING)
         ):
             return False
-        seen.ids[request.custom_id] = self._number
-        if is_embeddings(request.url):
+        seen.ids[custom_id] = self._number
+        if body.input is not _ABSENT and is_embeddings(url):
             seen.inputs += count_inputs(_decode_input(body.input))
             self._check_inputs()
         return True
@@ -199,11 +212,6 @@ class InputChecker:
             self._problems.append(problem)
         else:
             self._more += 1
-
-
-def _given(raw: msgspec.Raw) -> bool:
-    start = bytes(memoryview(raw)[:5])
-    return bool(start) and start != b"null"
 
 
 def check_path(path: str | Path, endpoint: str | None = None, limits: InputLimits = OPENAI) -> InputSummary:
