@@ -27,8 +27,8 @@ def aged(seconds, status="in_progress", left=None):
         (aged(0), 15),
         (aged(1000), 80),
         (aged(100_000), 300),
-        (aged(100_000, "finalizing"), 22),
-        (aged(100_000, "cancelling"), 22),
+        (aged(100_000, "finalizing"), 20),
+        (aged(100_000, "cancelling"), 20),
         (aged(100_000, "a_word_of_tomorrow"), 300),
         (Batch(id="b", status="in_progress"), 15),
         (aged(86_300, left=100), 160),
@@ -37,7 +37,7 @@ def aged(seconds, status="in_progress", left=None):
         (aged(86_500, left=-100), 60),
         (aged(88_400, left=-2000), 160),
         (aged(200_000, left=-110_000), 300),
-        (aged(100, "finalizing", left=-100), 22),
+        (aged(100, "finalizing", left=-100), 20),
     ],
 )
 def test_the_next_look_follows_age_state_and_deadline(batch, seconds):

@@ -20,7 +20,7 @@ Random = Callable[[], float]
 class Pace:
     """How often an open batch is looked at, in seconds."""
 
-    patience: float = 1.1
+    patience: float = 1.05
     """Where the history of its kind is known: a look each time that the square root of the hazard adds up to this."""
     unlikely: float = 900.0
     """Longest wait while no batch of its kind has ended so young, or hardly any."""
@@ -28,7 +28,7 @@ class Pace:
     """Of the batch's age, at most: a young one changes soon, an old one late. Without a history, this alone counts."""
     shortest: float = 15.0
     longest: float = 300.0
-    closing: float = 22.0
+    closing: float = 20.0
     """While `finalizing` or `cancelling`."""
     told: float = 900.0
     """At least this where webhooks have told of every ending lately."""
