@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 HEAD = 256 * 1024
 """Bytes of the file that are looked at before its provider hears of it: a small file is checked whole by then."""
 _SLICE = 1024 * 1024
-"""Longest piece that is parsed and checked in one go: two milliseconds. A server's own pieces are smaller."""
+"""Longest piece that is checked in one go: two milliseconds. The server's own pieces are smaller."""
 
 
 class RefusedFileError(Exception):
@@ -40,24 +40,16 @@ class TooLargeError(Refusal):
 
 @dataclass(slots=True)
 class Incoming:
-    """The body's bytes, with limits on size, silence and time. The server reads one piece ahead: close it at the end."""
+    """The body's bytes, with limits on size, silence and time."""
 
     receive: "Receive"
     options: ProxyOptions
     room: int
     ended: bool = field(default=False, init=False)
     _deadline: float = field(init=False)
-    _ahead: "asyncio.Task[Any] | None" = field(default=None, init=False)
-    """The next piece, which comes in while this one is checked and sent."""
 
     def __post_init__(self) -> None:
         self._deadline = asyncio.get_running_loop().time() + self.options.upload_seconds
-
-    async def aclose(self) -> None:
-        ahead, self._ahead = self._ahead, None
-        if ahead is not None:
-            ahead.cancel()
-            await asyncio.gather(ahead, return_exceptions=True)
 
     async def read(self) -> bytes:
         """The next piece; empty at the end. ClientDisconnect when there is nobody any more."""
@@ -70,28 +62,19 @@ class Incoming:
             self.room -= len(piece)
             if self.room < 0:
                 raise too_large(self.options)
-            if not self.ended:
-                self._ahead = asyncio.ensure_future(self._receive())
             if piece:
                 return piece
         return b""
 
     async def _message(self) -> Any:
-        ahead = self._ahead or asyncio.ensure_future(self._receive())
-        self._ahead = ahead
-        if not ahead.done():
-            left = self._deadline - asyncio.get_running_loop().time()
-            await asyncio.wait((ahead,), timeout=max(min(self.options.upload_idle_seconds, left), 0))
-        if not ahead.done():
-            await self.aclose()
+        left = self._deadline - asyncio.get_running_loop().time()
+        try:
+            async with asyncio.timeout(min(self.options.upload_idle_seconds, left)):
+                return await self.receive()
+        except TimeoutError:
             raise TooSlowError(
                 408, "The upload came too slowly; try again.", code="upload_timeout", headers={"connection": "close"}
-            )
-        self._ahead = None
-        return ahead.result()
-
-    async def _receive(self) -> Any:
-        return await self.receive()
+            ) from None
 
 
 @dataclass(slots=True)

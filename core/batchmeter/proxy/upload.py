@@ -41,14 +41,12 @@ async def create(call: Call) -> Response:
         answer = await once(
             call, "files", lambda: _receive(call, incoming, int(length) if length.isdecimal() else None)
         )
-        await _drain(incoming)  # a repeated upload has not been read yet
     except (ClientDisconnect, TooSlowError, TooLargeError):
         raise
     except Exception:
         await _drain(incoming)
         raise
-    finally:
-        await incoming.aclose()
+    await _drain(incoming)  # a repeated upload has not been read yet
     return answer
 
 
