@@ -249,7 +249,7 @@ async def _work(url: str, boxes: list[SandboxProvider], prices: PriceBook) -> No
     accounts = Accounts(settings, plugins)
     for box in boxes:
         accounts.add(box)
-    options = TrackerOptions(lease=LEASE, idle=0.2, block=200, requests_per_second=10_000)
+    options = TrackerOptions(lease=LEASE, idle=0.2, block=50, requests_per_second=10_000)
     await Tracker(ledger, accounts, plugins, prices, options=options).run()
 
 
