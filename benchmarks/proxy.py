@@ -32,7 +32,27 @@ CACHE = HERE.parent / ".cache"
 LITELLM = CACHE / "litellm-proxy"
 TICKS = os.sysconf("SC_CLK_TCK")
 BOUNDARY = "8e2a0c5d7b1f4e6990aa3c5d7e9f1b2c"
-WORDS = "the batch of requests was sent to its provider and every answer came back with usage, cost and tokens".split()
+WORDS = [
+    "the",
+    "batch",
+    "of",
+    "requests",
+    "was",
+    "sent",
+    "to",
+    "its",
+    "provider",
+    "and",
+    "every",
+    "answer",
+    "came",
+    "back",
+    "with",
+    "usage,",
+    "cost",
+    "and",
+    "tokens",
+]
 READS, UPLOAD_TIMES, UPLOAD_MB = 1000, 1.5, 60
 """The bars: reads a second per worker, an upload beside the direct one, memory that it takes."""
 
