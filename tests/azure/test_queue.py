@@ -101,7 +101,7 @@ async def test_the_pauses_grow_along_the_chain(site, azure):
         await pass_time(site, client, minutes=58)
         batches = await client.ledger.list_batches()
         made = sorted(one.recorded_at for one in batches)
-        ended = sorted(one.settled_at for one in batches)
+        ended = sorted(one.settled_at for one in batches if one.settled_at is not None)  # the last may be open still
         gaps = [(later - earlier) / 1000 for earlier, later in zip(ended, made[1:], strict=False)]
         least = [15, 30, 60, 120, 240, 300, 300, 300]
         assert len(gaps) >= 6

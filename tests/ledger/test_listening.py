@@ -26,7 +26,7 @@ async def test_an_event_recorded_elsewhere_is_delivered_at_once(postgres_server,
         async with asyncio.timeout(10):
             assert await keeper.seen.get() == "warm"
         for number in range(5):
-            await make.record(other, batch=make.batch(f"b{number}"), loggers=[name])
+            await make.record(other, batch=make.batch(f"told{number}"), loggers=[name])
             async with asyncio.timeout(2):  # its own next look is five seconds away
-                assert await keeper.seen.get() == f"b{number}"
+                assert await keeper.seen.get() == f"told{number}"
     await other.aclose()

@@ -43,7 +43,8 @@ class Announcer:
 
     async def _notify(self, topics: set[Topic]) -> None:
         try:
-            async with self._pool.connection(timeout=1) as connection:
+            async with self._pool.connection(timeout=1) as connection, connection.transaction():
+                await connection.execute(b"SET LOCAL synchronous_commit TO off")  # a hint need not wait for the disk
                 for topic in topics:
                     await connection.execute("SELECT pg_notify(%s, %s)", (_CHANNEL, topic))
         except (psycopg.Error, PoolTimeout):
