@@ -1,0 +1,105 @@
+"""The ledger's thread, what it keeps in mind, and which of its writes wait for the disk."""
+
+import asyncio
+import threading
+
+import pytest
+
+from batchmeter.client import AsyncClient
+from batchmeter.config import Settings
+from batchmeter.ledger.homes import Homes
+from batchmeter.ledger.ledger import SqlLedger
+from batchmeter.ledger.sqlite import SqliteDatabase
+from batchmeter.ledger.thread import Thread
+from batchmeter.testing.requests import lines_of
+from batchmeter.testing.sandbox import serve_sandbox
+
+
+@pytest.fixture
+def thread():
+    made = Thread("ledger-test")
+    yield made
+    made.stop()
+
+
+async def test_results_and_errors_come_back_in_the_order_of_the_jobs(thread):
+    order = []
+
+    def job(number):
+        order.append((number, threading.current_thread().name))
+        if number == 1:
+            raise ValueError("one")
+        return number
+
+    found = await asyncio.gather(*(thread.run(lambda n=n: job(n)) for n in range(3)), return_exceptions=True)
+    assert order == [(0, "ledger-test"), (1, "ledger-test"), (2, "ledger-test")]
+    assert found[0] == 0
+    assert found[2] == 2
+    assert str(found[1]) == "one"
+
+
+async def test_who_is_cancelled_waits_no_more_and_the_next_is_served(thread):
+    begun, free, done = threading.Event(), threading.Event(), []
+
+    def slow():
+        begun.set()
+        free.wait()
+        done.append("slow")
+
+    waiting = asyncio.create_task(thread.run(slow))
+    await asyncio.to_thread(begun.wait)
+    waiting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+    free.set()
+    assert await thread.run(lambda: "next") == "next"
+    assert done == ["slow"], "what had begun is done all the same"
+
+
+def test_a_loop_that_has_ended_stops_nobody_else(thread):
+    begun, free = threading.Event(), threading.Event()
+
+    async def leave():
+        task = asyncio.create_task(thread.run(lambda: (begun.set(), free.wait())))
+        await asyncio.to_thread(begun.wait)
+        task.cancel()
+
+    asyncio.run(leave())
+    free.set()
+    assert asyncio.run(thread.run(lambda: 7)) == 7
+
+
+def test_the_ids_used_least_recently_are_forgotten():
+    homes = Homes(most=2)
+    homes.learn("a", "one")
+    homes.learn("b", "two")
+    assert homes.of("a") == "one"
+    homes.learn("c", "three")
+    assert [homes.of(name) for name in "abc"] == ["one", None, "three"]
+    homes.forget("a")
+    assert homes.of("a") is None
+
+
+class Told(SqliteDatabase):
+    """Notes which writes wait for the disk."""
+
+    def __init__(self, path):
+        super().__init__(path)
+        self.durable = []
+
+    async def write(self, work, *, durable=False):
+        self.durable.append(durable)
+        return await super().write(work, durable=durable)
+
+
+@pytest.mark.parametrize(("tags", "synced"), [(True, [True, False]), (False, [True, True])])
+async def test_a_batch_that_its_intent_could_not_find_again_is_synced_too(tmp_path, tags, synced):
+    database = Told(str(tmp_path / "ledger.db"))
+    async with serve_sandbox() as sandbox:
+        account = {"api_key": "sk-test", "api_base": sandbox.url, "tag_batches": tags}
+        settings = Settings(track=False, load=(), accounts={"openai": account})
+        async with AsyncClient(settings=settings, ledger=SqlLedger(database), environ={}) as client:
+            file = await client.files.create(file=("r.jsonl", lines_of(1, "gpt-5-mini")))
+            database.durable.clear()
+            await client.batches.create(input_file_id=file.id, endpoint="/v1/chat/completions")
+            assert database.durable[:2] == synced
