@@ -2,13 +2,14 @@
 
 from collections import deque
 from collections.abc import Collection
+from contextlib import aclosing
 from dataclasses import dataclass, field
 
 from batchmeter.events import Settlement
 from batchmeter.ledger.port import Ledger, Millis
 
 from .history import FEWEST, History
-from .timings import model_of
+from .timings import model_of, settled
 
 SAMPLE = 512
 """Newest durations kept of each kind."""
@@ -16,6 +17,8 @@ _SPAN = 14 * 24 * 3600 * 1000
 _PROBES = 16
 _PROBE = 250
 """Rows read at each of so many moments of the span: a bounded sample, however many were settled."""
+_PAGE = 25
+"""Rows read in one go: a submission never waits long behind them."""
 _REREAD = 1800 * 1000
 
 Kind = tuple[str, str | None]
@@ -76,9 +79,13 @@ class Histories:
         self._read_at = now
         fresh, seen = Histories(), set[tuple[str, str]]()
         for number in range(_PROBES):
-            probe = await ledger.settlements(since=now - _SPAN + number * _SPAN // _PROBES, limit=_PROBE)
-            for settlement, _ in probe:
-                if (settlement.account, settlement.batch_id) not in seen:
-                    seen.add((settlement.account, settlement.batch_id))
-                    fresh.learn(settlement)
+            left = _PROBE
+            async with aclosing(settled(ledger, now - _SPAN + number * _SPAN // _PROBES, page=_PAGE)) as probe:
+                async for settlement in probe:
+                    if (settlement.account, settlement.batch_id) not in seen:
+                        seen.add((settlement.account, settlement.batch_id))
+                        fresh.learn(settlement)
+                    left -= 1
+                    if not left:
+                        break
         self._kinds = fresh._kinds

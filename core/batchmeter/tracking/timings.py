@@ -2,7 +2,7 @@
 
 from array import array
 from collections import defaultdict
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass, field
 
 from batchmeter.events import Settlement
@@ -65,13 +65,13 @@ async def timings(ledger: Ledger, *, since: Millis | None = None) -> list[Timing
     return sorted(rows, key=lambda row: (-row.batches, row.account, row.model))
 
 
-async def settled(ledger: Ledger, since: Millis | None = None) -> AsyncIterator[Settlement]:
+async def settled(ledger: Ledger, since: Millis | None = None, *, page: int = PAGE) -> AsyncGenerator[Settlement]:
     """Every settlement's newest revision, oldest batch first."""
     after: str | None = None
-    while page := await ledger.settlements(since=since, after=after, limit=PAGE):
-        for settlement, _ in page:
+    while found := await ledger.settlements(since=since, after=after, limit=page):
+        for settlement, _ in found:
             yield settlement
-        after = f"{page[-1][0].account}\x1f{page[-1][0].batch_id}"
+        after = f"{found[-1][0].account}\x1f{found[-1][0].batch_id}"
 
 
 def model_of(settlement: Settlement) -> str:
