@@ -85,8 +85,10 @@ class Agent:
     def _flush(self) -> None:
         """The kernel says no where nobody listens; whether the agent took it, nobody says."""
         if self._statsd.flush() is False:
-            raise APIConnectionError("the Datadog agent's DogStatsD did not take a datagram; is the agent running?")
+            raise APIConnectionError(
+                "the Datadog agent's DogStatsD did not take a datagram; is the agent running?", never_sent=True
+            )
 
     def _check(self) -> None:
         if self._socket and not Path(self._socket.removeprefix("unix://")).exists():
-            raise APIConnectionError(f"no DogStatsD socket at {self._socket}; is the agent running?")
+            raise APIConnectionError(f"no DogStatsD socket at {self._socket}; is the agent running?", never_sent=True)

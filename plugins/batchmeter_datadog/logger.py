@@ -11,6 +11,7 @@ from batchmeter.hookspecs import hookimpl
 
 from .intake import Intake
 from .notes import Note, note_of
+from .once import Once
 from .points import Counts, Samples, samples
 from .seconds import Seconds
 from .settings import DatadogSettings
@@ -38,7 +39,8 @@ class Sink(Protocol):
 class DatadogLogger:
     """Four things are sent for an ended batch; what was accepted before a failure is not sent again with the rest.
 
-    A process killed in between sends all of it again: counts and spans replace, an event and two samples come twice.
+    After a process was killed in between another sends all of it again: counts and spans replace, an entry of the event
+    stream carries the same `event_id`, and distribution points are sent once, or in that case never.
     """
 
     Settings = DatadogSettings
@@ -47,12 +49,14 @@ class DatadogLogger:
         self.settings = settings or DatadogSettings()
         self._tags = Tags(self.settings)
         self._seconds = Seconds(self._tags, self.settings.historical_metrics)
+        self._once = Once()
         self._sink = _sink(self.settings)
         self._accepted: OrderedDict[str, set[str]] = OrderedDict()
 
     @hookimpl
     def startup(self, client: "AsyncClient") -> None:
         self._seconds.ledger, self._seconds.redact = client.ledger, client.plugins.redact
+        self._once.ledger = client.ledger
 
     @hookimpl
     async def acreate_batch(self, event: BatchCreated) -> None:
@@ -108,7 +112,7 @@ class DatadogLogger:
     async def _samples(self, event: AnyEvent, now: datetime) -> None:
         found = samples(event, self._tags)
         if found:
-            await self._sink.samples(int(now.timestamp()), found)
+            await self._once(event.id, lambda: self._sink.samples(int(now.timestamp()), found))
 
     async def _spans(self, event: BatchSucceeded | BatchFailed, now: datetime) -> None:
         spans = spans_of(event, now)

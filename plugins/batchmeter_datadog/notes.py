@@ -14,7 +14,7 @@ class Note:
     text: str
     alert: Literal["success", "warning", "error"]
     group: str
-    """Groups a batch's entries; it does not drop a repeated one."""
+    """Groups a batch's entries; it does not drop a repeated one, which the tag `event_id` tells."""
     happened: int
     """Epoch seconds."""
     tags: Names
@@ -35,5 +35,5 @@ def note_of(event: BatchSucceeded | BatchFailed, tags: Names) -> Note:
         alert="error" if failed else "warning" if counts.failed or cost.total is None else "success",
         group=event.batch_id,
         happened=int((event.times.ended_at or event.time).timestamp()),
-        tags=tags,
+        tags=(*tags, f"event_id:{event.id}"),
     )

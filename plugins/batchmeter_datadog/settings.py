@@ -56,7 +56,7 @@ class DatadogSettings(BaseModel):
     metrics: bool = True
     """Send counts and distributions."""
     events: bool = True
-    """Send an entry in the event stream for each event."""
+    """Send an entry in the event stream for each ended batch."""
     llm_observability: bool = Field(
         default_factory=lambda: os.environ.get("DD_LLMOBS_ENABLED", "1").strip().lower() not in _FALSE
     )

@@ -132,6 +132,7 @@ async def test_an_ending_is_counts_spans_a_note_and_samples(log, intake, events)
     assert samples == {"batchmeter.batch.duration": [3600.0], "batchmeter.batch.cost": [0.1725015]}
     (note,) = bodies(intake, "api/v1/events")
     assert (note["aggregation_key"], note["alert_type"]) == ("batch_abc123", "warning")
+    assert f"event_id:{events.succeeded().id}" in note["tags"]
     assert "998 of 1000 requests succeeded" in note["text"]
 
 
@@ -236,6 +237,45 @@ async def test_what_was_accepted_is_not_sent_again(log, intake, events, answer):
         "distribution_points",
     ]
     assert logger._accepted == {}
+
+
+@pytest.mark.parametrize("with_ledger", [True, False])
+@pytest.mark.parametrize(
+    ("lost", "error"),
+    [({"cut": True}, APIConnectionError), ({"status": 202, "body": b'{"errors":["one of two"]}'}, Rejected)],
+)
+async def test_samples_whose_answer_is_lost_are_not_sent_again(
+    log, client, intake, events, answer, with_ledger, lost, error
+):
+    logger = log(client if with_ledger else None, events=False, llm_observability=False)
+    (ending,) = await record(client, events, "batch_1")
+    intake.answers = [answer(202), answer(**lost)]
+    with pytest.raises(error):
+        await logger.batch_success(ending)
+    await logger.batch_success(ending)
+    assert len(bodies(intake, "api/v1/distribution_points")) == 1
+
+
+@pytest.mark.parametrize(
+    "refusal", [{"status": 500}, {"status": 429, "headers": {"retry-after": "1"}}, {"status": 413}]
+)
+async def test_samples_that_were_refused_are_sent_again(log, client, intake, events, answer, refusal):
+    (ending,) = await record(client, events, "batch_1")
+    intake.answers = [answer(202), answer(**refusal)]
+    settings = {"events": False, "llm_observability": False}
+    with pytest.raises((InternalServerError, RetryLater, Rejected)):
+        await log(client, **settings).batch_success(ending)
+    await log(client, **settings).batch_success(ending)
+    assert len(bodies(intake, "api/v1/distribution_points")) == 2
+
+
+async def test_another_process_and_a_replay_send_no_sample_again(log, client, intake, events):
+    (ending,) = await record(client, events, "batch_1")
+    for _ in range(2):
+        await log(client).batch_success(ending)
+    assert len(bodies(intake, "api/v1/distribution_points")) == 1
+    first, again = bodies(intake, "api/v1/events")
+    assert first == again
 
 
 def spans(intake) -> list[dict]:

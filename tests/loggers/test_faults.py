@@ -7,8 +7,11 @@ import random
 import signal
 import subprocess
 import sys
+import threading
 import time
-from datetime import UTC, datetime
+from collections import defaultdict
+from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 from typing import Self
 
 import pytest
@@ -21,9 +24,12 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
 from batchmeter.events import Settlement
 from batchmeter.ledger import open_ledger
 from batchmeter.ledger.port import Submission
+from batchmeter_datadog.spans import spans_of
 from batchmeter_file import read_events
 
 BATCHES = 150
+KILLS = 4
+AT_A_TIME = 8
 LOGGERS = ("file", "otel", "langfuse", "datadog")
 WORKER = """
 import asyncio, json, os, sys, traceback
@@ -35,7 +41,7 @@ from batchmeter.plugins import Plugins
 from batchmeter.tracking.deliver import Deliverer
 from batchmeter.tracking.logger_lane import LaneOptions
 
-OPTIONS = LaneOptions(timeout=2, lease=3, block=8, backoff_first=0.05, backoff_longest=0.2, threshold=10**6)
+OPTIONS = LaneOptions(timeout=2, lease=3, block=8, at_a_time=8, backoff_first=0.05, backoff_longest=0.2, threshold=10**6)
 
 async def main(path, sections):
     plugins = Plugins.load(Settings(load=tuple(sections), plugins=sections), {})
@@ -95,6 +101,7 @@ class Workers:
 
 
 PARTIAL = ExportTraceServiceResponse(partial_success=ExportTracePartialSuccess(rejected_spans=1))
+SAMPLES = "/api/v1/distribution_points"
 
 
 @pytest.fixture
@@ -111,28 +118,45 @@ def trouble(intake, answer):
         (0.01, answer(500, hang=1.0, takes=False)),
     ]
     partial = answer(200, PARTIAL.SerializeToString(), {"content-type": "application/x-protobuf"}, takes=False)
+    named = answer(202, b'{"errors": ["one of them is malformed"]}', {"content-type": "application/json"}, takes=False)
 
     def choose(request):
         drawn = chance.random()
-        if request.path.endswith("/v1/traces") and chance.random() < 0.03:
-            return partial
+        if chance.random() < 0.03:
+            return partial if request.path.endswith("/v1/traces") else named
         for share, one in bad:
             drawn -= share
             if drawn < 0:
                 return one
         return good
 
-    intake.choose = choose
-    return lambda: setattr(intake, "choose", lambda _: good)
+    said, calm = [], threading.Event()
+
+    def noted(request):
+        said.append((request, good if calm.is_set() else choose(request)))
+        return said[-1][1]
+
+    intake.choose = noted
+    return SimpleNamespace(said=said, calm=calm.set)
 
 
-async def fill(path, events) -> None:
+@pytest.fixture
+def recorded(events) -> list:
+    """A minute ago: (created, ended) of every batch, each of which took another time."""
     now = datetime.fromtimestamp(int(time.time()) - 60, UTC)
+    both = []
+    for number in range(BATCHES):
+        batch_id, seconds = f"batch_{number}", number + 1
+        times = {"created_at": now - timedelta(seconds=seconds), "ended_at": now, "total_seconds": seconds}
+        both.append((events.created(batch_id, time=now), events.succeeded(batch_id, time=now, times=times)))
+    return both
+
+
+async def fill(path, recorded) -> None:
     ledger = open_ledger(path)
     await ledger.open()
-    for number in range(BATCHES):
-        batch_id = f"batch_{number}"
-        created, ending = events.created(batch_id, time=now), events.succeeded(batch_id, time=now)
+    for created, ending in recorded:
+        batch_id, now = created.batch_id, ending.time
         await ledger.record_created(
             Submission("openai", "openai"), created.batch, created, loggers=LOGGERS, next_poll_at=0
         )
@@ -158,46 +182,80 @@ def ids_of_spans(intake, path, names) -> set:
     return {(span.trace_id, span.span_id) for span in spans if span.name.startswith(names)}
 
 
-def test_nothing_is_lost_and_nothing_is_two(tmp_path, intake, trouble, events):
+def test_nothing_is_lost_and_nothing_is_two(tmp_path, intake, trouble, recorded):
     ledger, lines = str(tmp_path / "ledger.db"), tmp_path / "events.jsonl"
-    asyncio.run(fill(ledger, events))
+    asyncio.run(fill(ledger, recorded))
     sections = {
         "file": {"path": str(lines), "fsync": "never", "max_bytes": 50_000},
         "otel": {"endpoint": intake.url, "metrics": False, "logs": False, "trace_parenting": "child"},
         "langfuse": {"public_key": "pk", "secret_key": "sk", "base_url": intake.url, "timeout": 0.5},
-        "datadog": {
-            "api_key": "key",
-            "api_url": intake.url,
-            "timeout": 0.5,
-            "events": False,
-            "llm_observability": False,
-        },
+        "datadog": {"api_key": "key", "api_url": intake.url, "timeout": 0.5},
     }
     with Workers(ledger, sections) as workers:
         running = [workers.start(), workers.start()]
-        for number in range(4):
+        for number in range(KILLS):
             intake.wait_for(150 * (number + 1))
             assert workers.kill(running.pop(0)) == -signal.SIGKILL
             running.append(workers.start())
         assert [workers.wait(pid) for pid in running] == [0, 0]
-        trouble()
+        trouble.calm()
         assert asyncio.run(replay_dead(ledger)) > 0
         assert workers.wait(workers.start()) == 0
 
     written = [event.id for event in read_events(lines)]
-    expected = {event.id for number in range(BATCHES) for event in both(events, f"batch_{number}")}
-    assert set(written) == expected
+    assert set(written) == {event.id for both in recorded for event in both}
     assert len(ids_of_spans(intake, "/v1/traces", "create_batch")) == BATCHES
     assert len(ids_of_spans(intake, "/v1/traces", "batch ")) == BATCHES
     assert len(ids_of_spans(intake, "/api/public/otel/v1/traces", "create_batch")) == BATCHES
     assert len(ids_of_spans(intake, "/api/public/otel/v1/traces", "batch ")) == 3 * BATCHES
+    ended = [ending for _, ending in recorded]
+    assert datadog_notes(intake) == {one.id: f"Batch {one.batch_id} completed" for one in ended}
+    assert datadog_spans(intake) == {
+        (span["trace_id"], span["span_id"]): span for one in ended for span in spans_of(one, one.time)
+    }
+    answers = answers_to_samples(trouble.said)
+    assert not [one for one in answers.values() if not all(map(refuses, one[:-1]))]
+    assert len([one for one in answers.values() if not refuses(one[-1])]) >= BATCHES - KILLS * AT_A_TIME
     series = last_written(intake)
     assert sum(value for (metric, *_), value in series.items() if metric == "batchmeter.batches.ended") == BATCHES
     assert sum(value for (metric, *_), value in series.items() if metric == "batchmeter.batches.submitted") == BATCHES
 
 
-def both(events, batch_id) -> tuple:
-    return events.created(batch_id), events.succeeded(batch_id)
+def datadog_notes(intake) -> dict:
+    """Titles by event id; every copy is the same."""
+    kept = {request.body for request in intake.kept if request.path == "/api/v1/events"}
+    found = {id_of(note): note["title"] for note in map(json.loads, kept)}
+    assert len(found) == len(kept)
+    return found
+
+
+def id_of(note) -> str:
+    (found,) = [tag.removeprefix("event_id:") for tag in note["tags"] if tag.startswith("event_id:")]
+    return found
+
+
+def datadog_spans(intake) -> dict:
+    """By trace and span id; every copy is the same."""
+    kept = {request.body for request in intake.kept if request.path == "/api/intake/llm-obs/v1/trace/spans"}
+    spans = [span for body in kept for span in json.loads(body)["data"]["attributes"]["spans"]]
+    found = {(span["trace_id"], span["span_id"]): span for span in spans}
+    assert len(found) == len(spans)
+    return found
+
+
+def refuses(answer) -> bool:
+    """Clearly: the sender knows that nothing was taken."""
+    return not (answer.cut or answer.hang or answer.status == 202)
+
+
+def answers_to_samples(said) -> dict:
+    """What the distribution points of each batch, told by its duration, were answered."""
+    found = defaultdict(list)
+    for request, answer in said:
+        if request.path == SAMPLES:
+            (duration,) = [one for one in json.loads(request.body)["series"] if one["metric"].endswith("duration")]
+            found[duration["points"][0][1][0]].append(answer)
+    return found
 
 
 def last_written(intake) -> dict:
