@@ -200,3 +200,35 @@ async def test_claims_among_100_000_rows_cost_the_due_ones(url):
             scans = [node for node in nodes(plan) if node["Node Type"] == "Seq Scan"]
             assert scans == [], (name, scans)
         connection.rollback()
+
+
+SETTLED = """
+INSERT INTO batchmeter.settlement (batch_pk, revision, recorded_at, settlement, line_groups)
+SELECT pk, 1, 1, '{}', '[]' FROM batchmeter.batch WHERE settled_at IS NOT NULL
+"""
+PAGES = {
+    "list_settlements": {"since": 100, "after_time": 3001, "after_pk": 3001, "limit": 25},
+    "list_costs": {"since": 100, "after_time": 3001, "after_pk": 3001, "limit": 25},
+    "get_batch": {"batch_id": "unknown"},
+    "get_settlement": {"batch_id": "b5001"},
+    "claim_batches": {"pk": list(range(10, 4010, 10)), "limit": 25, "lease": 1, "owner": "w"},
+}
+
+
+async def test_a_ledger_too_young_for_statistics_is_read_in_pages_all_the_same(url):
+    await (await opened(url)).aclose()
+    statements = load_statements("postgres")
+    with psycopg.connect(url) as connection:
+        for statement in (*filter(str.strip, FILL.split(";")[:1]), SETTLED):
+            connection.execute(statement)
+        for name, parameters in PAGES.items():
+            values = {"now": 2_000_000, **parameters}
+            query = f"EXPLAIN (ANALYZE, FORMAT JSON) {statements[name].text(values)}"
+            ((found,),) = connection.execute(query, values).fetchall()
+            plan = found[0]["Plan"]
+            read = max(
+                (node["Actual Rows"] + node.get("Rows Removed by Filter", 0)) * node["Actual Loops"]
+                for node in nodes(plan)
+            )
+            assert read <= 1000, (name, [(n["Node Type"], n["Actual Rows"], n["Actual Loops"]) for n in nodes(plan)])
+        connection.rollback()

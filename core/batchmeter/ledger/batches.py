@@ -73,11 +73,11 @@ async def wake(session: Session, account: str, batch_id: str) -> bool:
 
 async def at(session: Session, cursor: str, account: str | None) -> Row | None:
     """The batch that a page ended with: its id, or account, U+001F and id where accounts share ids."""
-    row = await session.row("get_batch", batch_id=cursor, account=account)
-    if row is None and "\x1f" in cursor:
+    row: Row | None = None
+    if "\x1f" in cursor:
         owner, _, batch_id = cursor.partition("\x1f")
         row = await session.row("get_batch", batch_id=batch_id, account=owner)
-    return row
+    return row or await session.row("get_batch", batch_id=cursor, account=account)
 
 
 async def get_batch(session: Session, batch_id: str, account: str | None) -> TrackedBatch | None:

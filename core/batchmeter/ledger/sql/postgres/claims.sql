@@ -21,10 +21,10 @@ FROM unnest(%(account)s::text[]) AS wanted (account) CROSS JOIN LATERAL (
 ) AS due;
 
 -- name: claim_batches
--- What another worker is claiming at this moment is skipped.
+-- What another worker is claiming at this moment is skipped. The sum keeps PostgreSQL from reading all that is due.
 WITH due AS MATERIALIZED (
     SELECT b.pk FROM batchmeter.batch AS b
-    WHERE b.pk = ANY(%(pk)s::bigint[]) AND b.next_poll_at <= %(now)s
+    WHERE b.pk = ANY(%(pk)s::bigint[]) AND b.next_poll_at + 0 <= %(now)s
     ORDER BY b.next_poll_at, b.pk LIMIT %(limit)s FOR NO KEY UPDATE SKIP LOCKED
 )
 UPDATE batchmeter.batch AS b SET next_poll_at = %(now)s + %(lease)s, lease_until = %(now)s + %(lease)s,

@@ -65,30 +65,41 @@ VALUES (%(batch_pk)s, %(revision)s, %(now)s, %(settlement)s, %(groups)s)
 ON CONFLICT DO NOTHING RETURNING batch_pk;
 
 -- name: get_settlement
-SELECT s.settlement, s.line_groups FROM batchmeter.settlement AS s JOIN batchmeter.batch AS b ON b.pk = s.batch_pk
+SELECT newest.settlement, newest.line_groups FROM batchmeter.batch AS b CROSS JOIN LATERAL (
+    SELECT s.settlement, s.line_groups FROM batchmeter.settlement AS s WHERE s.batch_pk = b.pk ORDER BY s.revision DESC LIMIT 1
+) AS newest
 WHERE b.batch_id = %(batch_id)s
   AND b.account = %(account)s -- [account]
-ORDER BY b.pk DESC, s.revision DESC LIMIT 1;
+ORDER BY b.pk + 0 DESC LIMIT 1;
 
 -- name: list_settlements
--- In the order in which the batches were first settled, which a revision does not change.
-SELECT s.settlement, s.line_groups FROM batchmeter.batch AS b JOIN batchmeter.settlement AS s ON s.batch_pk = b.pk
-WHERE b.settled_at IS NOT NULL
-  AND b.settled_at >= %(since)s -- [since]
-  AND (b.settled_at, b.pk) > (%(after_time)s::bigint, %(after_pk)s::bigint) -- [after_pk]
-  AND s.revision = (SELECT max(r.revision) FROM batchmeter.settlement AS r WHERE r.batch_pk = b.pk)
-ORDER BY b.settled_at, b.pk LIMIT %(limit)s;
+-- In the order in which the batches were first settled, which a revision does not change. The page is cut first, its
+-- settlements are looked up one by one: a young table has no statistics, and a join would read all of it for each page.
+SELECT newest.settlement, newest.line_groups FROM (
+    SELECT b.pk, b.settled_at FROM batchmeter.batch AS b
+    WHERE b.settled_at IS NOT NULL
+      AND b.settled_at >= %(since)s -- [since]
+      AND (b.settled_at, b.pk) > (%(after_time)s::bigint, %(after_pk)s::bigint) -- [after_pk]
+    ORDER BY b.settled_at, b.pk LIMIT %(limit)s
+) AS page CROSS JOIN LATERAL (
+    SELECT s.settlement, s.line_groups FROM batchmeter.settlement AS s WHERE s.batch_pk = page.pk ORDER BY s.revision DESC LIMIT 1
+) AS newest
+ORDER BY page.settled_at, page.pk;
 
 -- name: list_costs
--- Newest revision of each, with whose it was, in the order of list_settlements.
-SELECT b.pk, b.settled_at, b.submission, s.settlement FROM batchmeter.batch AS b JOIN batchmeter.settlement AS s ON s.batch_pk = b.pk
-WHERE b.settled_at IS NOT NULL
-  AND b.key_id = %(key)s -- [key]
-  AND b.settled_at >= %(since)s -- [since]
-  AND b.settled_at < %(until)s -- [until]
-  AND (b.settled_at, b.pk) > (%(after_time)s::bigint, %(after_pk)s::bigint) -- [after_pk]
-  AND s.revision = (SELECT max(r.revision) FROM batchmeter.settlement AS r WHERE r.batch_pk = b.pk)
-ORDER BY b.settled_at, b.pk LIMIT %(limit)s;
+-- Newest revision of each, with whose it was, in the order of list_settlements and cut as there.
+SELECT page.pk, page.settled_at, page.submission, newest.settlement FROM (
+    SELECT b.pk, b.settled_at, b.submission FROM batchmeter.batch AS b
+    WHERE b.settled_at IS NOT NULL
+      AND b.key_id = %(key)s -- [key]
+      AND b.settled_at >= %(since)s -- [since]
+      AND b.settled_at < %(until)s -- [until]
+      AND (b.settled_at, b.pk) > (%(after_time)s::bigint, %(after_pk)s::bigint) -- [after_pk]
+    ORDER BY b.settled_at, b.pk LIMIT %(limit)s
+) AS page CROSS JOIN LATERAL (
+    SELECT s.settlement FROM batchmeter.settlement AS s WHERE s.batch_pk = page.pk ORDER BY s.revision DESC LIMIT 1
+) AS newest
+ORDER BY page.settled_at, page.pk;
 
 -- name: list_failed
 SELECT b.* FROM batchmeter.batch AS b

@@ -49,10 +49,11 @@ ON CONFLICT DO NOTHING RETURNING *;
 UPDATE batchmeter.batch SET intent_id = %(intent_id)s WHERE account = %(account)s AND batch_id = %(batch_id)s AND intent_id IS NULL;
 
 -- name: get_batch
+-- The sum keeps PostgreSQL from looking for an unknown id by walking back through all of pk.
 SELECT * FROM batchmeter.batch
 WHERE batch_id = %(batch_id)s
   AND account = %(account)s -- [account]
-ORDER BY pk DESC LIMIT 1;
+ORDER BY pk + 0 DESC LIMIT 1;
 
 -- name: lock_batch
 -- Held until the transaction ends, so that the newest of two observations is compared with the other.
