@@ -204,22 +204,53 @@ pieces = st.sampled_from(
         line(4, body=body(seed=1.5)),
         b'{"a": NaN}',
         b"\xff",
+        line(5) + line(6),
+        line(7).replace(b"hi", b"\xff"),
+        line(8).replace(b"hi", "\u00e9".encode()),
+        *line(9).split(b' "body"'),
     ]
 )
 
+SIZES = [(120, 400), (300, 400), (10_000, 200), (10_000, 5_000)]
+"""Of the file and of a line. Lines are taken many at once where a chunk is no longer than a line may be."""
 
-@given(st.lists(pieces, max_size=12), st.randoms(use_true_random=False), st.sampled_from([120, 300, 10_000]))
-def test_chunk_borders_change_nothing(lines: list[bytes], rng: random.Random, most: int):
+
+@given(st.lists(pieces, max_size=12), st.randoms(use_true_random=False), st.sampled_from(SIZES))
+def test_chunk_borders_change_nothing(lines: list[bytes], rng: random.Random, sizes: tuple[int, int]):
     raw = b"\n".join(lines)
-    limits = InputLimits(bytes=most, line_bytes=400, lines=8)
-    whole, cut = InputChecker(limits=limits), InputChecker(limits=limits)
+    limits = InputLimits(bytes=sizes[0], line_bytes=sizes[1], lines=8)
+    whole, cut, trickled = (InputChecker(limits=limits) for _ in range(3))
+    for checker in (whole, cut, trickled):
+        checker.feed(line(0) + b"\n")
     whole.feed(raw)
+    for byte in raw:
+        trickled.feed(bytes([byte]))
+    assert trickled.close() == whole.close()
     at = 0
     while at < len(raw):
         step = rng.randint(1, 200)
         cut.feed(raw[at : at + step])
         at += step
     assert cut.close() == whole.close()
+
+
+def test_an_object_too_many_and_one_over_two_lines_do_not_make_up_for_each_other():
+    start, end = line(5).split(b' "body"')
+    for bad in (line(3) + line(4) + b"\n" + b"\n", line(3) + line(4) + b"\n" + start + b'\n"body"' + end + b"\n"):
+        checker = InputChecker()
+        checker.feed(line(1) + b"\n")
+        checker.feed(line(2) + b"\n" + bad + line(6) + b"\n")
+        assert checker.close().problems[0].line == 3
+
+
+def test_many_lines_in_one_chunk_are_numbered_like_single_ones():
+    checker = InputChecker()
+    checker.feed(line(0) + b"\n")
+    checker.feed(b"".join(line(number) + b"\n" for number in [*range(1, 500), 7, *range(500, 900)]))
+    summary = checker.close()
+    assert [(problem.line, problem.custom_id) for problem in summary.problems] == [(501, "r-7")]
+    assert "line 8" in summary.problems[0].message
+    assert summary.lines == 901
 
 
 def test_memory_stays_flat_however_long_a_line_is():
