@@ -253,6 +253,15 @@ def test_many_lines_in_one_chunk_are_numbered_like_single_ones():
     assert summary.lines == 901
 
 
+def test_text_that_is_not_utf8_is_found_among_many_lines():
+    checker = InputChecker()
+    checker.feed(line(0) + b"\n")
+    checker.feed(line(1) + b"\n" + line(2).replace(b"hi", b"\xff") + b"\n" + line(3) + b"\n")
+    summary = checker.close()
+    assert [(problem.code, problem.line) for problem in summary.problems] == [("invalid_json_line", 3)]
+    assert summary.lines == 4
+
+
 def test_memory_stays_flat_however_long_a_line_is():
     checker = InputChecker(limits=InputLimits(line_bytes=1_000_000))
     chunk = b"x" * 65_536
