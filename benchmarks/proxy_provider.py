@@ -1,6 +1,8 @@
 """The provider of the proxy benchmark: answers at once, keeps nothing, and notes when an upload's first byte came.
 
-python benchmarks/proxy_provider.py OUTPUT_FILE        serves on a free port and prints it
+python benchmarks/proxy_provider.py OUTPUT_FILE [MB_PER_SECOND]        serves on a free port and prints it
+
+With a rate it reads uploads no faster than that, as a provider does at the end of a network.
 """
 
 import asyncio
@@ -27,8 +29,9 @@ FILE = {"id": "file-in", "object": "file", "filename": "in.jsonl", "purpose": "b
 class Provider:
     """`first_byte` is of the last upload, by the machine's monotonic clock."""
 
-    def __init__(self, output: Path) -> None:
+    def __init__(self, output: Path, rate: float) -> None:
         self.output = output
+        self.rate = rate
         with output.open("rb") as file:
             lines = sum(chunk.count(b"\n") for chunk in iter(lambda: file.read(1 << 20), b""))
         self.counts = {"total": lines, "completed": lines, "failed": 0}
@@ -70,6 +73,7 @@ class Provider:
             while left:
                 piece = await reader.read(min(left, 1 << 20))
                 left -= self._note(piece, upload)
+                await self._pace(got - left)
         else:
             got = 0
             while size := int(await reader.readline(), 16):
@@ -78,6 +82,10 @@ class Provider:
             await reader.readexactly(2)
         if upload:
             self.uploaded = got
+
+    async def _pace(self, got: int) -> None:
+        if self.rate and self.first_byte:
+            await asyncio.sleep(self.first_byte + got / self.rate - time.monotonic())
 
     def _note(self, piece: bytes, upload: bool) -> int:
         if not piece:
@@ -111,7 +119,8 @@ class Provider:
 
 
 async def main() -> None:
-    provider = Provider(Path(sys.argv[1]))
+    rate = float(sys.argv[2]) * 1e6 if len(sys.argv) > 2 else 0.0
+    provider = Provider(Path(sys.argv[1]), rate)
     server = await asyncio.start_server(provider.serve, "127.0.0.1", 0, limit=1 << 20)
     print(server.sockets[0].getsockname()[1], flush=True)
     await server.serve_forever()
