@@ -1,6 +1,9 @@
 """The ledger's thread, what it keeps in mind, and which of its writes wait for the disk."""
 
 import asyncio
+import os
+import subprocess
+import sys
 import threading
 
 import pytest
@@ -54,6 +57,42 @@ async def test_who_is_cancelled_waits_no_more_and_the_next_is_served(thread):
     free.set()
     assert await thread.run(lambda: "next") == "next"
     assert done == ["slow"], "what had begun is done all the same"
+
+
+FORKS = """
+import asyncio, os, time
+from batchmeter.ledger.thread import Thread
+
+at_work = False
+
+def job():
+    global at_work
+    at_work = True
+    time.sleep(0.002)       # as a statement does, without the interpreter's lock
+    at_work = False
+
+async def main():
+    thread = Thread("ledger")
+    working = asyncio.gather(*(thread.run(job) for _ in range(100)))
+    codes = []
+    for _ in range(20):
+        child = os.fork()
+        if child == 0:
+            os._exit(1 if at_work else 0)
+        codes.append(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+        await asyncio.sleep(0)
+    await working
+    thread.stop()
+    print(codes)
+
+asyncio.run(main())
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+def test_no_child_is_forked_in_the_middle_of_a_job():
+    done = subprocess.run([sys.executable, "-c", FORKS], capture_output=True, text=True, check=True, timeout=60)
+    assert done.stdout == f"{[0] * 20}\n"
 
 
 def test_a_loop_that_has_ended_stops_nobody_else(thread):

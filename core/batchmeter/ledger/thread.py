@@ -4,12 +4,16 @@ An executor's futures, locks and contexts cost more than most of the ledger's tr
 """
 
 import asyncio
+import os
 import threading
 from collections.abc import Callable
 from queue import SimpleQueue
 from typing import Any, TypeVar, cast
+from weakref import WeakSet
 
 Returned = TypeVar("Returned")
+FORK_SECONDS = 5.0
+"""How long a fork waits for a job to end."""
 Job = tuple[asyncio.AbstractEventLoop, "asyncio.Future[Any]", Callable[[], Any]]
 
 
@@ -18,6 +22,8 @@ class Thread:
 
     def __init__(self, name: str) -> None:
         self._jobs: SimpleQueue[Job | None] = SimpleQueue()
+        self.at_work = threading.Lock()
+        _THREADS.add(self)
         # A daemon: a process that ends without closing its ledger must not hang on it.
         self._thread = threading.Thread(target=self._work, name=name, daemon=True)
         self._thread.start()
@@ -38,7 +44,8 @@ class Thread:
         while (job := self._jobs.get()) is not None:
             loop, future, work = job
             try:
-                result = work()
+                with self.at_work:
+                    result = work()
             except BaseException as error:  # noqa: BLE001 - for whoever waits
                 _tell(loop, _fail, future, error)
             else:
@@ -66,3 +73,21 @@ def _succeed(future: "asyncio.Future[Any]", result: object) -> None:
 def _fail(future: "asyncio.Future[Any]", error: BaseException) -> None:
     if not future.done():
         future.set_exception(error)
+
+
+_THREADS: "WeakSet[Thread]" = WeakSet()
+_HELD: list[threading.Lock] = []
+
+
+def _before_fork() -> None:
+    """A child would inherit SQLite's own locks as they are, and could wait forever for a thread that it does not have."""
+    _HELD.extend(each.at_work for each in list(_THREADS) if each.at_work.acquire(timeout=FORK_SECONDS))
+
+
+def _after_fork() -> None:
+    while _HELD:
+        _HELD.pop().release()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=_before_fork, after_in_parent=_after_fork, after_in_child=_after_fork)
