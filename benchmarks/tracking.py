@@ -22,8 +22,8 @@ from batchmeter.ledger import open_ledger
 from batchmeter.ledger.ledger import SqlLedger
 from batchmeter.ledger.port import Claim, Reschedule, Submission
 from batchmeter.ledger.rows import dump, dump_submission
-from batchmeter.ledger.sqlite import GROUP
 from batchmeter.ledger.statements import load_statements
+from batchmeter.ledger.together import MOST
 from batchmeter.models import Batch
 
 ACCOUNTS = 20
@@ -145,31 +145,37 @@ def work_driver_settle(url: str, seconds: float) -> int:
         while time.monotonic() < deadline:
             now = time.time_ns() // 1_000_000
             values: dict[str, Any] = {"now": now, "owner": "d", "lease": 60_000, "limit": BLOCK}
-            for block in batched(list(driver_claim(connection, kind, values)), GROUP if kind == "sqlite" else 1):
-                connection.execute("PRAGMA synchronous = FULL" if kind == "sqlite" else "SELECT 1")
-                connection.execute("BEGIN")
-                for row in block:
-                    names = {"account": row["account"], "batch_id": row["batch_id"], "token": row["lease_token"]}
-                    driver_settle(connection, kind, {**documents, **names, "now": now, "event_id": row["batch_id"]})
-                connection.execute("COMMIT")
+            for block in batched(list(driver_claim(connection, kind, values)), MOST):
+                names = [
+                    {"account": row["account"], "batch_id": row["batch_id"], "token": row["lease_token"]}
+                    for row in block
+                ]
+                settled = [{**documents, **name, "now": now, "event_id": name["batch_id"]} for name in names]
+                (driver_settle_all if kind == "postgres" else driver_settle)(connection, settled)
                 done += len(block)
     return done
 
 
-def driver_settle(connection: Any, kind: str, values: dict[str, Any]) -> None:
-    def run(name: str, **more: Any) -> Any:
-        given = {**values, **more}
-        return connection.execute(load_statements(kind)[name].text(given), given).fetchone()
+def driver_settle_all(connection: Any, settled: list[dict[str, Any]]) -> None:
+    columns = {key: [values[key] for values in settled] for key in settled[0]}
+    columns |= {"now": settled[0]["now"], "loggers": [json.dumps(LOGGERS)] * len(settled)}
+    connection.execute(load_statements("postgres")["settle_all"].text(columns), columns).fetchall()
 
-    if kind == "postgres":
-        run("settle_whole")
-        return
-    pk = run("settle_batch")["pk"]
-    run("add_settlement", batch_pk=pk)
-    run("loggers_of_batch")
-    seq = run("add_event", id=values["event_id"])["seq"]
-    for name in values["loggers"]:
-        connection.execute(load_statements(kind)["add_deliveries"].text({}), {**values, "seq": seq, "logger": name})
+
+def driver_settle(connection: Any, settled: list[dict[str, Any]]) -> None:
+    def run(name: str, given: dict[str, Any]) -> Any:
+        given = {key: json.dumps(value) if isinstance(value, list) else value for key, value in given.items()}
+        return connection.execute(load_statements("sqlite")[name].text(given), given).fetchone()
+
+    connection.execute("PRAGMA synchronous = FULL")
+    connection.execute("BEGIN IMMEDIATE")
+    for values in settled:
+        pk = run("settle_batch", values)["pk"]
+        run("add_settlement", {**values, "batch_pk": pk})
+        run("loggers_of_batch", values)
+        seq = run("add_event", {**values, "id": values["event_id"]})["seq"]
+        run("add_deliveries", {**values, "seq": seq})
+    connection.execute("COMMIT")
 
 
 def settled_documents() -> dict[str, Any]:
@@ -181,8 +187,9 @@ def settled_documents() -> dict[str, Any]:
         "ended": 1,
         "known_usd": 0.0,
         "unpriced_lines": 0,
-        "file_id": [],
-        "attribution": None,
+        "output_file_id": None,
+        "error_file_id": None,
+        "attribution": "{}",
         "revision": 1,
         "settlement": dump(settlement),
         "groups": "[]",

@@ -1,6 +1,7 @@
 """Following batches: who holds which, until when, and what a hint or an observation does."""
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 
@@ -56,7 +57,7 @@ async def test_a_lease_runs_out_and_its_old_holder_cannot_write(ledger, make, cl
     clock.advance(5)
     (new,) = await claim_all(ledger, owner="v")
     assert new.token > old.token
-    assert await ledger.renew(old, lease_seconds=30) is None
+    assert await ledger.renew([old, new], lease_seconds=30) == [replace(new, expires_at=clock.now + 30_000)]
     assert await ledger.reschedule([Reschedule(old, clock.now)]) == 0
     assert await make.settle_claim(ledger, old) is False
     assert await make.settle_claim(ledger, new) is True
@@ -73,13 +74,13 @@ async def test_renewal_keeps_others_out(ledger, make, clock):
     tracked = await make.record(ledger)
     (claim,) = await claim_all(ledger, lease_seconds=5)
     clock.advance(4)
-    renewed = await ledger.renew(claim, lease_seconds=5)
+    (renewed,) = await ledger.renew([claim], lease_seconds=5)
     assert (renewed.token, renewed.expires_at) == (claim.token, clock.now + 5000)
     clock.advance(4)
     assert await claim_all(ledger) == []
     assert await ledger.claim(tracked.account, tracked.batch_id, owner="v", lease_seconds=1) is None
     assert await make.settle_claim(ledger, renewed) is True
-    assert await ledger.renew(renewed, lease_seconds=5) is None
+    assert await ledger.renew([renewed], lease_seconds=5) == []
 
 
 async def test_one_batch_is_claimed_by_name_due_or_not(ledger, make, clock):

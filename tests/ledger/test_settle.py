@@ -1,7 +1,9 @@
 """Settling: once per batch and revision, with its event and deliveries, whatever else happens."""
 
 import asyncio
+from dataclasses import replace
 from datetime import timedelta
+from unittest.mock import ANY
 
 import pytest
 
@@ -101,6 +103,46 @@ async def test_a_transaction_that_fails_leaves_nothing(ledger, make):
     assert (await ledger.get_batch(tracked.batch_id)).settled_at is None
     assert len(await ledger.events()) == 1
     assert await make.settle_claim(ledger, claim) is True
+
+
+async def test_settled_at_the_same_time_each_is_whole_and_fails_alone(ledger, make):
+    for number in range(20):
+        await make.record(ledger, batch=make.batch(f"b{number}"), loggers=["file"] if number else [])
+    claims = await ledger.claim_due(owner="w", limit=20, lease_seconds=60)
+    bad = claims[7]
+    final = bad.tracked.batch.model_copy(update={"status": "completed"})
+    taken = make.created("openai", bad.tracked.batch)  # an event id that exists
+    outcomes = await asyncio.gather(
+        *(make.settle_claim(ledger, claim, loggers=["otel"]) for claim in claims if claim is not bad),
+        ledger.settle(bad, make.settlement("openai", final), {}, taken, loggers=()),
+        make.settle_claim(ledger, replace(claims[3], token=claims[3].token - 1)),
+        make.settle_claim(ledger, claims[3]),
+        return_exceptions=True,
+    )
+    assert outcomes[:19] == [True] * 19
+    assert isinstance(outcomes[19], LedgerError)
+    assert outcomes[20:] == [False, False]
+    assert (await ledger.get_batch("b7")).settled_at is None
+    endings = await ledger.events(types=["batch_success"])
+    assert [stored.event.batch_id for stored in endings] == [f"b{number}" for number in range(20) if number != 7]
+    loggers = {stored.event.batch_id: set() for stored in endings}
+    for delivery in await ledger.deliveries():
+        if delivery.stored.event.type == "batch_success":
+            loggers[delivery.stored.event.batch_id].add(delivery.logger)
+    assert loggers == {f"b{n}": {"file", "otel"} if n else {"otel"} for n in range(20) if n != 7}
+
+
+async def test_whoever_gives_up_before_its_turn_settles_nothing_and_holds_nobody_up(ledger, make):
+    for number in range(3):
+        await make.record(ledger, batch=make.batch(f"b{number}"))
+    claims = await ledger.claim_due(owner="w", limit=3, lease_seconds=60)
+    first, second, third = (asyncio.create_task(make.settle_claim(ledger, claim)) for claim in claims)
+    await asyncio.sleep(0)  # all have asked
+    second.cancel()
+    assert await asyncio.gather(first, second, third, return_exceptions=True) == [True, ANY, True]
+    assert second.cancelled()
+    assert (await ledger.get_batch("b1")).settled_at is None
+    assert await make.settle_claim(ledger, claims[1]) is True
 
 
 async def test_events_are_filtered_and_paged(ledger, make, clock):

@@ -238,3 +238,30 @@ async def test_many_due_batches_are_served_in_one_pass(world):
     summary = await world.tracker(options=TrackerOptions(block=100)).once()
     assert (summary.claimed, summary.settled, summary.errors) == (250, 250, 0)
     assert len({event.id for event in await world.endings()}) == 250
+
+
+async def test_the_leases_of_all_that_wait_for_their_turn_are_kept_together(world):
+    provider = world.provider()
+    for number in range(30):
+        await world.submitted(f"batch_{number}")
+        provider.batches[f"batch_{number}"] = [world.batch(f"batch_{number}")]
+    renewals, taken, kept, renew = [], [], asyncio.Event(), world.ledger.renew
+
+    async def watched(held, *, lease_seconds):
+        renewals.append(len(held))
+        renewed = await renew(held, lease_seconds=lease_seconds)
+        kept.set()
+        return renewed
+
+    async def long():
+        if len(renewals) < 5:
+            world.clock.advance(0.25)
+            kept.clear()
+            await kept.wait()
+            taken.extend(await world.ledger.claim_due(owner="other", limit=100, lease_seconds=60))
+
+    world.ledger.renew = watched
+    provider.before_content = long
+    summary = await world.tracker(options=TrackerOptions(lease=0.3, downloads=1)).once()
+    assert (summary.claimed, summary.settled, taken) == (30, 30, [])
+    assert max(renewals) == 30

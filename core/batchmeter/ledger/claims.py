@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Collection, Sequence
+from dataclasses import replace
 
 from . import rows
 from .files import own_outputs
@@ -53,16 +54,14 @@ async def claim(session: Session, account: str, batch_id: str, owner: str, lease
     return None if row is None else rows.claim(row)
 
 
-async def renew(session: Session, claim: Claim, lease_seconds: float) -> Claim | None:
-    tracked = claim.tracked
-    row = await session.row(
-        "renew_claim",
-        account=tracked.account,
-        batch_id=tracked.batch_id,
-        token=claim.token,
-        lease=millis(lease_seconds),
-    )
-    return None if row is None else rows.claim(row)
+async def renew(session: Session, held: Sequence[Claim], lease_seconds: float) -> list[Claim]:
+    by_name = {(claim.tracked.account, claim.tracked.batch_id, claim.token): claim for claim in held}
+    items = [{"account": account, "batch_id": batch_id, "token": token} for account, batch_id, token in sorted(by_name)]
+    renewed = await session.each("renew_claims", items, lease=millis(lease_seconds))
+    return [
+        replace(by_name[row["account"], row["batch_id"], row["lease_token"]], expires_at=row["lease_until"])
+        for row in renewed
+    ]
 
 
 async def reschedule(session: Session, results: Sequence[Reschedule]) -> int:

@@ -31,6 +31,7 @@ from .port import (
     TrackedBatch,
 )
 from .session import Database
+from .together import Together
 
 
 class SqlLedger:
@@ -40,6 +41,7 @@ class SqlLedger:
         self.database = database
         self.url = database.url
         self._homes = Homes()
+        self._settling = Together(self._settle_all, database.of_one)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.url!r})"
@@ -48,6 +50,7 @@ class SqlLedger:
         await self.database.open()
 
     async def aclose(self) -> None:
+        await self._settling.aclose()
         await self.database.aclose()
 
     def now(self) -> Millis:
@@ -82,10 +85,8 @@ class SqlLedger:
         intent_id: str | None = None,
         durable: bool = True,
     ) -> TrackedBatch:
-        tracked = await self.database.write(
-            lambda session: batches.record_created(session, submission, batch, event, loggers, next_poll_at, intent_id),
-            durable=durable,
-        )
+        made = (submission, batch, event, loggers, next_poll_at, intent_id)
+        tracked = await self.database.write(lambda session: batches.record_created(session, *made), durable=durable)
         self._homes.learn(batch.id, submission.account)
         return tracked
 
@@ -126,8 +127,8 @@ class SqlLedger:
     async def claim(self, account: str, batch_id: str, *, owner: str, lease_seconds: float) -> Claim | None:
         return await self.database.write(lambda session: claims.claim(session, account, batch_id, owner, lease_seconds))
 
-    async def renew(self, claim: Claim, *, lease_seconds: float) -> Claim | None:
-        return await self.database.write(lambda session: claims.renew(session, claim, lease_seconds))
+    async def renew(self, held: Sequence[Claim], *, lease_seconds: float) -> list[Claim]:
+        return await self.database.write(lambda session: claims.renew(session, held, lease_seconds))
 
     async def reschedule(self, results: Sequence[Reschedule]) -> int:
         return await self.database.write(lambda session: claims.reschedule(session, results))
@@ -147,9 +148,10 @@ class SqlLedger:
         *,
         loggers: Collection[str],
     ) -> bool:
-        return await self.database.write(
-            lambda session: settlements.settle(session, claim, settlement, groups, event, loggers), durable=True
-        )
+        return await self._settling.add(settlements.Ending(claim, settlement, groups, event, loggers))
+
+    async def _settle_all(self, endings: Sequence[settlements.Ending]) -> list[bool]:
+        return await self.database.write(lambda session: settlements.settle_all(session, endings), durable=True)
 
     async def settlement(self, batch_id: str, account: str | None = None) -> tuple[Settlement, Groups] | None:
         return await self.database.read(lambda session: settlements.settlement(session, batch_id, account))

@@ -152,8 +152,8 @@ class Ledger(ProxyLedger, Protocol):
         """This batch, due or not; None if it is settled, unknown, or somebody holds it."""
         ...
 
-    async def renew(self, claim: Claim, *, lease_seconds: float) -> Claim | None:
-        """A longer lease; None when it was lost."""
+    async def renew(self, held: Sequence[Claim], *, lease_seconds: float) -> list[Claim]:
+        """Longer leases; those that were lost are left out."""
         ...
 
     async def reschedule(self, results: Sequence[Reschedule]) -> int:

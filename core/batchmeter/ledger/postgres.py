@@ -122,6 +122,10 @@ class PostgresDatabase:
         if pool is not None:
             await pool.close()
 
+    def of_one(self, error: Exception) -> bool:
+        refused = isinstance(error.__cause__, psycopg.IntegrityError | psycopg.DataError)
+        return refused or not isinstance(error, LedgerError)
+
     async def listen(self, heard: Callable[[Topic], None]) -> None:
         await postgres_signals.listen(self._conninfo, heard)
 

@@ -64,6 +64,10 @@ class Database(Protocol):
 
     url: str
 
+    def of_one(self, error: Exception) -> bool:
+        """Whether it failed because of what one item asked for; others might be written."""
+        ...
+
     async def open(self) -> None: ...
 
     async def aclose(self) -> None: ...

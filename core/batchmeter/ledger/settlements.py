@@ -1,6 +1,8 @@
 """Settlements: what each batch came to, once per revision, with the event that tells it."""
 
-from collections.abc import Collection
+import json
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 
 from batchmeter.events import BatchFailed, BatchSucceeded, Settlement
 from batchmeter.pricing.groups import Groups
@@ -13,60 +15,62 @@ from .port import Claim, Millis, Settled, TrackedBatch
 from .session import Session
 
 
-async def settle(
-    session: Session,
-    claim: Claim,
-    settlement: Settlement,
-    groups: Groups,
-    event: BatchSucceeded | BatchFailed,
-    loggers: Collection[str],
-) -> bool:
-    if session.has("settle_whole"):
-        return await _settle_whole(session, claim, settlement, groups, event, loggers)
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """One batch's settlement, with all that is written down together."""
+
+    claim: Claim
+    settlement: Settlement
+    groups: Groups
+    event: BatchSucceeded | BatchFailed
+    loggers: Collection[str]
+
+
+async def settle_all(session: Session, endings: Sequence[Ending]) -> list[bool]:
+    """In one statement where the engine has it: round trips are what settling costs."""
+    if not session.has("settle_all"):
+        return [await _settle(session, ending) for ending in endings]
+    told = {row["place"] for row in await session.each("settle_all", [_columns(ending) for ending in endings])}
+    if told:
+        session.signal("deliveries")
+    return [place in told for place in range(1, len(endings) + 1)]
+
+
+async def _settle(session: Session, ending: Ending) -> bool:
+    tracked, settlement = ending.claim.tracked, ending.settlement
     row = await session.row(
         "settle_batch",
-        account=claim.tracked.account,
-        batch_id=claim.tracked.batch_id,
-        token=claim.token,
+        account=tracked.account,
+        batch_id=tracked.batch_id,
+        token=ending.claim.token,
         **rows.cost_columns(settlement),
         **rows.snapshot_columns(settlement.batch),
     )
     if row is None:
         return False
-    await own_outputs(session, claim.tracked.account, settlement.batch)
-    return await _store(session, row["pk"], settlement, groups, event, loggers)
+    await own_outputs(session, tracked.account, settlement.batch)
+    return await _store(session, row["pk"], settlement, ending.groups, ending.event, ending.loggers)
 
 
-async def _settle_whole(
-    session: Session,
-    claim: Claim,
-    settlement: Settlement,
-    groups: Groups,
-    event: BatchSucceeded | BatchFailed,
-    loggers: Collection[str],
-) -> bool:
-    """The same as `settle`, where the engine can do it in one statement: each round trip to a server counts."""
-    batch = settlement.batch
-    told = await session.row(
-        "settle_whole",
-        account=claim.tracked.account,
-        batch_id=claim.tracked.batch_id,
-        token=claim.token,
-        file_id=[file_id for file_id in (batch.output_file_id, batch.error_file_id) if file_id],
-        attribution=rows.dump(claim.tracked.submission.attribution),
-        revision=settlement.revision,
-        settlement=rows.dump(settlement),
-        groups=rows.dump_groups(groups),
-        event_id=event.id,
-        type=event.type,
-        payload=rows.dump(event).encode(),
-        loggers=sorted(set(loggers)),
+def _columns(ending: Ending) -> dict[str, object]:
+    tracked, settlement, event = ending.claim.tracked, ending.settlement, ending.event
+    return {
+        "account": tracked.account,
+        "batch_id": tracked.batch_id,
+        "token": ending.claim.token,
+        "output_file_id": settlement.batch.output_file_id,
+        "error_file_id": settlement.batch.error_file_id,
+        "attribution": rows.dump(tracked.submission.attribution),
+        "revision": settlement.revision,
+        "settlement": rows.dump(settlement),
+        "groups": rows.dump_groups(ending.groups),
+        "event_id": event.id,
+        "type": event.type,
+        "payload": rows.dump(event).encode(),
+        "loggers": json.dumps(sorted(set(ending.loggers))),
         **rows.cost_columns(settlement),
-        **rows.snapshot_columns(batch),
-    )
-    if told is not None:
-        session.signal("deliveries")
-    return told is not None
+        **rows.snapshot_columns(settlement.batch),
+    }
 
 
 async def revise(

@@ -120,6 +120,10 @@ class SqliteDatabase:
             await thread.run(self._disconnect)
             thread.stop()
 
+    def of_one(self, error: Exception) -> bool:
+        refused = isinstance(error.__cause__, sqlite3.IntegrityError | sqlite3.DataError)
+        return refused or not isinstance(error, LedgerError)
+
     async def listen(self, heard: Callable[[Topic], None]) -> None:
         """There is nothing to hear."""
 
@@ -152,7 +156,11 @@ class SqliteDatabase:
         return await self._thread.run(partial(self._explained, work))
 
     def _worded(self, error: Exception) -> Exception:
-        return sqlite_file.explain(error, self._path) if isinstance(error, sqlite_file.TROUBLE) else error
+        if not isinstance(error, sqlite_file.TROUBLE):
+            return error
+        worded = sqlite_file.explain(error, self._path)
+        worded.__cause__ = error
+        return worded
 
     def _explained(self, work: Callable[[], Returned]) -> Returned:
         try:

@@ -1,11 +1,12 @@
-"""Keep a claim while long work goes on; the work is cancelled when the lease is lost, since its result counts no more."""
+"""Keeps claims while long work goes on; the work is cancelled when its lease is lost, since its result counts no more."""
 
 import asyncio
 import logging
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from typing import Any
 
-from batchmeter.errors import LedgerError
 from batchmeter.ledger.port import Claim, Ledger
 
 log = logging.getLogger("batchmeter")
@@ -15,51 +16,81 @@ class LeaseLostError(Exception):
     """Somebody else holds the batch now."""
 
 
-class Lease:
-    """The newest form of a claim."""
+@dataclass(slots=True, eq=False)
+class Held:
+    """A claim in use, in its newest form."""
 
-    def __init__(self, ledger: Ledger, claim: Claim, seconds: float) -> None:
-        self._ledger = ledger
-        self._seconds = seconds
-        self.claim = claim
+    claim: Claim
+    work: asyncio.Task[Any]
+    lost: bool = False
 
-    async def renew(self) -> None:
-        renewed = await self._ledger.renew(self.claim, lease_seconds=self._seconds)
-        if renewed is None:
-            raise LeaseLostError(self.claim.tracked.batch_id)
-        self.claim = renewed
+
+@dataclass
+class Leases:
+    """All that one process holds, renewed together: one statement, however many batches wait for their turn."""
+
+    ledger: Ledger
+    seconds: float
+    _held: set[Held] = field(default_factory=set[Held])
+    _nudge: asyncio.Event = field(default_factory=asyncio.Event)
+    _keeper: asyncio.Task[None] | None = None
 
     @asynccontextmanager
-    async def held(self) -> AsyncGenerator[None]:
-        """Renewed at a third of its time, until the block ends; LeaseLostError when it was taken over."""
-        if self.claim.expires_at - self._ledger.now() < self._seconds * 1000 * 2 / 3:
-            await self.renew()
+    async def held(self, claim: Claim) -> AsyncGenerator[None]:
+        """Renewed until the block ends; LeaseLostError when it was taken over."""
         work = asyncio.current_task()
         assert work is not None
-        lost = done = False
-
-        async def keep() -> None:
-            nonlocal lost
-            while not done:  # even if something swallows the cancellation
-                await asyncio.sleep(self._seconds / 3)
-                try:
-                    await self.renew()
-                except LeaseLostError:
-                    lost = True
-                    work.cancel()
-                    return
-                except LedgerError as error:
-                    log.warning("batch %s: lease not renewed: %s", self.claim.tracked.batch_id, error)
-
-        keeper = asyncio.create_task(keep(), name="batchmeter-lease")
+        mine = Held(claim, work)
+        self._held.add(mine)
+        self._keep(mine)
         try:
             yield
         except asyncio.CancelledError:
-            if lost and work.uncancel() == 0:
-                raise LeaseLostError(self.claim.tracked.batch_id) from None
+            if mine.lost and work.uncancel() == 0:
+                raise LeaseLostError(claim.tracked.batch_id) from None
             raise
         finally:
-            done = True
-            keeper.cancel()
-            with suppress(asyncio.CancelledError):
-                await keeper
+            self._held.discard(mine)
+            self._rest()
+
+    def _keep(self, mine: Held) -> None:
+        if self._keeper is None:
+            self._keeper = asyncio.create_task(self._work(), name="batchmeter-leases")
+        elif self._left(mine) < 1 / 3:
+            self._nudge.set()
+
+    def _rest(self) -> None:
+        """Nothing is held: nothing goes on. It waits for nothing, so that what the block has taken cannot be lost here."""
+        if not self._held and self._keeper is not None:
+            self._keeper.cancel()
+            self._keeper = None
+
+    async def _work(self) -> None:
+        while True:
+            self._nudge.clear()
+            await self._renew([mine for mine in self._held if self._left(mine) < 2 / 3])
+            with suppress(TimeoutError):
+                async with asyncio.timeout(self.seconds / 3):
+                    await self._nudge.wait()
+
+    def _left(self, mine: Held) -> float:
+        """Of the lease, as a share."""
+        return (mine.claim.expires_at - self.ledger.now()) / 1000 / self.seconds
+
+    async def _renew(self, due: list[Held]) -> None:
+        if not due:
+            return
+        try:
+            renewed = await self.ledger.renew([mine.claim for mine in due], lease_seconds=self.seconds)
+        except Exception as error:  # noqa: BLE001 - the ledger may be back before they end
+            log.warning("%d leases not renewed: %s", len(due), error)
+            return
+        newest = {(claim.tracked.account, claim.tracked.batch_id, claim.token): claim for claim in renewed}
+        for mine in due:
+            claim = mine.claim
+            found = newest.get((claim.tracked.account, claim.tracked.batch_id, claim.token))
+            if found is not None:
+                mine.claim = found
+            elif mine in self._held:  # else its work has just ended, and so has the claim
+                mine.lost = True
+                mine.work.cancel()

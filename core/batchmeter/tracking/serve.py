@@ -13,7 +13,7 @@ from batchmeter.providers import Provider
 
 from .follow import Follower
 from .lane import Lane
-from .lease import LeaseLostError
+from .lease import LeaseLostError, Leases
 from .schedule import Random
 from .settle import Later
 
@@ -54,6 +54,7 @@ class Server:
     changed: Callable[[Claim], None]
     """Told after each step of a batch."""
     spawn: Spawn
+    leases: Leases
     total: Summary = field(default_factory=Summary)
 
     async def serve(self, lane: Lane, provider: Provider, claims: Sequence[Claim]) -> None:
@@ -73,14 +74,22 @@ class Server:
         """Read the answers and write the ending down."""
         lane.backlog += 1
         try:
-            async with lane.settling:
-                await self._guarded(claim, self._settle(lane, provider, claim, batch))
+            await self._guarded(claim, self._in_turn(lane, provider, claim, batch))
         except asyncio.CancelledError:
             await self.follower.release([claim])
             raise
         finally:
             lane.backlog -= 1
             self.changed(claim)
+
+    async def _in_turn(self, lane: Lane, provider: Provider, claim: Claim, batch: Batch) -> None:
+        """The lease is kept while others are settled first."""
+        async with self.leases.held(claim):
+            await lane.settling.acquire()
+        try:
+            await self._settle(lane, provider, claim, batch)
+        finally:
+            lane.settling.release()
 
     async def _settle(self, lane: Lane, provider: Provider, claim: Claim, batch: Batch) -> None:
         try:

@@ -28,7 +28,7 @@ from .events_of import (
     settlement_of,
     unreadable,
 )
-from .lease import Lease, LeaseLostError
+from .lease import LeaseLostError, Leases
 from .needs import Plugins
 from .schedule import Attempt, Random, Trouble
 from .whole import Watched
@@ -59,14 +59,13 @@ class Settler:
     plugins: Plugins
     meter: Meter
     random: Random
-    lease_seconds: float = 120.0
+    leases: Leases
 
     async def settle(self, provider: Provider, claim: Claim, batch: Batch) -> Settlement | Later:
         """LeaseLostError when another worker has the batch, or had settled it already."""
-        lease = Lease(self.ledger, claim, self.lease_seconds)
-        async with lease.held():
+        async with self.leases.held(claim):
             bill = await self._bill(provider, claim.tracked, batch)
-        return bill if isinstance(bill, Later) else await self._record(lease.claim, batch, bill)
+        return bill if isinstance(bill, Later) else await self._record(claim, batch, bill)
 
     async def give_up(self, claim: Claim) -> Settlement:
         """The provider has forgotten the batch itself: its cost is unknown, and says so."""

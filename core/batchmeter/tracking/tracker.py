@@ -24,6 +24,7 @@ from .budget import Budget
 from .follow import Follower
 from .intents import Reconciler
 from .lane import Lane
+from .lease import Leases
 from .needs import Accounts, Plugins
 from .options import DEFAULTS, TrackerOptions
 from .resubmit import Resubmitter
@@ -70,10 +71,11 @@ class Tracker:
         self._tasks: set[asyncio.Task[None]] = set()
         self._wake = asyncio.Event()
         self._watch = Watch()
-        settler = Settler(ledger, plugins, meter or meter_with(prices, plugins), random, options.lease)
+        leases = Leases(ledger, options.lease)
+        settler = Settler(ledger, plugins, meter or meter_with(prices, plugins), random, leases)
         self._follower = Follower(ledger, settler, random, options.look)
         self._sweep = Sweep(ledger, self._follower, enabled=options.list_many)
-        self._server = Server(self._follower, self._sweep.cover, self._changed, self._spawn)
+        self._server = Server(self._follower, self._sweep.cover, self._changed, self._spawn, leases)
         self._adopter = Adopter(ledger, plugins, self._recorded)
         self._reconciler = Reconciler(ledger, accounts, self._adopter)
         self._resubmitter = Resubmitter(ledger, accounts, self._adopter)

@@ -37,9 +37,11 @@ UPDATE batchmeter.batch SET next_poll_at = %(now)s + %(lease)s, lease_until = %(
 WHERE account = %(account)s AND batch_id = %(batch_id)s AND next_poll_at IS NOT NULL
   AND (lease_until IS NULL OR lease_until <= %(now)s) RETURNING *;
 
--- name: renew_claim
-UPDATE batchmeter.batch SET next_poll_at = %(now)s + %(lease)s, lease_until = %(now)s + %(lease)s
-WHERE account = %(account)s AND batch_id = %(batch_id)s AND lease_token = %(token)s AND next_poll_at IS NOT NULL RETURNING *;
+-- name: renew_claims
+UPDATE batchmeter.batch AS b SET next_poll_at = %(now)s + %(lease)s, lease_until = %(now)s + %(lease)s
+FROM unnest(%(account)s::text[], %(batch_id)s::text[], %(token)s::bigint[]) AS v (account, batch_id, token)
+WHERE b.account = v.account AND b.batch_id = v.batch_id AND b.lease_token = v.token AND b.next_poll_at IS NOT NULL
+RETURNING b.account, b.batch_id, b.lease_token, b.lease_until;
 
 -- name: release_claims
 -- The token moves on, so the same claim cannot be used twice. A hint that came meanwhile beats the new time.

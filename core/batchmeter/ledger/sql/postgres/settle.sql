@@ -1,56 +1,60 @@
 -- Settlements and events. A line ending in [name] is used only when that parameter is given.
 -- Where a statement runs for each of several items, the items come as arrays, one a column.
 
--- name: settle_batch
--- The fence: nothing is returned when the lease was lost or the batch is settled.
-UPDATE batchmeter.batch SET settled_at = %(now)s, next_poll_at = NULL, lease_until = NULL, lease_owner = NULL,
-    lease_token = lease_token + 1, woken = 0, last_error = NULL, error_count = 0,
-    known_usd = %(known_usd)s::double precision, unpriced_lines = %(unpriced_lines)s::bigint,
-    snapshot = CASE WHEN %(ended)s::smallint < ended THEN snapshot ELSE %(snapshot)s END,
-    status = CASE WHEN %(ended)s::smallint < ended THEN status ELSE %(status)s END,
-    ended = greatest(ended, %(ended)s::smallint)
-WHERE account = %(account)s AND batch_id = %(batch_id)s AND lease_token = %(token)s AND next_poll_at IS NOT NULL RETURNING pk;
-
--- name: settle_whole
--- All of a settlement in one round trip: what settle_batch, put_file, add_settlement, add_event and add_deliveries do.
--- Nothing is told when the lease was lost, the batch is settled, or this revision exists.
-WITH settled AS (
-    UPDATE batchmeter.batch SET settled_at = %(now)s, next_poll_at = NULL, lease_until = NULL, lease_owner = NULL,
-        lease_token = lease_token + 1, woken = 0, last_error = NULL, error_count = 0,
-        known_usd = %(known_usd)s::double precision, unpriced_lines = %(unpriced_lines)s::bigint,
-        snapshot = CASE WHEN %(ended)s::smallint < ended THEN snapshot ELSE %(snapshot)s END,
-        status = CASE WHEN %(ended)s::smallint < ended THEN status ELSE %(status)s END,
-        ended = greatest(ended, %(ended)s::smallint)
-    WHERE account = %(account)s AND batch_id = %(batch_id)s AND lease_token = %(token)s AND next_poll_at IS NOT NULL
-    RETURNING pk
+-- name: settle_all
+-- Each settlement whole: batch, output files, settlement, event, deliveries; told are the places of those that were.
+-- Left out is a batch whose lease was lost (the fence), that is settled, or that has this revision.
+WITH ending AS MATERIALIZED (
+    SELECT * FROM unnest(
+        %(account)s::text[], %(batch_id)s::text[], %(token)s::bigint[], %(snapshot)s::text[], %(status)s::text[],
+        %(ended)s::smallint[], %(known_usd)s::double precision[], %(unpriced_lines)s::bigint[],
+        %(output_file_id)s::text[], %(error_file_id)s::text[], %(attribution)s::text[], %(revision)s::integer[],
+        %(settlement)s::text[], %(groups)s::text[], %(event_id)s::text[], %(type)s::text[], %(payload)s::bytea[],
+        %(loggers)s::text[]
+    ) WITH ORDINALITY AS given (
+        account, batch_id, token, snapshot, status, ended, known_usd, unpriced_lines, output_file_id, error_file_id,
+        attribution, revision, settlement, line_groups, event_id, type, payload, loggers, place
+    )
+), settled AS (
+    UPDATE batchmeter.batch AS b SET settled_at = %(now)s, next_poll_at = NULL, lease_until = NULL, lease_owner = NULL,
+        lease_token = b.lease_token + 1, woken = 0, last_error = NULL, error_count = 0,
+        known_usd = v.known_usd, unpriced_lines = v.unpriced_lines,
+        snapshot = CASE WHEN v.ended < b.ended THEN b.snapshot ELSE v.snapshot END,
+        status = CASE WHEN v.ended < b.ended THEN b.status ELSE v.status END,
+        ended = greatest(b.ended, v.ended)
+    FROM ending AS v
+    WHERE b.account = v.account AND b.batch_id = v.batch_id AND b.lease_token = v.token AND b.next_poll_at IS NOT NULL
+    RETURNING b.pk, v.place
 ), outputs AS (
     INSERT INTO batchmeter.file AS kept (file_id, account, attribution, recorded_at)
-    SELECT named.file_id, %(account)s, %(attribution)s::text, %(now)s
-    FROM settled CROSS JOIN unnest(%(file_id)s::text[]) AS named (file_id)
+    SELECT DISTINCT ON (named.file_id, v.account) named.file_id, v.account, v.attribution, %(now)s::bigint
+    FROM settled JOIN ending AS v USING (place) CROSS JOIN unnest(ARRAY[v.output_file_id, v.error_file_id]) AS named (file_id)
+    WHERE named.file_id IS NOT NULL ORDER BY named.file_id, v.account
     ON CONFLICT (file_id, account) DO UPDATE SET attribution = coalesce(kept.attribution, excluded.attribution)
 ), stored AS (
     INSERT INTO batchmeter.settlement (batch_pk, revision, recorded_at, settlement, line_groups)
-    SELECT pk, %(revision)s, %(now)s, %(settlement)s, %(groups)s FROM settled
+    SELECT settled.pk, v.revision, %(now)s, v.settlement, v.line_groups FROM settled JOIN ending AS v USING (place)
     ON CONFLICT DO NOTHING RETURNING batch_pk
 ), fence AS MATERIALIZED (
-    SELECT pg_advisory_xact_lock_shared(4702111234474983746) FROM stored
+    SELECT pg_advisory_xact_lock_shared(4702111234474983746) WHERE EXISTS (SELECT 1 FROM stored)
 ), told AS (
     INSERT INTO batchmeter.event (id, type, account, batch_id, revision, recorded_at, payload, after_seq)
-    SELECT %(event_id)s, %(type)s, %(account)s, %(batch_id)s, %(revision)s, %(now)s, %(payload)s, (
+    SELECT v.event_id, v.type, v.account, v.batch_id, v.revision, %(now)s, v.payload, (
         SELECT first.seq FROM batchmeter.event AS first
-        WHERE first.batch_id = %(batch_id)s AND first.account = %(account)s AND first.type = 'acreate_batch'
-    ) FROM fence
-    RETURNING seq
-), wanted (logger) AS (
-    SELECT unnest(%(loggers)s::text[])
-    UNION
-    SELECT d.logger FROM batchmeter.event AS e JOIN batchmeter.delivery AS d ON d.event_seq = e.seq
-    WHERE e.batch_id = %(batch_id)s AND e.account = %(account)s
+        WHERE first.batch_id = v.batch_id AND first.account = v.account AND first.type = 'acreate_batch'
+    ) FROM fence CROSS JOIN stored JOIN settled ON settled.pk = stored.batch_pk JOIN ending AS v USING (place) ORDER BY v.place
+    RETURNING seq, id
 ), sent AS (
     INSERT INTO batchmeter.delivery (event_seq, logger, state, next_attempt_at)
-    SELECT told.seq, wanted.logger, 'pending', %(now)s FROM told CROSS JOIN wanted
+    SELECT told.seq, wanted.logger, 'pending', %(now)s
+    FROM told JOIN (settled JOIN ending AS v USING (place)) ON v.event_id = told.id CROSS JOIN LATERAL (
+        SELECT json_array_elements_text(v.loggers::json) AS logger
+        UNION
+        SELECT d.logger FROM batchmeter.event AS e JOIN batchmeter.delivery AS d ON d.event_seq = e.seq
+        WHERE e.batch_id = v.batch_id AND e.account = v.account
+    ) AS wanted
 )
-SELECT seq FROM told;
+SELECT place FROM told JOIN (settled JOIN ending AS v USING (place)) ON v.event_id = told.id;
 
 -- name: revise_batch
 UPDATE batchmeter.batch SET known_usd = %(known_usd)s::double precision, unpriced_lines = %(unpriced_lines)s::bigint

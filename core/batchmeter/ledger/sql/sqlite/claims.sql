@@ -27,9 +27,10 @@ UPDATE batch SET next_poll_at = :now + :lease, lease_until = :now + :lease, leas
 WHERE account = :account AND batch_id = :batch_id AND next_poll_at IS NOT NULL
   AND (lease_until IS NULL OR lease_until <= :now) RETURNING *;
 
--- name: renew_claim
+-- name: renew_claims
 UPDATE batch SET next_poll_at = :now + :lease, lease_until = :now + :lease
-WHERE account = :account AND batch_id = :batch_id AND lease_token = :token AND next_poll_at IS NOT NULL RETURNING *;
+WHERE account = :account AND batch_id = :batch_id AND lease_token = :token AND next_poll_at IS NOT NULL
+RETURNING account, batch_id, lease_token, lease_until;
 
 -- name: release_claims
 -- The token moves on, so the same claim cannot be used twice. A hint that came meanwhile beats the new time.
