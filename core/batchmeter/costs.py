@@ -16,8 +16,8 @@ from .models import Frozen, Usage, Usd
 GroupBy = Literal["model", "account", "key", "team", "tag", "day"]
 GROUPINGS: tuple[GroupBy, ...] = get_args(GroupBy)
 
-_PAGE = 100
-"""Settlements summed before the event loop gets a turn."""
+_PAGE = 25
+"""Settlements summed before the event loop gets a turn: a millisecond, as fast as more at a time."""
 _EXACT = Context(prec=60)
 """More digits than any sum of money has: nothing is rounded."""
 

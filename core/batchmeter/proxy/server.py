@@ -1,6 +1,7 @@
 """Serves the proxy with granian: worker processes that share one port and one ledger."""
 
 import asyncio
+import gc
 import ipaddress
 import json
 import os
@@ -11,14 +12,17 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from batchmeter.client import AsyncClient
 from batchmeter.config import Settings, default_ledger, load_settings
 from batchmeter.errors import ConfigError, UsageError
 from batchmeter.ledger import open_ledger
 
-from .app import Proxy, create_app
+from .app import create_app
+
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 START = "BATCHMETER_SERVE"
 """How workers are told what the command was: JSON with `config`, `ledger` and `track`."""
@@ -31,13 +35,23 @@ _BUFFER = 1024 * 1024
 """Bytes read ahead of a connection, so also the most that headers may have; 400 KB costs uploads a third more time."""
 
 
-def app() -> Proxy:
+def app() -> "ASGIApp":
     """What each worker serves."""
     for name in (signal.SIGINT, signal.SIGTERM):  # a forked worker would ignore them until granian sets its own
         signal.signal(name, signal.SIG_DFL)
     given = json.loads(os.environ.get(START, "{}"))
     settings = load_settings(given.get("config"), ledger=given.get("ledger"), track=given.get("track"))
-    return create_app(AsyncClient(settings=settings))
+    proxy = create_app(AsyncClient(settings=settings))
+
+    async def alone(scope: "Scope", receive: "Receive", send: "Send") -> None:
+        async def started(message: "Message") -> None:
+            if message["type"] == "lifespan.startup.complete":
+                gc.freeze()  # going over all modules again would stop the event loop for 20 ms
+            await send(message)
+
+        await proxy(scope, receive, started if scope["type"] == "lifespan" else send)
+
+    return alone
 
 
 def serve(
