@@ -16,7 +16,7 @@ LAYERS = [
     {"models", "config", "hookspecs", "http", "content"},
     {"events", "providers"},
     {"pricing"},
-    {"metering", "inputs", "uploads", "loggers", "callbacks", "on_demand"},
+    {"metering", "inputs", "uploads", "loggers", "callbacks", "on_demand", "installed"},
     {"estimate"},
     {"ledger", "plugins"},
     {"accounts", "tracking"},

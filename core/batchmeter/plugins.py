@@ -5,7 +5,7 @@ import logging
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import EntryPoint
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 import pluggy
@@ -14,6 +14,7 @@ from pydantic import BaseModel
 from . import hookspecs
 from .config import Settings, nearest, validated
 from .errors import ConfigError
+from .installed import installed, origin
 from .loggers import Logger, call
 from .on_demand import Providers
 
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("batchmeter")
 
-GROUP = "batchmeter"
 BUILTIN_LOGGERS: dict[str, tuple[str, ...]] = {
     "file": ("BATCHMETER_FILE_PATH",),
     "otel": ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"),
@@ -75,10 +75,10 @@ class Plugins:
         ConfigError only for what the user wrote: a section or name that fits no plugin, or a setting it refuses.
         """
         plugins = cls(settings, os.environ if environ is None else environ)
-        found = {entry.name: entry for entry in entry_points(group=GROUP)}
+        found = {entry.name: entry for entry in installed()}
         plugins._check_names(found)
         plugins._found.update(found)
-        for name, entry in sorted(found.items(), key=lambda item: _origin(item[1])[0] != hookspecs.PROJECT):
+        for name, entry in sorted(found.items(), key=lambda item: origin(item[1])[0] != hookspecs.PROJECT):
             plugins._load(name, entry)  # ours first: their names are theirs
         return plugins
 
@@ -193,7 +193,7 @@ class Plugins:
                 raise ConfigError(f"{source}: no plugin named {name!r} is installed{nearest(name, found)}")
 
     def _load(self, name: str, entry: EntryPoint) -> None:
-        distribution, version = _origin(entry)
+        distribution, version = origin(entry)
         ours = distribution == hookspecs.PROJECT
         off = self._off(name, ours=ours)
         if off:
@@ -204,7 +204,7 @@ class Plugins:
             self._enable(name, entry)
 
     def _enable(self, name: str, entry: EntryPoint) -> None:
-        distribution, version = _origin(entry)
+        distribution, version = origin(entry)
         try:
             plugin = self._construct(name, entry.load())
             self.register(plugin, name, version=version, distribution=distribution)
@@ -247,11 +247,6 @@ class Plugins:
             return make(validated(model, section, where))
         _check_arguments(make, section, where)
         return make(**section)
-
-
-def _origin(entry: EntryPoint) -> tuple[str, str]:
-    """The distribution that brings it, and its version."""
-    return (entry.dist.name, entry.dist.version) if entry.dist else ("", "")
 
 
 def _check_arguments(make: Callable[..., object], section: Mapping[str, Any], where: str) -> None:

@@ -5,6 +5,7 @@ import sys
 import textwrap
 import threading
 from datetime import UTC, datetime
+from importlib.metadata import PathDistribution
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +61,25 @@ def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Install:
     folder.mkdir()
     monkeypatch.syspath_prepend(str(folder))
     return Install(folder)
+
+
+def test_the_disk_is_asked_once_until_something_is_installed(install: Install, monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[str] = []
+    read_text = PathDistribution.read_text
+
+    def noted(self: PathDistribution, filename: str) -> str | None:
+        read.append(filename)
+        return read_text(self, filename)
+
+    monkeypatch.setattr(PathDistribution, "read_text", noted)
+    install("first", SLACK, "first_module:Slack")
+    Plugins.load(Settings(load=()), {})
+    assert read.count("METADATA") == 2, "ours and theirs, whatever they bring"
+    read.clear()
+    Plugins.load(Settings(load=()), {})
+    assert read == []
+    install("second", SLACK, "second_module:Slack")
+    assert {"first", "second"} <= {info.name for info in Plugins.load(Settings(load=()), {}).info()}
 
 
 SLACK = """
