@@ -85,7 +85,7 @@ async def test_waiting_beside_a_running_tracker_doubles_no_request(world):
 
     async def sleep(seconds):
         world.clock.advance(min(seconds, 0.5))
-        await asyncio.sleep(0)
+        await asyncio.sleep(0.002)  # or a slow thread would outlast a lease of this clock's
 
     tracker = world.tracker(sleep=sleep)
     running = asyncio.create_task(tracker.run())

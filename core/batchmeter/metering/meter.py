@@ -1,9 +1,10 @@
 """meter, ameter and meter_outputs: a file, a stream or a finished batch's pieces -> usage and cost."""
 
 import asyncio
-from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import date
+from functools import partial
 from os import PathLike
 from pathlib import Path
 from typing import Any, cast
@@ -70,27 +71,60 @@ async def ameter(
 async def meter_outputs(files: Sequence[OutputFile], job: Job) -> Metering:
     """Meter a finished batch from all its files. What opening or reading them raises is the caller's to handle."""
     job = job if job.prices else replace(job, prices=await asyncio.to_thread(price_book))
-    tally = await _scanned(files, job, None)
-    if job.input_file is not None and _nameless(tally):
+    found = await _read(files, _Reading(job))
+    if found is None and job.input_file is not None:
         async with job.input_file() as content:
             models = await input_models(content.chunks)
-        job = replace(job, model=models.only)
-        tally = await _scanned(files, job, None if models.only else models)
-    return await _settled(tally, job)
+        job = replace(job, model=models.only, input_file=None)
+        found = await _read(files, _Reading(job, None if models.only else models))
+    assert found is not None
+    return found
+
+
+async def _read(files: Sequence[OutputFile], reading: "_Reading") -> Metering | None:
+    for file in files:
+        async with file.open() as content:
+            await reading.pump(file.id, content.chunks)
+    return await asyncio.to_thread(reading.metered)
+
+
+@dataclass(slots=True)
+class _Reading:
+    """Scanned off the event loop in bounded slices: a small batch takes one trip to a worker thread, pricing included."""
+
+    job: Job
+    models: InputModels | None = None
+    _scanner: Scanner | None = None
+    _steps: list[Callable[[Scanner], None]] = field(default_factory=list[Callable[[Scanner], None]])
+    _size: int = 0
+
+    async def pump(self, file_id: str, chunks: AsyncIterable[bytes]) -> None:
+        self._steps.append(partial(Scanner.start_file, name=file_id))
+        async for chunk in chunks:
+            self._steps.append(partial(_feed, chunks=[chunk]))
+            self._size += len(chunk)
+            if self._size >= SLICE:
+                await asyncio.to_thread(self._catch_up)
+        self._steps.append(Scanner.end_file)
+
+    def metered(self) -> Metering | None:
+        """Of what was pumped; None where it names no model and the input file can be asked."""
+        tally = self._catch_up().tally
+        asked = self.job.input_file is not None and _nameless(tally)
+        return None if asked else metered(filled(tally, self.job), self.job)
+
+    def _catch_up(self) -> Scanner:
+        scanner = self._scanner = self._scanner or _scanner(self.job, self.models)
+        for step in self._steps:
+            step(scanner)
+        self._steps.clear()
+        self._size = 0
+        return scanner
 
 
 async def _settled(tally: Tally, job: Job) -> Metering:
     """Off the loop: the price book may have to be read, and a plugin may be asked."""
     return await asyncio.to_thread(metered, filled(tally, job), job)
-
-
-async def _scanned(files: Sequence[OutputFile], job: Job, models: InputModels | None) -> Tally:
-    scanner = await asyncio.to_thread(_scanner, job, models)
-    for file in files:
-        scanner.start_file(file.id)
-        async with file.open() as content:
-            await _pump(scanner, content.chunks)
-    return scanner.tally
 
 
 async def _pump(scanner: Scanner, chunks: AsyncIterable[bytes]) -> None:

@@ -56,7 +56,7 @@ class Leases:
     def _keep(self, mine: Held) -> None:
         if self._keeper is None:
             self._keeper = asyncio.create_task(self._work(), name="batchmeter-leases")
-        elif self._left(mine) < 1 / 3:
+        if self._left(mine) < 1 / 2:
             self._nudge.set()
 
     def _rest(self) -> None:
@@ -67,11 +67,11 @@ class Leases:
 
     async def _work(self) -> None:
         while True:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(self.seconds / 4):
+                    await self._nudge.wait()
             self._nudge.clear()
             await self._renew([mine for mine in self._held if self._left(mine) < 2 / 3])
-            with suppress(TimeoutError):
-                async with asyncio.timeout(self.seconds / 3):
-                    await self._nudge.wait()
 
     def _left(self, mine: Held) -> float:
         """Of the lease, as a share."""

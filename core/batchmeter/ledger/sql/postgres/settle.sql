@@ -6,11 +6,11 @@
 -- Left out is a batch whose lease was lost (the fence), that is settled, or that has this revision.
 WITH ending AS MATERIALIZED (
     SELECT * FROM unnest(
-        %(account)s::text[], %(batch_id)s::text[], %(token)s::bigint[], %(snapshot)s::text[], %(status)s::text[],
+        %(account)b::text[], %(batch_id)b::text[], %(token)s::bigint[], %(snapshot)b::text[], %(status)b::text[],
         %(ended)s::smallint[], %(known_usd)s::double precision[], %(unpriced_lines)s::bigint[],
-        %(output_file_id)s::text[], %(error_file_id)s::text[], %(attribution)s::text[], %(revision)s::integer[],
-        %(settlement)s::text[], %(groups)s::text[], %(event_id)s::text[], %(type)s::text[], %(payload)s::bytea[],
-        %(loggers)s::text[]
+        %(output_file_id)b::text[], %(error_file_id)b::text[], %(attribution)b::text[], %(revision)s::integer[],
+        %(settlement)b::text[], %(groups)b::text[], %(event_id)b::text[], %(type)b::text[], %(payload)b::bytea[],
+        %(loggers)b::text[]
     ) WITH ORDINALITY AS given (
         account, batch_id, token, snapshot, status, ended, known_usd, unpriced_lines, output_file_id, error_file_id,
         attribution, revision, settlement, line_groups, event_id, type, payload, loggers, place
