@@ -1,5 +1,6 @@
 """Every test starts without the machine's settings: no plugins from entry points, no keys, a ledger of its own."""
 
+import gc
 import json
 import os
 import re
@@ -11,6 +12,13 @@ from collections.abc import Callable, Generator
 from pathlib import Path
 
 import pytest
+
+
+def pytest_collection_finish() -> None:
+    """What a hundred imported modules hold is searched for garbage no more: a tenth of the suite's time."""
+    gc.collect()
+    gc.freeze()
+
 
 VENDORS = ("BATCHMETER_", "OPENAI_", "AZURE_", "GOOGLE_", "VERTEXAI_", "GCS_", "LANGFUSE_", "OTEL_", "DD_")
 

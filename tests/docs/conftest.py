@@ -32,6 +32,7 @@ from batchmeter.testing import sandbox_thread
 from batchmeter.testing.requests import lines_of
 
 ROOT = Path(__file__).parents[2]
+COMMANDS = Path(__file__).with_name("commands.py")
 MARKS = ("run", "prints", "save", "file", "part")
 
 
@@ -130,15 +131,28 @@ class Workshop:
             assert self.output == block.text, block.where
 
 
+@pytest.fixture(scope="session")
+def command(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A folder with the command `batchmeter`."""
+    folder = tmp_path_factory.mktemp("bin")
+    server = subprocess.Popen([sys.executable, str(COMMANDS), str(folder)], stdout=subprocess.PIPE, text=True)
+    assert server.stdout is not None
+    while server.stdout.readline() not in {"ready\n", ""}:
+        pass
+    yield folder
+    server.kill()
+    server.communicate()
+
+
 @pytest.fixture
-async def workshop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Workshop]:
+async def workshop(command: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Workshop]:
     """An empty folder with a requests.jsonl, the examples importable, and a sandbox where OpenAI would be."""
     folder = tmp_path / "workshop"
     folder.mkdir()
     (folder / "requests.jsonl").write_bytes(lines_of(20, "gpt-5-mini"))
     monkeypatch.chdir(folder)
     monkeypatch.delenv("BATCHMETER_PLUGINS")
-    monkeypatch.setenv("PATH", os.pathsep.join((str(Path(sys.executable).parent), os.environ["PATH"])))
+    monkeypatch.setenv("PATH", os.pathsep.join((str(command), str(Path(sys.executable).parent), os.environ["PATH"])))
     for example in (ROOT / "examples").iterdir():
         monkeypatch.syspath_prepend(example)
     module = types.ModuleType("page")

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import AsyncGenerator
+from functools import cache
 
 import httpx2
 import pytest
@@ -18,11 +19,14 @@ CHAT = "/v1/chat/completions"
 
 
 def _lines(count: int, model: str = "gpt-4o-mini", **changed) -> bytes:
-    rows = []
-    for number in range(count):
-        body = {"model": model, "messages": [{"role": "user", "content": f"hello {number}"}]}
-        rows.append({"custom_id": f"r-{number}", "method": "POST", "url": CHAT, "body": body} | changed)
-    return b"".join(json.dumps(row).encode() + b"\n" for row in rows)
+    return b"".join(_line(number, model, json.dumps(changed)) for number in range(count))
+
+
+@cache
+def _line(number: int, model: str, changed: str) -> bytes:
+    body = {"model": model, "messages": [{"role": "user", "content": f"hello {number}"}]}
+    row = {"custom_id": f"r-{number}", "method": "POST", "url": CHAT, "body": body} | json.loads(changed)
+    return json.dumps(row).encode() + b"\n"
 
 
 @pytest.fixture
