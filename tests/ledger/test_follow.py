@@ -83,6 +83,16 @@ async def test_renewal_keeps_others_out(ledger, make, clock):
     assert await ledger.renew([renewed], lease_seconds=5) == []
 
 
+async def test_a_batch_that_somebody_looked_at_since_is_not_claimed_on_what_was_known_before(ledger, make, clock):
+    seen = await make.record(ledger)
+    (claim,) = await claim_all(ledger)
+    await ledger.reschedule([Reschedule(claim, clock.now + 2000, error="output_not_listed")])
+    lease = {"owner": "v", "lease_seconds": 5}
+    assert await ledger.claim("openai", seen.batch_id, **lease, polled=seen.poll_count) is None
+    newest = await ledger.get_batch(seen.batch_id)
+    assert await ledger.claim("openai", seen.batch_id, **lease, polled=newest.poll_count) is not None
+
+
 async def test_one_batch_is_claimed_by_name_due_or_not(ledger, make, clock):
     tracked = await make.record(ledger, due_in=3600)
     assert await ledger.claim("openai", "unknown", owner="w", lease_seconds=5) is None

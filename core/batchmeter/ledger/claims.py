@@ -48,9 +48,11 @@ async def _accounts(session: Session, accounts: Collection[str] | None) -> list[
     return [{"account": row["account"]} for row in await session.rows("open_accounts")]
 
 
-async def claim(session: Session, account: str, batch_id: str, owner: str, lease_seconds: float) -> Claim | None:
+async def claim(
+    session: Session, account: str, batch_id: str, owner: str, lease_seconds: float, polled: int | None
+) -> Claim | None:
     lease = millis(lease_seconds)
-    row = await session.row("claim_batch", account=account, batch_id=batch_id, owner=owner, lease=lease)
+    row = await session.row("claim_batch", account=account, batch_id=batch_id, owner=owner, lease=lease, polled=polled)
     return None if row is None else rows.claim(row)
 
 

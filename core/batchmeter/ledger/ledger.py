@@ -108,9 +108,8 @@ class SqlLedger:
         after: str | None = None,
         limit: int = 100,
     ) -> list[TrackedBatch]:
-        return await self.database.read(
-            lambda session: batches.list_batches(session, account, settled, statuses, after, limit)
-        )
+        wanted = (account, settled, statuses, after, limit)
+        return await self.database.read(lambda session: batches.list_batches(session, *wanted))
 
     async def failed(
         self, account: str, *, since: Millis, after: str | None = None, limit: int = 1000
@@ -120,12 +119,14 @@ class SqlLedger:
     async def claim_due(
         self, *, owner: str, limit: int, lease_seconds: float, accounts: Collection[str] | None = None
     ) -> list[Claim]:
-        return await self.database.write(
-            lambda session: claims.claim_due(session, owner, limit, lease_seconds, accounts)
-        )
+        wanted = (owner, limit, lease_seconds, accounts)
+        return await self.database.write(lambda session: claims.claim_due(session, *wanted))
 
-    async def claim(self, account: str, batch_id: str, *, owner: str, lease_seconds: float) -> Claim | None:
-        return await self.database.write(lambda session: claims.claim(session, account, batch_id, owner, lease_seconds))
+    async def claim(
+        self, account: str, batch_id: str, *, owner: str, lease_seconds: float, polled: int | None = None
+    ) -> Claim | None:
+        wanted = (account, batch_id, owner, lease_seconds, polled)
+        return await self.database.write(lambda session: claims.claim(session, *wanted))
 
     async def renew(self, held: Sequence[Claim], *, lease_seconds: float) -> list[Claim]:
         return await self.database.write(lambda session: claims.renew(session, held, lease_seconds))
@@ -192,9 +193,8 @@ class SqlLedger:
         key: str | None = None,
         limit: int = 1000,
     ) -> list[StoredEvent]:
-        return await self.database.read(
-            lambda session: events.events(session, types, after, since, batch_id, key, limit)
-        )
+        wanted = (types, after, since, batch_id, key, limit)
+        return await self.database.read(lambda session: events.events(session, *wanted))
 
     async def claim_deliveries(self, logger: str, *, owner: str, limit: int, lease_seconds: float) -> list[Delivery]:
         return await self.database.write(

@@ -148,8 +148,13 @@ class Ledger(ProxyLedger, Protocol):
         """Due batches, most overdue first, leased; of these accounts only, if given."""
         ...
 
-    async def claim(self, account: str, batch_id: str, *, owner: str, lease_seconds: float) -> Claim | None:
-        """This batch, due or not; None if it is settled, unknown, or somebody holds it."""
+    async def claim(
+        self, account: str, batch_id: str, *, owner: str, lease_seconds: float, polled: int | None = None
+    ) -> Claim | None:
+        """This batch, due or not; None if it is settled, unknown, or somebody holds it.
+
+        Also None where its `poll_count` is no longer `polled`: somebody has taken a step since.
+        """
         ...
 
     async def renew(self, held: Sequence[Claim], *, lease_seconds: float) -> list[Claim]:

@@ -75,7 +75,9 @@ class Waiter:
         put_off = self._put_off(tracked)
         if put_off:
             return put_off
-        claiming = self.ledger.claim(account, batch_id, owner=self.owner, lease_seconds=self.lease_seconds)
+        claiming = self.ledger.claim(
+            account, batch_id, owner=self.owner, lease_seconds=self.lease_seconds, polled=tracked.poll_count
+        )
         claim = await take(claiming, self.follower.release_one)
         if claim is not None:
             return await self._step(provider, claim, on_update)

@@ -35,6 +35,7 @@ FROM due WHERE b.pk = due.pk RETURNING b.*;
 UPDATE batchmeter.batch SET next_poll_at = %(now)s + %(lease)s, lease_until = %(now)s + %(lease)s, lease_owner = %(owner)s,
     lease_token = lease_token + 1, woken = 0
 WHERE account = %(account)s AND batch_id = %(batch_id)s AND next_poll_at IS NOT NULL
+  AND poll_count = %(polled)s -- [polled]
   AND (lease_until IS NULL OR lease_until <= %(now)s) RETURNING *;
 
 -- name: renew_claims

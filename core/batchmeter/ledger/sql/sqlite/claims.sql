@@ -25,6 +25,7 @@ WHERE pk = :pk AND next_poll_at <= :now RETURNING *;
 UPDATE batch SET next_poll_at = :now + :lease, lease_until = :now + :lease, lease_owner = :owner,
     lease_token = lease_token + 1, woken = 0
 WHERE account = :account AND batch_id = :batch_id AND next_poll_at IS NOT NULL
+  AND poll_count = :polled -- [polled]
   AND (lease_until IS NULL OR lease_until <= :now) RETURNING *;
 
 -- name: renew_claims
