@@ -104,7 +104,7 @@ def test_batchmeter_adds_nothing_to_unrelated_test_runs(tmp_path: Path) -> None:
         "import sys\ndef test_other():\n    assert not [name for name in sys.modules if name.startswith('batchmeter')]\n"
     )
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(tmp_path)],
+        [sys.executable, "-m", "pytest", "-q", "-pno:cacheprovider", "-pno:schemathesis", str(tmp_path)],
         cwd=tmp_path,
         capture_output=True,
         text=True,
