@@ -8,6 +8,7 @@ Workers are forked from one process that has everything loaded, so that a kill c
 
 import argparse
 import asyncio
+import gc
 import json
 import os
 import random
@@ -20,6 +21,8 @@ from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
+from itertools import count
 from typing import IO, Any, Self
 
 from pydantic import TypeAdapter
@@ -45,6 +48,7 @@ from batchmeter_sandbox.settings import SandboxSettings
 ACCOUNTS = 4
 LOGGERS = ("a", "b")
 SCRIPTS = ("", "", "fail=0.5", "outcome=expired", "outcome=cancelled")
+MANY = 5000
 LEASE = 4.0
 HOUR = 3600.0
 
@@ -59,6 +63,8 @@ class Report:
     restarts: int = 0
     record_seconds: float = 0.0
     settle_seconds: float = 0.0
+    made: int = 0
+    """Batches that the sandboxes know."""
     events: Counter[str] = field(default_factory=Counter[str])
     ended_once: int = 0
     """Batches with exactly one ending event."""
@@ -71,7 +77,12 @@ class Report:
 
     @property
     def holds(self) -> bool:
-        return self.ended_once == self.batches and not self.wrong and not self.differing and self.usage == self.expected
+        return (
+            self.ended_once == self.made == self.batches
+            and not self.wrong
+            and not self.differing
+            and self.usage == self.expected
+        )
 
 
 async def prove(
@@ -91,7 +102,7 @@ async def prove(
     await ledger.open()
     with tempfile.TemporaryDirectory(prefix="bm-proof-") as folder:
         began = time.monotonic()
-        ids = await _recorded(ledger, folder, batches)
+        await _recorded(ledger, url, folder, batches)
         report.record_seconds = time.monotonic() - began
         with _Nursery(url, folder, batches) as nursery:
             began = time.monotonic()
@@ -101,7 +112,7 @@ async def prove(
                     await asyncio.sleep(0.1)  # other processes finish it
             report.settle_seconds = time.monotonic() - began
             await chaos
-        await _examine(ledger, folder, ids, report)
+        await _examine(ledger, folder, report)
     await ledger.aclose()
     return report
 
@@ -111,30 +122,35 @@ def provider(folder: str, number: int, clock: Callable[[], float]) -> SandboxPro
     return SandboxProvider(f"box{number}", SandboxSettings(), engine=engine)
 
 
-async def _recorded(ledger: SqlLedger, folder: str, batches: int) -> dict[str, str]:
-    """Batches at the sandboxes, one a second of their time, and in the ledger; batch id -> account."""
-    began = time.time() - batches - HOUR
-    ids: dict[str, str] = {}
-    for number in range(ACCOUNTS):
-        tick = iter(range(10 * batches))
-        box = provider(folder, number, lambda tick=tick: began + next(tick))  # type: ignore[misc]
-        files = [await box.create_file(_input(lines), CallOptions()) for lines in (1, 2, 3)]
-        for start in range(number, batches, ACCOUNTS * 50):
-            block = range(start, min(start + ACCOUNTS * 50, batches), ACCOUNTS)
-            made = await asyncio.gather(*(_made(ledger, box, files[each % 3].id, each) for each in block))
-            ids.update(dict.fromkeys(made, box.account))
-        box.engine.close()
-    return ids
+async def _recorded(ledger: SqlLedger, url: str, folder: str, batches: int) -> None:
+    """Many are recorded by a process for each account."""
+    if batches < MANY:
+        for number in range(ACCOUNTS):
+            await _record(ledger, folder, batches, number)
+        return
+    command = [sys.executable, __file__, "--postgres", url, "--folder", folder, "--batches", str(batches)]
+    recorders = [await asyncio.create_subprocess_exec(*command, "--record", str(n)) for n in range(ACCOUNTS)]
+    assert not any([await recorder.wait() for recorder in recorders])
 
 
-async def _made(ledger: SqlLedger, box: SandboxProvider, file_id: str, number: int) -> str:
+async def _record(ledger: SqlLedger, folder: str, batches: int, number: int) -> None:
+    """One account's batches at its sandbox, one a second of its time, and in the ledger."""
+    began, tick = time.time() - batches - HOUR, count()
+    box = provider(folder, number, lambda: began + next(tick))
+    files = [await box.create_file(_input(lines), CallOptions()) for lines in (1, 2, 3)]
+    for start in range(number, batches, ACCOUNTS * 50):
+        block = range(start, min(start + ACCOUNTS * 50, batches), ACCOUNTS)
+        await asyncio.gather(*(_made(ledger, box, files[each % 3].id, each) for each in block))
+    box.engine.close()
+
+
+async def _made(ledger: SqlLedger, box: SandboxProvider, file_id: str, number: int) -> None:
     metadata = {"sandbox": SCRIPTS[number % len(SCRIPTS)]}
     request = BatchRequest(file_id, "/v1/chat/completions", metadata=metadata)
     batch: Batch = await box.create_batch(request, CallOptions())
     submission = Submission(box.account, "sandbox", batch.endpoint, input_file_id=file_id, metadata=metadata)
     event = created_event(submission, batch, time=ledger.now())
-    await ledger.record_created(submission, batch, event, loggers=LOGGERS, next_poll_at=ledger.now())
-    return batch.id
+    await ledger.record_created(submission, batch, event, loggers=LOGGERS, next_poll_at=ledger.now(), durable=False)
 
 
 def _input(lines: int) -> FileUpload:
@@ -205,15 +221,17 @@ async def _chaos(
             report.restarts += 1
 
 
-async def _examine(ledger: SqlLedger, folder: str, ids: dict[str, str], report: Report) -> None:
+async def _examine(ledger: SqlLedger, folder: str, report: Report) -> None:
     endings, after = Counter[str](), 0
     while page := await ledger.events(after=after, limit=5000):
         after = page[-1].seq
         report.events.update(stored.event.type for stored in page)
         endings.update(stored.event.batch_id for stored in page if stored.event.type != "acreate_batch")
-    report.ended_once = sum(endings[batch_id] == 1 for batch_id in ids)
-    report.wrong = (await check(ledger)).wrong
     boxes = {box.account: box for box in (provider(folder, number, time.time) for number in range(ACCOUNTS))}
+    made = [batch_id for box in boxes.values() for batch_id in box.engine.batches.records.order]
+    report.made = len(made)
+    report.ended_once = sum(endings[batch_id] == 1 for batch_id in made)
+    report.wrong = (await check(ledger)).wrong
     async for settlement in settled(ledger):
         expected = (await boxes[settlement.account].engine.totals(settlement.batch_id)).usage
         report.differing += settlement.usage != expected
@@ -229,6 +247,7 @@ def nursery(url: str, folder: str) -> None:
     boxes = [provider(folder, number, time.time) for number in range(ACCOUNTS)]
     prices, lines = PriceBook.load(None), sys.stdin
     Plugins.load(Settings(load=()))
+    gc.freeze()  # or each worker would copy what it has in common with the others
     for _ in _each(lines):
         pid = os.fork()
         if pid == 0:
@@ -253,6 +272,17 @@ async def _work(url: str, boxes: list[SandboxProvider], prices: PriceBook) -> No
     await Tracker(ledger, accounts, plugins, prices, options=options).run()
 
 
+async def record(url: str, folder: str, batches: int, number: int) -> None:
+    ledger = open_ledger(url)
+    await ledger.open()
+    await _record(ledger, folder, batches, number)
+    await ledger.aclose()
+
+
+def _run(command: str) -> None:
+    subprocess.run(command, shell=True, check=True)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--postgres", help="an empty database, for a ledger of its own")
@@ -261,6 +291,7 @@ def main() -> None:
     parser.add_argument("--kills", type=int, default=40)
     parser.add_argument("--restart", help="a shell command that restarts the database, run once halfway")
     parser.add_argument("--nursery", help=argparse.SUPPRESS)
+    parser.add_argument("--record", type=int, help=argparse.SUPPRESS)
     parser.add_argument("--folder", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.nursery:
@@ -268,6 +299,9 @@ def main() -> None:
         return
     if not options.postgres:
         parser.error("--postgres is needed")
+    if options.record is not None:
+        asyncio.run(record(options.postgres, options.folder, options.batches, options.record))
+        return
     command = options.restart
     report = asyncio.run(
         prove(
@@ -275,7 +309,7 @@ def main() -> None:
             batches=options.batches,
             workers=options.workers,
             kills=options.kills,
-            restart=(lambda: subprocess.run(command, shell=True, check=True) and None) if command else None,
+            restart=partial(_run, command) if command else None,
             every=(0.5, 2.0),
             patience=7200,
         )

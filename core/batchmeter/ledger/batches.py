@@ -38,7 +38,7 @@ async def record_created(
         return await _known(session, submission.account, batch.id, intent_id)
     session.signal("batches")
     await add_event(session, event, loggers)
-    await own_outputs(session, submission.account, batch)
+    await own_outputs(session, submission.account, batch, submission)
     return rows.tracked_as(row, submission, batch)
 
 

@@ -5,7 +5,7 @@ from collections.abc import Collection
 from batchmeter.models import Attribution, Batch, FileObject
 
 from . import rows
-from .port import Owner
+from .port import Owner, Submission
 from .session import Row, Session
 
 
@@ -15,11 +15,14 @@ async def record_file(
     await _put(session, account, file.id, snapshot=rows.dump(file), attribution=attribution, lines=lines)
 
 
-async def own_outputs(session: Session, account: str, batch: Batch) -> None:
-    """A batch's output files, which nobody uploaded, are known from the batch."""
-    for file_id in filter(None, (batch.output_file_id, batch.error_file_id)):
+async def own_outputs(session: Session, account: str, batch: Batch, submission: Submission | None = None) -> None:
+    """A batch's output files, which nobody uploaded, are known from the batch; its submission is looked up if not given."""
+    named = [file_id for file_id in (batch.output_file_id, batch.error_file_id) if file_id]
+    if named and submission is None:
         row = await session.row("get_batch", account=account, batch_id=batch.id)
-        attribution = None if row is None else rows.load_submission(row["submission"]).attribution
+        submission = None if row is None else rows.load_submission(row["submission"])
+    for file_id in named:
+        attribution = None if submission is None else submission.attribution
         await _put(session, account, file_id, snapshot=None, attribution=attribution)
 
 

@@ -48,7 +48,7 @@ async def _settle(session: Session, ending: Ending) -> bool:
     )
     if row is None:
         return False
-    await own_outputs(session, tracked.account, settlement.batch)
+    await own_outputs(session, tracked.account, settlement.batch, tracked.submission)
     return await _store(session, row["pk"], settlement, ending.groups, ending.event, ending.loggers)
 
 
