@@ -135,8 +135,9 @@ class Capabilities:
 class Provider(Protocol):
     """One account at one vendor. All methods raise `ProviderError`s; nothing else escapes but bugs.
 
-    It may also have what HasQueue and DeletesBatches have, and `input_limits` (`batchmeter.inputs.InputLimits`): what it takes in one input
-    file, checked before a file is sent; OpenAI's rules without it, none where it is None.
+    It may also have what HasQueue, WaitsToCreate and DeletesBatches have, and `input_limits`
+    (`batchmeter.inputs.InputLimits`): what it takes in one input file, checked before a file is sent; OpenAI's rules
+    without it, none where it is None.
     """
 
     name: ClassVar[str]
@@ -196,6 +197,16 @@ class HasQueue(Protocol):
 
     def queue_pause(self, said: Batch | APIStatusError, attempt: int) -> float | None:
         """Seconds until the next try, `attempt` counting from 0; None: the queue is not why."""
+        ...
+
+
+@runtime_checkable
+class WaitsToCreate(Protocol):
+    """What a provider has besides whose `create_batch` may wait before it submits."""
+
+    @property
+    def create_wait(self) -> float:
+        """Seconds at most: so much later is a create given up that no batch was found of."""
         ...
 
 

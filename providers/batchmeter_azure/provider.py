@@ -61,6 +61,10 @@ class AzureProvider(OpenAIWire):
         return await super().create_batch(request, options)
 
     @property
+    def create_wait(self) -> float:
+        return self._settings.file_wait
+
+    @property
     def queue_patience(self) -> float:
         return self._settings.retry_queue_full
 

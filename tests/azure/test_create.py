@@ -37,7 +37,7 @@ async def test_the_wait_is_bounded(azure, account, naps):
     file = await uploaded(provider)
     with pytest.raises(errors.ProviderError, match=r"still pending after 100 s, so no batch was created"):
         await provider.create_batch(BatchRequest(file.id, "/chat/completions"), PLAIN)
-    assert sum(naps) == 100
+    assert sum(naps) == 100 == provider.create_wait
     assert creates(azure) == []
 
 

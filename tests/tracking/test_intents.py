@@ -69,6 +69,18 @@ async def test_an_intent_without_a_batch_is_closed_after_its_grace(world):
     assert "no batch" in closed.reason
 
 
+async def test_an_intent_outlives_a_create_that_may_wait_for_its_file(world):
+    provider = world.provider()
+    provider.create_wait = 3600.0
+    provider.listing = others(world, 3)
+    await world.ledger.open_intent(intent(world))
+    tracker = world.tracker()
+    world.clock.advance(3600)
+    assert await tracker.reconcile() == 0
+    world.clock.advance(901)
+    assert await tracker.reconcile() == 1
+
+
 async def test_an_intent_is_not_closed_while_the_provider_cannot_be_asked(world):
     provider = world.provider()
     provider.listing = APIConnectionError("down")

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from batchmeter.errors import BatchmeterError, ProviderError, UsageError
 from batchmeter.ledger.port import Intent, Ledger
 from batchmeter.models import Batch, Page
-from batchmeter.providers import Provider
+from batchmeter.providers import Provider, WaitsToCreate
 
 from .adopt import GRACE_SECONDS, Adopter, pages
 from .needs import Accounts
@@ -16,7 +16,7 @@ from .tag import tag_of
 log = logging.getLogger("batchmeter")
 
 CLOSE_SECONDS = 900.0
-"""No batch listed for this long after the call: there is none."""
+"""No batch listed for this long after the call, and what the call may have waited: there is none."""
 SKEW_SECONDS = 600.0
 """How far a provider's clock may be behind ours."""
 QUICK_PAGES = 2
@@ -98,13 +98,14 @@ class Reconciler:
 
     async def _account(self, provider: Provider, intents: Sequence[Intent]) -> int:
         result = await search(provider, intents)
+        patience = CLOSE_SECONDS + (provider.create_wait if isinstance(provider, WaitsToCreate) else 0.0)
         ended = 0
         for intent in intents:
             batch = result.found.get(intent.id) or await self._untagged(intent, result)
             if batch is not None:
                 await self.adopter.adopt(provider, batch, intent)
                 ended += 1
-            elif result.complete and self.ledger.now() - intent.created_at >= CLOSE_SECONDS * 1000:
+            elif result.complete and self.ledger.now() - intent.created_at >= patience * 1000:
                 await self.ledger.close_intent(intent.id, "no batch of this create was found at the provider")
                 ended += 1
         return ended
