@@ -4,13 +4,14 @@ import asyncio
 import os
 import sqlite3
 import tempfile
+import time
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from batchmeter.errors import LedgerError, LedgerTooNewError
-from batchmeter.ledger import open_ledger
+from batchmeter.ledger import open_ledger, sqlite_file
 from batchmeter.ledger.migrations import load_migrations
 
 
@@ -236,4 +237,34 @@ async def test_a_cancelled_write_does_not_stop_the_next(tmp_path, make):
     batches = await ledger.list_batches()
     assert 6 <= len(batches) <= 11
     assert len(batches) == len(await ledger.events())
+    await ledger.aclose()
+
+
+async def test_a_write_follows_soon_when_another_process_has_ended_its_own(tmp_path, make):
+    ledger = await opened(tmp_path / "ledger.db")
+    other = sqlite3.connect(tmp_path / "ledger.db", isolation_level=None)
+    delays = []
+    for _ in range(5):
+        other.execute("BEGIN IMMEDIATE")
+        waiting = asyncio.create_task(make.record(ledger))
+        await asyncio.sleep(0.34)  # by now SQLite alone would look again after 94 ms, and then every 100
+        other.execute("COMMIT")
+        ended = time.perf_counter()
+        await waiting
+        delays.append(time.perf_counter() - ended)
+    assert sorted(delays)[2] < 0.04
+    other.close()
+    await ledger.aclose()
+
+
+async def test_a_lock_that_stays_is_explained(tmp_path, make, monkeypatch):
+    monkeypatch.setattr(sqlite_file, "BUSY_SECONDS", 0.02)
+    ledger = await opened(tmp_path / "ledger.db")
+    other = sqlite3.connect(tmp_path / "ledger.db", isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    with pytest.raises(LedgerError, match="another process has kept it locked"):
+        await make.record(ledger)
+    other.execute("ROLLBACK")
+    await make.record(ledger)
+    other.close()
     await ledger.aclose()

@@ -169,7 +169,7 @@ class SqliteDatabase:
             raise sqlite_file.explain(error, self._path) from error
 
     def _read(self, work: Work[Result]) -> Result:
-        with self._transaction("BEGIN") as connection:
+        with self._transaction(lambda connection: connection.execute("BEGIN")) as connection:
             return self._run(work, connection)
 
     def _write_waiting(self) -> None:
@@ -186,7 +186,8 @@ class SqliteDatabase:
 
     def _write(self, writes: list["Write[Any]"]) -> None:
         durable = any(write.durable for write in writes)
-        with self._transaction("BEGIN IMMEDIATE", synchronous="FULL" if durable else "NORMAL") as connection:
+        synchronous = "FULL" if durable else "NORMAL"
+        with self._transaction(sqlite_file.begin_write, synchronous) as connection:
             if len(writes) == 1:  # the transaction is its own: no need of one within it
                 writes[0].result = self._run(writes[0].work, connection)
                 return
@@ -209,13 +210,15 @@ class SqliteDatabase:
         return _to_the_end(cast("Coroutine[Any, Any, Result]", work(SqliteSession(connection, self._clock()))))
 
     @contextmanager
-    def _transaction(self, begin: str, synchronous: str | None = None) -> Generator[sqlite3.Connection]:
+    def _transaction(
+        self, begin: Callable[[sqlite3.Connection], object], synchronous: str | None = None
+    ) -> Generator[sqlite3.Connection]:
         connection = self._connection
         assert connection is not None
         if synchronous not in (None, self._synchronous):
             connection.execute(f"PRAGMA synchronous = {synchronous}")
             self._synchronous = synchronous
-        connection.execute(begin)
+        begin(connection)
         try:
             yield connection
             connection.execute("COMMIT")

@@ -16,6 +16,10 @@ BUSY_SECONDS = 30.0
 TROUBLE = (sqlite3.Error, OSError, UnicodeEncodeError)
 """What `explain` puts into words."""
 
+_TURN_MILLIS = 8
+"""How long SQLite itself waits for its turn to write. It looks ever more rarely, up to every 100 ms, and between processes
+that write much the file would lie idle for most of that: so it starts anew after this, and looks every few milliseconds."""
+
 _APPLICATION_ID = 0x6274_6D72  # "btmr" in the file's header: `file ledger.db` and we can tell what it is
 _SETTINGS = (
     f"PRAGMA busy_timeout = {round(BUSY_SECONDS * 1000)}",
@@ -55,6 +59,27 @@ def connect(path: str, clock: Callable[[], Millis]) -> sqlite3.Connection:
         connection.close()
         raise
     return connection
+
+
+def begin_write(connection: sqlite3.Connection) -> None:
+    """Starts a transaction that may write, when every other process's is over."""
+    deadline = time.monotonic() + BUSY_SECONDS
+    connection.execute(f"PRAGMA busy_timeout = {_TURN_MILLIS}")
+    try:
+        while not _begun(connection, deadline):
+            pass
+    finally:
+        connection.execute(_SETTINGS[0])
+
+
+def _begun(connection: sqlite3.Connection, deadline: float) -> bool:
+    try:
+        connection.execute("BEGIN IMMEDIATE")
+    except sqlite3.OperationalError as error:
+        if not _code(error).startswith("SQLITE_BUSY") or time.monotonic() > deadline:
+            raise
+        return False
+    return True
 
 
 def _check_place(file: Path) -> None:
