@@ -47,14 +47,14 @@ class AsyncBatches:
         batch. Raises the provider's error as it came; CreateUnknownError when its answer was lost. `wait_for_room`
         False raises a full queue's refusal at once, also where the account is configured to wait.
         """
-        from .submit import submit  # noqa: PLC0415 - with the ledger and tracker, when first needed
+        from .submit import submission_of, submit  # noqa: PLC0415 - with the ledger and tracker, when first needed
 
         parts = await self._client.ready()
         provider = await self._client.provider(custom_llm_provider, account_settings, about=input_file_id)
         request = BatchRequest(
             input_file_id, endpoint, completion_window, _checked(metadata), output_expires_after, model
         )
-        submission = self._submission(provider, request, attribution, traceparent, extra_body)
+        submission = submission_of(provider, request, attribution, traceparent, extra_body)
         return await submit(
             parts,
             provider,
@@ -181,35 +181,6 @@ class AsyncBatches:
         parts = await self._client.ready()
         await parts.tracker.observed(provider.account, batch)
         return without_tag(batch)
-
-    def _submission(
-        self,
-        provider: Provider,
-        request: BatchRequest,
-        attribution: Attribution | Mapping[str, Any] | None,
-        traceparent: str | None,
-        extra_body: Mapping[str, Any] | None,
-    ) -> Any:
-        from .ledger.port import Again, Submission  # noqa: PLC0415 - as above
-        from .submit import current_traceparent  # noqa: PLC0415
-        from .tracking.room import waits_for_room  # noqa: PLC0415
-
-        if not isinstance(attribution, Attribution):
-            attribution = Attribution(**(attribution or {}))
-        expiry = None if request.output_expires_after is None else dict(request.output_expires_after)
-        again = Again(expiry, dict(extra_body or {})) if waits_for_room(provider) else None
-        return Submission(
-            account=provider.account,
-            provider=provider.name,
-            endpoint=request.endpoint,
-            region=provider.region,
-            input_file_id=request.input_file_id or (extra_body or {}).get("input_blob"),
-            model=request.model,
-            metadata=dict(request.metadata or {}),
-            attribution=attribution,
-            traceparent=traceparent or current_traceparent(),
-            again=again,
-        )
 
 
 def _checked(metadata: Mapping[str, str] | None) -> Mapping[str, str] | None:

@@ -5,6 +5,7 @@ import logging
 import random
 import sys
 import uuid
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -18,10 +19,10 @@ from .errors import (
     ProviderError,
     made_nothing,
 )
-from .ledger.port import Intent, Submission
-from .models import Batch
+from .ledger.port import Again, Intent, Submission
+from .models import Attribution, Batch
 from .tracking.events_of import created_event, loggers_for
-from .tracking.room import next_try
+from .tracking.room import next_try, waits_for_room
 from .tracking.schedule import next_look
 from .tracking.tag import TAG, tag_of, tagged, without_tag
 
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
     from .providers import BatchRequest, CallOptions, Provider
 
 log = logging.getLogger("batchmeter")
+
+_NOBODY = Attribution()
 
 
 async def submit(
@@ -92,6 +95,32 @@ async def _submit_once(
         log.warning("create at %s was interrupted; intent %s stays open until it is known", provider.account, intent.id)
         raise
     return await _record(parts, intent, batch)
+
+
+def submission_of(
+    provider: "Provider",
+    request: "BatchRequest",
+    attribution: Attribution | Mapping[str, Any] | None,
+    traceparent: str | None,
+    extra_body: Mapping[str, Any] | None,
+) -> Submission:
+    """What is known of a batch before it is made; the caller's own trace where none is given."""
+    if not isinstance(attribution, Attribution):
+        attribution = Attribution(**attribution) if attribution else _NOBODY
+    extra = extra_body or {}
+    expiry = None if request.output_expires_after is None else dict(request.output_expires_after)
+    return Submission(
+        account=provider.account,
+        provider=provider.name,
+        endpoint=request.endpoint,
+        region=provider.region,
+        input_file_id=request.input_file_id or extra.get("input_blob"),
+        model=request.model,
+        metadata=dict(request.metadata or {}),
+        attribution=attribution,
+        traceparent=traceparent or current_traceparent(),
+        again=Again(expiry, dict(extra)) if waits_for_room(provider) else None,
+    )
 
 
 def current_traceparent() -> str | None:
