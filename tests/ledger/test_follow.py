@@ -219,9 +219,13 @@ async def test_what_a_list_showed_open_is_put_off(ledger, make, clock):
     await ledger.observe("openai", make.batch("ended", "completed"))
     await ledger.wake("openai", "hinted")
     before = {name: (await ledger.get_batch(name)).next_poll_at for name in names}
+    asked, at = clock.now, clock.now + 100_000
     clock.advance(1)
-    at = clock.now + 100_000
-    assert await ledger.put_off("openai", [(name, at) for name in (*names, "unknown")]) == 1
+    looks = [(name, at) for name in (*names, "unknown")]
+    assert await ledger.put_off("openai", looks, asked=asked) == 1
     after = {name: (await ledger.get_batch(name)).next_poll_at for name in names}
     assert after == before | {"sooner": at}
-    assert await ledger.put_off("other", [("sooner", at + 1)]) == 0
+    assert await ledger.put_off("openai", looks, asked=clock.now) == 2, "due before the list was asked for"
+    after = {name: (await ledger.get_batch(name)).next_poll_at for name in names}
+    assert after == before | {"sooner": at, "due": at, "hinted": at}
+    assert await ledger.put_off("other", [("sooner", at + 1)], asked=clock.now) == 0

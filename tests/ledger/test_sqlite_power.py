@@ -55,7 +55,7 @@ CLAIMS = {
     "open_accounts": {},
     "claim_deliveries": {"logger": "l", "now": 1, "lease": 1, "owner": "w", "limit": 100},
     "next_delivery": {"logger": "l"},
-    "put_off": {"account": "a", "batch_id": "b", "now": 1, "next_poll_at": 2},
+    "put_off": {"account": "a", "batch_id": "b", "now": 1, "next_poll_at": 2, "asked": 1},
 }
 
 

@@ -1,6 +1,7 @@
 """The window cover: a hundred due batches for the price of one list, and never a wrong answer for it."""
 
 import asyncio
+from random import Random
 from typing import ClassVar
 
 import pytest
@@ -47,6 +48,19 @@ async def test_three_hundred_due_batches_cost_three_requests(world, lister):
     assert summary.looked == 300
     assert [name for name, _ in lister.calls].count("retrieve") == 0
     assert lister.count("list") == 3
+
+
+async def test_a_long_backlog_lists_no_window_again_and_again(world, lister):
+    numbers = list(range(600))
+    Random(1).shuffle(numbers)  # due in another order than made, as after a while of looks and errors
+    for number in numbers:
+        name = f"batch_{number:04d}"
+        await world.submitted(name, created_at=T0 + number)
+        lister.batches[name] = [world.batch(name, "in_progress", created_at=T0 + number)]
+        world.clock.advance(1)
+    show(world, lister)
+    await world.tracker(options=TrackerOptions(block=60)).once()
+    assert lister.count("list") + lister.count("retrieve") <= 20
 
 
 async def test_endings_in_a_list_are_settled(world, lister):
@@ -188,9 +202,9 @@ async def test_a_hint_is_not_put_off_by_a_list(world, lister):
     await filled(world, lister, 50)
     tracker = world.tracker()
     await tracker.once()
-    world.clock.now = await world.ledger.next_due_at() - 1000
+    asked = world.clock.now = await world.ledger.next_due_at() - 1000
     await world.ledger.wake("openai", "batch_0007")
-    await world.ledger.put_off("openai", [("batch_0007", world.clock.now + 300_000)])
+    await world.ledger.put_off("openai", [("batch_0007", world.clock.now + 300_000)], asked=asked)
     assert await world.ledger.next_due_at() == world.clock.now
 
 

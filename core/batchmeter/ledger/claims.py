@@ -87,9 +87,9 @@ def _release(result: Reschedule) -> dict[str, object]:
     }
 
 
-async def put_off(session: Session, account: str, looks: Collection[tuple[str, Millis]]) -> int:
+async def put_off(session: Session, account: str, looks: Collection[tuple[str, Millis]], asked: Millis) -> int:
     items = [{"batch_id": batch_id, "next_poll_at": at} for batch_id, at in sorted(looks)]
-    return len(await session.each("put_off", items, account=account))
+    return len(await session.each("put_off", items, account=account, asked=asked))
 
 
 async def next_due_at(session: Session, accounts: Collection[str] | None) -> Millis | None:

@@ -134,8 +134,8 @@ class SqlLedger:
     async def reschedule(self, results: Sequence[Reschedule]) -> int:
         return await self.database.write(lambda session: claims.reschedule(session, results))
 
-    async def put_off(self, account: str, looks: Collection[tuple[str, Millis]]) -> int:
-        return await self.database.write(lambda session: claims.put_off(session, account, looks))
+    async def put_off(self, account: str, looks: Collection[tuple[str, Millis]], *, asked: Millis) -> int:
+        return await self.database.write(lambda session: claims.put_off(session, account, looks, asked))
 
     async def next_due_at(self, accounts: Collection[str] | None = None) -> Millis | None:
         return await self.database.read(lambda session: claims.next_due_at(session, accounts))

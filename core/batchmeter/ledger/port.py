@@ -165,8 +165,11 @@ class Ledger(ProxyLedger, Protocol):
         """Release claims; returns how many were still ours."""
         ...
 
-    async def put_off(self, account: str, looks: Collection[tuple[str, Millis]]) -> int:
-        """Batch id -> when to look next, as a list showed it open; not where it is due, held or planned for later."""
+    async def put_off(self, account: str, looks: Collection[tuple[str, Millis]], *, asked: Millis) -> int:
+        """Batch id -> when to look next, as a list that was asked for then showed it open.
+
+        Not where it is held, planned for later, or has become due since.
+        """
         ...
 
     async def next_due_at(self, accounts: Collection[str] | None = None) -> Millis | None: ...

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 
 from batchmeter.errors import APIStatusError
-from batchmeter.ledger.port import Claim, Ledger
+from batchmeter.ledger.port import Claim, Ledger, Millis
 from batchmeter.models import Batch, Page
 from batchmeter.providers import Provider
 
@@ -56,12 +56,13 @@ class Sweep:
             if lane.breaker.probing:
                 del windows[1:]  # while the account is in doubt, the first goes alone
             asked.update(window.cursor for window in windows)
+            began = self.follower.ledger.now()
             pages = await asyncio.gather(*(self._list(lane, provider, order, window) for window in windows))
             shown = _newest(batch for page in pages if page is not None for batch in page.data)
             seen.update({name: batch for name, batch in shown.items() if name in due})
             others = [batch for name, batch in shown.items() if name not in due]
             await self._pass_on(lane.account, [batch for batch in others if batch.ended])
-            await self._put_off(lane.account, [batch for batch in others if not batch.ended], random)
+            await self._put_off(lane.account, [batch for batch in others if not batch.ended], random, began)
             if None in pages:
                 break
         return seen
@@ -103,11 +104,11 @@ class Sweep:
             )
         self._distrusted[lane.account] = self._now() + DISTRUST_SECONDS
 
-    async def _put_off(self, account: str, batches: Sequence[Batch], random: Random) -> None:
-        """They fall into step with the lists' due ones."""
+    async def _put_off(self, account: str, batches: Sequence[Batch], random: Random, asked: Millis) -> None:
+        """They fall into step with the lists' due ones; a backlog's own, claimed or not, is listed once."""
         if batches:
             looks = [(batch.id, self.follower.look_together(account, batch, random)) for batch in batches]
-            await self.ledger.put_off(account, looks)
+            await self.ledger.put_off(account, looks, asked=asked)
 
     async def _pass_on(self, account: str, ended: Sequence[Batch]) -> None:
         """Endings of tracked batches that were not due yet."""

@@ -46,9 +46,9 @@ UPDATE batch SET
 WHERE account = :account AND batch_id = :batch_id AND lease_token = :token AND next_poll_at IS NOT NULL RETURNING pk;
 
 -- name: put_off
--- Seen open in a list before it was due. What is due by now stays so: a hint may have come.
+-- Seen open in a list, due or not. What has become due since the list was asked for stays so: a hint may have come.
 UPDATE batch SET next_poll_at = :next_poll_at, last_polled_at = :now
-WHERE account = :account AND batch_id = :batch_id AND next_poll_at > :now
+WHERE account = :account AND batch_id = :batch_id AND (next_poll_at > :now OR next_poll_at < :asked)
   AND next_poll_at < :next_poll_at AND ended = 0 AND woken = 0 AND lease_until IS NULL
 RETURNING pk;
 
