@@ -10,6 +10,10 @@ from pydantic import Field, TypeAdapter
 from .models import Attribution, Batch, Cost, Frozen, LineCounts, ModelUsage, Time, Usage
 
 _NAMESPACE = uuid.uuid5(uuid.NAMESPACE_URL, "https://batchmeter.dev/events")
+_NAMED = hashlib.sha1(_NAMESPACE.bytes, usedforsecurity=False)
+_VERSION_5 = 5 << 76 | 2 << 62
+_FREE_BITS = ~(15 << 76 | 3 << 62)
+"""Of RFC 9562's name-based UUIDs."""
 
 EventType = Literal["acreate_batch", "batch_success", "batch_failure"]
 
@@ -17,10 +21,11 @@ EventType = Literal["acreate_batch", "batch_success", "batch_failure"]
 def event_id(account: str, batch_id: str, event_type: EventType, revision: int = 1) -> str:
     """The id every delivery of this event carries, today and after any restart: dedupe by it."""
     name = "\x1f".join((account, batch_id, event_type, str(revision))).encode()
-    digest = hashlib.sha1(
-        _NAMESPACE.bytes + name, usedforsecurity=False
-    ).digest()  # what uuid5 does, on every submission
-    return str(uuid.UUID(bytes=digest[:16], version=5))
+    digest = _NAMED.copy()  # what uuid5 does, in a quarter of its time: every submission waits for this
+    digest.update(name)
+    bits = int.from_bytes(digest.digest()[:16]) & _FREE_BITS | _VERSION_5
+    text = f"{bits:032x}"
+    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
 
 
 class BatchTimes(Frozen, frozen=True):

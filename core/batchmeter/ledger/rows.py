@@ -21,6 +21,8 @@ _SUBMISSION = TypeAdapter(Submission)
 _BATCH = TypeAdapter(Batch)
 _SETTLEMENT = TypeAdapter(Settlement)
 _ATTRIBUTION = TypeAdapter(Attribution)
+_rendered: list[tuple[Submission | None, str]] = [(None, "")]
+"""The last one; swapped as one, for every ledger's thread."""
 _submitted = msgspec.json.Decoder(Submitted).decode
 _sums = msgspec.json.Decoder(Sums).decode
 
@@ -43,6 +45,15 @@ def _load(adapter: TypeAdapter[Document], text: str | bytes) -> Document:
 
 
 def dump_submission(submission: Submission) -> str:
+    """Rendered once for its intent and its batch, if they follow each other."""
+    earlier, text = _rendered[0]
+    if earlier is not submission:
+        text = _dump_submission(submission)
+        _rendered[0] = submission, text
+    return text
+
+
+def _dump_submission(submission: Submission) -> str:
     try:
         return _SUBMISSION.dump_json(submission).decode()
     except PydanticSerializationError:
