@@ -127,6 +127,40 @@ async def test_a_closed_client_can_be_used_again(connect):
         assert (await client.request("GET", "files")).status_code == 200
 
 
+FIRST = """
+import asyncio, sys, threading
+from batchmeter.http import HttpClient
+from batchmeter.errors import APIConnectionError
+
+def imported(event, arguments):
+    if event == "import" and threading.current_thread() is threading.main_thread() and asking:
+        late.append(arguments[0])
+
+late, asking = [], []
+sys.addaudithook(imported)
+
+async def main():
+    asking.append(True)
+    try:
+        await HttpClient("http://127.0.0.1:1", max_retries=0).request("GET", "files")
+    except APIConnectionError:
+        asking.clear()
+        print(*late)
+
+asyncio.run(main())
+"""
+
+
+async def test_nothing_is_imported_on_the_event_loop(library, monkeypatch):
+    """It would hold up everybody else's work, for 30 ms."""
+    monkeypatch.setenv("BATCHMETER_HTTP", library)
+    process = await asyncio.create_subprocess_exec(sys.executable, "-c", FIRST, stdout=asyncio.subprocess.PIPE)
+    out, _ = await process.communicate()
+    assert process.returncode == 0
+    ours = {"batchmeter", *sys.stdlib_module_names}
+    assert not [name for name in out.decode().split() if name.partition(".")[0] not in ours]
+
+
 async def test_importing_http_imports_no_http_library():
     code = "import batchmeter.http, sys; print({'httpx', 'httpx2', 'ssl'} & set(sys.modules))"
     process = await asyncio.create_subprocess_exec(sys.executable, "-c", code, stdout=asyncio.subprocess.PIPE)

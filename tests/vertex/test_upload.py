@@ -1,10 +1,12 @@
 """Resumable uploads over a line that breaks, and in flat memory."""
 
+import itertools
 import json
 import re
 import threading
 import tracemalloc
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import given, settings
@@ -13,6 +15,7 @@ from hypothesis import strategies as st
 from batchmeter.errors import APIConnectionError, ConflictError, InternalServerError, InvalidInputError
 from batchmeter.http import CHUNK, HttpClient
 from batchmeter.providers import CallOptions, FileUpload
+from batchmeter_vertex import rows
 from batchmeter_vertex import upload as uploads
 from batchmeter_vertex.names import Blob
 from batchmeter_vertex.upload import Piece, Upload
@@ -193,8 +196,28 @@ async def test_a_large_file_translates_and_uploads_in_flat_memory(provider, vert
     tracemalloc.stop()
     assert file.bytes > 5_000_000
     assert peak < 4_000_000
-    [rows] = vertex.bucket.names("batchmeter/rows/")
-    assert vertex.bucket.get(rows).count(b"\n") == 1000
+    [translated] = vertex.bucket.names("batchmeter/rows/")
+    assert vertex.bucket.get(translated).count(b"\n") == 1000
+
+
+async def test_translating_gives_way_every_millisecond(chat, monkeypatch):
+    """Also within a large chunk, and for long enough that another thread does get its turn."""
+    now, naps = 0.0, []
+
+    def perf_counter():
+        nonlocal now
+        now += 0.0003  # as long as a line may take
+        return now
+
+    clock = SimpleNamespace(perf_counter=perf_counter, sleep=lambda seconds: naps.append((now, seconds)))
+    monkeypatch.setattr(rows, "time", clock)
+    writer = rows.RowWriter("big.jsonl", [])
+    data = b"".join(lines(chat, 1000, 500))
+    assert (await writer.feed(data)).count(b"\n") == 1000
+    between = [after - before for (before, _), (after, _) in itertools.pairwise(naps)]
+    assert max(between) <= 0.002
+    assert len(between) > 100
+    assert min(seconds for _, seconds in naps) > 0
 
 
 async def test_a_fault_on_the_last_line_leaves_nothing(provider, vertex, chat, upload, monkeypatch):
