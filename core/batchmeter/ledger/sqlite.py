@@ -169,8 +169,11 @@ class SqliteDatabase:
             raise sqlite_file.explain(error, self._path) from error
 
     def _read(self, work: Work[Result]) -> Result:
-        with self._transaction(lambda connection: connection.execute("BEGIN")) as connection:
-            return self._run(work, connection)
+        def once() -> Result:
+            with self._transaction(lambda connection: connection.execute("BEGIN")) as connection:
+                return self._run(work, connection)
+
+        return sqlite_file.patiently(once)
 
     def _write_waiting(self) -> None:
         """What a write's hop does; an earlier hop may have done its work already."""
@@ -187,7 +190,7 @@ class SqliteDatabase:
     def _write(self, writes: list["Write[Any]"]) -> None:
         durable = any(write.durable for write in writes)
         synchronous = "FULL" if durable else "NORMAL"
-        with self._transaction(sqlite_file.begin_write, synchronous) as connection:
+        with self._transaction(_begin_write, synchronous) as connection:
             if len(writes) == 1:  # the transaction is its own: no need of one within it
                 writes[0].result = self._run(writes[0].work, connection)
                 return
@@ -226,6 +229,10 @@ class SqliteDatabase:
             with suppress(sqlite3.Error):  # a full disk has rolled back already
                 connection.execute("ROLLBACK")
             raise
+
+
+def _begin_write(connection: sqlite3.Connection) -> None:
+    sqlite_file.patiently(lambda: connection.execute("BEGIN IMMEDIATE"))
 
 
 def _to_the_end(coroutine: Coroutine[Any, Any, Result]) -> Result:

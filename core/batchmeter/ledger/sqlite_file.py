@@ -4,11 +4,14 @@ import sqlite3
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TypeVar
 
 from batchmeter.errors import LedgerError
 
 from .migrations import Migration, load_migrations, pending
 from .port import Millis
+
+Result = TypeVar("Result")
 
 MEMORY = ":memory:"
 BUSY_SECONDS = 30.0
@@ -18,7 +21,9 @@ TROUBLE = (sqlite3.Error, OSError, UnicodeEncodeError)
 
 _TURN_MILLIS = 8
 """How long SQLite itself waits for its turn to write. It looks ever more rarely, up to every 100 ms, and between processes
-that write much the file would lie idle for most of that: so it starts anew after this, and looks every few milliseconds."""
+that write much the file would lie idle for most of that: so `patiently` has it start anew after this."""
+_GAP_SECONDS = 0.001
+"""SQLite does not always wait before it says that it is busy."""
 
 _APPLICATION_ID = 0x6274_6D72  # "btmr" in the file's header: `file ledger.db` and we can tell what it is
 _SETTINGS = (
@@ -45,7 +50,7 @@ _REMEDIES = {
 
 
 def connect(path: str, clock: Callable[[], Millis]) -> sqlite3.Connection:
-    """An open, migrated connection; to be used on this thread only."""
+    """An open, migrated connection; to be used on this thread only, and `patiently`."""
     if path != MEMORY:
         _check_place(Path(path))
     connection = sqlite3.connect(path, isolation_level=None, timeout=BUSY_SECONDS)
@@ -55,31 +60,23 @@ def connect(path: str, clock: Callable[[], Millis]) -> sqlite3.Connection:
             connection.execute(setting)
         _write_ahead(connection)
         _migrate(connection, path, clock())
+        connection.execute(f"PRAGMA busy_timeout = {_TURN_MILLIS}")
     except BaseException:
         connection.close()
         raise
     return connection
 
 
-def begin_write(connection: sqlite3.Connection) -> None:
-    """Starts a transaction that may write, when every other process's is over."""
+def patiently(work: Callable[[], Result]) -> Result:
+    """Its result, as soon as no other process is in the way; `work` is done anew until then."""
     deadline = time.monotonic() + BUSY_SECONDS
-    connection.execute(f"PRAGMA busy_timeout = {_TURN_MILLIS}")
-    try:
-        while not _begun(connection, deadline):
-            pass
-    finally:
-        connection.execute(_SETTINGS[0])
-
-
-def _begun(connection: sqlite3.Connection, deadline: float) -> bool:
-    try:
-        connection.execute("BEGIN IMMEDIATE")
-    except sqlite3.OperationalError as error:
-        if not _code(error).startswith("SQLITE_BUSY") or time.monotonic() > deadline:
-            raise
-        return False
-    return True
+    while True:
+        try:
+            return work()
+        except sqlite3.OperationalError as error:
+            if not _code(error).startswith("SQLITE_BUSY") or time.monotonic() > deadline:
+                raise
+            time.sleep(_GAP_SECONDS)
 
 
 def _check_place(file: Path) -> None:
