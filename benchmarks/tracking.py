@@ -184,6 +184,7 @@ def work_driver_settle(url: str, seconds: float) -> int:
 def driver_settle_all(connection: Any, settled: list[dict[str, Any]]) -> None:
     columns = {key: [values[key] for values in settled] for key in settled[0]}
     columns |= {"now": settled[0]["now"], "loggers": [json.dumps(LOGGERS)] * len(settled)}
+    columns["place"] = list(range(len(settled)))
     connection.execute(load_statements("postgres")["settle_all"].text(columns), columns).fetchall()
 
 

@@ -8,6 +8,7 @@ import pytest
 
 from batchmeter.errors import LedgerError, LedgerTooNewError
 from batchmeter.ledger import open_ledger
+from batchmeter.ledger.port import Reschedule
 from batchmeter.ledger.statements import load_statements
 
 
@@ -153,6 +154,44 @@ async def test_other_processes_hear_of_new_work(url, make):
     await asyncio.gather(listener, return_exceptions=True)
     await ledger.aclose()
     await other.aclose()
+
+
+WAITING = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND usename = 'ledger'"
+
+
+@pytest.fixture
+def as_when_large(url):
+    """Plans as in a large ledger; a deadlock outlasts the test."""
+    run(url, "ALTER ROLE ledger SET deadlock_timeout = '5min'")
+    for plan in ("hashjoin", "mergejoin", "seqscan"):
+        run(url, f"ALTER ROLE ledger SET enable_{plan} = off")
+    yield url
+    run(url, "ALTER ROLE ledger RESET ALL")
+
+
+async def test_renewing_settling_and_releasing_the_same_batches_never_deadlock(as_when_large, make):
+    url = as_when_large
+    ledger = await opened(url)
+    for number in range(30):
+        await make.record(ledger, batch=make.batch(f"b{number:02}"))
+    claims = await ledger.claim_due(owner="w", limit=30, lease_seconds=60)
+    with psycopg.connect(url) as middle, psycopg.connect(url, autocommit=True) as watch:
+        middle.execute("SELECT 1 FROM batchmeter.batch WHERE batch_id = 'b15' FOR UPDATE")
+        async with asyncio.timeout(30):
+            work = [
+                asyncio.gather(*(make.settle_claim(ledger, claim) for claim in reversed(claims))),
+                asyncio.create_task(ledger.renew(claims, lease_seconds=60)),
+                asyncio.create_task(ledger.reschedule([Reschedule(claim, ledger.now()) for claim in reversed(claims)])),
+                asyncio.create_task(ledger.put_off("openai", [(f"b{n:02}", 2**60) for n in (20, 2)], asked=2**60)),
+            ]
+            while watch.execute(WAITING).fetchone()[0] < 3:  # noqa: ASYNC110 - the server tells nobody
+                await asyncio.sleep(0.01)
+            middle.rollback()
+            settled, renewed, released, _ = await asyncio.gather(*work)
+    assert len(settled) == 30
+    assert sum(settled) + released == 30, "each batch's claim ended once"
+    assert len(renewed) <= 30
+    await ledger.aclose()
 
 
 FILL = """

@@ -14,6 +14,11 @@ def millis(seconds: float) -> Millis:
     return round(seconds * 1000)
 
 
+def in_order(items: list[dict[str, object]]) -> list[dict[str, object]]:
+    """As every statement for many batches takes them: two that wait for each other would be a deadlock."""
+    return sorted(items, key=lambda item: (str(item["account"]), str(item["batch_id"])))
+
+
 async def claim_due(
     session: Session, owner: str, limit: int, lease_seconds: float, accounts: Collection[str] | None
 ) -> list[Claim]:
@@ -58,8 +63,10 @@ async def claim(
 
 async def renew(session: Session, held: Sequence[Claim], lease_seconds: float) -> list[Claim]:
     by_name = {(claim.tracked.account, claim.tracked.batch_id, claim.token): claim for claim in held}
-    items = [{"account": account, "batch_id": batch_id, "token": token} for account, batch_id, token in sorted(by_name)]
-    renewed = await session.each("renew_claims", items, lease=millis(lease_seconds))
+    items: list[dict[str, object]] = [
+        {"account": account, "batch_id": batch_id, "token": token} for account, batch_id, token in by_name
+    ]
+    renewed = await session.each("renew_claims", in_order(items), lease=millis(lease_seconds))
     return [
         replace(by_name[row["account"], row["batch_id"], row["lease_token"]], expires_at=row["lease_until"])
         for row in renewed
@@ -67,7 +74,7 @@ async def renew(session: Session, held: Sequence[Claim], lease_seconds: float) -
 
 
 async def reschedule(session: Session, results: Sequence[Reschedule]) -> int:
-    released = await session.each("release_claims", [_release(result) for result in results])
+    released = await session.each("release_claims", in_order([_release(result) for result in results]))
     for result in results:
         if result.batch is not None:
             await own_outputs(session, result.claim.tracked.account, result.batch)
@@ -88,8 +95,10 @@ def _release(result: Reschedule) -> dict[str, object]:
 
 
 async def put_off(session: Session, account: str, looks: Collection[tuple[str, Millis]], asked: Millis) -> int:
-    items = [{"batch_id": batch_id, "next_poll_at": at} for batch_id, at in sorted(looks)]
-    return len(await session.each("put_off", items, account=account, asked=asked))
+    items: list[dict[str, object]] = [
+        {"account": account, "batch_id": batch_id, "next_poll_at": at} for batch_id, at in looks
+    ]
+    return len(await session.each("put_off", in_order(items), asked=asked))
 
 
 async def next_due_at(session: Session, accounts: Collection[str] | None) -> Millis | None:

@@ -9,6 +9,7 @@ from batchmeter.pricing.groups import Groups
 
 from . import rows
 from .batches import at
+from .claims import in_order
 from .events import add_event, loggers_of_batch
 from .files import own_outputs
 from .port import Claim, Millis, Settled, TrackedBatch
@@ -30,10 +31,11 @@ async def settle_all(session: Session, endings: Sequence[Ending]) -> list[bool]:
     """In one statement where the engine has it: round trips are what settling costs."""
     if not session.has("settle_all"):
         return [await _settle(session, ending) for ending in endings]
-    told = {row["place"] for row in await session.each("settle_all", [_columns(ending) for ending in endings])}
+    items = [{"place": place, **_columns(ending)} for place, ending in enumerate(endings)]
+    told = {row["place"] for row in await session.each("settle_all", in_order(items))}
     if told:
         session.signal("deliveries")
-    return [place in told for place in range(1, len(endings) + 1)]
+    return [place in told for place in range(len(endings))]
 
 
 async def _settle(session: Session, ending: Ending) -> bool:

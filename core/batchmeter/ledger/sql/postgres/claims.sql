@@ -64,8 +64,8 @@ RETURNING b.pk;
 -- name: put_off
 -- Seen open in a list, due or not. What has become due since the list was asked for stays so: a hint may have come.
 UPDATE batchmeter.batch AS b SET next_poll_at = v.next_poll_at, last_polled_at = %(now)s
-FROM unnest(%(batch_id)s::text[], %(next_poll_at)s::bigint[]) AS v (batch_id, next_poll_at)
-WHERE b.account = %(account)s AND b.batch_id = v.batch_id AND (b.next_poll_at > %(now)s OR b.next_poll_at < %(asked)s)
+FROM unnest(%(account)s::text[], %(batch_id)s::text[], %(next_poll_at)s::bigint[]) AS v (account, batch_id, next_poll_at)
+WHERE b.account = v.account AND b.batch_id = v.batch_id AND (b.next_poll_at > %(now)s OR b.next_poll_at < %(asked)s)
   AND b.next_poll_at < v.next_poll_at AND b.ended = 0 AND b.woken = 0 AND b.lease_until IS NULL
 RETURNING b.pk;
 

@@ -10,8 +10,8 @@ WITH ending AS MATERIALIZED (
         %(ended)s::smallint[], %(known_usd)s::double precision[], %(unpriced_lines)s::bigint[],
         %(output_file_id)b::text[], %(error_file_id)b::text[], %(attribution)b::text[], %(revision)s::integer[],
         %(settlement)b::text[], %(groups)b::text[], %(event_id)b::text[], %(type)b::text[], %(payload)b::bytea[],
-        %(loggers)b::text[]
-    ) WITH ORDINALITY AS given (
+        %(loggers)b::text[], %(place)s::integer[]
+    ) AS given (
         account, batch_id, token, snapshot, status, ended, known_usd, unpriced_lines, output_file_id, error_file_id,
         attribution, revision, settlement, line_groups, event_id, type, payload, loggers, place
     )
