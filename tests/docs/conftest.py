@@ -184,6 +184,7 @@ PARSERS: dict[str, Callable[[Block], Any]] = {
     "json": _json_parses,
     "jsonl": _json_parses,
     "bash": _bash_parses,
+    "sh": _bash_parses,
 }
 """How a block that is only shown is kept from being nonsense."""
 
