@@ -37,7 +37,7 @@ def until_the_end(words: list[str]) -> list[str]:
 def parse(words: list[str]) -> None:
     """As click does, without looking whether files are there; UsageError for what there is not."""
     command: click.Command = main
-    context = click.Context(main, info_name=words.pop(0))
+    context = click.Context(main, info_name=words.pop(0), **main.context_settings)
     while True:
         _, words, _ = command.make_parser(context).parse_args(words)
         if not isinstance(command, click.Group) or not words:
@@ -46,7 +46,8 @@ def parse(words: list[str]) -> None:
         found = command.get_command(context, name)
         if found is None:
             raise click.UsageError(f"no command {name!r}")
-        command, context = found, click.Context(found, parent=context, info_name=name)
+        context = click.Context(found, parent=context, info_name=name, **found.context_settings)
+        command = found
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
