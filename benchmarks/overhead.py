@@ -9,7 +9,7 @@ when the loggers that work have had the last; of the rounds the best median coun
 measurement is a process of its own, the sandbox another; the ledger is a file, and each submission is written twice
 before it returns: its intent before the call, synced to the disk, and its batch and event after it. The limit is two
 inserts of one row by sqlite3 alone, the first one synced, in turn with the rest: where they take more than half the
-bar, the disk or the machine is busy, and only the CPU time of this process can tell what is ours.
+bar, most of the time is the disk's, and the same is measured with the ledger in memory, which tells what is ours.
 """
 
 import argparse
@@ -38,6 +38,9 @@ ROUNDS = 8
 WARM_UP = 10
 PAUSE = 0.03
 """Seconds between submissions: what loggers do meanwhile is theirs."""
+DISK = CACHE / "benchmarks"
+"""On the disk that the repository is on: /tmp may be memory."""
+MEMORY = Path("/dev/shm")
 LONGEST_PAUSE = 1.0
 """Seconds until loggers are waited for no more."""
 ENDPOINT = "/v1/chat/completions"
@@ -97,7 +100,7 @@ async def back_to_back(submit: Submit, count: int) -> float:
     return (time.perf_counter() - started) * 1000 / count
 
 
-async def ours(url: str, count: int, works: int, hangs: int) -> Report:
+async def ours(url: str, count: int, works: int, hangs: int, place: Path) -> Report:
     from batchmeter import AsyncClient, hookimpl
     from batchmeter.config import Settings
     from batchmeter.providers import BatchRequest, CallOptions
@@ -114,7 +117,7 @@ async def ours(url: str, count: int, works: int, hangs: int) -> Report:
     plugins: list[tuple[str, object]] = [(f"works-{number}", plugin) for number, plugin in enumerate(working)]
     plugins += [(f"hangs-{number}", Hangs()) for number in range(hangs)]
     made = 0
-    with scratch() as folder:
+    with scratch(place) as folder:
         accounts = {"openai": {"api_key": "sk-benchmark", "api_base": url}}
         settings = Settings(ledger=str(folder / "ledger.db"), load=(), accounts=accounts)
         client = AsyncClient(settings=settings, environ={})
@@ -144,7 +147,8 @@ async def ours(url: str, count: int, works: int, hangs: int) -> Report:
         return {**found, "row": row}
 
 
-async def litellm(url: str, count: int, works: int, hangs: int) -> Report:
+async def litellm(url: str, count: int, works: int, hangs: int, place: Path) -> Report:
+    del place  # it keeps nothing
     import litellm
     from litellm.integrations.custom_logger import CustomLogger
 
@@ -189,10 +193,9 @@ def request_lines() -> bytes:
 
 
 @contextmanager
-def scratch() -> Generator[Path]:
-    """A folder on the disk that the repository is on: /tmp may be memory."""
-    CACHE.joinpath("benchmarks").mkdir(parents=True, exist_ok=True)
-    folder = Path(tempfile.mkdtemp(prefix="overhead-", dir=CACHE / "benchmarks"))
+def scratch(place: Path) -> Generator[Path]:
+    place.mkdir(parents=True, exist_ok=True)
+    folder = Path(tempfile.mkdtemp(prefix="overhead-", dir=place))
     try:
         yield folder
     finally:
@@ -234,9 +237,9 @@ async def sandbox() -> None:
 TASKS = {"ours": ours, "litellm": litellm}
 
 
-def child(task: str, url: str, count: int, works: int, hangs: int) -> Report:
+def child(task: str, url: str, count: int, works: int, hangs: int, place: Path = DISK) -> Report:
     command = [litellm_python() if task == "litellm" else sys.executable, __file__, "--child"]
-    arguments = [task, url, str(count), str(works), str(hangs)]
+    arguments = [task, url, str(count), str(works), str(hangs), str(place)]
     environment = {**os.environ, "LITELLM_LOCAL_MODEL_COST_MAP": "True", "LITELLM_LOG": "CRITICAL"}
     done = subprocess.run([*command, *arguments], capture_output=True, text=True, check=False, env=environment)
     if done.returncode:
@@ -246,7 +249,7 @@ def child(task: str, url: str, count: int, works: int, hangs: int) -> Report:
 
 def measure(url: str, count: int, *, with_litellm: bool) -> bool:
     print(
-        f"\nmilliseconds, the best of {ROUNDS} rounds of {count}            alone    whole    added     90 %      CPU   in a row"
+        f"\nmilliseconds, the best of {ROUNDS} rounds of {count}                  alone    whole    added     90 %      CPU   in a row"
     )
     passed = True
     for name, (works, hangs) in VARIANTS.items():
@@ -258,26 +261,24 @@ def measure(url: str, count: int, *, with_litellm: bool) -> bool:
             print(
                 f"        LiteLLM adds {theirs['added'] / found['added']:.1f}x as much (its client and its callbacks), and writes nothing down"
             )
+        if found["limit"] > BAR_MS / 2 and MEMORY.is_dir():
+            limit = found["limit"]
+            found = child("ours", url, count, works, hangs, MEMORY)
+            row(f"  its ledger in memory ({limit:.1f} ms by disk alone)", found)
         passed &= verdict(found)
     return passed
 
 
 def verdict(found: Report) -> bool:
-    """By the clock; where two bare inserts take long too, by work."""
-    busy = found["limit"] > BAR_MS / 2
-    judged = found["work"] if busy else found["added"]
-    why = "judged by work: the disk or the machine is busy" if busy else "judged by the clock"
-    word = "pass" if judged < BAR_MS else "FAIL"
+    word = "pass" if found["added"] < BAR_MS else "FAIL"
     print(
-        f"  {word}  recording adds under {BAR_MS:g} ms: {found['added']:.2f} ms, {found['work']:.2f} ms of it work;",
-        end="",
+        f"  {word}  recording adds under {BAR_MS:g} ms: {found['added']:.2f} ms; the limit is {found['limit']:.2f} ms"
     )
-    print(f" the limit is {found['limit']:.2f} ms ({why})")
-    return judged < BAR_MS
+    return found["added"] < BAR_MS
 
 
 def row(name: str, found: Report) -> None:
-    print(f"  {name:<40}" + "".join(f"{found[key]:>9.2f}" for key in ("alone", "whole", "added", "p90", "work", "row")))
+    print(f"  {name:<46}" + "".join(f"{found[key]:>9.2f}" for key in ("alone", "whole", "added", "p90", "work", "row")))
 
 
 def main() -> int:
@@ -290,8 +291,8 @@ def main() -> int:
         asyncio.run(sandbox())
         return 0
     if asked.child:
-        task, url, *numbers = asked.child
-        print(json.dumps(asyncio.run(TASKS[task](url, *map(int, numbers)))))
+        task, url, *numbers, place = asked.child
+        print(json.dumps(asyncio.run(TASKS[task](url, *map(int, numbers), Path(place)))))
         return 0
     command = [sys.executable, __file__, "--child", "sandbox"]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as server:

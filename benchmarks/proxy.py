@@ -1,8 +1,8 @@
 """The proxy beside LiteLLM's and beside no proxy at all: same provider, same machine, one run. Linux only (/proc).
 
-    .venv/bin/python benchmarks/proxy.py             200 MB files
-    .venv/bin/python benchmarks/proxy.py --quick     20 MB files, shorter loads
-    .venv/bin/python benchmarks/proxy.py --no-litellm
+.venv/bin/python benchmarks/proxy.py             200 MB files
+.venv/bin/python benchmarks/proxy.py --quick     20 MB files, shorter loads
+.venv/bin/python benchmarks/proxy.py --no-litellm
 """
 
 import argparse
