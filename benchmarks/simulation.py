@@ -170,12 +170,11 @@ class Account:
     def now(self) -> int:
         return int(self.now_s * 1000)
 
-    async def observe(self, account: str, batch: Batch) -> Any:
-        life = self.by_id[batch.id]
-        if life.settled:
-            return None
-        self.settle(life)
-        return self.tracked(life)
+    async def observe_endings(self, account: str, ended: Sequence[Batch]) -> set[str]:
+        unsettled = {batch.id for batch in ended if not self.by_id[batch.id].settled}
+        for batch_id in sorted(unsettled):
+            self.settle(self.by_id[batch_id])
+        return unsettled
 
     async def put_off(self, account: str, looks: Collection[tuple[str, int]], *, asked: int) -> int:
         for batch_id, at in looks:

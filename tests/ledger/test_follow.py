@@ -211,6 +211,33 @@ async def test_workers_never_hold_the_same_batch(ledger, open_another, make):
     assert len(held) == len(set(held)) == 60
 
 
+async def test_endings_that_a_list_showed_are_observed_together(ledger, make, clock, attribution):
+    for name in ("due", "later", "held", "known", "settled"):
+        await make.record(ledger, batch=make.batch(name), due_in=50, attribution=attribution)
+    final = {name: make.batch(name, "completed", output_file_id=f"out-{name}") for name in ("later", "held", "known")}
+    held = await ledger.claim("openai", "held", owner="w", lease_seconds=60)
+    await ledger.observe("openai", final["known"])
+    tried = await ledger.claim("openai", "known", owner="w", lease_seconds=60)
+    await ledger.reschedule([Reschedule(tried, clock.now + 30_000, error="output_not_listed")])
+    await make.settle(ledger, await ledger.get_batch("settled"))
+    shown = [*final.values(), make.batch("settled", "completed"), make.batch("unknown", "expired")]
+    clock.advance(1)
+
+    assert await ledger.observe_endings("openai", shown) == {"later", "held", "known"}
+    assert await ledger.observe_endings("other", shown) == set()
+
+    now = {name: await ledger.get_batch(name) for name in ("due", "later", "held", "known")}
+    assert [tracked.batch.status for tracked in now.values()] == ["in_progress", *["completed"] * 3]
+    assert now["later"].batch == final["later"]
+    assert now["later"].next_poll_at == clock.now
+    assert now["held"].next_poll_at == held.expires_at
+    assert now["known"].next_poll_at == clock.now + 29_000, "the same ending again undoes no back-off"
+    await ledger.reschedule([Reschedule(held, clock.now + 90_000)])
+    assert (await ledger.get_batch("held")).next_poll_at == clock.now, "its holder looks again"
+    assert (await ledger.owner_of("out-later")).attribution == attribution
+    assert await ledger.owner_of("out-unknown") is None
+
+
 async def test_what_a_list_showed_open_is_put_off(ledger, make, clock):
     names = ("later", "sooner", "due", "held", "ended", "hinted")
     for name in names:

@@ -93,6 +93,9 @@ class SqlLedger:
     async def observe(self, account: str, batch: Batch) -> TrackedBatch | None:
         return await self.database.write(lambda session: batches.observe(session, account, batch))
 
+    async def observe_endings(self, account: str, ended: Sequence[Batch]) -> set[str]:
+        return await self.database.write(lambda session: batches.observe_endings(session, account, ended))
+
     async def wake(self, account: str, batch_id: str) -> bool:
         return await self.database.write(lambda session: batches.wake(session, account, batch_id))
 
@@ -179,9 +182,8 @@ class SqlLedger:
     async def revise(
         self, settlement: Settlement, groups: Groups, event: BatchSucceeded | BatchFailed, *, loggers: Collection[str]
     ) -> bool:
-        return await self.database.write(
-            lambda session: settlements.revise(session, settlement, groups, event, loggers), durable=True
-        )
+        revised = (settlement, groups, event, loggers)
+        return await self.database.write(lambda session: settlements.revise(session, *revised), durable=True)
 
     async def events(
         self,
@@ -197,9 +199,8 @@ class SqlLedger:
         return await self.database.read(lambda session: events.events(session, *wanted))
 
     async def claim_deliveries(self, logger: str, *, owner: str, limit: int, lease_seconds: float) -> list[Delivery]:
-        return await self.database.write(
-            lambda session: deliveries.claim_deliveries(session, logger, owner, limit, lease_seconds)
-        )
+        wanted = (logger, owner, limit, lease_seconds)
+        return await self.database.write(lambda session: deliveries.claim_deliveries(session, *wanted))
 
     async def finish_deliveries(self, results: Sequence[DeliveryResult]) -> int:
         return await self.database.write(lambda session: deliveries.finish_deliveries(session, results))
@@ -210,9 +211,8 @@ class SqlLedger:
         return await self.database.read(lambda session: deliveries.deliveries(session, logger, state, limit))
 
     async def replay(self, logger: str, *, since: Millis | None = None, dead_only: bool = False) -> int:
-        return await self.database.write(
-            lambda session: deliveries.replay(session, logger, since, dead_only), durable=True
-        )
+        wanted = (logger, since, dead_only)
+        return await self.database.write(lambda session: deliveries.replay(session, *wanted), durable=True)
 
     async def next_delivery_at(self, loggers: Collection[str]) -> Millis | None:
         return await self.database.read(lambda session: deliveries.next_delivery_at(session, loggers))

@@ -118,6 +118,10 @@ class Ledger(ProxyLedger, Protocol):
         """A newer snapshot, seen by anyone: store it; if it is final, make the batch due now. None: not tracked."""
         ...
 
+    async def observe_endings(self, account: str, ended: Sequence[Batch]) -> set[str]:
+        """As `observe`, for final snapshots of many; returns the ids of those that are tracked and not settled."""
+        ...
+
     async def wake(self, account: str, batch_id: str) -> bool:
         """Make an unsettled batch due now (a webhook's hint)."""
         ...

@@ -23,8 +23,6 @@ from .schedule import CLOSING, Random
 log = logging.getLogger("batchmeter")
 
 DISTRUST_SECONDS = 3600.0
-OBSERVED_AT_ONCE = 8
-"""Endings written down at a time: a ledger has about as many connections."""
 
 
 @dataclass
@@ -113,18 +111,16 @@ class Sweep:
     async def _pass_on(self, account: str, ended: Sequence[Batch]) -> None:
         """Endings of tracked batches that were not due yet."""
         news = [batch for batch in ended if (account, batch.id) not in self._done]
-        for start in range(0, len(news), OBSERVED_AT_ONCE):
-            some = news[start : start + OBSERVED_AT_ONCE]
-            await asyncio.gather(*(self._observe(account, batch) for batch in some))
-
-    async def _observe(self, account: str, batch: Batch) -> None:
-        tracked = await self.ledger.observe(account, batch)
-        if tracked is None or tracked.settled_at is not None:
-            if len(self._done) >= MOST_KNOWN:
-                self._done.clear()
-            self._done.add((account, batch.id))
-        else:
-            self.follower.found(account, batch)
+        if not news:
+            return
+        unsettled = await self.ledger.observe_endings(account, news)
+        if len(self._done) + len(news) > MOST_KNOWN:
+            self._done.clear()
+        for batch in news:
+            if batch.id in unsettled:
+                self.follower.found(account, batch)
+            else:
+                self._done.add((account, batch.id))
 
 
 def _newest(batches: Iterable[Batch]) -> dict[str, Batch]:

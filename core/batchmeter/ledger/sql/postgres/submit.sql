@@ -68,6 +68,34 @@ UPDATE batchmeter.batch SET snapshot = %(snapshot)s, status = %(status)s, ended 
         THEN least(next_poll_at, %(now)s) ELSE next_poll_at END
 WHERE pk = %(pk)s RETURNING *;
 
+-- name: observe_endings
+-- As lock_batch, observe_batch and put_file for each final snapshot; one that is known already is no news.
+WITH seen AS MATERIALIZED (
+    SELECT * FROM unnest(
+        %(account)s::text[], %(batch_id)s::text[], %(snapshot)b::text[], %(status)s::text[], %(ended)s::smallint[],
+        %(output_file_id)s::text[], %(error_file_id)s::text[]
+    ) AS v (account, batch_id, snapshot, status, ended, output_file_id, error_file_id)
+), known AS MATERIALIZED (
+    SELECT b.pk, b.batch_id, b.account, b.settled_at, b.submission, NOT (b.ended = 1 AND b.snapshot = v.snapshot) AS news
+    FROM batchmeter.batch AS b JOIN seen AS v ON b.account = v.account AND b.batch_id = v.batch_id
+    ORDER BY b.account COLLATE "C", b.batch_id COLLATE "C" FOR NO KEY UPDATE OF b
+), observed AS (
+    UPDATE batchmeter.batch AS b SET snapshot = v.snapshot, status = v.status, ended = v.ended,
+        woken = CASE WHEN b.next_poll_at IS NOT NULL AND b.lease_until > %(now)s THEN 1 ELSE b.woken END,
+        next_poll_at = CASE WHEN b.next_poll_at IS NOT NULL AND (b.lease_until IS NULL OR b.lease_until <= %(now)s)
+            THEN least(b.next_poll_at, %(now)s) ELSE b.next_poll_at END
+    FROM known JOIN seen AS v USING (account, batch_id) WHERE b.pk = known.pk AND known.news
+), outputs AS (
+    INSERT INTO batchmeter.file AS kept (file_id, account, attribution, recorded_at)
+    SELECT DISTINCT ON (named.file_id, account)
+        named.file_id, account, (known.submission::json -> 'attribution')::text, %(now)s::bigint
+    FROM known JOIN seen AS v USING (account, batch_id)
+    CROSS JOIN unnest(ARRAY[v.output_file_id, v.error_file_id]) AS named (file_id)
+    WHERE named.file_id IS NOT NULL AND known.news ORDER BY named.file_id, account
+    ON CONFLICT (file_id, account) DO UPDATE SET attribution = coalesce(kept.attribution, excluded.attribution)
+)
+SELECT batch_id, settled_at, news FROM known;
+
 -- name: wake_batch
 UPDATE batchmeter.batch SET
     woken = CASE WHEN lease_until > %(now)s THEN 1 ELSE woken END,
