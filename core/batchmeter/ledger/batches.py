@@ -25,22 +25,41 @@ async def record_created(
 ) -> TrackedBatch:
     if intent_id is not None:
         await use_intent(session, intent_id, batch.id)
-    row = await session.row(
-        "add_batch",
-        account=submission.account,
-        batch_id=batch.id,
-        submission=rows.dump_submission(submission),
-        next_poll_at=next_poll_at,
-        intent_id=intent_id,
-        key_id=submission.attribution.key,
+    columns: dict[str, object] = {
+        "account": submission.account,
+        "batch_id": batch.id,
+        "submission": rows.dump_submission(submission),
+        "next_poll_at": next_poll_at,
+        "intent_id": intent_id,
+        "key_id": submission.attribution.key,
         **rows.snapshot_columns(batch),
-    )
+    }
+    whole = session.has("record_whole")  # each round trip to a server is one that a submission waits for
+    if whole:
+        row = await session.row("record_whole", **columns, **_beside(submission, batch, event, loggers))
+    else:
+        row = await session.row("add_batch", **columns)
     if row is None:
         return await _known(session, submission.account, batch.id, intent_id)
     session.signal("batches")
-    await add_event(session, event, loggers)
-    await own_outputs(session, submission.account, batch, submission)
+    session.signal("deliveries")
+    if not whole:
+        await add_event(session, event, loggers)
+        await own_outputs(session, submission.account, batch, submission)
     return rows.tracked_as(row, submission, batch)
+
+
+def _beside(submission: Submission, batch: Batch, event: BatchCreated, loggers: Collection[str]) -> dict[str, object]:
+    """What goes into other tables."""
+    return {
+        "event_id": event.id,
+        "type": event.type,
+        "revision": event.revision,
+        "payload": rows.dump(event).encode(),
+        "loggers": sorted(set(loggers)),
+        "file_id": sorted({file_id for file_id in (batch.output_file_id, batch.error_file_id) if file_id}),
+        "attribution": rows.dump(submission.attribution),
+    }
 
 
 async def _known(session: Session, account: str, batch_id: str, intent_id: str | None) -> TrackedBatch:

@@ -36,13 +36,31 @@ WHERE mine.id = %(id)s AND mine.state = 'closed' AND EXISTS (
 -- name: open_intents
 SELECT * FROM batchmeter.intent WHERE state = 'open' AND created_at < %(before)s ORDER BY created_at LIMIT %(limit)s;
 
--- name: add_batch
--- Nothing is returned when it is known already.
-INSERT INTO batchmeter.batch
-    (account, batch_id, submission, snapshot, status, ended, recorded_at, next_poll_at, intent_id, key_id)
-VALUES (%(account)s, %(batch_id)s, %(submission)s, %(snapshot)s, %(status)s, %(ended)s, %(now)s, %(next_poll_at)s,
-    %(intent_id)s::text, %(key_id)s::text)
-ON CONFLICT DO NOTHING RETURNING *;
+-- name: record_whole
+-- A new batch whole, in one round trip: batch, output files, event, deliveries. Nothing is returned when it is known already.
+WITH recorded AS (
+    INSERT INTO batchmeter.batch
+        (account, batch_id, submission, snapshot, status, ended, recorded_at, next_poll_at, intent_id, key_id)
+    VALUES (%(account)s, %(batch_id)s, %(submission)s, %(snapshot)s, %(status)s, %(ended)s, %(now)s, %(next_poll_at)s,
+        %(intent_id)s::text, %(key_id)s::text)
+    ON CONFLICT DO NOTHING RETURNING *
+), outputs AS (
+    INSERT INTO batchmeter.file AS kept (file_id, account, attribution, recorded_at)
+    SELECT named.file_id, recorded.account, %(attribution)s::text, %(now)s
+    FROM recorded CROSS JOIN unnest(%(file_id)s::text[]) AS named (file_id)
+    ON CONFLICT (file_id, account) DO UPDATE SET attribution = coalesce(kept.attribution, excluded.attribution)
+), fence AS MATERIALIZED (
+    SELECT pg_advisory_xact_lock_shared(4702111234474983746) FROM recorded
+), told AS (
+    INSERT INTO batchmeter.event (id, type, account, batch_id, revision, recorded_at, payload)
+    SELECT %(event_id)s, %(type)s, %(account)s, %(batch_id)s, %(revision)s, %(now)s, %(payload)s FROM fence
+    RETURNING seq
+), sent AS (
+    INSERT INTO batchmeter.delivery (event_seq, logger, state, next_attempt_at)
+    SELECT told.seq, wanted.logger, 'pending', %(now)s
+    FROM told CROSS JOIN unnest(%(loggers)s::text[]) AS wanted (logger)
+)
+SELECT * FROM recorded;
 
 -- name: link_intent
 -- A batch that a sweep found before its creator recorded it.
