@@ -206,7 +206,7 @@ class WaitsToCreate(Protocol):
 
     @property
     def create_wait(self) -> float:
-        """Seconds at most: so much later is a create given up that no batch was found of."""
+        """Seconds at most; a create that no batch was found of is not given up before."""
         ...
 
 

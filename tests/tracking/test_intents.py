@@ -77,7 +77,7 @@ async def test_an_intent_outlives_a_create_that_may_wait_for_its_file(world):
     tracker = world.tracker()
     world.clock.advance(3600)
     assert await tracker.reconcile() == 0
-    world.clock.advance(901)
+    world.clock.advance(301)
     assert await tracker.reconcile() == 1
 
 

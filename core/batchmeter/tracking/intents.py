@@ -16,7 +16,9 @@ from .tag import tag_of
 log = logging.getLogger("batchmeter")
 
 CLOSE_SECONDS = 900.0
-"""No batch listed for this long after the call, and what the call may have waited: there is none."""
+"""No batch listed for this long after the call: there is none."""
+LISTED_SECONDS = 300.0
+"""At least so long after the provider may last have waited within the call."""
 SKEW_SECONDS = 600.0
 """How far a provider's clock may be behind ours."""
 QUICK_PAGES = 2
@@ -98,7 +100,8 @@ class Reconciler:
 
     async def _account(self, provider: Provider, intents: Sequence[Intent]) -> int:
         result = await search(provider, intents)
-        patience = CLOSE_SECONDS + (provider.create_wait if isinstance(provider, WaitsToCreate) else 0.0)
+        waits = provider.create_wait if isinstance(provider, WaitsToCreate) else 0.0
+        patience = max(CLOSE_SECONDS, waits + LISTED_SECONDS)
         ended = 0
         for intent in intents:
             batch = result.found.get(intent.id) or await self._untagged(intent, result)
