@@ -28,6 +28,15 @@ def test_submit_and_wait_settles_once_and_prints_the_cost(shell, sandbox: Sandbo
     assert f"${Decimal(ended['cost']['total'])}" in ran.out
 
 
+def test_submit_says_whose_a_batch_is(shell) -> None:
+    whose = ["--team", "search", "--user", "ada", "--session", "s-1", "--tag", "nightly", "--tag", "gpu"]
+    assert shell("submit", shell.requests(), "--wait", *whose).code == 0
+    wanted = {"key": None, "user": "ada", "team": "search", "session": "s-1", "tags": ["nightly", "gpu"]}
+    assert [event["data"]["attribution"] for event in shell.events()] == [wanted, wanted]
+    assert [row["group"] for row in shell("costs", "--group-by", "team", "--json").json["data"]] == ["search"]
+    assert {row["group"] for row in shell("costs", "--group-by", "tag", "--json").json["data"]} == {"nightly", "gpu"}
+
+
 def test_submit_without_wait_leaves_the_rest_to_a_tracker(shell) -> None:
     ran = shell("submit", shell.requests(), "--json")
     assert ran.code == 0, ran.err

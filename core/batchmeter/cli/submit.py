@@ -4,7 +4,7 @@ import asyncio
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import IO, TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, Any
 
 import click
 
@@ -23,6 +23,10 @@ if TYPE_CHECKING:
 @click.option("--provider", "account", metavar="ACCOUNT", help="The account to submit to (default: openai).")
 @click.option("--endpoint", help="Such as /v1/chat/completions (default: the url of the file's lines).")
 @click.option("--metadata", "pairs", multiple=True, metavar="K=V", help="Rides on every event; repeat for more.")
+@click.option("--team", help="Whose batch it is, for `costs --group-by team`.")
+@click.option("--user", help="Who submits it.")
+@click.option("--session", help="What it belongs to; Langfuse groups by it.")
+@click.option("--tag", "tags", multiple=True, help="For `costs --group-by tag`; repeat for more.")
 @click.option("--window", default="24h", show_default=True, help="completion_window.")
 @click.option("--idempotency-key", help="Submitting again with the same key gives the same batch.")
 @click.option("--wait", is_flag=True, help="Wait for the end and print what it cost.")
@@ -33,6 +37,10 @@ def submit(
     account: str | None,
     endpoint: str | None,
     pairs: Sequence[str],
+    team: str | None,
+    user: str | None,
+    session: str | None,
+    tags: Sequence[str],
     window: str,
     idempotency_key: str | None,
     wait: bool,
@@ -40,10 +48,16 @@ def submit(
     json_output: bool,
 ) -> None:
     """Submit the batch input FILE (JSONL). Nothing is uploaded unless every line passes the provider's rules."""
-    metadata = _metadata(pairs)
+    order = {
+        "metadata": _metadata(pairs),
+        "attribution": {"team": team, "user": user, "session": session, "tags": tuple(tags)},
+        "completion_window": window,
+        "idempotency_key": idempotency_key,
+        "custom_llm_provider": account,
+    }
     if not file.is_file():
         raise click.UsageError(f"no such file: {file}")
-    code = run(_submit(file, endpoint, account, metadata, window, idempotency_key, wait, timeout, json_output))
+    code = run(_submit(file, endpoint, account, order, wait, timeout, json_output))
     click.get_current_context().exit(code)
 
 
@@ -51,9 +65,7 @@ async def _submit(
     file: Path,
     endpoint: str | None,
     account: str | None,
-    metadata: dict[str, str] | None,
-    window: str,
-    idempotency_key: str | None,
+    order: dict[str, Any],
     wait: bool,
     timeout: float | None,
     json_output: bool,
@@ -65,10 +77,7 @@ async def _submit(
         batch = await opened.batches.create(
             input_file_id=uploaded.id,
             endpoint=str(checked.endpoint),
-            completion_window=window,
-            metadata=metadata,
-            idempotency_key=idempotency_key,
-            custom_llm_provider=account,
+            **order,
         )
         if not wait:
             _show_batch(batch, checked, json_output)
