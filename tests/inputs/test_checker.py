@@ -185,6 +185,20 @@ def test_embedding_inputs_are_counted_over_all_lines():
     assert (problem.code, problem.line) == ("too_many_inputs", 4)
 
 
+@pytest.mark.parametrize("value", [5, True, {"text": "hi"}])
+def test_an_embedding_input_of_another_type_is_a_problem_like_any(value):
+    url = "/v1/embeddings"
+    lines = [line(n, url=url, body={"model": "m", "input": what}) for n, what in enumerate(["a", "b", value, "c"])]
+    checker = InputChecker()
+    checker.feed(lines[0] + b"\n")
+    checker.feed(b"".join(each + b"\n" for each in lines[1:]))
+    summary = checker.close()
+    (problem,) = summary.problems
+    assert (problem.code, problem.line, problem.custom_id, problem.param) == ("invalid_type", 3, "r-2", "body.input")
+    assert "list of texts" in problem.message
+    assert summary.lines == 4
+
+
 def test_other_providers_may_mix_models_and_urls_of_their_own():
     limits = InputLimits(endpoints=None, one_model=False)
     summary = check(line(1, url="/x"), line(2, url="/x", body=body(model="other")), limits=limits)

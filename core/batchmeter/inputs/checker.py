@@ -198,10 +198,13 @@ class InputChecker:
             or ((field := _FIELD.get(url)) is not None and field(body) in _NOTHING)
         ):
             return False
-        seen.ids[custom_id] = self._number
         if body.input is not _ABSENT and is_embeddings(url):
-            seen.inputs += count_inputs(_decode_input(body.input))
+            try:
+                seen.inputs += count_inputs(_decode_input(body.input))
+            except UNREADABLE:
+                return False
             self._check_inputs()
+        seen.ids[custom_id] = self._number
         return True
 
     def _explain(self, line: bytes) -> None:

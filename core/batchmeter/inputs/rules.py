@@ -80,7 +80,14 @@ def _body(body: Mapping[str, Any], seen: Seen) -> Iterator[Fault]:
         yield Fault("streaming_unsupported", "`stream` cannot be true in a batch; leave it out", "body.stream")
     yield from _model(body.get("model"), seen)
     if is_embeddings(seen.endpoint):
+        yield from _embedded(body.get("input"))
         seen.inputs += count_inputs(body.get("input"))
+
+
+def _embedded(value: object) -> Iterator[Fault]:
+    if value is not None and not isinstance(value, str | list):
+        message = f"`input` is {value!r}; it has to be a text, or a list of texts or token numbers"
+        yield Fault("invalid_type", message, "body.input")
 
 
 def _model(model: object, seen: Seen) -> Iterator[Fault]:
