@@ -62,10 +62,12 @@ async def ameter(
 ) -> Metering:
     """As `meter`, for async iterators too; the event loop stays free."""
     job = await asyncio.to_thread(_job, provider, endpoint, region, model, priced_at, prices)
-    scanner = await asyncio.to_thread(_scanner, job)
-    scanner.start_file(str(source) if isinstance(source, str | PathLike) else None)
-    await _pump(scanner, source if isinstance(source, AsyncIterable) else _drawn(_chunks(source)))
-    return await _settled(scanner.tally, job)
+    reading = _Reading(job)
+    name = str(source) if isinstance(source, str | PathLike) else None
+    await reading.pump(name, source if isinstance(source, AsyncIterable) else _drawn(_chunks(source)))
+    found = await asyncio.to_thread(reading.metered)
+    assert found is not None
+    return found
 
 
 async def meter_outputs(files: Sequence[OutputFile], job: Job) -> Metering:
@@ -98,7 +100,7 @@ class _Reading:
     _steps: list[Callable[[Scanner], None]] = field(default_factory=list[Callable[[Scanner], None]])
     _size: int = 0
 
-    async def pump(self, file_id: str, chunks: AsyncIterable[bytes]) -> None:
+    async def pump(self, file_id: str | None, chunks: AsyncIterable[bytes]) -> None:
         self._steps.append(partial(Scanner.start_file, name=file_id))
         async for chunk in chunks:
             self._steps.append(partial(_feed, chunks=[chunk]))
@@ -120,24 +122,6 @@ class _Reading:
         self._steps.clear()
         self._size = 0
         return scanner
-
-
-async def _settled(tally: Tally, job: Job) -> Metering:
-    """Off the loop: the price book may have to be read, and a plugin may be asked."""
-    return await asyncio.to_thread(metered, filled(tally, job), job)
-
-
-async def _pump(scanner: Scanner, chunks: AsyncIterable[bytes]) -> None:
-    """In bounded slices, each in a worker thread: the event loop waits for the interpreter lock at most, a few ms."""
-    held: list[bytes] = []
-    size = 0
-    async for chunk in chunks:
-        held.append(chunk)
-        size += len(chunk)
-        if size >= SLICE:
-            await asyncio.to_thread(_feed, scanner, held)
-            held, size = [], 0
-    await asyncio.to_thread(_feed, scanner, held, last=True)
 
 
 def _feed(scanner: Scanner, chunks: Iterable[bytes], *, last: bool = False) -> None:
