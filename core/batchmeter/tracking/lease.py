@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
+from batchmeter.errors import LedgerError
 from batchmeter.ledger.port import Claim, Ledger
 
 log = logging.getLogger("batchmeter")
@@ -82,8 +83,8 @@ class Leases:
             return
         try:
             renewed = await self.ledger.renew([mine.claim for mine in due], lease_seconds=self.seconds)
-        except Exception as error:  # noqa: BLE001 - the ledger may be back before they end
-            log.warning("%d leases not renewed: %s", len(due), error)
+        except Exception as error:  # the ledger may be back before they end
+            log.warning("%d leases not renewed: %s", len(due), error, exc_info=not isinstance(error, LedgerError))
             return
         newest = {(claim.tracked.account, claim.tracked.batch_id, claim.token): claim for claim in renewed}
         for mine in due:
