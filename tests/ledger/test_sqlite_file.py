@@ -257,6 +257,33 @@ async def test_a_write_follows_soon_when_another_process_has_ended_its_own(tmp_p
     await ledger.aclose()
 
 
+def busy(times):
+    """Work that another process is in the way of, so often."""
+    path = tempfile.mkdtemp() + "/one.db"
+    holder = sqlite3.connect(path, isolation_level=None)
+    asker = sqlite3.connect(path, isolation_level=None, timeout=0)
+    holder.execute("BEGIN EXCLUSIVE")
+    tries = 0
+
+    def work():
+        nonlocal tries
+        tries += 1
+        if tries > times:
+            holder.rollback()
+        return asker.execute("SELECT count(*) FROM sqlite_master").fetchone()[0], tries
+
+    return work
+
+
+def test_what_is_refused_for_a_moment_is_done_anew_and_nothing_else(monkeypatch):
+    assert sqlite_file.patiently(busy(3)) == (0, 4)
+    with pytest.raises(sqlite3.OperationalError, match="no such table"):
+        sqlite_file.patiently(lambda: sqlite3.connect(":memory:").execute("SELECT * FROM missing"))
+    monkeypatch.setattr(sqlite_file, "BUSY_SECONDS", 0.0)
+    with pytest.raises(sqlite3.OperationalError, match="locked"):
+        sqlite_file.patiently(busy(1_000_000))
+
+
 async def test_a_lock_that_stays_is_explained(tmp_path, make, monkeypatch):
     monkeypatch.setattr(sqlite_file, "BUSY_SECONDS", 0.02)
     ledger = await opened(tmp_path / "ledger.db")

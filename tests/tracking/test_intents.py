@@ -3,6 +3,8 @@
 import asyncio
 from datetime import UTC, datetime
 
+import pytest
+
 from batchmeter.errors import APIConnectionError
 from batchmeter.ledger.port import Intent, Submission
 from batchmeter.models import Attribution
@@ -55,30 +57,20 @@ async def test_a_lost_create_is_adopted_with_everything_its_caller_said(world):
     assert created.traceparent.startswith("00-111")
 
 
-async def test_an_intent_without_a_batch_is_closed_after_its_grace(world):
+@pytest.mark.parametrize(("waits", "early", "late"), [(0.0, 300, 601), (3600.0, 3600, 301)])
+async def test_an_intent_without_a_batch_is_closed_after_its_grace(world, waits, early, late):
     provider = world.provider()
+    provider.create_wait = waits  # for its input file, at most
     provider.listing = others(world, 3)
     await world.ledger.open_intent(intent(world))
     tracker = world.tracker()
-    world.clock.advance(300)
+    world.clock.advance(early)
     assert await tracker.reconcile() == 0
-    world.clock.advance(601)
+    world.clock.advance(late)
     assert await tracker.reconcile() == 1
     closed = await world.ledger.intent("intent-1")
     assert (closed.state, closed.batch_id) == ("closed", None)
     assert "no batch" in closed.reason
-
-
-async def test_an_intent_outlives_a_create_that_may_wait_for_its_file(world):
-    provider = world.provider()
-    provider.create_wait = 3600.0
-    provider.listing = others(world, 3)
-    await world.ledger.open_intent(intent(world))
-    tracker = world.tracker()
-    world.clock.advance(3600)
-    assert await tracker.reconcile() == 0
-    world.clock.advance(301)
-    assert await tracker.reconcile() == 1
 
 
 async def test_an_intent_is_not_closed_while_the_provider_cannot_be_asked(world):
