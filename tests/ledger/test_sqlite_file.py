@@ -5,7 +5,7 @@ import os
 import sqlite3
 import tempfile
 import time
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
@@ -257,31 +257,36 @@ async def test_a_write_follows_soon_when_another_process_has_ended_its_own(tmp_p
     await ledger.aclose()
 
 
-def busy(times):
-    """Work that another process is in the way of, so often."""
-    path = tempfile.mkdtemp() + "/one.db"
-    holder = sqlite3.connect(path, isolation_level=None)
-    asker = sqlite3.connect(path, isolation_level=None, timeout=0)
-    holder.execute("BEGIN EXCLUSIVE")
-    tries = 0
+@contextmanager
+def busy(path, times):
+    """Work that another process is in the way of, so often; it tells how often it was tried."""
+    with (
+        closing(sqlite3.connect(path, isolation_level=None)) as holder,
+        closing(sqlite3.connect(path, isolation_level=None, timeout=0)) as asker,
+    ):
+        holder.execute("BEGIN EXCLUSIVE")
+        tries = 0
 
-    def work():
-        nonlocal tries
-        tries += 1
-        if tries > times:
-            holder.rollback()
-        return asker.execute("SELECT count(*) FROM sqlite_master").fetchone()[0], tries
+        def work():
+            nonlocal tries
+            tries += 1
+            if tries > times:
+                holder.rollback()
+            asker.execute("SELECT count(*) FROM sqlite_master").fetchall()
+            return tries
 
-    return work
+        yield work
 
 
-def test_what_is_refused_for_a_moment_is_done_anew_and_nothing_else(monkeypatch):
-    assert sqlite_file.patiently(busy(3)) == (0, 4)
-    with pytest.raises(sqlite3.OperationalError, match="no such table"):
-        sqlite_file.patiently(lambda: sqlite3.connect(":memory:").execute("SELECT * FROM missing"))
+def test_what_is_refused_for_a_moment_is_done_anew_and_nothing_else(tmp_path, monkeypatch):
+    path = tmp_path / "one.db"
+    with busy(path, 3) as work:
+        assert sqlite_file.patiently(work) == 4
+    with closing(sqlite3.connect(path)) as connection, pytest.raises(sqlite3.OperationalError, match="no such table"):
+        sqlite_file.patiently(lambda: connection.execute("SELECT * FROM missing"))
     monkeypatch.setattr(sqlite_file, "BUSY_SECONDS", 0.0)
-    with pytest.raises(sqlite3.OperationalError, match="locked"):
-        sqlite_file.patiently(busy(1_000_000))
+    with busy(path, 1_000_000) as work, pytest.raises(sqlite3.OperationalError, match="locked"):
+        sqlite_file.patiently(work)
 
 
 async def test_a_lock_that_stays_is_explained(tmp_path, make, monkeypatch):
