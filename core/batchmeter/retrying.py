@@ -88,11 +88,14 @@ async def _keep(
     wanted: Collection[Fate],
     rest: IO[bytes],
 ) -> int:
-    """Copy the wanted lines of the input as they are; returns how many."""
+    """Copy the wanted lines of the input as they are; returns how many. UsageError where it cannot be told which."""
     count, block = 0, bytearray()
     async with aclosing(requests(provider, first, input_file_id)) as asked:
         async for line, custom_id in asked:
-            if answers.fate(custom_id) in wanted:
+            fate = answers.fate(custom_id)
+            if fate in wanted and custom_id is None:
+                raise UsageError(f"batch {first.id}: requests without a custom_id: nobody can tell which were answered")
+            if fate in wanted:
                 count += 1
                 block += line + b"\n"
             if len(block) > _BLOCK:

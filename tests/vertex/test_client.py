@@ -12,7 +12,9 @@ from batchmeter.client import AsyncClient
 from batchmeter.config import Settings
 from batchmeter.errors import NotSupportedError, UsageError
 from batchmeter.proxy import create_app
+from batchmeter.retrying import retry
 from batchmeter.testing.recorder import Recorder
+from batchmeter.tracking.completeness import check
 
 
 @pytest.fixture
@@ -32,7 +34,11 @@ async def client(vertex, tmp_path, log):
         "api_base": vertex.base,
         "storage_base": vertex.bucket.base,
     }
-    accounts = {"vertex_ai": {**account, "location": "us-central1"}, "vertex-eu": {**account, "location": "eu"}}
+    accounts = {
+        "vertex_ai": {**account, "location": "us-central1"},
+        "vertex-eu": {**account, "location": "eu"},
+        "native": {**account, "location": "us-central1", "format": "native"},
+    }
     settings = Settings(ledger=str(tmp_path / "ledger.db"), load=(), accounts=accounts)
     async with AsyncClient(settings=settings, plugins=[log], environ={}) as client:
         yield client
@@ -66,6 +72,50 @@ async def test_two_accounts_settle_exactly(client, requests, log):
     assert [event.type for event in log.events].count("batch_success") == 2
     assert all(event.metadata == metadata for event in log.events)
     assert {event.region for event in log.events} == {"us-central1", "eu"}
+
+
+def embeddings(custom_id, *texts):
+    body = {"model": "gemini-embedding-001", "input": list(texts)}
+    return {"custom_id": custom_id, "method": "POST", "url": "/v1/embeddings", "body": body}
+
+
+async def checked(client, batch, account):
+    ended = await client.batches.retrieve(batch.id, custom_llm_provider=account)
+    return await check(client.accounts.get(account), ended, batch.input_file_id)
+
+
+async def test_what_failed_is_checked_and_submitted_again(client, tmp_path, chat):
+    """Rows carry ids that were encoded, and embeddings a row for each input: requests are found by their own ids."""
+    for endpoint, requests in {
+        "/v1/chat/completions": [chat(f"Nº {i}", "FAIL" if i == 3 else "hi") for i in range(10)],
+        "/v1/embeddings": [embeddings(f"r-{i}", "one", "FAIL" if i == 3 else "two") for i in range(10)],
+    }.items():
+        path = tmp_path / "requests.jsonl"
+        path.write_text("".join(json.dumps(request) + "\n" for request in requests))
+        file = await client.files.create(file=path, custom_llm_provider="vertex_ai")
+        batch = await client.batches.create(input_file_id=file.id, endpoint=endpoint, custom_llm_provider="vertex_ai")
+        await client.batches.wait(batch.id, timeout=20)
+        found = await checked(client, batch, "vertex_ai")
+        assert found.complete
+        assert (found.requests, found.succeeded, found.failed) == (10, 9, 1)
+        again = await retry(client, batch.id)
+        assert again.requests == 1
+        sent = await client.files.content(again.batch.input_file_id, custom_llm_provider="vertex_ai")
+        assert json.loads(sent.text) == requests[3]
+
+
+async def test_requests_that_nobody_can_tell_apart_are_not_submitted_again(client, tmp_path):
+    row = {"request": {"contents": [{"role": "user", "parts": [{"text": "hi"}]}], "labels": {"team": "search"}}}
+    path = tmp_path / "rows.jsonl"
+    path.write_text(f"{json.dumps(row)}\n{json.dumps(row)}\n")
+    batch = await submitted(client, path, "native", model="gemini-2.5-flash")
+    await client.batches.wait(batch.id, timeout=20)
+    found = await checked(client, batch, "native")
+    assert (found.missing_ids, found.malformed) == (("(line 1)", "(line 2)"), 2)
+    with pytest.raises(UsageError, match="without a custom_id"):
+        await retry(client, batch.id)
+    with pytest.raises(UsageError, match="nothing to retry"):
+        await retry(client, batch.id, only=["failed"])
 
 
 async def test_a_settled_batch_can_be_deleted(client, requests, vertex):

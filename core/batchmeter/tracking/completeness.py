@@ -2,10 +2,11 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, aclosing
 from dataclasses import dataclass, field
 from enum import Enum, auto
+from functools import partial
 
 from batchmeter.errors import UsageError
 from batchmeter.metering.envelope import read
@@ -20,6 +21,7 @@ _NEVER_RUN = frozenset({"batch_expired", "batch_cancelled", "expired", "canceled
 """Error codes of requests that nobody ran before the batch ended."""
 _SLICE = 200
 """Lines between two turns of the event loop: about a millisecond."""
+Open = Callable[[], AbstractAsyncContextManager[ContentStream]]
 
 
 class Fate(Enum):
@@ -57,8 +59,9 @@ class Answers:
         fate = Fate.SUCCEEDED if failure is None else Fate.EXPIRED if failure in _NEVER_RUN else Fate.FAILED
         self._put(answer.custom_id, fate)
 
-    def fate(self, custom_id: str) -> Fate:
-        return self.fates.get(hash(custom_id), Fate.MISSING)
+    def fate(self, custom_id: str | None) -> Fate:
+        """Of a request without an id no answer can be told."""
+        return Fate.MISSING if custom_id is None else self.fates.get(hash(custom_id), Fate.MISSING)
 
     def _put(self, custom_id: str, fate: Fate) -> None:
         key = hash(custom_id)
@@ -114,7 +117,7 @@ async def check(provider: Provider, batch: Batch, input_file_id: str | None) -> 
             ends[fate] += 1
             unasked.discard(hash(custom_id))
             if fate is Fate.MISSING and len(missing) < NAMED:
-                missing.append(custom_id)
+                missing.append(custom_id or f"(line {ends.total()})")
     return Completeness(
         account=provider.account,
         batch_id=batch.id,
@@ -137,14 +140,23 @@ async def read_answers(provider: Provider, batch: Batch) -> Answers:
     if not batch.ended:
         raise UsageError(f"batch {batch.id} is {batch.status}: its requests can be counted when it has ended")
     answers = Answers(repeats=provider.name == "vertex_ai")
-    for file in await provider.outputs(batch):
-        if file.kind != "manifest":
-            await _read_file(file, answers)
+    for open_file in _opened_by(provider, batch, await provider.outputs(batch)):
+        await _read_file(open_file, answers)
     return answers
 
 
-async def requests(provider: Provider, batch: Batch, input_file_id: str | None) -> AsyncGenerator[tuple[bytes, str]]:
-    """Each line of the input as it was sent, with its custom_id. One line in memory."""
+def _opened_by(provider: Provider, batch: Batch, files: Sequence[OutputFile]) -> list[Open]:
+    """The answers in the words of the input: a vendor's own rows may carry ids, and parts of requests, of its making."""
+    if not provider.capabilities.native_lines:
+        return [file.open for file in files if file.kind != "manifest"]
+    views = [file_id for file_id in (batch.output_file_id, batch.error_file_id) if file_id and files]
+    return [partial(provider.file_content, file_id, CallOptions()) for file_id in views]
+
+
+async def requests(
+    provider: Provider, batch: Batch, input_file_id: str | None
+) -> AsyncGenerator[tuple[bytes, str | None]]:
+    """Each line of the input as it was sent, with its custom_id, where it has one. One line in memory."""
     file_id = batch.input_file_id or input_file_id
     if file_id is None:
         raise UsageError(f"batch {batch.id} names no input file: what it was asked is not known")
@@ -156,12 +168,12 @@ async def requests(provider: Provider, batch: Batch, input_file_id: str | None) 
                 await asyncio.sleep(0)
             line = decode(raw)
             answer = read(line) if line is not None else None
-            yield raw, (answer.custom_id if answer else None) or f"(line {number})"
+            yield raw, answer.custom_id if answer else None
 
 
-async def _read_file(file: OutputFile, answers: Answers) -> None:
+async def _read_file(open_file: Open, answers: Answers) -> None:
     splitter = LineSplitter()
-    async with file.open() as content:
+    async with open_file() as content:
         async for chunk in content.chunks:
             for number, raw in enumerate(splitter.feed(chunk)):
                 answers.add(raw)
@@ -171,9 +183,7 @@ async def _read_file(file: OutputFile, answers: Answers) -> None:
             answers.add(raw)
 
 
-async def _raw_lines(
-    open_file: Callable[[], AbstractAsyncContextManager[ContentStream]],
-) -> AsyncGenerator[bytes]:
+async def _raw_lines(open_file: Open) -> AsyncGenerator[bytes]:
     """Byte for byte, unlike metering's, which leaves out the inside of long strings; without blank lines."""
     held: list[bytes] = []
     async with open_file() as content:
