@@ -9,18 +9,17 @@ import pytest
 from batchmeter import AsyncClient
 from batchmeter.hookspecs import hookimpl
 from batchmeter.testing.sandbox import serve_sandbox
-from batchmeter.tracking.adopt import GRACE_SECONDS, Adopter
+from batchmeter.tracking.adopt import GRACE_SECONDS, Adopter, Adoption
 
 REQUEST = (
     b'{"custom_id":"a","method":"POST","url":"/v1/chat/completions",'
     b'"body":{"model":"gpt-4o-mini","messages":[{"role":"user","content":"hi"}]}}\n'
 )
-LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
 
 
 @pytest.fixture
-def adopter(world):
-    return Adopter(world.ledger, world.plugins, lambda: None)
+def adoption(world):
+    return Adoption(Adopter(world.ledger, world.plugins, lambda: None), world.accounts, 48 * 3600)
 
 
 def listed(world, count, *, age=3600):
@@ -29,29 +28,81 @@ def listed(world, count, *, age=3600):
     return [world.batch(f"b{number}", created_at=now - age - number) for number in range(count)]
 
 
-async def test_a_sweep_ends_at_a_page_that_is_known(world, adopter):
+async def test_a_sweep_reads_back_to_the_one_before(world, adoption):
     provider = world.provider()
     provider.listing = listed(world, 250)
-    assert await adopter.sweep(provider, since=LONG_AGO, far=True) == 250
-    assert await adopter.sweep(provider, since=LONG_AGO, far=False) == 0
+    assert await adoption.sweep("openai") == 250
+    world.clock.advance(60)
+    assert await adoption.sweep("openai") == 0
     assert provider.count("list") == 3 + 1
     assert (await world.ledger.get_batch("b249")).submission.adopted
 
 
-async def test_a_young_batch_is_left_to_its_own_creator_for_a_minute(world, adopter):
+async def test_a_batch_below_many_known_ones_is_found(world, adoption):
+    provider = world.provider()
+    assert await adoption.sweep("openai") == 0
+    world.clock.advance(100)
+    theirs = world.batch("theirs", created_at=world.clock.now // 1000, metadata=None)
+    ours = [await world.submitted(f"ours{n}", created_at=world.clock.now // 1000 + 1) for n in range(120)]
+    provider.listing = [*ours, theirs]
+    assert await adoption.sweep("openai") == 0, "both pages are known, or too young"
+    world.clock.advance(GRACE_SECONDS)
+    assert await adoption.sweep("openai") == 1
+
+
+async def test_an_account_that_cannot_be_listed_at_first_is_read_as_far_back_later(world, adoption):
+    provider = world.provider()
+    old = listed(world, 3, age=47 * 3600)
+    provider.listing = world.broken()
+    assert await adoption.sweep("openai") == 0
+    world.clock.advance(60)
+    provider.listing = [*[await world.submitted(f"ours{n}") for n in range(150)], *old]
+    assert await adoption.sweep("openai") == 3
+
+
+async def test_what_was_pruned_stays_forgotten(world, adoption):
+    provider = world.provider()
+    provider.listing = listed(world, 1)
+    provider.batches["b0"] = [provider.listing[0]]
+    assert await adoption.sweep("openai") == 1
+    await world.until_settled(world.tracker(), "b0")
+    world.clock.advance(91 * 86400)
+    assert await adoption.sweep("openai") == 0
+    assert await world.ledger.prune(settled_before=world.clock.now - 90 * 86_400_000) == 1
+    assert await adoption.sweep("openai") == 0, "however long the tracker has been running"
+
+
+async def test_a_list_in_another_order_is_read_to_its_end(world, adoption):
+    provider = world.provider()
+    provider.listing = [*listed(world, 250, age=30 * 86400)[::-1], *listed(world, 3)]
+    assert await adoption.sweep("openai") == 3
+    since = datetime.fromtimestamp(world.clock.now / 1000 - 31 * 86400, UTC)
+    assert await adoption.adopter.adopt_all(provider, since=since) == 247
+
+
+async def test_batches_of_about_the_same_time_may_be_in_any_order(world, adoption):
+    provider = world.provider()
+    provider.listing = listed(world, 1000, age=48 * 3600 - 50)
+    for at in range(0, 1000, 2):
+        provider.listing[at : at + 2] = provider.listing[at : at + 2][::-1]
+    assert await adoption.sweep("openai") == 51
+    assert provider.count("list") == 1
+
+
+async def test_a_young_batch_is_left_to_its_own_creator_for_a_minute(world, adoption):
     provider = world.provider()
     provider.listing = [*listed(world, 100, age=-200), world.batch("older", created_at=world.clock.now // 1000 - 3600)]
-    assert await adopter.sweep(provider, since=LONG_AGO, far=False) == 1, "past a page of young ones"
+    assert await adoption.sweep("openai") == 1, "past a page of young ones"
     world.clock.advance(200 + 100 + GRACE_SECONDS)
-    assert await adopter.sweep(provider, since=LONG_AGO, far=False) == 100
+    assert await adoption.sweep("openai") == 100
 
 
-async def test_what_is_older_than_asked_for_is_left_alone(world, adopter):
+async def test_what_is_older_than_asked_for_is_left_alone(world, adoption):
     provider = world.provider()
     provider.listing = listed(world, 10)
     since = datetime.fromtimestamp(world.clock.now / 1000 - 3600 - 4, UTC)
-    assert await adopter.sweep(provider, since=since, far=True) == 5
-    assert await adopter.adopt_all(provider) == 5
+    assert await adoption.adopter.adopt_all(provider, since=since) == 5
+    assert await adoption.adopter.adopt_all(provider) == 5
 
 
 class Keeper:

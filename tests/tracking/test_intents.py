@@ -91,6 +91,27 @@ async def test_the_search_stops_once_it_is_older_than_the_call(world):
     assert provider.count("list") <= 7, "one batch a second, ten minutes for clocks that differ"
 
 
+async def test_an_intent_of_a_busy_account_comes_to_an_end(world):
+    provider = world.provider()
+    provider.listing = [
+        world.batch(f"b{n}", created_at=T0 + 901 - n // 7, input_file_id=f"f{n}") for n in range(11_000)
+    ]
+    await world.ledger.open_intent(intent(world))
+    world.clock.advance(901)
+    assert await world.tracker().reconcile() == 1
+    assert provider.count("list") > 100
+
+
+async def test_a_lost_create_is_found_in_a_list_of_any_order(world):
+    provider = world.provider()
+    made = world.batch(status="in_progress", created_at=T0 + 2, metadata={"batchmeter_id": "intent-1"})
+    provider.listing = [*[world.batch(f"old{n}", created_at=T0 - 86400 + n * 60) for n in range(150)], made]
+    await world.ledger.open_intent(intent(world))
+    world.clock.advance(901)
+    assert await world.tracker().reconcile() == 1
+    assert (await world.ledger.intent("intent-1")).batch_id == "batch_1"
+
+
 async def test_an_untagged_batch_is_recognised_by_its_input_file(world):
     provider = world.provider()
     await world.ledger.open_intent(intent(world))
@@ -190,6 +211,6 @@ async def test_a_tracker_told_to_adopt_finds_what_others_make_while_it_runs(worl
     provider.calls.clear()
     await asyncio.wait_for(passes[2].wait(), 10)
     assert (await world.ledger.get_batch("fresh")).submission.adopted
-    assert provider.count("list") <= 3, "it stops at the first page without news"
+    assert provider.count("list") <= 2 * 3, "it reads what is as old as the pass before, not all"
     running.cancel()
     await asyncio.gather(running, return_exceptions=True)

@@ -1,21 +1,22 @@
 """Batches that were made elsewhere (scripts, notebooks, other gateways) become tracked like our own."""
 
 import logging
-from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from datetime import datetime
 
+from batchmeter.errors import ProviderError, UsageError
 from batchmeter.ledger.port import Intent, Ledger, Submission
-from batchmeter.models import Batch, Page
-from batchmeter.providers import CallOptions, Provider
+from batchmeter.models import Batch
+from batchmeter.providers import Provider
 
 from .events_of import created_event, loggers_for
-from .needs import Plugins
+from .listed import SKEW_SECONDS, back_to
+from .needs import Accounts, Plugins
 from .tag import TAG, tag_of
 
 log = logging.getLogger("batchmeter")
 
-PAGE = 100
 GRACE_SECONDS = 60.0
 """A create may still be under way this long."""
 
@@ -53,54 +54,25 @@ class Adopter:
     async def adopt_all(self, provider: Provider, *, since: datetime | None = None) -> int:
         """Every batch that the account lists, back to `since`; returns how many were new."""
         floor = None if since is None else since.timestamp()
-        new = 0
-        async for page in pages(provider):
-            for batch in page.data:
-                if floor is not None and batch.created_at is not None and batch.created_at < floor:
-                    return new
-                new += await self.adopt(provider, batch)
-        return new
+        return sum([await self.adopt(provider, batch) async for page in back_to(provider, floor) for batch in page])
 
-    async def sweep(self, provider: Provider, *, since: datetime, far: bool) -> int:
-        """As `adopt_all`, again and again: ends at a page that holds nothing new, unless it is to look `far` back.
-
-        An untagged batch is left alone for a minute: one of our own creates may be about to record it.
-        """
+    async def adopt_grown(self, provider: Provider, *, floor: float) -> int:
+        """As `adopt_all`, but an untagged batch is left alone for a minute: a create of ours may be about to record it."""
         young = self.ledger.now() / 1000 - GRACE_SECONDS
-        new = 0
-        async for page in pages(provider):
-            known = True
-            for batch in page.data:
-                created = young if batch.created_at is None else batch.created_at
-                if created < since.timestamp():
-                    return new
-                if created > young and tag_of(batch) is None:
-                    known = False
-                elif await self.adopt(provider, batch):
-                    known, new = False, new + 1
-            if known and not far:
-                return new
-        return new
+        return sum(
+            [
+                await self.adopt(provider, batch)
+                async for page in back_to(provider, floor)
+                for batch in page
+                if tag_of(batch) is not None or (batch.created_at or young) <= young
+            ]
+        )
 
     async def _intent_of(self, account: str, batch: Batch) -> Intent | None:
         """The create of ours that made it, if its answer was lost; nobody else's tag is taken for ours."""
         tag = tag_of(batch)
         intent = await self.ledger.intent(tag) if tag else None
         return intent if intent is not None and intent.submission.account == account else None
-
-
-async def pages(provider: Provider, *, timeout: float = 60.0) -> AsyncIterator[Page[Batch]]:
-    """The account's batches, newest first; a page's `has_more` is False where a cursor leads nowhere new."""
-    after: str | None = None
-    seen: set[str] = set()
-    while True:
-        page = await provider.list_batches(after=after, limit=PAGE, options=CallOptions(timeout=timeout))
-        ids = {batch.id for batch in page.data}
-        more = page.has_more and bool(ids - seen)
-        yield page.model_copy(update={"has_more": more})
-        if not more:
-            return
-        after, seen = page.last_id or page.data[-1].id, ids
 
 
 def _found(provider: Provider, batch: Batch) -> Submission:
@@ -115,3 +87,31 @@ def _found(provider: Provider, batch: Batch) -> Submission:
         metadata={key: value for key, value in (batch.metadata or {}).items() if key != TAG},
         adopted=True,
     )
+
+
+@dataclass(slots=True)
+class Adoption:
+    """`adopt = true`: whatever an account lists becomes tracked, pass by pass."""
+
+    adopter: Adopter
+    accounts: Accounts
+    first_seconds: float
+    """How far back an account is read until that has worked once: the tracker was away."""
+    _swept_at: dict[str, float] = field(default_factory=dict[str, float])
+    """When the last pass that read an account to its end began."""
+
+    async def sweep(self, account: str) -> int:
+        """What is listed since the last whole pass, with room for clocks that differ; returns how many were new.
+
+        How many of them are known says nothing: others' batches may lie between any number of our own.
+        """
+        now = self.adopter.ledger.now() / 1000
+        swept_at = self._swept_at.get(account)
+        floor = now - self.first_seconds if swept_at is None else swept_at - GRACE_SECONDS - SKEW_SECONDS
+        try:
+            new = await self.adopter.adopt_grown(self.accounts.get(account), floor=floor)
+        except (ProviderError, UsageError) as error:
+            log.warning("account %s: its batches cannot be listed for adoption: %s", account, error)
+            return 0
+        self._swept_at[account] = now
+        return new

@@ -1,15 +1,16 @@
 """Creates whose answer was lost: find the batch by its tag, or find out that there is none."""
 
 import logging
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from batchmeter.errors import BatchmeterError, ProviderError, UsageError
 from batchmeter.ledger.port import Intent, Ledger
-from batchmeter.models import Batch, Page
+from batchmeter.models import Batch
 from batchmeter.providers import Provider, WaitsToCreate
 
-from .adopt import GRACE_SECONDS, Adopter, pages
+from .adopt import GRACE_SECONDS, Adopter
+from .listed import SKEW_SECONDS, back_to
 from .needs import Accounts
 from .tag import tag_of
 
@@ -19,10 +20,7 @@ CLOSE_SECONDS = 900.0
 """No batch listed for this long after the call: there is none."""
 LISTED_SECONDS = 300.0
 """At least so long after the provider may last have waited within the call."""
-SKEW_SECONDS = 600.0
-"""How far a provider's clock may be behind ours."""
 QUICK_PAGES = 2
-MOST_PAGES = 100
 
 
 @dataclass(slots=True)
@@ -47,26 +45,23 @@ async def find_lost_create(provider: Provider, intent: Intent) -> Batch | None:
 
 
 async def search(
-    provider: Provider, intents: Sequence[Intent], *, most_pages: int = MOST_PAGES, timeout: float = 60.0
+    provider: Provider, intents: Sequence[Intent], *, most_pages: int | None = None, timeout: float = 60.0
 ) -> Search:
     """List back to the oldest intent; stops early when all are found."""
     wanted = {intent.id for intent in intents}
     floor = min(intent.created_at for intent in intents) / 1000 - SKEW_SECONDS
     result, count = Search(), 0
-    async for page in pages(provider, timeout=timeout):
+    async for batches in back_to(provider, floor, timeout=timeout):
         count += 1
-        _sort(page, wanted, floor, result)
-        result.complete = result.complete or not page.has_more
-        if result.complete or len(result.found) == len(wanted) or count == most_pages:
-            break
+        _sort(batches, wanted, result)
+        if len(result.found) == len(wanted) or count == most_pages:
+            return result
+    result.complete = True
     return result
 
 
-def _sort(page: Page[Batch], wanted: Collection[str], floor: float, result: Search) -> None:
-    for batch in page.data:
-        if batch.created_at is not None and batch.created_at < floor:
-            result.complete = True
-            return
+def _sort(batches: Iterable[Batch], wanted: Collection[str], result: Search) -> None:
+    for batch in batches:
         tag = tag_of(batch)
         if tag is None:
             result.untagged.append(batch)

@@ -28,7 +28,7 @@ class TrackerOptions:
     adopt: tuple[str, ...] = ()
     """Accounts whose every batch is tracked, whoever made it."""
     adopt_since: float = 48 * 3600.0
-    """How far back a starting tracker looks for them."""
+    """How far back a starting tracker looks for them, until it has read the account's list once."""
     list_many: bool = True
     """Ask one list for many due batches, where the provider can."""
 

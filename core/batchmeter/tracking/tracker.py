@@ -8,17 +8,17 @@ import secrets
 import socket
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
-from batchmeter.errors import LedgerError, ProviderError, UsageError
+from batchmeter.errors import LedgerError, UsageError
 from batchmeter.events import Settlement
 from batchmeter.ledger.port import Claim, Ledger
 from batchmeter.models import Batch
 from batchmeter.pricing.groups import PriceSource
 from batchmeter.providers import Provider
 
-from .adopt import Adopter
+from .adopt import Adopter, Adoption
 from .bill import meter_with
 from .budget import Budget
 from .follow import Follower
@@ -77,6 +77,7 @@ class Tracker:
         self._sweep = Sweep(ledger, self._follower, enabled=options.list_many)
         self._server = Server(self._follower, self._sweep.cover, self._changed, self._spawn, leases)
         self._adopter = Adopter(ledger, plugins, self._recorded)
+        self._adoption = Adoption(self._adopter, accounts, options.adopt_since)
         self._reconciler = Reconciler(ledger, accounts, self._adopter)
         self._resubmitter = Resubmitter(ledger, accounts, self._adopter)
         self._waiter = Waiter(ledger, self._follower, self._watch, sleep, self.owner, options.lease)
@@ -241,23 +242,14 @@ class Tracker:
         return min([self._options.idle, *(max(moment - now, 0.05) for moment in moments)])
 
     async def _reconcile_now_and_then(self) -> None:
-        """Lost creates, batches to submit again, and what others made. The first pass reads far back: it was away."""
-        since = datetime.fromtimestamp(self._ledger.now() / 1000 - self._options.adopt_since, UTC)
-        first = True
+        """Lost creates, batches to submit again, and what others made."""
         while True:
             await self._tolerant(self.reconcile(), 0)
             await self._tolerant(self.resubmit(), 0)
             await self._tolerant(self._follower.histories.refresh(self._ledger), None)
             for account in self._options.adopt:
-                await self._tolerant(self._adopt_new(account, since, far=first), 0)
-            first = False
+                await self._tolerant(self._adoption.sweep(account), 0)
             await self._sleep(self._options.reconcile)
-
-    async def _adopt_new(self, account: str, since: datetime, *, far: bool) -> None:
-        try:
-            await self._adopter.sweep(self._accounts.get(account), since=since, far=far)
-        except (ProviderError, UsageError) as error:
-            log.warning("account %s: its batches cannot be listed for adoption: %s", account, error)
 
     async def _tolerant(self, work: Coroutine[Any, Any, Any], fallback: Any) -> Any:
         """A ledger that is away, or a bug: said in the log, and tried again later."""
