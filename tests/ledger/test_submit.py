@@ -167,3 +167,12 @@ async def test_output_files_belong_to_their_batch_s_submitter(ledger, make, attr
     assert await ledger.account_of("out") == "azure"
     assert (await ledger.owner_of("err")).attribution == attribution
     assert (await ledger.owner_of("b1")).attribution == attribution
+
+
+async def test_an_id_is_found_under_every_account_that_has_it_newest_first(ledger, make):
+    batch = make.batch()
+    for account in ("openai", "gateway"):
+        await make.record(ledger, account, batch)
+    await make.record(ledger)
+    assert [tracked.account for tracked in await ledger.batches_of_id(batch.id)] == ["gateway", "openai"]
+    assert await ledger.batches_of_id("unknown") == []

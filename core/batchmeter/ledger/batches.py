@@ -126,6 +126,10 @@ async def get_batch(session: Session, batch_id: str, account: str | None) -> Tra
     return None if row is None else rows.tracked(row)
 
 
+async def batches_of_id(session: Session, batch_id: str) -> list[TrackedBatch]:
+    return await session.decoded(await session.rows("batches_of_id", batch_id=batch_id), rows.tracked)
+
+
 async def list_batches(
     session: Session,
     account: str | None,

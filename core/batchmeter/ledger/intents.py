@@ -29,8 +29,8 @@ async def use_intent(session: Session, intent_id: str, batch_id: str) -> None:
     await session.run("use_intent", id=intent_id, batch_id=batch_id)
 
 
-async def open_intents(session: Session, created_before: Millis, limit: int) -> list[Intent]:
-    found = await session.rows("open_intents", before=created_before, limit=limit)
+async def open_intents(session: Session, created_before: Millis, account: str | None, limit: int) -> list[Intent]:
+    found = await session.rows("open_intents", before=created_before, account=account, limit=limit)
     return await session.decoded(found, rows.intent)
 
 

@@ -7,22 +7,18 @@ from batchmeter.events import BatchCreated, BatchFailed, BatchSucceeded, EventTy
 from batchmeter.models import Attribution, Batch, FileObject
 from batchmeter.pricing.groups import Groups
 
-from . import batches, claims, deliveries, events, files, intents, keys, settlements, upkeep
+from . import batches, claims, deliveries, events, files, intents, settlements, upkeep
 from .homes import Homes
 from .port import (
-    Answer,
     Claim,
     CostGauge,
     Delivery,
     DeliveryResult,
     DeliveryState,
     Intent,
-    LimitName,
     LoggerGauge,
     Millis,
     Owner,
-    Place,
-    ProxyKey,
     Reschedule,
     Settled,
     StoredEvent,
@@ -30,11 +26,12 @@ from .port import (
     Topic,
     TrackedBatch,
 )
+from .proxy_ledger import SqlProxyLedger
 from .session import Database
 from .together import Together
 
 
-class SqlLedger:
+class SqlLedger(SqlProxyLedger):
     """What is submitted or settled commits durably; a lost poll or acknowledgement repairs itself."""
 
     def __init__(self, database: Database) -> None:
@@ -65,8 +62,10 @@ class SqlLedger:
     async def close_intent(self, intent_id: str, reason: str) -> None:
         await self.database.write(lambda session: intents.close_intent(session, intent_id, reason))
 
-    async def open_intents(self, *, created_before: Millis, limit: int = 100) -> list[Intent]:
-        return await self.database.read(lambda session: intents.open_intents(session, created_before, limit))
+    async def open_intents(
+        self, *, created_before: Millis, account: str | None = None, limit: int = 100
+    ) -> list[Intent]:
+        return await self.database.read(lambda session: intents.open_intents(session, created_before, account, limit))
 
     async def intent(self, intent_id: str) -> Intent | None:
         return await self.database.read(lambda session: intents.get_intent(session, intent_id))
@@ -101,6 +100,9 @@ class SqlLedger:
 
     async def get_batch(self, batch_id: str, account: str | None = None) -> TrackedBatch | None:
         return await self.database.read(lambda session: batches.get_batch(session, batch_id, account))
+
+    async def batches_of_id(self, batch_id: str) -> list[TrackedBatch]:
+        return await self.database.read(lambda session: batches.batches_of_id(session, batch_id))
 
     async def list_batches(
         self,
@@ -243,51 +245,6 @@ class SqlLedger:
     async def forget_file(self, account: str, file_id: str) -> None:
         self._homes.forget(file_id)
         await self.database.write(lambda session: files.forget_file(session, account, file_id))
-
-    async def add_key(self, key: ProxyKey, *, secret_sha256: str) -> ProxyKey:
-        return await self.database.write(lambda session: keys.add_key(session, key, secret_sha256), durable=True)
-
-    async def find_key(self, secret_sha256: str) -> ProxyKey | None:
-        return await self.database.read(lambda session: keys.find_key(session, secret_sha256))
-
-    async def keys(self) -> list[ProxyKey]:
-        return await self.database.read(keys.list_keys)
-
-    async def has_keys(self) -> bool:
-        return await self.database.read(keys.has_keys)
-
-    async def revoke_key(self, key_id: str) -> bool:
-        return await self.database.write(lambda session: keys.revoke_key(session, key_id), durable=True)
-
-    async def use_key(
-        self, key_id: str, what: LimitName, *, period: int, amount: int, most: int, once: str | None = None
-    ) -> bool:
-        return await self.database.write(
-            lambda session: keys.use_key(session, key_id, what, period, amount, most, once)
-        )
-
-    async def return_key(
-        self, key_id: str, what: LimitName, *, period: int, amount: int, once: str | None = None
-    ) -> None:
-        await self.database.write(lambda session: keys.return_key(session, key_id, what, period, amount, once))
-
-    async def take_place(self, key_id: str, place: str, *, most: int, lease_seconds: float) -> Place:
-        return await self.database.write(lambda session: keys.take_place(session, key_id, place, most, lease_seconds))
-
-    async def open_batches(self, key_id: str) -> int:
-        return await self.database.read(lambda session: keys.open_batches(session, key_id))
-
-    async def reserve_answer(self, scope: str, name: str, *, lease_seconds: float) -> Answer:
-        return await self.database.write(lambda session: keys.reserve_answer(session, scope, name, lease_seconds))
-
-    async def renew_answer(self, scope: str, name: str, *, lease_seconds: float) -> None:
-        await self.database.write(lambda session: keys.renew_answer(session, scope, name, lease_seconds))
-
-    async def keep_answer(self, scope: str, name: str, document: str) -> None:
-        await self.database.write(lambda session: keys.keep_answer(session, scope, name, document), durable=True)
-
-    async def drop_answer(self, scope: str, name: str) -> None:
-        await self.database.write(lambda session: keys.drop_answer(session, scope, name))
 
     async def stats(self) -> dict[str, Any]:
         return await self.database.read(upkeep.stats)

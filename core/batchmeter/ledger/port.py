@@ -87,7 +87,11 @@ class Ledger(ProxyLedger, Protocol):
 
     async def close_intent(self, intent_id: str, reason: str) -> None: ...
 
-    async def open_intents(self, *, created_before: Millis, limit: int = 100) -> list[Intent]: ...
+    async def open_intents(
+        self, *, created_before: Millis, account: str | None = None, limit: int = 100
+    ) -> list[Intent]:
+        """The oldest `limit` of each account."""
+        ...
 
     async def intent(self, intent_id: str) -> Intent | None: ...
 
@@ -127,6 +131,10 @@ class Ledger(ProxyLedger, Protocol):
         ...
 
     async def get_batch(self, batch_id: str, account: str | None = None) -> TrackedBatch | None: ...
+
+    async def batches_of_id(self, batch_id: str) -> list[TrackedBatch]:
+        """One for each account that has this id, newest first."""
+        ...
 
     async def list_batches(
         self,

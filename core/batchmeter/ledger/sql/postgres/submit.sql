@@ -34,7 +34,13 @@ WHERE mine.id = %(id)s AND mine.state = 'closed' AND EXISTS (
 );
 
 -- name: open_intents
-SELECT * FROM batchmeter.intent WHERE state = 'open' AND created_at < %(before)s ORDER BY created_at LIMIT %(limit)s;
+-- The oldest of each account: none waits behind another's.
+SELECT * FROM (
+    SELECT *, row_number() OVER (PARTITION BY account ORDER BY created_at) AS place FROM batchmeter.intent
+    WHERE state = 'open' AND created_at < %(before)s
+      AND account = %(account)s -- [account]
+) AS numbered
+WHERE place <= %(limit)s ORDER BY created_at;
 
 -- name: record_whole
 -- A new batch whole, in one round trip: batch, output files, event, deliveries. Nothing is returned when it is known already.
@@ -72,6 +78,9 @@ SELECT * FROM batchmeter.batch
 WHERE batch_id = %(batch_id)s
   AND account = %(account)s -- [account]
 ORDER BY pk + 0 DESC LIMIT 1;
+
+-- name: batches_of_id
+SELECT * FROM batchmeter.batch WHERE batch_id = %(batch_id)s ORDER BY pk + 0 DESC;
 
 -- name: lock_batch
 -- Held until the transaction ends, so that the newest of two observations is compared with the other.

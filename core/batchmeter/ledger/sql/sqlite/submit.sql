@@ -33,7 +33,13 @@ WHERE id = :id AND state = 'closed' AND EXISTS (
 );
 
 -- name: open_intents
-SELECT * FROM intent WHERE state = 'open' AND created_at < :before ORDER BY created_at LIMIT :limit;
+-- The oldest of each account: none waits behind another's.
+SELECT * FROM (
+    SELECT *, row_number() OVER (PARTITION BY account ORDER BY created_at) AS place FROM intent
+    WHERE state = 'open' AND created_at < :before
+      AND account = :account -- [account]
+) AS numbered
+WHERE place <= :limit ORDER BY created_at;
 
 -- name: add_batch
 -- Nothing is returned when it is known already.
@@ -52,6 +58,9 @@ SELECT * FROM batch
 WHERE batch_id = :batch_id
   AND account = :account -- [account]
 ORDER BY pk DESC LIMIT 1;
+
+-- name: batches_of_id
+SELECT * FROM batch WHERE batch_id = :batch_id ORDER BY pk DESC;
 
 -- name: lock_batch
 -- Held until the transaction ends; SQLite has locked the whole file already.
