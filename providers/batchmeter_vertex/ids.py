@@ -15,6 +15,8 @@ from collections.abc import Mapping
 _PLAIN, _CODED = "bmc-", "bmx-"
 KEY = re.compile(r"[A-Za-z0-9_-]{1,500}")
 LABEL = re.compile(r"[a-z0-9_-]{1,59}")
+ANY_LABEL = re.compile(r"custom_id|(?:batchmeter_cid|litellm_custom_id(?:_raw)?)(?:_\d+)?")
+"""Names of labels that carry a row's id, whoever made the row; any other may be the same on every row."""
 _LABEL_NAME = "batchmeter_cid"
 _LABEL_SIZE = 63
 _MAX_PARTS = 32

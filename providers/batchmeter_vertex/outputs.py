@@ -10,6 +10,7 @@ from batchmeter.errors import APIResponseError, NotFoundError, NotSupportedError
 from batchmeter.models import FileDeleted, FileObject
 from batchmeter.providers import ContentStream, OutputFile
 
+from . import ids
 from .lines import Lines
 from .names import Blob, View, no_such, parse_uri, refuse_bigquery
 from .shape import Json, whole
@@ -102,7 +103,7 @@ class Outputs:
 
 
 class _Request(msgspec.Struct):
-    labels: Any = None
+    labels: dict[str, Any] | None = None
 
 
 class _Correlated(msgspec.Struct):
@@ -115,7 +116,7 @@ _decode = msgspec.json.Decoder(_Correlated).decode
 
 
 async def _once(rows: AsyncIterator[bytes]) -> AsyncGenerator[bytes]:
-    """Drops rows whose correlation was seen before; holds a hash of each. Rows without one all pass."""
+    """Drops rows that were seen before, by their id; those without one, if not a byte differs. Holds a hash of each."""
     seen: set[int] = set()
     lines = Lines()
     async for chunk in rows:
@@ -132,10 +133,9 @@ def _is_new(line: bytes, seen: set[int]) -> bool:
         row = _decode(line)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return True
-    labels = row.request.labels if row.request else None
-    if row.custom_id is None and row.key is None and not labels:
-        return True
-    mark = hash(repr((row.custom_id, row.key, labels)))
+    labels = (row.request and row.request.labels) or {}
+    found = (row.custom_id, row.key, [(name, labels[name]) for name in sorted(labels) if ids.ANY_LABEL.fullmatch(name)])
+    mark = hash(repr(found)) if any(part not in (None, []) for part in found) else hash(line)
     if mark in seen:
         return False
     seen.add(mark)

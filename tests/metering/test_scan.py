@@ -248,6 +248,22 @@ def test_vertex_rows_in_two_files_count_once():
     assert (tally.total, tally.succeeded, tally.repeated, tally.duplicates) == (4, 4, 2, 0)
 
 
+@pytest.mark.parametrize(
+    ("labels", "repeated"),
+    [
+        ({"team": "search", "cid": "customer-42", "cidade": "sp", "custom_id_group": "a"}, 0),
+        ({"custom_id": "a"}, 3),
+        ({"litellm_custom_id": "a", "litellm_custom_id_raw": "b", "litellm_custom_id_raw_1": "c"}, 3),
+    ],
+)
+def test_only_a_label_with_an_id_makes_vertex_rows_the_same(labels: dict[str, str], repeated: int):
+    row = lines_of.gemini("m", {"promptTokenCount": 10}) | {"custom_id": None, "request": {"labels": labels}}
+
+    tally = files(lines_of.dump(row), lines_of.dump(row, row, row), job=Job(provider="vertex_ai")).tally
+
+    assert (tally.succeeded, tally.repeated) == (4 - repeated, repeated)
+
+
 def test_a_vertex_row_that_failed_first_and_was_answered_later_is_an_answer():
     failed = lines_of.gemini(None, None, "Internal error")
     answered = lines_of.gemini("m", {"promptTokenCount": 10})

@@ -86,6 +86,32 @@ async def test_rows_exported_early_and_again_count_once(provider, upload, vertex
     assert sorted(answer["custom_id"] for answer in answers) == [f"r{i}" for i in range(5)]
 
 
+@pytest.mark.parametrize(
+    ("labels", "rows"),
+    [
+        ({"team": "search"}, 6),
+        ({"cid": "customer-42", "cidade": "sp", "custom_id_group": "a"}, 6),
+        ({"custom_id": "one"}, 1),
+        ({"litellm_custom_id": "one", "litellm_custom_id_raw_0": "x"}, 1),
+    ],
+)
+async def test_only_a_label_with_an_id_makes_rows_the_same(make, upload, vertex, labels, rows):
+    """Other labels are the caller's own, the same on many rows; of those, one exported twice is the same to the byte."""
+    asked = [{"contents": [{"role": "user", "parts": [{"text": str(i)}]}], "labels": labels} for i in range(6)]
+    native = make(format="native")
+    file = await native.create_file(upload([{"request": request} for request in asked]), OPTIONS)
+    request = BatchRequest(file.id, "/v1/chat/completions", model="gemini-2.5-flash")
+    batch = await native.create_batch(request, OPTIONS)
+    vertex.advance(120)
+    [final] = vertex.bucket.names("batchmeter/outputs/")
+    early = vertex.bucket.get(final).split(b"\n")[0]
+    vertex.bucket.put(final.replace("predictions", "incremental_predictions"), early)
+    batch = await native.retrieve_batch(batch.id, OPTIONS)
+    assert len(await lines_of(native.file_content(batch.output_file_id, OPTIONS))) == rows
+    [merged] = await native.outputs(batch)
+    assert len(await lines_of(merged.open())) == rows
+
+
 @pytest.mark.parametrize("echo", ["custom_id", "labels"])
 async def test_the_id_comes_back_by_either_way(provider, upload, vertex, chat, echo):
     vertex.echo = echo

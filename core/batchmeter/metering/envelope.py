@@ -14,8 +14,8 @@ from .wire import BatchResult, Body, Line, ModelOutput, Prediction, Response, Re
 
 _DONE = frozenset({"", "ok", "success", "succeeded", "completed"})
 """Words of a top-level status that are no failure; anything else there is Vertex AI's error text."""
-_LABELS = ("custom_id", "cid", "batchmeter_cid", "litellm_custom_id")
-"""How labels that carry a caller's id begin: a long one takes several."""
+_LABEL = re.compile(r"custom_id|(?:batchmeter_cid|litellm_custom_id(?:_raw)?)(?:_\d+)?")
+"""Labels that carry a caller's id: a long one takes several. Any other is the caller's own, and says nothing of rows."""
 _STATUS = (re.compile(r'"status"\s*:\s*"([A-Z_]+)"'), re.compile(r'"code"\s*:\s*"?(\w+)'))
 _SLUG = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 
@@ -194,7 +194,7 @@ def _custom_id(line: Line) -> str | None:
         if value is not None:
             return str(value)
     labels = line.request.labels if line.request else None
-    parts = [str(labels[name]) for name in sorted(labels) if name.startswith(_LABELS)] if labels else None
+    parts = [str(labels[name]) for name in sorted(labels) if _LABEL.fullmatch(name)] if labels else None
     return "".join(parts) if parts else None
 
 
