@@ -2,6 +2,7 @@
 
 import asyncio
 import tempfile
+from collections import Counter
 from collections.abc import Collection
 from contextlib import aclosing
 from dataclasses import dataclass
@@ -48,7 +49,9 @@ async def retry(
     first = await client.batches.retrieve(batch_id, custom_llm_provider=provider.account)
     tracked = await parts.ledger.get_batch(batch_id, provider.account)
     told = tracked.submission if tracked else None
-    file, count = await _upload_rest(client, provider, first, told.input_file_id if told else None, only)
+    settled = await parts.ledger.settlement(batch_id, provider.account)
+    answers = await read_answers(provider, first, settled[0] if settled else None)
+    file, count = await _upload_rest(client, provider, first, told.input_file_id if told else None, answers, only)
     batch = await client.batches.create(
         input_file_id=file.id,
         endpoint=first.endpoint or (told.endpoint if told else None) or "",
@@ -66,10 +69,14 @@ async def retry(
 
 
 async def _upload_rest(
-    client: "AsyncClient", provider: "Provider", first: Batch, input_file_id: str | None, only: Collection[str]
+    client: "AsyncClient",
+    provider: "Provider",
+    first: Batch,
+    input_file_id: str | None,
+    answers: Answers,
+    only: Collection[str],
 ) -> tuple[FileObject, int]:
     """By way of a file on disk, so that an upload can be repeated and memory stays flat."""
-    answers = await read_answers(provider, first)
     with tempfile.TemporaryDirectory(prefix="batchmeter-retry-") as folder:
         path = Path(folder, f"retry-of-{Path(first.id).name}.jsonl")
         with await asyncio.to_thread(path.open, "wb") as rest:
@@ -89,17 +96,35 @@ async def _keep(
     rest: IO[bytes],
 ) -> int:
     """Copy the wanted lines of the input as they are; returns how many. UsageError where it cannot be told which."""
-    count, block = 0, bytearray()
+    kept, block, unasked = Counter[Fate](), bytearray(), set(answers.fates)
     async with aclosing(requests(provider, first, input_file_id)) as asked:
         async for line, custom_id in asked:
             fate = answers.fate(custom_id)
+            unasked.discard(hash(custom_id))
             if fate in wanted and custom_id is None:
                 raise UsageError(f"batch {first.id}: requests without a custom_id: nobody can tell which were answered")
             if fate in wanted:
-                count += 1
+                kept[fate] += 1
                 block += line + b"\n"
             if len(block) > _BLOCK:
                 await asyncio.to_thread(rest.write, bytes(block))
                 block.clear()
     rest.write(block)
-    return count
+    if kept[Fate.MISSING]:
+        _check_missing(first.id, answers.unread, len(unasked))
+    return kept.total()
+
+
+def _check_missing(batch_id: str, unread: int, foreign: int) -> None:
+    """Nothing is asked, and paid for, again because its answer was not read."""
+    others = "; --only failed and --only expired retry the others"
+    if unread:
+        raise UsageError(
+            f"batch {batch_id}: its provider counts {unread} answers more than its files have, so that requests without"
+            f" one may be answered: try again when it is settled, which tells{others}"
+        )
+    if foreign:
+        raise UsageError(
+            f"batch {batch_id}: {foreign} answers are to no request of its input, so that requests without one may be"
+            f" answered{others}"
+        )

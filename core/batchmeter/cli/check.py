@@ -26,7 +26,9 @@ def check(batch_id: str, account: str | None, json_output: bool) -> None:
             provider = await opened.provider(account, {}, about=batch_id)
             batch = await opened.batches.retrieve(batch_id, custom_llm_provider=provider.account)
             tracked = await opened.ledger.get_batch(batch_id, provider.account)
-            return await check(provider, batch, tracked.submission.input_file_id if tracked else None)
+            settled = await opened.ledger.settlement(batch_id, provider.account)
+            input_file_id = tracked.submission.input_file_id if tracked else None
+            return await check(provider, batch, input_file_id, settled[0] if settled else None)
 
     found = run(work())
     if json_output:
@@ -48,5 +50,10 @@ def _show(found: "Completeness") -> None:
         more = f" and {count - len(ids):,} more" if count > len(ids) else ""
         if ids:
             console().print(f"{what}: {', '.join(ids)}{more}")
-    if found.failed + found.expired + found.missing:
+    if found.missing and (found.unread or found.foreign):
+        console().print(
+            "what is missing may have been answered: "
+            f"{found.unread:,} answers that the provider counts were not read, {found.foreign:,} are to no request"
+        )
+    elif found.failed + found.expired + found.missing:
         console().print(f"submit these again: batchmeter retry {found.batch_id}")

@@ -9,11 +9,15 @@ from enum import Enum, auto
 from functools import partial
 
 from batchmeter.errors import UsageError
+from batchmeter.events import Settlement
 from batchmeter.metering.envelope import read
 from batchmeter.metering.lines import LineSplitter, Unreadable
 from batchmeter.metering.wire import decode
 from batchmeter.models import Batch
 from batchmeter.providers import CallOptions, ContentStream, OutputFile, Provider
+
+from .events_of import UNAVAILABLE
+from .settle import lags
 
 NAMED = 20
 """Ids that are named; the rest are counted."""
@@ -46,6 +50,14 @@ class Answers:
     """Lines whose custom_id had one before."""
     doubled_ids: list[str] = field(default_factory=list[str])
     malformed: int = 0
+    announced: int = 0
+    """Good answers that there are, as far as is known."""
+
+    @property
+    def unread(self) -> int:
+        """Good answers that the files should have and do not: cut off, or another batch's files."""
+        good = sum(fate is Fate.SUCCEEDED for fate in self.fates.values())
+        return max(self.announced - good - self.malformed, 0)
 
     def add(self, raw: bytes | bytearray | Unreadable) -> None:
         if not isinstance(raw, Unreadable) and not raw.strip():
@@ -95,6 +107,8 @@ class Completeness:
     """Answers whose custom_id no request has."""
     malformed: int
     """Answers that cannot be read, or that name no request."""
+    unread: int
+    """Good answers, by the provider's count, that its files do not have: requests that look missing may be answered."""
     missing_ids: tuple[str, ...]
     """The first twenty."""
     doubled_ids: tuple[str, ...]
@@ -106,9 +120,11 @@ class Completeness:
         return not (self.missing or self.doubled or self.foreign or self.malformed)
 
 
-async def check(provider: Provider, batch: Batch, input_file_id: str | None) -> Completeness:
-    """Read the answers, then the input. UsageError for an open batch or an unknown input, ProviderErrors as they come."""
-    answers = await read_answers(provider, batch)
+async def check(
+    provider: Provider, batch: Batch, input_file_id: str | None, settlement: Settlement | None = None
+) -> Completeness:
+    """Read the answers, then the input. UsageError as `read_answers` or for an unknown input, ProviderErrors as they come."""
+    answers = await read_answers(provider, batch, settlement)
     ends, unasked = Counter[Fate](), set(answers.fates)
     missing: list[str] = []
     async with aclosing(requests(provider, batch, input_file_id)) as asked:
@@ -130,19 +146,32 @@ async def check(provider: Provider, batch: Batch, input_file_id: str | None) -> 
         doubled=answers.doubled,
         foreign=len(unasked),
         malformed=answers.malformed,
+        unread=answers.unread,
         missing_ids=tuple(missing),
         doubled_ids=tuple(answers.doubled_ids),
     )
 
 
-async def read_answers(provider: Provider, batch: Batch) -> Answers:
-    """UsageError while the batch is open."""
+async def read_answers(provider: Provider, batch: Batch, settlement: Settlement | None = None) -> Answers:
+    """UsageError while the batch is open, and until its files are listed or its settlement has given them up."""
     if not batch.ended:
         raise UsageError(f"batch {batch.id} is {batch.status}: its requests can be counted when it has ended")
-    answers = Answers(repeats=provider.name == "vertex_ai")
-    for open_file in _opened_by(provider, batch, await provider.outputs(batch)):
+    files = await provider.outputs(batch)
+    if settlement is None and lags(batch, files):
+        raise UsageError(f"batch {batch.id}: the provider lists no file with its answers yet: try again in a minute")
+    answers = Answers(repeats=provider.name == "vertex_ai", announced=_announced(batch, settlement))
+    for open_file in _opened_by(provider, batch, files):
         await _read_file(open_file, answers)
     return answers
+
+
+def _announced(batch: Batch, settlement: Settlement | None) -> int:
+    """What was metered, where it was, after the patience that this takes; else what the provider counts."""
+    if settlement is None:
+        return batch.request_counts.completed if batch.request_counts else 0
+    if UNAVAILABLE in settlement.notes:
+        return 0
+    return settlement.request_counts.succeeded - settlement.duplicates
 
 
 def _opened_by(provider: Provider, batch: Batch, files: Sequence[OutputFile]) -> list[Open]:
