@@ -52,6 +52,14 @@ async def test_open_intents_are_listed_oldest_first_until_closed(ledger, make, c
     assert (closed.state, closed.reason) == ("closed", "no such batch after 10 minutes")
 
 
+async def test_no_account_s_open_intents_wait_behind_another_s(ledger, make, clock):
+    for name, account in (("a1", "a"), ("a2", "a"), ("a3", "a"), ("b1", "b")):
+        await ledger.open_intent(Intent(name, make.submission(account)))
+        clock.advance(1)
+    assert [i.id for i in await ledger.open_intents(created_before=clock.now, limit=2)] == ["a1", "a2", "b1"]
+    assert [i.id for i in await ledger.open_intents(created_before=clock.now, account="b")] == ["b1"]
+
+
 async def test_a_closed_intent_frees_its_key(ledger, make):
     await ledger.open_intent(Intent("i1", make.submission(), idempotency_key="k"))
     await ledger.close_intent("i1", "400")

@@ -8,15 +8,15 @@ import pytest
 from batchmeter.errors import APIConnectionError
 from batchmeter.ledger.port import Intent, Submission
 from batchmeter.models import Attribution
-from batchmeter.tracking.intents import find_lost_create
+from batchmeter.tracking.intents import OPEN_INTENTS, find_lost_create
 from batchmeter.tracking.tracker import TrackerOptions
 
 T0 = 1_790_000_000
 
 
-def intent(world, intent_id="intent-1", **fields):
+def intent(world, intent_id="intent-1", account="openai", **fields):
     submission = Submission(
-        "openai",
+        account,
         "openai",
         "/v1/chat/completions",
         input_file_id="in",
@@ -80,6 +80,20 @@ async def test_an_intent_is_not_closed_while_the_provider_cannot_be_asked(world)
     world.clock.advance(7200)
     assert await world.tracker().reconcile() == 0
     assert (await world.ledger.intent("intent-1")).state == "open"
+
+
+@pytest.mark.parametrize("usable", [True, False])
+async def test_an_account_is_searched_however_many_creates_another_has_lost(world, usable):
+    if usable:
+        world.provider("other").listing = APIConnectionError("down")
+    for number in range(OPEN_INTENTS + 1):
+        await world.ledger.open_intent(intent(world, f"i{number}", account="other"))
+    world.clock.advance(10)
+    await world.ledger.open_intent(intent(world))
+    world.provider().listing = [world.batch(status="validating", metadata={"batchmeter_id": "intent-1"})]
+    world.clock.advance(61)
+    assert await world.tracker().reconcile() == 1
+    assert (await world.ledger.intent("intent-1")).batch_id == "batch_1"
 
 
 async def test_the_search_stops_once_it_is_older_than_the_call(world):

@@ -63,7 +63,7 @@ class SqlLedger(SqlProxyLedger):
         await self.database.write(lambda session: intents.close_intent(session, intent_id, reason))
 
     async def open_intents(
-        self, *, created_before: Millis, account: str | None = None, limit: int = 100
+        self, *, created_before: Millis, limit: int = 100, account: str | None = None
     ) -> list[Intent]:
         return await self.database.read(lambda session: intents.open_intents(session, created_before, account, limit))
 

@@ -88,7 +88,7 @@ class Ledger(ProxyLedger, Protocol):
     async def close_intent(self, intent_id: str, reason: str) -> None: ...
 
     async def open_intents(
-        self, *, created_before: Millis, account: str | None = None, limit: int = 100
+        self, *, created_before: Millis, limit: int = 100, account: str | None = None
     ) -> list[Intent]:
         """The oldest `limit` of each account."""
         ...

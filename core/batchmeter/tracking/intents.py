@@ -21,6 +21,8 @@ CLOSE_SECONDS = 900.0
 LISTED_SECONDS = 300.0
 """At least so long after the provider may last have waited within the call."""
 QUICK_PAGES = 2
+OPEN_INTENTS = 1000
+"""Of each account, looked for at a time."""
 
 
 @dataclass(slots=True)
@@ -81,7 +83,7 @@ class Reconciler:
         """Adopt what is found, close what is provably not there; returns how many ended."""
         before = self.ledger.now() - int(GRACE_SECONDS * 1000)
         by_account: dict[str, list[Intent]] = {}
-        for intent in await self.ledger.open_intents(created_before=before, limit=1000):
+        for intent in await self.ledger.open_intents(created_before=before, limit=OPEN_INTENTS):
             by_account.setdefault(intent.submission.account, []).append(intent)
         ended = 0
         for account, intents in by_account.items():
