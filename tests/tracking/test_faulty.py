@@ -33,6 +33,26 @@ async def test_timestamps_in_no_order_are_no_durations(world):
     assert event.cost.total is not None
 
 
+@pytest.mark.parametrize(
+    "times",
+    [
+        {"created_at": 1_790_000_000_000, "completed_at": 1_790_000_100_000},
+        {"expires_at": 1_790_000_000_000},
+        {"created_at": -1e13},
+        {"created_at": "inf"},
+        {"completed_at": 10**30},
+    ],
+    ids=str,
+)
+async def test_times_that_are_no_instants_are_unknown_and_the_batch_settles(world, times):
+    provider = world.provider()
+    provider.batches["batch_1"] = [world.batch("batch_1", **times)]
+    await world.submitted(**{name: value for name, value in times.items() if name != "completed_at"})
+    event = await world.until_settled(world.tracker())
+    assert str(event.cost.total) == "0.00021"
+    assert event.times.total_seconds in {None, 100}
+
+
 async def test_hours_of_server_errors_are_outlasted_with_few_requests(world):
     provider = world.provider()
     provider.batches["batch_1"] = [world.broken()]

@@ -98,11 +98,23 @@ def test_an_ending_that_was_told_is_no_miss_however_late_it_is_read(world):
     for number in range(RELIABLE):
         hints.told("a", f"b{number}")
         hints.told("a", f"b{number}")
-    assert hints.reliable("a")
+    assert hints.will_tell("a", "next")
     hints.found("a", world.batch("b3", completed_at=T0), T0 + 10_000)
-    assert hints.reliable("a")
+    assert hints.will_tell("a", "next")
     hints.found("a", world.batch("other", completed_at=T0), T0 + 10_000)
-    assert not hints.reliable("a")
+    assert not hints.will_tell("a", "next")
+
+
+async def test_a_webhook_ahead_of_what_a_look_shows_is_followed_by_a_look_soon(world, told):
+    """It will not tell again."""
+    provider, tracker = told
+    now = world.clock.now // 1000
+    await world.submitted("slow", created_at=now - 3600)
+    finalizing = world.batch("slow", "finalizing", created_at=now - 3600)
+    provider.batches["slow"] = [finalizing, finalizing, world.batch("slow", created_at=now - 3600)]
+    assert await wait_of(world, tracker, "slow") >= 900
+    assert await tracker.told("openai", "slow")
+    assert await wait_of(world, tracker, "slow") < 60
 
 
 def test_the_deadline_is_looked_at_though_a_webhook_should_tell(world):

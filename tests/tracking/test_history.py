@@ -56,6 +56,13 @@ def test_looks_are_close_where_many_end_and_rare_between_two_kinds():
     assert again < 120
 
 
+def test_what_a_list_shows_with_others_is_never_left_alone_for_long_once_its_kind_ends():
+    history = History.of(hours(0.2, 6))
+    assert wait(2 * 3600, history, together=True) == PACE.together < wait(2 * 3600, history)
+    assert wait(60, history, together=True) == wait(60, history) > PACE.together
+    assert wait(6 * 3600, history, together=True) == wait(6 * 3600, history)
+
+
 def test_the_deadline_is_looked_at_whatever_history_says():
     history = History.of(hours(30))
     assert next_look(aged(85_000, left=100), NOW, still, history=history) == 160

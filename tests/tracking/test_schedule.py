@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from batchmeter.models import Batch
 from batchmeter.tracking.breaker import Breaker
 from batchmeter.tracking.budget import Budget
-from batchmeter.tracking.schedule import PATIENCE, Attempt, Pace, after_error, interactive, next_look
+from batchmeter.tracking.schedule import Pace, after_error, interactive, next_look
 
 NOW = 1_790_000_000.0
 
@@ -67,29 +67,6 @@ def test_errors_wait_longer_each_time_and_never_less_than_asked(errors, draw, as
 def test_a_person_who_waits_sees_the_batch_every_second_or_two_at_first():
     waits = [interactive(waited) for waited in (0, 10, 30, 100, 1000)]
     assert waits == [1, 1, 1.5, 5, 15]
-
-
-def test_attempts_are_counted_through_the_text_that_the_ledger_keeps():
-    first = Attempt.next("output_not_listed", "APITimeoutError: no answer", NOW)
-    second = Attempt.next("output_not_listed", first.text("nothing yet: really"), NOW + 30)
-    assert (second.looks, second.since) == (2, NOW)
-    assert Attempt.next("output_broken", second.text("x"), NOW + 40).looks == 1
-
-
-@pytest.mark.parametrize("trouble", sorted(PATIENCE))
-def test_patience_needs_both_its_looks_and_its_time(trouble):
-    patience = PATIENCE[trouble]
-    assert not Attempt(trouble, NOW, patience.looks).exhausted(NOW + patience.seconds - 1)
-    assert not Attempt(trouble, NOW, patience.looks - 1).exhausted(NOW + patience.seconds + 1)
-    assert Attempt(trouble, NOW, patience.looks).exhausted(NOW + patience.seconds)
-
-
-def test_a_batch_nobody_knows_is_given_up_only_well_past_its_deadline():
-    attempt = Attempt("batch_not_found", NOW, 500)
-    assert not attempt.exhausted(NOW + 50_000, expires_at=NOW + 50_000)
-    assert attempt.exhausted(NOW + 54_000, expires_at=NOW + 50_000)
-    assert not attempt.exhausted(NOW + 3000, expires_at=NOW - 10**6)
-    assert attempt.exhausted(NOW + 4000, expires_at=NOW - 10**6)
 
 
 def test_a_breaker_opens_after_failures_in_a_row_probes_and_closes():

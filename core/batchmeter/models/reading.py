@@ -31,18 +31,25 @@ def _none_if_empty(value: object) -> object:
     return None if value == "" else value
 
 
+_FIRST = int(datetime.min.replace(tzinfo=UTC).timestamp())
+_LAST = int(datetime.max.replace(tzinfo=UTC).timestamp())
+
+
 def _epoch(value: object) -> object:
-    """Epoch seconds from a number, a numeric string or ISO 8601."""
+    """Epoch seconds from a number, a numeric string or ISO 8601; None for what is no instant, as milliseconds are."""
     if value is None or value == "":
         return None
-    if isinstance(value, str):
-        try:
-            return int(float(value))
-        except ValueError:
-            return int(_iso(value).timestamp())
-    if isinstance(value, float):
-        return int(value)
-    return value
+    seconds = _seconds(value) if isinstance(value, str) else value
+    if not isinstance(seconds, int | float):
+        return value
+    return int(seconds) if _FIRST <= seconds <= _LAST else None
+
+
+def _seconds(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        return _iso(text).timestamp()
 
 
 def _iso(text: str) -> datetime:

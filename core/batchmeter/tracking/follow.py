@@ -24,7 +24,8 @@ from batchmeter.providers import CallOptions, Provider
 
 from .hints import Hints
 from .histories import Histories
-from .schedule import BACKGROUND, Attempt, Pace, Random, Trouble, after_error, in_step, next_look
+from .patience import Attempts, Trouble
+from .schedule import BACKGROUND, Pace, Random, after_error, in_step, next_look
 from .settle import Later, Settler
 
 log = logging.getLogger("batchmeter")
@@ -75,6 +76,20 @@ class Follower:
         """The provider's newest word."""
         return await self._in_time(provider, provider.retrieve_batch(batch_id, self._options))
 
+    async def look_again(self, provider: Provider, claim: Claim) -> Batch:
+        """As `look`, but an end that was seen stands, at last also where the provider has forgotten the batch."""
+        known = claim.tracked.batch
+        try:
+            return self.newer(claim, await self.look(provider, known.id))
+        except NotFoundError:
+            now = self.ledger.now() / 1000
+            if not known.ended or not self._not_found(claim, now).each[0].exhausted(now, expires_at=known.expires_at):
+                raise
+            return known
+
+    def _not_found(self, claim: Claim, now: float) -> Attempts:
+        return Attempts.of(claim.tracked.last_error).met("batch_not_found", now)
+
     async def look_at_many(self, provider: Provider, after: str | None) -> Page[Batch]:
         """A hundred batches in one request, newest first."""
         return await self._in_time(provider, provider.list_batches(after=after, limit=100, options=self._options))
@@ -92,8 +107,8 @@ class Follower:
 
     def needs_look(self, claim: Claim) -> bool:
         """A final snapshot is enough to settle, unless it lacked what only a newer one has."""
-        attempt = Attempt.read(claim.tracked.last_error)
-        return not claim.tracked.batch.ended or (attempt is not None and attempt.trouble in _NEWER)
+        met = {attempt.trouble for attempt in Attempts.of(claim.tracked.last_error).each}
+        return not claim.tracked.batch.ended or not met.isdisjoint(_NEWER)
 
     def found(self, account: str, batch: Batch) -> None:
         """A poll shows an ending that nobody had seen."""
@@ -119,11 +134,12 @@ class Follower:
         delay = after_error(claim.tracked.error_count + 1, self.random, retry_after=retry_after(error))
         if isinstance(error, NotFoundError):
             now = self.ledger.now() / 1000
-            attempt = Attempt.next("batch_not_found", claim.tracked.last_error, now)
+            attempts = self._not_found(claim, now)
+            attempt, text = attempts.each[0], attempts.text(text)
             if attempt.exhausted(now, expires_at=claim.tracked.batch.expires_at):
-                log.warning("batch %s: given up: %s", claim.tracked.batch_id, attempt.text(text))
+                log.warning("batch %s: given up: %s", claim.tracked.batch_id, text)
                 return await self.settler.give_up(claim)
-            text, delay = attempt.text(text), attempt.delay(self.random)
+            delay = attempt.delay(self.random)
         await self.reschedule(claim, max(delay, not_before), error=text)
         return None
 
@@ -139,19 +155,21 @@ class Follower:
 
     def look_together(self, account: str, batch: Batch, random: Random, model: str | None = None) -> Millis:
         """When it is looked at next, as others of its account are at that moment."""
-        return _millis(
-            in_step(self.ledger.now() / 1000 + self._wait(account, batch, random, model), account, self.pace)
-        )
+        seconds = self._wait(account, batch, random, model, together=True)
+        return _millis(in_step(self.ledger.now() / 1000 + seconds, account, self.pace))
 
-    def _wait(self, account: str, batch: Batch, random: Random, model: str | None) -> float:
+    def _wait(self, account: str, batch: Batch, random: Random, model: str | None, *, together: bool = False) -> float:
         history = self.histories.of(account, batch.model or model)
-        told = self.hints.reliable(account)
-        return next_look(batch, self.ledger.now() / 1000, random, self.pace, history=history, told=told)
+        told = self.hints.will_tell(account, batch.id)
+        now = self.ledger.now() / 1000
+        return next_look(batch, now, random, self.pace, history=history, told=told, together=together)
 
     async def reschedule(
         self, claim: Claim, seconds: float, *, batch: Batch | None = None, error: str | None = None
     ) -> None:
         at = self.ledger.now() + _millis(seconds)
+        if error is not None and not Attempts.of(error).each:
+            error = Attempts.of(claim.tracked.last_error).text(error)
         await self.ledger.reschedule([Reschedule(claim, at, batch=batch, error=error)])
 
     async def release(self, claims: list[Claim]) -> None:

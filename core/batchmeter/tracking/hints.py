@@ -33,5 +33,6 @@ class Hints:
         if (account, batch.id) not in self._told and ended is not None and now - ended > LATE:
             self._in_a_row[account] = 0
 
-    def reliable(self, account: str) -> bool:
-        return self._in_a_row.get(account, 0) >= RELIABLE
+    def will_tell(self, account: str, batch_id: str) -> bool:
+        """Whether a webhook is expected to tell of this batch's end; one that has told will not tell again."""
+        return self._in_a_row.get(account, 0) >= RELIABLE and (account, batch_id) not in self._told

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from batchmeter.errors import LedgerError
+from batchmeter.errors import BatchmeterError, LedgerError
 from batchmeter.ledger.port import Claim, Reschedule
 from batchmeter.models import Batch
 from batchmeter.providers import Provider
@@ -141,13 +141,12 @@ class Server:
             await self.follower.reschedule(claim, pause, error=lane.trouble)
             return
         try:
-            seen = await self.follower.look(provider, claim.tracked.batch_id)
+            batch = await self.follower.look_again(provider, claim)
         except Exception as error:  # noqa: BLE001 - whatever it is, this batch is put off and the others go on
             await self._failed(lane, claim, error)
             return
         lane.worked(self._now())
         self.total.looked += 1
-        batch = self.follower.newer(claim, seen)
         if batch.ended:
             self._found(lane, provider, claim, batch)
         else:
@@ -158,7 +157,9 @@ class Server:
         self.total.errors += 1
         now = self._now()
         lane.failed(error, now)
-        log.warning("batch %s of %s: %s: %s", claim.tracked.batch_id, lane.account, type(error).__name__, error)
+        bug = None if isinstance(error, BatchmeterError) else error
+        text = f"{type(error).__name__}: {error}"
+        log.warning("batch %s of %s: %s", claim.tracked.batch_id, lane.account, text, exc_info=bug)
         if await self.follower.failed(claim, error, not_before=lane.pause_left(now)) is not None:
             self.total.settled += 1
         self.changed(claim)

@@ -30,7 +30,8 @@ from .events_of import (
 )
 from .lease import LeaseLostError, Leases
 from .needs import Plugins
-from .schedule import Attempt, Random, Trouble
+from .patience import Attempts, Trouble
+from .schedule import Random
 from .whole import Watched
 
 log = logging.getLogger("batchmeter")
@@ -139,12 +140,13 @@ class Settler:
     ) -> Later | None:
         """None when patience is used up."""
         now = self.ledger.now() / 1000
-        attempt = Attempt.next(trouble, tracked.last_error, now)
+        attempts = Attempts.of(tracked.last_error).met(trouble, now)
+        attempt, text = attempts.each[0], attempts.text(detail)
         if attempt.exhausted(now):
-            log.warning("batch %s: given up: %s", tracked.batch_id, attempt.text(detail))
+            log.warning("batch %s: given up: %s", tracked.batch_id, text)
             return None
         retry_after: float | None = getattr(cause, "retry_after", None)
-        return Later(attempt.delay(self.random, retry_after=retry_after), attempt.text(detail), cause)
+        return Later(attempt.delay(self.random, retry_after=retry_after), text, cause)
 
 
 def lags(batch: Batch, files: Sequence[OutputFile]) -> bool:

@@ -13,7 +13,8 @@ from batchmeter.providers import Provider
 
 from .follow import Follower, retry_after
 from .lease import LeaseLostError
-from .schedule import Attempt, after_error, interactive
+from .patience import Attempts
+from .schedule import after_error, interactive
 from .settle import Later
 from .tag import without_tag
 from .taking import take
@@ -86,7 +87,7 @@ class Waiter:
 
     def _put_off(self, tracked: TrackedBatch) -> float:
         """Seconds until an end that could not be read is tried again, by whoever tried it last."""
-        if tracked.next_poll_at is None or not tracked.batch.ended or Attempt.read(tracked.last_error) is None:
+        if tracked.next_poll_at is None or not tracked.batch.ended or not Attempts.of(tracked.last_error).each:
             return 0.0
         return max((tracked.next_poll_at - self.ledger.now()) / 1000, 0.0)
 
@@ -96,7 +97,7 @@ class Waiter:
             batch = claim.tracked.batch
             if self.follower.needs_look(claim):
                 try:
-                    batch = self.follower.newer(claim, await self.follower.look(provider, batch.id))
+                    batch = await self.follower.look_again(provider, claim)
                 except Exception as error:  # noqa: BLE001 - an outage is waited out
                     return await self._failed(claim, error)
             await _tell(on_update, batch)
