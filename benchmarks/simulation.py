@@ -1,6 +1,6 @@
 """What following a million open batches asks of the providers, and how soon an ending is known: in compressed time.
 
-python benchmarks/simulation.py [--open 1000000] [--accounts 50] [--minutes 20] [--warm 10] [--sample 1]
+python benchmarks/simulation.py [--open 1000000] [--accounts 50] [--minutes 20] [--warm 10] [--sample 2]
 
 The tracker's own parts decide (`next_look`, `Sweep.cover`, histories, hints, an account's lane and budget); only
 provider, ledger and clock are made up. Every account is alike, so a sample of them is run and the requests are
@@ -366,7 +366,7 @@ def main() -> None:
     parser.add_argument("--accounts", type=int, default=50)
     parser.add_argument("--minutes", type=float, default=20)
     parser.add_argument("--warm", type=float, default=10, help="minutes simulated before the measurement")
-    parser.add_argument("--sample", type=int, default=1, help="accounts that are run")
+    parser.add_argument("--sample", type=int, default=2, help="accounts that are run")
     parser.add_argument("--ours", action="store_true", help="only ours, without comparison")
     options = parser.parse_args()
     each, seconds = options.open // options.accounts, options.minutes * 60
