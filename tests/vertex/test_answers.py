@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from openai.types.chat import ChatCompletion
 
+from batchmeter import meter
 from batchmeter_vertex.answers import Answers, custom_id_of
 from batchmeter_vertex.claude_answer import claude_completion
 from batchmeter_vertex.failures import failure
@@ -136,6 +137,79 @@ def test_claude_usage_adds_the_cache():
     made = claude_usage(usage)
     assert (made["prompt_tokens"], made["total_tokens"]) == (18, 20)
     assert made["prompt_tokens_details"] == {"cached_tokens": 5, "cache_write_tokens": 3}
+
+
+def gemini(usage, model="gemini-2.5-flash", **candidate):
+    return response({"text": "x"}, **candidate) | {"modelVersion": model, "usageMetadata": usage}
+
+
+def claude(usage):
+    return {"type": "message", "model": "claude-haiku-4-5-20251001", "content": [], "usage": usage}
+
+
+def tokens(**counts):
+    return [{"modality": modality, "tokenCount": count} for modality, count in counts.items()]
+
+
+RATES = {"input": 1, "cached_input": 20, "audio_in": 300, "cached_audio_in": 4000, "output": 5, "web_search": 60000}
+FLASH = {"batch": RATES}
+"""No two alike, so that nothing can stand for another."""
+PLAIN = {"promptTokenCount": 1000, "candidatesTokenCount": 100, "totalTokenCount": 1100}
+AUDIO = PLAIN | {"promptTokensDetails": tokens(TEXT=700, AUDIO=300)}
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        gemini(PLAIN | {"thoughtsTokenCount": 30, "toolUsePromptTokenCount": 40, "totalTokenCount": 1170}),
+        gemini({"tokenCount": 1000}),
+        gemini(AUDIO | {"cachedContentTokenCount": 400}),
+        gemini(AUDIO | {"cachedContentTokenCount": 400, "cacheTokensDetails": tokens(TEXT=300, AUDIO=100)}),
+        gemini(
+            PLAIN
+            | {"promptTokensDetails": tokens(AUDIO=1000), "cachedContentTokenCount": 1000}
+            | {"cacheTokensDetails": tokens(AUDIO=1000)}
+        ),
+        gemini(AUDIO | {"cacheTokensDetails": tokens(AUDIO=400), "cachedContentTokenCount": 400}),
+        gemini(PLAIN | {"candidatesTokensDetails": tokens(IMAGE=90)}, "gemini-2.5-flash-image"),
+        gemini(PLAIN, groundingMetadata={"webSearchQueries": ["a", "b"]}),
+        gemini(PLAIN, groundingMetadata={"webSearchQueries": "a"}),
+        gemini(None),
+        gemini({"totalTokenCount": 1100}),
+        gemini({"promptTokenCount": 0}),
+        claude({"input_tokens": 1000, "cache_read_input_tokens": 500, "output_tokens": 50}),
+        claude({"input_tokens": 1000, "cache_creation_input_tokens": 90_000, "output_tokens": 50}),
+        claude(
+            {"input_tokens": 1000, "cache_creation_input_tokens": 90_000, "output_tokens": 50}
+            | {"cache_creation": {"ephemeral_5m_input_tokens": 30_000, "ephemeral_1h_input_tokens": 60_000}}
+        ),
+        claude(
+            {"input_tokens": 1000, "output_tokens": 50}
+            | {"cache_creation": {"ephemeral_5m_input_tokens": 30_000, "ephemeral_1h_input_tokens": 60_000}}
+        ),
+        claude({"input_tokens": 1000, "output_tokens": 50, "server_tool_use": {"web_search_requests": 2}}),
+        claude(None),
+        claude({"output_tokens": 50}),
+    ],
+)
+async def test_a_translated_answer_costs_what_its_row_does(answer):
+    row = {"custom_id": "bmc-r", "status": "", "request": {}, "response": answer}
+    prices = {"vertex_ai/gemini-2.5-flash": FLASH}
+    [line] = await lines("output", row)
+    by_row, by_line = (
+        meter([json.dumps(one).encode()], provider="vertex_ai", region="global", prices=prices) for one in (row, line)
+    )
+    assert by_line.cost == by_row.cost
+    assert by_line.usage == by_row.usage
+
+
+async def test_an_embedding_without_a_count_has_no_usage():
+    rows = [
+        {"key": f"bmc-a#{i}/2", "status": "", "response": {"embedding": {"values": [1]}, **counted}}
+        for i, counted in enumerate([{"tokenCount": 2}, {}])
+    ]
+    [line] = await lines("output", *rows, endpoint="/v1/embeddings")
+    assert line["response"]["body"]["usage"] is None
 
 
 @pytest.mark.parametrize(

@@ -31,14 +31,20 @@ class Dialect:
     (OpenAI's `service_tier` means nothing of the kind; on Bedrock, AWS bills by the job whatever the row says.)"""
 
 
+_LONG_WRITE = (
+    "prompt_tokens_details.cache_write_tokens_details.ttl_12h_tokens"
+    "|prompt_tokens_details.cache_write_tokens_details.ttl_1h_tokens"
+)
+"""OpenAI's, and Anthropic's in our translation of it."""
+_CACHED_AUDIO = "prompt_tokens_details.cached_tokens_details.audio_tokens"
 _CHAT = {
     "input": "prompt_tokens - prompt_tokens_details.cached_tokens - prompt_tokens_details.cache_write_tokens"
-    " - prompt_tokens_details.audio_tokens",
-    "cached_input": "prompt_tokens_details.cached_tokens",
-    "cache_write_5m": "prompt_tokens_details.cache_write_tokens"
-    " - prompt_tokens_details.cache_write_tokens_details.ttl_12h_tokens",
-    "cache_write_1h": "prompt_tokens_details.cache_write_tokens_details.ttl_12h_tokens",
-    "audio_in": "prompt_tokens_details.audio_tokens",
+    f" - prompt_tokens_details.audio_tokens + {_CACHED_AUDIO}",
+    "cached_input": f"prompt_tokens_details.cached_tokens - {_CACHED_AUDIO}",
+    "cache_write_5m": f"prompt_tokens_details.cache_write_tokens - {_LONG_WRITE}",
+    "cache_write_1h": _LONG_WRITE,
+    "audio_in": f"prompt_tokens_details.audio_tokens - {_CACHED_AUDIO}",
+    "cached_audio_in": _CACHED_AUDIO,
     "audio_out": "completion_tokens_details.audio_tokens",
     "image_out": "completion_tokens_details.image_tokens",
     "web_search": "num_sources_used + num_search_queries",
@@ -55,7 +61,8 @@ CHAT = Dialect(
     total="total_tokens",
 )
 """OpenAI chat, completions and embeddings, Azure, Mistral, Groq and most compatibles: details are inside their sums.
-xAI counts live-search sources and Perplexity its searches beside them; both are billed each."""
+xAI counts live-search sources and Perplexity its searches beside them; both are billed each. Which of the cached tokens
+are audio, OpenAI says in its Realtime usage, and our translation of Vertex AI's answers in the same place."""
 
 CHAT_REASONING_OUTSIDE = replace(
     CHAT,
