@@ -228,6 +228,18 @@ def test_plugins_and_version(shell) -> None:
     assert "Commands:" in shell("--help").out
 
 
+def test_track_names_accounts_whose_batches_it_cannot_follow(shell) -> None:
+    section = '[accounts.former]\nprovider = "openai"\n'
+    shell.configure(section)
+    assert shell("submit", shell.requests(), "--provider", "former").code == 0
+    shell.configure("")
+    ran = shell("track", "--once")
+    assert ran.code == 0
+    assert "not followed here, for want of an [accounts.NAME] section: former (1 open)" in ran.err
+    shell.configure(section)
+    assert "not followed" not in shell("track", "--once").err
+
+
 def test_track_follows_batches_of_other_processes_and_stops_cleanly(shell) -> None:
     tracker = shell.start("track")
     assert tracker.stderr is not None

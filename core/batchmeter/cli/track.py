@@ -4,7 +4,9 @@ import gc
 
 import click
 
-from .session import client, run
+from batchmeter.client import AsyncClient
+
+from .session import client, ledger, run
 from .show import as_json, print_json
 
 
@@ -16,6 +18,7 @@ def track(once: bool, json_output: bool) -> None:
 
     async def work() -> None:
         async with client() as opened:
+            await _tell_of_strangers(opened)
             if once:
                 summary = await opened.tracker.once()
                 await opened.deliverer.drain(60)
@@ -29,3 +32,15 @@ def track(once: bool, json_output: bool) -> None:
             await opened.track()
 
     run(work())
+
+
+async def _tell_of_strangers(opened: AsyncClient) -> None:
+    """Nobody would notice that their batches wait."""
+    from batchmeter.ledger.check import following
+
+    known = set(opened.accounts.names())
+    async with ledger() as looked_at:
+        strangers = [one for one in await following(looked_at) if one.account not in known]
+    if strangers:
+        named = ", ".join(f"{one.account} ({one.open:,} open)" for one in strangers)
+        click.echo(f"not followed here, for want of an [accounts.NAME] section: {named}", err=True)
