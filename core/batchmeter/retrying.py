@@ -1,22 +1,28 @@
 """The requests of a finished batch that got no good answer, submitted again as a new batch that names the first."""
 
 import asyncio
+import json
 import tempfile
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from itertools import combinations
 from pathlib import Path
-from typing import IO, TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, cast
 
-from .errors import UsageError
+from .errors import BatchmeterError, ProviderError, UsageError, made_nothing
+from .ledger.port import Again, Intent, Ledger, Submission, TrackedBatch
 from .models import Batch, FileObject
+from .providers import BatchRequest, CallOptions, Provider
+from .submit import submission_of, submit
 from .tracking.completeness import Answers, Fate, read_answers, requests
-from .tracking.tag import RETRY_OF
+from .tracking.resubmit import Waiting
+from .tracking.room import waits_for_room
+from .tracking.tag import RETRY_OF, without_tag
 
 if TYPE_CHECKING:
     from .client import AsyncClient
-    from .providers import Provider
 
 REASONS = {"failed": Fate.FAILED, "expired": Fate.EXPIRED, "missing": Fate.MISSING}
 """Why a request may want another try: answered with an error; never run; without any line."""
@@ -29,8 +35,32 @@ class Retry:
 
     batch: Batch
     requests: int
-    new: bool
-    """False when an earlier call had made it."""
+    """Submitted now: none where earlier calls had submitted all of them."""
+    before: Mapping[str, str] = field(default_factory=dict[str, str])
+    """Reason -> the batch in which an earlier call, or a tracker, had submitted those requests."""
+
+    @property
+    def new(self) -> bool:
+        return self.requests > 0
+
+
+@dataclass(frozen=True, slots=True)
+class _First:
+    """The batch whose rest is wanted."""
+
+    client: "AsyncClient"
+    ledger: Ledger
+    provider: Provider
+    batch: Batch
+    tracked: TrackedBatch | None
+
+    @property
+    def told(self) -> Submission | None:
+        return self.tracked.submission if self.tracked else None
+
+    @property
+    def input_file_id(self) -> str | None:
+        return self.told.input_file_id if self.told else None
 
 
 async def retry(
@@ -40,69 +70,165 @@ async def retry(
     only: Collection[str] = tuple(REASONS),
     custom_llm_provider: str | None = None,
 ) -> Retry:
-    """Submit what is left of a finished batch; the same call again gives the same batch.
+    """Submit what is left of a finished batch, once: what an earlier call has submitted is not submitted again.
 
     Endpoint, metadata and attribution are those of the first. UsageError while it is open, or when nothing is left.
     """
-    parts = await client.ready()
+    parts, only = await client.ready(), tuple(dict.fromkeys(only))
     provider = await client.provider(custom_llm_provider, {}, about=batch_id)
-    first = await client.batches.retrieve(batch_id, custom_llm_provider=provider.account)
+    shown = await client.batches.retrieve(batch_id, custom_llm_provider=provider.account)
     tracked = await parts.ledger.get_batch(batch_id, provider.account)
-    told = tracked.submission if tracked else None
-    settled = await parts.ledger.settlement(batch_id, provider.account)
-    answers = await read_answers(provider, first, settled[0] if settled else None)
-    file, count = await _upload_rest(client, provider, first, told.input_file_id if told else None, answers, only)
-    batch = await client.batches.create(
-        input_file_id=file.id,
-        endpoint=first.endpoint or (told.endpoint if told else None) or "",
-        completion_window=first.completion_window or "24h",
-        metadata={**((told.metadata if told else first.metadata) or {}), RETRY_OF: batch_id},
-        model=told.model if told else None,
-        attribution=told.attribution if told else None,
-        idempotency_key=f"{RETRY_OF}:{batch_id}:{'+'.join(sorted(only))}",
-        custom_llm_provider=provider.account,
+    first = _First(client, parts.ledger, provider, shown, tracked)
+    made = await _made_before(first, only)
+    before = {reason: batch.id for reason, batch in made.items()}
+    if left := [reason for reason in only if reason not in made]:
+        rest = await _upload_rest(first, left)
+        if rest is not None:
+            batch = await _submit_rest(first, rest, left)
+            if batch.input_file_id == rest.file.id:
+                return Retry(batch, rest.requests, before)
+            await client.files.delete(rest.file.id, custom_llm_provider=provider.account)
+            return Retry(batch, 0, before | dict.fromkeys(left, batch.id))
+    if not made:
+        raise UsageError(f"batch {batch_id}: nothing to retry: no request is {' or '.join(only)}")
+    return Retry(list(made.values())[-1], 0, before)
+
+
+async def _made_before(first: _First, only: Collection[str]) -> dict[str, Batch]:
+    """By reason, the oldest first: the batches that have those requests already."""
+    intents: dict[str, Intent] = {}
+    for size in range(1, len(REASONS) + 1):
+        for reasons in combinations(REASONS, size):
+            if intent := await first.ledger.intent_of(first.provider.account, _key(first.batch.id, reasons)):
+                intents |= dict.fromkeys(reasons, intent)
+    if intent := await _next_try(first.ledger, first.tracked):
+        intents = dict.fromkeys(REASONS, intent)
+    wanted = sorted(set(only) & set(intents), key=lambda reason: intents[reason].created_at)
+    return {reason: await _made_by(first, intents[reason]) for reason in wanted}
+
+
+async def _made_by(first: _First, intent: Intent) -> Batch:
+    """Its batch, or the last of those that followed it when the queue was full. A lost answer is looked for."""
+    if intent.batch_id is None:
+        return await _submit(first, intent.submission, intent.idempotency_key)
+    tracked = await first.ledger.get_batch(intent.batch_id, first.provider.account)
+    if tracked is None:
+        return await first.client.batches.retrieve(intent.batch_id, custom_llm_provider=first.provider.account)
+    followed = await _next_try(first.ledger, tracked)
+    return without_tag(tracked.batch) if followed is None else await _made_by(first, followed)
+
+
+async def _next_try(ledger: Ledger, tracked: TrackedBatch | None) -> Intent | None:
+    """By which a tracker has submitted it again, whole, because the queue was full."""
+    if tracked is None or tracked.submission.again is None:
+        return None
+    return await ledger.intent_of(tracked.account, Waiting(tracked, 0).key)
+
+
+def _key(batch_id: str, reasons: Collection[str]) -> str:
+    return f"{RETRY_OF}:{batch_id}:{'+'.join(sorted(reasons))}"
+
+
+def _key_of_rest(first: _First, reasons: Collection[str]) -> str:
+    """Where a tracker submits such a batch again itself, its key: whichever of the two is first, is the only one."""
+    queue, tracked = waits_for_room(first.provider), first.tracked
+    if queue is None or tracked is None or tracked.submission.again is None:
+        return _key(first.batch.id, reasons)
+    full = queue.queue_pause(first.batch, 0) is not None
+    return Waiting(tracked, 0).key if full else _key(first.batch.id, reasons)
+
+
+async def _submit_rest(first: _First, rest: "_Rest", reasons: Collection[str]) -> Batch:
+    """The uploaded file does not outlive a create that made nothing."""
+    told = first.told
+    metadata = {**((told.metadata if told else first.batch.metadata) or {}), RETRY_OF: first.batch.id}
+    request = BatchRequest(rest.file.id, rest.endpoint, metadata=metadata, model=told.model if told else None)
+    submission = submission_of(first.provider, request, told.attribution if told else None, None, None)
+    try:
+        return await _submit(first, submission, _key_of_rest(first, reasons))
+    except BatchmeterError as error:
+        if not isinstance(error, ProviderError) or made_nothing(error):
+            await _delete(first, rest.file, error)
+        raise
+
+
+async def _delete(first: _First, file: FileObject, error: BatchmeterError) -> None:
+    try:
+        await first.client.files.delete(file.id, custom_llm_provider=first.provider.account)
+    except ProviderError as problem:
+        error.add_note(f"its input file {file.id} could not be deleted: {problem}")
+
+
+async def _submit(first: _First, submission: Submission, key: str | None) -> Batch:
+    """The key that tells what it is stays in the ledger where the provider has no room for it."""
+    provider, metadata, again = first.provider, dict(submission.metadata), submission.again or Again()
+    if len(metadata) > provider.capabilities.max_metadata_pairs:
+        del metadata[RETRY_OF]
+    request = BatchRequest(
+        submission.input_file_id,
+        submission.endpoint or "",
+        first.batch.completion_window or "24h",
+        metadata,
+        again.output_expires_after,
+        submission.model,
     )
-    new = batch.input_file_id == file.id
-    if not new:
-        await client.files.delete(file.id, custom_llm_provider=provider.account)
-    return Retry(batch, count, new)
+    return await submit(
+        await first.client.ready(),
+        provider,
+        request,
+        CallOptions(extra_body=again.extra_body),
+        submission,
+        idempotency_key=key,
+        tag=first.client.accounts.tags(provider.account),
+    )
 
 
-async def _upload_rest(
-    client: "AsyncClient",
-    provider: "Provider",
-    first: Batch,
-    input_file_id: str | None,
-    answers: Answers,
-    only: Collection[str],
-) -> tuple[FileObject, int]:
-    """By way of a file on disk, so that an upload can be repeated and memory stays flat."""
+@dataclass(slots=True)
+class _Rest:
+    """What is left of a batch, uploaded."""
+
+    file: FileObject
+    requests: int
+    endpoint: str
+
+
+async def _upload_rest(first: _First, reasons: Collection[str]) -> _Rest | None:
+    """None where nothing is. By way of a file on disk, so that an upload can be repeated and memory stays flat."""
+    settled = await first.ledger.settlement(first.batch.id, first.provider.account)
+    answers = await read_answers(first.provider, first.batch, settled[0] if settled else None)
     with tempfile.TemporaryDirectory(prefix="batchmeter-retry-") as folder:
-        path = Path(folder, f"retry-of-{Path(first.id).name}.jsonl")
+        path = Path(folder, f"retry-of-{Path(first.batch.id).name}.jsonl")
         with await asyncio.to_thread(path.open, "wb") as rest:
-            count = await _keep(provider, first, input_file_id, answers, {REASONS[reason] for reason in only}, rest)
+            count = await _keep(first, answers, {REASONS[reason] for reason in reasons}, rest)
         if not count:
-            raise UsageError(f"batch {first.id}: nothing to retry: no request is {' or '.join(only)}")
-        file = await client.files.create(file=path, purpose="batch", custom_llm_provider=provider.account)
-    return file, count
+            return None
+        endpoint = first.batch.endpoint or (first.told.endpoint if first.told else None) or await _endpoint(path)
+        account = first.provider.account
+        file = await first.client.files.create(file=path, purpose="batch", custom_llm_provider=account)
+    return _Rest(file, count, endpoint)
 
 
-async def _keep(
-    provider: "Provider",
-    first: Batch,
-    input_file_id: str | None,
-    answers: Answers,
-    wanted: Collection[Fate],
-    rest: IO[bytes],
-) -> int:
+async def _endpoint(path: Path) -> str:
+    """The one that the requests name themselves: some services show none of a batch that others made."""
+    with await asyncio.to_thread(path.open, "rb") as requests:
+        line: object = json.loads(await asyncio.to_thread(requests.readline))
+    url = cast("dict[str, object]", line).get("url") if isinstance(line, dict) else None
+    if not isinstance(url, str):
+        raise UsageError("neither the batch nor its requests name an endpoint")
+    return url
+
+
+async def _keep(first: _First, answers: Answers, wanted: Collection[Fate], rest: IO[bytes]) -> int:
     """Copy the wanted lines of the input as they are; returns how many. UsageError where it cannot be told which."""
     kept, block, unasked = Counter[Fate](), bytearray(), set(answers.fates)
-    async with aclosing(requests(provider, first, input_file_id)) as asked:
+    async with aclosing(requests(first.provider, first.batch, first.input_file_id)) as asked:
         async for line, custom_id in asked:
             fate = answers.fate(custom_id)
             unasked.discard(hash(custom_id))
             if fate in wanted and custom_id is None:
-                raise UsageError(f"batch {first.id}: requests without a custom_id: nobody can tell which were answered")
+                raise UsageError(
+                    f"batch {first.batch.id}: requests without a custom_id: nobody can tell which were answered"
+                )
             if fate in wanted:
                 kept[fate] += 1
                 block += line + b"\n"
@@ -111,7 +237,7 @@ async def _keep(
                 block.clear()
     rest.write(block)
     if kept[Fate.MISSING]:
-        _check_missing(first.id, answers.unread, len(unasked))
+        _check_missing(first.batch.id, answers.unread, len(unasked))
     return kept.total()
 
 

@@ -9,6 +9,7 @@ import batchmeter
 from batchmeter import errors
 from batchmeter.models import Attribution
 from batchmeter.proxy import create_app
+from batchmeter.retrying import retry
 from batchmeter.testing.providers import lines_of
 from batchmeter.tracking.tag import RETRY_OF
 
@@ -265,3 +266,30 @@ async def test_a_worker_that_dies_before_its_create_costs_a_while_not_the_batch(
         assert len(azure.batches) == 1, "it may still turn up"
         await pass_time(site, client, minutes=20)
         assert site.statuses() == ["failed", "completed"]
+
+
+async def test_what_a_tracker_has_submitted_again_is_not_retried(site, azure):
+    azure.fails, azure.fails_left = FULL, 2
+    async with site.client() as client:
+        first = await submitted(client)
+        await pass_time(site, client, minutes=20)
+        assert site.statuses() == ["failed", "failed", "completed"]
+        *_, last = azure.batches
+        made = await retry(client, first.id)
+        assert (made.new, made.batch.id, set(made.before.values())) == (False, last, {last})
+        assert len(azure.batches) == 3
+
+
+async def test_what_was_retried_is_not_submitted_again_by_a_tracker(site, azure):
+    azure.fails, azure.fails_left = FULL, 2
+    async with site.client() as client:
+        first = await submitted(client)
+        while not await endings(client):
+            await pass_time(site, client, minutes=1)
+        made = await retry(client, first.id)
+        assert (made.requests, made.new) == (3, True)
+        await pass_time(site, client, minutes=20)
+        assert site.statuses() == ["failed", "failed", "completed"], "its own queue was full once more"
+        *_, last = azure.batches
+        assert (await retry(client, first.id)).batch.id == last
+        assert len(azure.batches) == 3

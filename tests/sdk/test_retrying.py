@@ -5,9 +5,13 @@ from dataclasses import replace
 
 import pytest
 
-from batchmeter.errors import UsageError
+from batchmeter.errors import CreateUnknownError, RateLimitError, UsageError
 from batchmeter.providers import ContentStream
 from batchmeter.retrying import retry
+from batchmeter.tracking.tag import RETRY_OF
+
+MIXED = "outcome=expired done=0.5 fail=0.2"
+"""Of twenty requests eight are answered, two fail, ten are never run."""
 
 
 @pytest.fixture
@@ -87,3 +91,95 @@ async def test_answers_that_do_not_exist_by_the_settlement_are_asked_for_again(c
     batch = await submitted(client, requests)
     assert (await client.batches.settlement(batch.id)).missing == 15
     assert (await retry(client, batch.id)).requests == 15
+
+
+@pytest.mark.parametrize(
+    ("calls", "counts"),
+    [
+        ([["failed"], None, ["expired", "failed"]], [2, 10, 0]),
+        ([["expired", "failed"], ["failed"], ["missing", "expired"], None], [12, 0, 0, 0]),
+        ([None, ["failed"], ["expired"], ["expired", "missing"]], [12, 0, 0, 0]),
+        ([["expired"], ["failed", "failed"], ["failed"], None], [10, 2, 0, 0]),
+    ],
+)
+async def test_no_request_is_submitted_twice(client, requests, calls, counts):
+    batch = await submitted(client, requests, MIXED)
+    done = [await retry(client, batch.id, **({} if only is None else {"only": only})) for only in calls]
+    assert [one.requests for one in done] == counts
+    assert [one.new for one in done] == [count > 0 for count in counts]
+    made = {one.batch.id: one.requests for one in done if one.new}
+    assert set(await batches(client)) == {batch.id, *made}
+    for only, one in zip(calls, done, strict=True):
+        assert set(one.before) <= set(only or ["failed", "expired", "missing"])
+        assert {*one.before.values(), one.batch.id} <= set(made)
+        assert one.new or one.batch.id == list(one.before.values())[-1]
+
+
+async def test_it_says_where_the_others_went(client, requests):
+    batch = await submitted(client, requests, MIXED)
+    one, other = await retry(client, batch.id, only=["failed"]), await retry(client, batch.id)
+    assert other.before == {"failed": one.batch.id}
+    last = await retry(client, batch.id)
+    assert last.before == {"failed": one.batch.id, "expired": other.batch.id, "missing": other.batch.id}
+    with pytest.raises(UsageError, match="nothing to retry"):
+        await retry(client, (await submitted(client, requests)).id)
+
+
+async def test_a_retry_whose_files_are_gone_is_found_all_the_same(client, requests):
+    batch = await submitted(client, requests, MIXED)
+    made = await retry(client, batch.id)
+    for file in await files(client):
+        await client.files.delete(file)
+    assert (await retry(client, batch.id)).batch.id == made.batch.id
+
+
+async def test_metadata_without_room_goes_as_it_was(client, requests):
+    metadata = {f"key-{number}": "x" for number in range(16)}
+    batch = await submitted(client, requests, "fail=0.1", metadata=metadata)
+    made = await retry(client, batch.id)
+    assert (await client.batches.retrieve(made.batch.id)).metadata == metadata
+    tracked = await client.ledger.get_batch(made.batch.id)
+    assert tracked.submission.metadata == {**metadata, RETRY_OF: batch.id}, "the ledger has room"
+
+
+async def test_a_refused_create_leaves_no_file(client, sandbox, requests):
+    batch = await submitted(client, requests, "fail=0.1")
+    uploaded = await files(client)
+    sandbox.engine.faults.add("quota POST /v1/batches")
+    with pytest.raises(RateLimitError):
+        await retry(client, batch.id)
+    assert await files(client) == uploaded
+    sandbox.engine.faults.add("quota POST /v1/batches", "unavailable*9 DELETE * retry_after=0.01")
+    with pytest.raises(RateLimitError) as caught:
+        await retry(client, batch.id)
+    assert "could not be deleted" in caught.value.__notes__[0]
+    sandbox.engine.faults.clear()
+    assert (await retry(client, batch.id)).new, "a refusal is no retry"
+
+
+async def test_a_lost_answer_is_looked_for_not_repeated(client, sandbox, requests):
+    """Its file is kept: the batch may exist."""
+    batch = await submitted(client, requests, "fail=0.1")
+    sandbox.engine.faults.add("lose_answer POST /v1/batches", "unavailable*99 GET /v1/batches retry_after=0.01")
+    with pytest.raises(CreateUnknownError):
+        await retry(client, batch.id)
+    with pytest.raises(CreateUnknownError):
+        await retry(client, batch.id, only=["failed"])
+    sandbox.engine.faults.clear()
+    found = await retry(client, batch.id, only=["failed"])
+    assert (found.new, len(await batches(client))) == (False, 2)
+    assert found.batch.input_file_id in await files(client)
+
+
+async def test_the_endpoint_is_the_requests_own_where_the_batch_shows_none(
+    client, make_client, sandbox, requests, monkeypatch
+):
+    async with make_client(sandbox.url, ledger=":memory:") as other:
+        batch = await submitted(other, requests, "fail=0.1", settle=False)
+    retrieve = client.accounts.get("openai").retrieve_batch
+
+    async def shown(batch_id, options):
+        return (await retrieve(batch_id, options)).model_copy(update={"endpoint": None})
+
+    monkeypatch.setattr(client.accounts.get("openai"), "retrieve_batch", shown)
+    assert (await retry(client, batch.id)).batch.endpoint == "/v1/chat/completions"

@@ -1,10 +1,15 @@
 """`batchmeter retry BATCH`: submit the requests that got no good answer as a new batch."""
 
+from typing import TYPE_CHECKING
+
 import click
 
 from .session import client, run
 from .show import as_json, console, print_json
 from .wait import show_settlement, wait_for
+
+if TYPE_CHECKING:
+    from batchmeter.retrying import Retry
 
 REASONS = ("failed", "expired", "missing")
 
@@ -18,7 +23,7 @@ REASONS = ("failed", "expired", "missing")
 def retry(batch_id: str, only: tuple[str, ...], account: str | None, wait: bool, json_output: bool) -> None:
     """Submit what failed, expired or is missing in a finished batch again; its metadata names the first batch.
 
-    Running it twice makes one new batch; when that one needs another try, retry that one.
+    Running it twice submits nothing twice; when the new batch needs another try, retry that one.
     """
 
     async def work() -> int:
@@ -27,10 +32,10 @@ def retry(batch_id: str, only: tuple[str, ...], account: str | None, wait: bool,
         async with client() as opened:
             made = await retry(opened, batch_id, only=only or REASONS, custom_llm_provider=account)
             if not json_output:
-                done = "submitted" if made.new else "submitted before:"
-                console().print(f"{made.requests:,} requests of {batch_id} {done} as {made.batch.id}")
+                _show(batch_id, made)
             elif not wait:
-                print_json({"retry_of": batch_id, "requests": made.requests, "new": made.new, "batch": made.batch.id})
+                counts = {"requests": made.requests, "new": made.new}
+                print_json({"retry_of": batch_id, **counts, "batch": made.batch.id, "before": made.before})
             if not wait:
                 return 0
             settlement = await wait_for(opened, made.batch.id, account)
@@ -38,3 +43,11 @@ def retry(batch_id: str, only: tuple[str, ...], account: str | None, wait: bool,
         return 0 if settlement.status == "completed" else 1
 
     click.get_current_context().exit(run(work()))
+
+
+def _show(batch_id: str, made: "Retry") -> None:
+    if made.new:
+        console().print(f"{made.requests:,} requests of {batch_id} submitted as {made.batch.id}")
+    for earlier in dict.fromkeys(made.before.values()):
+        reasons = " and ".join(reason for reason, batch in made.before.items() if batch == earlier)
+        console().print(f"{reasons} requests of {batch_id} were submitted before, as {earlier}")
