@@ -8,19 +8,20 @@ import pytest
 from batchmeter.errors import APIConnectionError
 from batchmeter.ledger.port import Intent, Submission
 from batchmeter.models import Attribution
+from batchmeter.tracking.events_of import created_event
 from batchmeter.tracking.intents import OPEN_INTENTS, find_lost_create
 from batchmeter.tracking.tracker import TrackerOptions
 
 T0 = 1_790_000_000
 
 
-def intent(world, intent_id="intent-1", account="openai", **fields):
+def intent(world, intent_id="intent-1", account="openai", metadata=None, **fields):
     submission = Submission(
         account,
         "openai",
         "/v1/chat/completions",
         input_file_id="in",
-        metadata={"team": "search"},
+        metadata=metadata or {"team": "search"},
         attribution=Attribution(user="ada"),
         traceparent="00-" + "1" * 32 + "-" + "2" * 16 + "-01",
     )
@@ -133,6 +134,52 @@ async def test_an_untagged_batch_is_recognised_by_its_input_file(world):
     world.clock.advance(61)
     assert await world.tracker().reconcile() == 1
     assert (await world.ledger.intent("intent-1")).batch_id == "batch_1"
+
+
+@pytest.mark.parametrize("shown", [True, False])
+async def test_untagged_batches_over_one_file_are_told_apart(world, shown):
+    provider = world.provider()
+    for number in range(3):
+        run = {"run": str(number)}
+        await world.ledger.open_intent(intent(world, f"i{number}", metadata=run))
+        made = world.batch(
+            f"b{number}", "in_progress", created_at=world.clock.now // 1000 + 1, metadata=run if shown else None
+        )
+        provider.listing = [made, *provider.listing]
+        world.clock.advance(1 if shown else 20)
+    if shown:
+        provider.listing = provider.listing[::-1]  # made within about a second: any order, and no times to go by
+    world.clock.advance(901)
+    assert await world.tracker().reconcile() == 3
+    assert [(await world.ledger.intent(f"i{n}")).batch_id for n in range(3)] == ["b0", "b1", "b2"]
+
+
+async def test_a_batch_that_says_otherwise_is_not_our_own(world):
+    provider = world.provider()
+    await world.ledger.open_intent(intent(world))
+    provider.listing = [
+        world.batch("theirs", metadata={"team": "sales"}),
+        world.batch("ours", created_at=T0 + 90, metadata={"team": "search", "gateway": "g1"}),
+    ]
+    world.clock.advance(901)
+    assert await world.tracker().reconcile() == 1
+    assert (await world.ledger.intent("intent-1")).batch_id == "ours"
+
+
+async def test_adopting_everything_while_a_create_is_under_way_takes_nothing_from_it(world):
+    provider = world.provider()
+    mine = await world.ledger.open_intent(intent(world))
+    made = world.batch("ours", "validating", metadata=None)
+    provider.listing = [made, world.batch("theirs", metadata={"team": "sales"})]
+    assert await world.tracker().adopt_all("openai") == 2
+    event = created_event(mine.submission, made, time=world.clock.now)
+    await world.ledger.record_created(
+        mine.submission, made, event, loggers=(), next_poll_at=world.clock.now, intent_id=mine.id
+    )
+    ours, theirs = [await world.ledger.get_batch(name) for name in ("ours", "theirs")]
+    assert (ours.submission, theirs.submission.adopted) == (mine.submission, True)
+    assert len(await world.ledger.events()) == 2
+    assert (await world.ledger.intent(mine.id)).state == "created"
 
 
 async def test_a_known_batch_over_the_same_file_is_nobody_elses_lost_create(world):

@@ -14,6 +14,7 @@ from .events_of import created_event, loggers_for
 from .listed import SKEW_SECONDS, back_to
 from .needs import Accounts, Plugins
 from .tag import TAG, tag_of
+from .untagged import made_by
 
 log = logging.getLogger("batchmeter")
 
@@ -31,7 +32,7 @@ class Adopter:
     """Told after each new event."""
 
     async def adopt(self, provider: Provider, batch: Batch, intent: Intent | None = None) -> bool:
-        """False when it is tracked already. With an intent, ours or by its tag, it counts as submitted by it."""
+        """False when it is tracked already. With an intent, given or recognised, it counts as submitted by it."""
         account = provider.account
         if await self.ledger.get_batch(batch.id, account) is not None:
             return False
@@ -69,10 +70,17 @@ class Adopter:
         )
 
     async def _intent_of(self, account: str, batch: Batch) -> Intent | None:
-        """The create of ours that made it, if its answer was lost; nobody else's tag is taken for ours."""
+        """The create of ours that made it; nobody else's tag is taken for ours.
+
+        Without a tag it may be one whose answer is lost, or still on its way.
+        """
         tag = tag_of(batch)
-        intent = await self.ledger.intent(tag) if tag else None
-        return intent if intent is not None and intent.submission.account == account else None
+        if tag is not None:
+            intent = await self.ledger.intent(tag)
+            return intent if intent is not None and intent.submission.account == account else None
+        under_way = await self.ledger.open_intents(created_before=self.ledger.now() + 1, account=account)
+        made = made_by(under_way, [batch])
+        return next((intent for intent in under_way if intent.id in made), None)
 
 
 def _found(provider: Provider, batch: Batch) -> Submission:

@@ -13,6 +13,7 @@ from .adopt import GRACE_SECONDS, Adopter
 from .listed import SKEW_SECONDS, back_to
 from .needs import Accounts
 from .tag import tag_of
+from .untagged import made_by
 
 log = logging.getLogger("batchmeter")
 
@@ -99,9 +100,12 @@ class Reconciler:
         result = await search(provider, intents)
         waits = provider.create_wait if isinstance(provider, WaitsToCreate) else 0.0
         patience = max(CLOSE_SECONDS, waits + LISTED_SECONDS)
+        if lost := [intent for intent in intents if intent.id not in result.found]:
+            known = await self.ledger.owners_of([batch.id for batch in result.untagged], provider.account)
+            result.found.update(made_by(lost, [batch for batch in result.untagged if batch.id not in known]))
         ended = 0
         for intent in intents:
-            batch = result.found.get(intent.id) or await self._untagged(intent, result)
+            batch = result.found.get(intent.id)
             if batch is not None:
                 await self.adopter.adopt(provider, batch, intent)
                 ended += 1
@@ -109,31 +113,3 @@ class Reconciler:
                 await self.ledger.close_intent(intent.id, "no batch of this create was found at the provider")
                 ended += 1
         return ended
-
-    async def _untagged(self, intent: Intent, result: Search) -> Batch | None:
-        """Where a tag had no place: the one batch of that time over the same input that nobody recorded."""
-        wanted = intent.submission
-        if wanted.input_file_id is None:
-            return None
-        source = _bare(wanted.input_file_id)
-        since = intent.created_at / 1000 - SKEW_SECONDS
-        same = [
-            batch
-            for batch in result.untagged
-            if _input_of(batch) == source
-            and (batch.endpoint is None or batch.endpoint == wanted.endpoint)
-            and (batch.created_at or 0) >= since
-            and await self.ledger.get_batch(batch.id, wanted.account) is None
-        ]
-        return same[0] if len(same) == 1 else None
-
-
-def _input_of(batch: Batch) -> str | None:
-    """Its file, or the blob that a batch on the caller's own storage (which carries no metadata) reads instead."""
-    blob: object = (batch.model_extra or {}).get("input_blob")
-    return batch.input_file_id or (_bare(blob) if isinstance(blob, str) else None)
-
-
-def _bare(name: str) -> str:
-    """A URL may have been signed."""
-    return name.partition("?")[0]
