@@ -218,6 +218,7 @@ def test_meter_names_what_failed_and_what_it_could_not_read(shell) -> None:
     assert "0 succeeded, 1 failed, 1 malformed" in out
     assert "failed: http_500: 1 line" in out
     assert "malformed: line 2: invalid_json: {cut off" in out
+    assert "not priced: lines_malformed: 1 line" in out
 
 
 def test_plugins_and_version(shell) -> None:

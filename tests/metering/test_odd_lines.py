@@ -42,7 +42,14 @@ def test_malformed_lines_are_counted_and_shown(bad: bytes):
     assert shown.line == 4
     assert bad.decode("utf-8", "replace").startswith(shown.sample.rstrip("\ufffd"))
     assert len(shown.sample.encode()) <= 3 * 120
-    assert found.cost.total == 2 * COST
+    assert (found.cost.total, found.cost.known, found.cost.unknown) == (None, 2 * COST, {"lines_malformed": 1})
+    assert found.lines.unpriced == 0
+
+
+def test_a_page_that_is_no_output_at_all_is_not_free():
+    found = meter([b"<html>403 expired link</html>"], prices=FLAT)
+
+    assert (found.cost.total, found.cost.unknown, found.models) == (None, {"lines_malformed": 1}, {})
 
 
 def test_malformed_samples_are_bounded():

@@ -43,14 +43,18 @@ def output(*stored: Stored) -> list[OutputFile]:
     return [OutputFile(id=f"file-{n}", kind="output", open=one.open) for n, one in enumerate(stored)]
 
 
-async def test_all_files_of_a_batch_are_added_up():
+@pytest.mark.parametrize(("completed", "doubtful"), [(3, 0), (2, 0), (4, 1), (9, 1), (None, 1)])
+async def test_all_files_of_a_batch_are_added_up(completed: int | None, doubtful: int):
+    """What cannot be read costs nothing where the provider's count says that all good answers were."""
     good = Stored(lines_of.dump(*lines_of.numbered([lines_of.openai("m", USAGE)] * 3)))
     bad = Stored(lines_of.dump(lines_of.openai_failed(custom_id="r-9")) + b"nonsense\n")
 
-    found = await meter_outputs(output(good, bad), Job(prices=FLAT))
+    found = await meter_outputs(output(good, bad), Job(prices=FLAT, completed=completed))
 
     assert (found.lines.succeeded, found.lines.failed, found.lines.malformed) == (3, 1, 1)
-    assert found.cost.total == 3 * (10 * RATES["input"] + 5 * RATES["output"]) / 1_000_000
+    assert found.cost.known == 3 * (10 * RATES["input"] + 5 * RATES["output"]) / 1_000_000
+    assert found.cost.total == (None if doubtful else found.cost.known)
+    assert found.cost.unknown.get("lines_malformed", 0) == doubtful
     assert (found.malformed_lines[0].file, found.malformed_lines[0].line) == ("file-1", 2)
 
 

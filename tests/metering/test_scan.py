@@ -32,7 +32,7 @@ def test_the_shape_people_read():
         "total": None,
         "known": "0.00065",
         "currency": "USD",
-        "unknown": {"unknown_model": 1},
+        "unknown": {"lines_malformed": 1, "unknown_model": 1},
         "estimated": False,
         "flags": [],
         "price_book": "flat",

@@ -352,6 +352,26 @@ async def test_an_answer_that_stays_unreadable_is_an_unknown_cost(world):
     assert event.request_counts.malformed == 1
 
 
+@pytest.mark.parametrize(
+    ("fields", "unknown"),
+    [
+        ({"request_counts": None}, {"lines_malformed": 1}),
+        ({"status": "cancelled", "output_file_id": "out", "request_counts": {"total": 2}}, {"lines_malformed": 1}),
+        ({"request_counts": {"total": 5, "completed": 4}}, {"lines_malformed": 1, "lines_missing": 2}),
+        ({"request_counts": {"total": 2, "completed": 1, "failed": 1}}, {}),
+    ],
+    ids=["nothing counted", "counts of a cancelled batch", "more is missing", "a failed one"],
+)
+async def test_a_line_that_cannot_be_read_may_be_an_answer_unless_all_are_there(world, fields, unknown):
+    provider = world.provider()
+    await world.submitted()
+    provider.batches["batch_1"] = [world.batch(**fields)]
+    provider.files["out"] = [world.line("a") + b'{"custom_id": "b", "resp\n']
+    event = await world.until_settled(world.tracker())
+    assert (event.cost.known, event.cost.unknown) == (COST / 2, unknown)
+    assert event.cost.total == (None if unknown else COST / 2)
+
+
 async def test_lines_that_are_all_unreadable_are_not_waited_for_like_an_output_that_is_late(world):
     provider = world.provider()
     await world.submitted()

@@ -6,7 +6,7 @@ from batchmeter.events import Outcome
 from batchmeter.pricing.groups import Groups
 
 from .result import Metering, models_of, price, usage_of
-from .tally import UNKNOWN, Job
+from .tally import LINES_MALFORMED, UNKNOWN, Job
 
 _ABOUT_PRICES = frozenset({"unknown_model", "missing_rate", "price_plugin_failed"})
 """Reasons that other prices may end; the others are facts about the lines and stay."""
@@ -20,8 +20,9 @@ def reprice(settled: Outcome, groups: Groups, job: Job) -> Metering:
         grouped[key.model or UNKNOWN] += group.lines
     lacking = {name: model.lines - grouped[name] for name, model in settled.models.items()}
     priced = price(groups, job, kept)
+    unpriced = priced.unpriced_lines - kept.get(LINES_MALFORMED, 0)
     return Metering(
-        lines=settled.request_counts.model_copy(update={"unpriced": priced.unpriced_lines}),
+        lines=settled.request_counts.model_copy(update={"unpriced": unpriced}),
         usage=usage_of(groups.values()),
         cost=priced.cost,
         models=models_of(groups, {name: lines for name, lines in lacking.items() if lines > 0}, priced),

@@ -14,7 +14,7 @@ from batchmeter.models import Cost, Frozen, LineCounts, ModelUsage, Usage
 from batchmeter.pricing.groups import Group, GroupKey, Groups, PriceQuery, PriceSource, Rates
 from batchmeter.pricing.price import Ask, Priced, price_groups
 
-from .tally import FREE, UNKNOWN, Job, MalformedLine, Tally
+from .tally import FREE, LINES_MALFORMED, UNKNOWN, Job, MalformedLine, Tally
 
 _USAGE = {
     "input_tokens": (
@@ -64,6 +64,8 @@ def metered(tally: Tally, job: Job) -> Metering:
     for (model, reason), lines in tally.unmetered.items():
         reasons[reason] += lines
         lacking[model or UNKNOWN] += lines
+    if doubtful := tally.doubtful(job.completed):
+        reasons[LINES_MALFORMED] = doubtful
     priced = price(tally.groups, job, reasons)
     return Metering(
         lines=LineCounts(
@@ -71,7 +73,7 @@ def metered(tally: Tally, job: Job) -> Metering:
             succeeded=tally.succeeded,
             failed=tally.failed,
             malformed=tally.malformed,
-            unpriced=priced.unpriced_lines,
+            unpriced=priced.unpriced_lines - doubtful,
         ),
         usage=usage_of(tally.groups.values()),
         cost=priced.cost,

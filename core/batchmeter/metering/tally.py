@@ -12,6 +12,8 @@ from batchmeter.providers import ContentStream
 
 UNKNOWN = "unknown"
 """The name under which lines are shown that no line, batch or input names a model for."""
+LINES_MALFORMED = "lines_malformed"
+"""Reason: lines that cannot be read, and may be answers that were billed."""
 FREE = "free"
 """`GroupKey.processing` of lines that their vendor does not bill (moderations): zero, and known to be."""
 
@@ -27,6 +29,8 @@ class Job:
     """For lines that name none; on Bedrock for all lines, as AWS bills by the job's model id."""
     priced_at: date | None = None
     """UTC date whose prices count; by default today."""
+    completed: int | None = None
+    """How many good answers there are, where the provider says: unreadable lines beyond these cost nothing."""
     created: date | None = None
     """UTC date the batch was created, to flag a price change since."""
     prices: PriceSource | None = None
@@ -73,3 +77,7 @@ class Tally:
     notes: Counter[str] = field(default_factory=Counter[str])
     manifest: dict[str, int] | None = None
     """Bedrock's own sums of the job."""
+
+    def doubtful(self, completed: int | None) -> int:
+        """Unreadable lines that may be billed answers: all of them, unless the provider counts fewer."""
+        return self.malformed if completed is None else min(self.malformed, max(completed - self.succeeded, 0))

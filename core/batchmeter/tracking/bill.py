@@ -36,14 +36,18 @@ def meter_with(prices: PriceSource, plugins: Plugins) -> Meter:
 
 
 def job_of(provider: Provider, tracked: TrackedBatch, batch: Batch, prices: PriceSource, plugins: Plugins) -> Job:
-    """Prices are those of the day it ended, by the provider's clock; else of the day it was made."""
-    submission = tracked.submission
+    """Prices are those of the day it ended, by the provider's clock; else of the day it was made.
+
+    Counts of a cancelled batch are not its answers': they are seen to fall while it is being cancelled.
+    """
+    submission, counts = tracked.submission, batch.request_counts
     file_id = batch.input_file_id or submission.input_file_id
     return Job(
         provider=submission.provider,
         endpoint=batch.endpoint or submission.endpoint,
         region=submission.region or provider.region,
         model=batch.model or submission.model,
+        completed=counts.completed if counts and batch.status != "cancelled" else None,
         priced_at=_day(batch.ended_at) or _day(batch.created_at),
         created=_day(batch.created_at),
         prices=prices,

@@ -30,8 +30,6 @@ BATCH_UNAVAILABLE = "batch_unavailable"
 USAGE_MISMATCH = "usage_mismatch"
 LINES_MISSING = "lines_missing"
 """Note and reason: the provider counts more lines than its files have."""
-LINES_MALFORMED = "lines_malformed"
-"""Reason: answers that succeeded by the provider's count, and cannot be read."""
 _COST_NOTES = frozenset({"price_change_during_batch"})
 """Flags of a cost that deserve a note of their own."""
 
@@ -80,7 +78,7 @@ def settlement_of(tracked: TrackedBatch, batch: Batch, bill: Bill, *, time: Mill
         times=times_of(batch),
         notes=_notes(bill, batch.usage),
         reported_usage=reported,
-        missing=_missing(batch, bill.lines),
+        missing=_missing(batch, bill),
         duplicates=bill.duplicates,
     )
 
@@ -174,8 +172,9 @@ def _carried(submission: Submission, batch: Batch) -> dict[str, Any]:
     }
 
 
-def _missing(batch: Batch, lines: LineCounts) -> int:
-    return max(batch.request_counts.total - lines.total, 0) if batch.request_counts else 0
+def _missing(batch: Batch, bill: Bill) -> int:
+    """A request's second line is no other request's first."""
+    return max(batch.request_counts.total - bill.lines.total + bill.duplicates, 0) if batch.request_counts else 0
 
 
 def _notes(bill: Bill, reported: BatchUsage | None) -> tuple[str, ...]:

@@ -14,12 +14,12 @@ from batchmeter.errors import (
 )
 from batchmeter.events import Settlement
 from batchmeter.ledger.port import Claim, Ledger, TrackedBatch
+from batchmeter.metering.tally import LINES_MALFORMED
 from batchmeter.models import Batch, LineCounts, RequestCounts
 from batchmeter.providers import OutputFile, Provider
 
 from .events_of import (
     BATCH_UNAVAILABLE,
-    LINES_MALFORMED,
     LINES_MISSING,
     UNAVAILABLE,
     Bill,
@@ -118,8 +118,8 @@ class Settler:
         absent = found + bill.lines.malformed < counts.total
         if absent:
             bill = replace(bill, notes=(*bill.notes, LINES_MISSING))
-        sure = batch.status != "cancelled" and counts.completed > bill.lines.succeeded
-        return _partly(bill, batch, LINES_MISSING if absent else LINES_MALFORMED) if sure else bill
+        sure = batch.status != "cancelled" and counts.completed > _accounted(bill)
+        return _partly(bill, batch, LINES_MISSING) if sure else bill
 
     async def _salvage(self, provider: Provider, tracked: TrackedBatch, batch: Batch, watched: Watched) -> Bill:
         """What can be known when a file is gone for good."""
@@ -178,9 +178,14 @@ def _never_listed(batch: Batch) -> Bill:
 def _partly(bill: Bill, batch: Batch, reason: str) -> Bill:
     """Some answers were read, others exist and were not: the known part is a lower bound."""
     counts = batch.request_counts
-    missing = max((counts.completed if counts else 0) - bill.lines.succeeded, 1)
+    missing = max((counts.completed if counts else 0) - _accounted(bill), 1)
     unknown = {**bill.cost.unknown, reason: missing}
     return replace(bill, cost=bill.cost.model_copy(update={"total": None, "unknown": unknown}))
+
+
+def _accounted(bill: Bill) -> int:
+    """Good answers that were read, and lines that may be some."""
+    return bill.lines.succeeded + bill.cost.unknown.get(LINES_MALFORMED, 0)
 
 
 def _tell(error: Exception, batch: Batch) -> None:
