@@ -2,10 +2,12 @@
 
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, cast
 
 from batchmeter.errors import APIResponseError, APIStatusError, Rejected
 from batchmeter.http import HttpClient
+from batchmeter.http.failure import without_secrets
 from batchmeter.http.intake import delivery_error
 
 from .notes import Note
@@ -64,10 +66,12 @@ async def post(http: HttpClient, path: str, body: object, **headers: str) -> Non
         answer = await http.request("POST", path, json_body=body, headers=headers)
     except APIStatusError as error:
         raise delivery_error(error) from error
-    content = answer.content.strip()
+    content = without_secrets(answer.content, http.headers).strip()
     if answer.status_code >= 300 or content.startswith(b"<"):  # noqa: PLR2004 - a redirect, or somebody's login page
         raise APIResponseError(f"Datadog's intake answered {answer.status_code} {content[:60]!r}; is this its address?")
-    said: object = answer.json() if content.startswith(b"{") else None  # an agent may say plain OK
+    said: object = (
+        replace(answer, content=content).json() if content.startswith(b"{") else None
+    )  # an agent may say plain OK
     errors: object = cast("dict[str, Any]", said).get("errors") if isinstance(said, dict) else None
     if errors:
         raise Rejected(f"Datadog accepted the request and refused what was in it: {errors}")

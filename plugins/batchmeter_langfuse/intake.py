@@ -9,13 +9,9 @@ from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExport
 from opentelemetry.sdk.trace import ReadableSpan
 from requests.auth import AuthBase
 
-from batchmeter_otel.otlp import Channel
+from batchmeter_otel.otlp import USUAL_HEADERS, Channel
 
 from .settings import LangfuseSettings, traces_path
-
-_USUAL = frozenset(
-    {"accept", "accept-encoding", "connection", "content-encoding", "content-length", "content-type", "user-agent"}
-)
 
 
 class OnlyThese(AuthBase):
@@ -25,7 +21,7 @@ class OnlyThese(AuthBase):
         self._headers = headers
 
     def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
-        for name in [name for name in request.headers if name.lower() not in _USUAL]:
+        for name in [name for name in request.headers if name.lower() not in USUAL_HEADERS]:
             del request.headers[name]
         request.headers.update(self._headers)
         return request

@@ -6,7 +6,7 @@ A session of our own sees each answer as it is.
 
 import logging
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from enum import Enum
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -19,6 +19,12 @@ from batchmeter.http.failure import without_secrets
 from .answer import refusal
 
 Batch = TypeVar("Batch", contravariant=True)  # noqa: PLC0105 - reads as what it is where it is used
+
+
+USUAL_HEADERS = frozenset(
+    {"accept", "accept-encoding", "connection", "content-encoding", "content-length", "content-type", "user-agent"}
+)
+"""What is sent by itself. Any other was set by somebody, and is as likely as not a key, whatever its name."""
 
 
 class Exporter(Protocol[Batch]):
@@ -53,10 +59,15 @@ class AckSession(requests.Session):
         kwargs["allow_redirects"] = False
         try:
             response = self._try_twice(method, url, *args, **kwargs)
-            content = without_secrets(response.content, _lower(kwargs.get("headers") or {}))
+            sent = _lower(response.request.headers)
+            content = without_secrets(response.content, sent, _set_by_somebody(sent))
             failure = refusal(response.status_code, _lower(response.headers), content, where=redact_url(url))
         except requests.Timeout as error:
             failure = APITimeoutError(f"{redact_url(url)} did not answer in time ({type(error).__name__})")
+        except requests.exceptions.InvalidHeader:
+            failure = APIConnectionError(
+                f"{redact_url(url)}: InvalidHeader: a header holds a line break or the like (its value is not shown)"
+            )
         except requests.RequestException as error:
             failure = APIConnectionError(f"{redact_url(url)}: {type(error).__name__}: {_innermost(error)}")
         else:
@@ -75,8 +86,18 @@ class AckSession(requests.Session):
             return super().request(method, url, *args, **kwargs)
 
 
-def _lower(headers: Mapping[str, str]) -> dict[str, str]:
-    return {name.lower(): value for name, value in headers.items()}
+def _lower(headers: Mapping[str, str | bytes]) -> dict[str, str]:
+    return {
+        name.lower(): value if isinstance(value, str) else value.decode("latin-1") for name, value in headers.items()
+    }
+
+
+def _set_by_somebody(headers: Mapping[str, str]) -> Iterable[str]:
+    """The values, and what comes after a word such as Bearer."""
+    for name, value in headers.items():
+        if name not in USUAL_HEADERS:
+            yield value
+            yield value.rpartition(" ")[2]
 
 
 def _innermost(error: Exception) -> str:

@@ -23,6 +23,7 @@ from batchmeter.errors import (
     APIResponseError,
     APITimeoutError,
     AuthenticationError,
+    BatchmeterError,
     InternalServerError,
     NotFoundError,
     Rejected,
@@ -213,6 +214,29 @@ def test_what_is_no_acknowledgement_raises(log, intake, events, answer, answer_w
     intake.usual = answer(**answer_with)
     with pytest.raises(error, match=text):
         log().batch_success(events.succeeded())
+
+
+@pytest.mark.parametrize(
+    ("status", "headers"), [(403, {}), (400, {}), (200, JSON), (302, {"location": "/h0neycomb-team"})]
+)
+def test_no_header_that_was_set_is_told(log, intake, events, answer, monkeypatch, status, headers):
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_HEADERS", "x-honeycomb-team=h0neycomb-team")
+    told = b"you sent x-honeycomb-team: h0neycomb-team, cookie: a=b-c; sid=s3ss1on, user: Token an0ther-s3cret"
+    body = json.dumps({"partialSuccess": {"rejectedSpans": "1", "errorMessage": told.decode()}}).encode()
+    intake.usual = answer(status, body if headers is JSON else told, headers)
+    with pytest.raises(BatchmeterError, match="127.0.0.1") as caught:
+        log(headers={"x-other": "Token an0ther-s3cret", "cookie": "a=b-c; sid=s3ss1on"}).batch_success(
+            events.succeeded()
+        )
+    for secret in ("h0neycomb", "s3ss1on", "an0ther"):
+        assert secret not in f"{caught.value!r} {caught.value} {getattr(caught.value, 'body', '')}"
+
+
+def test_a_header_that_cannot_be_sent_is_not_told(log, intake, events):
+    with pytest.raises(BatchmeterError, match="InvalidHeader") as caught:
+        log(headers={"x-honeycomb-team": "h0neycomb\nteam"}).batch_success(events.succeeded())
+    assert "h0neycomb" not in str(caught.value)
+    assert intake.requests == []
 
 
 @pytest.mark.parametrize(

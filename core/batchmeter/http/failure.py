@@ -77,19 +77,19 @@ def error_message(body: object) -> str | None:
     return None if found is None else str(found)
 
 
-def without_secrets(content: bytes, headers: Mapping[str, str]) -> bytes:
-    """An error body in which a server repeats what it was sent, with the credentials blanked."""
-    for secret in _credentials(headers):
-        content = content.replace(secret, b"[redacted]")
+def without_secrets(content: bytes, headers: Mapping[str, str], others: Iterable[str] = ()) -> bytes:
+    """What a server says, in which it may repeat what it was sent: with the credentials and `others` blanked."""
+    secrets = {*_credentials(headers), *(other.encode() for other in others)}
+    for secret in sorted(secrets, key=len, reverse=True):  # one may be part of another
+        if len(secret) >= _MIN_SECRET:
+            content = content.replace(secret, b"[redacted]")
     return content
 
 
 def _credentials(headers: Mapping[str, str]) -> Iterable[bytes]:
     for name, value in headers.items():
         if name in ("authorization", "proxy-authorization") or "key" in name or "token" in name:
-            secret = value.rpartition(" ")[2].encode()
-            if len(secret) >= _MIN_SECRET:
-                yield secret
+            yield value.rpartition(" ")[2].encode()
 
 
 def redact_url(url: str) -> str:
