@@ -77,3 +77,14 @@ async def test_what_was_metered_is_what_a_settled_batch_has(world, provider):
     provider.files["out"] = [world.line("a")]
     found = await check(provider, settled.batch, "in", settled)
     assert (found.missing_ids, found.unread) == (("b", "c"), 1)
+
+
+@pytest.mark.parametrize(
+    ("lines", "missing", "duplicates"), [("abc", 0, 0), ("aab", 1, 1), ("aa", 2, 1), ("aabc", 0, 1)]
+)
+async def test_a_line_that_came_twice_hides_no_missing_one(world, provider, lines, missing, duplicates):
+    await world.submitted()
+    provider.batches["batch_1"] = [ended(world)]
+    provider.files["out"] = [b"".join(map(world.line, lines))]
+    event = await world.until_settled(world.tracker())
+    assert (event.missing, event.duplicates) == (missing, duplicates)

@@ -134,7 +134,7 @@ async def _rows(
         found = await opened.ledger.list_batches(
             account=account, statuses=statuses or None, settled=False if only_open else None, limit=limit
         )
-        return [(tracked, await opened.batches.settlement(tracked.batch_id)) for tracked in found]
+        return [(one, await opened.batches.settlement(one.batch_id, custom_llm_provider=one.account)) for one in found]
 
 
 async def _one(batch_id: str, account: str | None) -> "tuple[TrackedBatch, Settlement | None]":

@@ -63,17 +63,15 @@ async def _estimate(file: Path, account: str | None, region: str | None) -> "Est
 async def _history(opened: "AsyncClient", account: str) -> "dict[str, History]":
     """By the model that answered, and by the alias that a dated snapshot is asked for by."""
     from batchmeter.estimate import History
+    from batchmeter.tracking.timings import settled
 
     sums: defaultdict[str, list[int]] = defaultdict(lambda: [0, 0])
-    after: str | None = None
-    while page := await opened.ledger.settlements(after=after):
-        for settlement, _ in page:
-            if settlement.account == account:
-                for model, share in settlement.models.items():
-                    for name in {model, _DATE.sub("", model)}:
-                        sums[name][0] += share.lines
-                        sums[name][1] += share.usage.output_tokens
-        after = page[-1][0].batch_id
+    async for settlement in settled(opened.ledger):
+        if settlement.account == account:
+            for model, share in settlement.models.items():
+                for name in {model, _DATE.sub("", model)}:
+                    sums[name][0] += share.lines
+                    sums[name][1] += share.usage.output_tokens
     return {name: History(requests, tokens) for name, (requests, tokens) in sums.items()}
 
 

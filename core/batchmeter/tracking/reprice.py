@@ -62,14 +62,15 @@ class Repricer:
         self, batch_ids: Collection[str], since: Millis | None
     ) -> AsyncIterator[tuple[Settlement, Groups]]:
         for batch_id in batch_ids:
-            found = await self.ledger.settlement(batch_id)
-            if found is not None:
-                yield found
+            for tracked in await self.ledger.batches_of_id(batch_id):
+                found = await self.ledger.settlement(batch_id, tracked.account)
+                if found is not None:
+                    yield found
         after: str | None = None
         while not batch_ids and (page := await self.ledger.settlements(since=since, after=after, limit=PAGE)):
             for found in page:
                 yield found
-            after = page[-1][0].batch_id
+            after = f"{page[-1][0].account}\x1f{page[-1][0].batch_id}"
 
     async def _revised(self, settlement: Settlement, groups: Groups) -> tuple[Settlement, Submission] | None:
         """None when the cost is the same, to the digit and the reason; or nothing was kept to price."""
