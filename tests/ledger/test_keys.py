@@ -218,3 +218,49 @@ async def test_owners_of_many_at_once(ledger, make, attribution, clock):
         assert await ledger.owners_of(ids, account) == {name: owner for name, owner in one_by_one.items() if owner}
     assert (await ledger.owners_of(ids))["f1"].lines == 7
     assert await ledger.owners_of([]) == {}
+
+
+async def test_a_key_s_batches_in_pages(ledger, make, attribution):
+    mine = []
+    for number in range(9):
+        whose = (attribution, attribution.model_copy(update={"key": "key_2"}), None)[number % 3]
+        tracked = await make.record(ledger, **({"attribution": whose} if whose else {}))
+        mine += [tracked] if whose is attribution else []
+    await make.record(ledger, account="other", attribution=attribution)
+    mine.reverse()
+    ids = [tracked.batch_id for tracked in mine]
+    page = await ledger.batches_of_key("key_1", "openai", limit=2)
+    assert [tracked.batch_id for tracked in page] == ids[:2]
+    assert page[0].submission.attribution == attribution
+    rest = await ledger.batches_of_key("key_1", "openai", after=ids[1], limit=2)
+    assert [tracked.batch_id for tracked in rest] == ids[2:]
+    assert await ledger.batches_of_key("key_1", "openai", after=ids[-1], limit=2) == []
+    assert await ledger.batches_of_key("key_2", "openai", after=ids[1], limit=2) is None
+    assert await ledger.batches_of_key("key_1", "other", after=ids[1], limit=2) is None
+    assert await ledger.batches_of_key("key_3", "openai", limit=2) == []
+
+
+async def test_a_key_s_files_in_pages(ledger, make, attribution, clock):
+    other = attribution.model_copy(update={"key": "key_2", "tags": ('"key":"key_1"', "\0", "\ud83d")})
+    for number in range(3):
+        await ledger.record_file("openai", FileObject(id=f"f{number}"), attribution=attribution)
+        await ledger.record_file("openai", FileObject(id=f"g{number}"), attribution=other)
+        await ledger.record_file("openai", FileObject(id=f"h{number}"))
+        clock.advance(number)  # two of them in the same moment
+    await ledger.record_file("other", FileObject(id="f9"), attribution=attribution)
+    batch = make.batch(status="completed", output_file_id="out", error_file_id=None)
+    await make.record(ledger, batch=batch, attribution=attribution)
+
+    async def page(**asked):
+        return await ledger.files_of_key("key_1", "openai", **asked)
+
+    ids = ["out", "f2", "f1", "f0"]
+    assert await page(limit=9) == ids
+    assert await page(limit=9, oldest_first=True) == ids[::-1]
+    for after in range(4):
+        assert await page(limit=2, after=ids[after]) == ids[after + 1 : after + 3]
+        assert await page(limit=9, after=ids[after], oldest_first=True) == ids[:after][::-1]
+    assert await ledger.files_of_key("key_2", "openai", limit=9) == ["g2", "g1", "g0"]
+    assert await page(after="g1", limit=9) is None
+    assert await page(after="f9", limit=9) is None
+    assert await page(after="none", limit=9) is None

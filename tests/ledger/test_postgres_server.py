@@ -33,7 +33,7 @@ def run(url, *statements):
 
 async def test_of_several_openers_one_migrates(url):
     ledgers = await asyncio.gather(*(opened(url) for _ in range(4)))
-    assert {(await ledger.stats())["schema_version"] for ledger in ledgers} == {2}
+    assert {(await ledger.stats())["schema_version"] for ledger in ledgers} == {3}
     for ledger in ledgers:
         await ledger.aclose()
 

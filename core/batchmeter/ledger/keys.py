@@ -1,8 +1,9 @@
-"""The proxy's keys, what they have used of their limits, and answers to give again."""
+"""The proxy's keys, what they have used of their limits, what is whose, and answers to give again."""
 
 from . import rows
 from .claims import millis
 from .key_records import Answer, LimitName, Place, ProxyKey
+from .records import TrackedBatch
 from .session import Session
 
 _COLUMNS = frozenset({"id", "created_at", "expires_at", "revoked_at"})
@@ -67,6 +68,35 @@ def _counted(key_id: str, what: LimitName, period: int, once: str | None) -> dic
 async def open_batches(session: Session, key_id: str) -> int:
     row = await session.row("open_batches_of_key", key_id=key_id)
     return 0 if row is None else int(row["open"])
+
+
+async def batches_of_key(
+    session: Session, key_id: str, account: str, after: str | None, limit: int
+) -> list[TrackedBatch] | None:
+    before = None
+    if after is not None:
+        cursor = await session.row("get_batch", batch_id=after, account=account)
+        if cursor is None or cursor["key_id"] != key_id:
+            return None
+        before = cursor["pk"]
+    found = await session.rows("batches_of_key", key_id=key_id, account=account, before=before, limit=limit)
+    return await session.decoded(found, rows.tracked)
+
+
+async def files_of_key(
+    session: Session, key_id: str, account: str, after: str | None, oldest_first: bool, limit: int
+) -> list[str] | None:
+    whose: dict[str, object] = {"key_id": key_id, "account": account, "file_id": after}
+    cursor = None if after is None else await session.row("file_of_key", **whose)
+    if after is not None and cursor is None:
+        return None
+    found = await session.rows(
+        "files_of_key_oldest_first" if oldest_first else "files_of_key",
+        **whose,
+        before=None if cursor is None else cursor["recorded_at"],
+        limit=limit,
+    )
+    return [str(row["file_id"]) for row in found]
 
 
 def place_scope(key_id: str) -> str:

@@ -1,7 +1,7 @@
 """The part of the ledger that only the proxy uses, over either engine."""
 
 from . import keys
-from .port import Answer, LimitName, Place, ProxyKey
+from .port import Answer, LimitName, Place, ProxyKey, TrackedBatch
 from .session import Database
 
 
@@ -42,6 +42,18 @@ class SqlProxyLedger:
 
     async def open_batches(self, key_id: str) -> int:
         return await self.database.read(lambda session: keys.open_batches(session, key_id))
+
+    async def batches_of_key(
+        self, key_id: str, account: str, *, after: str | None = None, limit: int
+    ) -> list[TrackedBatch] | None:
+        return await self.database.read(lambda session: keys.batches_of_key(session, key_id, account, after, limit))
+
+    async def files_of_key(
+        self, key_id: str, account: str, *, after: str | None = None, oldest_first: bool = False, limit: int
+    ) -> list[str] | None:
+        return await self.database.read(
+            lambda session: keys.files_of_key(session, key_id, account, after, oldest_first, limit)
+        )
 
     async def reserve_answer(self, scope: str, name: str, *, lease_seconds: float) -> Answer:
         return await self.database.write(lambda session: keys.reserve_answer(session, scope, name, lease_seconds))

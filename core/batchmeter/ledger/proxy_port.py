@@ -3,6 +3,7 @@
 from typing import Protocol
 
 from .key_records import Answer, LimitName, Place, ProxyKey
+from .records import TrackedBatch
 
 
 class ProxyLedger(Protocol):
@@ -50,6 +51,18 @@ class ProxyLedger(Protocol):
 
     async def open_batches(self, key_id: str) -> int:
         """How many unsettled batches it has."""
+        ...
+
+    async def batches_of_key(
+        self, key_id: str, account: str, *, after: str | None = None, limit: int
+    ) -> list[TrackedBatch] | None:
+        """What it submitted, newest first; None: it has no batch `after`."""
+        ...
+
+    async def files_of_key(
+        self, key_id: str, account: str, *, after: str | None = None, oldest_first: bool = False, limit: int
+    ) -> list[str] | None:
+        """Ids of what it uploaded and what its batches put out, as they became known; None: it has no file `after`."""
         ...
 
     # answers to give again

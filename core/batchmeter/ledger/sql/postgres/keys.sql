@@ -24,6 +24,29 @@ ON CONFLICT (key_id, what) DO UPDATE SET period = excluded.period,
 WHERE excluded.used + CASE WHEN key_use.period = excluded.period THEN key_use.used ELSE 0 END <= %(most)s
 RETURNING used;
 
+-- name: batches_of_key
+SELECT * FROM batchmeter.batch
+WHERE key_id = %(key_id)s AND account = %(account)s
+  AND pk < %(before)s -- [before]
+ORDER BY pk DESC LIMIT %(limit)s;
+
+-- name: file_of_key
+-- Where a page begins.
+SELECT recorded_at FROM batchmeter.file
+WHERE batchmeter.key_of(attribution) = %(key_id)s AND account = %(account)s AND file_id = %(file_id)s;
+
+-- name: files_of_key
+SELECT file_id FROM batchmeter.file
+WHERE batchmeter.key_of(attribution) = %(key_id)s AND account = %(account)s
+  AND (recorded_at, file_id) < (%(before)s, %(file_id)s) -- [before]
+ORDER BY recorded_at DESC, file_id DESC LIMIT %(limit)s;
+
+-- name: files_of_key_oldest_first
+SELECT file_id FROM batchmeter.file
+WHERE batchmeter.key_of(attribution) = %(key_id)s AND account = %(account)s
+  AND (recorded_at, file_id) > (%(before)s, %(file_id)s) -- [before]
+ORDER BY recorded_at, file_id LIMIT %(limit)s;
+
 -- name: open_batches_of_key
 SELECT count(*) AS open FROM batchmeter.batch WHERE key_id = %(key_id)s AND settled_at IS NULL;
 

@@ -24,6 +24,29 @@ ON CONFLICT (key_id, what) DO UPDATE SET period = excluded.period,
 WHERE excluded.used + CASE WHEN key_use.period = excluded.period THEN key_use.used ELSE 0 END <= :most
 RETURNING used;
 
+-- name: batches_of_key
+SELECT * FROM batch
+WHERE key_id = :key_id AND account = :account
+  AND pk < :before -- [before]
+ORDER BY pk DESC LIMIT :limit;
+
+-- name: file_of_key
+-- Where a page begins.
+SELECT recorded_at FROM file
+WHERE json_extract(attribution, '$.key') = :key_id AND account = :account AND file_id = :file_id;
+
+-- name: files_of_key
+SELECT file_id FROM file
+WHERE json_extract(attribution, '$.key') = :key_id AND account = :account
+  AND (recorded_at, file_id) < (:before, :file_id) -- [before]
+ORDER BY recorded_at DESC, file_id DESC LIMIT :limit;
+
+-- name: files_of_key_oldest_first
+SELECT file_id FROM file
+WHERE json_extract(attribution, '$.key') = :key_id AND account = :account
+  AND (recorded_at, file_id) > (:before, :file_id) -- [before]
+ORDER BY recorded_at, file_id LIMIT :limit;
+
 -- name: open_batches_of_key
 SELECT count(*) AS open FROM batch WHERE key_id = :key_id AND settled_at IS NULL;
 
