@@ -71,7 +71,8 @@ def register_providers(register: "Callable[[ProviderFactory], None]") -> None:
 def price_lines(query: "PriceQuery") -> "Rates | None":
     """A custom price source, asked once per group of lines before the price book; None means no opinion.
 
-    Sync only: it runs inside the meter. One that raises leaves its group unpriced, with reason `price_plugin_failed`.
+    Sync only: it runs inside the meter. One that raises, or gives anything but Rates, leaves its group unpriced, with
+    reason `price_plugin_failed`.
     """
 
 

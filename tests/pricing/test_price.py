@@ -4,6 +4,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from datetime import date
 from decimal import Decimal
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -115,6 +116,40 @@ def test_a_plugins_answer_wins_and_its_failure_is_a_reason() -> None:
 
     cost = priced(groups, ask=ask).cost
     assert (cost.total, cost.known, cost.unknown) == (None, 9, {"price_plugin_failed": 1})
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        {"input": 9},
+        Rates({"input": "nine"}),  # type: ignore[dict-item]
+        Rates({"input": None}),  # type: ignore[dict-item]
+        Rates({"input": Decimal("nan")}),
+        Rates({"input": Decimal(-1)}),
+        Rates(None),  # type: ignore[arg-type]
+        "nine",
+    ],
+)
+def test_a_plugins_answer_that_is_no_rates_leaves_only_its_group_unpriced(answer: Any, caplog: Any) -> None:
+    groups = {GroupKey("m"): Group(2, {"input": 1_000_000}), GroupKey("n"): Group(1, {"input": 1_000_000})}
+    rates = {"m": Rates({"input": 9.1}), "n": answer}  # type: ignore[dict-item]
+
+    cost = priced(groups, ask=lambda query: rates[query.model]).cost
+
+    assert (cost.total, cost.known, cost.unknown) == (None, Decimal("9.1"), {"price_plugin_failed": 1})
+    assert "a price_lines hook failed for openai/n" in caplog.text
+
+
+def test_a_price_hook_that_is_async_or_exits_leaves_its_group_unpriced() -> None:
+    async def later(query: PriceQuery) -> Rates:
+        return Rates({"input": Decimal(9)})
+
+    def leave(query: PriceQuery) -> Rates:
+        raise SystemExit(3)
+
+    groups = {GroupKey("m"): Group(2, {"input": 1_000_000})}
+    for ask in (later, leave):
+        assert priced(groups, ask=ask).cost.unknown == {"price_plugin_failed": 2}
 
 
 LINES = st.lists(

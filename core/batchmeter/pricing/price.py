@@ -1,14 +1,18 @@
 """Groups of lines x rates = cost: exact, each group priced once, unknown never 0."""
 
+import inspect
+import logging
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date
 from decimal import Context, Decimal, localcontext
 
 from batchmeter.models import Cost
 
 from .groups import Group, GroupKey, Groups, PriceQuery, PriceSource, Rates
+
+log = logging.getLogger("batchmeter")
 
 MILLION = Decimal(1_000_000)
 EXACT = Context(prec=80)
@@ -115,13 +119,34 @@ def _rates(query: PriceQuery | None, source: PriceSource, ask: Ask | None) -> tu
         return None, "unknown_model"
     if ask is not None:
         try:
-            asked = ask(query)
-        except Exception:  # noqa: BLE001 - whatever a plugin raises, its group is unpriced and the rest goes on
+            asked = _checked(ask(query))
+        except (Exception, SystemExit) as error:  # whatever a plugin does, only its group is unpriced
+            log.warning("a price_lines hook failed for %s/%s", query.provider, query.model, exc_info=error)
             return None, "price_plugin_failed"
         if asked is not None:
             return asked, None
     rates = source.rates(query)
     return rates, None if rates is not None else "unknown_model"
+
+
+def _checked(answer: object) -> Rates | None:
+    """What a plugin gave, in exact numbers whatever kind of number it wrote; an error where it is no rates at all."""
+    if answer is None:
+        return None
+    if inspect.iscoroutine(answer):
+        answer.close()
+    if not isinstance(answer, Rates):
+        raise TypeError(f"price_lines gives Rates or None, and is no `async def`; this is {type(answer).__name__}")
+    rates = {bucket: _rate(bucket, rate) for bucket, rate in answer.usd_per_million.items()}
+    return replace(answer, usd_per_million=rates, flags=tuple(map(str, answer.flags)))
+
+
+def _rate(bucket: str, rate: object) -> Decimal:
+    """A float is taken at its printed digits, as in a user's row."""
+    exact = rate if isinstance(rate, Decimal) else Decimal(str(rate))
+    if not exact.is_finite() or exact < 0:
+        raise ValueError(f"the rate of {bucket} has to be 0 or more, not {rate!r}")
+    return exact
 
 
 def _is_estimated(rates: Rates, billed: Mapping[str, int]) -> bool:
