@@ -89,7 +89,7 @@ def _release(result: Reschedule) -> dict[str, object]:
         "batch_id": tracked.batch_id,
         "token": result.claim.token,
         "next_poll_at": result.next_poll_at,
-        "error": result.error,
+        "error": rows.said(result.error),
         **(unchanged if result.batch is None else rows.snapshot_columns(result.batch)),
     }
 

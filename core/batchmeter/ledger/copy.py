@@ -6,6 +6,7 @@ from typing import Any
 
 from batchmeter.errors import LedgerError
 
+from . import rows
 from .ledger import SqlLedger
 from .session import Row, Session
 
@@ -21,6 +22,8 @@ TABLES: Mapping[str, tuple[str, ...]] = {
     "answer": ("scope", "name"),
 }
 """Table -> key, in an order that keeps every reference valid."""
+_SAID = frozenset({"reason", "last_error"})
+"""Columns in which an older batchmeter kept texts that not every engine takes."""
 _PAGE = 500
 
 
@@ -71,4 +74,5 @@ async def _load(table: str, page: list[dict[str, Any]], session: Session) -> Non
 
 
 def _plain(row: Row) -> dict[str, Any]:
-    return {column: row[column] for column in row.keys()}  # noqa: SIM118 - a sqlite3.Row iterates over its values
+    columns = row.keys()  # a sqlite3.Row itself iterates over its values
+    return {column: rows.said(row[column]) if column in _SAID else row[column] for column in columns}

@@ -29,7 +29,7 @@ def _finish(result: DeliveryResult) -> dict[str, object]:
         "token": result.delivery.token,
         "state": result.state,
         "next_attempt_at": result.next_attempt_at,
-        "error": result.error,
+        "error": rows.said(result.error),
     }
 
 

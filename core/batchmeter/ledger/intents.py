@@ -18,7 +18,7 @@ async def open_intent(session: Session, intent: Intent) -> Intent:
 
 
 async def close_intent(session: Session, intent_id: str, reason: str) -> None:
-    await session.run("close_intent", id=intent_id, reason=reason)
+    await session.run("close_intent", id=intent_id, reason=rows.said(reason))
 
 
 async def use_intent(session: Session, intent_id: str, batch_id: str) -> None:

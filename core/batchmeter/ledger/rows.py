@@ -37,6 +37,11 @@ def dump(model: BaseModel) -> str:
         return json.dumps(model.model_dump(mode="json"), separators=(",", ":"))
 
 
+def said(words: str | None) -> str | None:
+    """An error's words, whoever wrote them: NUL and lone surrogates, which databases refuse, become their escapes."""
+    return None if words is None else words.replace("\0", r"\x00").encode("utf-8", "backslashreplace").decode()
+
+
 def _load(adapter: TypeAdapter[Document], text: str | bytes) -> Document:
     try:
         return adapter.validate_json(text)
