@@ -3,6 +3,7 @@
 The only file that touches names which the SDK keeps to itself; each of its 5.x releases is held to them by the tests.
 """
 
+import atexit
 import logging
 import math
 import threading
@@ -29,8 +30,8 @@ MOST = 200
 """Observations in one request."""
 _NEVER = 3600.0
 """Seconds between exports on the SDK's own account: each delivery flushes what it made."""
-_LAST = 3.0
-"""Seconds for the end; the SDK itself would wait for each upload and its retries."""
+LAST = 3.0
+"""Seconds for the end; the SDK itself would wait for each export, and each upload with its retries."""
 
 
 class GivenIds(IdGenerator):
@@ -58,16 +59,18 @@ class Connection:
 
     def close(self) -> None:
         """Ends the SDK's threads; images in sampled lines that are not uploaded in time are left behind."""
-        self.provider.shutdown()
-        ending = threading.Thread(target=self._end, name="batchmeter-langfuse-shutdown", daemon=True)
-        ending.start()
-        ending.join(_LAST)
-        if ending.is_alive():
-            log.warning("the langfuse SDK was still uploading images after %g s: not all may be there", _LAST)
-
-    def _end(self) -> None:
-        """The client's own shutdown leaves a thread and its connections."""
         resources = self.client._resources  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
+        if resources is not None:
+            atexit.unregister(resources.shutdown)  # which would wait without a bound
+        ending = threading.Thread(target=self._end, args=(resources,), name="batchmeter-langfuse-shutdown", daemon=True)
+        ending.start()
+        ending.join(LAST)
+        if ending.is_alive():
+            log.warning("the langfuse SDK still waited for Langfuse after %g s: images in sampled lines may be missing", LAST)
+
+    def _end(self, resources: LangfuseResourceManager | None) -> None:
+        """The client's own shutdown leaves a thread and its connections."""
+        self.provider.shutdown()
         if resources is not None:
             resources.prompt_cache._task_manager.shutdown()  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
         self.client.shutdown()

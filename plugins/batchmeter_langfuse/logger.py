@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 class LangfuseLogger:
     """Delivered means: Langfuse has stored it durably; it is to be seen some seconds later.
 
-    The SDK is imported with the first event, off the event loop: it takes half a second.
+    The SDK is imported with the first event: it takes half a second. Its hooks are plain functions, each called in a
+    thread of its own, so that a Langfuse that hangs holds no thread which anyone else waits for.
     """
 
     Settings = LangfuseSettings
@@ -33,48 +34,42 @@ class LangfuseLogger:
         self.settings = chosen = settings or LangfuseSettings()
         self._sample = Sample(chosen.lines, chosen.lines_limit)
         self._client: AsyncClient | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._lock = threading.Lock()
         self._opened: Sender | None = None
 
     @hookimpl
-    def startup(self, client: "AsyncClient") -> None:
-        self._client = client
+    async def startup(self, client: "AsyncClient") -> None:
+        self._client, self._loop = client, asyncio.get_running_loop()
 
     @hookimpl
-    async def acreate_batch(self, event: BatchCreated) -> None:
-        await self._deliver(event, [])
+    def acreate_batch(self, event: BatchCreated) -> None:
+        self._deliver(event, [])
 
     @hookimpl
-    async def batch_success(self, event: BatchSucceeded) -> None:
-        await self._deliver(event, await self._lines(event))
+    def batch_success(self, event: BatchSucceeded) -> None:
+        self._deliver(event, self._lines(event))
 
     @hookimpl
-    async def batch_failure(self, event: BatchFailed) -> None:
-        await self._deliver(event, await self._lines(event))
+    def batch_failure(self, event: BatchFailed) -> None:
+        self._deliver(event, self._lines(event))
 
     @hookimpl
-    async def shutdown(self) -> None:
-        await asyncio.to_thread(self._close)
-
-    def _close(self) -> None:
+    def shutdown(self) -> None:
         with self._lock:
             opened, self._opened = self._opened, None
         if opened is not None:
             opened.close()
 
-    async def _lines(self, event: BatchSucceeded | BatchFailed) -> list[Line]:
-        if self._client is None or not self._sample.ratio or not enabled():
+    def _lines(self, event: BatchSucceeded | BatchFailed) -> list[Line]:
+        if self._client is None or self._loop is None or not self._sample.ratio or not enabled():
             return []
-        return await self._sample.lines(self._client, event)
+        return asyncio.run_coroutine_threadsafe(self._sample.lines(self._client, event), self._loop).result()
 
-    async def _deliver(self, event: BatchCreated | BatchSucceeded | BatchFailed, lines: list[Line]) -> None:
-        if not enabled():
-            return
-        await asyncio.to_thread(Context().run, self._send, event, lines)
-
-    def _send(self, event: BatchCreated | BatchSucceeded | BatchFailed, lines: list[Line]) -> None:
-        """In a thread, and in a context of its own: no span or attribute of the application is current here."""
-        self._sender().deliver(event, lines)
+    def _deliver(self, event: BatchCreated | BatchSucceeded | BatchFailed, lines: list[Line]) -> None:
+        """In a context of its own: no span or attribute of the application is current here."""
+        if enabled():
+            Context().run(self._sender().deliver, event, lines)
 
     def _sender(self) -> "Sender":
         from .sender import Sender  # noqa: PLC0415 - imports langfuse and OpenTelemetry

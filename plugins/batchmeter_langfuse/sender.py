@@ -37,8 +37,8 @@ class Sender:
                 self._send(portion)
 
     def close(self) -> None:
-        with self._lock:
-            self._to.close()
+        """Soon, also while Langfuse keeps a delivery waiting: that one is left to its timeout."""
+        self._to.close()
 
     def _send(self, portion: Sequence[Started]) -> None:
         for one in portion:

@@ -12,8 +12,10 @@ from typing import Any
 
 import pytest
 
-from batchmeter.events import BatchCreated, BatchFailed, BatchSucceeded, BatchTimes, event_id
+from batchmeter.events import BatchCreated, BatchFailed, BatchSucceeded, BatchTimes, Event, event_id
+from batchmeter.loggers import Logger
 from batchmeter.models import Attribution, Batch, Cost, LineCounts, ModelUsage, Usage
+from batchmeter.plugins import Plugins
 
 CREATED = datetime(2026, 11, 22, 9, 0, tzinfo=UTC)
 ENDED = CREATED + timedelta(hours=1)
@@ -101,6 +103,41 @@ def _outcome(status: str) -> dict[str, Any]:
 @pytest.fixture
 def events() -> Events:
     return Events()
+
+
+@dataclass
+class Enabled:
+    """A logger as the deliverer calls it."""
+
+    plugin: Any
+    plugins: Plugins = field(default_factory=Plugins)
+
+    def __post_init__(self) -> None:
+        self.plugins.register(self.plugin, "it")
+
+    @property
+    def logger(self) -> Logger:
+        return self.plugins.loggers["it"]
+
+    async def deliver(self, event: Event) -> None:
+        await self.logger.deliver(event)
+
+    async def shutdown(self) -> None:
+        await self.plugins.shutdown()
+
+
+@pytest.fixture
+async def enabled():
+    """Takes a plugin; it is shut down when the test is over."""
+    made: list[Enabled] = []
+
+    def enable(plugin: object) -> Enabled:
+        made.append(Enabled(plugin))
+        return made[-1]
+
+    yield enable
+    for one in made:
+        await one.shutdown()
 
 
 @dataclass

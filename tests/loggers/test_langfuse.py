@@ -29,17 +29,13 @@ JSON = {"content-type": "application/json"}
 
 
 @pytest.fixture
-async def log(intake):
+def log(intake, enabled):
     intake.usual.body, intake.usual.headers = b"{}", JSON
-    loggers = []
 
-    def make(**settings) -> LangfuseLogger:
-        loggers.append(LangfuseLogger(LangfuseSettings(**{"base_url": intake.url, **KEYS, **settings})))
-        return loggers[-1]
+    def make(**settings):
+        return enabled(LangfuseLogger(LangfuseSettings(**{"base_url": intake.url, **KEYS, **settings})))
 
-    yield make
-    for logger in loggers:
-        await logger.shutdown()
+    return make
 
 
 class Observation:
@@ -90,8 +86,8 @@ def observations(request) -> list[Observation]:
 
 async def test_one_trace_a_batch_and_one_generation_a_model(log, intake, events):
     logger = log()
-    await logger.acreate_batch(events.created())
-    await logger.batch_success(events.succeeded())
+    await logger.deliver(events.created())
+    await logger.deliver(events.succeeded())
     (submitted,), (batch, mini, nano) = (observations(request) for request in intake.requests)
     assert {one.trace_id for one in (submitted, batch, mini, nano)} == {
         Langfuse.create_trace_id(seed="openai:batch_abc123")
@@ -106,7 +102,7 @@ async def test_one_trace_a_batch_and_one_generation_a_model(log, intake, events)
 
 
 async def test_usage_is_disjoint_and_cost_explicit(log, intake, events):
-    await log().batch_success(events.succeeded())
+    await log().deliver(events.succeeded())
     batch, mini, nano = observations(intake.requests[0])
     assert mini.usage == {
         "input": 800_000,
@@ -124,7 +120,7 @@ async def test_usage_is_disjoint_and_cost_explicit(log, intake, events):
 async def test_unknown_cost_sends_neither_model_nor_number(log, intake, events):
     models = {"mystery-1": {"lines": 2, "usage": {"input_tokens": 5, "output_tokens": 5}, "cost": None}}
     cost = {"total": None, "known": "0", "unknown": {"unknown_model": 2}}
-    await log().batch_success(events.succeeded(models=models, cost=cost))
+    await log().deliver(events.succeeded(models=models, cost=cost))
     _, generation = observations(intake.requests[0])
     assert (generation.model, generation.cost) == (None, {})
     assert generation.usage["total"] == 10
@@ -135,12 +131,12 @@ async def test_unknown_cost_sends_neither_model_nor_number(log, intake, events):
 
 async def test_a_free_batch_is_known_to_be_free(log, intake, events):
     models = {"gpt-4o-mini": {"lines": 1, "cost": "0"}}
-    await log().batch_success(events.succeeded(models=models))
+    await log().deliver(events.succeeded(models=models))
     assert observations(intake.requests[0])[1].cost == {"total": 0}
 
 
 async def test_who_and_where_is_on_every_observation(log, intake, events):
-    await log(environment="prod", release="1.2.3").batch_success(events.succeeded())
+    await log(environment="prod", release="1.2.3").deliver(events.succeeded())
     for one in observations(intake.requests[0]):
         assert one.raw["user.id"] == "ada"
         assert one.raw["session.id"] == "nightly-7"
@@ -153,9 +149,9 @@ async def test_who_and_where_is_on_every_observation(log, intake, events):
 async def test_a_correction_replaces_and_a_redelivery_repeats(log, intake, events):
     logger = log()
     first = events.succeeded()
-    await logger.batch_success(first)
-    await logger.batch_success(type(first).model_validate_json(first.model_dump_json()))
-    await logger.batch_success(events.succeeded(revision=2, time=datetime(2026, 12, 1, tzinfo=UTC)))
+    await logger.deliver(first)
+    await logger.deliver(type(first).model_validate_json(first.model_dump_json()))
+    await logger.deliver(events.succeeded(revision=2, time=datetime(2026, 12, 1, tzinfo=UTC)))
     once, again, corrected = (observations(request) for request in intake.requests)
     assert intake.requests[0].body == intake.requests[1].body
     assert [(one.id, one.start) for one in corrected] == [(one.id, one.start) for one in once]
@@ -164,7 +160,7 @@ async def test_a_correction_replaces_and_a_redelivery_repeats(log, intake, event
 
 
 async def test_failed_batches_are_errors_and_embeddings_are_embeddings(log, intake, events):
-    await log().batch_failure(events.failed(endpoint="/v1/embeddings"))
+    await log().deliver(events.failed(endpoint="/v1/embeddings"))
     batch, one, _ = observations(intake.requests[0])
     assert batch.raw[f"{OBSERVATION}level"] == "ERROR"
     assert batch.raw[f"{OBSERVATION}status_message"] == "batch expired"
@@ -173,13 +169,13 @@ async def test_failed_batches_are_errors_and_embeddings_are_embeddings(log, inta
 
 
 async def test_a_child_hangs_in_the_callers_trace(log, intake, events):
-    await log(trace_parenting="child").batch_success(events.succeeded())
+    await log(trace_parenting="child").deliver(events.succeeded())
     batch, *_ = observations(intake.requests[0])
     assert (batch.trace_id, batch.parent) == ("0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331")
 
 
 async def test_otel_and_langfuse_show_one_batch_under_one_trace_id(log, intake, events):
-    await log().batch_success(events.succeeded())
+    await log().deliver(events.succeeded())
     otel = OTelLogger(OTelSettings(endpoint=intake.url, logs=False, metrics=False))
     otel.batch_success(events.succeeded())
     otel.close()
@@ -209,12 +205,12 @@ async def test_otel_and_langfuse_show_one_batch_under_one_trace_id(log, intake, 
 async def test_what_is_no_acknowledgement_raises(log, intake, events, answer, answer_with, error):
     intake.usual = answer(**answer_with)
     with pytest.raises(error) as caught:
-        await log().batch_success(events.succeeded())
+        await log().deliver(events.succeeded())
     assert len(intake.requests) == (2 if intake.usual.cut else 1)  # a stale connection is tried once more
     assert AUTHORIZATION[8:] not in f"{caught.value}{caught.value!r}"
 
 
-async def test_the_sdks_variables_are_honoured_and_no_one_elses_leak(intake, events, monkeypatch):
+async def test_the_sdks_variables_are_honoured_and_no_one_elses_leak(intake, events, enabled, monkeypatch):
     variables = {
         "LANGFUSE_PUBLIC_KEY": "pk-lf-1",
         "LANGFUSE_SECRET_KEY": "sk-lf-2",
@@ -233,8 +229,8 @@ async def test_the_sdks_variables_are_honoured_and_no_one_elses_leak(intake, eve
     }
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
-    logger = LangfuseLogger()
-    await logger.batch_success(events.succeeded())
+    logger = enabled(LangfuseLogger())
+    await logger.deliver(events.succeeded())
     await logger.shutdown()
     (request,) = intake.requests
     batch, generation, _ = observations(request)
@@ -248,7 +244,7 @@ async def test_the_sdks_variables_are_honoured_and_no_one_elses_leak(intake, eve
 
 async def test_tracing_can_be_switched_off(log, intake, events, monkeypatch):
     monkeypatch.setenv("LANGFUSE_TRACING_ENABLED", "false")
-    await log().batch_success(events.succeeded())
+    await log().deliver(events.succeeded())
     assert intake.requests == []
 
 
@@ -271,14 +267,14 @@ def test_settings_show_no_secret():
 
 
 async def test_the_batch_alone_is_the_root_of_its_trace(log, intake, events):
-    await log().batch_success(events.succeeded())
+    await log().deliver(events.succeeded())
     roots = [one.raw.get("langfuse.internal.is_app_root") for one in observations(intake.requests[0])]
     assert roots == [True, None, None]
 
 
 async def test_long_metadata_is_cut_in_the_trace_and_whole_on_the_batch(log, intake, events, caplog):
     long = 'é"' * 250
-    await log().batch_success(events.succeeded(metadata={"note": long}))
+    await log().deliver(events.succeeded(metadata={"note": long}))
     batch, *_ = observations(intake.requests[0])
     found = batch.metadata("langfuse.trace")["note"]
     assert long.startswith(found)
@@ -289,12 +285,12 @@ async def test_long_metadata_is_cut_in_the_trace_and_whole_on_the_batch(log, int
 
 async def test_a_batch_of_many_models_comes_in_portions(log, intake, events):
     models = {f"m-{number}": {"lines": 1, "cost": "0.1"} for number in range(450)}
-    await log().batch_success(events.succeeded(models=models))
+    await log().deliver(events.succeeded(models=models))
     portions = [observations(request) for request in intake.requests]
     assert [len(portion) for portion in portions] == [200, 200, 51]
     assert {one.model for portion in portions for one in portion} == {None, *models}
 
 
 async def test_no_global_provider_is_set(log, events):
-    await log().batch_success(events.succeeded())
+    await log().deliver(events.succeeded())
     assert isinstance(trace.get_tracer_provider(), trace.ProxyTracerProvider)

@@ -1,10 +1,12 @@
 """The langfuse SDK at work in the logger, beside an application that uses the same SDK with the same key."""
 
+import asyncio
 import base64
 import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from langfuse import Langfuse, get_client, propagate_attributes
@@ -24,17 +26,13 @@ KEYS = {"public_key": "pk-lf-1", "secret_key": "sk-lf-2"}
 
 
 @pytest.fixture
-async def log(intake):
+def log(intake, enabled):
     intake.usual.body, intake.usual.headers = b"{}", {"content-type": "application/json"}
-    loggers = []
 
-    def make(**settings) -> LangfuseLogger:
-        loggers.append(LangfuseLogger(LangfuseSettings(**{"base_url": intake.url, **KEYS, **settings})))
-        return loggers[-1]
+    def make(**settings):
+        return enabled(LangfuseLogger(LangfuseSettings(**{"base_url": intake.url, **KEYS, **settings})))
 
-    yield make
-    for logger in loggers:
-        await logger.shutdown()
+    return make
 
 
 class App:
@@ -79,7 +77,7 @@ def attributes(span) -> dict:
 
 async def test_an_application_that_was_there_first_keeps_its_client(log, app, intake, events):
     theirs = app()
-    await log().batch_success(events.succeeded())
+    await log().deliver(events.succeeded())
     assert get_client(public_key="pk-lf-1")._resources is theirs.client._resources
     assert theirs.traced() == ["theirs"]
     (request,) = intake.requests
@@ -88,11 +86,11 @@ async def test_an_application_that_was_there_first_keeps_its_client(log, app, in
 
 async def test_an_application_that_comes_later_is_not_given_ours(log, app, intake, events):
     logger = log()
-    await logger.batch_success(events.succeeded())
+    await logger.deliver(events.succeeded())
     assert LangfuseResourceManager._instances == {}
     theirs = app()
     assert theirs.traced() == ["theirs"]
-    await logger.batch_success(events.succeeded())
+    await logger.deliver(events.succeeded())
     await logger.shutdown()
     assert theirs.traced() == ["theirs", "theirs"]
     assert len(intake.requests) == 2
@@ -102,15 +100,15 @@ async def test_an_application_that_comes_later_is_not_given_ours(log, app, intak
 async def test_two_loggers_with_one_key_go_to_their_own_addresses(log, intake, events):
     other = log(base_url="http://127.0.0.1:1", timeout=1)
     with pytest.raises(BatchmeterError):
-        await other.acreate_batch(events.created())
-    await log().acreate_batch(events.created())
+        await other.deliver(events.created())
+    await log().deliver(events.created())
     assert len(intake.requests) == 1
 
 
 async def test_what_the_application_is_just_doing_does_not_mix_with_the_batch(log, app, intake, events):
     theirs = app()
     with theirs.client.start_as_current_observation(name="at work"), propagate_attributes(user_id="app", tags=["app"]):
-        await log().batch_success(events.succeeded())
+        await log().deliver(events.succeeded())
     theirs.provider.force_flush()
     (work,) = theirs.exported.get_finished_spans()
     assert "langfuse.trace.name" not in work.attributes
@@ -121,7 +119,7 @@ async def test_what_the_application_is_just_doing_does_not_mix_with_the_batch(lo
 
 
 async def test_names_values_and_headers_are_those_of_the_sdks_own_exporter(log, app, intake, events):
-    await log(environment="prod").batch_success(events.succeeded())
+    await log(environment="prod").deliver(events.succeeded())
     theirs = app(base_url=intake.url, span_exporter=None, environment="prod")
     about = {
         "model": "gpt-4o-mini-2024-07-18",
@@ -149,7 +147,7 @@ async def test_names_values_and_headers_are_those_of_the_sdks_own_exporter(log, 
 async def test_shutdown_leaves_no_thread(log, events):
     before = set(threading.enumerate())
     logger = log()
-    await logger.batch_success(events.succeeded())
+    await logger.deliver(events.succeeded())
     others = ("asyncio", "process_request")  # the loop's own pool, and the intake's
     ours = [one for one in set(threading.enumerate()) - before if not any(name in one.name for name in others)]
     assert ours
@@ -176,7 +174,7 @@ async def test_the_mask_is_the_sdks(log, intake, events):
     def mask(*, data, **_):
         return {"masked": True} if isinstance(data, dict) else data
 
-    await log(mask=mask).batch_success(events.succeeded())
+    await log(mask=mask).deliver(events.succeeded())
     for span in spans(intake.requests[0]):
         told = {name for name in attributes(span) if name.startswith("langfuse.observation.metadata.")}
         assert told == {"langfuse.observation.metadata.masked"}
@@ -196,7 +194,7 @@ def line_with_an_image() -> tuple[Line, str]:
 async def test_an_image_is_uploaded_by_the_sdk_not_put_into_the_trace(log, intake, events, answer):
     logger, (line, data) = log(), line_with_an_image()
     intake.choose = lambda request: answer(status=404) if request.path == "/api/public/media" else intake.usual
-    await logger._deliver(events.succeeded(), [line])
+    await asyncio.to_thread(logger.plugin._deliver, events.succeeded(), [line])
     await logger.shutdown()
     paths = {request.path for request in intake.requests}
     assert paths == {"/api/public/otel/v1/traces", "/api/public/media"}
@@ -207,12 +205,32 @@ async def test_an_image_is_uploaded_by_the_sdk_not_put_into_the_trace(log, intak
 async def test_shutdown_does_not_wait_for_uploads_for_ever(log, intake, events, answer, monkeypatch, caplog):
     from batchmeter_langfuse import client
 
-    monkeypatch.setattr(client, "_LAST", 0.1)
+    monkeypatch.setattr(client, "LAST", 0.1)
     logger, (line, _) = log(), line_with_an_image()
     intake.choose = lambda request: answer(hang=60) if request.path == "/api/public/media" else intake.usual
-    await logger._deliver(events.succeeded(), [line])
+    await asyncio.to_thread(logger.plugin._deliver, events.succeeded(), [line])
     await logger.shutdown()
-    assert "still uploading images" in caplog.text
+    assert "still waited for Langfuse after 0.1 s" in caplog.text
+
+
+async def test_a_langfuse_that_hangs_holds_up_nobody_else(log, intake, events, answer, monkeypatch, caplog):
+    from batchmeter_langfuse import client
+
+    monkeypatch.setattr(client, "LAST", 0.1)
+    intake.usual = answer(hang=60)
+    loop = asyncio.get_running_loop()
+    loop.set_default_executor(ThreadPoolExecutor(1))
+    logger = log(timeout=60)
+    deliveries = [asyncio.create_task(logger.deliver(events.created(f"batch_{number}"))) for number in range(2)]
+    async with asyncio.timeout(30):
+        with ThreadPoolExecutor(1) as waiting:
+            await loop.run_in_executor(waiting, intake.wait_for, 1)
+        await asyncio.to_thread(int)  # as uploads and metering do
+        await logger.shutdown()
+    assert "still waited for Langfuse after 0.1 s" in caplog.text
+    for delivery in deliveries:
+        delivery.cancel()
+    await asyncio.wait(deliveries)
 
 
 class Channel:

@@ -72,13 +72,10 @@ async def test_datadogs_agent_reads_metrics(agent, tmp_path, events):
     assert "batchmeter.batch.duration" in str(agent.otlp_got("metrics"))
 
 
-async def test_datadogs_agent_reads_what_langfuse_gets(agent, events, monkeypatch):
+async def test_datadogs_agent_reads_what_langfuse_gets(agent, events, enabled, monkeypatch):
     monkeypatch.setenv("LANGFUSE_OTEL_TRACES_EXPORT_PATH", "/v1/traces")
-    logger = LangfuseLogger(LangfuseSettings(public_key="pk", secret_key="sk", base_url=agent.otlp))
-    try:
-        await logger.batch_success(events.succeeded("batch_langfuse"))
-    finally:
-        await logger.shutdown()
+    logger = enabled(LangfuseLogger(LangfuseSettings(public_key="pk", secret_key="sk", base_url=agent.otlp)))
+    await logger.deliver(events.succeeded("batch_langfuse"))
     traces = str(agent.otlp_got("traces"))
     for expected in ("batch_langfuse", "langfuse.observation.cost_details", "gpt-4.1-nano-2025-04-14"):
         assert expected in traces
