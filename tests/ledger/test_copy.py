@@ -1,10 +1,12 @@
 """Copying a ledger loses nothing, whichever way round."""
 
+from functools import partial
+
 import pytest
 
 from batchmeter.errors import LedgerError
 from batchmeter.ledger import open_ledger
-from batchmeter.ledger.copy import TABLES, copy_ledger, count_rows
+from batchmeter.ledger.copy import TABLES, _dump, copy_ledger, count_rows
 from batchmeter.ledger.port import DeliveryResult, Intent, KeyLimits, ProxyKey
 from batchmeter.models import FileObject
 
@@ -16,6 +18,8 @@ async def filled(make, clock, attribution):
     await ledger.open()
     await ledger.open_intent(Intent("i1", make.submission(), idempotency_key="k"))
     await ledger.record_file("openai", FileObject(id="file_1", note="\ud83d"), attribution=attribution, lines=7)
+    clock.advance(7200)
+    await make.record(ledger, input_file_id="file_1")
     await ledger.add_key(ProxyKey(id="key_1", owner="ada", limits=KeyLimits(open_batches=3)), secret_sha256="5e")
     await ledger.use_key("key_1", "lines_per_day", period=20_000, amount=3, most=9)
     await ledger.keep_answer("key_1", "files k", "{}")
@@ -35,6 +39,7 @@ async def filled(make, clock, attribution):
 
 async def contents(ledger):
     return {
+        "tables": {table: await ledger.database.read(partial(_dump, table, {})) for table in TABLES},
         "batches": await ledger.list_batches(limit=1000),
         "events": await ledger.events(),
         "deliveries": await ledger.deliveries(),

@@ -196,20 +196,3 @@ async def test_stats_count(ledger, make, clock):
     assert stats["accounts"] == {"a": {"in_progress": 2}, "b": {"completed": 1}}
     assert stats["events"] == {"acreate_batch": 3, "batch_success": 1}
     assert stats["schema_version"] >= 1
-
-
-async def test_pruning_forgets_settled_batches_whose_events_all_arrived(ledger, make, clock):
-    for name, settled in (("waiting", True), ("open", False), ("done", True)):
-        tracked = await make.record(ledger, batch=make.batch(name), loggers=["file"] if name == "waiting" else [])
-        if settled:
-            await make.settle(ledger, tracked, loggers=())
-    clock.advance(1)
-    assert await ledger.prune(settled_before=clock.now - 1000) == 0
-    await make.settle(ledger, await make.record(ledger, batch=make.batch("young")), loggers=())
-    assert await ledger.prune(settled_before=clock.now) == 1
-    assert {tracked.batch_id for tracked in await ledger.list_batches()} == {"waiting", "open", "young"}
-    assert await ledger.events(batch_id="done") == []
-    assert await ledger.settlement("done") is None
-    last = (await ledger.events())[-1].seq
-    await make.record(ledger)
-    assert (await ledger.events(after=last)) != [], "numbers are not used again"

@@ -8,7 +8,7 @@ from batchmeter.models import Batch
 from . import rows
 from .claims import in_order
 from .events import add_event
-from .files import own_outputs
+from .files import FRESH, own_outputs, use_input
 from .intents import use_intent
 from .port import Millis, Submission, TrackedBatch
 from .session import Row, Session
@@ -45,6 +45,7 @@ async def record_created(
     session.signal("deliveries")
     if not whole:
         await add_event(session, event, loggers)
+        await use_input(session, submission)
         await own_outputs(session, submission.account, batch, submission)
     return rows.tracked_as(row, submission, batch)
 
@@ -59,6 +60,8 @@ def _beside(submission: Submission, batch: Batch, event: BatchCreated, loggers: 
         "loggers": sorted(set(loggers)),
         "file_id": sorted({file_id for file_id in (batch.output_file_id, batch.error_file_id) if file_id}),
         "attribution": rows.dump(submission.attribution),
+        "input_file_id": submission.input_file_id,
+        "fresh": FRESH,
     }
 
 

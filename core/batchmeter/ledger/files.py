@@ -5,8 +5,11 @@ from collections.abc import Collection
 from batchmeter.models import Attribution, Batch, FileObject
 
 from . import rows
-from .port import Owner, Submission
+from .port import Millis, Owner, Submission
 from .session import Row, Session
+
+FRESH: Millis = 3_600_000
+"""A batch that reads a file again so soon leaves its time of use as it is."""
 
 
 async def record_file(
@@ -24,6 +27,11 @@ async def own_outputs(session: Session, account: str, batch: Batch, submission: 
     for file_id in named:
         attribution = None if submission is None else submission.attribution
         await _put(session, account, file_id, snapshot=None, attribution=attribution)
+
+
+async def use_input(session: Session, submission: Submission) -> None:
+    if submission.input_file_id is not None:
+        await session.run("use_file", account=submission.account, file_id=submission.input_file_id, fresh=FRESH)
 
 
 async def _put(

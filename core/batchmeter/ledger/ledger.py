@@ -1,6 +1,7 @@
 """The ledger over either engine: each method is one transaction of the module that owns its noun."""
 
 from collections.abc import Callable, Collection, Sequence
+from functools import partial
 from typing import Any
 
 from batchmeter.events import BatchCreated, BatchFailed, BatchSucceeded, EventType, Settlement
@@ -251,6 +252,10 @@ class SqlLedger(SqlProxyLedger):
 
     async def prune(self, *, settled_before: Millis) -> int:
         forgotten = 0
-        while block := await self.database.write(lambda session: upkeep.prune_block(session, settled_before)):
+        while block := await self.database.write(lambda session: upkeep.prune_batches(session, settled_before)):
             forgotten += block
+        await self.database.write(lambda session: upkeep.prune_answers(session, settled_before))
+        after: tuple[str, str] | None = ("", "")
+        while after is not None:
+            after = await self.database.write(partial(upkeep.prune_files, before=settled_before, after=after))
         return forgotten

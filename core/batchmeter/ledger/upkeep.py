@@ -2,11 +2,14 @@
 
 from typing import Any
 
+from .files import FRESH
 from .port import CostGauge, Millis
 from .session import Session
 
 PRUNE_BLOCK = 500
 """Batches forgotten per transaction, so that nobody waits long for the write lock."""
+FILE_PAGE = 5000
+"""Files looked at per transaction; likewise."""
 
 
 async def stats(session: Session) -> dict[str, Any]:
@@ -41,13 +44,29 @@ async def cost_gauges(session: Session) -> list[CostGauge]:
     ]
 
 
-async def prune_block(session: Session, settled_before: Millis) -> int:
+async def prune_batches(session: Session, settled_before: Millis) -> int:
+    """One block of them; 0 when there are no more."""
     old = await session.rows("prunable", before=settled_before, limit=PRUNE_BLOCK)
     batches = [{"account": row["account"], "batch_id": row["batch_id"]} for row in old]
     await session.each("prune_events", batches)
     await session.each("prune_intents", [{"intent_id": row["intent_id"]} for row in old if row["intent_id"]])
     await session.each("prune_batches", [{"pk": row["pk"]} for row in old])
-    if len(old) < PRUNE_BLOCK:
-        await session.run("prune_closed_intents", before=settled_before)
-        await session.run("prune_answers", before=settled_before)
     return len(old)
+
+
+async def prune_answers(session: Session, before: Millis) -> None:
+    await session.run("prune_closed_intents", before=before)
+    await session.run("prune_answers", before=before)
+
+
+async def prune_files(session: Session, before: Millis, after: tuple[str, str]) -> tuple[str, str] | None:
+    """One page of all files: those not used since then, nor since any batch that is kept; the last one looked at.
+
+    A batch's files are never older than itself, so what is older than all batches is no batch's.
+    """
+    oldest = await session.row("oldest_batch")
+    floor = (before if oldest is None else min(before, oldest["recorded_at"])) - FRESH
+    page = await session.rows("old_files", before=floor, after_file=after[0], after_account=after[1], limit=FILE_PAGE)
+    old = [{"file_id": row["file_id"], "account": row["account"]} for row in page if row["old"]]
+    await session.each("prune_files", old, before=floor)
+    return (page[-1]["file_id"], page[-1]["account"]) if page else None

@@ -109,11 +109,11 @@ SELECT count(*) AS rows FROM batchmeter.file;
 
 -- name: load_file
 INSERT INTO batchmeter.file (
-    file_id, account, snapshot, attribution, recorded_at, lines
+    file_id, account, snapshot, attribution, recorded_at, lines, used_at
 )
 SELECT * FROM unnest(
     %(file_id)s::text[], %(account)s::text[], %(snapshot)s::text[], %(attribution)s::text[],
-    %(recorded_at)s::bigint[], %(lines)s::bigint[]
+    %(recorded_at)s::bigint[], %(lines)s::bigint[], %(used_at)s::bigint[]
 );
 
 -- name: dump_proxy_key

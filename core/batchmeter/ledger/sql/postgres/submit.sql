@@ -43,13 +43,17 @@ SELECT * FROM (
 WHERE place <= %(limit)s ORDER BY created_at;
 
 -- name: record_whole
--- A new batch whole, in one round trip: batch, output files, event, deliveries. Nothing is returned when it is known already.
+-- A new batch whole, in one round trip: batch, files, event, deliveries. Nothing is returned when it is known already.
 WITH recorded AS (
     INSERT INTO batchmeter.batch
         (account, batch_id, submission, snapshot, status, ended, recorded_at, next_poll_at, intent_id, key_id)
     VALUES (%(account)s, %(batch_id)s, %(submission)s, %(snapshot)s, %(status)s, %(ended)s, %(now)s, %(next_poll_at)s,
         %(intent_id)s::text, %(key_id)s::text)
     ON CONFLICT DO NOTHING RETURNING *
+), used AS (
+    UPDATE batchmeter.file AS read SET used_at = %(now)s FROM recorded
+    WHERE read.file_id = %(input_file_id)s::text AND read.account = recorded.account
+      AND coalesce(read.used_at, read.recorded_at) < %(now)s - %(fresh)s
 ), outputs AS (
     INSERT INTO batchmeter.file AS kept (file_id, account, attribution, recorded_at)
     SELECT named.file_id, recorded.account, %(attribution)s::text, %(now)s

@@ -22,13 +22,13 @@ SELECT count(*) AS open FROM batchmeter.intent WHERE state = 'open';
 SELECT max(version) AS version FROM batchmeter.schema_version;
 
 -- name: prunable
--- Settled long ago, and no logger still waits for any of its events.
+-- Settled long ago, and no logger still waits for any of its events. What another process is about to forget is its own.
 SELECT b.pk, b.account, b.batch_id, b.intent_id FROM batchmeter.batch AS b
 WHERE b.settled_at < %(before)s AND NOT EXISTS (
     SELECT 1 FROM batchmeter.event AS e JOIN batchmeter.delivery AS d ON d.event_seq = e.seq
     WHERE e.batch_id = b.batch_id AND e.account = b.account AND d.state = 'pending'
 )
-ORDER BY b.settled_at LIMIT %(limit)s;
+ORDER BY b.settled_at LIMIT %(limit)s FOR UPDATE OF b SKIP LOCKED;
 
 -- name: prune_events
 DELETE FROM batchmeter.event AS e USING unnest(%(batch_id)s::text[], %(account)s::text[]) AS v (batch_id, account)
@@ -42,3 +42,16 @@ DELETE FROM batchmeter.batch WHERE pk = ANY(%(pk)s::bigint[]);
 
 -- name: prune_closed_intents
 DELETE FROM batchmeter.intent WHERE state = 'closed' AND created_at < %(before)s;
+
+-- name: oldest_batch
+SELECT recorded_at FROM batchmeter.batch ORDER BY pk LIMIT 1;
+
+-- name: old_files
+-- One page of all files, of which most are not old: the table has no index by age, and needs none.
+SELECT file_id, account, coalesce(used_at, recorded_at) < %(before)s AS old FROM batchmeter.file
+WHERE (file_id, account) > (%(after_file)s, %(after_account)s)
+ORDER BY file_id, account LIMIT %(limit)s;
+
+-- name: prune_files
+DELETE FROM batchmeter.file AS f USING unnest(%(file_id)s::text[], %(account)s::text[]) AS v (file_id, account)
+WHERE f.file_id = v.file_id AND f.account = v.account AND coalesce(f.used_at, f.recorded_at) < %(before)s;

@@ -100,10 +100,10 @@ SELECT count(*) AS rows FROM file;
 
 -- name: load_file
 INSERT INTO file (
-    file_id, account, snapshot, attribution, recorded_at, lines
+    file_id, account, snapshot, attribution, recorded_at, lines, used_at
 )
 VALUES (
-    :file_id, :account, :snapshot, :attribution, :recorded_at, :lines
+    :file_id, :account, :snapshot, :attribution, :recorded_at, :lines, :used_at
 );
 
 -- name: dump_proxy_key

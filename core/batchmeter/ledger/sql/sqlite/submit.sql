@@ -96,6 +96,11 @@ VALUES (:file_id, :account, :snapshot, :attribution, :now, :lines)
 ON CONFLICT DO UPDATE SET snapshot = coalesce(excluded.snapshot, snapshot),
     attribution = coalesce(attribution, excluded.attribution), lines = coalesce(lines, excluded.lines);
 
+-- name: use_file
+-- A batch reads it: it is no longer old. Not written anew for each of many.
+UPDATE file SET used_at = :now
+WHERE file_id = :file_id AND account = :account AND coalesce(used_at, recorded_at) < :now - :fresh;
+
 -- name: account_of
 -- The newest, where accounts share a provider account.
 SELECT account FROM (

@@ -40,3 +40,15 @@ DELETE FROM batch WHERE pk = :pk;
 
 -- name: prune_closed_intents
 DELETE FROM intent WHERE state = 'closed' AND created_at < :before;
+
+-- name: oldest_batch
+SELECT recorded_at FROM batch ORDER BY pk LIMIT 1;
+
+-- name: old_files
+-- One page of all files, of which most are not old: the table has no index by age, and needs none.
+SELECT file_id, account, coalesce(used_at, recorded_at) < :before AS old FROM file
+WHERE (file_id, account) > (:after_file, :after_account)
+ORDER BY file_id, account LIMIT :limit;
+
+-- name: prune_files
+DELETE FROM file WHERE file_id = :file_id AND account = :account AND coalesce(used_at, recorded_at) < :before;

@@ -1,0 +1,67 @@
+"""Forgetting what is old, and nothing that is still of use."""
+
+import asyncio
+
+from batchmeter.models import FileObject
+
+
+async def test_pruning_forgets_settled_batches_whose_events_all_arrived(ledger, make, clock):
+    for name, settled in (("waiting", True), ("open", False), ("done", True)):
+        tracked = await make.record(ledger, batch=make.batch(name), loggers=["file"] if name == "waiting" else [])
+        if settled:
+            await make.settle(ledger, tracked, loggers=())
+    clock.advance(1)
+    assert await ledger.prune(settled_before=clock.now - 1000) == 0
+    await make.settle(ledger, await make.record(ledger, batch=make.batch("young")), loggers=())
+    assert await ledger.prune(settled_before=clock.now) == 1
+    assert {tracked.batch_id for tracked in await ledger.list_batches()} == {"waiting", "open", "young"}
+    assert await ledger.events(batch_id="done") == []
+    assert await ledger.settlement("done") is None
+    last = (await ledger.events())[-1].seq
+    await make.record(ledger)
+    assert (await ledger.events(after=last)) != [], "numbers are not used again"
+
+
+async def test_files_nobody_has_used_for_as_long_are_forgotten_too(ledger, make, clock):
+    async def known(*names):
+        return set(await ledger.owners_of(names))
+
+    for name in ("in", "again", "unused"):
+        await ledger.record_file("openai", FileObject(id=name))
+    first = make.batch("first", output_file_id="out", error_file_id="err")
+    await make.settle(ledger, await make.record(ledger, batch=first, loggers=(), input_file_id="in"), loggers=())
+    clock.advance(2 * 86400)
+    await ledger.record_file("openai", FileObject(id="young"))
+    second = make.batch("second", output_file_id="out2")
+    tracked = await make.record(ledger, batch=second, loggers=(), input_file_id="again")
+    clock.advance(2 * 86400)
+    week_old = clock.now - 5 * 86_400_000
+    assert await ledger.prune(settled_before=week_old) == 0
+    names = {"in", "again", "unused", "out", "err", "young", "out2"}
+    assert await known(*names) == names
+
+    assert await ledger.prune(settled_before=clock.now) == 1
+    assert await known(*names) == {"again", "young", "out2"}, "not older than a batch that is still open"
+    await make.settle(ledger, tracked, loggers=())
+    clock.advance(7200)
+    assert await ledger.prune(settled_before=clock.now) == 1
+    assert await known(*names) == set()
+
+
+async def test_every_page_of_files_is_looked_at(ledger, make, clock, monkeypatch):
+    monkeypatch.setattr("batchmeter.ledger.upkeep.FILE_PAGE", 3)
+    for number in range(20):
+        await ledger.record_file("openai" if number % 3 else "other", FileObject(id=f"f{number // 2}"))
+    clock.advance(7200)
+    await ledger.record_file("openai", FileObject(id="f33"))
+    await ledger.prune(settled_before=clock.now)
+    assert set(await ledger.owners_of([*(f"f{n}" for n in range(20)), "f33"])) == {"f33"}
+
+
+async def test_two_that_prune_at_once_forget_each_batch_once(ledger, open_another, make, clock, monkeypatch):
+    monkeypatch.setattr("batchmeter.ledger.upkeep.PRUNE_BLOCK", 5)
+    for _ in range(40):
+        await make.settle(ledger, await make.record(ledger, loggers=()), loggers=())
+    clock.advance(1)
+    pruning = [one.prune(settled_before=clock.now) for one in (ledger, await open_another(), await open_another())]
+    assert sum(await asyncio.gather(*pruning)) == 40
