@@ -66,7 +66,9 @@ class Connection:
         ending.start()
         ending.join(LAST)
         if ending.is_alive():
-            log.warning("the langfuse SDK still waited for Langfuse after %g s: images in sampled lines may be missing", LAST)
+            log.warning(
+                "the langfuse SDK still waited for Langfuse after %g s: images in sampled lines may be missing", LAST
+            )
 
     def _end(self, resources: LangfuseResourceManager | None) -> None:
         """The client's own shutdown leaves a thread and its connections."""
