@@ -7,7 +7,7 @@ import hmac
 import json
 import time
 from collections.abc import AsyncIterator
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
 from pydantic_core import PydanticSerializationError
 
@@ -34,7 +34,9 @@ class WebhookLogger:
         parts = urlsplit(settings.url)
         self._path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
         # The address without its path, which may be a secret, is what errors quote.
-        self._http = HttpClient(f"{parts.scheme}://{parts.netloc}", timeout=settings.timeout, max_retries=0)
+        self._http = HttpClient(
+            f"{parts.scheme}://{parts.netloc}", timeout=settings.timeout, max_retries=0, secrets=_secrets(parts)
+        )
         self._opening = asyncio.Lock()
 
     @hookimpl
@@ -82,6 +84,14 @@ class WebhookLogger:
         async with self._opening:
             if self._http.client is None:
                 self._http.client = await asyncio.to_thread(public_client)
+
+
+def _secrets(parts: SplitResult) -> set[str]:
+    """What of the address may be one, as it is sent and as a receiver may repeat it."""
+    segments = parts.path.split("/")
+    values = [value for _, value in parse_qsl(parts.query)]
+    sent = [pair.partition("=")[2] for pair in parts.query.split("&")]
+    return {f"{parts.path}?{parts.query}", *segments, *map(unquote, segments), *values, *sent, parts.query}
 
 
 def payload(event: Event) -> bytes:

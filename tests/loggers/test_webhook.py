@@ -11,7 +11,15 @@ from standardwebhooks import Webhook, WebhookVerificationError
 import openai
 from batchmeter.client import AsyncClient
 from batchmeter.config import Settings, validated
-from batchmeter.errors import APIConnectionError, APIResponseError, APIStatusError, ConfigError, Rejected, RetryLater
+from batchmeter.errors import (
+    APIConnectionError,
+    APIResponseError,
+    APIStatusError,
+    BatchmeterError,
+    ConfigError,
+    Rejected,
+    RetryLater,
+)
 from batchmeter.events import EVENT
 from batchmeter.http import HttpClient, is_public, public_client
 from batchmeter.testing.sandbox import serve_sandbox
@@ -112,6 +120,20 @@ async def test_what_answers_mean(intake, events, logger, answer, status, headers
     if kind is RetryLater:
         assert caught.value.after == 7
     assert "/hooks" not in str(caught.value), "a webhook's path may be a secret"
+
+
+@pytest.mark.parametrize(
+    ("status", "headers"),
+    [(403, {}), (500, {}), (410, {}), (307, {"location": "/in/T0K3N-0F-PATH/?key=k3y%2Bof-query"})],
+)
+async def test_an_address_that_the_receiver_repeats_is_not_told(intake, events, logger, answer, status, headers):
+    body = rb"no POST to \/in\/T0K3N-0F-PATH?key=k3y%2Bof-query here: k3y+of-query, /a/b"
+    intake.usual = answer(status, body, headers)
+    with pytest.raises(BatchmeterError) as caught:
+        await logger(url=intake.url + "/in/T0K3N-0F-PATH?key=k3y%2Bof-query").acreate_batch(events.created())
+    told = f"{caught.value!r} {caught.value} {getattr(caught.value, 'body', '')} {caught.value.__cause__}"
+    assert "T0K3N" not in told
+    assert "of-query" not in told
 
 
 async def test_a_redirect_is_no_acceptance(intake, events, logger, answer):

@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Generator, Mapping
 from contextlib import aclosing, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -50,7 +50,8 @@ class HttpClient:
     """One pooled client for one account.
 
     `auth` is asked before every try (tokens expire). `params` go with every request. `client` is the user's own httpx
-    or httpx2 AsyncClient, if any; it is then not closed here.
+    or httpx2 AsyncClient, if any; it is then not closed here. `secrets`, and credentials in headers, are blanked where
+    an error would quote a server that repeats them.
     """
 
     base_url: str
@@ -61,6 +62,7 @@ class HttpClient:
     client: Any = field(default=None, repr=False)
     sleep: Callable[[float], Awaitable[None]] = field(default=asyncio.sleep, repr=False)
     params: Mapping[str, Any] = field(default_factory=dict[str, Any], repr=False)
+    secrets: Collection[str] = field(default=(), repr=False)
     _own: "httpx.AsyncClient | None" = field(default=None, init=False, repr=False)
     _opening: asyncio.Lock = field(default_factory=asyncio.Lock, init=False, repr=False)
 
@@ -141,9 +143,9 @@ class HttpClient:
         if response.status_code >= 400:  # noqa: PLR2004 - HTTP's own line between answers and errors
             raise await self._status_error(response, sent)
         if response.has_redirect_location:
+            target = without_secrets(redact_url(response.headers["location"]).encode(), sent, self.secrets).decode()
             raise errors.APIResponseError(
-                f"{self._where()} redirects to {redact_url(response.headers['location'])}; "
-                "set api_base to the API's own address"
+                f"{self._where()} redirects to {target}; set api_base to the API's own address"
             )
         if call.read:
             with self._ours():
@@ -249,7 +251,7 @@ class HttpClient:
                         break
         except errors.ProviderError:
             pass
-        safe = without_secrets(content, sent)
+        safe = without_secrets(content, sent, self.secrets)
         return status_error(response.status_code, _lower(response.headers), safe, where=self._where())
 
     async def _chunks(self, response: "httpx.Response") -> AsyncGenerator[bytes]:
