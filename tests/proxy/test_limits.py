@@ -81,21 +81,31 @@ async def test_open_batches_hold_for_all_workers_together(caller, client, lines)
     assert await client.ledger.open_batches(ada.key.id) == 3
 
 
-async def test_a_list_asks_the_ledger_once_a_page(caller, lines, client, monkeypatch):
+async def test_a_list_asks_the_ledger_and_the_provider_once(caller, lines, client, monkeypatch):
     ada, bob = await caller(), await caller()
     mine = [(await ada.submit(lines(1))).id for _ in range(3)]
     for _ in range(6):
         await bob.submit(lines(1))
-    asked, owners_of = [], client.ledger.owners_of
+    asked, provider = [], client.accounts.get("openai")
 
-    async def counting(ids, account=None):
-        asked.append(len(ids))
-        return await owners_of(ids, account)
+    def counting(owner, name):
+        work = getattr(owner, name)
 
-    monkeypatch.setattr(client.ledger, "owners_of", counting)
-    monkeypatch.delattr(type(client.ledger), "owner_of")
+        async def counted(*arguments, **named):
+            asked.append(name)
+            return await work(*arguments, **named)
+
+        monkeypatch.setattr(owner, name, counted)
+
+    for owner, name in (
+        (client.ledger, "batches_of_key"),
+        (client.ledger, "owner_of"),
+        (provider, "list_batches"),
+        (provider, "retrieve_batch"),
+    ):
+        counting(owner, name)
     assert [batch.id for batch in (await ada.batches.list(limit=3)).data] == mine[::-1]
-    assert asked == [3, 3, 3]
+    assert asked == ["batches_of_key", "list_batches"]
 
 
 async def test_what_was_never_checked_cannot_be_submitted_by_a_key_with_limits(caller, lines):

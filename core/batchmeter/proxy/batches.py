@@ -6,22 +6,21 @@ from typing import Any, cast
 from starlette.responses import Response
 
 from batchmeter.errors import BatchmeterError, ProviderError, made_nothing
-from batchmeter.models import Batch, Page
 
 from .answers import answer, number, page_answer, rendered
 from .call import ACCOUNT_FIELDS, Call
 from .describe import gives, query, takes
 from .identity import Action
 from .once import once
+from .own import LARGEST_BATCHES, own_batches
 from .refusal import Refusal
 from .routes import Route
-from .visible import account_for, may_see, no_batch, no_file, visible_page
+from .visible import account_for, may_see, no_batch, no_file
 
 _TEXTS = ("input_file_id", "endpoint", "completion_window")
 _OBJECTS = ("metadata", "output_expires_after")
 _NAMED = frozenset({*_TEXTS, *_OBJECTS, *ACCOUNT_FIELDS, "model"})
 _PAGE = 20
-_LARGEST_PAGE = 100
 
 
 async def create(call: Call) -> Response:
@@ -79,11 +78,11 @@ async def list_batches(call: Call) -> Response:
     account = call.account or call.client.accounts.default
     call.allow(account)
 
-    async def fetch(after: str | None, limit: int) -> Page[Batch]:
-        return await call.client.batches.list(after=after, limit=limit, custom_llm_provider=account)
-
-    limit = number(query.get("limit"), "limit", _LARGEST_PAGE) or _PAGE
-    return page_answer(await visible_page(call, fetch, after=query.get("after") or None, limit=limit))
+    limit = number(query.get("limit"), "limit", LARGEST_BATCHES) or _PAGE
+    after = query.get("after") or None
+    if not call.identity.admin:
+        return page_answer(await own_batches(call, account, after=after, limit=limit))
+    return page_answer(await call.client.batches.list(after=after, limit=limit, custom_llm_provider=account))
 
 
 async def _account(call: Call, body: Mapping[str, Any], input_file_id: str) -> str:

@@ -6,20 +6,20 @@ from typing import TYPE_CHECKING
 
 from starlette.responses import Response
 
-from batchmeter.models import FileObject, Page
 from batchmeter.providers import ContentStream
 
 from .answers import answer, number, page_answer
 from .call import Call
 from .describe import gives, gives_bytes, query, takes
+from .own import LARGEST_FILES, own_files
+from .refusal import Refusal
 from .routes import Route
 from .upload import create
-from .visible import account_for, no_file, visible_page
+from .visible import account_for, no_file
 
 if TYPE_CHECKING:
     from starlette.types import Receive, Scope, Send
 
-_PAGE = 10_000
 _KEPT = ("content-range", "accept-ranges", "etag", "last-modified", "content-disposition", "x-request-id")
 _ASKED = ("range", "if-range")
 
@@ -40,18 +40,17 @@ async def list_files(call: Call) -> Response:
     query = call.request.query_params
     account = call.account or call.client.accounts.default
     call.allow(account)
-
-    async def fetch(after: str | None, limit: int) -> Page[FileObject]:
-        return await call.client.files.list(
-            purpose=query.get("purpose") or None,
-            order=query.get("order") or None,
-            after=after,
-            limit=limit,
-            custom_llm_provider=account,
-        )
-
-    limit = number(query.get("limit"), "limit", _PAGE) or _PAGE
-    return page_answer(await visible_page(call, fetch, after=query.get("after") or None, limit=limit))
+    purpose, order, after = (query.get(name) or None for name in ("purpose", "order", "after"))
+    if order not in (None, "asc", "desc"):
+        message = f"Invalid 'order': expected 'asc' or 'desc', but got {order!r} instead."
+        raise Refusal(400, message, code="invalid_value", param="order")
+    limit = number(query.get("limit"), "limit", LARGEST_FILES) or LARGEST_FILES
+    if not call.identity.admin:
+        return page_answer(await own_files(call, account, purpose=purpose, order=order, after=after, limit=limit))
+    page = await call.client.files.list(
+        purpose=purpose, order=order, after=after, limit=limit, custom_llm_provider=account
+    )
+    return page_answer(page)
 
 
 async def content(call: Call) -> Response:

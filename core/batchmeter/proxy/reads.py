@@ -7,7 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from batchmeter.client import AsyncClient
-from batchmeter.models import Attribution, Batch
+from batchmeter.ledger.port import TrackedBatch
+from batchmeter.models import Attribution
 from batchmeter.tracking.tag import without_tag
 
 from .answers import rendered
@@ -70,7 +71,7 @@ class Reads:
         account = tracked.account if tracked else named or self._client.accounts.default
         attribution = tracked.submission.attribution if tracked else None
         may_see(account, attribution)
-        if tracked is not None and (tracked.settled_at is not None or _final(tracked.batch)):
+        if tracked is not None and is_final(tracked):
             known = Known(account, attribution, rendered(without_tag(tracked.batch)), math.inf)
         else:
             body = await asyncio.shield(self._flight(account, batch_id))
@@ -104,8 +105,8 @@ class Reads:
         self._known[named, batch_id] = known
 
 
-def _final(batch: Batch) -> bool:
-    """Ended, and not in the moment when a completed batch has its counts but no output file yet."""
-    counts = batch.request_counts
+def is_final(tracked: TrackedBatch) -> bool:
+    """Settled; or ended, and not in the moment when a completed batch has its counts but no output file yet."""
+    batch, counts = tracked.batch, tracked.batch.request_counts
     awaited = counts is not None and counts.completed > 0 and batch.output_file_id is None
-    return batch.ended and not (batch.status == "completed" and awaited)
+    return tracked.settled_at is not None or (batch.ended and not (batch.status == "completed" and awaited))
