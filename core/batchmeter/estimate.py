@@ -1,5 +1,6 @@
 """What a batch input file may cost, before it is submitted; and what cannot be known beforehand."""
 
+import codecs
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -10,16 +11,17 @@ from typing import Any, cast
 
 from pydantic import Field
 
-from .metering.lines import LineSplitter
 from .models import Cost, Frozen, Usd
 from .pricing.groups import Group, GroupKey, PriceSource
 from .pricing.price import PriceModel, price_groups
 
-METHOD = "UTF-8 bytes of all prompt text / 4, plus 4 tokens a message; images, audio and files are not counted"
+METHOD = (
+    "UTF-8 bytes of all prompt text / 4, plus 4 tokens a message; prompts sent as tokens are counted; "
+    "images, audio and files are not"
+)
 """Within about a quarter for English; other scripts and code use fewer bytes a token than English prose."""
 BYTES_PER_TOKEN = 4
 TOKENS_PER_MESSAGE = 4
-CHUNK = 1 << 16
 _LIMITS = ("max_completion_tokens", "max_output_tokens", "max_tokens")
 _TEXT = ("messages", "input", "prompt", "instructions", "tools")
 _NO_OUTPUT = ("/embeddings", "/moderations")
@@ -85,7 +87,7 @@ def estimate(
     price_model: PriceModel | None = None,
     history: Mapping[str, History] | None = None,
 ) -> Estimate:
-    """Read the file once, in flat memory. Lines that are no requests are left out: check the file for those."""
+    """Read the file once, a line in memory. Lines that are no requests are left out: check the file for those."""
     sums: dict[str, _Sum] = defaultdict(_Sum)
     for request in _requests(path):
         raw = request.get("body")
@@ -106,18 +108,14 @@ def estimate(
 def _requests(path: Path) -> Iterator[Mapping[str, Any]]:
     import msgspec  # noqa: PLC0415 - light core
 
-    splitter = LineSplitter()
     with path.open("rb") as lines:
-        for piece in [*iter(lambda: lines.read(CHUNK), b""), None]:
-            for line in splitter.close() if piece is None else splitter.feed(piece):
-                if not isinstance(line, bytes | bytearray):
-                    continue
-                try:
-                    request = msgspec.json.decode(line)
-                except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-                    continue
-                if isinstance(request, dict):
-                    yield cast("dict[str, Any]", request)
+        for line in lines:
+            try:
+                request = msgspec.json.decode(line.removeprefix(codecs.BOM_UTF8))
+            except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+                continue
+            if isinstance(request, dict):
+                yield cast("dict[str, Any]", request)
 
 
 def _add(total: _Sum, body: Mapping[str, Any], url: str, boundaries: tuple[int, ...]) -> None:
@@ -134,10 +132,23 @@ def _add(total: _Sum, body: Mapping[str, Any], url: str, boundaries: tuple[int, 
 
 
 def _tokens(body: Mapping[str, Any]) -> int:
-    prompt = body.get("messages") or body.get("input") or body.get("prompt")
-    messages = len(cast("list[object]", prompt)) if isinstance(prompt, list) else 1
+    prompts = _prompts(body.get("messages") or body.get("input") or body.get("prompt"))
+    counted = [_token_ids(prompt) for prompt in prompts]
     text = sum(_text_bytes(body.get(name)) for name in _TEXT)
-    return text // BYTES_PER_TOKEN + messages * TOKENS_PER_MESSAGE
+    return text // BYTES_PER_TOKEN + sum(TOKENS_PER_MESSAGE if ids is None else ids for ids in counted)
+
+
+def _prompts(prompt: object) -> list[object]:
+    """Messages or texts; an array of numbers is one text, sent as its tokens."""
+    if _token_ids(prompt) is not None or not isinstance(prompt, list):
+        return [prompt]
+    return cast("list[object]", prompt)
+
+
+def _token_ids(prompt: object) -> int | None:
+    """How many tokens an array of them holds; None for anything else."""
+    numbers = cast("list[object]", prompt) if isinstance(prompt, list) else []
+    return len(numbers) if numbers and all(type(number) is int for number in numbers) else None
 
 
 def _text_bytes(value: object, name: str = "") -> int:
@@ -152,10 +163,12 @@ def _text_bytes(value: object, name: str = "") -> int:
 
 
 def _limit(body: Mapping[str, Any]) -> int | None:
-    """Most output tokens of one request, over all its choices."""
+    """Most output tokens of one request, over all its choices; None where it names none that makes sense."""
+    n = 1 if body.get("n") is None else body["n"]
     for name in _LIMITS:
-        if isinstance(limit := body.get(name), int):
-            return limit * max(int(body.get("n") or 1), 1)
+        limit = body.get(name)
+        if type(limit) is int and type(n) is int and limit >= 0 < n:
+            return limit * n * max(len(_prompts(body.get("prompt"))), 1)
     return None
 
 
