@@ -19,7 +19,7 @@ LAYERS = [
     {"metering", "inputs", "uploads", "loggers", "callbacks", "on_demand", "installed"},
     {"estimate"},
     {"ledger", "plugins"},
-    {"accounts", "tracking"},
+    {"accounts", "labels", "tracking"},
     {"submit", "files", "batches", "client", "keys", "costs", "retrying"},
     {"engine", "blocking", "api"},
     {"background", "observing", "running"},

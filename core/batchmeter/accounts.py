@@ -1,15 +1,14 @@
 """Accounts by name, each one provider made on first use; and the ad-hoc ones of calls that bring their own key."""
 
-import hashlib
 import re
 from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
-
-from pydantic import SecretStr
 
 from .config import Settings, nearest, validated
 from .errors import UnknownAccountError, UsageError
+from .labels import HOW, credential_names, credentials_of, host_of, label_of, reveal
 from .providers import AccountSettings, Provider, ProviderFactory
 
 if TYPE_CHECKING:
@@ -26,6 +25,16 @@ SPELLINGS = {
     "client": "http_client",
 }
 """LiteLLM's names for what a provider's settings call otherwise."""
+MOST_PASSING = 32
+"""Providers kept for calls whose token, timeout or the like is not the account's own; the least recently used go."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Made:
+    """A provider, and what it was made from; None for one that was made elsewhere."""
+
+    provider: Provider
+    settings: AccountSettings | None = None
 
 
 class Accounts:
@@ -34,7 +43,11 @@ class Accounts:
     def __init__(self, settings: Settings, plugins: "Plugins") -> None:
         self._settings = settings
         self._plugins = plugins
-        self._made: dict[str, Provider] = {}
+        self._made: dict[str, _Made] = {}
+        """By account: what its batches are followed with."""
+        self._passing: list[_Made] = []
+        """Of calls, the last used last."""
+        self._retired: list[Provider] = []
 
     @property
     def default(self) -> str:
@@ -42,12 +55,11 @@ class Accounts:
 
     def names(self) -> list[str]:
         """Configured ones, every provider's default account, and those made or added in this process."""
-        made = (provider.account for provider in self._made.values())
-        return sorted({*self._settings.accounts, *self._plugins.providers, *made})
+        return sorted({*self._settings.accounts, *self._plugins.providers, *self._made})
 
     def add(self, provider: Provider) -> None:
         """Use a provider that was made elsewhere (tests, embedding) under its own account name."""
-        self._made[provider.account] = provider
+        self._made[provider.account] = _Made(provider)
 
     def check(self) -> None:
         """ConfigError for a configured section that its provider would refuse; keys may still be missing."""
@@ -57,11 +69,11 @@ class Accounts:
 
     def get(self, name: str) -> Provider:
         """UnknownAccountError names the nearest; ConfigError when its section is wrong."""
-        provider = self._made.get(name)
-        if provider is None:
+        made = self._made.get(name)
+        if made is None:
             factory, settings = self._resolve(name, {})
-            provider = self._made[name] = factory(name, settings)
-        return provider
+            made = self._made[name] = _Made(factory(name, settings), settings)
+        return made.provider
 
     def resolve(self, name: str, overrides: Mapping[str, Any]) -> Provider:
         """The account, or an ad-hoc one where a call brings its own key, address or other settings.
@@ -71,31 +83,56 @@ class Accounts:
         given = {SPELLINGS.get(key, key): value for key, value in overrides.items() if value is not None}
         if not given:
             return self.get(name)
-        if name not in self._settings.accounts and {"api_key", "api_base"} & set(given):
-            name = re.split("[@#]", name, maxsplit=1)[
-                0
-            ]  # an ad-hoc account of the ledger's, asked for with its own key
+        if self._is_call_s_own(name) and (name in self._made or set(given) - HOW):
+            given = {**self._known_of(name, given), **given}
+            name = re.split("[@#]", name, maxsplit=1)[0]
         factory, settings = self._resolve(name, given)
         _, plain = self._resolve(name, {})
         if settings == plain:
             return self.get(name)
-        label = _label(name, plain, settings)
-        key = label if label != name else f"{name} {settings.timeout} {settings.max_retries}"
-        if key not in self._made:
-            self._made[key] = factory(label, settings)
-        return self._made[key]
+        return self._with(label_of(name, plain, settings), factory, settings, own=name)
 
-    def at(self, provider: str, given: Mapping[str, Any], *, account: str | None = None) -> Provider:
+    def renew(self, account: str, provider: Provider, *, refused: bool = False) -> None:
+        """`provider` was shown a batch that is tracked under `account`: its newer credentials follow it from now on.
+
+        Where the account is a call's own and is not known here, where both are tokens (the newest lives longest), and
+        where the key that it has was `refused`. Else keys stay apart: who sees one batch need not see the others.
+        """
+        given = self._made_from(provider)
+        if not self._is_call_s_own(account):
+            with suppress(UsageError):
+                self.get(account)
+        known = self._made.get(account)
+        if given is None or given is known:
+            return
+        if self._is_call_s_own(account) if known is None else self._outlives(given, known, refused=refused):
+            self._made[account] = self._as(account, given)
+            if known is not None:
+                self._pass(known)
+
+    def at_address_of(self, account: str, provider: Provider) -> bool:
+        """Whether this account, which may be a call's own in a finished process, is where `provider` is."""
+        try:
+            return self.get(account).endpoint == provider.endpoint
+        except UnknownAccountError:
+            base, _, host = account.partition("#")[0].partition("@")
+        except UsageError:
+            return False
+        if host:
+            return host == host_of(provider.endpoint)
+        try:
+            return base != account and self.get(base).endpoint == provider.endpoint
+        except UsageError:
+            return False
+
+    def at(self, provider: str, given: Mapping[str, Any]) -> Provider:
         """The account that a request made elsewhere belongs to: the configured one at this address with this key.
 
-        Else an ad-hoc one with these settings (and, of the provider's section, what says nothing of who it is), or a
-        new one named `account`. A setting of None was not in the request.
+        Else an ad-hoc one with these settings (and, of the provider's section, what says nothing of who it is). A
+        setting of None was not in the request.
         """
         factory = self._factory(provider)
         values: dict[str, Any] = {"headers": {}, **{key: value for key, value in given.items() if value is not None}}
-        if account is not None:
-            made = self._made[account] = factory(account, self._resolve(provider, values)[1])
-            return made
         address = factory(
             "", validated(factory.Settings, {"provider": provider, **values}, "observed request")
         ).endpoint
@@ -109,7 +146,7 @@ class Accounts:
         for name in self._settings.accounts:
             with suppress(UsageError):
                 self.get(name)
-        return list(self._made.values())
+        return [made.provider for made in self._made.values()]
 
     def tags(self, name: str) -> bool:
         """Whether this account lets `batchmeter_id` be put into a batch's metadata."""
@@ -124,10 +161,76 @@ class Accounts:
         _, settings = self._resolve(name, {})
         return [secret.get_secret_value() for secret in settings.webhook_secrets]
 
+    async def tidy(self) -> None:
+        """Close what is no longer used; calls under way there come to their end."""
+        while self._retired:
+            await self._retired.pop().aclose()
+
     async def aclose(self) -> None:
-        made, self._made = self._made, {}
-        for provider in made.values():
-            await provider.aclose()
+        made, self._made = [*self._made.values(), *self._passing], {}
+        self._passing = []
+        self._retired += [one.provider for one in made]
+        await self.tidy()
+
+    def _with(self, account: str, factory: ProviderFactory, settings: AccountSettings, *, own: str) -> Provider:
+        """The account's own provider where it has these settings, else one for such calls."""
+        known = self._made.get(account)
+        if known is not None and known.settings == settings:
+            return known.provider
+        if known is None and account != own:
+            known = self._made[account] = _Made(factory(account, settings), settings)
+            return known.provider
+        for made in self._passing:
+            if made.provider.account == account and made.settings == settings:
+                self._passing.remove(made)
+                break
+        else:
+            made = _Made(factory(account, settings), settings)
+        self._pass(made)
+        return made.provider
+
+    def _pass(self, made: _Made) -> None:
+        self._passing.append(made)
+        if len(self._passing) > MOST_PASSING:
+            self._retired.append(self._passing.pop(0).provider)
+
+    def _made_from(self, provider: Provider) -> _Made | None:
+        known = self._made.get(provider.account)
+        made = [] if known is None else [known]
+        return next(
+            (one for one in [*made, *self._passing] if one.provider is provider and one.settings is not None), None
+        )
+
+    def _as(self, account: str, given: _Made) -> _Made:
+        """The same credentials under this name."""
+        if given.provider.account == account and given in self._passing:
+            self._passing.remove(given)
+            return given
+        assert given.settings is not None
+        return _Made(self._factory(given.provider.name)(account, given.settings), given.settings)
+
+    def _outlives(self, given: _Made, known: _Made, *, refused: bool) -> bool:
+        account = known.provider.account
+        if known.settings is None or credentials_of(given.settings) == credentials_of(known.settings):
+            return False
+        if given.provider.account != account:
+            return refused and self._is_call_s_own(account)
+        return self._is_call_s_own(account) or not (
+            known.settings.api_key or getattr(known.settings, "credentials", None)
+        )
+
+    def _is_call_s_own(self, account: str) -> bool:
+        """Named after a call that brought its own key, token or address."""
+        return account not in self._settings.accounts and account not in self._plugins.providers
+
+    def _known_of(self, account: str, given: Mapping[str, Any]) -> dict[str, Any]:
+        """What an earlier call said of it; credentials only where this one brings none."""
+        made = self._made.get(account)
+        if made is None or made.settings is None:
+            return {}
+        names = credential_names(made.settings)
+        without = names if names & set(given) else set[str]()
+        return {name: getattr(made.settings, name) for name in made.settings.model_fields_set - without}
 
     def _resolve(self, name: str, overrides: Mapping[str, Any]) -> tuple[ProviderFactory, AccountSettings]:
         section = self._settings.accounts.get(name, {})
@@ -155,7 +258,7 @@ class Accounts:
         except UsageError:
             return False  # it is not configured so far that it could be anybody
         who = [key for key in ("api_key", "organization", "project") if key in given]
-        return endpoint == address and all(_reveal(getattr(settings, key) or "") == (given[key] or "") for key in who)
+        return endpoint == address and all(reveal(getattr(settings, key) or "") == (given[key] or "") for key in who)
 
     def _unknown(self, name: str, provider: str, *, named: bool) -> str:
         if named:
@@ -168,22 +271,3 @@ class Accounts:
 
     def _where(self, name: str, overrides: Mapping[str, Any]) -> str:
         return "arguments" if overrides else f"{self._settings.source or 'settings'}: [accounts.{name}]"
-
-
-def _label(name: str, plain: AccountSettings, settings: AccountSettings) -> str:
-    label = name
-    if settings.api_base and settings.api_base != plain.api_base:
-        label += "@" + settings.api_base.partition("://")[2].partition("/")[0].rpartition("@")[2]
-    if _identity(settings) != _identity(plain):
-        label += "#" + hashlib.sha256(b"batchmeter account" + _identity(settings)).hexdigest()[:6]
-    return label
-
-
-def _identity(settings: AccountSettings) -> bytes:
-    """Everything that makes it another account at the same address: six digits of its hash tell two keys apart."""
-    values = settings.model_dump(exclude={"adopt", "api_base", "max_retries", "timeout"})
-    return "\x1f".join(f"{key}={_reveal(value)}" for key, value in sorted(values.items())).encode()
-
-
-def _reveal(value: object) -> str:
-    return value.get_secret_value() if isinstance(value, SecretStr) else str(value)

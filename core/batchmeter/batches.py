@@ -55,7 +55,7 @@ class AsyncBatches:
             input_file_id, endpoint, completion_window, _checked(metadata), output_expires_after, model
         )
         submission = submission_of(provider, request, attribution, traceparent, extra_body)
-        return await submit(
+        batch = await submit(
             parts,
             provider,
             request,
@@ -65,6 +65,8 @@ class AsyncBatches:
             tag=self._client.accounts.tags(provider.account),
             wait=wait_for_room,
         )
+        self._client.accounts.renew(provider.account, provider)
+        return batch
 
     async def retrieve(
         self,
@@ -117,8 +119,7 @@ class AsyncBatches:
         provider = await self._client.provider(custom_llm_provider, account_settings, about=batch_id)
         if not isinstance(provider, DeletesBatches):
             raise NotSupportedError(f"{provider.name} cannot delete a batch")
-        tracked = await parts.ledger.get_batch(batch_id, provider.account)
-        if tracked is not None and tracked.settled_at is None:
+        if await parts.tracker.whose.is_open(provider, batch_id):
             raise UsageError(f"batch {batch_id} is not settled: wait for it first, or its cost will never be known")
         await provider.delete_batch(batch_id, options(extra_headers, extra_query, extra_body, timeout))
 
@@ -166,9 +167,8 @@ class AsyncBatches:
         """
         parts = await self._client.ready()
         provider = await self._client.provider(custom_llm_provider, account_settings, about=batch_id)
-        if await parts.ledger.get_batch(batch_id, provider.account) is None:
-            await parts.tracker.adopt(provider.account, batch_id)
-        return await parts.tracker.wait(provider.account, batch_id, timeout=timeout, on_update=on_update)
+        account = await parts.tracker.adopter.account_of(provider, batch_id)
+        return await parts.tracker.wait(account, batch_id, provider=provider, timeout=timeout, on_update=on_update)
 
     async def settlement(self, batch_id: str, *, custom_llm_provider: str | None = None) -> Settlement | None:
         """What it came to, from the ledger alone; None while it is open or unknown."""
@@ -179,7 +179,9 @@ class AsyncBatches:
         from .tracking.tag import without_tag  # noqa: PLC0415 - as above
 
         parts = await self._client.ready()
-        await parts.tracker.observed(provider.account, batch)
+        account = await parts.tracker.whose.shown(provider, batch)
+        if account is not None:
+            await parts.tracker.observed(account, batch)
         return without_tag(batch)
 
 

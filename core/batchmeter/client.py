@@ -221,7 +221,9 @@ class AsyncClient:
         """
         if account is None and about is not None:
             account = await (await self.ready()).ledger.account_of(about)
-        return self.accounts.resolve(account or self.accounts.default, overrides)
+        found = self.accounts.resolve(account or self.accounts.default, overrides)
+        await self.accounts.tidy()
+        return found
 
     @property
     def is_open(self) -> bool:

@@ -9,7 +9,7 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal, Protocol, runtime_checkable
 
-from pydantic import BaseModel, ConfigDict, SecretStr
+from pydantic import BaseModel, ConfigDict, Field, SecretStr
 
 from .errors import APIStatusError
 from .models import Batch, FileDeleted, FileObject, Page
@@ -19,6 +19,9 @@ class AccountSettings(BaseModel):
     """What every account may set; a provider's own `Settings` adds its fields. Unknown keys are refused."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
+
+    renewed: ClassVar[frozenset[str]] = frozenset()
+    """A provider's fields that hold a token, or what gives one: with another it is still the same account."""
 
     provider: str = ""
     """The provider's name; by default the account's own."""
@@ -32,7 +35,7 @@ class AccountSettings(BaseModel):
     """Seconds for one request."""
     max_retries: int = 2
     """Of a request that may safely be repeated; a create never is."""
-    headers: dict[str, str] = {}
+    headers: dict[str, str] = Field(default={}, repr=False)
     """Sent with every request."""
     tag_batches: bool = True
     """Put `batchmeter_id` into a new batch's metadata, to find it again after a lost answer."""

@@ -1,7 +1,7 @@
 """An Azure OpenAI account: the configured values, else the variables that OpenAI's own SDK reads."""
 
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Any, ClassVar
 
 from pydantic import Field, SecretStr
 
@@ -10,6 +10,8 @@ from batchmeter_openai.settings import from_env, secret_from_env
 
 
 class AzureSettings(AccountSettings):
+    renewed: ClassVar[frozenset[str]] = frozenset({"ad_token", "ad_token_provider", "credential"})
+
     endpoint: str | None = Field(default_factory=from_env("AZURE_OPENAI_ENDPOINT"))
     """`https://my-resource.openai.azure.com`; with `/openai/v1` at its end the v1 API is meant."""
     api_base: str | None = None

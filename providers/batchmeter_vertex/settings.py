@@ -3,7 +3,7 @@
 import json
 import os
 from collections.abc import Awaitable, Callable
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import Field, SecretStr, field_validator, model_validator
 
@@ -23,6 +23,8 @@ def _env(*names: str) -> str | None:
 
 class VertexSettings(AccountSettings):
     """Without `token` and `credentials`, Google's application default credentials are taken."""
+
+    renewed: ClassVar[frozenset[str]] = frozenset({"token"})
 
     project: str | None = Field(default_factory=lambda: _env(*_PROJECT))
     """Id or number; by default the credentials' own."""

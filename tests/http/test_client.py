@@ -11,7 +11,7 @@ import pytest
 from batchmeter import errors
 from batchmeter._version import __version__
 from batchmeter.http import HttpClient
-from batchmeter.testing.wire import HANG_UP, Answer, Script, serving
+from batchmeter.testing.wire import HANG_UP, Answer, Received, Script, serving
 
 
 async def test_the_library_is_the_one_asked_for(library, connect):
@@ -125,6 +125,24 @@ async def test_a_closed_client_can_be_used_again(connect):
         await client.request("GET", "files")
         await client.aclose()
         assert (await client.request("GET", "files")).status_code == 200
+
+
+async def test_what_is_under_way_when_a_client_is_closed_comes_to_its_end(connect):
+    arrived, answer = asyncio.Event(), asyncio.Event()
+
+    async def slow(_: Received) -> Answer:
+        arrived.set()
+        return Answer(body=b"{}", after=answer)
+
+    async with serving(slow) as url:
+        client = connect(url)
+        request = asyncio.create_task(client.request("GET", "files"))
+        await arrived.wait()
+        await client.aclose()
+        pool = client._left[0]
+        answer.set()
+        assert (await request).status_code == 200
+        assert pool.is_closed
 
 
 FIRST = """

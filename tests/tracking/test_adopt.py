@@ -10,6 +10,7 @@ from batchmeter import AsyncClient
 from batchmeter.hookspecs import hookimpl
 from batchmeter.testing.sandbox import serve_sandbox
 from batchmeter.tracking.adopt import GRACE_SECONDS, Adopter, Adoption
+from batchmeter.tracking.whose import Whose
 
 REQUEST = (
     b'{"custom_id":"a","method":"POST","url":"/v1/chat/completions",'
@@ -19,7 +20,11 @@ REQUEST = (
 
 @pytest.fixture
 def adoption(world):
-    return Adoption(Adopter(world.ledger, world.plugins, lambda: None), world.accounts, 48 * 3600)
+    return Adoption(
+        Adopter(world.ledger, world.plugins, lambda: None, Whose(world.ledger, world.accounts)),
+        world.accounts,
+        48 * 3600,
+    )
 
 
 def listed(world, count, *, age=3600):

@@ -65,6 +65,9 @@ class HttpClient:
     secrets: Collection[str] = field(default=(), repr=False)
     _own: "httpx.AsyncClient | None" = field(default=None, init=False, repr=False)
     _opening: asyncio.Lock = field(default_factory=asyncio.Lock, init=False, repr=False)
+    _under_way: int = field(default=0, init=False, repr=False)
+    _left: "list[httpx.AsyncClient]" = field(default_factory=list["httpx.AsyncClient"], init=False, repr=False)
+    """Closed, as soon as nothing is under way."""
 
     async def request(
         self,
@@ -99,21 +102,29 @@ class HttpClient:
             yield StreamedResponse(response.status_code, _lower(response.headers), chunks)
 
     async def aclose(self) -> None:
-        own, self._own = self._own, None
-        if own is not None:
-            await own.aclose()
+        """What is under way comes to its end."""
+        if self._own is not None:
+            self._left.append(self._own)
+            self._own = None
+        while self._left and not self._under_way:
+            await self._left.pop().aclose()
 
     @asynccontextmanager
     async def _send(self, call: _Call) -> AsyncGenerator["httpx.Response"]:
         """An answer below 400; its connection is given back at the end."""
+        self._under_way += 1
         try:
             response = await self._tries(call)
+            try:
+                yield response
+            finally:
+                await response.aclose()
         except BodyFailedError as failed:
             raise failed.cause from None
-        try:
-            yield response
         finally:
-            await response.aclose()
+            self._under_way -= 1
+            while self._left and not self._under_way:
+                await self._left.pop().aclose()
 
     async def _tries(self, call: _Call) -> "httpx.Response":
         once = call.retry == "never" or (call.body is not None and not call.body.replayable)

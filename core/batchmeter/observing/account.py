@@ -1,8 +1,8 @@
 """Whose batch it is: the configured account that the request's address and key belong to, or an ad-hoc one."""
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from batchmeter.errors import UnknownAccountError, UsageError
 from batchmeter.providers import Provider
 
 from .exchange import Caller
@@ -16,29 +16,19 @@ _tokens: dict[str, str] = {}
 """Entra ID: address -> the newest token an app has used there."""
 
 
+@dataclass(frozen=True, slots=True)
+class NewestToken:
+    """Of an address: two of these for one are equal, so that the next hour's is no other setting."""
+
+    api_base: str
+
+    def __call__(self) -> str:
+        return _tokens[self.api_base]
+
+
 def account_of(client: "AsyncClient", caller: Caller) -> Provider:
     """ConfigError, UnknownAccountError where the settings are wrong."""
     return client.accounts.at(caller.provider, _settings(caller))
-
-
-async def home_of(client: "AsyncClient", caller: Caller, mine: Provider, batch_id: str) -> str | None:
-    """The account under which the ledger knows a batch that `mine`, the caller's, was shown; None: not tracked."""
-    ledger = (await client.ready()).ledger
-    if await ledger.get_batch(batch_id, mine.account) is not None:
-        return mine.account
-    tracked = await ledger.get_batch(batch_id)
-    if tracked is None:
-        return None
-    try:
-        return tracked.account if client.accounts.get(tracked.account).endpoint == mine.endpoint else None
-    except UnknownAccountError:
-        # Ad hoc, from before a restart: whoever may see its batches at the same address has its new key.
-        if not tracked.account.startswith(mine.account.partition("#")[0] + "#"):
-            return None
-        client.accounts.at(caller.provider, _settings(caller), account=tracked.account)
-        return tracked.account
-    except UsageError:
-        return None
 
 
 def _settings(caller: Caller) -> dict[str, Any]:
@@ -48,7 +38,7 @@ def _settings(caller: Caller) -> dict[str, Any]:
         if caller.bearer is None:
             return {**where, "api_key": caller.api_key or NO_KEY}
         _tokens[caller.api_base] = caller.bearer
-        return {**where, "ad_token_provider": lambda: _tokens[caller.api_base]}
+        return {**where, "ad_token_provider": NewestToken(caller.api_base)}
     return {
         "api_base": caller.api_base,
         "api_key": caller.api_key or NO_KEY,

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from batchmeter.models import Attribution, Batch
 
-from .account import account_of, home_of
+from .account import account_of
 from .answer import batches_in
 from .exchange import Caller, Kind
 
@@ -149,7 +149,7 @@ class Recorder:
         parts = await client.ready()
         mine = account_of(client, caller)
         for batch in batches:
-            account = await home_of(client, caller, mine, batch.id)
+            account = await parts.tracker.whose.shown(mine, batch)
             if account is not None:
                 await parts.tracker.observed(account, batch)
 

@@ -8,18 +8,21 @@ from datetime import datetime
 from batchmeter.errors import ProviderError, UsageError
 from batchmeter.ledger.port import Intent, Ledger, Submission
 from batchmeter.models import Batch
-from batchmeter.providers import Provider
+from batchmeter.providers import CallOptions, Provider
 
 from .events_of import created_event, loggers_for
 from .listed import SKEW_SECONDS, back_to
 from .needs import Accounts, Plugins
 from .tag import TAG, tag_of
 from .untagged import made_by
+from .whose import Whose
 
 log = logging.getLogger("batchmeter")
 
 GRACE_SECONDS = 60.0
 """A create may still be under way this long."""
+
+LOOK_SECONDS = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,13 +33,13 @@ class Adopter:
     plugins: Plugins
     recorded: Callable[[], None]
     """Told after each new event."""
+    whose: Whose
 
     async def adopt(self, provider: Provider, batch: Batch, intent: Intent | None = None) -> bool:
         """False when it is tracked already. With an intent, given or recognised, it counts as submitted by it."""
-        account = provider.account
-        if await self.ledger.get_batch(batch.id, account) is not None:
+        if await self.whose.shown(provider, batch) is not None:
             return False
-        intent = intent or await self._intent_of(account, batch)
+        intent = intent or await self._intent_of(provider, batch)
         submission = intent.submission if intent else _found(provider, batch)
         now = self.ledger.now()
         event = created_event(submission, batch, time=now)
@@ -48,9 +51,18 @@ class Adopter:
             next_poll_at=now,
             intent_id=intent.id if intent else None,
         )
+        account = submission.account
         log.info("batch %s of %s is tracked now (%s)", batch.id, account, "lost create" if intent else "adopted")
         self.recorded()
         return True
+
+    async def account_of(self, provider: Provider, batch_id: str) -> str:
+        """Under which this batch is tracked; from now on, if it was not."""
+        if await self.ledger.get_batch(batch_id, provider.account) is not None:
+            return provider.account
+        batch = await provider.retrieve_batch(batch_id, CallOptions(timeout=LOOK_SECONDS))
+        await self.adopt(provider, batch)
+        return await self.whose.shown(provider, batch) or provider.account
 
     async def adopt_all(self, provider: Provider, *, since: datetime | None = None) -> int:
         """Every batch that the account lists, back to `since`; returns how many were new."""
@@ -69,7 +81,7 @@ class Adopter:
             ]
         )
 
-    async def _intent_of(self, account: str, batch: Batch) -> Intent | None:
+    async def _intent_of(self, provider: Provider, batch: Batch) -> Intent | None:
         """The create of ours that made it; nobody else's tag is taken for ours.
 
         Without a tag it may be one whose answer is lost, or still on its way.
@@ -77,8 +89,8 @@ class Adopter:
         tag = tag_of(batch)
         if tag is not None:
             intent = await self.ledger.intent(tag)
-            return intent if intent is not None and intent.submission.account == account else None
-        under_way = await self.ledger.open_intents(created_before=self.ledger.now() + 1, account=account)
+            return intent if intent is not None and self.whose.there(intent.submission.account, provider) else None
+        under_way = await self.ledger.open_intents(created_before=self.ledger.now() + 1, account=provider.account)
         made = made_by(under_way, [batch])
         return next((intent for intent in under_way if intent.id in made), None)
 

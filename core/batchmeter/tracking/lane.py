@@ -3,7 +3,7 @@
 import asyncio
 from dataclasses import dataclass, field
 
-from batchmeter.errors import RateLimitError
+from batchmeter.errors import AuthenticationError, RateLimitError
 
 from .breaker import Breaker
 from .budget import Budget
@@ -32,6 +32,8 @@ class Lane:
     """This process cannot serve it (not configured here); others may."""
     trouble: str | None = None
     """Why it was paused, if it was."""
+    refused: bool = False
+    """It was its key."""
     breaker: Breaker = field(init=False)
     looking: asyncio.Semaphore = field(init=False)
     settling: asyncio.Semaphore = field(init=False)
@@ -53,7 +55,7 @@ class Lane:
             return  # it was on its way before the account was refused
         self.breaker.success()
         self.budget.answered()
-        self.trouble = None
+        self.trouble, self.refused = None, False
 
     def failed(self, error: Exception, now: float) -> None:
         """A refused key or a rate limit pauses the account at once; an outage after a few failures in a row.
@@ -62,7 +64,7 @@ class Lane:
         """
         whose = blame(error)
         if whose != "batch":
-            self.trouble = f"{type(error).__name__}: {error}"
+            self.trouble, self.refused = f"{type(error).__name__}: {error}", isinstance(error, AuthenticationError)
             if isinstance(error, RateLimitError) and not self.pause_left(now):
                 self.budget.refused()
             self.breaker.failure(now, retry_after=retry_after(error), at_once=whose == "account now")

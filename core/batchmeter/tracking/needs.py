@@ -21,6 +21,14 @@ class Accounts(Protocol):
         """Configured ones that can be used here, and those made in this process."""
         ...
 
+    def at_address_of(self, account: str, provider: Provider) -> bool:
+        """Whether this account, which need not be known here, is where `provider` is."""
+        ...
+
+    def renew(self, account: str, provider: Provider, *, refused: bool = False) -> None:
+        """`provider` was shown a batch of this account's: where its credentials are newer, it follows with them."""
+        ...
+
     def tags(self, name: str) -> bool:
         """Whether `batchmeter_id` may be put into a new batch's metadata."""
         ...

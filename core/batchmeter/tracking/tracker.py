@@ -35,6 +35,7 @@ from .sweep import Sweep
 from .taking import take
 from .waiting import OnUpdate, Waiter
 from .watch import Sleep, Watch, nap
+from .whose import Whose
 
 log = logging.getLogger("batchmeter")
 
@@ -76,10 +77,11 @@ class Tracker:
         self._follower = Follower(ledger, settler, random, options.look)
         self._sweep = Sweep(ledger, self._follower, enabled=options.list_many)
         self._server = Server(self._follower, self._sweep.cover, self._changed, self._spawn, leases)
-        self._adopter = Adopter(ledger, plugins, self._recorded)
-        self._adoption = Adoption(self._adopter, accounts, options.adopt_since)
-        self._reconciler = Reconciler(ledger, accounts, self._adopter)
-        self._resubmitter = Resubmitter(ledger, accounts, self._adopter)
+        self.whose = Whose(ledger, accounts)
+        self.adopter = Adopter(ledger, plugins, self._recorded, self.whose)
+        self._adoption = Adoption(self.adopter, accounts, options.adopt_since)
+        self._reconciler = Reconciler(ledger, accounts, self.adopter)
+        self._resubmitter = Resubmitter(ledger, accounts, self.adopter)
         self._waiter = Waiter(ledger, self._follower, self._watch, sleep, self.owner, options.lease)
 
     # for the rest of the process
@@ -108,13 +110,19 @@ class Tracker:
         return True
 
     async def wait(
-        self, account: str, batch_id: str, *, timeout: float | None = None, on_update: OnUpdate | None = None
+        self,
+        account: str,
+        batch_id: str,
+        *,
+        provider: Provider | None = None,
+        timeout: float | None = None,
+        on_update: OnUpdate | None = None,
     ) -> Settlement:
-        """Look at this batch every second or two until it is settled, here or by another worker.
+        """Look at this batch, as this provider or the account's, until it is settled here or by another worker.
 
         SettlementError when `timeout` (seconds) is over or nobody tracks it; a refused key is raised as it came.
         """
-        provider = self._accounts.get(account)
+        provider = provider or self._accounts.get(account)
         self.notify(account)
         settlement = await self._waiter.wait(provider, account, batch_id, timeout=timeout, on_update=on_update)
         self._recorded()
@@ -123,11 +131,11 @@ class Tracker:
     async def adopt(self, account: str, batch_id: str) -> bool:
         """Track a batch that was made elsewhere; False when it is tracked already."""
         provider = self._accounts.get(account)
-        return await self._adopter.adopt(provider, await self._follower.look(provider, batch_id))
+        return await self.adopter.adopt(provider, await self._follower.look(provider, batch_id))
 
     async def adopt_all(self, account: str, *, since: datetime | None = None) -> int:
         """Track every batch that the account lists, back to `since`; returns how many were new."""
-        return await self._adopter.adopt_all(self._accounts.get(account), since=since)
+        return await self.adopter.adopt_all(self._accounts.get(account), since=since)
 
     async def reconcile(self) -> int:
         """Find the batches of creates whose answer was lost; returns how many intents came to an end."""
@@ -224,6 +232,8 @@ class Tracker:
 
     def _provider(self, lane: Lane) -> Provider | None:
         """None leaves the account's batches to a process that is configured for it."""
+        if lane.refused:
+            self.whose.refused(lane.account)
         try:
             return self._accounts.get(lane.account)
         except UsageError as error:

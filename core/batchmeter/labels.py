@@ -1,0 +1,56 @@
+"""What an account is called that a call made with a key, token or address of its own: after what differs."""
+
+import hashlib
+from urllib.parse import urlsplit
+
+from pydantic import SecretStr
+
+from .providers import AccountSettings
+
+HOW = frozenset({"max_retries", "timeout"})
+"""Settings of how it is asked, not of who it is."""
+_NOT_WHO = {"adopt", "api_base", "endpoint", *HOW}
+_API_PATHS = ("", "v1", "openai", "openai/v1")
+
+
+def label_of(name: str, plain: AccountSettings, settings: AccountSettings) -> str:
+    label, address = name, _address(settings)
+    if address and address != _address(plain):
+        label += "@" + host_of(address)
+    if _identity(settings) != _identity(plain):
+        label += "#" + hashlib.sha256(b"batchmeter account" + _identity(settings)).hexdigest()[:6]
+    return label
+
+
+def host_of(address: str) -> str:
+    return address.partition("://")[2].partition("/")[0].rpartition("@")[2]
+
+
+def credential_names(settings: AccountSettings) -> set[str]:
+    return {"api_key", "credentials", *settings.renewed}
+
+
+def credentials_of(settings: AccountSettings | None) -> dict[str, object]:
+    return {} if settings is None else {name: getattr(settings, name, None) for name in credential_names(settings)}
+
+
+def reveal(value: object) -> str:
+    return value.get_secret_value() if isinstance(value, SecretStr) else str(value)
+
+
+def _identity(settings: AccountSettings) -> bytes:
+    """Everything that makes it another account at the same host: six digits of its hash tell two keys apart.
+
+    Of a token only that there is one: the next hour's is the same account.
+    """
+    values: dict[str, object] = settings.model_dump(exclude={*_NOT_WHO, *settings.renewed})
+    if any(isinstance(getattr(settings, name), SecretStr) for name in settings.renewed):
+        values["token"] = True
+    path = urlsplit(_address(settings)).path.strip("/")
+    if path not in _API_PATHS:
+        values["path"] = path
+    return "\x1f".join(f"{key}={reveal(value)}" for key, value in sorted(values.items())).encode()
+
+
+def _address(settings: AccountSettings) -> str:
+    return settings.api_base or str(getattr(settings, "endpoint", None) or "")
