@@ -187,6 +187,15 @@ def test_events_and_deliveries_and_replay(shell) -> None:
     assert "wait until logger 'otel' is enabled" in later.out
 
 
+def test_a_replay_to_a_logger_that_nobody_knows_is_refused(shell) -> None:
+    shell("submit", shell.requests(), "--wait")
+    ran = shell("replay", "--logger", "otle")
+    assert (ran.code, "no such logger; did you mean 'otel'?" in ran.err) == (2, True)
+    assert "known: datadog, file, langfuse, otel, webhook" in shell("replay", "--logger", "acme").err
+    assert "no such logger" in shell("replay", "--logger", "openai").err
+    assert [gauge["logger"] for gauge in shell("deliveries", "--json").json] == ["file"]
+
+
 def test_meter_needs_no_provider_and_reads_files_and_pipes(shell, sandbox: Sandbox) -> None:
     line = {
         "id": "batch_req_1",

@@ -1,10 +1,20 @@
-"""`batchmeter deliveries` and `replay`: which logger has what, what is stuck or dead, and sending it again."""
+"""`batchmeter deliveries`, `replay`, `abandon`: which logger has what, sending it again, and giving it up."""
+
+from typing import TYPE_CHECKING
 
 import click
 
+from batchmeter.config import nearest
+from batchmeter.hookspecs import PROJECT
+from batchmeter.plugins import BUILTIN_LOGGERS
+
 from .events import millis
 from .session import client, run
+from .session import ledger as open_ledger
 from .show import as_json, console, instant, print_json, table
+
+if TYPE_CHECKING:
+    from batchmeter.client import AsyncClient
 
 
 @click.command()
@@ -55,6 +65,7 @@ def replay(logger: str, since: str | None, dead: bool, json_output: bool) -> Non
 
     async def work() -> tuple[int, bool]:
         async with client() as opened:
+            await _check_name(opened, logger)
             count = await opened.ledger.replay(logger, since=millis(since), dead_only=dead)
             enabled = logger in opened.plugins.loggers
             if enabled:
@@ -68,6 +79,35 @@ def replay(logger: str, since: str | None, dead: bool, json_output: bool) -> Non
         return
     later = "" if enabled else f"; they wait until logger {logger!r} is enabled (see `batchmeter plugins`)"
     console().print(f"{count:,} events due again for {logger}{later}")
+
+
+@click.command()
+@click.option("--logger", "logger", required=True, help="The logger, such as one that was removed.")
+@as_json
+def abandon(logger: str, json_output: bool) -> None:
+    """Give up the deliveries that a logger has not accepted, so that their batches can be pruned; `replay` undoes it."""
+
+    async def work() -> int:
+        async with open_ledger() as opened:
+            return await opened.abandon(logger, reason="abandoned")
+
+    count = run(work())
+    if json_output:
+        print_json({"logger": logger, "deliveries": count})
+    else:
+        console().print(f"{count:,} deliveries to {logger} given up")
+
+
+async def _check_name(opened: "AsyncClient", logger: str) -> None:
+    """A misspelt one would be owed every event, and keep its batches from being pruned.
+
+    Known are the installed ones, on or off, and those of applications, which the ledger has had events for.
+    """
+    with_events = {gauge.logger for gauge in await opened.ledger.gauges()}
+    known = {*opened.plugins.loggers, *BUILTIN_LOGGERS, *with_events}
+    known |= {info.name for info in opened.plugins.info() if info.state != "on" and info.distribution != PROJECT}
+    if logger not in known:
+        raise click.UsageError(f"--logger {logger!r}: no such logger{nearest(logger, known)}")
 
 
 def _list(logger: str | None, state: str, limit: int, json_output: bool) -> None:
