@@ -16,7 +16,7 @@ from .ledger.port import Again, Intent, Ledger, Submission, TrackedBatch
 from .models import Batch, FileObject
 from .providers import BatchRequest, CallOptions, Provider
 from .submit import submission_of, submit
-from .tracking.completeness import Answers, Fate, read_answers, requests
+from .tracking.completeness import Answers, Fate, input_of, read_answers, requests
 from .tracking.resubmit import Waiting
 from .tracking.room import waits_for_room
 from .tracking.tag import RETRY_OF, without_tag
@@ -194,6 +194,7 @@ class _Rest:
 
 async def _upload_rest(first: _First, reasons: Collection[str]) -> _Rest | None:
     """None where nothing is. By way of a file on disk, so that an upload can be repeated and memory stays flat."""
+    input_of(first.batch, first.input_file_id)
     settled = await first.ledger.settlement(first.batch.id, first.provider.account)
     answers = await read_answers(first.provider, first.batch, settled[0] if settled else None)
     with tempfile.TemporaryDirectory(prefix="batchmeter-retry-") as folder:

@@ -88,3 +88,17 @@ async def test_a_line_that_came_twice_hides_no_missing_one(world, provider, line
     provider.files["out"] = [b"".join(map(world.line, lines))]
     event = await world.until_settled(world.tracker())
     assert (event.missing, event.duplicates) == (missing, duplicates)
+
+
+@pytest.mark.parametrize(
+    ("input_file_id", "told"),
+    [
+        ("https://mine.blob.core.windows.net/in/a.jsonl?sig=secret", r"your own storage \(https://mine[^?]*a\.jsonl\)"),
+        (None, "names no input file"),
+    ],
+)
+async def test_an_input_that_cannot_be_read_is_told_before_anything_is(world, provider, input_file_id, told):
+    with pytest.raises(UsageError, match=told) as caught:
+        await check(provider, ended(world, input_file_id=None), input_file_id)
+    assert "secret" not in str(caught.value)
+    assert provider.calls == []

@@ -124,6 +124,7 @@ async def check(
     provider: Provider, batch: Batch, input_file_id: str | None, settlement: Settlement | None = None
 ) -> Completeness:
     """Read the answers, then the input. UsageError as `read_answers` or for an unknown input, ProviderErrors as they come."""
+    input_of(batch, input_file_id)
     answers = await read_answers(provider, batch, settlement)
     ends, unasked = Counter[Fate](), set(answers.fates)
     missing: list[str] = []
@@ -182,14 +183,24 @@ def _opened_by(provider: Provider, batch: Batch, files: Sequence[OutputFile]) ->
     return [partial(provider.file_content, file_id, CallOptions()) for file_id in views]
 
 
+def input_of(batch: Batch, input_file_id: str | None) -> str:
+    """The file that tells what it was asked, which the batch shows, or else its submission named."""
+    file_id = batch.input_file_id or input_file_id
+    if file_id is None:
+        raise UsageError(f"batch {batch.id} names no input file: what it was asked is not known")
+    if file_id.startswith(("https://", "http://")):  # anybody's address may stand here: no credential goes there
+        where = file_id.partition("?")[0]
+        raise UsageError(
+            f"batch {batch.id}: its input is in your own storage ({where}), which batchmeter does not read"
+        )
+    return file_id
+
+
 async def requests(
     provider: Provider, batch: Batch, input_file_id: str | None
 ) -> AsyncGenerator[tuple[bytes, str | None]]:
     """Each line of the input as it was sent, with its custom_id, where it has one. One line in memory."""
-    file_id = batch.input_file_id or input_file_id
-    if file_id is None:
-        raise UsageError(f"batch {batch.id} names no input file: what it was asked is not known")
-    number = 0
+    file_id, number = input_of(batch, input_file_id), 0
     async with aclosing(_raw_lines(lambda: provider.file_content(file_id, CallOptions()))) as lines:
         async for raw in lines:
             number += 1
