@@ -124,6 +124,17 @@ def test_a_ledger_is_checked_copied_and_pruned(shell) -> None:
     assert len(shell("--ledger", "second.db", "batches", "--json").json) == 1
 
 
+def test_a_logger_that_was_removed_is_abandoned(shell) -> None:
+    shell.configure('ledger = "ledger.db"\n')
+    assert shell("submit", shell.requests(), "--wait").code == 0
+    assert shell("replay", "--logger", "webhook", "--json").json == {"logger": "webhook", "events": 2, "enabled": False}
+    assert shell("prune", "--older-than", "0h", "--json").json == {"forgotten": 0}
+    assert shell("abandon", "--logger", "webhook", "--json").json == {"logger": "webhook", "deliveries": 2}
+    assert {row["reason"] for row in shell("deliveries", "--dead", "--json").json} == {"abandoned"}
+    assert shell("abandon", "--logger", "webhook").out == "0 deliveries to webhook given up\n"
+    assert shell("prune", "--older-than", "0h", "--json").json == {"forgotten": 1}
+
+
 def test_a_damaged_promise_is_found(shell) -> None:
     import sqlite3
 

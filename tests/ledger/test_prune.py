@@ -2,6 +2,7 @@
 
 import asyncio
 
+from batchmeter.ledger.port import DeliveryResult
 from batchmeter.models import FileObject
 
 
@@ -65,3 +66,18 @@ async def test_two_that_prune_at_once_forget_each_batch_once(ledger, open_anothe
     clock.advance(1)
     pruning = [one.prune(settled_before=clock.now) for one in (ledger, await open_another(), await open_another())]
     assert sum(await asyncio.gather(*pruning)) == 40
+
+
+async def test_a_logger_that_is_gone_keeps_no_batch_once_it_is_abandoned(ledger, make, clock):
+    await make.settle(ledger, await make.record(ledger, loggers=["slack", "file"]), loggers=["slack", "file"])
+    (held,) = await ledger.claim_deliveries("file", owner="d", limit=5, lease_seconds=60)
+    clock.advance(1)
+    assert await ledger.prune(settled_before=clock.now) == 0
+    assert await ledger.abandon("file", reason="abandoned") == 2
+    assert await ledger.finish_deliveries([DeliveryResult(held, "delivered")]) == 0, "it had been given up"
+    assert await ledger.next_delivery_at(["file"]) is None
+    assert await ledger.replay("file", dead_only=True) == 2
+    for name in ("slack", "file"):
+        assert await ledger.abandon(name, reason="abandoned") == 2
+    assert {(d.state, d.last_error) for d in await ledger.deliveries()} == {("dead", "abandoned")}
+    assert await ledger.prune(settled_before=clock.now) == 1

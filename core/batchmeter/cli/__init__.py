@@ -25,6 +25,7 @@ COMMANDS = {
     "events": "events:events",
     "deliveries": "deliveries:deliveries",
     "replay": "deliveries:replay",
+    "abandon": "deliveries:abandon",
     "ledger": "ledger:ledger",
     "prune": "ledger:prune",
     "plugins": "plugins:plugins",

@@ -48,6 +48,10 @@ async def replay(session: Session, logger: str, since: Millis | None, dead_only:
     return reopened + await session.run("backfill_deliveries", logger=logger, since=since)
 
 
+async def abandon(session: Session, logger: str, reason: str) -> int:
+    return await session.run("abandon_deliveries", logger=logger, reason=reason)
+
+
 async def next_delivery_at(session: Session, loggers: Collection[str]) -> Millis | None:
     due = await session.each("next_delivery", [{"logger": name} for name in dict.fromkeys(loggers)])
     return min((row["due"] for row in due), default=None)

@@ -217,6 +217,9 @@ class SqlLedger(SqlProxyLedger):
         wanted = (logger, since, dead_only)
         return await self.database.write(lambda session: deliveries.replay(session, *wanted), durable=True)
 
+    async def abandon(self, logger: str, *, reason: str) -> int:
+        return await self.database.write(lambda session: deliveries.abandon(session, logger, reason), durable=True)
+
     async def next_delivery_at(self, loggers: Collection[str]) -> Millis | None:
         return await self.database.read(lambda session: deliveries.next_delivery_at(session, loggers))
 

@@ -7,10 +7,11 @@ is one transaction; nothing half-done is ever visible. Methods raise LedgerError
 from collections.abc import Callable, Collection, Sequence
 from typing import Any, Protocol
 
-from batchmeter.events import BatchCreated, BatchFailed, BatchSucceeded, EventType, Settlement
+from batchmeter.events import BatchCreated, BatchFailed, BatchSucceeded, Settlement
 from batchmeter.models import Attribution, Batch, FileObject
 from batchmeter.pricing.groups import Groups
 
+from .event_port import EventLedger
 from .key_records import Answer, KeyLimits, LimitName, Place, ProxyKey
 from .proxy_port import ProxyLedger
 from .records import (
@@ -58,7 +59,7 @@ __all__ = [
 ]
 
 
-class Ledger(ProxyLedger, Protocol):
+class Ledger(EventLedger, ProxyLedger, Protocol):
     """The durable store."""
 
     url: str
@@ -234,41 +235,6 @@ class Ledger(ProxyLedger, Protocol):
     ) -> bool:
         """A later revision of a settled batch; False if that revision exists."""
         ...
-
-    # events and deliveries
-
-    async def events(
-        self,
-        *,
-        types: Collection[EventType] | None = None,
-        after: int = 0,
-        since: Millis | None = None,
-        batch_id: str | None = None,
-        key: str | None = None,
-        limit: int = 1000,
-    ) -> list[StoredEvent]:
-        """In recorded order; `key` is the id of the proxy key whose batches they are about."""
-        ...
-
-    async def claim_deliveries(self, logger: str, *, owner: str, limit: int, lease_seconds: float) -> list[Delivery]:
-        """Due ones in recorded order; an ending waits for the same batch's `acreate_batch` unless that is dead."""
-        ...
-
-    async def finish_deliveries(self, results: Sequence[DeliveryResult]) -> int:
-        """Fenced by each delivery's token; returns how many counted."""
-        ...
-
-    async def deliveries(
-        self, *, logger: str | None = None, state: DeliveryState | None = None, limit: int = 1000
-    ) -> list[Delivery]: ...
-
-    async def replay(self, logger: str, *, since: Millis | None = None, dead_only: bool = False) -> int:
-        """Make events due again for this logger, also those from before it was enabled; returns how many."""
-        ...
-
-    async def next_delivery_at(self, loggers: Collection[str]) -> Millis | None: ...
-
-    async def gauges(self) -> list[LoggerGauge]: ...
 
     # files, and what else belongs to accounts
 

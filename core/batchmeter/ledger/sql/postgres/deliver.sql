@@ -56,6 +56,11 @@ WHERE NOT EXISTS (SELECT 1 FROM batchmeter.delivery AS d WHERE d.event_seq = e.s
 ORDER BY e.seq
 ON CONFLICT DO NOTHING;
 
+-- name: abandon_deliveries
+-- Whoever is at one of them has lost it.
+UPDATE batchmeter.delivery SET state = 'dead', token = token + 1, lease_owner = NULL, next_attempt_at = NULL, last_error = %(reason)s
+WHERE logger = %(logger)s AND state = 'pending';
+
 -- name: next_delivery
 -- Of each logger; what is held back behind an acreate_batch has no time of its own.
 SELECT first.due FROM unnest(%(logger)s::text[]) AS wanted (logger) CROSS JOIN LATERAL (

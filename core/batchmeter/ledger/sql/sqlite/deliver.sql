@@ -47,6 +47,11 @@ WHERE NOT EXISTS (SELECT 1 FROM delivery AS d WHERE d.event_seq = e.seq AND d.lo
   AND e.recorded_at >= :since -- [since]
 ORDER BY e.seq;
 
+-- name: abandon_deliveries
+-- Whoever is at one of them has lost it.
+UPDATE delivery SET state = 'dead', token = token + 1, lease_owner = NULL, next_attempt_at = NULL, last_error = :reason
+WHERE logger = :logger AND state = 'pending';
+
 -- name: next_delivery
 -- Of one logger; what is held back behind an acreate_batch has no time of its own.
 SELECT d.next_attempt_at AS due FROM delivery AS d JOIN event AS e ON e.seq = d.event_seq
