@@ -103,7 +103,7 @@ async def _made_before(first: _First, only: Collection[str]) -> dict[str, Batch]
                 intents |= dict.fromkeys(reasons, intent)
     if intent := await _next_try(first.ledger, first.tracked):
         intents = dict.fromkeys(REASONS, intent)
-    wanted = sorted(set(only) & set(intents), key=lambda reason: intents[reason].created_at)
+    wanted = sorted((reason for reason in only if reason in intents), key=lambda reason: intents[reason].created_at)
     return {reason: await _made_by(first, intents[reason]) for reason in wanted}
 
 
