@@ -23,6 +23,7 @@ from .providers import Provider
 if TYPE_CHECKING:
     from .costs import CostReport, GroupBy
     from .ledger.port import Ledger
+    from .pricing.book import PriceBook
     from .pricing.groups import PriceSource
     from .tracking.deliver import Deliverer
     from .tracking.tracker import Tracker
@@ -60,6 +61,8 @@ class Parts:
         if isinstance(chosen, os.PathLike):
             chosen = os.fspath(chosen)
         source = await asyncio.to_thread(PriceBook.load, chosen) if isinstance(chosen, str | Mapping) else chosen
+        if isinstance(source, PriceBook):
+            await asyncio.to_thread(_tell_strangers, source, settings, plugins)
         if ledger is None:
             ledger = open_ledger(settings.ledger)
         await ledger.open()
@@ -75,6 +78,14 @@ class Parts:
             await self.ledger.listen(lambda topic: wake[topic]())
         except LedgerError as error:
             log.warning("ledger: not told of other processes' work, which is found by looking: %s", error)
+
+
+def _tell_strangers(book: "PriceBook", settings: Settings, plugins: Plugins) -> None:
+    """Rows for a provider that nobody has price nothing; accounts' names are easily taken for one."""
+    for name, near in book.strangers(plugins.providers).items():
+        provider = settings.accounts.get(name, {}).get("provider", next(iter(near), None))
+        hint = f'; did you mean "{provider}/…"?' if provider else ""
+        log.warning('prices: rows for "%s/…" price nothing: no provider has that name%s', name, hint)
 
 
 _INHERITED: list[object] = []

@@ -123,6 +123,12 @@ def test_files(tmp_path: Path, ask: Ask) -> None:
         ({"openai/x": "1"}, ["openai/x", "table"]),
         ({"openai/x": {}}, ["openai/x", "empty"]),
         ({"openai/x": {"multiplier": "-0.5"}}, ["openai/x", "multiplier"]),
+        ({"openai/x": ROW | {"multiplier": "0.5"}}, ["openai/x", "multiplier", "`batch` yourself"]),
+        ({"openai/x": {"multiplier": "0.5", "tiers": [{"over": 9, "batch": {}}]}}, ["multiplier", "`tiers` yourself"]),
+        ({"openai/x": {"batch": {}}}, ["openai/x", "empty"]),
+        ({"openai/gpt-5-*": {"multiplier": "0.5"}}, ["openai/gpt-5-*", "no pattern", '"openai/*"']),
+        ({"*/gpt-5": {"multiplier": "0.5"}}, ["*/gpt-5", "no pattern"]),
+        ({"openai/*": {"tiers": [{"over": 9, "batch": {"input": "1"}}]}}, ["openai/*", "multiplier"]),
         ({"openai/x": {"alias_of": ""}}, ["openai/x", "alias_of"]),
         ({"openai/x": {"alias_of": "openai/y", "batch": {}}}, ["openai/x", "alias_of"]),
         ({"openai/*": {"batch": {"input": "1"}}}, ["openai/*", "multiplier"]),
@@ -138,6 +144,19 @@ def test_mistakes_are_named(rows: dict[str, Any], words: list[str]) -> None:
         PriceBook.load(rows)
     for word in words:
         assert word in str(caught.value)
+
+
+def test_rows_for_a_provider_that_nobody_has_are_found() -> None:
+    rows = {
+        "opneai/*": {"multiplier": "0.5"},
+        "openai/a": {"alias_of": "ours/a"},
+        "ours/a": ROW,
+        "bedrock/x": ROW,
+        "sandbox/x": ROW,
+        "mine/x": ROW,
+        "theirs/x": ROW,
+    }
+    assert PriceBook.load(rows).strangers(["openai", "mine"]) == {"opneai": ["openai"], "theirs": []}
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from batchmeter.client import AsyncClient
 from batchmeter.config import Settings, load_settings
 from batchmeter.errors import ConfigError
 
@@ -110,3 +111,17 @@ def test_secrets_are_not_in_the_repr(file: Path) -> None:
 
 def test_settings_can_be_made_in_code() -> None:
     assert Settings(ledger=":memory:", track=False).accounts == {}
+
+
+async def test_rows_for_an_accounts_name_are_warned_of_where_they_price_nothing(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    accounts = {"gateway": {"provider": "openai", "api_key": "k"}}
+    rows = {"gateway/*": {"multiplier": "0.5"}, "opneai/*": {"multiplier": "0.5"}, "azure/*": {"multiplier": "0.5"}}
+    settings = Settings(ledger=":memory:", load=(), accounts=accounts, prices=rows)
+    async with AsyncClient(settings=settings, environ={}):
+        pass
+    assert [record.getMessage() for record in caplog.records] == [
+        f'prices: rows for "{name}/…" price nothing: no provider has that name; did you mean "openai/…"?'
+        for name in ("gateway", "opneai")
+    ]

@@ -4,10 +4,11 @@ It opens the catalogue on the first question, remembers its answers, and never t
 """
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from datetime import date
 from decimal import Decimal, localcontext
+from difflib import get_close_matches
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -72,6 +73,12 @@ class PriceBook:
         """Everyone with a row, sorted."""
         listed = {provider for provider, _ in self.catalogue.models()}
         return tuple(sorted(listed | {name.partition("/")[0] for name in self._user.by_name}))
+
+    def strangers(self, providers: Collection[str]) -> dict[str, list[str]]:
+        """Providers in the user's rows that are neither among these nor in the catalogue -> what they may have meant."""
+        unknown = self._user.providers.difference(providers, PRICED_AS)
+        listed = {provider for provider, _ in self.catalogue.models()} if unknown else set[str]()
+        return {name: get_close_matches(name, listed.union(providers), n=1) for name in sorted(unknown - listed)}
 
     def rates(self, query: PriceQuery) -> Rates | None:
         """The rates of one group of lines, or None where no row prices this model."""

@@ -70,6 +70,12 @@ class UserRows:
     def boundaries(self) -> frozenset[int]:
         return frozenset(tier.over for row in self.by_name.values() for tier in row.row.tiers if tier.over)
 
+    @property
+    def providers(self) -> frozenset[str]:
+        """Whose models are priced, beside those that are other rows' aliases."""
+        aliased = {row.alias_of[0] for row in self.by_name.values() if row.alias_of}
+        return frozenset({name.partition("/")[0] for name in self.by_name} - aliased)
+
     def find(self, query: PriceQuery) -> UserRow | None:
         """Exact id, then the base model's row, then the provider's; `ft:` ids never reach their base model's row."""
         exact = [name.id for name in names(query.provider, query.model) if not name.family]
@@ -119,18 +125,29 @@ def _user_row(where: str, name: str, value: object) -> UserRow:
     if not slash or not provider or not model:
         raise ConfigError(f'{at}: a row is named "provider/model-id" or "provider/*"')
     table = _table(at, value, ROW_KEYS)
-    if "alias_of" in table and ("batch" in table or "standard" in table or "tiers" in table):
-        raise ConfigError(f"{at}: `alias_of` takes another model's rates; leave out `batch`, `standard` and `tiers`")
-    if model == "*" and ("alias_of" in table or "batch" in table or "standard" in table):
-        raise ConfigError(f"{at}: `*` covers every model of {provider}; it takes a `multiplier` only")
-    if not table:
-        raise ConfigError(f"{at} is empty; it takes one of {', '.join(ROW_KEYS)}")
+    _goes_together(at, provider, model, table)
     base = Tier(0, _numbers(at, "batch", table.get("batch", {})), _numbers(at, "standard", table.get("standard", {})))
-    return UserRow(
+    row = UserRow(
         row=Row(provider, (model,), (base, *_tiers(at, table.get("tiers", []))), origin="user"),
         alias_of=_alias(at, provider, table["alias_of"]) if "alias_of" in table else None,
         multiplier=_number(f"{at}: multiplier", table["multiplier"]) if "multiplier" in table else None,
     )
+    if row.alias_of is None and row.multiplier is None and not row.prices("batch"):
+        raise ConfigError(f"{at} is empty; it takes one of {', '.join(ROW_KEYS)}")
+    return row
+
+
+def _goes_together(at: str, provider: str, model: str, table: Mapping[str, Any]) -> None:
+    """ConfigError for a row of which some part would have no effect."""
+    rates = [f"`{key}`" for key in ("batch", "standard", "tiers") if key in table]
+    if "alias_of" in table and rates:
+        raise ConfigError(f"{at}: `alias_of` takes another model's rates; leave out {', '.join(rates)}")
+    if "multiplier" in table and rates:
+        raise ConfigError(f"{at}: `multiplier` scales published rates; multiply {', '.join(rates)} yourself")
+    if model == "*" and ("alias_of" in table or rates):
+        raise ConfigError(f"{at}: `*` covers every model of {provider}; it takes a `multiplier` only")
+    if "*" in f"{provider}{model.removeprefix('*')}":
+        raise ConfigError(f'{at}: `*` is no pattern; it stands alone, for every model: "{provider.strip("*")}/*"')
 
 
 def _tiers(at: str, value: object) -> list[Tier]:
