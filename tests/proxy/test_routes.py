@@ -1,8 +1,10 @@
 """Paths, accounts, envelopes, the description of it all."""
 
+import asyncio
 import json
 import re
 
+import httpx2
 import pytest
 
 from batchmeter import AsyncClient
@@ -68,6 +70,20 @@ async def test_wrong_bodies_are_refused(http, body, param):
 async def test_a_large_json_body_is_refused(http):
     answer = await http.post("/v1/batches", content=b" " * 2_000_000)
     assert (answer.status_code, answer.json()["error"]["code"]) == (413, "request_too_large")
+
+
+@pytest.mark.parametrize("option", ["body_seconds", "upload_idle_seconds"])
+async def test_a_body_that_does_not_end_is_not_waited_for(client, option):
+    async def dribble():
+        yield b'{"input_file_id": '
+        await asyncio.Event().wait()
+
+    client.settings = client.settings.model_copy(update={"proxy": {option: 0.05}})
+    transport = httpx2.ASGITransport(create_app(client))
+    async with httpx2.AsyncClient(transport=transport, base_url="http://proxy") as http:
+        answer = await http.post("/v1/batches", content=dribble())
+    assert (answer.status_code, answer.json()["error"]["code"]) == (408, "request_timeout")
+    assert answer.headers["connection"] == "close"
 
 
 @pytest.mark.parametrize("prefix", ["/v1", "", "/openai/v1", "/other/v1"])

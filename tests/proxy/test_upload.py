@@ -213,7 +213,7 @@ async def test_too_slow_is_refused(client, kept, lines):
     async with app_with(client, upload_idle_seconds=0.05) as http:
         headers = {"content-type": "multipart/form-data; boundary=xyz"}
         answer = await http.post("/v1/files", content=dribble(), headers=headers)
-    assert (answer.status_code, answer.json()["error"]["code"]) == (408, "upload_timeout")
+    assert (answer.status_code, answer.json()["error"]["code"]) == (408, "request_timeout")
     assert await kept() == []
 
 

@@ -176,7 +176,31 @@ async def test_what_is_signed_but_not_for_us_is_accepted(post, body):
 
 
 async def test_a_huge_body_is_refused(post):
-    assert (await post(b"x" * (1024 * 1024 + 1))).status_code == 413
+    assert (await post(b"x" * (64 * 1024 + 1))).status_code == 413
+
+
+@pytest.mark.parametrize("missing", ["webhook-id", "webhook-timestamp", "webhook-signature"])
+async def test_strangers_bodies_are_not_read(http, client, missing):
+    async def body():
+        raise AssertionError("nobody asked for it")
+        yield b""
+
+    headers = {"webhook-id": "w", "webhook-timestamp": str(client.ledger.now() // 1000), "webhook-signature": "v1,AAAA"}
+    answer = await http.post("/webhooks/openai", content=body(), headers={**headers, missing: ""})
+    assert answer.status_code == 401
+
+
+async def test_a_body_that_does_not_end_is_not_waited_for(client):
+    async def dribble():
+        yield b"{"
+        await asyncio.Event().wait()
+
+    client.settings = client.settings.model_copy(update={"proxy": {"body_seconds": 0.05}})
+    headers = {"webhook-id": "w", "webhook-timestamp": str(client.ledger.now() // 1000), "webhook-signature": "v1,AAAA"}
+    transport = httpx2.ASGITransport(create_app(client))
+    async with httpx2.AsyncClient(transport=transport, base_url="http://proxy") as http:
+        answer = await http.post("/webhooks/openai", content=dribble(), headers=headers)
+    assert (answer.status_code, answer.json()["error"]["code"]) == (408, "request_timeout")
 
 
 def test_the_official_sdk_agrees_about_every_signature():

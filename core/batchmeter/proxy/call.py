@@ -11,6 +11,7 @@ from batchmeter.client import AsyncClient
 from batchmeter.models import Attribution
 
 from .identity import Action, Done, Identity
+from .incoming import Incoming, TooLargeError
 from .refusal import Refusal
 
 if TYPE_CHECKING:
@@ -79,17 +80,16 @@ class Call:
         if done is not None:
             self.done.append(done)
 
-    async def body(self) -> bytes:
-        """Whole; Refusal when it is too large."""
-        raw = bytearray()
-        async for chunk in self.request.stream():
-            raw += chunk
-            if len(raw) > self.proxy.options.max_body_bytes:
-                raise Refusal(413, "The request body is too large.", code="request_too_large")
-        return bytes(raw)
+    async def body(self, largest: int | None = None) -> bytes:
+        """Whole; Refusal when it is too large (`largest`, or as the options say) or comes too slowly."""
+        options = self.proxy.options
+        room = options.max_body_bytes if largest is None else min(largest, options.max_body_bytes)
+        full = TooLargeError(413, "The request body is too large.", code="request_too_large")
+        idle = min(options.body_seconds, options.upload_idle_seconds)
+        return await Incoming(self.request.receive, room, full, options.body_seconds, idle).whole()
 
     async def json(self) -> dict[str, Any]:
-        """The body, an object; Refusal when it is too large or no JSON."""
+        """The body, an object; Refusal as for `body`, or when it is no JSON."""
         try:
             parsed: object = json.loads(await self.body() or b"{}")
         except ValueError as error:

@@ -1,24 +1,18 @@
-"""One upload's body: read with patience but not forever, parsed, checked, and passed on only after both."""
+"""One upload's body: parsed, checked, and passed on only after both."""
 
 import asyncio
 import json
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
-
-from starlette.requests import ClientDisconnect
 
 from batchmeter.http import form_head
 from batchmeter.inputs import InputChecker, InputLimits, InputSummary
 
 from .call import ACCOUNT_FIELDS
+from .incoming import Incoming
 from .multipart import FormReader
-from .options import ProxyOptions
 from .refusal import Refusal
-
-if TYPE_CHECKING:
-    from starlette.types import Receive
 
 HEAD = 256 * 1024
 """Bytes of the file that are looked at before its provider hears of it: a small file is checked whole by then."""
@@ -30,58 +24,13 @@ class RefusedFileError(Exception):
     """The file has a problem already: nothing more of it goes on. `finish` reads it to the end and says which."""
 
 
-class TooSlowError(Refusal):
-    """The client sends too little; nothing more is read from it."""
-
-
-class TooLargeError(Refusal):
-    """The client sends too much; nothing more is read from it."""
-
-
-@dataclass(slots=True)
-class Incoming:
-    """The body's bytes, with limits on size, silence and time."""
-
-    receive: "Receive"
-    options: ProxyOptions
-    room: int
-    ended: bool = field(default=False, init=False)
-    _deadline: float = field(init=False)
-
-    def __post_init__(self) -> None:
-        self._deadline = asyncio.get_running_loop().time() + self.options.upload_seconds
-
-    async def read(self) -> bytes:
-        """The next piece; empty at the end. ClientDisconnect when there is nobody any more."""
-        while not self.ended:
-            message = await self._message()
-            if message["type"] == "http.disconnect":
-                raise ClientDisconnect
-            self.ended = not message.get("more_body", False)
-            piece: bytes = message.get("body", b"")
-            self.room -= len(piece)
-            if self.room < 0:
-                raise too_large(self.options)
-            if piece:
-                return piece
-        return b""
-
-    async def _message(self) -> Any:
-        left = self._deadline - asyncio.get_running_loop().time()
-        try:
-            async with asyncio.timeout(min(self.options.upload_idle_seconds, left)):
-                return await self.receive()
-        except TimeoutError:
-            raise TooSlowError(
-                408, "The upload came too slowly; try again.", code="upload_timeout", headers={"connection": "close"}
-            ) from None
-
-
 @dataclass(slots=True)
 class Intake:
     """The form as it comes in. `begin`, then send `pieces()` or `form()` on, then `finish`."""
 
     incoming: Incoming
+    largest: int
+    """Bytes of the file."""
     reader: FormReader
     accept: Callable[[InputSummary | None], Awaitable[None]]
     """Called with what the file holds (None: no batch input) before its last bytes go on; raises to refuse it."""
@@ -197,8 +146,8 @@ class Intake:
     def _pieces(self, chunk: bytes) -> list[bytes]:
         pieces = self.reader.feed(chunk)
         self.size += sum(map(len, pieces))
-        if self.size > self.incoming.options.max_upload_bytes:
-            raise too_large(self.incoming.options)
+        if self.size > self.largest:
+            raise self.incoming.full
         return pieces
 
     async def _check(self, piece: bytes) -> None:
@@ -245,11 +194,6 @@ class Intake:
     def _let_go(self) -> None:
         self._raw.clear()
         self._held.clear()
-
-
-def too_large(options: ProxyOptions) -> TooLargeError:
-    message = f"The file is larger than {options.max_upload_bytes:,} bytes."
-    return TooLargeError(413, message, code="file_too_large", param="file")
 
 
 def missing(name: str) -> Refusal:

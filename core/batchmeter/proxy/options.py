@@ -18,6 +18,8 @@ class ProxyOptions(BaseModel):
     """Largest request headers, names and values together."""
     max_body_bytes: int = MB
     """Largest JSON body."""
+    body_seconds: float = 30.0
+    """Longest time for a JSON body to come in."""
     upload_idle_seconds: float = 60.0
     """A client that sends nothing for so long is sent away."""
     upload_seconds: float = 3600.0

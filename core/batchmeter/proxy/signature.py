@@ -15,14 +15,20 @@ class BadSignatureError(Exception):
     """Why a webhook is not to be believed; its text is for whoever set it up."""
 
 
-def verify(headers: Mapping[str, str], body: bytes, secrets: Iterable[str], *, now: float) -> str:
-    """The webhook's id, by which a repeat is known. `headers` are found by lower-case name, `now` is epoch seconds."""
+def claimed(headers: Mapping[str, str], *, now: float) -> tuple[str, str, str]:
+    """The webhook's id, time and signatures as its headers have them: what can be told before its body is read."""
     webhook_id, timestamp = headers.get("webhook-id", ""), headers.get("webhook-timestamp", "")
     given = headers.get("webhook-signature", "")
     if not webhook_id or not timestamp or not given:
         raise BadSignatureError("The headers webhook-id, webhook-timestamp and webhook-signature are needed.")
     if not timestamp.isascii() or not timestamp.isdecimal() or abs(now - int(timestamp)) > TOLERANCE_SECONDS:
         raise BadSignatureError("The webhook's timestamp is not within five minutes of now.")
+    return webhook_id, timestamp, given
+
+
+def verify(headers: Mapping[str, str], body: bytes, secrets: Iterable[str], *, now: float) -> str:
+    """The webhook's id, by which a repeat is known. `headers` are found by lower-case name, `now` is epoch seconds."""
+    webhook_id, timestamp, given = claimed(headers, now=now)
     signed = f"{webhook_id}.{timestamp}.".encode() + body
     candidates = [part[len(_VERSION) :] for part in given.split() if part.startswith(_VERSION)]
     good = False

@@ -16,7 +16,8 @@ from batchmeter.providers import CallOptions, FileUpload, Provider, RawForm
 from .answers import rendered
 from .call import ACCOUNT_FIELDS, Call
 from .identity import Action
-from .intake import Incoming, Intake, RefusedFileError, TooLargeError, TooSlowError, too_large
+from .incoming import Incoming, TooLargeError, TooSlowError
+from .intake import Intake, RefusedFileError
 from .multipart import FormReader
 from .once import once
 
@@ -34,9 +35,11 @@ async def create(call: Call) -> Response:
     options = call.proxy.options
     length = call.request.headers.get("content-length", "")
     room = options.max_upload_bytes + _FORM_ROOM
-    incoming = Incoming(call.request.receive, options, room)
+    message = f"The file is larger than {options.max_upload_bytes:,} bytes."
+    full = TooLargeError(413, message, code="file_too_large", param="file")
+    incoming = Incoming(call.request.receive, room, full, options.upload_seconds, options.upload_idle_seconds)
     if length.isdecimal() and int(length) > room:
-        raise too_large(options)
+        raise full
     try:
         answer = await once(
             call, "files", lambda: _receive(call, incoming, int(length) if length.isdecimal() else None)
@@ -58,7 +61,7 @@ async def _receive(call: Call, incoming: Incoming, length: int | None) -> bytes:
         models = summary.models if summary else ()
         await call.admit(Action("upload", chosen[0].account, models, summary.lines if summary else 0))
 
-    intake = Intake(incoming, reader, accept)
+    intake = Intake(incoming, call.proxy.options.max_upload_bytes, reader, accept)
     await intake.read_head()
     provider = call.client.accounts.get(_account(call, intake))
     chosen.append(provider)
