@@ -118,10 +118,28 @@ def test_a_ledger_is_checked_copied_and_pruned(shell) -> None:
     migrated = shell("--ledger", "second.db", "ledger", "migrate", "--json").json
     assert migrated["schema_version"] == sound.json["schema_version"]
     assert shell("prune", "--older-than", "1h", "--json").json == {"forgotten": 0}
+    assert shell("prune", "--older-than", "99999999999w", "--json").json == {"forgotten": 0}
     assert shell("prune", "--older-than", "0h", "--json").json == {"forgotten": 1}
     assert shell("prune", "--older-than", "soon").code == 2
     assert shell("batches", "--json").json == []
     assert len(shell("--ledger", "second.db", "batches", "--json").json) == 1
+
+
+@pytest.mark.parametrize(
+    "arguments", [["ledger", "check"], ["ledger", "copy", "--to", "x.db"], ["prune", "--older-than=1d"]]
+)
+def test_care_is_for_a_ledger_that_is_there(shell, arguments) -> None:
+    ran = shell("--ledger", "typo.db", *arguments)
+    assert (ran.code, "typo.db: there is no ledger" in ran.err) == (1, True)
+    assert list(shell.folder.glob("*.db")) == []
+
+
+@pytest.mark.parametrize("target", [":memory:", "sqlite:///:memory:"])
+def test_a_copy_lasts(shell, target) -> None:
+    shell.configure('ledger = "first.db"\n')
+    assert shell("ledger", "migrate").code == 0
+    ran = shell("ledger", "copy", "--to", target)
+    assert (ran.code, "gone when this command ends" in ran.err) == (2, True)
 
 
 def test_a_logger_that_was_removed_is_abandoned(shell) -> None:

@@ -5,6 +5,7 @@ import sqlite3
 import psycopg
 import pytest
 
+from batchmeter.errors import LedgerError
 from batchmeter.ledger import migrations, open_ledger
 
 SNAPSHOT = '{"id":"b1","status":"in_progress"}'
@@ -53,4 +54,14 @@ async def test_what_was_there_goes_on(first_release, make, clock, attribution):
         assert await ledger.open_batches(attribution.key) == 1
         assert (await ledger.stats())["schema_version"] == len(migrations.load_migrations("sqlite"))
     finally:
+        await ledger.aclose()
+
+
+async def test_a_ledger_is_made_unless_told_not_to(url, clock):
+    ledger = open_ledger(url, clock=clock)
+    with pytest.raises(LedgerError, match="there is no ledger"):
+        await ledger.open(create=False)
+    for create in (True, False):
+        await ledger.open(create=create)
+        assert await ledger.list_batches() == []
         await ledger.aclose()

@@ -25,7 +25,7 @@ def check(json_output: bool) -> None:
     from batchmeter.ledger.check import Health, check
 
     async def work() -> Health:
-        async with open_ledger() as opened:
+        async with open_ledger(create=False) as opened:
             return await check(opened)
 
     health = run(work())
@@ -49,6 +49,7 @@ def copy(target: str, json_output: bool) -> None:
     """Copy everything into another ledger, such as SQLite to PostgreSQL. Stop trackers and the proxy first."""
     from batchmeter.ledger import open_ledger as another
     from batchmeter.ledger.copy import copy_ledger
+    from batchmeter.ledger.sqlite_file import MEMORY
 
     shown = errors()
 
@@ -57,13 +58,15 @@ def copy(target: str, json_output: bool) -> None:
             shown.print(f"{name}: {rows:,}", end="\r")
 
     async def work() -> tuple[str, dict[str, int]]:
-        to = another(target)
-        await to.open()
-        try:
-            async with open_ledger() as opened:
+        async with open_ledger(create=False) as opened:
+            to = another(target)
+            if to.url == MEMORY:
+                raise click.UsageError(f"--to {target}: what is in memory is gone when this command ends")
+            await to.open()
+            try:
                 return to.url, await copy_ledger(opened, to, on_progress=progress)
-        finally:
-            await to.aclose()
+            finally:
+                await to.aclose()
 
     url, copied = run(work())
     if json_output:
@@ -100,8 +103,8 @@ def prune(age: str, json_output: bool) -> None:
     milliseconds = int(found[1]) * _HOURS[found[2]] * 3_600_000
 
     async def work() -> int:
-        async with open_ledger() as opened:
-            return await opened.prune(settled_before=opened.now() - milliseconds)
+        async with open_ledger(create=False) as opened:
+            return await opened.prune(settled_before=max(0, opened.now() - milliseconds))
 
     forgotten = run(work())
     if json_output:

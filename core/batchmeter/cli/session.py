@@ -31,12 +31,12 @@ async def client(*, track: bool = False) -> AsyncGenerator[AsyncClient]:
 
 
 @asynccontextmanager
-async def ledger() -> "AsyncGenerator[SqlLedger]":
+async def ledger(*, create: bool = True) -> "AsyncGenerator[SqlLedger]":
     """The ledger alone, open and up to date; no plugin is loaded, no account looked at."""
     from batchmeter.ledger import open_ledger
 
     opened = open_ledger(settings().ledger)
-    await opened.open()
+    await opened.open(create=create)
     try:
         yield opened
     finally:

@@ -44,8 +44,8 @@ class SqlLedger(SqlProxyLedger):
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.url!r})"
 
-    async def open(self) -> None:
-        await self.database.open()
+    async def open(self, *, create: bool = True) -> None:
+        await self.database.open(create=create)
 
     async def aclose(self) -> None:
         await self._settling.aclose()

@@ -65,8 +65,11 @@ class Ledger(EventLedger, ProxyLedger, Protocol):
     url: str
     """For messages; without a password."""
 
-    async def open(self) -> None:
-        """Connect and upgrade an older schema, under a lock. LedgerTooNewError on a newer one."""
+    async def open(self, *, create: bool = True) -> None:
+        """Connect and upgrade an older schema, under a lock; where there is none, make one unless told not to.
+
+        LedgerTooNewError on a newer one.
+        """
         ...
 
     async def aclose(self) -> None: ...

@@ -95,21 +95,21 @@ class PostgresDatabase:
         """The server's clock, by an offset measured against ours that only runs forward."""
         return self._fixed_clock() if self._fixed_clock else round((time.monotonic() + self._offset) * 1000)
 
-    async def open(self) -> None:
+    async def open(self, *, create: bool) -> None:
         if self._pool is not None:
             return
-        await self._prepare()
+        await self._prepare(create=create)
         pool = _pool(self._conninfo)
         await pool.open()
         self._pool, self._announcer = pool, postgres_signals.Announcer(pool)
         await self.read(_nothing)
 
-    async def _prepare(self) -> None:
+    async def _prepare(self, *, create: bool) -> None:
         """A server that restarts at this moment is waited for; any other failure to connect is told at once."""
         deadline = time.monotonic() + PATIENCE_SECONDS
         while True:
             try:
-                return await postgres_server.prepare(self._conninfo, self.url)
+                return await postgres_server.prepare(self._conninfo, self.url, create=create)
             except psycopg.Error as error:
                 if not postgres_server.restarting(error) or time.monotonic() > deadline:
                     raise postgres_server.explain(error, self.url) from error

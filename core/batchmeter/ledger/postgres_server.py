@@ -9,7 +9,7 @@ from psycopg_pool import PoolTimeout
 
 from batchmeter.errors import LedgerError
 
-from .migrations import Migration, load_migrations, pending
+from .migrations import Migration, load_migrations, no_ledger, pending
 
 CONNECT_SECONDS = 10
 
@@ -66,11 +66,14 @@ def public_url(url: str) -> str:
     return f"postgresql://{user}{parts.get('host') or 'localhost'}{port}/{parts.get('dbname') or ''}"
 
 
-async def prepare(conninfo: str, url: str) -> None:
+async def prepare(conninfo: str, url: str, *, create: bool) -> None:
     """Migrates what is older, under a lock; one connection, so that its failure says more than a pool's would."""
     connection = await psycopg.AsyncConnection.connect(conninfo, autocommit=True, connect_timeout=CONNECT_SECONDS)
     async with connection:
-        if pending(url, load_migrations("postgres"), await _applied(connection)):
+        applied = await _applied(connection)
+        if not applied and not create:
+            raise no_ledger(url)
+        if pending(url, load_migrations("postgres"), applied):
             await _migrate(connection, url)
 
 

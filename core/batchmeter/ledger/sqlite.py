@@ -104,12 +104,12 @@ class SqliteDatabase:
     def now(self) -> Millis:
         return self._clock()
 
-    async def open(self) -> None:
+    async def open(self, *, create: bool) -> None:
         if self._thread is not None:
             return
         self._thread = Thread("batchmeter-ledger")
         try:
-            await self._hop(self._connect)
+            await self._hop(lambda: self._connect(create=create))
         except BaseException:
             await self.aclose()
             raise
@@ -141,8 +141,8 @@ class SqliteDatabase:
             raise
         return write.outcome()
 
-    def _connect(self) -> None:
-        self._connection = sqlite_file.connect(self._path, self._clock)
+    def _connect(self, *, create: bool) -> None:
+        self._connection = sqlite_file.connect(self._path, self._clock, create=create)
         self._synchronous = ""
 
     def _disconnect(self) -> None:

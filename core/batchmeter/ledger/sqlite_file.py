@@ -8,7 +8,7 @@ from typing import TypeVar
 
 from batchmeter.errors import LedgerError
 
-from .migrations import Migration, load_migrations, pending
+from .migrations import Migration, load_migrations, no_ledger, pending
 from .port import Millis
 
 Result = TypeVar("Result")
@@ -49,10 +49,10 @@ _REMEDIES = {
 }
 
 
-def connect(path: str, clock: Callable[[], Millis]) -> sqlite3.Connection:
+def connect(path: str, clock: Callable[[], Millis], *, create: bool = True) -> sqlite3.Connection:
     """An open, migrated connection; to be used on this thread only, and `patiently`."""
     if path != MEMORY:
-        _check_place(Path(path))
+        _check_place(Path(path), create=create)
     connection = sqlite3.connect(path, isolation_level=None, timeout=BUSY_SECONDS)
     try:
         connection.row_factory = sqlite3.Row
@@ -79,11 +79,13 @@ def patiently(work: Callable[[], Result]) -> Result:
             time.sleep(_GAP_SECONDS)
 
 
-def _check_place(file: Path) -> None:
+def _check_place(file: Path, *, create: bool) -> None:
     if file.is_dir():
         raise LedgerError(f"{file} is a folder: name a file in it, such as {file / 'ledger.db'}")
     if not file.parent.is_dir():
         raise LedgerError(f"{file}: the folder {file.parent} does not exist: create it, or set BATCHMETER_LEDGER")
+    if not create and not file.exists():
+        raise no_ledger(str(file))
 
 
 def _write_ahead(connection: sqlite3.Connection) -> None:

@@ -33,6 +33,10 @@ def load_migrations(engine: str) -> tuple[Migration, ...]:
     return tuple(sorted(found, key=lambda migration: migration.version))
 
 
+def no_ledger(url: str) -> LedgerError:
+    return LedgerError(f"{url}: there is no ledger; check --ledger, BATCHMETER_LEDGER or the settings file")
+
+
 def pending(url: str, known: tuple[Migration, ...], applied: dict[int, str]) -> list[Migration]:
     """What is left to apply, given the applied versions' checksums; refuses ledgers this release cannot read."""
     newest = known[-1].version
