@@ -100,6 +100,17 @@ class TestTheCallersOwnClient:
             await HttpClient("http://nowhere", client=mine).request("GET", "f")
 
 
+async def test_half_a_character_goes_out_as_its_escape(connect):
+    script = Script([Answer(body=b"{}")] * 2)
+    async with serving(script) as url:
+        client = connect(url)
+        for text in ("ä 😀", "cut \ud83d"):
+            await client.request("POST", "batches", json_body={"metadata": {"note": text}})
+    whole, half = script.received
+    assert whole.body == '{"metadata":{"note":"ä 😀"}}'.encode()
+    assert half.body == b'{"metadata":{"note":"cut \\ud83d"}}'
+
+
 async def test_no_more_than_sixteen_connections(connect):
     gate, busy, most = asyncio.Event(), 0, 0
 

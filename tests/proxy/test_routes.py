@@ -72,6 +72,27 @@ async def test_a_large_json_body_is_refused(http):
     assert (answer.status_code, answer.json()["error"]["code"]) == (413, "request_too_large")
 
 
+async def test_half_a_character_in_metadata_reaches_the_provider(http, client, lines):
+    """As JavaScript's slice(0, 512) cuts emojis."""
+    file = await upload(http, lines(1))
+    body = b'{"input_file_id": "%s", "endpoint": "%s", "metadata": {"note": "cut \\ud83d"}}'
+    answer = await http.post(
+        "/v1/batches", content=body % (file["id"].encode(), CHAT.encode()), headers={"idempotency-key": "once"}
+    )
+    assert answer.status_code == 200, answer.text
+    assert answer.json()["metadata"]["note"].startswith("cut ")
+    assert await client.ledger.open_intents(created_before=2**62) == []
+
+
+@pytest.mark.parametrize("odd", [b"\\ud83d", b"\\u0000"])
+async def test_what_can_be_no_id_is_refused(http, odd):
+    body = b'{"input_file_id": "file-%s", "endpoint": "/v1/responses"}' % odd
+    answer = await http.post("/v1/batches", content=body)
+    assert (answer.status_code, answer.json()["error"]["param"]) == (400, "input_file_id")
+    assert (await http.get("/v1/batches/batch_%00")).status_code == 400
+    assert (await http.get("/v1/events?batch_id=%00")).status_code == 400
+
+
 @pytest.mark.parametrize("option", ["body_seconds", "upload_idle_seconds"])
 async def test_a_body_that_does_not_end_is_not_waited_for(client, option):
     async def dribble():

@@ -165,6 +165,8 @@ async def test_strangers_learn_nothing_about_accounts(post):
         {"type": "batch.completed"},
         {"type": "batch.completed", "data": {"id": 7}},
         {"type": "batch.completed", "data": {"id": "batch_nobody_knows"}},
+        {"type": "batch.completed", "data": {"id": "batch_\ud83d"}},
+        {"type": "batch.completed", "data": {"id": "batch_\0"}},
         [1, 2],
         b"not json",
         b"",

@@ -1,7 +1,6 @@
 """A pooled client with timeouts and retries for one account, over httpx2, httpx or the caller's own client of either."""
 
 import asyncio
-import json
 from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Generator, Mapping
 from contextlib import aclosing, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from batchmeter import errors
 from batchmeter._version import __version__
 
-from .body import Body, BodyFailedError, Pass
+from .body import Body, BodyFailedError, Pass, as_json
 from .failure import quotable, redact_url, status_error, transport_error, without_secrets
 from .httpx_or_httpx2 import open_client
 from .response import Headers, Response, StreamedResponse
@@ -206,7 +205,7 @@ class HttpClient:
         if body is not None:
             content = body.chunks
         elif call.json_body is not None:
-            content = json.dumps(call.json_body, ensure_ascii=False, separators=(",", ":")).encode()
+            content = as_json(call.json_body)
         url = call.path if "://" in call.path else f"{self.base_url.rstrip('/')}/{call.path.lstrip('/')}"
         query = {**self.params, **(call.params or {})} if params is None else params
         chosen = {key: value for key, value in query.items() if value is not None}

@@ -111,8 +111,10 @@ class Proxy:
         return response.status_code
 
     async def _answer(self, request: Request) -> Response:
+        path = escaped_path(request.scope)
         self._check_headers(request.scope)
-        found = self.table.find(request.method, escaped_path(request.scope))
+        _check_text(path, request.scope)
+        found = self.table.find(request.method, path)
         request.state.route = found.route.path
         await self.client.ready()
         call = await self._call(request, found)
@@ -150,6 +152,11 @@ class Proxy:
         if mine:
             await self.client.aclose()
         await send({"type": "lifespan.shutdown.complete"})
+
+
+def _check_text(path: str, scope: "Scope") -> None:
+    if "%00" in path or b"%00" in scope["query_string"]:
+        raise Refusal(400, "A NUL cannot be part of a path or query.", code="invalid_value")
 
 
 def escaped_path(scope: "Scope") -> str:

@@ -15,7 +15,7 @@ from .once import once
 from .own import LARGEST_BATCHES, own_batches
 from .refusal import Refusal
 from .routes import Route
-from .visible import account_for, may_see, no_batch, no_file
+from .visible import account_for, can_be_id, may_see, no_batch, no_file
 
 _TEXTS = ("input_file_id", "endpoint", "completion_window")
 _OBJECTS = ("metadata", "output_expires_after")
@@ -109,6 +109,8 @@ def _check(body: Mapping[str, Any]) -> None:
         if value is not None and not isinstance(value, cast("type", kind)):
             message = f"Invalid type for '{name}': expected {word}, but got {type(value).__name__} instead."
             raise Refusal(400, message, code="invalid_type", param=name)
+    if not can_be_id(body["input_file_id"]):
+        raise Refusal(400, "Invalid 'input_file_id'.", code="invalid_value", param="input_file_id")
 
 
 _LISTED = {**query(limit="number", after="text"), **gives("BatchList")}

@@ -32,6 +32,14 @@ def may_see(call: Call, missing: Refusal) -> Callable[[str, Attribution | None],
     return check
 
 
+def can_be_id(text: str) -> bool:
+    """A NUL or half a character is in none, and no database can be asked for it."""
+    try:
+        return b"\0" not in text.encode()
+    except UnicodeEncodeError:
+        return False
+
+
 def no_batch(batch_id: str) -> Refusal:
     return Refusal(404, f"No batch found with id '{batch_id}'.")
 

@@ -14,6 +14,7 @@ from .describe import gives
 from .refusal import Refusal
 from .routes import Route
 from .signature import BadSignatureError, claimed, verify
+from .visible import can_be_id
 
 log = logging.getLogger("batchmeter")
 
@@ -88,7 +89,7 @@ def _batch_id(body: bytes) -> str | None:
     if not str(told.get("type")).startswith(_PREFIX) or not isinstance(data, dict):
         return None
     found: Any = cast("dict[str, Any]", data).get("id")
-    return found if isinstance(found, str) else None
+    return found if isinstance(found, str) and can_be_id(found) else None
 
 
 ROUTES = (
