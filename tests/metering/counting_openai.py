@@ -84,6 +84,49 @@ OPENAI: dict[str, Row] = {
         {"input": 9, "output": 1, "web_search": 2},
         0,
     ),
+    "responses, web searches of which only some are billed": (
+        responses(
+            {"input_tokens": 9, "output_tokens": 1},
+            output=[{"type": "web_search_call", "action": {"type": kind}} for kind in ("search", "open_page")],
+            tool_usage={"web_search": {"num_requests": 1}, "image_gen": {"input_tokens": 0}},
+        ),
+        {"input": 9, "output": 1, "web_search": 1},
+        0,
+    ),
+    "responses, other tools that are billed by themselves": (
+        responses(
+            {"input_tokens": 9, "output_tokens": 1},
+            output=[
+                {"type": "file_search_call", "queries": ["a", "b"]},
+                {"type": "file_search_call"},
+                {"type": "code_interpreter_call", "container_id": "c1"},
+                {"type": "code_interpreter_call", "container_id": "c1"},
+                {"type": "shell_call", "environment": {"type": "container_reference", "container_id": "c2"}},
+                {"type": "image_generation_call", "result": "aGk="},
+                {"type": "message", "content": []},
+            ],
+        ),
+        {"input": 9, "output": 1, "file_search": 2, "container": 2, "image_generation": 1},
+        0,
+    ),
+    "responses, a container that is not named": (
+        responses({"input_tokens": 9, "output_tokens": 1}, output=[{"type": "code_interpreter_call"}] * 2),
+        {"input": 9, "output": 1, "container": 1},
+        0,
+    ),
+    "responses, tools that cost nothing but their tokens": (
+        responses(
+            {"input_tokens": 9, "output_tokens": 1},
+            output=[
+                {"type": "shell_call", "environment": {"type": "local"}},
+                {"type": "function_call"},
+                {"type": "mcp_call"},
+                {"type": "local_shell_call"},
+            ],
+        ),
+        {"input": 9, "output": 1},
+        0,
+    ),
     "images": (
         (
             lines_of.openai(

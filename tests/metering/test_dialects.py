@@ -174,6 +174,21 @@ def test_tables_use_known_buckets_and_end_with_output(dialect: Dialect):
     assert "output" not in names[:-1]
 
 
+@pytest.mark.parametrize("tool", ["web_search", "file_search", "code_interpreter", "image_generation"])
+def test_a_tool_whose_fee_nobody_knows_leaves_the_cost_unknown(tool: str) -> None:
+    line = lines_of.openai("gpt-5-mini", {"input_tokens": 1000, "output_tokens": 100}, object="response")
+    line["response"]["body"]["output"] = [{"type": f"{tool}_call"}]
+    cost = meter([lines_of.dump(line)], priced_at=date(2026, 11, 10)).cost
+    assert (cost.total, cost.unknown) == (None, {"missing_rate": 1})
+
+    bucket = tool.replace("code_interpreter", "container")
+    rates = {"input": "1", "output": "10", bucket: "2500"}
+    cost = meter([lines_of.dump(line)], prices={"openai/gpt-5-mini": {"batch": rates}}).cost
+    assert cost.total == Decimal("0.0045")
+    cost = meter([lines_of.dump(line)], prices={"openai/gpt-5-mini": {"standard": rates}}).cost
+    assert cost.total == Decimal("0.0035")  # no tool is in a batch discount
+
+
 def test_a_line_that_uses_an_unpriced_bucket_leaves_the_others_priced() -> None:
     plain, audio = (
         {"prompt_tokens": 10, "completion_tokens": 1, "prompt_tokens_details": {"audio_tokens": tokens}}

@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterable
 from functools import cache
 from typing import Any, cast
 
+from batchmeter.pricing.groups import CALLS
+
 from .dialects import CHAT, CHAT_REASONING_OUTSIDE, Dialect
 
 MOST = 10**12
@@ -112,7 +114,7 @@ def _source(dialect: Dialect) -> str:
     buckets = {bucket: f"b{index}" for index, bucket in enumerate(dialect.buckets)}
     holders = _holders([dialect.needs, *words])
     values = counters.values()
-    tokens = " + ".join(name for bucket, name in buckets.items() if bucket != "web_search")
+    tokens = " + ".join(name for bucket, name in buckets.items() if bucket not in CALLS)
     head = [_sum(formula, counters) for formula in (dialect.prompt, dialect.reasoning, dialect.total)]
     lines = [
         *(_held(path, holders) for path in holders if path),

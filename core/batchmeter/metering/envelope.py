@@ -1,6 +1,7 @@
 """One line's answer, whatever envelope it came in: did it fail, which model answered, what did it count, in which dialect."""
 
 import re
+from collections import Counter
 from collections.abc import Callable
 from typing import Any, cast
 
@@ -17,6 +18,13 @@ _DONE = frozenset({"", "ok", "success", "succeeded", "completed"})
 _LABEL = re.compile(r"custom_id|(?:batchmeter_cid|litellm_custom_id(?:_raw)?)(?:_\d+)?")
 """Labels that carry a caller's id: a long one takes several. Any other is the caller's own, and says nothing of rows."""
 _STATUS = (re.compile(r'"status"\s*:\s*"([A-Z_]+)"'), re.compile(r'"code"\s*:\s*"?(\w+)'))
+_TOOLS = {
+    "web_search_call": "web_search_calls",
+    "file_search_call": "file_search_calls",
+    "code_interpreter_call": "containers",
+    "image_generation_call": "image_generation_calls",
+}
+"""Items of a Responses body that are billed by themselves -> what they count as; calls share a container."""
 _SLUG = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 
 
@@ -81,8 +89,22 @@ def _openai(response: Response) -> Answer:
 def _from_body(body: Body) -> Answer:
     usage = body.usage
     if usage is not None and body.output:
-        usage["web_search_calls"] = sum(item.type == "web_search_call" for item in body.output)
+        usage |= _tools(body)
     return Answer(model=body.model, usage=usage, dialect=_dialect(body))
+
+
+def _tools(body: Body) -> dict[str, int]:
+    """Uses of OpenAI's own tools: billed, and in no counter of `usage`."""
+    uses = [item for item in body.output or () if item.type in _TOOLS or item.environment is not None]
+    if not uses:
+        return {}
+    counts = Counter(_TOOLS[item.type] for item in uses if item.type in _TOOLS)
+    containers = {item.container_id or (item.environment and item.environment.container_id) for item in uses} - {None}
+    counts["containers"] = max(len(containers), min(counts["containers"], 1))
+    told = body.tool_usage and body.tool_usage.web_search
+    if told and told.num_requests is not None:  # it leaves out what is not billed, such as opening a page
+        counts["web_search_calls"] = told.num_requests
+    return counts
 
 
 def _dialect(body: Body) -> Dialect | None:

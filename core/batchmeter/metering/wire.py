@@ -30,10 +30,28 @@ _AMAZON = {
 }
 
 
+class Environment(Struct, gc=False):
+    """Where a hosted shell ran."""
+
+    container_id: str | None = None
+
+
 class OutputItem(Struct, gc=False):
     """One item of a Responses body."""
 
     type: str | None = None
+    container_id: str | None = None
+    environment: Environment | None = None
+
+
+class Searches(Struct, gc=False):
+    num_requests: int | None = None
+
+
+class ToolUsage(Struct, gc=False):
+    """What OpenAI tells of its own tools beside the usage."""
+
+    web_search: Searches | None = None
 
 
 class Body(Struct, gc=False):
@@ -45,6 +63,7 @@ class Body(Struct, gc=False):
     object: str | None = None
     error: Any = None
     output: list[OutputItem] | None = None
+    tool_usage: ToolUsage | None = None
 
 
 class Response(Struct, gc=False, rename=_GOOGLE):

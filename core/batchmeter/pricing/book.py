@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from .catalogue import Catalogue, Row
-from .groups import PriceQuery, Rates
+from .groups import CALLS, PriceQuery, Rates
 from .installed import current
 from .names import names
 from .overrides import UserRow, UserRows, read_rows
@@ -155,7 +155,7 @@ def _uplifted(found: Derived, row: Row, region: Region, at: date) -> Derived:
     if factor == 1 or (since is not None and at < since):
         return found
     return Derived(
-        {bucket: rate if bucket == "web_search" else rate * factor for bucket, rate in found.rates.items()},
+        {bucket: rate if bucket in CALLS else rate * factor for bucket, rate in found.rates.items()},
         found.estimated,
     )
 

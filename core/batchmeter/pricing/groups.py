@@ -10,6 +10,9 @@ from datetime import date
 from decimal import Decimal
 from typing import Protocol
 
+CALLS = ("web_search", "file_search", "container", "image_generation")
+"""What a vendor's own tools are billed by: searches; containers that code ran in; image generations (whose tokens no
+counter of the line has). Not tokens, and in no batch discount, length tier or regional price."""
 BUCKETS = (
     "input",
     "cached_input",
@@ -21,9 +24,9 @@ BUCKETS = (
     "output",
     "audio_out",
     "image_out",
-    "web_search",
+    *CALLS,
 )
-"""Disjoint. Units are tokens (`web_search`: calls); `input` and `output` are the text left after the others."""
+"""Disjoint. Units are tokens, or CALLS; `input` and `output` are the text left after the others."""
 
 
 @dataclass(frozen=True, slots=True)

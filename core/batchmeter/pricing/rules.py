@@ -8,11 +8,9 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 
 from .catalogue import Numbers, Row, Tier
+from .groups import CALLS
 
 HALF = Decimal("0.5")
-UNDISCOUNTED = frozenset({"web_search"})
-"""Tools are not part of any vendor's batch discount, nor of its length tiers."""
-
 CACHED_OF = {"cached_input": "input", "cached_audio_in": "audio_in"}
 OUTPUTS = frozenset({"output", "audio_out", "image_out"})
 
@@ -37,7 +35,7 @@ def standard_rates(row: Row, prompt_over: int) -> Derived:
     for bucket, rate in base.standard.items():
         if bucket in found.rates:
             continue
-        if bucket in UNDISCOUNTED:
+        if bucket in CALLS:
             found.rates[bucket] = rate
         elif (scaled := _scaled(rate, _lead(tier.standard, bucket), _lead(base.standard, bucket))) is not None:
             found.rates[bucket] = scaled
@@ -71,7 +69,7 @@ def _discount(
     for bucket, rate in standard.rates.items():
         if bucket in found.rates or (bucket in CACHED_OF and rule != "discount"):
             continue
-        if bucket in UNDISCOUNTED:
+        if bucket in CALLS:
             found.rates[bucket] = rate
             continue
         batch, whole = ratios.get(bucket, (factor, Decimal(1)))
