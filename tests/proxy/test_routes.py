@@ -67,6 +67,21 @@ async def test_wrong_bodies_are_refused(http, body, param):
     assert (answer.status_code, answer.json()["error"]["param"]) == (400, param)
 
 
+@pytest.mark.parametrize("depth", [70, 900, 990, 100_000])
+async def test_a_deep_json_body_is_refused(http, client, lines, depth):
+    file = await upload(http, lines(1))
+    head = b'{"input_file_id": "%s", "endpoint": "%s", "x": ' % (file["id"].encode(), CHAT.encode())
+    answer = await http.post("/v1/batches", content=head + b"[" * depth + b"]" * depth + b"}")
+    assert (answer.status_code, answer.json()["error"]["type"]) == (400, "invalid_request_error")
+    assert await client.ledger.open_intents(created_before=2**62) == []
+
+
+@pytest.mark.parametrize("path", ["/v1/batches?limit=", "/v1/files?limit=", "/v1/events?limit=", "/v1/events?after="])
+async def test_a_number_of_five_thousand_digits_is_refused(http, path):
+    answer = await http.get(path + "9" * 5000)
+    assert (answer.status_code, answer.json()["error"]["code"]) == (400, "invalid_value")
+
+
 async def test_a_large_json_body_is_refused(http):
     answer = await http.post("/v1/batches", content=b" " * 2_000_000)
     assert (answer.status_code, answer.json()["error"]["code"]) == (413, "request_too_large")

@@ -286,3 +286,17 @@ def test_no_bytes_break_the_reader(body):
     with suppress(Refusal):
         got = b"".join(piece for byte in whole for piece in reader.feed(bytes([byte])))
         assert got in whole
+
+
+async def test_numbers_and_depths_beyond_reason_are_refused(client, kept, lines):
+    """As a 4xx: the caller is to blame, and a 500 would have its SDK try again."""
+    client.settings = client.settings.model_copy(update={"models": {"gpt-4o-mini": "openai"}})
+    expiry = (part("expires_after[anchor]", b"created_at"), part("expires_after[seconds]", b"9" * 5000))
+    deep = b"[" * 100_000
+    async with app_with(client) as http:
+        answers = [
+            await send(http, form(part("purpose", b"batch"), *more, part("file", content, "in.jsonl")))
+            for content, more in ((lines(1), expiry), (deep, ()), (deep + b"]" * 100_000, ()))
+        ]
+    assert [answer.status_code for answer in answers] == [400] * 3
+    assert await kept() == []

@@ -11,6 +11,9 @@ from batchmeter.models import Page
 
 from .refusal import Refusal
 
+_DIGITS = 18
+"""Of the longest number that any database takes for one."""
+
 
 def answer(model: BaseModel) -> Response:
     """The object as its provider sent it, null where it said nothing."""
@@ -33,10 +36,16 @@ def number(text: str | None, name: str, most: int) -> int | None:
     """A `limit` from the query; Refusal unless it is 1 to `most`."""
     if text is None or text == "":
         return None
-    if not text.isascii() or not text.isdecimal() or not 1 <= int(text) <= most:
+    found = whole_number(text)
+    if found is None or not 1 <= found <= most:
         message = f"Invalid '{name}': expected an integer from 1 to {most}, but got {text!r} instead."
         raise Refusal(400, message, code="invalid_value", param=name)
-    return int(text)
+    return found
+
+
+def whole_number(text: str) -> int | None:
+    """None for what is no number, or one so long that Python refuses to read it."""
+    return int(text) if text.isascii() and text.isdecimal() and len(text) <= _DIGITS else None
 
 
 def _json(body: Any) -> bytes:

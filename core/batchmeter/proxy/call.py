@@ -1,7 +1,7 @@
 """One request on its way through the proxy: who asks, for which account, with what."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, cast
 
@@ -17,6 +17,8 @@ from .refusal import Refusal
 if TYPE_CHECKING:
     from .app import Proxy
 
+_DEEPEST = 64
+"""Levels of JSON: what was just read must be written again too, further down the stack."""
 ACCOUNT_HEADER = "custom-llm-provider"
 TAGS_HEADER = "x-batchmeter-tags"
 ACCOUNT_FIELDS = ("custom_llm_provider", "provider")
@@ -94,6 +96,23 @@ class Call:
             parsed: object = json.loads(await self.body() or b"{}")
         except ValueError as error:
             raise Refusal(400, f"We could not parse the JSON body of your request: {error}") from error
+        except RecursionError:
+            raise _too_deep() from None
         if not isinstance(parsed, dict):
             raise Refusal(400, "The JSON body of your request has to be an object.")
+        if _deeper(parsed, _DEEPEST):
+            raise _too_deep()
         return cast("dict[str, Any]", parsed)
+
+
+def _deeper(value: object, levels: int) -> bool:
+    inside: Iterable[object] = ()
+    if isinstance(value, dict):
+        inside = cast("dict[str, object]", value).values()
+    elif isinstance(value, list):
+        inside = cast("list[object]", value)
+    return levels < 0 or any(_deeper(one, levels - 1) for one in inside)
+
+
+def _too_deep() -> Refusal:
+    return Refusal(400, "The JSON body of your request is nested too deeply.")

@@ -9,7 +9,7 @@ from batchmeter.errors import UsageError
 from batchmeter.events import EventType
 from batchmeter.ledger.port import Millis
 
-from .answers import number, rendered
+from .answers import number, rendered, whole_number
 from .call import Call
 from .describe import gives, query
 from .identity import Identity
@@ -61,14 +61,15 @@ async def events(call: Call) -> Response:
     asked = call.request.query_params
     limit = number(asked.get("limit"), "limit", _LARGEST_PAGE) or _PAGE
     after = asked.get("after") or "0"
-    if not after.isascii() or not after.isdecimal() or len(after) > len(str(2**63)) - 1:
+    seq = whole_number(after)
+    if seq is None:
         raise _invalid("after", f"expected the last_id of an earlier page, but got {after!r} instead")
     kind = asked.get("type") or None
     if kind is not None and kind not in _TYPES:
         raise _invalid("type", f"expected one of {', '.join(_TYPES)}, but got {kind!r} instead")
     found = await (await call.client.ready()).ledger.events(
         types=None if kind is None else [kind],
-        after=int(after),
+        after=seq,
         since=_moment(call, "from"),
         batch_id=asked.get("batch_id") or None,
         key=_scope(call.identity),

@@ -66,7 +66,7 @@ class Intake:
     def first_model(self) -> str | None:
         """What the first line asks for, if that can be read."""
         line, _, _ = b"".join(self._held).lstrip().partition(b"\n")
-        with suppress(ValueError, KeyError, TypeError):
+        with suppress(ValueError, RecursionError, KeyError, TypeError):
             model = json.loads(line)["body"]["model"]
             return model if isinstance(model, str) else None
         return None

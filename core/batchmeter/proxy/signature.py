@@ -6,6 +6,8 @@ import hashlib
 import hmac
 from collections.abc import Iterable, Mapping
 
+from .answers import whole_number
+
 TOLERANCE_SECONDS = 300
 _PREFIX = "whsec_"
 _VERSION = "v1,"
@@ -21,7 +23,8 @@ def claimed(headers: Mapping[str, str], *, now: float) -> tuple[str, str, str]:
     given = headers.get("webhook-signature", "")
     if not webhook_id or not timestamp or not given:
         raise BadSignatureError("The headers webhook-id, webhook-timestamp and webhook-signature are needed.")
-    if not timestamp.isascii() or not timestamp.isdecimal() or abs(now - int(timestamp)) > TOLERANCE_SECONDS:
+    moment = whole_number(timestamp)
+    if moment is None or abs(now - moment) > TOLERANCE_SECONDS:
         raise BadSignatureError("The webhook's timestamp is not within five minutes of now.")
     return webhook_id, timestamp, given
 

@@ -13,13 +13,14 @@ from batchmeter.inputs import InputSummary, limits_of
 from batchmeter.models import FileObject
 from batchmeter.providers import CallOptions, FileUpload, Provider, RawForm
 
-from .answers import rendered
+from .answers import rendered, whole_number
 from .call import ACCOUNT_FIELDS, Call
 from .identity import Action
 from .incoming import Incoming, TooLargeError, TooSlowError
 from .intake import Intake, RefusedFileError
 from .multipart import FormReader
 from .once import once
+from .refusal import Refusal
 
 log = logging.getLogger("batchmeter")
 
@@ -33,17 +34,15 @@ _OURS = frozenset(
 
 async def create(call: Call) -> Response:
     options = call.proxy.options
-    length = call.request.headers.get("content-length", "")
+    length = whole_number(call.request.headers.get("content-length", ""))
     room = options.max_upload_bytes + _FORM_ROOM
     message = f"The file is larger than {options.max_upload_bytes:,} bytes."
     full = TooLargeError(413, message, code="file_too_large", param="file")
     incoming = Incoming(call.request.receive, room, full, options.upload_seconds, options.upload_idle_seconds)
-    if length.isdecimal() and int(length) > room:
+    if length is not None and length > room:
         raise full
     try:
-        answer = await once(
-            call, "files", lambda: _receive(call, incoming, int(length) if length.isdecimal() else None)
-        )
+        answer = await once(call, "files", lambda: _receive(call, incoming, length))
     except (ClientDisconnect, TooSlowError, TooLargeError):
         raise
     except Exception:
@@ -131,7 +130,10 @@ def _expires_after(fields: Mapping[str, str]) -> Mapping[str, Any] | None:
     for part in _EXPIRY:
         text = fields.get(f"expires_after[{part}]") or fields.get(f"expires_after.{part}")
         if text:
-            found[part] = int(text) if text.isdecimal() else text
+            found[part] = whole_number(text) if text.isdecimal() else text
+        if text and found[part] is None:
+            name = f"expires_after[{part}]"
+            raise Refusal(400, f"Invalid '{name}': {text[:40]}.", code="invalid_value", param=name)
     return found or None
 
 

@@ -80,7 +80,7 @@ def _batch_id(body: bytes) -> str | None:
     """Of a `batch.*` event; what is signed and yet no such event is accepted and ignored."""
     try:
         event: Any = json.loads(body)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     if not isinstance(event, dict):
         return None
