@@ -91,6 +91,8 @@ def _tell_strangers(book: "PriceBook", settings: Settings, plugins: Plugins) -> 
 _INHERITED: list[object] = []
 DRAIN_SECONDS = 5.0
 """How long closing waits for deliveries and settlements under way; what is left stays in the ledger."""
+SHUTDOWN_SECONDS = 1.0
+"""What plugins have at least to shut down, however long deliveries took."""
 
 
 class AsyncClient:
@@ -156,13 +158,16 @@ class AsyncClient:
         if parts is None:
             await self.accounts.aclose()
             return
+        end = asyncio.get_running_loop().time() + timeout
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(parts.tracker.idle(), timeout)
+            async with asyncio.timeout_at(end):
+                await parts.tracker.idle()
         parts.deliverer.close()
         running, self._running = self._running, []
-        await _end(running, grace={"batchmeter deliverer": timeout})
-        await parts.deliverer.drain(timeout)
-        await self.plugins.shutdown()
+        await _end(running, grace={"batchmeter deliverer": _left(end)})
+        if left := _left(end):
+            await parts.deliverer.drain(left)
+        await self.plugins.shutdown(timeout=max(_left(end), SHUTDOWN_SECONDS))
         await self.accounts.aclose()
         await parts.ledger.aclose()
 
@@ -274,6 +279,10 @@ class AsyncClient:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self.aclose()
+
+
+def _left(end: float) -> float:
+    return max(end - asyncio.get_running_loop().time(), 0.0)
 
 
 async def _end(tasks: list[asyncio.Task[None]], grace: Mapping[str, float]) -> None:

@@ -22,6 +22,7 @@ BatchmeterError
 ├── NotSupportedError             this provider cannot do that
 ├── LedgerError                   the ledger cannot be used; the message says how to mend it
 │   └── LedgerTooNewError         written by a newer batchmeter
+├── ClosedError                   batchmeter was closed, or the interpreter ends, while a call was under way
 ├── SettlementError               a batch ended but could not be settled in time
 └── DeliveryError                 raised BY logger plugins, to say what to do with an event
     ├── RetryLater                again, not before .after seconds
@@ -42,6 +43,7 @@ __all__ = [
     "AuthenticationError",
     "BadRequestError",
     "BatchmeterError",
+    "ClosedError",
     "ConfigError",
     "ConflictError",
     "CreateUnknownError",
@@ -220,6 +222,10 @@ class LedgerError(BatchmeterError):
 
 class LedgerTooNewError(LedgerError):
     """A newer batchmeter wrote this ledger."""
+
+
+class ClosedError(BatchmeterError):
+    """batchmeter was closed, or the interpreter is ending."""
 
 
 class SettlementError(BatchmeterError):

@@ -78,9 +78,15 @@ def price_lines(query: "PriceQuery") -> "Rates | None":
 
 @_spec
 def startup(client: "AsyncClient") -> None:
-    """Called once when a client opens, before any event is delivered. A failure disables this plugin only."""
+    """Called once when a client opens, before any event is delivered.
+
+    A failure, or no end within 30 seconds, disables this plugin only.
+    """
 
 
 @_spec
 def shutdown() -> None:
-    """Called once when a client closes, after its last delivery. A failure is logged."""
+    """Called once when a client closes, after its last delivery. A failure is logged.
+
+    It has what deliveries left of the 5 seconds that closing takes, and at least one.
+    """

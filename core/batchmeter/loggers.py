@@ -67,10 +67,25 @@ async def call(
     """Call with the arguments the implementation names; `begin` and `end` frame a sync one's time in its thread."""
     chosen = {name: arguments[name] for name in implementation.argnames if name in arguments}
     function: Callable[..., object] = implementation.function
-    if inspect.iscoroutinefunction(function):
-        return await function(**chosen)
-    result = await _in_thread(lambda: function(**chosen), begin, end)
-    return await result if inspect.isawaitable(result) else result
+    try:
+        if inspect.iscoroutinefunction(function):
+            return await function(**chosen)
+        result = await _in_thread(lambda: function(**chosen), begin, end)
+        return await result if inspect.isawaitable(result) else result
+    except SystemExit as error:  # would end the event loop, and whoever waits on it would wait for ever
+        raise RuntimeError(f"it raised SystemExit: {error}") from error
+
+
+async def call_in_time(implementation: pluggy.HookImpl, arguments: Mapping[str, object], *, timeout: float) -> Any:
+    """As `call`; TimeoutError after so many seconds, even where it ignores being cancelled."""
+    task = asyncio.create_task(call(implementation, arguments))
+    try:
+        done, _ = await asyncio.wait({task}, timeout=timeout)
+    finally:
+        task.cancel()
+    if not done:
+        raise TimeoutError(f"no answer in {timeout:g} s")
+    return task.result()
 
 
 async def _in_thread(function: Callable[[], object], begin: Callable[[], None], end: Callable[[], None]) -> object:

@@ -1,5 +1,6 @@
 """Find, load, enable and isolate plugins: the typed face over pluggy. Nothing else calls a hook."""
 
+import asyncio
 import inspect
 import logging
 import os
@@ -15,7 +16,7 @@ from . import hookspecs
 from .config import Settings, nearest, validated
 from .errors import ConfigError
 from .installed import installed, origin
-from .loggers import Logger, call
+from .loggers import Logger, call, call_in_time
 from .on_demand import Providers
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ BUILTIN_LOGGERS: dict[str, tuple[str, ...]] = {
     "webhook": ("BATCHMETER_WEBHOOK_URL",),
 }
 """Our own loggers act only when told to: by a `[plugins.<name>]` section or by one of these variables."""
+STARTUP_SECONDS = 30.0
 _EVENT_HOOKS: tuple["EventType", ...] = ("acreate_batch", "batch_success", "batch_failure")
 
 
@@ -129,7 +131,10 @@ class Plugins:
 
     def price_lines(self, query: "PriceQuery") -> "Rates | None":
         """The first plugin's rates, if any has an opinion."""
-        rates: Rates | None = self._manager.hook.price_lines(query=query)
+        try:
+            rates: Rates | None = self._manager.hook.price_lines(query=query)
+        except SystemExit as error:  # would end the event loop
+            raise RuntimeError(f"it raised SystemExit: {error}") from error
         return rates
 
     @property
@@ -150,7 +155,7 @@ class Plugins:
         given: dict[str, object] = {"client": client}
         for implementation in list(self._manager.hook.startup.get_hookimpls()):
             try:
-                await call(implementation, given)
+                await call_in_time(implementation, given, timeout=STARTUP_SECONDS)
             except Exception as error:
                 name = implementation.plugin_name
                 log.exception("plugin %s failed at startup and is disabled", name)
@@ -158,12 +163,17 @@ class Plugins:
                 self.unregister(name)
                 self._info[name] = PluginInfo(name, info.version, info.hooks, "failed", _reason(error))
 
-    async def shutdown(self) -> None:
-        for implementation in list(self._manager.hook.shutdown.get_hookimpls()):
-            try:
-                await call(implementation, {})
-            except Exception:
-                log.exception("plugin %s failed at shutdown", implementation.plugin_name)
+    async def shutdown(self, *, timeout: float = STARTUP_SECONDS) -> None:
+        """Tell every plugin; `timeout` (seconds) is for all of them."""
+        async with asyncio.TaskGroup() as group:
+            for implementation in self._manager.hook.shutdown.get_hookimpls():
+                group.create_task(self._shut_down(implementation, timeout))
+
+    async def _shut_down(self, implementation: pluggy.HookImpl, timeout: float) -> None:
+        try:
+            await call_in_time(implementation, {}, timeout=timeout)
+        except Exception:
+            log.exception("plugin %s failed at shutdown", implementation.plugin_name)
 
     def _implementations(self, plugin: object) -> dict[str, pluggy.HookImpl]:
         callers = self._manager.get_hookcallers(plugin) or []
