@@ -189,6 +189,14 @@ def test_a_tool_whose_fee_nobody_knows_leaves_the_cost_unknown(tool: str) -> Non
     assert cost.total == Decimal("0.0035")  # no tool is in a batch discount
 
 
+@pytest.mark.parametrize("model", ["gpt-4o-search-preview-2025-03-11", "gpt-5-search-api"])
+def test_a_chat_model_that_always_searches_is_billed_for_it(model: str) -> None:
+    line = lines_of.openai(model, {"prompt_tokens": 1000, "completion_tokens": 100})
+    assert meter([lines_of.dump(line)], priced_at=date(2026, 11, 10)).cost.unknown == {"missing_rate": 1}
+    prices = {f"openai/{model}": {"batch": {"input": "1", "output": "10", "web_search": "25000"}}}
+    assert meter([lines_of.dump(line)], prices=prices).cost.total == Decimal("0.027")
+
+
 def test_a_line_that_uses_an_unpriced_bucket_leaves_the_others_priced() -> None:
     plain, audio = (
         {"prompt_tokens": 10, "completion_tokens": 1, "prompt_tokens_details": {"audio_tokens": tokens}}

@@ -30,6 +30,8 @@ _Key = tuple[str | None, int, str | None, str, Dialect]
 """The members of a GroupKey, and the dialect that says what the counts are."""
 _IMAGE_MODELS = ("gpt-image", "chatgpt-image", "dall-e")
 """Their usage has the names of the Responses API, but its output is images, also where no details say so."""
+_SEARCH_MODELS = ("gpt-4o-search-preview", "gpt-4o-mini-search-preview", "gpt-5-search-api")
+"""Chat models that search for each answer, which is billed and in no counter."""
 _UNBILLED_MODERATIONS = frozenset({"openai", "azure"})
 
 
@@ -249,4 +251,6 @@ def _counted(answer: Answer, job: Job) -> tuple[Dialect, Counts] | None:
         return None
     if dialect is RESPONSES and ("/images/" in (job.endpoint or "") or (answer.model or "").startswith(_IMAGE_MODELS)):
         dialect = IMAGES
+    elif dialect is CHAT and answer.model is not None and answer.model.startswith(_SEARCH_MODELS):
+        usage = {"num_search_queries": 1} | usage
     return count(dialect, usage, reasoning_beside=job.provider == "xai")
