@@ -19,6 +19,8 @@ from .spans import Span
 class Agent:
     """A DogStatsd of its own: the module's global one belongs to the application."""
 
+    adds_up = True
+
     def __init__(self, settings: DatadogSettings) -> None:
         self._socket = settings.dogstatsd_socket
         self._statsd = DogStatsd(

@@ -12,7 +12,7 @@ from batchmeter.hookspecs import hookimpl
 from .intake import Intake
 from .notes import Note, note_of
 from .once import Once
-from .points import Counts, Samples, samples
+from .points import Counts, Samples, counts, samples
 from .seconds import Seconds
 from .settings import DatadogSettings
 from .spans import Span, spans_of, tags_of
@@ -29,6 +29,9 @@ _REMEMBERED = 1000
 class Sink(Protocol):
     """Where it all goes: Datadog's intake, or the local agent."""
 
+    adds_up: bool
+    """Counts sent for the same second are added to each other; else the last one replaces the others."""
+
     async def counts(self, second: int, counts: Counts) -> None: ...
     async def samples(self, second: int, samples: Samples) -> None: ...
     async def note(self, note: Note) -> None: ...
@@ -40,7 +43,8 @@ class DatadogLogger:
     """Four things are sent for an ended batch; what was accepted before a failure is not sent again with the rest.
 
     After a process was killed in between another sends all of it again: counts and spans replace, an entry of the event
-    stream carries the same `event_id`, and distribution points are sent once, or in that case never.
+    stream carries the same `event_id`, and what would add up (distribution points, an agent's counts) is sent once, or in
+    that case never.
     """
 
     Settings = DatadogSettings
@@ -49,14 +53,15 @@ class DatadogLogger:
         self.settings = settings or DatadogSettings()
         self._tags = Tags(self.settings)
         self._seconds = Seconds(self._tags, self.settings.historical_metrics)
-        self._once = Once()
+        self._samples_once, self._counts_once = Once("datadog samples"), Once("datadog agent counts")
         self._sink = _sink(self.settings)
         self._accepted: OrderedDict[str, set[str]] = OrderedDict()
 
     @hookimpl
     def startup(self, client: "AsyncClient") -> None:
-        self._seconds.ledger, self._seconds.redact = client.ledger, client.plugins.redact
-        self._once.ledger = client.ledger
+        self._seconds.remember_in(client.ledger)
+        self._seconds.redact = client.plugins.redact
+        self._samples_once.answers = self._counts_once.answers = client.ledger
 
     @hookimpl
     async def acreate_batch(self, event: BatchCreated) -> None:
@@ -88,7 +93,7 @@ class DatadogLogger:
             self._accepted.popitem(last=False)
 
     def _parts(self, event: AnyEvent, now: datetime) -> list[tuple[str, Callable[[], Awaitable[None]]]]:
-        """First what may safely come twice."""
+        """First what may safely come twice, if it may."""
         chosen = self.settings
         parts: list[tuple[str, Callable[[], Awaitable[None]]]] = []
         if chosen.metrics:
@@ -105,14 +110,17 @@ class DatadogLogger:
         return parts
 
     async def _counts(self, event: AnyEvent) -> None:
-        second, counts = await self._seconds.at(event)
-        if counts:
-            await self._sink.counts(second, counts)
+        if not self._sink.adds_up:
+            await self._seconds.send(event, self._sink.counts)
+            return
+        own = counts(event, self._tags)
+        if own:
+            await self._counts_once(event.id, lambda: self._sink.counts(int(event.time.timestamp()), own))
 
     async def _samples(self, event: AnyEvent, now: datetime) -> None:
         found = samples(event, self._tags)
         if found:
-            await self._once(event.id, lambda: self._sink.samples(int(now.timestamp()), found))
+            await self._samples_once(event.id, lambda: self._sink.samples(int(now.timestamp()), found))
 
     async def _spans(self, event: BatchSucceeded | BatchFailed, now: datetime) -> None:
         spans = spans_of(event, now)

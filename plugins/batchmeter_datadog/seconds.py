@@ -1,11 +1,13 @@
 """Which second a count belongs to, and what that second's value is.
 
 Datadog keeps one value for each metric, tags and second: the last one sent. Two batches that end in one second would be
-one. So the value sent for a second is the sum over all events that the ledger recorded in it, once that second is over:
-the same from any process, and however often it is sent. An event too old for its own second gets one that is free.
+one. So what is sent is a whole second, once it is over: the sums over all events that the ledger recorded in it, the same
+from any process and however often. A second that comes too late is sent as one in which nothing happened. Which one that
+is, and how many events have arrived with it, the ledger remembers for all.
 """
 
 import asyncio
+import itertools
 import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
@@ -16,78 +18,135 @@ from typing import TYPE_CHECKING
 from batchmeter.errors import RetryLater
 from batchmeter.events import Event
 
+from .answers import Answers, Memory
+from .free import AROUND, FRESH, OVER, PAGE, Free
 from .points import Counts, counts
 from .tags import Tags
 
 if TYPE_CHECKING:
     from batchmeter.ledger.port import Ledger
 
-FRESH = 3000
+Post = Callable[[int, Counts], Awaitable[None]]
+_USABLE = 3500
 """Seconds: Datadog takes points up to an hour old."""
-_OVER = 2
-"""Seconds after which nothing more will be recorded for a second."""
-_AROUND = 10
-"""Seconds by which an event's own time and the time of its recording may differ."""
-_PAGE = 500
+_SCOPE = "datadog counts"
+_LEASE = 60.0
 _KEPT = 300
 
 
 @dataclass
+class _Second:
+    """Its events, what they add up to, and with how many of them it was accepted."""
+
+    start: int
+    events: set[str] = field(default_factory=set[str])
+    counts: Counts = field(default_factory=dict[tuple[str, tuple[str, ...]], Decimal])
+    accepted: int = 0
+    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+    def add(self, event_id: str, own: Counts) -> None:
+        self.events.add(event_id)
+        for key, amount in own.items():
+            self.counts[key] = self.counts.get(key, Decimal(0)) + amount
+
+
+@dataclass
 class Seconds:
-    """`at` gives an event's second and counts; `clock` is epoch seconds."""
+    """`clock` is epoch seconds."""
 
     tags: Tags
     historical: bool = False
     clock: Callable[[], float] = time.time
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
     ledger: "Ledger | None" = None
-    """Set at startup; without it (the class used by hand) each event gets a second of its own."""
+    """Without it (the class used by hand) each event gets a second of its own."""
     redact: Callable[[Event], Awaitable[Event]] | None = None
-    _sums: "OrderedDict[int, Counts]" = field(default_factory=OrderedDict[int, Counts])
-    _taken: set[int] = field(default_factory=set[int])
-    _given: "OrderedDict[str, int]" = field(default_factory=OrderedDict[str, int])
-    _lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+    _answers: Answers = field(default_factory=Memory)
+    _free: Free = field(default_factory=Free)
+    _known: "OrderedDict[int, _Second]" = field(default_factory=OrderedDict[int, _Second])
 
-    async def at(self, event: Event) -> tuple[int, Counts]:
+    def remember_in(self, ledger: "Ledger") -> None:
+        self.ledger = self._answers = ledger
+        self._free = Free(ledger, ledger)
+
+    async def send(self, event: Event, post: Post) -> None:
+        """Returns when what the event adds is at Datadog, with its second's other events."""
         own = counts(event, self.tags)
-        second = int(event.time.timestamp())
-        if self.ledger is None or not (self.historical or self.clock() - second <= FRESH):
-            return self._free(event), own
-        await self.sleep(max(0.0, second + 1 + _OVER - self.clock()))
-        async with self._lock:
-            if second not in self._sums:
-                self._sums[second] = await self._sum(self.ledger, second)
-                if len(self._sums) > _KEPT:
-                    self._sums.popitem(last=False)
-        total = self._sums[second]
-        return second, {key: total.get(key, amount) for key, amount in own.items()}
+        if not own:
+            return
+        if self.ledger is None:
+            await self._late(event.id, 1, lambda at: post(at, own))
+            return
+        second = self._second(int(event.time.timestamp()))
+        async with second.lock:
+            if event.id not in second.events:
+                await self.sleep(max(0.0, second.start + 1 + OVER - self.clock()))
+                await self._read(self.ledger, second)
+            if event.id not in second.events:
+                second.add(event.id, own)
+            if second.accepted < len(second.events):
+                await self._send(second, post)
+                second.accepted = len(second.events)
 
-    async def _sum(self, ledger: "Ledger", second: int) -> Counts:
-        """Over events as loggers may see them."""
-        total: Counts = {}
+    def _second(self, start: int) -> _Second:
+        if start not in self._known:
+            self._known[start] = _Second(start)
+            if len(self._known) > _KEPT:
+                self._known.popitem(last=False)
+        return self._known[start]
+
+    async def _read(self, ledger: "Ledger", second: _Second) -> None:
+        """Its events as loggers may see them."""
+        second.events, second.counts = set(), {}
         after = 0
-        while page := await ledger.events(after=after, since=(second - _AROUND) * 1000, limit=_PAGE):
+        while page := await ledger.events(after=after, since=(second.start - AROUND) * 1000, limit=PAGE):
             for stored in page:
-                if int(stored.event.time.timestamp()) == second:
+                if int(stored.event.time.timestamp()) == second.start:
                     seen = stored.event if self.redact is None else await self.redact(stored.event)
-                    for key, amount in counts(seen, self.tags).items():
-                        total[key] = total.get(key, Decimal(0)) + amount
+                    own = counts(seen, self.tags)
+                    if own:
+                        second.add(stored.event.id, own)
             after = page[-1].seq
-            if page[-1].event.time.timestamp() > second + _AROUND:
+            if page[-1].event.time.timestamp() > second.start + AROUND:
                 break
-        return total
 
-    def _free(self, event: Event) -> int:
-        """The newest second of the last hour that no other event of this process has; the same on a retry."""
-        now = int(self.clock())
-        if self._given.get(event.id, 0) > now - FRESH:
-            return self._given[event.id]
-        while self._given and (eldest := next(iter(self._given.values()))) < now - FRESH:
-            self._given.popitem(last=False)
-            self._taken.discard(eldest)
-        free = next((second for second in range(now, now - FRESH, -1) if second not in self._taken), None)
-        if free is not None:
-            self._taken.add(free)
-            self._given[event.id] = free
-            return free
-        raise RetryLater("all seconds of the last hour are taken by other late events", after=60)
+    async def _send(self, second: _Second, post: Post) -> None:
+        number = len(second.events)
+        if self.historical:
+            await post(second.start, second.counts)
+        elif self.clock() - second.start > FRESH:
+            await self._late(str(second.start), number, lambda at: post(at, second.counts))
+        elif await self._accepted(second.start) < number:
+            await post(second.start, second.counts)
+            await self._answers.keep_answer(_SCOPE, f"{second.start} 0", f"{second.start} {number}")
+
+    async def _accepted(self, start: int) -> int:
+        """From other processes. While one of them is sending it, this one may as well."""
+        reserved = await self._answers.reserve_answer(_SCOPE, f"{start} 0", lease_seconds=_LEASE)
+        return int(reserved.document.split()[1]) if reserved.document else 0
+
+    async def _late(self, what: str, number: int, post: Callable[[int], Awaitable[None]]) -> None:
+        """As the second that was found for it; as another, when that is too old by now and was never accepted."""
+        for turn in itertools.count():
+            name = f"{what} {turn}"
+            reserved = await self._answers.reserve_answer(_SCOPE, name, lease_seconds=_LEASE)
+            if reserved.state == "busy":
+                raise RetryLater("another process is finding a second for it", after=5)
+            document = reserved.document or await self._find(name)
+            second, accepted = map(int, document.split())
+            usable = self.clock() - second <= _USABLE
+            if usable and accepted < number:
+                await post(second)
+                await self._answers.keep_answer(_SCOPE, name, f"{second} {number}")
+            if usable or accepted:
+                return
+
+    async def _find(self, name: str) -> str:
+        try:
+            second = await self._free.second(int(self.clock()))
+        except RetryLater:
+            await self._answers.drop_answer(_SCOPE, name)
+            raise
+        document = f"{second} 0"
+        await self._answers.keep_answer(_SCOPE, name, document)
+        return document

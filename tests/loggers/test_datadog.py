@@ -160,12 +160,34 @@ async def test_a_second_is_sent_when_it_is_over(log, client, intake, events, clo
     assert clock.now >= RECORDED.timestamp() + 3
 
 
-async def test_a_redelivery_sends_the_same_counts(log, client, intake, events):
+async def test_a_second_that_was_accepted_is_not_sent_again(log, client, intake, events):
     (ending,) = await record(client, events, "batch_1")
     await log(client).batch_success(ending)
     await log(client).batch_success(ending)
+    assert len(bodies(intake, "api/v2/series")) == 1
+
+
+async def test_a_second_that_was_refused_is_sent_whole(log, client, intake, events, answer):
+    endings = await record(client, events, "batch_1", "batch_2")
+    logger = log(client)
+    intake.answers = [answer(500)]
+    with pytest.raises(InternalServerError):
+        await logger.batch_success(endings[0])
+    await logger.batch_success(endings[1])
+    await logger.batch_success(endings[0])
     first, again = [request.body for request in intake.requests if request.path == "/api/v2/series"]
     assert first == again
+
+
+async def test_an_event_recorded_after_its_second_was_sent_is_counted(log, client, intake, events):
+    (ending,) = await record(client, events, "batch_1")
+    one_process, another = log(client), log(client)
+    await one_process.batch_success(ending)
+    (straggler,) = await record(client, events, "batch_2")
+    await another.batch_success(ending)
+    assert total(intake, "batchmeter.batches.ended") == 2
+    await one_process.batch_success(straggler)
+    assert total(intake, "batchmeter.batches.ended") == 2
 
 
 async def test_counts_are_of_events_as_loggers_may_see_them(log, client, intake, events):
@@ -184,26 +206,93 @@ async def test_counts_are_of_events_as_loggers_may_see_them(log, client, intake,
     assert not [request for request in intake.requests if b"team:search" in request.body]
 
 
-async def test_late_events_get_seconds_of_their_own(log, client, intake, events, clock):
-    endings = await record(client, events, *(f"batch_{number}" for number in range(5)))
-    clock.now += 2 * 3600
-    logger = log(client)
-    for ending in [*endings, endings[0]]:
-        await logger.batch_success(ending)
-    assert total(intake, "batchmeter.batches.ended") == 5
+async def record_late(client, events, seconds=5) -> list:
+    """Two batches that end in each of so many seconds, long ago."""
+    endings = []
+    for number in range(seconds):
+        at = RECORDED - timedelta(hours=2, seconds=number)
+        endings += await record(client, events, f"batch_{number}a", f"batch_{number}b", time=at)
+    return endings
+
+
+def quiet(logger) -> DatadogLogger:
+    """Metrics alone."""
+    logger.settings = logger.settings.model_copy(update={"events": False, "llm_observability": False})
+    return logger
+
+
+async def test_late_events_are_counted_once_from_any_number_of_processes(log, client, intake, events, clock):
+    endings = await record_late(client, events)
+    processes = [quiet(log(client)) for _ in range(3)]
+    for number, ending in enumerate([*endings, *endings]):
+        await processes[number % 3].batch_success(ending)
+    assert total(intake, "batchmeter.batches.ended") == 10
+    assert total(intake, "batchmeter.cost_usd") == 10 * Decimal("0.1725015")
     assert {clock.now - second < 3600 for *_, second in last_written(intake)} == {True}
 
 
-async def test_a_flood_of_late_events_waits(log, events, clock):
+async def test_late_and_live_events_do_not_replace_each_other(log, client, intake, events, clock):
+    late = await record_late(client, events)
+    live = []
+    for number in range(20):
+        clock.now += 1
+        live += await record(client, events, f"live_{number}", time=datetime.fromtimestamp(clock.now, UTC))
+    one_process, another = quiet(log(client)), quiet(log(client))
+    for ending in [*live[:10], *late, *live[10:]]:
+        await another.batch_success(ending)
+    clock.now += 3
+    live += await record(client, events, "live_now", time=datetime.fromtimestamp(clock.now, UTC))
+    for ending in [*late, *live]:
+        await one_process.batch_success(ending)
+    assert total(intake, "batchmeter.batches.ended") == 10 + 21
+
+
+async def test_what_was_counted_in_time_is_not_counted_again_by_a_late_replay(log, client, intake, events, clock):
+    endings = await record(client, events, "batch_1", "batch_2")
+    one_process = quiet(log(client))
+    await one_process.batch_success(endings[0])
+    for hours in (1.1, 2, 9):
+        clock.now = RECORDED.timestamp() + hours * 3600
+        for ending in endings:
+            await one_process.batch_success(ending)
+            await quiet(log(client)).batch_success(ending)
+    assert total(intake, "batchmeter.batches.ended") == 2
+
+
+async def test_a_late_event_that_is_refused_for_an_hour_is_counted_in_another_second(
+    log, client, intake, events, clock, answer
+):
+    endings = await record_late(client, events)
+    for hours in (0, 1.5, 3):
+        clock.now += hours * 3600
+        for ending in endings:
+            intake.answers = [answer(500)]
+            with pytest.raises(InternalServerError):
+                await quiet(log(client)).batch_success(ending)
+    intake.requests.clear()
+    for ending in endings:
+        await quiet(log(client)).batch_success(ending)
+    assert total(intake, "batchmeter.batches.ended") == 10
+    assert {clock.now - second < 3600 for *_, second in last_written(intake)} == {True}
+
+
+async def test_a_flood_of_late_events_waits(log, intake, events, clock):
     clock.now += 2 * 3600
     logger = log()
     late = events.created()
-    for number in range(3000):
-        await logger._seconds.at(late.model_copy(update={"id": str(number)}))
+    used = []
+
+    async def post(second, counts):
+        used.append(second)
+
+    for number in range(2988):
+        await logger._seconds.send(late.model_copy(update={"id": str(number)}), post)
+    assert len(set(used)) == 2988
     with pytest.raises(RetryLater):
-        await logger._seconds.at(events.succeeded("batch_more"))
+        await logger.acreate_batch(events.created("batch_more"))
     clock.now += 60
-    assert (await logger._seconds.at(events.succeeded("batch_more")))[0] == int(clock.now)
+    await logger.acreate_batch(events.created("batch_more"))
+    assert total(intake, "batchmeter.batches.submitted") == 1
 
 
 async def test_older_than_a_day_is_rejected_unless_history_is_kept(log, client, intake, events, clock):
@@ -441,6 +530,16 @@ async def test_the_agent_gets_datagrams_and_spans(agent, intake, events):
         "llm",
         "llm",
     ]
+
+
+async def test_an_agents_counts_add_up(agent, client, events):
+    endings = await record(client, events, "batch_1", "batch_2")
+    agent.logger.startup(client)
+    for ending in [*endings, *endings]:
+        await agent.logger.batch_success(ending)
+    lines = "\n".join(datagrams(agent.receiver)).splitlines()
+    ended = [line.split(":")[1].split("|")[0] for line in lines if line.startswith("batchmeter.batches.ended:")]
+    assert sum(map(float, ended)) == 2
 
 
 async def test_an_agent_that_is_not_there_is_noticed_where_it_can_be(agent, events):

@@ -46,7 +46,7 @@ async def test_victoria_stores_the_counts(victoria, log, events, now):
     logger = log(
         api_key="key", api_url=f"{victoria}/datadog", series="v1", events=False, llm_observability=False, env="victoria"
     )
-    await logger._sink.counts(*await logger._seconds.at(events.succeeded(time=now)))
+    await logger._counts(events.succeeded(time=now))
     series = stored(victoria, now)
     cost = {one["metric"]["model"]: one["values"] for one in series if "cost_usd" in one["metric"]["__name__"]}
     assert cost == {"gpt-4o-mini-2024-07-18": [0.1725], "gpt-4.1-nano-2025-04-14": [0.0000015]}
@@ -63,7 +63,6 @@ async def test_the_daemon_adds_up_counters(statsd, log, events, now):
     logger = log(
         mode="agent", agent_host="127.0.0.1", dogstatsd_port=statsd.port, events=False, llm_observability=False
     )
-    event = events.succeeded(time=now)
-    await logger._sink.counts(*await logger._seconds.at(event))
+    await logger._counts(events.succeeded(time=now))
     line = statsd.lines.wait(lambda line: "batchmeter.tokens" in line and "cached_input" in line)
     assert re.search(r"200000\b", line)

@@ -1,0 +1,51 @@
+"""Seconds for counts that come too late for their own: each is used once, by whichever process."""
+
+import asyncio
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from batchmeter.errors import RetryLater
+
+from .answers import FOR_GOOD, Answers, Memory
+
+if TYPE_CHECKING:
+    from batchmeter.ledger.port import Ledger
+
+FRESH = 3000
+"""Seconds: Datadog takes points up to an hour old."""
+OVER = 2
+"""Seconds after which nothing more will be recorded for a second."""
+AROUND = 10
+"""Seconds by which an event's own time and the time of its recording may differ."""
+PAGE = 500
+_SCOPE = "datadog second"
+
+
+@dataclass
+class Free:
+    answers: Answers = field(default_factory=Memory)
+    ledger: "Ledger | None" = None
+    _used: set[int] = field(default_factory=set[int])
+    """By events of their own second, or by late ones, as far as this process knows."""
+    _read: int = 0
+    _lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+    async def second(self, now: int) -> int:
+        """The newest of the last hour that is over, in which nothing was recorded, and which was not given to another."""
+        async with self._lock:
+            self._used = {second for second in self._used if second > now - FRESH}
+            await self._read_events(now)
+            for second in range(now - AROUND - OVER, now - FRESH, -1):
+                if second not in self._used:
+                    self._used.add(second)
+                    reserved = await self.answers.reserve_answer(_SCOPE, str(second), lease_seconds=FOR_GOOD)
+                    if reserved.state == "mine":
+                        return second
+        raise RetryLater("all seconds of the last hour are taken by other events", after=60)
+
+    async def _read_events(self, now: int) -> None:
+        """Those since the last time."""
+        since = (now - FRESH - AROUND) * 1000
+        while self.ledger is not None and (page := await self.ledger.events(after=self._read, since=since, limit=PAGE)):
+            self._used.update(int(stored.event.time.timestamp()) for stored in page)
+            self._read = page[-1].seq
