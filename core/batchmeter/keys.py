@@ -10,6 +10,8 @@ from .ledger.port import KeyLimits, Ledger, Millis, ProxyKey
 PREFIX = "bm-"
 _SECRET_BYTES = 32
 _HINT = 4
+_LAST_MOMENT = 253_402_300_799_999
+"""The end of 9999, after which there are no dates."""
 
 
 async def create_key(
@@ -25,7 +27,12 @@ async def create_key(
     limits: KeyLimits | None = None,
     expires_at: Millis | None = None,
 ) -> tuple[ProxyKey, str]:
-    """The key, and its secret, which nobody can look up again. No `accounts` or `models` means all of them."""
+    """The key, and its secret, which nobody can look up again. `accounts` or `models` None means all of them."""
+    for what, chosen in (("accounts", accounts), ("models", models)):
+        if chosen is not None and not chosen:
+            raise UsageError(f"{what} is empty, which would allow none: leave it out to allow all")
+    if expires_at is not None and expires_at > _LAST_MOMENT:
+        raise UsageError("there is no date after the year 9999: leave it out for a key that never expires")
     if expires_at is not None and expires_at <= ledger.now():
         raise UsageError("this key would have expired already: choose a later time")
     secret = PREFIX + secrets.token_urlsafe(_SECRET_BYTES)
@@ -35,8 +42,8 @@ async def create_key(
         owner=owner,
         team=team,
         tags=tuple(dict.fromkeys(tags)),
-        accounts=tuple(accounts) if accounts else None,
-        models=tuple(models) if models else None,
+        accounts=None if accounts is None else tuple(accounts),
+        models=None if models is None else tuple(models),
         admin=admin,
         limits=limits or KeyLimits(),
         hint=secret[-_HINT:],

@@ -1,6 +1,11 @@
 """`batchmeter keys`: a secret is shown once, the list never shows one, revoking is for good."""
 
+import asyncio
+
 import pytest
+
+import batchmeter
+from batchmeter.ledger.port import ProxyKey
 
 
 def test_a_key_from_create_to_revoke(shell):
@@ -39,6 +44,11 @@ def test_the_secret_is_all_there_is_on_standard_output(shell):
         (("create", "--accounts", "opnai"), "did you mean 'openai'"),
         (("create", "--expires", "soon"), "not a time"),
         (("create", "--expires", "2020-01-01"), "expired already"),
+        (("create", "--expires", "99999999w"), "year 9999"),
+        (("create", "--expires", "9999999999w"), "not a time"),
+        (("create", "--expires", "999999999w"), "year 9999"),
+        (("create", "--accounts", ""), "accounts is empty"),
+        (("create", "--models", " ,"), "models is empty"),
         (("create", "--requests-per-minute", "0"), "range"),
         (("revoke", "key_none"), "keys list"),
     ],
@@ -48,3 +58,25 @@ def test_what_cannot_be_is_said(shell, arguments, said):
     assert ran.code == 2
     assert said in ran.err
     assert shell("keys", "list", "--json").json == []
+
+
+def test_what_an_administrator_may_use_is_listed(shell):
+    shell("keys", "create", "--admin", "--accounts", "openai")
+    shell("keys", "create", "--admin")
+    shell("keys", "create", "--models", "gpt-5-mini")
+    table = " ".join(shell("keys", "list").out.split())
+    assert "openai (admin)" in table
+    assert "everything (admin)" in table
+    assert "all accounts, gpt-5-mini" in table
+
+
+def test_a_ledger_s_key_that_outlives_the_calendar_is_listed(shell, tmp_path, monkeypatch):
+    monkeypatch.setenv("BATCHMETER_LEDGER", str(tmp_path / "keys.db"))
+
+    async def add():
+        async with batchmeter.AsyncClient(ledger=tmp_path / "keys.db") as client:
+            await client.ledger.add_key(ProxyKey(id="key_1", expires_at=10**16), secret_sha256="aa")
+
+    asyncio.run(add())
+    listed = shell("keys", "list")
+    assert (listed.code, "9999-12" in listed.out) == (0, True)

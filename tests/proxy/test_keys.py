@@ -266,6 +266,15 @@ async def test_a_key_keeps_to_its_accounts_and_models(caller, lines):
     assert len([file async for file in ada.files.list()]) == 1
 
 
+async def test_an_administrator_of_some_accounts_gets_no_sums_of_all(caller, lines):
+    ada, root = await caller(owner="ada"), await caller(owner="root", admin=True, accounts=["openai"])
+    batch = await ada.submit(lines(1))
+    assert (await root.batches.retrieve(batch.id)).id == batch.id
+    for path in ("/v1/costs", "/v1/events", "/metrics"):
+        answer = await root.get(path)
+        assert (answer.status_code, answer.json()["error"]["code"]) == (403, "account_not_allowed"), path
+
+
 async def test_attribution_rides_on_both_events(caller, lines, ended, recorder, client):
     ada = await caller(owner="ada", team="search", tags=["eval"])
     batch = await ada.submit(lines(1), extra_headers={"x-batchmeter-tags": "nightly, eval"})

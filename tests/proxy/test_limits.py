@@ -152,6 +152,20 @@ async def test_a_repeated_submission_counts_its_lines_once(caller, lines, client
     assert (await ada.batches.create(**{**create, "input_file_id": other.id})).id != batch.id
 
 
+async def test_one_idempotency_key_at_two_accounts_counts_twice(caller, lines):
+    ada = await caller(limits=KeyLimits(lines_per_day=10))
+    answers = []
+    for account in ("openai", "other"):
+        there = {"extra_headers": {"custom-llm-provider": account, "Idempotency-Key": "a"}}
+        file = await ada.files.create(
+            file=("in.jsonl", lines(6)), purpose="batch", extra_headers=there["extra_headers"]
+        )
+        create = ada.batches.create(input_file_id=file.id, endpoint=CHAT, completion_window="24h", **there)
+        answers.append(create)
+    assert (await answers[0]).id
+    assert await refused(answers[1]) == (429, "rate_limit_exceeded")
+
+
 async def test_a_refused_submission_counts_no_lines(caller, lines, sandbox):
     ada = await caller(limits=KeyLimits(lines_per_day=10))
     file = await ada.upload(lines(6))

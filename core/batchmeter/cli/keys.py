@@ -1,9 +1,8 @@
 """`batchmeter keys`: who may use the proxy, and how much."""
 
-import datetime as dt
 import re
 from collections.abc import Collection, Iterable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -14,7 +13,8 @@ from .show import as_json, console, instant, print_json, table
 if TYPE_CHECKING:
     from batchmeter.ledger.port import ProxyKey
 
-_UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+_UNITS = {"m": 60, "h": 3600, "d": 86_400, "w": 604_800}
+"""Seconds."""
 
 
 @click.group()
@@ -127,11 +127,18 @@ def _row(key: "ProxyKey", now: int) -> tuple[object, ...]:
         key.owner,
         key.team,
         ", ".join(key.tags),
-        "everything (admin)" if key.admin else ", ".join([*(key.accounts or ["all accounts"]), *(key.models or ())]),
+        _may_use(key),
         ", ".join(f"{most:,} {name}" for name, most in limits.items()),
         key.state(now),
         instant(None if key.expires_at is None else key.expires_at / 1000),
     )
+
+
+def _may_use(key: "ProxyKey") -> str:
+    if key.admin and key.accounts is None and key.models is None:
+        return "everything (admin)"
+    named = ", ".join([*(key.accounts or ["all accounts"]), *(key.models or ())])
+    return f"{named} (admin)" if key.admin else named
 
 
 def _check(chosen: Iterable[str], known: Collection[str]) -> None:
@@ -148,8 +155,7 @@ def _names(text: str | None) -> list[str] | None:
 
 def _moment(text: str | None, now: int) -> int | None:
     """Epoch milliseconds of `30d` from now, or of a time."""
-    match = re.fullmatch(r"(\d+)([mhdw])", text or "")
+    match = re.fullmatch(r"(\d{1,9})([mhdw])", text or "")
     if match is None:
         return millis(text)
-    given: dict[str, Any] = {_UNITS[match[2]]: int(match[1])}
-    return now + round(dt.timedelta(**given).total_seconds() * 1000)
+    return now + int(match[1]) * _UNITS[match[2]] * 1000

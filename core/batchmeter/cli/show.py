@@ -19,6 +19,7 @@ from batchmeter.models import Cost, ModelUsage, Usage
 as_json = click.option("--json", "json_output", is_flag=True, help="Print JSON for machines.")
 """The option every command takes."""
 
+_LAST = datetime.max.replace(tzinfo=UTC, microsecond=0).timestamp()
 PIPE_WIDTH = 160
 """Columns where there is no terminal to ask."""
 
@@ -72,8 +73,8 @@ def reasons(value: Cost) -> str:
 
 
 def instant(epoch: float | None) -> str:
-    """Epoch seconds as UTC."""
-    return "" if epoch is None else datetime.fromtimestamp(epoch, UTC).strftime("%Y-%m-%d %H:%M:%SZ")
+    """Epoch seconds as UTC, at most the last there are dates for."""
+    return "" if epoch is None else datetime.fromtimestamp(min(epoch, _LAST), UTC).strftime("%Y-%m-%d %H:%M:%SZ")
 
 
 def duration(seconds: float | None) -> str:

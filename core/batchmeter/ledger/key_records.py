@@ -37,7 +37,7 @@ class ProxyKey(Frozen, frozen=True):
     models: tuple[str, ...] | None = None
     """None: all."""
     admin: bool = False
-    """Sees everybody's files and batches."""
+    """Sees everybody's files and batches, in the accounts it may use."""
     limits: KeyLimits = KeyLimits()
     hint: str = ""
     """The secret's last characters, to tell keys apart."""

@@ -100,7 +100,7 @@ class Call:
             raise _too_deep() from None
         if not isinstance(parsed, dict):
             raise Refusal(400, "The JSON body of your request has to be an object.")
-        if _deeper(parsed, _DEEPEST):
+        if _deeper(cast("dict[str, object]", parsed), _DEEPEST):
             raise _too_deep()
         return cast("dict[str, Any]", parsed)
 

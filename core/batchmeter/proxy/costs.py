@@ -85,6 +85,9 @@ async def events(call: Call) -> Response:
 
 def _scope(identity: Identity) -> str | None:
     """Whose batches it may see: None is everybody's, and no key's id is empty."""
+    if identity.admin and not identity.everywhere:
+        message = "This admin key is limited to some accounts, and sums and events are of all."
+        raise Refusal(403, message, code="account_not_allowed")
     return None if identity.admin else identity.attribution.key or ""
 
 

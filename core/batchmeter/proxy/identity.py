@@ -16,11 +16,16 @@ class Identity:
     attribution: Attribution = field(default_factory=Attribution)
     """Rides on every event of the caller's batches; `attribution.key` is the key's id, never the key."""
     admin: bool = False
-    """Sees everybody's files and batches."""
+    """Sees everybody's files and batches, in the accounts it may use."""
     accounts: frozenset[str] | None = None
     """The accounts it may use; None: all."""
     models: frozenset[str] | None = None
     """The models it may use; None: all."""
+
+    @property
+    def everywhere(self) -> bool:
+        """Whether it may see what is added up over everybody and every account."""
+        return self.admin and self.accounts is None
 
     def owns(self, attribution: Attribution | None) -> bool:
         """Whether it may see what carries this attribution."""

@@ -51,7 +51,8 @@ class Limits:
                 await taken.enter_async_context(_place(ledger, who.key_id, who.limits.open_batches))
             back = None
             if who.limits.lines_per_day is not None:
-                back = await _use(ledger, who.key_id, "lines_per_day", who.limits.lines_per_day, lines, action.once)
+                once = None if action.once is None else f"{action.account} {action.once}"
+                back = await _use(ledger, who.key_id, "lines_per_day", who.limits.lines_per_day, lines, once)
             kept = taken.pop_all()
 
         async def done(made: bool) -> None:

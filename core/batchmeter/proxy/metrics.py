@@ -48,6 +48,9 @@ class Metrics:
 async def metrics(call: Call) -> Response:
     if not call.identity.admin:
         raise Refusal(403, "Metrics are about everybody: use an admin key.", code="admin_only")
+    if not call.identity.everywhere:
+        message = "Metrics are about all accounts: use an admin key that is not limited to some."
+        raise Refusal(403, message, code="account_not_allowed")
     ledger = (await call.client.ready()).ledger
     text = await call.proxy.metrics.render(ledger, call.proxy.traffic)
     return Response(text, media_type="text/plain; version=0.0.4; charset=utf-8")
