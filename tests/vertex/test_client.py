@@ -104,6 +104,22 @@ async def test_what_failed_is_checked_and_submitted_again(client, tmp_path, chat
         assert json.loads(sent.text) == requests[3]
 
 
+async def test_an_embedding_request_without_rows_is_submitted_again(client, tmp_path, vertex):
+    """Rows of the others are more than their requests: nothing of the batch is unread for that."""
+    path = tmp_path / "requests.jsonl"
+    path.write_text("".join(json.dumps(embeddings(f"r-{i}", "one", "two")) + "\n" for i in range(5)))
+    file = await client.files.create(file=path, custom_llm_provider="vertex_ai")
+    export = vertex._export
+    vertex._export = lambda folder, rows: export(folder, [row for row in rows if "r-3" not in row["key"]])
+    batch = await client.batches.create(
+        input_file_id=file.id, endpoint="/v1/embeddings", custom_llm_provider="vertex_ai"
+    )
+    vertex.advance(120)
+    found = await checked(client, batch, "vertex_ai")
+    assert (found.missing_ids, found.succeeded, found.unread) == (("r-3",), 4, 0)
+    assert (await retry(client, batch.id, only=["missing"])).requests == 1
+
+
 async def test_requests_that_nobody_can_tell_apart_are_not_submitted_again(client, tmp_path):
     row = {"request": {"contents": [{"role": "user", "parts": [{"text": "hi"}]}], "labels": {"team": "search"}}}
     path = tmp_path / "rows.jsonl"

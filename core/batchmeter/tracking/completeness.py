@@ -10,6 +10,7 @@ from functools import partial
 
 from batchmeter.errors import UsageError
 from batchmeter.events import Settlement
+from batchmeter.inputs.limits import is_embeddings
 from batchmeter.metering.envelope import read
 from batchmeter.metering.lines import LineSplitter, Unreadable
 from batchmeter.metering.wire import decode
@@ -160,14 +161,16 @@ async def read_answers(provider: Provider, batch: Batch, settlement: Settlement 
     files = await provider.outputs(batch)
     if settlement is None and lags(batch, files):
         raise UsageError(f"batch {batch.id}: the provider lists no file with its answers yet: try again in a minute")
-    answers = Answers(repeats=provider.name == "vertex_ai", announced=_announced(batch, settlement))
+    answers = Answers(repeats=provider.name == "vertex_ai", announced=_announced(provider, batch, settlement))
     for open_file in _opened_by(provider, batch, files):
         await _read_file(open_file, answers)
     return answers
 
 
-def _announced(batch: Batch, settlement: Settlement | None) -> int:
+def _announced(provider: Provider, batch: Batch, settlement: Settlement | None) -> int:
     """What was metered, where it was, after the patience that this takes; else what the provider counts."""
+    if provider.capabilities.native_lines and is_embeddings(batch.endpoint):
+        return 0  # a vendor's own rows, one for each text of a request
     if settlement is None:
         return batch.request_counts.completed if batch.request_counts else 0
     if UNAVAILABLE in settlement.notes:
