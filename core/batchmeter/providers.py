@@ -4,7 +4,7 @@ A provider holds one account's connections. It translates, and passes errors on;
 lose, and never retries a create (the client's intents do that safely).
 """
 
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal, Protocol, runtime_checkable
@@ -12,6 +12,7 @@ from typing import Any, ClassVar, Literal, Protocol, runtime_checkable
 from pydantic import BaseModel, ConfigDict, Field, SecretStr
 
 from .errors import APIStatusError
+from .http.failure import redact_url
 from .models import Batch, FileDeleted, FileObject, Page
 
 
@@ -44,13 +45,18 @@ class AccountSettings(BaseModel):
     adopt: bool = False
     """Track every batch of this account, whoever made it."""
 
+    def __repr_args__(self) -> Iterable[tuple[str | None, Any]]:
+        """Addresses without a password or a signature in them."""
+        for name, value in super().__repr_args__():
+            yield name, redact_url(value) if isinstance(value, str) and "://" in value else value
+
 
 @dataclass(frozen=True, slots=True)
 class CallOptions:
     """Per-call overrides, as the OpenAI SDK names them."""
 
-    extra_headers: Mapping[str, str] = field(default_factory=dict[str, str])
-    extra_query: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    extra_headers: Mapping[str, str] = field(default_factory=dict[str, str], repr=False)
+    extra_query: Mapping[str, Any] = field(default_factory=dict[str, Any], repr=False)
     extra_body: Mapping[str, Any] = field(default_factory=dict[str, Any])
     timeout: float | None = None
     """Seconds; None: the account's."""

@@ -108,19 +108,27 @@ def submission_of(
     if not isinstance(attribution, Attribution):
         attribution = Attribution(**attribution) if attribution else _NOBODY
     extra = extra_body or {}
+    source = request.input_file_id or extra.get("input_blob")
+    signed = any("?" in str(url) for url in (source, extra.get("input_blob"), extra.get("output_folder")))
     expiry = None if request.output_expires_after is None else dict(request.output_expires_after)
     return Submission(
         account=provider.account,
         provider=provider.name,
         endpoint=request.endpoint,
         region=provider.region,
-        input_file_id=request.input_file_id or extra.get("input_blob"),
+        input_file_id=_unsigned(source),
         model=request.model,
         metadata=dict(request.metadata or {}),
         attribution=attribution,
         traceparent=traceparent or current_traceparent(),
-        again=Again(expiry, dict(extra)) if waits_for_room(provider) else None,
+        # A signature is not kept, and without it there is no second try.
+        again=Again(expiry, dict(extra)) if waits_for_room(provider) and not signed else None,
     )
+
+
+def _unsigned(source: str | None) -> str | None:
+    """A file's id; a blob's URL as it may be kept."""
+    return source.partition("?")[0] if source and source.startswith(("https://", "http://")) else source
 
 
 def current_traceparent() -> str | None:

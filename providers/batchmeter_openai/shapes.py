@@ -26,6 +26,8 @@ def as_batch(raw: object) -> Batch:
     body["errors"] = _errors(body.get("errors"))
     if isinstance(body.get("metadata"), dict):
         body["metadata"] = {key: text if isinstance(text, str) else str(text) for key, text in body["metadata"].items()}
+    if isinstance(body.get("input_blob"), str):
+        body["input_blob"] = body["input_blob"].partition("?")[0]  # Azure repeats a signature, which nobody needs again
     return _read(Batch, body)
 
 

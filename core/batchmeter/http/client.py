@@ -10,10 +10,12 @@ from batchmeter import errors
 from batchmeter._version import __version__
 
 from .body import Body, BodyFailedError, Pass, as_json
+from .call import Call
 from .failure import quotable, redact_url, status_error, transport_error, without_secrets
 from .httpx_or_httpx2 import open_client
 from .response import Headers, Response, StreamedResponse
 from .retry import Retry, backoff, retry_delay
+from .unlogged import unlogged
 
 if TYPE_CHECKING:
     import httpx
@@ -28,23 +30,7 @@ _FOR_STRANGERS = frozenset({"accept", "accept-encoding", "range", "user-agent"})
 """Headers that follow a redirect to another origin: none that could hold a key."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Call:
-    """One request, before it is built for a try."""
-
-    method: str
-    path: str
-    params: Mapping[str, Any] | None = None
-    json_body: object = None
-    body: Body | None = None
-    headers: Headers | None = None
-    timeout: float | None = None
-    retry: Retry = "always"
-    read: bool = True
-    """The whole answer is read within the try, so that one that breaks off is tried again."""
-
-
-@dataclass
+@dataclass(repr=False)
 class HttpClient:
     """One pooled client for one account.
 
@@ -54,19 +40,22 @@ class HttpClient:
     """
 
     base_url: str
-    headers: Headers = field(default_factory=dict[str, str], repr=False)
-    auth: Callable[[], Awaitable[Headers]] | None = field(default=None, repr=False)
+    headers: Headers = field(default_factory=dict[str, str])
+    auth: Callable[[], Awaitable[Headers]] | None = field(default=None)
     timeout: float = 600.0
     max_retries: int = 2
-    client: Any = field(default=None, repr=False)
-    sleep: Callable[[float], Awaitable[None]] = field(default=asyncio.sleep, repr=False)
-    params: Mapping[str, Any] = field(default_factory=dict[str, Any], repr=False)
-    secrets: Collection[str] = field(default=(), repr=False)
-    _own: "httpx.AsyncClient | None" = field(default=None, init=False, repr=False)
-    _opening: asyncio.Lock = field(default_factory=asyncio.Lock, init=False, repr=False)
-    _under_way: int = field(default=0, init=False, repr=False)
-    _left: "list[httpx.AsyncClient]" = field(default_factory=list["httpx.AsyncClient"], init=False, repr=False)
+    client: Any = field(default=None)
+    sleep: Callable[[float], Awaitable[None]] = field(default=asyncio.sleep)
+    params: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    secrets: Collection[str] = field(default=())
+    _own: "httpx.AsyncClient | None" = field(default=None, init=False)
+    _opening: asyncio.Lock = field(default_factory=asyncio.Lock, init=False)
+    _under_way: int = field(default=0, init=False)
+    _left: "list[httpx.AsyncClient]" = field(default_factory=list["httpx.AsyncClient"], init=False)
     """Closed, as soon as nothing is under way."""
+
+    def __repr__(self) -> str:
+        return f"HttpClient({self._where()!r})"
 
     async def request(
         self,
@@ -81,7 +70,7 @@ class HttpClient:
         retry: Retry = "always",
     ) -> Response:
         """Send and read the whole answer; raises the error of its status, APIConnectionError or APITimeoutError."""
-        call = _Call(method, path, params, json_body, body, headers, timeout, retry)
+        call = Call(method, path, params, json_body, body, headers, timeout, retry)
         async with self._send(call) as response:
             return Response(response.status_code, _lower(response.headers), response.content)
 
@@ -96,7 +85,7 @@ class HttpClient:
         timeout: float | None = None,
     ) -> AsyncGenerator[StreamedResponse]:
         """Send and hand on the body in chunks, content-encoding undone; a body that breaks off raises."""
-        call = _Call(method, path, params, headers=headers, timeout=timeout, read=False)
+        call = Call(method, path, params, headers=headers, timeout=timeout, read=False)
         async with self._send(call) as response, aclosing(self._chunks(response)) as chunks:
             yield StreamedResponse(response.status_code, _lower(response.headers), chunks)
 
@@ -109,7 +98,7 @@ class HttpClient:
             await self._left.pop().aclose()
 
     @asynccontextmanager
-    async def _send(self, call: _Call) -> AsyncGenerator["httpx.Response"]:
+    async def _send(self, call: Call) -> AsyncGenerator["httpx.Response"]:
         """An answer below 400; its connection is given back at the end."""
         self._under_way += 1
         try:
@@ -125,7 +114,7 @@ class HttpClient:
             while self._left and not self._under_way:
                 await self._left.pop().aclose()
 
-    async def _tries(self, call: _Call) -> "httpx.Response":
+    async def _tries(self, call: Call) -> "httpx.Response":
         once = call.retry == "never" or (call.body is not None and not call.body.replayable)
         for attempt in range(0 if once else self.max_retries):
             try:
@@ -139,7 +128,7 @@ class HttpClient:
             await self.sleep(delay)
         return await self._try(call)
 
-    async def _try(self, call: _Call) -> "httpx.Response":
+    async def _try(self, call: Call) -> "httpx.Response":
         headers = await self._headers(call)
         response = await self._answer(call, headers)
         try:
@@ -149,7 +138,7 @@ class HttpClient:
             raise
         return response
 
-    async def _accept(self, call: _Call, response: "httpx.Response", sent: Headers) -> None:
+    async def _accept(self, call: Call, response: "httpx.Response", sent: Headers) -> None:
         if response.status_code >= 400:  # noqa: PLR2004 - HTTP's own line between answers and errors
             raise await self._status_error(response, sent)
         if response.has_redirect_location:
@@ -161,7 +150,7 @@ class HttpClient:
             with self._ours():
                 await response.aread()
 
-    async def _answer(self, call: _Call, headers: Headers) -> "httpx.Response":
+    async def _answer(self, call: Call, headers: Headers) -> "httpx.Response":
         """The answer; redirects of a GET are followed, without credentials to any other origin."""
         client = await self._client()
         response = await self._exchange(client, call, headers)
@@ -172,19 +161,20 @@ class HttpClient:
             await response.aclose()
             same = _origin(target.url) == _origin(response.request.url)
             chosen = headers if same else {name: text for name, text in headers.items() if name in _FOR_STRANGERS}
-            moved = _Call("GET", str(target.url), timeout=call.timeout)
+            moved = Call("GET", str(target.url), timeout=call.timeout)
             response = await self._exchange(client, moved, chosen, {})
         return response
 
     async def _exchange(
-        self, client: "httpx.AsyncClient", call: _Call, headers: Headers, params: Mapping[str, Any] | None = None
+        self, client: "httpx.AsyncClient", call: Call, headers: Headers, params: Mapping[str, Any] | None = None
     ) -> "httpx.Response":
         """One request, one answer, its body still to be read."""
         body = None if call.body is None else Pass(call.body)
         try:
             with self._ours():
                 request = self._build(client, call, headers, body, params)
-                return await client.send(request, stream=True, follow_redirects=False)
+                with unlogged():
+                    return await client.send(request, stream=True, follow_redirects=False)
         except Exception as error:
             if body is None or body.failure is None:
                 raise
@@ -196,7 +186,7 @@ class HttpClient:
     def _build(
         self,
         client: "httpx.AsyncClient",
-        call: _Call,
+        call: Call,
         headers: Headers,
         body: Pass | None,
         params: Mapping[str, Any] | None,
@@ -219,7 +209,7 @@ class HttpClient:
             timeout=(min(seconds, _CONNECT_TIMEOUT), seconds, seconds, seconds),
         )
 
-    async def _headers(self, call: _Call) -> dict[str, str]:
+    async def _headers(self, call: Call) -> dict[str, str]:
         merged = {"user-agent": USER_AGENT, "accept": "application/json", **_lower(self.headers)}
         if self.auth is not None:
             merged.update(_lower(await self.auth()))
