@@ -21,12 +21,12 @@ def proof(monkeypatch):
     return module
 
 
-async def test_killed_workers_and_a_restarted_database_leave_one_ending_a_batch(proof, postgres_cluster):
+async def test_killed_workers_and_a_restarted_database_leave_one_ending_a_batch(proof, postgres_cluster, tmp_path):
     with psycopg.connect(postgres_cluster.url, autocommit=True) as connection:
         connection.execute("DROP SCHEMA IF EXISTS batchmeter CASCADE")
-    report = await proof.prove(
-        postgres_cluster.url, batches=BATCHES, kills=6, restart=postgres_cluster.restart, every=(0.1, 0.5)
-    )
+    url, folder = postgres_cluster.url, str(tmp_path)
+    restart = postgres_cluster.restart
+    report = await proof.prove(url, batches=BATCHES, kills=6, restart=restart, every=(0.1, 0.5), folder=folder)
     assert (report.kills, report.restarts) == (6, 1)
     assert report.ended_once == BATCHES
     assert report.events == {
@@ -37,3 +37,5 @@ async def test_killed_workers_and_a_restarted_database_leave_one_ending_a_batch(
     assert (report.wrong, report.differing) == ({}, 0)
     assert report.usage == report.expected
     assert report.usage.output_tokens > BATCHES
+    again = await proof.prove(url, batches=BATCHES, kills=1, folder=folder)
+    assert (again.holds, again.events) == (True, report.events), "going on from a whole one adds nothing"

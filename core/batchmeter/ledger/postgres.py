@@ -26,6 +26,8 @@ Connection = psycopg.AsyncConnection[DictRow]
 POOL_SIZE = 8
 PATIENCE_SECONDS = 20.0
 """How long a transaction is tried again while the server is away: a restart or a failover."""
+CONNECTION_SECONDS = 5.0
+"""How long it waits for a connection at a time. The pool doubles its pauses; asked again, it begins with short ones."""
 
 _BEGIN = b"BEGIN"
 _UNHURRIED = b"BEGIN; SET LOCAL synchronous_commit TO off"
@@ -195,7 +197,8 @@ def _pool(conninfo: str) -> "AsyncConnectionPool[Connection]":
         kwargs={"autocommit": True, "row_factory": dict_row},
         min_size=1,
         max_size=POOL_SIZE,
-        timeout=PATIENCE_SECONDS,
+        timeout=CONNECTION_SECONDS,
+        reconnect_timeout=CONNECTION_SECONDS,
         name="batchmeter-ledger",
         open=False,
     )
