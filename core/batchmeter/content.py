@@ -1,7 +1,7 @@
-"""A downloaded file, held in memory, with the reading methods of the OpenAI SDK's binary response."""
+"""A downloaded file: held in memory, with the reading methods of the OpenAI SDK's binary response; or line by line."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import AsyncGenerator, AsyncIterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -47,3 +47,19 @@ class FileContent:
         Path(file).write_bytes(self.content)
 
     stream_to_file = write_to_file
+
+
+async def lines_of(chunks: AsyncIterable[bytes]) -> AsyncGenerator[bytes]:
+    """Byte for byte, unlike metering's, which leaves out the inside of long strings; without blank lines."""
+    held: list[bytes] = []
+    async for chunk in chunks:
+        *lines, rest = chunk.split(b"\n")
+        for line in lines:
+            held.append(line)
+            whole = b"".join(held)
+            held.clear()
+            if whole.strip():
+                yield whole
+        held.append(rest)
+    if (last := b"".join(held)).strip():
+        yield last

@@ -6,14 +6,15 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from decimal import Decimal
 from pathlib import Path
 
 import pytest
 
 import batchmeter
-from batchmeter.errors import InvalidInputError, SettlementError
+from batchmeter.errors import InvalidInputError, NotFoundError, SettlementError
+from batchmeter.running.job import _results
 from batchmeter.running.results import Result
 from batchmeter.testing.sandbox import Sandbox, manual_clock, sandbox_thread
 
@@ -190,3 +191,37 @@ def test_lines_are_read_tolerantly(line: bytes, expected: object) -> None:
     else:
         assert result is not None
         assert (result.error["message"] if result.error else result.body) == expected
+
+
+class Joins(bytes):
+    """A chunk that counts what is copied when others are joined to it."""
+
+    copied = 0
+
+    def __radd__(self, before: bytes) -> "Joins":
+        Joins.copied += len(before)
+        return Joins(bytes(before) + bytes(self))
+
+
+async def test_a_long_line_is_put_together_once() -> None:
+    """Its pieces are joined when it ends, not at each that comes: 64 MB of an image took 98 seconds."""
+    line = b'{"custom_id": "a", "response": {"status_code": 200, "body": {"image": "' + b"A" * 1_000_000 + b'"}}}'
+
+    async def chunks() -> AsyncIterator[bytes]:
+        for start in range(0, len(line), 1000):
+            yield Joins(line[start : start + 1000])
+        yield b"\n" + line.replace(b'"a"', b'"b"')
+
+    results = [result async for result in _results(chunks())]
+    assert [result.custom_id for result in results] == ["a", "b"]
+    assert len((results[0].body or {})["image"]) == 1_000_000
+    assert Joins.copied == 0
+
+
+def test_answers_that_are_gone_say_how_to_have_them_again(sandbox: Sandbox) -> None:
+    first = batchmeter.run(QUESTIONS, model="gpt-5-mini")
+    batchmeter.delete_file(str(first.batch.output_file_id))
+    with pytest.raises(NotFoundError) as gone:
+        batchmeter.run(QUESTIONS, model="gpt-5-mini")
+    assert "again=True" in gone.value.__notes__[0]
+    assert batchmeter.run(QUESTIONS, model="gpt-5-mini", again=True).batch.id != first.batch.id

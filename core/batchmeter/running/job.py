@@ -7,7 +7,8 @@ from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from batchmeter.errors import SettlementError
+from batchmeter.content import lines_of
+from batchmeter.errors import NotFoundError, SettlementError
 from batchmeter.events import Settlement
 from batchmeter.inputs import OPENAI, InputLimits, limits_of
 from batchmeter.models import Attribution, Batch
@@ -19,6 +20,9 @@ from .written import Written
 if TYPE_CHECKING:
     from batchmeter.client import AsyncClient
     from batchmeter.tracking.waiting import OnUpdate
+
+LONG = 256 * 1024
+"""Bytes of a line (an image in it) whose parsing would hold up the event loop."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,10 +120,15 @@ class Job:
         batch = settlement.batch
         for file_id in (batch.error_file_id, batch.output_file_id):
             if file_id is not None:
-                async with client.files.stream(file_id, **self._where()) as content:
-                    async for line in _lines(content.chunks):
-                        if (result := Result.read(line)) is not None:
+                try:
+                    async with client.files.stream(file_id, **self._where()) as content:
+                        async for result in _results(content.chunks):
                             found[result.custom_id] = result
+                except NotFoundError as gone:
+                    gone.add_note(
+                        f"the answers of batch {batch.id} are gone; run(…, again=True) runs the requests anew"
+                    )
+                    raise
         return found
 
 
@@ -129,12 +138,8 @@ def _never_began(batch: Batch, settlement: Settlement | None) -> bool:
     return ended.status == "failed" and ended.output_file_id is None and ended.error_file_id is None
 
 
-async def _lines(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    rest = b""
-    async for chunk in chunks:
-        *lines, rest = (rest + chunk).split(b"\n")
-        for line in lines:
-            if line.strip():
-                yield line
-    if rest.strip():
-        yield rest
+async def _results(chunks: AsyncIterator[bytes]) -> AsyncIterator[Result]:
+    async for line in lines_of(chunks):
+        result = await asyncio.to_thread(Result.read, line) if len(line) > LONG else Result.read(line)
+        if result is not None:
+            yield result

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from enum import Enum, auto
 from functools import partial
 
+from batchmeter.content import lines_of
 from batchmeter.errors import UsageError
 from batchmeter.events import Settlement
 from batchmeter.inputs.limits import is_embeddings
@@ -204,7 +205,7 @@ async def requests(
 ) -> AsyncGenerator[tuple[bytes, str | None]]:
     """Each line of the input as it was sent, with its custom_id, where it has one. One line in memory."""
     file_id, number = input_of(batch, input_file_id), 0
-    async with aclosing(_raw_lines(lambda: provider.file_content(file_id, CallOptions()))) as lines:
+    async with provider.file_content(file_id, CallOptions()) as content, aclosing(lines_of(content.chunks)) as lines:
         async for raw in lines:
             number += 1
             if number % _SLICE == 0:
@@ -224,20 +225,3 @@ async def _read_file(open_file: Open, answers: Answers) -> None:
                     await asyncio.sleep(0)
         for raw in splitter.close():
             answers.add(raw)
-
-
-async def _raw_lines(open_file: Open) -> AsyncGenerator[bytes]:
-    """Byte for byte, unlike metering's, which leaves out the inside of long strings; without blank lines."""
-    held: list[bytes] = []
-    async with open_file() as content:
-        async for chunk in content.chunks:
-            *lines, rest = chunk.split(b"\n")
-            for line in lines:
-                held.append(line)
-                whole = b"".join(held)
-                held.clear()
-                if whole.strip():
-                    yield whole
-            held.append(rest)
-    if (last := b"".join(held)).strip():
-        yield last
