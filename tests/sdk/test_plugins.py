@@ -150,6 +150,23 @@ def test_a_wrong_argument_is_an_error() -> None:
         Plugins().register(Wrong(), "wrong")
 
 
+def test_a_class_in_place_of_an_object_is_an_error() -> None:
+    with pytest.raises(ConfigError, match=r"is a class; give one of its objects: Recorder\(…\)"):
+        Plugins().register(Recorder)
+
+
+def test_a_hook_that_yields_would_never_run() -> None:
+    class Yields:
+        @batchmeter.hookimpl
+        async def batch_success(self, event: object) -> Any:
+            yield event
+
+    plugins = Plugins()
+    with pytest.raises(ConfigError, match="its batch_success has a `yield`"):
+        plugins.register(Yields())
+    assert plugins.loggers == {}
+
+
 def test_an_object_without_hooks_is_an_error() -> None:
     with pytest.raises(ConfigError, match="implements no hook"):
         Plugins().register(object(), "nothing")
@@ -278,12 +295,7 @@ async def test_a_plugin_that_fails_at_startup_is_disabled() -> None:
     assert plugins.loggers == {}
 
 
-def test_loading_imports_no_vendor_sdk() -> None:
-    Plugins.load(Settings(load=()), environ={})
-    assert "google.auth" not in sys.modules
-
-
-def test_our_own_providers_are_imported_when_first_asked_for() -> None:
+def test_our_own_providers_are_imported_when_first_asked_for_and_no_vendor_s_sdk() -> None:
     import subprocess
 
     code = (
@@ -291,10 +303,11 @@ def test_our_own_providers_are_imported_when_first_asked_for() -> None:
         "plugins = Plugins.load(Settings(load=()), environ={}); "
         "names = sorted(plugins.providers); before = [n for n in sys.modules if n.startswith('batchmeter_')]; "
         "found = plugins.providers['openai'].name; after = sorted({n.partition('.')[0] for n in sys.modules "
-        "if n.startswith('batchmeter_')}); print(names, before, found, after)"
+        "if n.startswith('batchmeter_')}); vendors = {'google.auth', 'opentelemetry', 'langfuse', 'datadog', 'openai'}; "
+        "print(names, before, found, after, vendors.intersection(sys.modules))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "['azure', 'openai', 'sandbox', 'vertex_ai'] [] openai ['batchmeter_openai']"
+    assert done.stdout.strip() == "['azure', 'openai', 'sandbox', 'vertex_ai'] [] openai ['batchmeter_openai'] set()"
 
 
 def test_a_provider_that_takes_one_of_our_names_is_refused(install: Install) -> None:
