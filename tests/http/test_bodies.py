@@ -2,7 +2,9 @@
 
 import gzip
 import hashlib
+import importlib
 import json
+import random
 
 import pytest
 from hypothesis import given
@@ -10,6 +12,7 @@ from hypothesis import strategies as st
 
 from batchmeter import errors
 from batchmeter.http import Body, multipart
+from batchmeter.http.undoing import gunzip
 from batchmeter.testing.wire import Answer, Script, serving
 
 LINE = b'{"custom_id": "r-1"}\n'
@@ -119,6 +122,54 @@ async def test_gzip_on_the_way_is_undone(connect):
         got = b"".join([chunk async for chunk in response.chunks])
     assert got == LINE * 100
     assert response.size is None
+
+
+@pytest.mark.parametrize("missing", [1, 8, 2000, 199_000])
+async def test_gzip_without_its_end_raises(connect, missing):
+    """Though HTTP's own framing is whole, as when a proxy on the way lost its upstream."""
+    packed = gzip.compress(random.Random(1).randbytes(200_000))
+    answer = Answer(body=packed[:-missing], headers={"content-encoding": "gzip"})
+    async with serving(Script([answer])) as url:
+        with pytest.raises(errors.APIResponseError, match="broke off"):
+            async with connect(url).stream("GET", "files/f/content") as response:
+                [chunk async for chunk in response.chunks]
+
+
+@pytest.mark.parametrize("tail", [b"", gzip.compress(LINE * 3), b"\0" * 100])
+@pytest.mark.parametrize("size", [0, 1, 30_000])
+async def test_gzip_of_any_size_in_any_pieces(tail, size):
+    content = LINE * size
+    packed = gzip.compress(content) + tail
+
+    async def pieces(length):
+        for start in range(0, len(packed), length):
+            yield packed[start : start + length]
+
+    for length in (7, 1000, len(packed)):
+        got = [chunk async for chunk in gunzip(pieces(length), "here")]
+        assert b"".join(got) == content + (LINE * 3 if tail[:1] == b"\x1f" else b"")
+        assert max(map(len, got), default=0) <= 64 * 1024
+
+
+async def test_gzip_that_was_read_already(connect, library):
+    """As an event hook of one's own httpx client does."""
+
+    async def read(response):
+        await response.aread()
+
+    packed = Answer(body=gzip.compress(LINE), headers={"content-encoding": "gzip"})
+    async with (
+        importlib.import_module(library).AsyncClient(event_hooks={"response": [read]}) as own,
+        serving(Script([packed])) as url,
+        connect(url, client=own).stream("GET", "f") as response,
+    ):
+        assert b"".join([chunk async for chunk in response.chunks]) == LINE
+
+
+async def test_gzip_of_nothing(connect):
+    empty = Script([Answer(headers={"content-encoding": "gzip"})])
+    async with serving(empty) as url, connect(url).stream("GET", "f") as response:
+        assert [chunk async for chunk in response.chunks] == []
 
 
 async def test_gzip_that_is_not_gzip(connect):

@@ -91,6 +91,20 @@ async def test_gzip_files_arrive_as_they_are(over):
         assert "content-encoding" not in answer.headers
 
 
+@pytest.mark.parametrize(
+    "answer",
+    [
+        Answer(body=b"line\n", length=1000),
+        Answer(body=gzip.compress(b"line\n" * 9)[:-9], headers={"content-encoding": "gzip"}),
+    ],
+)
+async def test_a_download_that_breaks_off_at_once_is_an_error(over, answer):
+    async with over(answer) as (http, _):
+        got = await http.get("/files/file-1/content")
+    assert got.status_code == 502
+    assert got.json()["error"]["type"] == "server_error"
+
+
 async def test_errors_of_a_download_come_before_its_first_byte(over):
     gone = Answer(status=404, body=b'{"error": {"message": "expired"}}', headers={"x-request-id": "req_9"})
     async with over(gone) as (http, _):
@@ -100,7 +114,7 @@ async def test_errors_of_a_download_come_before_its_first_byte(over):
 
 
 async def test_a_download_that_breaks_off_does_not_end_well(over):
-    async with over(Answer(body=b"half", length=8)) as (http, _):
+    async with over(Answer(body=b"half" * 50_000, length=400_000)) as (http, _):
         with pytest.raises(APIConnectionError, match="peer closed"):
             await http.get("/files/file-1/content")
 

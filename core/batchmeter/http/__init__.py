@@ -3,11 +3,12 @@
 from batchmeter.retry_after import retry_after_seconds
 
 from .body import Body, form_head, multipart
-from .client import CHUNK, USER_AGENT, HttpClient
+from .client import USER_AGENT, HttpClient
 from .failure import error_message, redact_url, status_error
 from .public import is_public, literal, public_client
 from .response import Headers, Response, StreamedResponse
 from .retry import MAX_RETRY_AFTER, Retry
+from .undoing import CHUNK
 
 __all__ = [
     "CHUNK",

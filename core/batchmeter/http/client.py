@@ -15,14 +15,13 @@ from .failure import quotable, redact_url, status_error, transport_error, withou
 from .httpx_or_httpx2 import open_client
 from .response import Headers, Response, StreamedResponse
 from .retry import Retry, backoff, retry_delay
+from .undoing import plain
 from .unlogged import unlogged
 
 if TYPE_CHECKING:
     import httpx
 
 USER_AGENT = f"batchmeter/{__version__}"
-CHUNK = 64 * 1024
-"""Bytes handed on at a time: as fast as larger ones, and never a noticeable block of the event loop."""
 _CONNECT_TIMEOUT = 5.0
 _MAX_ERROR_BODY = 1 << 20
 _MAX_REDIRECTS = 5
@@ -257,7 +256,7 @@ class HttpClient:
     async def _chunks(self, response: "httpx.Response") -> AsyncGenerator[bytes]:
         got = 0
         with self._ours():
-            async for chunk in response.aiter_bytes(CHUNK):
+            async for chunk in plain(response, self._where()):
                 got += len(chunk)
                 yield chunk
         declared = response.headers.get("content-length", "")

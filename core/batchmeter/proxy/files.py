@@ -54,7 +54,7 @@ async def list_files(call: Call) -> Response:
 
 
 async def content(call: Call) -> Response:
-    """Streamed; a range is the provider's to serve."""
+    """Streamed; a range is the provider's to serve. What breaks off before its first bytes is answered as an error."""
     file_id = call.ids["file_id"]
     account = await account_for(call, file_id, no_file(file_id))
     asked = {name: text for name in _ASKED if (text := call.request.headers.get(name))}
@@ -62,14 +62,16 @@ async def content(call: Call) -> Response:
         stream = await stack.enter_async_context(
             call.client.files.stream(file_id, custom_llm_provider=account, extra_headers=asked)
         )
-        return Download(stream, stack.pop_all())
+        first = await anext(stream.chunks, b"")
+        return Download(stream, first, stack.pop_all())
 
 
 class Download(Response):
     """A provider's file on its way to the caller, with its connection given back whatever happens."""
 
-    def __init__(self, stream: ContentStream, stack: AsyncExitStack) -> None:
+    def __init__(self, stream: ContentStream, first: bytes, stack: AsyncExitStack) -> None:
         self._stream = stream
+        self._first = first
         self._stack = stack
         self.status_code = stream.status_code
         self.background = None
@@ -96,6 +98,8 @@ class Download(Response):
 
     async def _send(self, send: "Send") -> None:
         await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+        if self._first:
+            await send({"type": "http.response.body", "body": self._first, "more_body": True})
         async for chunk in self._stream.chunks:
             await send({"type": "http.response.body", "body": chunk, "more_body": True})
         await send({"type": "http.response.body", "body": b"", "more_body": False})
