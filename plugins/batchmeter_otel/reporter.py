@@ -1,4 +1,4 @@
-"""Reads the ledger's settlements as they come and exports the metrics they add up to."""
+"""Reads the ledger's settlements as they come and exports the metrics they add up to, with those it has pruned."""
 
 import asyncio
 import logging
@@ -37,6 +37,8 @@ class Reporter:
     def __init__(self, channel: Channel[MetricsData], resource: Resource) -> None:
         self._channel, self._resource = channel, resource
         self._base = Totals()
+        self._pruned = 0
+        """How many batches in `_base` were no longer in the ledger when it was begun."""
         self._after: str | None = None
 
     def close(self) -> None:
@@ -60,16 +62,24 @@ class Reporter:
     async def collect(self, ledger: "Ledger") -> MetricsData | None:
         now = datetime.fromtimestamp(ledger.now() / 1000, UTC)
         totals = await self._totals(ledger, now - _SETTLE)
-        metrics = [*totals.metrics(now), *await _backlog(ledger, now)]
+        metrics = [*(totals.metrics(now) if totals else ()), *await _backlog(ledger, now)]
         if not metrics:
             return None
         resource = self._resource.merge(Resource({SERVICE_INSTANCE_ID: instance_of(ledger.url)}))
         return MetricsData([ResourceMetrics(resource, [ScopeMetrics(SCOPE, metrics, "")], "")])
 
-    async def _totals(self, ledger: "Ledger", settled_before: datetime) -> Totals:
-        """Of everything; what is old enough is added up for good."""
-        if self._after is not None and await ledger.get_batch(self._after) is None:  # pruned: begin anew
-            self._base, self._after = Totals(), None
+    async def _totals(self, ledger: "Ledger", settled_before: datetime) -> Totals | None:
+        """Of everything that was ever settled; None while some of it is being pruned, which might be missed."""
+        past = await ledger.forgotten()
+        pruned = sum(one.batches for one in past)
+        if pruned != self._pruned:
+            self._base, self._pruned, self._after = Totals.of(past), pruned, None
+        totals = await self._add_up(ledger, settled_before)
+        meanwhile = sum(one.batches for one in await ledger.forgotten())
+        return totals if meanwhile == pruned else None
+
+    async def _add_up(self, ledger: "Ledger", settled_before: datetime) -> Totals:
+        """What is old enough is added up for good."""
         young: Totals | None = None
         after = self._after
         while page := await ledger.settlements(after=after, limit=_PAGE):

@@ -6,9 +6,11 @@ nothing, and several processes over one ledger report the same series.
 
 import bisect
 from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
+from typing import TYPE_CHECKING
 
 from opentelemetry.sdk.metrics.export import (
     AggregationTemporality,
@@ -20,10 +22,15 @@ from opentelemetry.sdk.metrics.export import (
 )
 
 from batchmeter.events import Settlement
+from batchmeter.models import ModelUsage
 
 from . import semconv
 from .attributes import provider_name
 from .spans import nanoseconds
+
+if TYPE_CHECKING:
+    from batchmeter.ledger.forgotten import Durations
+    from batchmeter.ledger.port import Forgotten
 
 BOUNDS = (60, 300, 900, 1800, 3600, 7200, 14400, 28800, 43200, 64800, 82800, 86400, 90000)
 """Seconds; from one minute to just over the usual window of a day."""
@@ -51,6 +58,13 @@ class Buckets:
         self.sum += seconds
         self.low, self.high = min(self.low, seconds), max(self.high, seconds)
 
+    def add_all(self, past: "Durations") -> None:
+        """The bounds are whole minutes."""
+        for minutes, batches in past.minutes.items():
+            self.counts[bisect.bisect_left(BOUNDS, minutes * 60)] += batches
+        self.sum += past.seconds
+        self.low, self.high = min(self.low, past.shortest), max(self.high, past.longest)
+
     def copy(self) -> "Buckets":
         return Buckets(self.counts.copy(), self.sum, self.low, self.high)
 
@@ -72,21 +86,34 @@ class Totals:
         sums = {name: defaultdict(Decimal, series) for name, series in self.sums.items()}
         return Totals(sums, {series: buckets.copy() for series, buckets in self.durations.items()}, self.since)
 
-    def add(self, settlement: Settlement) -> None:
-        self.since = settlement.settled_at if self.since is None else min(self.since, settlement.settled_at)
-        base = {semconv.PROVIDER: provider_name(settlement.provider), semconv.ACCOUNT: settlement.account}
-        ended = {**base, semconv.BATCH_STATUS: settlement.status}
-        self._count("batch.count", ended, 1)
-        counts = settlement.request_counts
-        for outcome in ("succeeded", "failed", "malformed", "unpriced"):
-            self._count("batch.requests", {**ended, semconv.OUTCOME: outcome}, getattr(counts, outcome))
-        self._add_models(settlement, base)
-        if settlement.times.total_seconds is not None:
-            self.durations.setdefault(_series(ended), Buckets()).add(settlement.times.total_seconds)
+    @classmethod
+    def of(cls, past: "Sequence[Forgotten]") -> "Totals":
+        totals = cls()
+        for one in past:
+            ended = totals._add(one, one.since, one.known, one.batches)
+            if one.durations.minutes:
+                totals.durations.setdefault(ended, Buckets()).add_all(one.durations)
+        return totals
 
-    def _add_models(self, settlement: Settlement, base: dict[str, str]) -> None:
-        rest = settlement.cost.known
-        for model, share in settlement.models.items():
+    def add(self, settlement: Settlement) -> None:
+        ended = self._add(settlement, settlement.settled_at, settlement.cost.known, 1)
+        if settlement.times.total_seconds is not None:
+            self.durations.setdefault(ended, Buckets()).add(settlement.times.total_seconds)
+
+    def _add(self, sums: "Settlement | Forgotten", since: datetime, known: Decimal, batches: int) -> Series:
+        """All but the durations; returns the series that those belong to."""
+        self.since = since if self.since is None else min(self.since, since)
+        base = {semconv.PROVIDER: provider_name(sums.provider), semconv.ACCOUNT: sums.account}
+        ended = {**base, semconv.BATCH_STATUS: sums.status}
+        self._count("batch.count", ended, batches)
+        for outcome in ("succeeded", "failed", "malformed", "unpriced"):
+            self._count("batch.requests", {**ended, semconv.OUTCOME: outcome}, getattr(sums.request_counts, outcome))
+        self._add_models(sums.models, known, base)
+        return _series(ended)
+
+    def _add_models(self, models: Mapping[str, ModelUsage], rest: Decimal, base: dict[str, str]) -> None:
+        """`rest` is the known cost, of which what belongs to models is taken off."""
+        for model, share in models.items():
             named = {**base, semconv.RESPONSE_MODEL: model}
             kinds = {
                 "input": share.usage.input_tokens,

@@ -18,6 +18,9 @@ async def filled(make, clock, attribution):
     await ledger.open()
     await ledger.open_intent(Intent("i1", make.submission(), idempotency_key="k"))
     await ledger.record_file("openai", FileObject(id="file_1", note="\ud83d"), attribution=attribution, lines=7)
+    await make.settle(ledger, await make.record(ledger, loggers=()), loggers=())
+    clock.advance(1)
+    assert await ledger.prune(settled_before=clock.now) == 1
     clock.advance(7200)
     await make.record(ledger, input_file_id="file_1")
     await ledger.add_key(ProxyKey(id="key_1", owner="ada", limits=KeyLimits(open_batches=3)), secret_sha256="5e")
@@ -53,6 +56,7 @@ async def contents(ledger):
         "keys": await ledger.keys(),
         "key": await ledger.find_key("5e"),
         "room": await ledger.use_key("key_1", "lines_per_day", period=20_000, amount=7, most=9),
+        "forgotten": await ledger.forgotten(),
         "answer": await ledger.reserve_answer("key_1", "files k", lease_seconds=1),
     }
 

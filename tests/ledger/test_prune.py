@@ -1,6 +1,7 @@
 """Forgetting what is old, and nothing that is still of use."""
 
 import asyncio
+from decimal import Decimal
 
 from batchmeter.ledger.port import DeliveryResult
 from batchmeter.models import FileObject
@@ -66,6 +67,36 @@ async def test_two_that_prune_at_once_forget_each_batch_once(ledger, open_anothe
     clock.advance(1)
     pruning = [one.prune(settled_before=clock.now) for one in (ledger, await open_another(), await open_another())]
     assert sum(await asyncio.gather(*pruning)) == 40
+    (sums,) = await ledger.forgotten()
+    assert (sums.batches, sums.request_counts.succeeded) == (40, 120)
+
+
+async def test_what_was_forgotten_is_summed(ledger, make, clock, monkeypatch):
+    monkeypatch.setattr("batchmeter.ledger.upkeep.PRUNE_BLOCK", 2)
+    began = clock.now
+    for account, status in (("openai", "completed"), ("openai", "expired"), ("azure", "completed")) * 2:
+        tracked = await make.record(ledger, account, loggers=())
+        await make.settle(ledger, tracked, status, loggers=())
+        clock.advance(60)
+    batch = tracked.batch.model_copy(update={"status": "completed"})
+    corrected = make.settlement("azure", batch, revision=2, total="0.5")
+    assert await ledger.revise(corrected, {}, make.ending("azure", batch, 2), loggers=())
+    kept = await make.record(ledger, loggers=())
+    assert await ledger.forgotten() == []
+    assert await ledger.prune(settled_before=clock.now) == 6
+    await make.settle(ledger, kept, loggers=())
+    sums = {(one.account, one.status): one for one in await ledger.forgotten()}
+    assert {key: one.batches for key, one in sums.items()} == {
+        ("openai", "completed"): 2,
+        ("openai", "expired"): 2,
+        ("azure", "completed"): 2,
+    }
+    assert sums["openai", "completed"].known == 2 * Decimal("0.000738")
+    assert sums["azure", "completed"].known == Decimal("0.500738"), "the newest revision"
+    assert sums["openai", "completed"].since.timestamp() * 1000 == began
+    clock.advance(1)
+    assert await ledger.prune(settled_before=clock.now) == 1
+    assert {one.batches for one in await ledger.forgotten()} == {2, 3}
 
 
 async def test_a_logger_that_is_gone_keeps_no_batch_once_it_is_abandoned(ledger, make, clock):

@@ -58,10 +58,21 @@ async def book(tmp_path):
 
 
 @pytest.fixture
-def reporter(intake):
-    channel = Channel(OTelSettings(endpoint=intake.url).exporter("metrics", OTLPMetricExporter))
-    yield Reporter(channel, resource())
-    channel.close()
+def new_reporter(intake):
+    channels = []
+
+    def make() -> Reporter:
+        channels.append(Channel(OTelSettings(endpoint=intake.url).exporter("metrics", OTLPMetricExporter)))
+        return Reporter(channels[-1], resource())
+
+    yield make
+    for channel in channels:
+        channel.close()
+
+
+@pytest.fixture
+def reporter(new_reporter):
+    return new_reporter()
 
 
 def newest(intake) -> dict:
@@ -131,12 +142,10 @@ async def test_a_second_export_adds_what_came_since_and_nothing_twice(book, repo
     assert counts == [1, 2, 3, 4, 4]
 
 
-async def test_another_process_reports_the_same_series(book, reporter, intake, events):
+async def test_another_process_reports_the_same_series(book, reporter, new_reporter, intake, events):
     await book.settle(events)
     await reporter.report(book.ledger)
-    channel = Channel(OTelSettings(endpoint=intake.url).exporter("metrics", OTLPMetricExporter))
-    await Reporter(channel, resource()).report(book.ledger)
-    channel.close()
+    await new_reporter().report(book.ledger)
     assert intake.requests[0].body == intake.requests[1].body
     assert instance_of(book.ledger.url).encode() in intake.requests[0].body
 
@@ -151,16 +160,62 @@ async def test_unknown_cost_counts_what_is_known(book, reporter, intake, events)
     assert costs == {"a": 0.25, "unknown": 0.5}
 
 
-async def test_a_pruned_ledger_begins_anew(book, reporter, intake, events):
-    await book.settle(events)
+async def test_what_is_pruned_stays_in_the_sums_of_every_process(book, new_reporter, intake, events):
+    models = {
+        name: {"lines": 1, "usage": {"input_tokens": 7}, "cost": cost} for name, cost in (("a", "0.25"), ("b", None))
+    }
+    unpriced = {"models": models, "cost": {"total": None, "known": "0.75", "unknown": {"unknown_model": 1}}}
+    for seconds, changes in ((30, {}), (60, unpriced), (3601, {}), (100_000, unpriced), (None, {"account": "eu"})):
+        await book.settle(events, seconds=seconds, **changes)
     book.now += 2 * MINUTE
-    await reporter.report(book.ledger)
+    cut = book.now
+    young = await book.settle(events, seconds=90)
     await accept_all(book)
     book.now += 2 * MINUTE
+    running = new_reporter()
+    before = await sums_of(running, book, intake)
+    assert await book.ledger.prune(settled_before=cut) == 5
+    assert await sums_of(running, book, intake) == before
+    assert await sums_of(new_reporter(), book, intake) == before
     assert await book.ledger.prune(settled_before=book.now) == 1
+    assert await sums_of(running, book, intake) == before
+    await book.settle(events, seconds=90)
+    book.now += 2 * MINUTE
+    after = await sums_of(running, book, intake)
+    assert after == await sums_of(new_reporter(), book, intake) != before
+    assert young.batch_id not in str(after)
+
+
+async def test_while_batches_are_pruned_no_sums_are_told(book, reporter, intake, events):
+    """They may be missing from both what is left and what is gone."""
+
+    class Pruning:
+        def __getattr__(self, name):
+            return getattr(book.ledger, name)
+
+        async def settlements(self, **wanted):
+            await accept_all(book)
+            await book.ledger.prune(settled_before=book.now)
+            return await book.ledger.settlements(**wanted)
+
     await book.settle(events)
+    book.now += 2 * MINUTE
+    await reporter.report(Pruning())
+    assert intake.requests == []
     await reporter.report(book.ledger)
     assert newest(intake)["batchmeter.batch.count"].sum.data_points[0].as_int == 1
+
+
+async def sums_of(reporter, book, intake) -> dict:
+    """What an export says, but for its own time."""
+    await reporter.report(book.ledger)
+    found = {}
+    for name, metric in newest(intake).items():
+        data = getattr(metric, metric.WhichOneof("data"))
+        for point in data.data_points if name.startswith("batchmeter.batch.") else ():
+            point.time_unix_nano = 0
+            found[name, *sorted((item.key, item.value.string_value) for item in point.attributes)] = str(point)
+    return found
 
 
 async def accept_all(book) -> None:

@@ -20,6 +20,7 @@ TABLES: Mapping[str, tuple[str, ...]] = {
     "proxy_key": ("id",),
     "key_use": ("key_id", "what"),
     "answer": ("scope", "name"),
+    "forgotten": ("provider", "account", "status"),
 }
 """Table -> key, in an order that keeps every reference valid."""
 _SAID = frozenset({"reason", "last_error"})

@@ -9,6 +9,7 @@ from batchmeter.models import Attribution, Batch, FileObject
 from batchmeter.pricing.groups import Groups
 
 from . import batches, claims, deliveries, events, files, intents, settlements, upkeep
+from .forgotten import Forgotten
 from .homes import Homes
 from .port import (
     Claim,
@@ -252,6 +253,9 @@ class SqlLedger(SqlProxyLedger):
 
     async def stats(self) -> dict[str, Any]:
         return await self.database.read(upkeep.stats)
+
+    async def forgotten(self) -> list[Forgotten]:
+        return await self.database.read(upkeep.forgotten)
 
     async def prune(self, *, settled_before: Millis) -> int:
         forgotten = 0

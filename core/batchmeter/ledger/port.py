@@ -12,6 +12,7 @@ from batchmeter.models import Attribution, Batch, FileObject
 from batchmeter.pricing.groups import Groups
 
 from .event_port import EventLedger
+from .forgotten import Forgotten
 from .key_records import Answer, KeyLimits, LimitName, Place, ProxyKey
 from .proxy_port import ProxyLedger
 from .records import (
@@ -41,6 +42,7 @@ __all__ = [
     "Delivery",
     "DeliveryResult",
     "DeliveryState",
+    "Forgotten",
     "Intent",
     "KeyLimits",
     "Ledger",
@@ -265,6 +267,10 @@ class Ledger(EventLedger, ProxyLedger, Protocol):
 
     async def stats(self) -> dict[str, Any]:
         """Counts for people: batches by account and status, open, overdue, events, schema version."""
+        ...
+
+    async def forgotten(self) -> list[Forgotten]:
+        """What pruned batches came to, by provider, account and status."""
         ...
 
     async def prune(self, *, settled_before: Millis) -> int:

@@ -12,6 +12,7 @@ from batchmeter.events import EVENT, Settlement
 from batchmeter.models import Attribution, Batch
 from batchmeter.pricing.groups import Group, GroupKey, Groups
 
+from .forgotten import Forgotten
 from .key_records import ProxyKey
 from .port import Claim, Delivery, Intent, Settled, StoredEvent, Submission, TrackedBatch
 from .records import Submitted, Sums
@@ -20,6 +21,7 @@ from .session import Row
 _SUBMISSION = TypeAdapter(Submission)
 _BATCH = TypeAdapter(Batch)
 _SETTLEMENT = TypeAdapter(Settlement)
+_FORGOTTEN = TypeAdapter(Forgotten)
 _ATTRIBUTION = TypeAdapter(Attribution)
 _rendered: list[tuple[Submission | None, str]] = [(None, "")]
 """The last one; swapped as one, for every ledger's thread."""
@@ -141,6 +143,14 @@ def claim(row: Row) -> Claim:
 
 def settled(row: Row) -> tuple[Settlement, Groups]:
     return _load(_SETTLEMENT, row["settlement"]), load_groups(row["line_groups"])
+
+
+def settlement(row: Row) -> Settlement:
+    return _load(_SETTLEMENT, row["settlement"])
+
+
+def forgotten(row: Row) -> Forgotten:
+    return _load(_FORGOTTEN, row["sums"])
 
 
 def settled_of(row: Row) -> Settled:

@@ -1,8 +1,11 @@
 """Counts for people, and forgetting what is old."""
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+from . import rows
 from .files import FRESH
+from .forgotten import Forgotten
 from .port import CostGauge, Millis
 from .session import Session
 
@@ -46,12 +49,31 @@ async def cost_gauges(session: Session) -> list[CostGauge]:
 
 async def prune_batches(session: Session, settled_before: Millis) -> int:
     """One block of them; 0 when there are no more."""
+    await session.run("lock_forgotten")
     old = await session.rows("prunable", before=settled_before, limit=PRUNE_BLOCK)
     batches = [{"account": row["account"], "batch_id": row["batch_id"]} for row in old]
+    await _add_up(session, [{"pk": row["pk"]} for row in old])
     await session.each("prune_events", batches)
     await session.each("prune_intents", [{"intent_id": row["intent_id"]} for row in old if row["intent_id"]])
     await session.each("prune_batches", [{"pk": row["pk"]} for row in old])
     return len(old)
+
+
+async def _add_up(session: Session, batches: Sequence[Mapping[str, object]]) -> None:
+    settlements = await session.decoded(await session.each("settlements_of", batches), rows.settlement)
+    keys = sorted({Forgotten.key_of(settlement) for settlement in settlements})
+    named = [{"provider": provider, "account": account, "status": status} for provider, account, status in keys]
+    kept = await session.decoded(await session.each("forgotten_of", named), rows.forgotten)
+    sums = {(one.provider, one.account, one.status): one for one in kept}
+    for settlement in settlements:
+        key = Forgotten.key_of(settlement)
+        sums[key] = sums.get(key, Forgotten.of(settlement)).plus(settlement)
+    grown = [{"provider": p, "account": a, "status": s, "sums": rows.dump(one)} for (p, a, s), one in sums.items()]
+    await session.each("keep_forgotten", grown)
+
+
+async def forgotten(session: Session) -> list[Forgotten]:
+    return await session.decoded(await session.rows("forgotten"), rows.forgotten)
 
 
 async def prune_answers(session: Session, before: Millis) -> None:

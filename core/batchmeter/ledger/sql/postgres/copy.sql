@@ -167,6 +167,21 @@ SELECT * FROM unnest(
     %(scope)s::text[], %(name)s::text[], %(document)s::text[], %(busy_until)s::bigint[], %(recorded_at)s::bigint[]
 );
 
+-- name: dump_forgotten
+SELECT * FROM batchmeter.forgotten
+WHERE true
+  AND (provider, account, status) > (%(after_provider)s::text, %(after_account)s, %(after_status)s) -- [after_provider]
+ORDER BY provider, account, status LIMIT %(limit)s;
+
+-- name: count_forgotten
+SELECT count(*) AS rows FROM batchmeter.forgotten;
+
+-- name: load_forgotten
+INSERT INTO batchmeter.forgotten (
+    provider, account, status, sums
+)
+SELECT * FROM unnest(%(provider)s::text[], %(account)s::text[], %(status)s::text[], %(sums)s::text[]);
+
 -- name: resume_numbers
 -- New rows are numbered after the copied ones.
 SELECT setval(pg_get_serial_sequence('batchmeter.batch', 'pk'), greatest((SELECT max(pk) FROM batchmeter.batch), 1)),

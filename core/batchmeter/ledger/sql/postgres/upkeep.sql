@@ -30,6 +30,28 @@ WHERE b.settled_at < %(before)s AND NOT EXISTS (
 )
 ORDER BY b.settled_at LIMIT %(limit)s FOR UPDATE OF b SKIP LOCKED;
 
+-- name: lock_forgotten
+-- Two that prune would each add to the sums they found. Readers are not kept waiting.
+LOCK TABLE batchmeter.forgotten IN SHARE ROW EXCLUSIVE MODE;
+
+-- name: settlements_of
+-- The newest revision of each.
+SELECT DISTINCT ON (batch_pk) settlement FROM batchmeter.settlement WHERE batch_pk = ANY(%(pk)s::bigint[])
+ORDER BY batch_pk, revision DESC;
+
+-- name: forgotten
+SELECT sums FROM batchmeter.forgotten ORDER BY provider, account, status;
+
+-- name: forgotten_of
+SELECT f.sums FROM batchmeter.forgotten AS f
+JOIN unnest(%(provider)s::text[], %(account)s::text[], %(status)s::text[]) AS v (provider, account, status)
+    ON f.provider = v.provider AND f.account = v.account AND f.status = v.status;
+
+-- name: keep_forgotten
+INSERT INTO batchmeter.forgotten (provider, account, status, sums)
+SELECT * FROM unnest(%(provider)s::text[], %(account)s::text[], %(status)s::text[], %(sums)s::text[])
+ON CONFLICT (provider, account, status) DO UPDATE SET sums = excluded.sums;
+
 -- name: prune_events
 DELETE FROM batchmeter.event AS e USING unnest(%(batch_id)s::text[], %(account)s::text[]) AS v (batch_id, account)
 WHERE e.batch_id = v.batch_id AND e.account = v.account;

@@ -157,6 +157,23 @@ VALUES (
     :scope, :name, :document, :busy_until, :recorded_at
 );
 
+-- name: dump_forgotten
+SELECT * FROM forgotten
+WHERE 1
+  AND (provider, account, status) > (:after_provider, :after_account, :after_status) -- [after_provider]
+ORDER BY provider, account, status LIMIT :limit;
+
+-- name: count_forgotten
+SELECT count(*) AS rows FROM forgotten;
+
+-- name: load_forgotten
+INSERT INTO forgotten (
+    provider, account, status, sums
+)
+VALUES (
+    :provider, :account, :status, :sums
+);
+
 -- name: resume_numbers
 -- SQLite's counters follow what is inserted.
 SELECT 1 WHERE 0;

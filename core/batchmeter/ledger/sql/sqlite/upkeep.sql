@@ -29,6 +29,24 @@ WHERE b.settled_at < :before AND NOT EXISTS (
 )
 ORDER BY b.settled_at LIMIT :limit;
 
+-- name: lock_forgotten
+-- SQLite has locked the whole file already.
+SELECT 1 WHERE 0;
+
+-- name: settlements_of
+-- The newest revision of each.
+SELECT settlement FROM settlement WHERE batch_pk = :pk ORDER BY revision DESC LIMIT 1;
+
+-- name: forgotten
+SELECT sums FROM forgotten ORDER BY provider, account, status;
+
+-- name: forgotten_of
+SELECT sums FROM forgotten WHERE provider = :provider AND account = :account AND status = :status;
+
+-- name: keep_forgotten
+INSERT INTO forgotten (provider, account, status, sums) VALUES (:provider, :account, :status, :sums)
+ON CONFLICT (provider, account, status) DO UPDATE SET sums = excluded.sums;
+
 -- name: prune_events
 DELETE FROM event WHERE batch_id = :batch_id AND account = :account;
 
