@@ -82,7 +82,7 @@ def on(*event_types: Any, name: str | None = None) -> Any:
 def off(function: AnyFunction) -> None:
     """Call it no more; nothing if it is not registered."""
     with _lock:
-        names = [name for name, callback in _callbacks.items() if callback.function is function]
+        names = [name for name, callback in _callbacks.items() if callback.function == function]
         for name in names:
             del _callbacks[name]
             _everywhere_off(name)
@@ -100,12 +100,18 @@ def _register(function: Function, kinds: frozenset[Kind], name: str | None) -> F
     """Again under the same name: in place of the first (a notebook's cell), with its types if it is the same function."""
     if not callable(function):
         raise UsageError(f"@batchmeter.on decorates a function, not {type(function).__name__}")
+    if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
+        raise UsageError(f"{function!r} has a `yield`: called with an event, it would do nothing")
     chosen = "on:" + (name or _name(function))
     with _lock:
         before = _callbacks.get(chosen)
         if before is not None:
+            if name is None and before.function != function and _code(before.function) is _code(function):
+                raise UsageError(
+                    f"{chosen} is registered already, for another object: say name='…', or batchmeter.off the first"
+                )
             _everywhere_off(chosen)
-            if before.function is function:
+            if before.function == function:
                 kinds |= before.kinds
         _callbacks[chosen] = Callback(function, kinds)
         for plugins in _attached:
@@ -124,6 +130,11 @@ def _name(function: AnyFunction) -> str:
     if qualname is None or "<lambda>" in qualname:
         raise UsageError(f"{function!r} has no name of its own: say @batchmeter.on(…, name='…')")
     return f"{function.__module__}.{qualname}"
+
+
+def _code(function: AnyFunction) -> object:
+    """What two methods of one class, or two closures of one function, have in common; a new definition has its own."""
+    return getattr(function, "__code__", function)
 
 
 def _hooks(callback: Callback) -> _Hooks:

@@ -100,6 +100,8 @@ class Plugins:
     def register(self, plugin: object, name: str | None = None, *, version: str = "", distribution: str = "") -> str:
         """Enable an object with hookimpls; returns its name. ConfigError when it implements no hook or a wrong one."""
         chosen = name or getattr(plugin, "__name__", None) or type(plugin).__name__
+        if inspect.isclass(plugin):
+            raise ConfigError(f"plugin {chosen!r} is a class; give one of its objects: {plugin.__name__}(…)")
         try:
             self._manager.register(plugin, chosen)
             self._manager.check_pending()
@@ -111,6 +113,10 @@ class Plugins:
         if not implementations:
             self._manager.unregister(plugin)
             raise ConfigError(f"plugin {chosen!r} implements no hook; mark its methods with @batchmeter.hookimpl")
+        for hook, implementation in implementations.items():
+            if hook != "price_lines" and _yields(implementation.function):
+                self._manager.unregister(plugin)
+                raise ConfigError(f"plugin {chosen!r}: its {hook} has a `yield`: called, it would do nothing")
         self._register_providers(chosen, implementations)
         self._info[chosen] = PluginInfo(
             chosen, version, tuple(sorted(implementations)), "on", distribution=distribution
@@ -257,6 +263,10 @@ class Plugins:
             return make(validated(model, section, where))
         _check_arguments(make, section, where)
         return make(**section)
+
+
+def _yields(function: Callable[..., object]) -> bool:
+    return inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function)
 
 
 def _check_arguments(make: Callable[..., object], section: Mapping[str, Any], where: str) -> None:

@@ -9,6 +9,7 @@ import pytest
 
 import batchmeter
 from batchmeter.callbacks import AnyFunction
+from batchmeter.errors import UsageError
 from batchmeter.testing.sandbox import Sandbox
 
 COMPLETIONS = "/v1/chat/completions"
@@ -147,3 +148,52 @@ def test_mistakes_say_what_is_wrong() -> None:
         batchmeter.on("batch_success")(lambda event: None)
     with pytest.raises(batchmeter.BatchmeterError, match="decorates a function, not str"):
         batchmeter.on("batch_success")("success")  # type: ignore[type-var]
+
+
+class Team:
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def tell(self, event: batchmeter.Event) -> None:
+        heard.append((self.name, event.batch_id))
+
+
+def test_a_method_is_turned_off_again(requests: bytes) -> None:
+    team = Team("a")
+    batchmeter.on(team.tell)
+    batchmeter.off(team.tell)
+    run_batch(requests)
+    batchmeter.close()
+    assert heard == []
+
+
+def test_two_objects_need_two_names(register: Callable[[Any], Any], requests: bytes) -> None:
+    """Under one name the second would take the place of the first, which would hear nothing."""
+    first, second = Team("a"), Team("b")
+    batchmeter.on("batch_success")(register(first.tell))
+    with pytest.raises(UsageError, match="for another object: say name="):
+        batchmeter.on(second.tell)
+    batchmeter.on("batch_success", name="b")(register(second.tell))
+    batch_id = run_batch(requests)
+    batchmeter.close()
+    assert sorted(heard) == [("a", batch_id), ("b", batch_id)]
+
+
+def test_two_closures_need_two_names(register: Callable[[Any], Any]) -> None:
+    def make(channel: str) -> AnyFunction:
+        def tell(event: batchmeter.Event) -> None:
+            heard.append((channel, event.batch_id))
+
+        return tell
+
+    register(batchmeter.on(make("x")))
+    with pytest.raises(UsageError, match="for another object"):
+        batchmeter.on(make("y"))
+
+
+def test_a_generator_is_refused() -> None:
+    async def tell(event: batchmeter.Event) -> Any:
+        yield event
+
+    with pytest.raises(UsageError, match="has a `yield`"):
+        batchmeter.on(tell)
