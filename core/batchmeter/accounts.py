@@ -67,6 +67,10 @@ class Accounts:
             if str(section.get("provider", name)) in self._plugins.providers:
                 self._resolve(name, {})
 
+    def require(self, name: str) -> None:
+        """As `get`, but makes nothing; keys may still be missing."""
+        self._resolve(name, {})
+
     def get(self, name: str) -> Provider:
         """UnknownAccountError names the nearest; ConfigError when its section is wrong."""
         made = self._made.get(name)

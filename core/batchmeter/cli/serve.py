@@ -21,6 +21,7 @@ def serve(host: str, port: int, workers: int, no_track: bool) -> None:
         from batchmeter.proxy import server
     except ImportError as error:
         raise ConfigError(f"{error}: the proxy needs its extra: pip install 'batchmeter[proxy]'") from error
+    server.check(known)
     keys = server.keys_configured(known)
     if not server.is_loopback(host) and not keys:
         raise UsageError(

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from batchmeter.client import AsyncClient
 from batchmeter.config import Settings, default_ledger, load_settings
-from batchmeter.errors import ConfigError, UsageError
+from batchmeter.errors import ConfigError, UnknownAccountError, UsageError
 from batchmeter.ledger import open_ledger
 
 from .app import create_app
@@ -92,6 +92,21 @@ def serve(
     running.serve()
 
 
+def check(settings: Settings) -> None:
+    """ConfigError for what every worker would stumble over, or every request that is sent to a name."""
+    client = AsyncClient(settings=settings)
+    create_app(client)
+    uses = {f"[accounts.{name}]": name for name in settings.accounts if _wanted(settings, name)}
+    uses |= {f"[models] {model!r}": account for model, account in settings.models.items()}
+    if "default_account" in settings.model_fields_set:
+        uses["default_account"] = settings.default_account
+    for where, account in uses.items():
+        try:
+            client.accounts.require(account)
+        except UnknownAccountError as error:
+            raise ConfigError(f"{settings.source or 'settings'}: {where}: {error}") from None
+
+
 def url(host: str, port: int) -> str:
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
@@ -117,6 +132,11 @@ def keys_configured(settings: Settings) -> bool:
             await ledger.aclose()
 
     return asyncio.run(ask())
+
+
+def _wanted(settings: Settings, account: str) -> bool:
+    """A provider may be turned off, and its accounts with it."""
+    return settings.accounts[account].get("provider", account) not in settings.disable
 
 
 def _announce(host: str, port: int, ready: Callable[[str], None]) -> None:
