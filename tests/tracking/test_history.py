@@ -139,15 +139,34 @@ async def test_histories_come_from_the_ledger_and_from_what_is_settled_here(worl
     assert tracked.next_poll_at - world.clock.now > 90_000  # not after 15 s: none has ended before 100 s
 
 
-async def test_a_reread_is_rare_and_bounded(world, monkeypatch):
-    reads = []
+@pytest.fixture
+def reads(world, monkeypatch):
+    """How many settlements were asked for, each time."""
+    limits = []
     settlements = world.ledger.settlements
 
     async def counted(**given):
-        reads.append(given["limit"])
+        limits.append(given["limit"])
         return await settlements(**given)
 
     monkeypatch.setattr(world.ledger, "settlements", counted)
+    return limits
+
+
+async def test_what_one_probe_has_read_no_other_reads_again(world, reads):
+    provider = world.provider()
+    for number in range(60):
+        await world.submitted(f"batch_{number}")
+        provider.batches[f"batch_{number}"] = [world.batch(f"batch_{number}")]
+    await world.tracker().once()
+    world.clock.advance(60)
+    histories = Histories()
+    await histories.refresh(world.ledger)
+    assert histories.of("openai", "gpt-4o-mini") is not None
+    assert sum(reads) <= 100, "three pages, not sixteen times as many"
+
+
+async def test_a_reread_is_rare_and_bounded(world, reads):
     histories = Histories()
     for _ in range(10):
         await histories.refresh(world.ledger)

@@ -77,14 +77,16 @@ class Histories:
         if self._read_at is not None and now - self._read_at < _REREAD:
             return
         self._read_at = now
-        fresh, seen = Histories(), set[tuple[str, str]]()
+        fresh, read_to = Histories(), 0.0
         for number in range(_PROBES):
+            moment = now - _SPAN + number * _SPAN // _PROBES
+            if moment / 1000 <= read_to:
+                continue  # an earlier probe has come as far
             left = _PROBE
-            async with aclosing(settled(ledger, now - _SPAN + number * _SPAN // _PROBES, page=_PAGE)) as probe:
+            async with aclosing(settled(ledger, moment, page=_PAGE)) as probe:
                 async for settlement in probe:
-                    if (settlement.account, settlement.batch_id) not in seen:
-                        seen.add((settlement.account, settlement.batch_id))
-                        fresh.learn(settlement)
+                    fresh.learn(settlement)
+                    read_to = settlement.settled_at.timestamp()
                     left -= 1
                     if not left:
                         break
