@@ -126,12 +126,16 @@ async def test_what_answers_mean(intake, events, logger, answer, status, headers
     ("status", "headers"),
     [(403, {}), (500, {}), (410, {}), (307, {"location": "/in/T0K3N-0F-PATH/?key=k3y%2Bof-query"})],
 )
-async def test_an_address_that_the_receiver_repeats_is_not_told(intake, events, logger, answer, status, headers):
+async def test_an_address_that_the_receiver_repeats_is_not_told(
+    intake, events, logger, answer, caplog, status, headers
+):
+    caplog.set_level("INFO")
     body = rb"no POST to \/in\/T0K3N-0F-PATH?key=k3y%2Bof-query here: k3y+of-query, /a/b"
     intake.usual = answer(status, body, headers)
     with pytest.raises(BatchmeterError) as caught:
         await logger(url=intake.url + "/in/T0K3N-0F-PATH?key=k3y%2Bof-query").acreate_batch(events.created())
-    told = f"{caught.value!r} {caught.value} {getattr(caught.value, 'body', '')} {caught.value.__cause__}"
+    assert f"POST {intake.url}/in/[redacted]" in caplog.text, "httpx logs each request"
+    told = f"{caplog.text} {caught.value!r} {caught.value} {getattr(caught.value, 'body', '')} {caught.value.__cause__}"
     assert "T0K3N" not in told
     assert "of-query" not in told
 

@@ -172,7 +172,7 @@ class HttpClient:
         try:
             with self._ours():
                 request = self._build(client, call, headers, body, params)
-                with unlogged():
+                with unlogged(self.secrets):
                     return await client.send(request, stream=True, follow_redirects=False)
         except Exception as error:
             if body is None or body.failure is None:
