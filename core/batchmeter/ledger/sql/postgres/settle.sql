@@ -30,7 +30,8 @@ WITH ending AS MATERIALIZED (
     SELECT DISTINCT ON (named.file_id, v.account) named.file_id, v.account, v.attribution, %(now)s::bigint
     FROM settled JOIN ending AS v USING (place) CROSS JOIN unnest(ARRAY[v.output_file_id, v.error_file_id]) AS named (file_id)
     WHERE named.file_id IS NOT NULL ORDER BY named.file_id, v.account
-    ON CONFLICT (file_id, account) DO UPDATE SET attribution = coalesce(kept.attribution, excluded.attribution)
+    ON CONFLICT (file_id, account) DO UPDATE SET attribution = excluded.attribution
+    WHERE kept.attribution IS NULL AND excluded.attribution IS NOT NULL
 ), stored AS (
     INSERT INTO batchmeter.settlement (batch_pk, revision, recorded_at, settlement, line_groups)
     SELECT settled.pk, v.revision, %(now)s, v.settlement, v.line_groups FROM settled JOIN ending AS v USING (place)

@@ -58,7 +58,8 @@ WITH recorded AS (
     INSERT INTO batchmeter.file AS kept (file_id, account, attribution, recorded_at)
     SELECT named.file_id, recorded.account, %(attribution)s::text, %(now)s
     FROM recorded CROSS JOIN unnest(%(file_id)s::text[]) AS named (file_id)
-    ON CONFLICT (file_id, account) DO UPDATE SET attribution = coalesce(kept.attribution, excluded.attribution)
+    ON CONFLICT (file_id, account) DO UPDATE SET attribution = excluded.attribution
+    WHERE kept.attribution IS NULL AND excluded.attribution IS NOT NULL
 ), fence AS MATERIALIZED (
     SELECT pg_advisory_xact_lock_shared(4702111234474983746) FROM recorded
 ), told AS (
@@ -123,7 +124,8 @@ WITH seen AS MATERIALIZED (
     FROM known JOIN seen AS v USING (account, batch_id)
     CROSS JOIN unnest(ARRAY[v.output_file_id, v.error_file_id]) AS named (file_id)
     WHERE named.file_id IS NOT NULL AND known.news ORDER BY named.file_id, account
-    ON CONFLICT (file_id, account) DO UPDATE SET attribution = coalesce(kept.attribution, excluded.attribution)
+    ON CONFLICT (file_id, account) DO UPDATE SET attribution = excluded.attribution
+    WHERE kept.attribution IS NULL AND excluded.attribution IS NOT NULL
 )
 SELECT batch_id, settled_at, news FROM known;
 
