@@ -77,7 +77,7 @@ def replay(logger: str, since: str | None, dead: bool, json_output: bool) -> Non
     if json_output:
         print_json({"logger": logger, "events": count, "enabled": enabled})
         return
-    later = "" if enabled else f"; they wait until logger {logger!r} is enabled (see `batchmeter plugins`)"
+    later = "" if enabled else f"; they wait until logger {logger!r} is enabled (`batchmeter plugins`) or abandoned"
     console().print(f"{count:,} events due again for {logger}{later}")
 
 
