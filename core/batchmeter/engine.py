@@ -31,6 +31,7 @@ EXIT_SECONDS = 5.0
 """How long the interpreter's exit waits for deliveries under way."""
 GRACE_SECONDS = 1.0
 """How long closing waits for calls under way; one that waits for a batch would take hours."""
+_ENDING = "the interpreter is ending and batchmeter begins nothing new: join your threads before the main thread ends"
 
 
 class Engine:
@@ -103,7 +104,7 @@ class Engine:
 
     def _started(self) -> "_Session":
         if self._ended:
-            raise ClosedError("the interpreter is ending: batchmeter takes no more calls")
+            raise ClosedError(_ENDING)
         if self._session is None or self._session.pid != os.getpid():
             if not self._at_exit:
                 _before_executors_stop(self._exit)
@@ -230,7 +231,7 @@ def _before_executors_stop(function: Callable[[], None]) -> None:
         import_module("concurrent.futures.thread")
         register(function)
     except RuntimeError as error:
-        raise ClosedError("the interpreter is ending: batchmeter takes no more calls") from error
+        raise ClosedError(_ENDING) from error
 
 
 async def _nothing(_: "AsyncClient") -> None:

@@ -154,7 +154,7 @@ def test_a_thread_s_later_calls_are_waited_for_too(requests: Path) -> None:
 
 
 def test_a_first_call_after_the_main_thread_s_end_says_so() -> None:
-    assert "takes no more calls" in run(LATE)
+    assert "join your threads" in run(LATE)
 
 
 class Exits:
