@@ -33,6 +33,7 @@ async def account_of(client, object_id: str) -> str | None:
         ("POST", "/nobody/v1/chat/completions", 404, "unknown_url"),
         ("PUT", "/v1/files", 405, "method_not_allowed"),
         ("DELETE", "/v1/batches/batch_1", 405, "method_not_allowed"),
+        ("GET", "/webhooks/openai", 405, "method_not_allowed"),
         ("GET", "/nobody/v1/batches", 404, "unknown_account"),
         ("GET", "/v1/batches?limit=0", 400, "invalid_value"),
         ("GET", "/v1/files?limit=ten", 400, "invalid_value"),
@@ -80,6 +81,16 @@ async def test_a_deep_json_body_is_refused(http, client, lines, depth):
 async def test_a_number_of_five_thousand_digits_is_refused(http, path):
     answer = await http.get(path + "9" * 5000)
     assert (answer.status_code, answer.json()["error"]["code"]) == (400, "invalid_value")
+
+
+@pytest.mark.parametrize("path", ["/health/liveliness", "/health/readiness", "/docs", "/openapi.json"])
+async def test_what_needs_no_key_answers_head_without_a_body(http, path):
+    """As load balancers look."""
+    head, whole = await http.head(path), await http.get(path)
+    assert (head.status_code, head.content) == (200, b"")
+    for name in ("content-length", "content-type"):
+        assert head.headers[name] == whole.headers[name]
+    assert (await http.put(path)).headers["allow"] == "GET, HEAD"
 
 
 async def test_a_large_json_body_is_refused(http):

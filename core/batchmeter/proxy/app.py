@@ -105,6 +105,8 @@ class Proxy:
             return GONE
         except Exception as error:  # noqa: BLE001 - every failure gets an answer in OpenAI's envelope
             response = error_response(error)
+        if request.method == "HEAD":
+            response.body = b""
         response.headers.setdefault("x-request-id", request_id())
         response.headers.setdefault("x-batchmeter", __version__)  # an observed client leaves it to us to meter
         await response(request.scope, request.receive, send)

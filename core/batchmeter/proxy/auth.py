@@ -11,6 +11,7 @@ from batchmeter.client import AsyncClient
 from batchmeter.keys import hash_of
 from batchmeter.ledger.port import Ledger, ProxyKey
 
+from .cross_site import cross_site
 from .identity import ANONYMOUS, Action, Done, Identity
 from .limits import KeyIdentity, Limits
 from .refusal import Refusal
@@ -108,6 +109,9 @@ def _anonymous(request: Request) -> Identity:
     """Mounted in an app that listens elsewhere, the proxy is not open to the world either."""
     if request.client is not None and not _here(request.client.host):
         raise _unknown("This proxy has no keys yet, so it answers its own machine only: batchmeter keys create")
+    if cross_site(request.headers):
+        message = "This proxy has no keys yet, so no web page or name from elsewhere may use it: batchmeter keys create"
+        raise Refusal(403, message, code="cross_site")
     return ANONYMOUS
 
 

@@ -35,6 +35,11 @@ class Route:
     """More of its OpenAPI operation: see `describe.py`."""
 
     @property
+    def methods(self) -> frozenset[str]:
+        """Load balancers ask for a page's head."""
+        return frozenset({self.method, "HEAD"} if self.public and self.method == "GET" else {self.method})
+
+    @property
     def name(self) -> str:
         """`getBatchesBatchId` for `GET /batches/{batch_id}`."""
         words = re.findall(r"[a-z0-9]+", self.path)
@@ -59,18 +64,18 @@ class Table:
 
     def find(self, method: str, path: str) -> Found:
         """`path` is still escaped, so that an id may hold a slash. Refusal: 404, or 405 with what is allowed."""
-        allowed: list[str] = []
+        allowed: set[str] = set()
         for pattern, route in self._patterns:
             match = pattern.fullmatch(path.rstrip("/") or "/")
             if match is None:
                 continue
-            if route.method == method:
+            if method in route.methods:
                 named = {name: unquote(text) for name, text in match.groupdict().items() if text is not None}
                 account = named.pop("account", None) if route.versioned else None
                 return Found(route, named, account)
-            allowed.append(route.method)
+            allowed |= route.methods
         if allowed:
-            known = ", ".join(sorted(set(allowed)))
+            known = ", ".join(sorted(allowed))
             raise Refusal(
                 405, f"Not allowed to {method} on {path}.", code="method_not_allowed", headers={"allow": known}
             )
