@@ -1,6 +1,8 @@
 """What pruned batches came to: sums that go on growing, for whoever adds up all that a ledger ever had."""
 
 import math
+from collections import Counter
+from collections.abc import Sequence
 from datetime import datetime
 from decimal import Decimal
 
@@ -19,13 +21,16 @@ class Durations(Frozen, frozen=True):
     shortest: float = 0.0
     longest: float = 0.0
 
-    def plus(self, seconds: float) -> "Durations":
-        minute = math.ceil(seconds / 60)
+    def plus(self, took: Sequence[float]) -> "Durations":
+        if not took:
+            return self
+        minutes = Counter(self.minutes)
+        minutes.update(math.ceil(seconds / 60) for seconds in took)
         return Durations(
-            minutes={**self.minutes, minute: self.minutes.get(minute, 0) + 1},
-            seconds=self.seconds + seconds,
-            shortest=min(self.shortest, seconds) if self.minutes else seconds,
-            longest=max(self.longest, seconds),
+            minutes=dict(minutes),
+            seconds=self.seconds + sum(took),
+            shortest=min(took) if not self.minutes else min(self.shortest, *took),
+            longest=max(self.longest, *took),
         )
 
 
@@ -49,28 +54,32 @@ class Forgotten(Frozen, frozen=True):
         return settlement.provider, settlement.account, settlement.status
 
     @classmethod
-    def of(cls, settlement: Settlement) -> "Forgotten":
-        """Nothing yet, to which it can be added."""
-        provider, account, status = cls.key_of(settlement)
-        return cls(provider=provider, account=account, status=status, since=settlement.settled_at)
-
-    def plus(self, settlement: Settlement) -> "Forgotten":
-        models = dict(self.models)
-        for model, share in settlement.models.items():
-            models[model] = _sum(models.get(model, ModelUsage()), share)
-        counts = settlement.request_counts
-        summed = {name: getattr(self.request_counts, name) + getattr(counts, name) for name in LineCounts.model_fields}
-        took = settlement.times.total_seconds
-        return self.model_copy(
-            update={
-                "batches": self.batches + 1,
-                "since": min(self.since, settlement.settled_at),
-                "request_counts": LineCounts(**summed),
-                "models": models,
-                "known": self.known + settlement.cost.known,
-                "durations": self.durations if took is None else self.durations.plus(took),
-            }
+    def of(cls, settlements: Sequence[Settlement], earlier: "Forgotten | None" = None) -> "Forgotten":
+        """All of one account and status, at least one."""
+        provider, account, status = cls.key_of(settlements[0])
+        since = min(settlement.settled_at for settlement in settlements)
+        past = earlier or cls(provider=provider, account=account, status=status, since=since)
+        counts, models = past.request_counts, dict(past.models)
+        for settlement in settlements:
+            counts = _counts(counts, settlement.request_counts)
+            for model, share in settlement.models.items():
+                models[model] = _sum(models.get(model, ModelUsage()), share)
+        took = [settlement.times.total_seconds for settlement in settlements]
+        return cls(
+            provider=provider,
+            account=account,
+            status=status,
+            batches=past.batches + len(settlements),
+            since=min(past.since, since),
+            request_counts=counts,
+            models=models,
+            known=sum((settlement.cost.known for settlement in settlements), past.known),
+            durations=past.durations.plus([seconds for seconds in took if seconds is not None]),
         )
+
+
+def _counts(one: LineCounts, other: LineCounts) -> LineCounts:
+    return LineCounts(**{name: getattr(one, name) + getattr(other, name) for name in LineCounts.model_fields})
 
 
 def _sum(one: ModelUsage, other: ModelUsage) -> ModelUsage:

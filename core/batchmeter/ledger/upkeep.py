@@ -1,7 +1,10 @@
 """Counts for people, and forgetting what is old."""
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any
+
+from batchmeter.events import Settlement
 
 from . import rows
 from .files import FRESH
@@ -60,16 +63,16 @@ async def prune_batches(session: Session, settled_before: Millis) -> int:
 
 
 async def _add_up(session: Session, batches: Sequence[Mapping[str, object]]) -> None:
-    settlements = await session.decoded(await session.each("settlements_of", batches), rows.settlement)
-    keys = sorted({Forgotten.key_of(settlement) for settlement in settlements})
-    named = [{"provider": provider, "account": account, "status": status} for provider, account, status in keys]
-    kept = await session.decoded(await session.each("forgotten_of", named), rows.forgotten)
-    sums = {(one.provider, one.account, one.status): one for one in kept}
-    for settlement in settlements:
-        key = Forgotten.key_of(settlement)
-        sums[key] = sums.get(key, Forgotten.of(settlement)).plus(settlement)
-    grown = [{"provider": p, "account": a, "status": s, "sums": rows.dump(one)} for (p, a, s), one in sums.items()]
-    await session.each("keep_forgotten", grown)
+    alike: defaultdict[tuple[str, str, str], list[Settlement]] = defaultdict(list)
+    for settlement in await session.decoded(await session.each("settlements_of", batches), rows.settlement):
+        alike[Forgotten.key_of(settlement)].append(settlement)
+    named = [{"provider": provider, "account": account, "status": status} for provider, account, status in alike]
+    known = await session.decoded(await session.each("forgotten_of", named), rows.forgotten)
+    earlier = {(one.provider, one.account, one.status): one for one in known}
+    sums = [Forgotten.of(settlements, earlier.get(key)) for key, settlements in alike.items()]
+    await session.each(
+        "keep_forgotten", [{**key, "sums": rows.dump(one)} for key, one in zip(named, sums, strict=True)]
+    )
 
 
 async def forgotten(session: Session) -> list[Forgotten]:
