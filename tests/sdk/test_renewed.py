@@ -1,5 +1,7 @@
 """A key or a token that changes makes no second batch of one: one row, one `acreate_batch`, one ending."""
 
+import asyncio
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,12 +11,16 @@ import pytest
 from batchmeter.accounts import MOST_PASSING, Accounts
 from batchmeter.client import AsyncClient
 from batchmeter.config import Settings
+from batchmeter.errors import AuthenticationError, NotFoundError
 from batchmeter.ledger.port import Intent, Submission
 from batchmeter.models import Batch
 from batchmeter.plugins import Plugins
 from batchmeter.providers import BatchRequest, CallOptions
 from batchmeter.testing.recorder import Recorder
 from batchmeter.testing.sandbox import Sandbox
+from batchmeter.testing.wire import Answer, Received, serving
+from batchmeter.tracking.budget import Budget
+from batchmeter.tracking.lane import Lane
 from batchmeter.tracking.tag import TAG
 
 ENDPOINT = "/v1/chat/completions"
@@ -103,6 +109,44 @@ async def test_a_later_process_follows_it_with_the_key_it_has(
         assert row.account in later.accounts.names()
         await later.batches.wait(batch.id)
         assert await told(later, log, batch) == ["acreate_batch", "batch_success"]
+
+
+async def test_a_key_that_is_refused_makes_room_for_one_that_saw_the_batch(
+    make_client: Make, sandbox: Sandbox, requests: Path
+) -> None:
+    async with make_client(sandbox.url) as client:
+        batch = await submitted(client, requests, api_key="key-monday")
+        await client.batches.retrieve(batch.id, api_key="key-tuesday")
+        (row,) = await client.ledger.batches_of_id(batch.id)
+        for key in ("key-monday", "key-tuesday"):
+            assert client.accounts.get(row.account)._settings.api_key.get_secret_value() == key  # type: ignore[attr-defined]
+            client.tracker.whose.refused(row.account)
+
+
+async def test_a_key_that_may_not_see_the_batch_changes_nothing(make_client: Make) -> None:
+    """Two tenants of one server: each is asked with its own key, and told what the server tells it."""
+    shown = {"id": "batch_1", "object": "batch", "status": "in_progress", "endpoint": ENDPOINT, "created_at": 1}
+
+    async def server(request: Received) -> Answer:
+        mine = request.headers["authorization"] == "Bearer key-of-one"
+        return Answer(body=json.dumps(shown).encode()) if mine else Answer(404, b'{"error": {"message": "No batch"}}')
+
+    async with serving(server) as url, make_client(url) as client:
+        batch = await client.batches.create(endpoint=ENDPOINT, input_file_id="file-1", api_key="key-of-one")
+        for look in (client.batches.wait, client.batches.retrieve, client.batches.cancel):
+            with pytest.raises(NotFoundError):
+                await look(batch.id, api_key="key-of-another", custom_llm_provider="openai")
+        (row,) = await client.ledger.batches_of_id(batch.id)
+        client.tracker.whose.refused(row.account)
+        assert client.accounts.get(row.account)._settings.api_key.get_secret_value() == "key-of-one"  # type: ignore[attr-defined]
+
+
+def test_a_refused_key_is_known_to_its_lane() -> None:
+    lane = Lane("openai", lambda: 0.5, Budget(lambda: 0.0, asyncio.sleep))
+    lane.failed(AuthenticationError("no", status_code=401), 0.0)
+    assert lane.refused
+    lane.worked(1e9)
+    assert not lane.refused
 
 
 def test_another_token_is_the_same_account(accounts: Accounts) -> None:
