@@ -276,6 +276,28 @@ async def test_a_late_event_that_is_refused_for_an_hour_is_counted_in_another_se
     assert {clock.now - second < 3600 for *_, second in last_written(intake)} == {True}
 
 
+async def test_while_another_process_finds_a_second_a_late_event_waits(log, client, intake, events, clock):
+    (ending, *_) = await record_late(client, events, seconds=1)
+    name = f"{int(ending.time.timestamp())} 0"
+    await client.ledger.reserve_answer("datadog counts", name, lease_seconds=60)
+    with pytest.raises(RetryLater):
+        await quiet(log(client)).batch_success(ending)
+    assert intake.requests == []
+    clock.now += 61  # it was killed
+    await quiet(log(client)).batch_success(ending)
+    assert total(intake, "batchmeter.batches.ended") == 2
+
+
+async def test_a_second_of_many_series_is_several_requests(log, intake, events):
+    models = {f"m-{number}": {"lines": 1, "cost": "0.1"} for number in range(2500)}
+    await quiet(log(max_tag_values=5000)).batch_success(
+        events.succeeded(models=models, cost={"total": "250", "known": "250"})
+    )
+    sizes = [len(body["series"]) for body in bodies(intake, "api/v2/series")]
+    assert sizes == [1000, 1000, 503]
+    assert total(intake, "batchmeter.cost_usd") == 250
+
+
 async def test_a_flood_of_late_events_waits(log, intake, events, clock):
     clock.now += 2 * 3600
     logger = log()
