@@ -50,6 +50,8 @@ async def test_without_keys_this_machine_has_many_names(client, host):
         ("localhost:4000", "http://localhost.evil.example"),
         ("evil.example:4000", "http://evil.example:4000"),  # a name that is made to lead here
         ("evil.example", None),
+        ("test.evil.example", "http://app.test"),
+        ("app.test", "http://other.test"),
         ("127.0.0.1.evil.example", None),
         ("localhost:4000", "http://["),
     ],
@@ -71,6 +73,7 @@ async def test_without_keys_web_pages_from_elsewhere_are_refused(http, lines, ho
         ("[::1]:4000", "http://[::1]:5173"),
         ("app.localhost:4000", "http://app.localhost:4000"),
         ("proxy", None),
+        ("app.test", "http://app.test"),
         ("proxy", "http://proxy"),
         ("192.168.1.7:4000", None),
     ],

@@ -4,6 +4,9 @@ import ipaddress
 from collections.abc import Mapping
 from urllib.parse import urlsplit
 
+_RESERVED = (".localhost", ".test", ".internal")
+"""Nobody can register these."""
+
 
 def cross_site(headers: Mapping[str, str]) -> bool:
     """The page is from another site; or the name by which it was found is one that anybody may lead here."""
@@ -26,7 +29,7 @@ def _name(url: str) -> str:
 
 def _is_own(host: str) -> bool:
     """No public name: an address, or what only this machine or its network resolves."""
-    return "." not in host or _is_this_machine(host) or _address(host) is not None
+    return "." not in host or host.endswith(_RESERVED) or _address(host) is not None
 
 
 def _is_this_machine(host: str) -> bool:
