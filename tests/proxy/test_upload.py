@@ -289,14 +289,11 @@ def test_no_bytes_break_the_reader(body):
 
 
 async def test_numbers_and_depths_beyond_reason_are_refused(client, kept, lines):
-    """As a 4xx: the caller is to blame, and a 500 would have its SDK try again."""
     client.settings = client.settings.model_copy(update={"models": {"gpt-4o-mini": "openai"}})
     expiry = (part("expires_after[anchor]", b"created_at"), part("expires_after[seconds]", b"9" * 5000))
     deep = b"[" * 100_000
     async with app_with(client) as http:
-        answers = [
-            await send(http, form(part("purpose", b"batch"), *more, part("file", content, "in.jsonl")))
-            for content, more in ((lines(1), expiry), (deep, ()), (deep + b"]" * 100_000, ()))
-        ]
-    assert [answer.status_code for answer in answers] == [400] * 3
+        for content, more in ((lines(1), expiry), (deep, ()), (deep + b"]" * 100_000, ())):
+            answer = await send(http, form(part("purpose", b"batch"), *more, part("file", content, "in.jsonl")))
+            assert answer.status_code == 400
     assert await kept() == []
