@@ -45,7 +45,8 @@ if TYPE_CHECKING:
     from .errors import BatchmeterError, Rejected, RetryLater
     from .events import BatchCreated, BatchFailed, BatchSucceeded, Event, Settlement
     from .hookspecs import hookimpl
-    from .metering import Metering, ameter, meter
+    from .metering.meter import ameter, meter
+    from .metering.result import Metering
     from .models import Attribution, Batch, Cost, FileObject, Page, Usage
     from .observing import observe, unobserve
     from .running import Result, Results, arun, run
