@@ -106,12 +106,15 @@ class Call:
 
 
 def _deeper(value: object, levels: int) -> bool:
-    inside: Iterable[object] = ()
-    if isinstance(value, dict):
-        inside = cast("dict[str, object]", value).values()
-    elif isinstance(value, list):
-        inside = cast("list[object]", value)
-    return levels < 0 or any(_deeper(one, levels - 1) for one in inside)
+    """Looks at arrays and objects only, a level at a time: a body may hold half a million numbers."""
+    found = [value]
+    for _ in range(levels):
+        found = [inside for one in found for inside in _inside(one) if isinstance(inside, dict | list)]
+    return bool(found)
+
+
+def _inside(value: object) -> Iterable[object]:
+    return cast("dict[str, object]", value).values() if isinstance(value, dict) else cast("list[object]", value)
 
 
 def _too_deep() -> Refusal:
