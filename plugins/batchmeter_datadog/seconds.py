@@ -9,10 +9,12 @@ is, and how many events have arrived with it, the ledger remembers for all.
 import asyncio
 import itertools
 import time
+from bisect import bisect_right, insort
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from decimal import Decimal
+from operator import itemgetter
 from typing import TYPE_CHECKING
 
 from batchmeter.errors import RetryLater
@@ -32,6 +34,7 @@ _USABLE = 3500
 _SCOPE = "datadog counts"
 _LEASE = 60.0
 _KEPT = 300
+_BEGINNINGS = 1000
 
 
 @dataclass
@@ -64,6 +67,8 @@ class Seconds:
     _answers: Answers = field(default_factory=Memory)
     _free: Free = field(default_factory=Free)
     _known: "OrderedDict[int, _Second]" = field(default_factory=OrderedDict[int, _Second])
+    _beginnings: list[tuple[int, int]] = field(default_factory=list[tuple[int, int]])
+    """(time, seq): nothing up to there was recorded at that time or later. The ledger would look through all its events."""
 
     def remember_in(self, ledger: "Ledger") -> None:
         self.ledger = self._answers = ledger
@@ -98,8 +103,12 @@ class Seconds:
     async def _read(self, ledger: "Ledger", second: _Second) -> None:
         """Its events as loggers may see them."""
         second.events, second.counts = set(), {}
-        after = 0
-        while page := await ledger.events(after=after, since=(second.start - AROUND) * 1000, limit=PAGE):
+        since = (second.start - AROUND) * 1000
+        begun = bisect_right(self._beginnings, since, key=itemgetter(0))
+        after = first = self._beginnings[begun - 1][1] if begun else 0
+        while page := await ledger.events(after=after, since=since, limit=PAGE):
+            if after == first:
+                self._begins(since, page[0].seq - 1)
             for stored in page:
                 if int(stored.event.time.timestamp()) == second.start:
                     seen = stored.event if self.redact is None else await self.redact(stored.event)
@@ -109,6 +118,11 @@ class Seconds:
             after = page[-1].seq
             if page[-1].event.time.timestamp() > second.start + AROUND:
                 break
+
+    def _begins(self, since: int, seq: int) -> None:
+        if (since, seq) not in self._beginnings:
+            insort(self._beginnings, (since, seq))
+            del self._beginnings[:-_BEGINNINGS]
 
     async def _send(self, second: _Second, post: Post) -> None:
         number = len(second.events)

@@ -247,6 +247,31 @@ async def test_late_and_live_events_do_not_replace_each_other(log, client, intak
     assert total(intake, "batchmeter.batches.ended") == 10 + 21
 
 
+async def test_events_of_long_ago_are_looked_through_once(log, client, intake, events, clock):
+    ledger, asked = client.ledger, []
+
+    class Watched:
+        def __getattr__(self, name):
+            return getattr(ledger, name)
+
+        async def events(self, **chosen):
+            asked.append(chosen["after"])
+            return await ledger.events(**chosen)
+
+    old = await record(client, events, *(f"old_{number}" for number in range(5)))
+    endings = []
+    for number in range(3):
+        clock.now += 60
+        endings += await record(client, events, f"batch_{number}", time=datetime.fromtimestamp(clock.now, UTC))
+    clock.now += 3
+    client.ledger = Watched()
+    logger = quiet(log(client))
+    for ending in (*endings, old[0]):
+        await logger.batch_success(ending)
+    assert [after for after in asked if after < 10] == [0, 0], "the first second's, and the old ones' own"
+    assert total(intake, "batchmeter.batches.ended") == 8
+
+
 async def test_what_was_counted_in_time_is_not_counted_again_by_a_late_replay(log, client, intake, events, clock):
     endings = await record(client, events, "batch_1", "batch_2")
     one_process = quiet(log(client))
