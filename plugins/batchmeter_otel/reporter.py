@@ -20,6 +20,7 @@ from .spans import SCOPE, nanoseconds
 from .totals import Totals
 
 if TYPE_CHECKING:
+    from batchmeter.events import Settlement
     from batchmeter.ledger.port import Ledger
 
 log = logging.getLogger("batchmeter.otel")
@@ -88,11 +89,16 @@ class Reporter:
                     young = self._base.copy()
                 if young is None:
                     self._base.add(settlement)
-                    self._after = settlement.batch_id
+                    self._after = _cursor(settlement)
                 else:
                     young.add(settlement)
-            after = page[-1][0].batch_id
+            after = _cursor(page[-1][0])
         return young or self._base
+
+
+def _cursor(settlement: "Settlement") -> str:
+    """Accounts may share ids."""
+    return f"{settlement.account}\x1f{settlement.batch_id}"
 
 
 async def _backlog(ledger: "Ledger", now: datetime) -> Sequence[Metric]:

@@ -42,7 +42,11 @@ class Events:
     """Makes events; any field can be given another value."""
 
     def created(self, batch_id: str = "batch_abc123", **changes: Any) -> BatchCreated:
-        fields = {**_shared(batch_id, "validating"), "id": event_id("openai", batch_id, "acreate_batch"), **changes}
+        fields = {
+            **_shared(batch_id, "validating"),
+            "id": event_id(changes.get("account", "openai"), batch_id, "acreate_batch"),
+            **changes,
+        }
         return BatchCreated(**{"time": CREATED + timedelta(seconds=1), **fields})
 
     def succeeded(self, batch_id: str = "batch_abc123", **changes: Any) -> BatchSucceeded:
@@ -50,7 +54,7 @@ class Events:
         fields = {
             **_shared(batch_id, "completed"),
             **_outcome("completed"),
-            "id": event_id("openai", batch_id, "batch_success", revision),
+            "id": event_id(changes.get("account", "openai"), batch_id, "batch_success", revision),
             **changes,
         }
         return BatchSucceeded(**{"time": ENDED + timedelta(seconds=20), **fields})
@@ -59,7 +63,7 @@ class Events:
         fields = {
             **_shared(batch_id, status),
             **_outcome(status),
-            "id": event_id("openai", batch_id, "batch_failure"),
+            "id": event_id(changes.get("account", "openai"), batch_id, "batch_failure"),
             **changes,
         }
         return BatchFailed(**{"time": ENDED + timedelta(seconds=20), **fields})

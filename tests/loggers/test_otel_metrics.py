@@ -29,18 +29,18 @@ class Book:
         self.ledger = open_ledger(str(path), clock=lambda: self.now)
         self.numbers = itertools.count()
 
-    async def settle(self, events, seconds=3600.0, **changes) -> Settlement:
-        batch_id = f"batch_{next(self.numbers)}"
-        event = events.succeeded(batch_id, times=BatchTimes(total_seconds=seconds), **changes)
+    async def settle(self, events, seconds=3600.0, batch_id=None, account="openai", **changes) -> Settlement:
+        batch_id = batch_id or f"batch_{next(self.numbers)}"
+        event = events.succeeded(batch_id, account=account, times=BatchTimes(total_seconds=seconds), **changes)
         await self.ledger.record_created(
-            Submission("openai", "openai"),
+            Submission(account, "openai"),
             event.batch,
-            events.created(batch_id),
+            events.created(batch_id, account=account),
             loggers=["otel"],
             next_poll_at=self.now,
         )
         settlement = self.settlement(event)
-        claim = await self.ledger.claim("openai", batch_id, owner="test", lease_seconds=60)
+        claim = await self.ledger.claim(account, batch_id, owner="test", lease_seconds=60)
         assert await self.ledger.settle(claim, settlement, {}, event, loggers=["otel"])
         return settlement
 
@@ -110,6 +110,18 @@ async def test_sums_are_the_ledgers(book, reporter, intake, events):
     count = by(metrics["batchmeter.batch.count"], "gen_ai.batch.status")["completed"]
     assert count.as_int == 2
     assert count.start_time_unix_nano == NOW * 10**6
+
+
+async def test_accounts_that_share_an_id_are_all_counted(book, reporter, intake, events):
+    await book.settle(events, batch_id="batch_of_two")
+    book.now += 10 * MINUTE
+    await reporter.report(book.ledger)
+    await book.settle(events)
+    await book.settle(events, batch_id="batch_of_two", account="second")
+    book.now += 10 * MINUTE
+    await reporter.report(book.ledger)
+    points = newest(intake)["batchmeter.batch.count"].sum.data_points
+    assert sum(point.as_int for point in points) == 3
 
 
 async def test_no_attribute_grows_with_the_batches(book, reporter, intake, events):
