@@ -63,3 +63,23 @@ def test_a_batch_that_could_not_be_read_stays_unknown():
 
     assert found.cost.total is None
     assert found.cost.unknown == {"output_unavailable": 3}
+
+
+def test_what_is_in_no_file_is_no_unpriced_line():
+    first = meter([lines_of.dump(*LINES)], prices=FLAT, priced_at="2026-11-10")
+    settled = outcome(first)
+    unknown = {**settled.cost.unknown, "lines_missing": 3, "lines_malformed": 2}
+    settled = settled.model_copy(update={"cost": settled.cost.model_copy(update={"unknown": unknown})})
+
+    same = reprice(settled, first.groups, Job(prices=FLAT, priced_at=first.cost.priced_at))
+    dear = reprice(settled, first.groups, Job(prices=Dear(), priced_at=first.cost.priced_at))
+
+    assert (same.cost, same.lines) == (settled.cost, settled.request_counts)
+    assert dear.lines.unpriced == 3
+    assert dear.cost.unknown == {
+        "unknown_model": 1,
+        "usage_invalid": 1,
+        "usage_missing": 1,
+        "lines_missing": 3,
+        "lines_malformed": 2,
+    }

@@ -1,12 +1,13 @@
 """The same lines at other prices: from what the ledger keeps, without the file."""
 
 from collections import Counter
+from collections.abc import Mapping
 
 from batchmeter.events import Outcome
 from batchmeter.pricing.groups import Groups
 
 from .result import Metering, models_of, price, usage_of
-from .tally import LINES_MALFORMED, UNKNOWN, Job
+from .tally import UNKNOWN, Job
 
 _ABOUT_PRICES = frozenset({"unknown_model", "missing_rate", "price_plugin_failed"})
 """Reasons that other prices may end; the others are facts about the lines and stay."""
@@ -20,7 +21,9 @@ def reprice(settled: Outcome, groups: Groups, job: Job) -> Metering:
         grouped[key.model or UNKNOWN] += group.lines
     lacking = {name: model.lines - grouped[name] for name, model in settled.models.items()}
     priced = price(groups, job, kept)
-    unpriced = priced.unpriced_lines - kept.get(LINES_MALFORMED, 0)
+    unpriced = (
+        settled.request_counts.unpriced + _about_prices(priced.cost.unknown) - _about_prices(settled.cost.unknown)
+    )
     return Metering(
         lines=settled.request_counts.model_copy(update={"unpriced": unpriced}),
         usage=usage_of(groups.values()),
@@ -29,3 +32,8 @@ def reprice(settled: Outcome, groups: Groups, job: Job) -> Metering:
         notes=settled.notes,
         groups=groups,
     )
+
+
+def _about_prices(unknown: Mapping[str, int]) -> int:
+    """Lines. Others may be in no file, and are then not counted among the unpriced ones."""
+    return sum(lines for reason, lines in unknown.items() if reason in _ABOUT_PRICES)
