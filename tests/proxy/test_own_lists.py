@@ -111,3 +111,11 @@ async def test_a_page_begins_after_one_s_own_only(caller, lines):
         assert (await refused(bob.batches.list(after=after)))[0] == 404
     for after in (batch.input_file_id, "file-none"):
         assert (await refused(bob.files.list(after=after)))[0] == 404
+
+
+async def test_a_page_may_begin_after_a_batch_that_its_provider_lost(caller, lines, sandbox):
+    ada = await caller(owner="ada")
+    older, old, lost = [(await ada.submit(lines(1))).id for _ in range(3)]
+    del sandbox.engine.batches.records.place[lost]
+    page = await ada.batches.list(after=lost)
+    assert [batch.id for batch in page.data] == [old, older]

@@ -33,9 +33,10 @@ async def own_batches(call: Call, account: str, *, after: str | None, limit: int
     latest = {tracked.batch_id: without_tag(tracked.batch) for tracked in page}
     asked = {tracked.batch_id for tracked in page if not is_final(tracked)}
     if len(asked) > 1:
-        listed = await call.client.batches.list(after=after, limit=LARGEST_BATCHES, custom_llm_provider=account)
-        latest |= {batch.id: batch for batch in listed.data if batch.id in asked}
-        asked.difference_update(batch.id for batch in listed.data)
+        with suppress(NotFoundError):  # the provider may have lost what the page begins after
+            listed = await call.client.batches.list(after=after, limit=LARGEST_BATCHES, custom_llm_provider=account)
+            latest |= {batch.id: batch for batch in listed.data if batch.id in asked}
+            asked.difference_update(batch.id for batch in listed.data)
 
     latest |= await _each(lambda one: call.client.batches.retrieve(one, custom_llm_provider=account), asked)
     return _paged([latest[tracked.batch_id] for tracked in page], more=len(known) > limit)
