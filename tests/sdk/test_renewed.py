@@ -83,6 +83,30 @@ async def test_adopted_before_the_create_that_made_it_is_recorded(
         assert (row.account, row.submission.adopted) == (provider.account, False)
 
 
+@pytest.mark.parametrize("recorded", [True, False])
+async def test_adopted_where_the_account_that_made_it_is_not_configured(
+    make_client: Make, sandbox: Sandbox, requests: Path, log: Recorder, tmp_path: Path, recorded: bool
+) -> None:
+    accounts = {"prod": {"provider": "openai", "api_key": "sk-test-key", "api_base": sandbox.url}}
+    settings = Settings(ledger=str(tmp_path / "ledger.db"), track=False, load=(), accounts=accounts)
+    async with AsyncClient(settings=settings, plugins=[log], environ={}) as maker:
+        if recorded:
+            batch = await submitted(maker, requests, custom_llm_provider="prod")
+        else:
+            file = await maker.files.create(requests, custom_llm_provider="prod")
+            submission = Submission(account="prod", provider="openai", endpoint=ENDPOINT, input_file_id=file.id)
+            intent = await maker.ledger.open_intent(Intent("an-intent", submission))
+            request = BatchRequest(file.id, ENDPOINT, metadata={TAG: intent.id})
+            batch = await (await maker.provider("prod", {})).create_batch(request, CallOptions())
+        async with make_client(sandbox.url) as other:
+            assert await other.tracker.adopt_all("openai") == (not recorded)
+            assert [row.account for row in await other.ledger.batches_of_id(batch.id)] == ["prod"]
+            assert "prod" not in other.accounts.names(), "whose settings are not known here"
+            settlement = await other.batches.wait(batch.id, custom_llm_provider="openai")
+            assert settlement.account == "prod"
+        assert await told(maker, log, batch) == ["acreate_batch", "batch_success"]
+
+
 @pytest.mark.parametrize("how", ["retrieve", "list"])
 async def test_an_answer_to_another_key_advances_it(
     make_client: Make, sandbox: Sandbox, requests: Path, how: str

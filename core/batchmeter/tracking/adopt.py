@@ -89,7 +89,9 @@ class Adopter:
         tag = tag_of(batch)
         if tag is not None:
             intent = await self.ledger.intent(tag)
-            return intent if intent is not None and self.whose.there(intent.submission.account, provider) else None
+            if intent is None or intent.batch_id is None:
+                return intent
+            return intent if self.whose.there(intent.submission.account, provider) else None
         under_way = await self.ledger.open_intents(created_before=self.ledger.now() + 1, account=provider.account)
         made = made_by(under_way, [batch])
         return next((intent for intent in under_way if intent.id in made), None)

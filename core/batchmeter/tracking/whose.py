@@ -7,6 +7,7 @@ from batchmeter.models import Batch
 from batchmeter.providers import Provider
 
 from .needs import Accounts
+from .tag import tag_of
 
 
 @dataclass(slots=True)
@@ -19,10 +20,14 @@ class Whose:
     """By account: who else may see its batches."""
 
     async def tracked(self, provider: Provider, batch: Batch) -> TrackedBatch | None:
-        """Its own account's, else that of another account at the same address; None: nobody tracks it."""
+        """Its own account's, else that of another account at the same address; None: nobody tracks it.
+
+        By its tag it is known also where that account, and so its address, is configured only where it was made.
+        """
         rows = await self.ledger.batches_of_id(batch.id)
         own = [row for row in rows if row.account == provider.account]
-        there = own or [row for row in rows if _same(row.batch, batch) and self.there(row.account, provider)]
+        same = [row for row in rows if _same(row.batch, batch)]
+        there = own or [row for row in same if _tagged_alike(row.batch, batch) or self.there(row.account, provider)]
         return there[0] if there else None
 
     async def shown(self, provider: Provider, batch: Batch) -> str | None:
@@ -30,7 +35,7 @@ class Whose:
         known = await self.tracked(provider, batch)
         if known is None:
             return None
-        if known.settled_at is None:
+        if known.settled_at is None and self.there(known.account, provider):
             self.accounts.renew(known.account, provider)
             if known.account != provider.account:
                 self._others[known.account] = provider
@@ -56,3 +61,8 @@ def _same(known: Batch, shown: Batch) -> bool:
     """Servers of one's own may count their ids from 1."""
     pairs = [(known.created_at, shown.created_at), (known.input_file_id, shown.input_file_id)]
     return all(first is None or second is None or first == second for first, second in pairs)
+
+
+def _tagged_alike(known: Batch, shown: Batch) -> bool:
+    tag = tag_of(shown)
+    return tag is not None and tag == tag_of(known)
