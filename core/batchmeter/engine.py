@@ -8,12 +8,15 @@ import atexit
 import concurrent.futures
 import logging
 import os
+import sys
 import threading
 import time
 from collections.abc import Callable, Coroutine, Iterable, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from importlib import import_module
+from queue import SimpleQueue
+from types import FrameType
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 from weakref import WeakSet
 
@@ -31,6 +34,7 @@ EXIT_SECONDS = 5.0
 """How long the interpreter's exit waits for deliveries under way."""
 GRACE_SECONDS = 1.0
 """How long closing waits for calls under way; one that waits for a batch would take hours."""
+_LOOK_SECONDS = 0.01
 _ENDING = "the interpreter is ending and batchmeter begins nothing new: join your threads before the main thread ends"
 
 
@@ -127,16 +131,32 @@ class Engine:
             self.close()
 
     def _wait_for_callers(self, session: "_Session") -> bool:
-        """False when there is none. A pool's thread ends later still: of it only the calls are waited for."""
-        workers: Mapping[threading.Thread, object] = getattr(concurrent.futures.thread, "_threads_queues", {})
+        """False when there is none. A pool's thread ends later still: of it only the jobs are waited for, begun or not."""
+        pools: Mapping[threading.Thread, SimpleQueue[object]] = getattr(
+            concurrent.futures.thread, "_threads_queues", {}
+        )
         with self._lock:
-            callers = list(self._callers)
-        living = [one for one in _people(callers) if one not in workers]
+            callers = _people(list(self._callers))
+        living = [one for one in callers if one not in pools]
         for thread in living:
             thread.join()
-        calls = [call for call, caller in list(session.calls.items()) if caller in workers and _people([caller])]
-        concurrent.futures.wait(calls)
-        return bool(living or calls)
+        queues = [pools[one] for one in callers if one in pools]
+        calls = [call for call, caller in list(session.calls.items()) if caller in pools and not caller.daemon]
+        jobs = [one for one, queue in list(pools.items()) if queue in queues and (not queue.empty() or _at_work(one))]
+        if jobs:
+            time.sleep(_LOOK_SECONDS)
+        else:
+            concurrent.futures.wait(calls)
+        return bool(living or jobs or calls)
+
+
+def _at_work(thread: threading.Thread) -> bool:
+    """Whether a pool's thread has a job, and does not wait for one."""
+    frames: dict[int, FrameType] = getattr(sys, "_current_frames", dict)()
+    frame = frames.get(thread.ident or 0)
+    while frame is not None and frame.f_code.co_qualname != "_WorkItem.run":
+        frame = frame.f_back
+    return frame is not None
 
 
 def _people(threads: "Iterable[threading.Thread]") -> list[threading.Thread]:

@@ -146,11 +146,18 @@ def run(code: str, *arguments: str) -> str:
     ids=["thread", "pool"],
 )
 def test_the_interpreter_waits_for_calls_in_other_threads(requests: Path, start: str) -> None:
-    assert run(EXIT % start, str(requests)).split()[0] == "completed"
+    assert run(EXIT % start, str(requests)).split() == ["completed", "1"]
 
 
-def test_a_thread_s_later_calls_are_waited_for_too(requests: Path) -> None:
-    assert run(EXIT % "threading.Thread(target=work).start()", str(requests)).split() == ["completed", "1"]
+def test_jobs_that_a_pool_has_not_begun_are_waited_for_too(requests: Path) -> None:
+    start = """
+from concurrent.futures import ThreadPoolExecutor
+pool = ThreadPoolExecutor(1)
+for job in (work, work, threading.Event().wait):
+    pool.submit(job, *([0.1] if job is not work else []))
+pool.submit(work)
+"""
+    assert run(EXIT % start, str(requests)).split() == ["completed", "1", "completed", "2", "completed", "3"]
 
 
 def test_a_first_call_after_the_main_thread_s_end_says_so() -> None:
