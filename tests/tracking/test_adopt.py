@@ -85,6 +85,14 @@ async def test_a_list_in_another_order_is_read_to_its_end(world, adoption):
     assert await adoption.adopter.adopt_all(provider, since=since) == 247
 
 
+async def test_a_list_that_leads_in_a_circle_ends(world, adoption):
+    provider = world.provider()
+    batches = listed(world, 300)
+    provider.listing = [*batches[:299], batches[99], batches[299]]  # the third page ends as the first one did
+    assert await adoption.adopter.adopt_all(provider) == 299
+    assert provider.count("list") == 3
+
+
 async def test_batches_of_about_the_same_time_may_be_in_any_order(world, adoption):
     provider = world.provider()
     provider.listing = listed(world, 1000, age=48 * 3600 - 50)

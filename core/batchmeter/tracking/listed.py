@@ -33,10 +33,12 @@ def _falls(times: Iterable[float], lowest: float) -> bool:
 
 
 async def pages(provider: Provider, *, timeout: float) -> AsyncIterator[Page[Batch]]:
-    """Ends where a cursor leads nowhere new."""
+    """Ends where a cursor leads nowhere new, or where one was before."""
     after: str | None = None
     seen: set[str] = set()
-    while True:
+    cursors: set[str | None] = set()
+    while after not in cursors:
+        cursors.add(after)
         page = await provider.list_batches(after=after, limit=PAGE, options=CallOptions(timeout=timeout))
         yield page
         ids = {batch.id for batch in page.data}
