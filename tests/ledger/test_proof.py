@@ -37,5 +37,5 @@ async def test_killed_workers_and_a_restarted_database_leave_one_ending_a_batch(
     assert (report.wrong, report.differing) == ({}, 0)
     assert report.usage == report.expected
     assert report.usage.output_tokens > BATCHES
-    again = await proof.prove(url, batches=BATCHES, kills=1, folder=folder)
+    again = await proof.prove(url, batches=BATCHES, workers=1, kills=0, folder=folder)
     assert (again.holds, again.events) == (True, report.events), "going on from a whole one adds nothing"
