@@ -121,7 +121,7 @@ async def test_a_hanging_logger_is_given_up_and_delays_no_other(world):
     never = asyncio.Event()
     keeper.trouble = [never.wait]
     await ended(world)
-    deliverer = world.deliverer(timeout=0.05)
+    deliverer = world.deliverer(timeout=0.5)
     running = asyncio.create_task(deliverer.run())
     await fine.has(2)
     await drained(world, deliverer)
