@@ -36,7 +36,7 @@ from batchmeter.errors import LedgerError
 from batchmeter.ledger import open_ledger
 from batchmeter.ledger.check import check
 from batchmeter.ledger.copy import count_rows
-from batchmeter.ledger.ledger import SqlLedger
+from batchmeter.ledger.ledger import Ledger
 from batchmeter.ledger.port import Submission
 from batchmeter.models import Batch, Usage
 from batchmeter.plugins import Plugins
@@ -128,7 +128,7 @@ async def prove(
     return report
 
 
-async def _is_open(ledger: SqlLedger) -> bool:
+async def _is_open(ledger: Ledger) -> bool:
     """A database that is away for long may have anything in it."""
     try:
         return await ledger.next_due_at() is not None
@@ -141,7 +141,7 @@ def provider(folder: str, number: int, clock: Callable[[], float]) -> SandboxPro
     return SandboxProvider(f"box{number}", SandboxSettings(), engine=engine)
 
 
-async def _recorded(ledger: SqlLedger, url: str, folder: str, batches: int) -> None:
+async def _recorded(ledger: Ledger, url: str, folder: str, batches: int) -> None:
     """Many are recorded by a process for each account."""
     if batches < MANY:
         for number in range(ACCOUNTS):
@@ -152,7 +152,7 @@ async def _recorded(ledger: SqlLedger, url: str, folder: str, batches: int) -> N
     assert not any([await recorder.wait() for recorder in recorders])
 
 
-async def _record(ledger: SqlLedger, folder: str, batches: int, number: int) -> None:
+async def _record(ledger: Ledger, folder: str, batches: int, number: int) -> None:
     """One account's batches at its sandbox, one a second of its time, and in the ledger."""
     began, tick = time.time() - batches - HOUR, count()
     box = provider(folder, number, lambda: began + next(tick))
@@ -163,7 +163,7 @@ async def _record(ledger: SqlLedger, folder: str, batches: int, number: int) -> 
     box.engine.close()
 
 
-async def _made(ledger: SqlLedger, box: SandboxProvider, file_id: str, number: int) -> None:
+async def _made(ledger: Ledger, box: SandboxProvider, file_id: str, number: int) -> None:
     metadata = {"sandbox": SCRIPTS[number % len(SCRIPTS)]}
     request = BatchRequest(file_id, "/v1/chat/completions", metadata=metadata)
     batch: Batch = await box.create_batch(request, CallOptions())
@@ -240,7 +240,7 @@ async def _chaos(
             report.restarts += 1
 
 
-async def _examine(ledger: SqlLedger, folder: str, report: Report) -> None:
+async def _examine(ledger: Ledger, folder: str, report: Report) -> None:
     endings, after = Counter[str](), 0
     while page := await ledger.events(after=after, limit=5000):
         after = page[-1].seq

@@ -23,7 +23,7 @@ from typing import Any
 
 from batchmeter.events import BatchSucceeded, Settlement, event_id
 from batchmeter.ledger import open_ledger
-from batchmeter.ledger.ledger import SqlLedger
+from batchmeter.ledger.ledger import Ledger
 from batchmeter.ledger.port import Claim, Reschedule, Submission
 from batchmeter.ledger.rows import dump, dump_submission
 from batchmeter.ledger.statements import load_statements
@@ -110,18 +110,18 @@ def connect(url: str) -> Any:
     return psycopg.connect(url, autocommit=True, row_factory=dict_row)
 
 
-async def follow(ledger: SqlLedger) -> int:
+async def follow(ledger: Ledger) -> int:
     claims = await ledger.claim_due(owner="w", limit=BLOCK, lease_seconds=60)
     later = ledger.now() + HOUR
     return await ledger.reschedule([Reschedule(claim, later, claim.tracked.batch) for claim in claims])
 
 
-async def settle(ledger: SqlLedger) -> int:
+async def settle(ledger: Ledger) -> int:
     claims = await ledger.claim_due(owner="w", limit=BLOCK, lease_seconds=60)
     return sum(await asyncio.gather(*(settle_one(ledger, claim) for claim in claims)))
 
 
-async def settle_one(ledger: SqlLedger, claim: Claim) -> bool:
+async def settle_one(ledger: Ledger, claim: Claim) -> bool:
     account, batch = claim.tracked.account, claim.tracked.batch.model_copy(update={"status": "completed"})
     settlement, event = ending(account, batch, datetime.fromtimestamp(ledger.now() / 1000, UTC))
     return await ledger.settle(claim, settlement, {}, event, loggers=LOGGERS)
@@ -139,7 +139,7 @@ def ending(account: str, batch: Batch, now: datetime) -> tuple[Settlement, Batch
     return Settlement(**outcome, settled_at=now), event
 
 
-async def work_ledger(url: str, step: Callable[[SqlLedger], Any], seconds: float) -> int:
+async def work_ledger(url: str, step: Callable[[Ledger], Any], seconds: float) -> int:
     ledger = open_ledger(url)
     await ledger.open()
     done, deadline = 0, time.monotonic() + seconds

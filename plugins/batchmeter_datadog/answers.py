@@ -1,6 +1,7 @@
 """What is remembered for every process: in the ledger, or by this object alone where the plugin is used by hand."""
 
 from collections import OrderedDict
+from collections.abc import Awaitable
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
@@ -20,11 +21,11 @@ class Reserved(Protocol):
 class Answers(Protocol):
     """Of the ledger."""
 
-    async def reserve_answer(self, scope: str, name: str, *, lease_seconds: float) -> Reserved: ...
+    def reserve_answer(self, scope: str, name: str, *, lease_seconds: float) -> Awaitable[Reserved]: ...
 
-    async def keep_answer(self, scope: str, name: str, document: str) -> None: ...
+    def keep_answer(self, scope: str, name: str, document: str) -> Awaitable[None]: ...
 
-    async def drop_answer(self, scope: str, name: str) -> None: ...
+    def drop_answer(self, scope: str, name: str) -> Awaitable[None]: ...
 
 
 @dataclass(frozen=True, slots=True)

@@ -135,7 +135,7 @@ async def test_gzip_without_its_end_raises(connect, missing):
                 [chunk async for chunk in response.chunks]
 
 
-@pytest.mark.parametrize("tail", [b"", gzip.compress(LINE * 3), b"\0" * 100])
+@pytest.mark.parametrize("tail", [b"", gzip.compress(LINE * 3), b"\0" * 100], ids=["nothing", "member", "zeros"])
 @pytest.mark.parametrize("size", [0, 1, 30_000])
 async def test_gzip_of_any_size_in_any_pieces(tail, size):
     content = LINE * size

@@ -11,7 +11,7 @@ import pytest
 from batchmeter.client import AsyncClient
 from batchmeter.config import Settings
 from batchmeter.ledger.homes import Homes
-from batchmeter.ledger.ledger import SqlLedger
+from batchmeter.ledger.ledger import Ledger
 from batchmeter.ledger.sqlite import SqliteDatabase
 from batchmeter.ledger.thread import Thread
 from batchmeter.testing.requests import lines_of
@@ -137,7 +137,7 @@ async def test_a_batch_that_its_intent_could_not_find_again_is_synced_too(tmp_pa
     async with serve_sandbox() as sandbox:
         account = {"api_key": "sk-test", "api_base": sandbox.url, "tag_batches": tags}
         settings = Settings(track=False, load=(), accounts={"openai": account})
-        async with AsyncClient(settings=settings, ledger=SqlLedger(database), environ={}) as client:
+        async with AsyncClient(settings=settings, ledger=Ledger(database), environ={}) as client:
             file = await client.files.create(file=("r.jsonl", lines_of(1, "gpt-5-mini")))
             database.durable.clear()
             await client.batches.create(input_file_id=file.id, endpoint="/v1/chat/completions")

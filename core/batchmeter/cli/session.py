@@ -12,7 +12,7 @@ from batchmeter.client import AsyncClient
 from batchmeter.config import Settings, load_settings
 
 if TYPE_CHECKING:
-    from batchmeter.ledger.ledger import SqlLedger
+    from batchmeter.ledger.ledger import Ledger
 
 Result = TypeVar("Result")
 
@@ -31,7 +31,7 @@ async def client(*, track: bool = False) -> AsyncGenerator[AsyncClient]:
 
 
 @asynccontextmanager
-async def ledger(*, create: bool = True) -> "AsyncGenerator[SqlLedger]":
+async def ledger(*, create: bool = True) -> "AsyncGenerator[Ledger]":
     """The ledger alone, open and up to date; no plugin is loaded, no account looked at."""
     from batchmeter.ledger import open_ledger
 

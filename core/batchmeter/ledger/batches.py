@@ -10,7 +10,7 @@ from .claims import in_order
 from .events import add_event
 from .files import FRESH, own_outputs, use_input
 from .intents import use_intent
-from .port import Millis, Submission, TrackedBatch
+from .records import Millis, Submission, TrackedBatch
 from .session import Row, Session
 
 
@@ -74,6 +74,7 @@ async def _known(session: Session, account: str, batch_id: str, intent_id: str |
 
 
 async def observe(session: Session, account: str, batch: Batch) -> TrackedBatch | None:
+    """A newer snapshot, seen by anyone: store it; if it is final, make the batch due now. None: not tracked."""
     row = await session.row("lock_batch", account=account, batch_id=batch.id)
     if row is None:
         return None
@@ -111,6 +112,7 @@ async def observe_endings(session: Session, account: str, ended: Sequence[Batch]
 
 
 async def wake(session: Session, account: str, batch_id: str) -> bool:
+    """Make an unsettled batch due now (a webhook's hint)."""
     session.signal("batches")
     return await session.run("wake_batch", account=account, batch_id=batch_id) > 0
 
@@ -124,23 +126,26 @@ async def at(session: Session, cursor: str, account: str | None) -> Row | None:
     return row or await session.row("get_batch", batch_id=cursor, account=account)
 
 
-async def get_batch(session: Session, batch_id: str, account: str | None) -> TrackedBatch | None:
+async def get_batch(session: Session, batch_id: str, account: str | None = None) -> TrackedBatch | None:
     row = await session.row("get_batch", batch_id=batch_id, account=account)
     return None if row is None else rows.tracked(row)
 
 
 async def batches_of_id(session: Session, batch_id: str) -> list[TrackedBatch]:
+    """One for each account that has this id, newest first."""
     return await session.decoded(await session.rows("batches_of_id", batch_id=batch_id), rows.tracked)
 
 
 async def list_batches(
     session: Session,
-    account: str | None,
-    settled: bool | None,
-    statuses: Collection[str] | None,
-    after: str | None,
-    limit: int,
+    *,
+    account: str | None = None,
+    settled: bool | None = None,
+    statuses: Collection[str] | None = None,
+    after: str | None = None,
+    limit: int = 100,
 ) -> list[TrackedBatch]:
+    """Newest first; `after` is a batch id, or account + U+001F + batch id where accounts share ids."""
     before = None
     if after is not None:
         cursor = await at(session, after, account)

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from .copy import count_rows
-from .ledger import SqlLedger
+from .ledger import Ledger
 from .records import Millis
 from .session import Session
 
@@ -53,13 +53,13 @@ class Following:
     oldest_at: Millis
 
 
-async def check(ledger: SqlLedger) -> Health:
+async def check(ledger: Ledger) -> Health:
     """Reads every table; writes nothing."""
     wrong, damage, version = await ledger.database.read(_check)
     return Health(ledger.url, version, await count_rows(ledger), wrong, damage)
 
 
-async def following(ledger: SqlLedger) -> list[Following]:
+async def following(ledger: Ledger) -> list[Following]:
     return await ledger.database.read(_following)
 
 

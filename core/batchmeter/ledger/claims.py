@@ -3,10 +3,11 @@
 from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import replace
+from typing import Any
 
 from . import rows
 from .files import own_outputs
-from .port import Claim, Millis, Reschedule
+from .records import Claim, Millis, Reschedule
 from .session import Row, Session
 
 
@@ -14,14 +15,15 @@ def millis(seconds: float) -> Millis:
     return round(seconds * 1000)
 
 
-def in_order(items: list[dict[str, object]]) -> list[dict[str, object]]:
+def in_order(items: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """As every statement for many batches takes them: two that wait for each other would be a deadlock."""
     return sorted(items, key=lambda item: (str(item["account"]), str(item["batch_id"])))
 
 
 async def claim_due(
-    session: Session, owner: str, limit: int, lease_seconds: float, accounts: Collection[str] | None
+    session: Session, *, owner: str, limit: int, lease_seconds: float, accounts: Collection[str] | None = None
 ) -> list[Claim]:
+    """Due batches, most overdue first, leased; of these accounts only, if given."""
     due = await _most_overdue(session, await _accounts(session, accounts), limit * session.spare)
     due_at: dict[int, Millis] = {row["pk"]: row["next_poll_at"] for row in due}
     candidates = [{"pk": pk} for pk in due_at]
@@ -54,14 +56,19 @@ async def _accounts(session: Session, accounts: Collection[str] | None) -> list[
 
 
 async def claim(
-    session: Session, account: str, batch_id: str, owner: str, lease_seconds: float, polled: int | None
+    session: Session, account: str, batch_id: str, *, owner: str, lease_seconds: float, polled: int | None = None
 ) -> Claim | None:
+    """This batch, due or not; None if it is settled, unknown, or somebody holds it.
+
+    Also None where its `poll_count` is no longer `polled`: somebody has taken a step since.
+    """
     lease = millis(lease_seconds)
     row = await session.row("claim_batch", account=account, batch_id=batch_id, owner=owner, lease=lease, polled=polled)
     return None if row is None else rows.claim(row)
 
 
-async def renew(session: Session, held: Sequence[Claim], lease_seconds: float) -> list[Claim]:
+async def renew(session: Session, held: Sequence[Claim], *, lease_seconds: float) -> list[Claim]:
+    """Longer leases; those that were lost are left out."""
     by_name = {(claim.tracked.account, claim.tracked.batch_id, claim.token): claim for claim in held}
     items: list[dict[str, object]] = [
         {"account": account, "batch_id": batch_id, "token": token} for account, batch_id, token in by_name
@@ -74,6 +81,7 @@ async def renew(session: Session, held: Sequence[Claim], lease_seconds: float) -
 
 
 async def reschedule(session: Session, results: Sequence[Reschedule]) -> int:
+    """Release claims; returns how many were still ours."""
     released = await session.each("release_claims", in_order([_release(result) for result in results]))
     for result in results:
         if result.batch is not None:
@@ -94,13 +102,17 @@ def _release(result: Reschedule) -> dict[str, object]:
     }
 
 
-async def put_off(session: Session, account: str, looks: Collection[tuple[str, Millis]], asked: Millis) -> int:
+async def put_off(session: Session, account: str, looks: Collection[tuple[str, Millis]], *, asked: Millis) -> int:
+    """Batch id -> when to look next, as a list that was asked for then showed it open.
+
+    Not where it is held, planned for later, or has become due since.
+    """
     items: list[dict[str, object]] = [
         {"account": account, "batch_id": batch_id, "next_poll_at": at} for batch_id, at in looks
     ]
     return len(await session.each("put_off", in_order(items), asked=asked))
 
 
-async def next_due_at(session: Session, accounts: Collection[str] | None) -> Millis | None:
+async def next_due_at(session: Session, accounts: Collection[str] | None = None) -> Millis | None:
     due = await session.each("next_due", await _accounts(session, accounts))
     return min((row["due"] for row in due if row["due"] is not None), default=None)

@@ -7,7 +7,7 @@ from typing import Any
 from batchmeter.errors import LedgerError
 
 from . import rows
-from .ledger import SqlLedger
+from .ledger import Ledger
 from .session import Row, Session
 
 TABLES: Mapping[str, tuple[str, ...]] = {
@@ -29,7 +29,7 @@ _PAGE = 500
 
 
 async def copy_ledger(
-    source: SqlLedger, target: SqlLedger, *, on_progress: Callable[[str, int], None] | None = None
+    source: Ledger, target: Ledger, *, on_progress: Callable[[str, int], None] | None = None
 ) -> dict[str, int]:
     """Rows copied, by table. Both are open; nothing else may write to either meanwhile, which is checked at the end."""
     if any((await count_rows(target)).values()):
@@ -41,7 +41,7 @@ async def copy_ledger(
     return copied
 
 
-async def count_rows(ledger: SqlLedger) -> dict[str, int]:
+async def count_rows(ledger: Ledger) -> dict[str, int]:
     return await ledger.database.read(_counts)
 
 
@@ -54,7 +54,7 @@ async def _resume_numbers(session: Session) -> None:
 
 
 async def _copy_table(
-    source: SqlLedger, target: SqlLedger, table: str, on_progress: Callable[[str, int], None] | None
+    source: Ledger, target: Ledger, table: str, on_progress: Callable[[str, int], None] | None
 ) -> int:
     copied, after = 0, dict[str, object]()
     while page := await source.database.read(partial(_dump, table, after)):

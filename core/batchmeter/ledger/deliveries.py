@@ -4,13 +4,14 @@ from collections.abc import Collection, Sequence
 
 from . import rows
 from .claims import millis
-from .port import Delivery, DeliveryResult, DeliveryState, LoggerGauge, Millis
+from .records import Delivery, DeliveryResult, DeliveryState, LoggerGauge, Millis
 from .session import Session
 
 
 async def claim_deliveries(
-    session: Session, logger: str, owner: str, limit: int, lease_seconds: float
+    session: Session, logger: str, *, owner: str, limit: int, lease_seconds: float
 ) -> list[Delivery]:
+    """Due ones in recorded order; an ending waits for the same batch's `acreate_batch` unless that is dead."""
     taken = await session.rows("claim_deliveries", logger=logger, owner=owner, limit=limit, lease=millis(lease_seconds))
     seqs = sorted(row["event_seq"] for row in taken)
     found = await session.each("get_deliveries", [{"event_seq": seq} for seq in seqs], logger=logger)
@@ -19,6 +20,7 @@ async def claim_deliveries(
 
 
 async def finish_deliveries(session: Session, results: Sequence[DeliveryResult]) -> int:
+    """Fenced by each delivery's token; returns how many counted."""
     return len(await session.each("finish_deliveries", [_finish(result) for result in results]))
 
 
@@ -33,12 +35,15 @@ def _finish(result: DeliveryResult) -> dict[str, object]:
     }
 
 
-async def deliveries(session: Session, logger: str | None, state: DeliveryState | None, limit: int) -> list[Delivery]:
+async def deliveries(
+    session: Session, *, logger: str | None = None, state: DeliveryState | None = None, limit: int = 1000
+) -> list[Delivery]:
     found = await session.rows("list_deliveries", logger=logger, state=state, limit=limit)
     return await session.decoded(found, rows.delivery)
 
 
-async def replay(session: Session, logger: str, since: Millis | None, dead_only: bool) -> int:
+async def replay(session: Session, logger: str, *, since: Millis | None = None, dead_only: bool = False) -> int:
+    """Make events due again for this logger, also those from before it was enabled; returns how many."""
     session.signal("deliveries")
     reopened = await session.run(
         "reopen_deliveries", logger=logger, since=since, dead_only=dead_only, every=not dead_only
@@ -48,7 +53,8 @@ async def replay(session: Session, logger: str, since: Millis | None, dead_only:
     return reopened + await session.run("backfill_deliveries", logger=logger, since=since)
 
 
-async def abandon(session: Session, logger: str, reason: str) -> int:
+async def abandon(session: Session, logger: str, *, reason: str) -> int:
+    """Give up all that this logger has not accepted: dead, until it is replayed; returns how many."""
     return await session.run("abandon_deliveries", logger=logger, reason=reason)
 
 

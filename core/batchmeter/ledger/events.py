@@ -5,7 +5,7 @@ from collections.abc import Collection
 from batchmeter.events import AnyEvent, EventType
 
 from . import rows
-from .port import Millis, StoredEvent
+from .records import Millis, StoredEvent
 from .session import Session
 
 
@@ -19,6 +19,7 @@ async def add_event(session: Session, event: AnyEvent, loggers: Collection[str])
         batch_id=event.batch_id,
         revision=event.revision,
         payload=rows.dump(event).encode(),
+        place=0,
     )
     assert row is not None
     session.signal("deliveries")
@@ -27,19 +28,21 @@ async def add_event(session: Session, event: AnyEvent, loggers: Collection[str])
 
 
 async def loggers_of_batch(session: Session, account: str, batch_id: str) -> set[str]:
-    found = await session.rows("loggers_of_batch", account=account, batch_id=batch_id)
+    found = await session.rows("loggers_of_batch", account=account, batch_id=batch_id, place=0)
     return {row["logger"] for row in found}
 
 
 async def events(
     session: Session,
-    types: Collection[EventType] | None,
-    after: int,
-    since: Millis | None,
-    batch_id: str | None,
-    key: str | None,
-    limit: int,
+    *,
+    types: Collection[EventType] | None = None,
+    after: int = 0,
+    since: Millis | None = None,
+    batch_id: str | None = None,
+    key: str | None = None,
+    limit: int = 1000,
 ) -> list[StoredEvent]:
+    """In recorded order; `key` is the id of the proxy key whose batches they are about."""
     await session.rows("fence_events")
     found = await session.rows(
         "list_events", types=rows.or_none(types), after=after, since=since, batch_id=batch_id, key=key, limit=limit

@@ -5,7 +5,7 @@ from collections.abc import Collection
 from batchmeter.models import Attribution, Batch, FileObject
 
 from . import rows
-from .port import Millis, Owner, Submission
+from .records import Millis, Owner, Submission
 from .session import Row, Session
 
 FRESH: Millis = 3_600_000
@@ -58,7 +58,8 @@ async def account_of(session: Session, object_id: str) -> str | None:
     return None if row is None else str(row["account"])
 
 
-async def owner_of(session: Session, object_id: str, account: str | None) -> Owner | None:
+async def owner_of(session: Session, object_id: str, account: str | None = None) -> Owner | None:
+    """Account and attribution of a file or batch; a batch's output files belong to whoever submitted it."""
     batch = await session.row("get_batch", batch_id=object_id, account=account)
     if batch is not None:
         submission = rows.load_submission(batch["submission"])
@@ -69,7 +70,8 @@ async def owner_of(session: Session, object_id: str, account: str | None) -> Own
     return Owner(file["account"], rows.load_attribution(file["attribution"]), file["lines"])
 
 
-async def owners_of(session: Session, object_ids: Collection[str], account: str | None) -> dict[str, Owner]:
+async def owners_of(session: Session, object_ids: Collection[str], account: str | None = None) -> dict[str, Owner]:
+    """As `owner_of`, of those that are known."""
     found = await session.rows("owners_of", ids=list(object_ids), account=account)
     return {row["id"]: _owner(row) for row in found}  # the last one counts: a batch before a file, newest of all
 

@@ -3,11 +3,12 @@
 from dataclasses import replace
 
 from . import rows
-from .port import Intent, Millis
+from .records import Intent, Millis
 from .session import Session
 
 
 async def open_intent(session: Session, intent: Intent) -> Intent:
+    """Store the intent, durably; or return the one with the same account and idempotency key, unless closed."""
     new = replace(intent, created_at=intent.created_at or session.now, state="open", batch_id=None, reason=None)
     names = {"id": new.id, "account": new.submission.account, "key": new.idempotency_key}
     submission = rows.dump_submission(new.submission)
@@ -29,7 +30,10 @@ async def use_intent(session: Session, intent_id: str, batch_id: str) -> None:
     await session.run("use_intent", id=intent_id, batch_id=batch_id)
 
 
-async def open_intents(session: Session, created_before: Millis, account: str | None, limit: int) -> list[Intent]:
+async def open_intents(
+    session: Session, *, created_before: Millis, limit: int = 100, account: str | None = None
+) -> list[Intent]:
+    """The oldest `limit` of each account."""
     found = await session.rows("open_intents", before=created_before, account=account, limit=limit)
     return await session.decoded(found, rows.intent)
 
@@ -39,6 +43,7 @@ async def get_intent(session: Session, intent_id: str) -> Intent | None:
     return None if found is None else rows.intent(found)
 
 
-async def intent_of(session: Session, account: str, key: str) -> Intent | None:
-    found = await session.row("find_intent", id="", account=account, key=key)
+async def intent_of(session: Session, account: str, idempotency_key: str) -> Intent | None:
+    """The one that a create with this key would be given in place of a new one."""
+    found = await session.row("find_intent", id="", account=account, key=idempotency_key)
     return None if found is None else rows.intent(found)

@@ -10,7 +10,8 @@ _COLUMNS = frozenset({"id", "created_at", "expires_at", "revoked_at"})
 """What is not among the details."""
 
 
-async def add_key(session: Session, key: ProxyKey, secret_sha256: str) -> ProxyKey:
+async def add_key(session: Session, key: ProxyKey, *, secret_sha256: str) -> ProxyKey:
+    """Created now, by the ledger's clock."""
     await session.run(
         "add_key",
         id=key.id,
@@ -22,6 +23,7 @@ async def add_key(session: Session, key: ProxyKey, secret_sha256: str) -> ProxyK
 
 
 async def find_key(session: Session, secret_sha256: str) -> ProxyKey | None:
+    """Also an expired or revoked one."""
     row = await session.row("find_key", secret_sha256=secret_sha256)
     return None if row is None else rows.proxy_key(row)
 
@@ -31,16 +33,22 @@ async def list_keys(session: Session) -> list[ProxyKey]:
 
 
 async def has_keys(session: Session) -> bool:
+    """Whether there was ever one: revoking the last opens nothing."""
     return await session.row("any_key") is not None
 
 
 async def revoke_key(session: Session, key_id: str) -> bool:
+    """False when there is no such key or it was revoked before."""
     return await session.run("revoke_key", id=key_id) > 0
 
 
 async def use_key(
-    session: Session, key_id: str, what: LimitName, period: int, amount: int, most: int, once: str | None
+    session: Session, key_id: str, what: LimitName, *, period: int, amount: int, most: int, once: str | None = None
 ) -> bool:
+    """Count `amount` towards this period's limit, exactly, whoever else counts; False when it would exceed it.
+
+    What has the same `once` counts once in a period.
+    """
     counted = _counted(key_id, what, period, once)
     if counted and await session.row("add_answer", **counted, document=str(amount)) is None:
         return True
@@ -53,8 +61,9 @@ async def use_key(
 
 
 async def return_key(
-    session: Session, key_id: str, what: LimitName, period: int, amount: int, once: str | None
+    session: Session, key_id: str, what: LimitName, *, period: int, amount: int, once: str | None = None
 ) -> None:
+    """Nothing came of what was counted."""
     counted = _counted(key_id, what, period, once)
     if not counted or await session.run("forget_answer", **counted):
         await session.run("return_key", key_id=key_id, what=what, period=period, amount=amount)
@@ -66,13 +75,15 @@ def _counted(key_id: str, what: LimitName, period: int, once: str | None) -> dic
 
 
 async def open_batches(session: Session, key_id: str) -> int:
+    """How many unsettled batches it has."""
     row = await session.row("open_batches_of_key", key_id=key_id)
     return 0 if row is None else int(row["open"])
 
 
 async def batches_of_key(
-    session: Session, key_id: str, account: str, after: str | None, limit: int
+    session: Session, key_id: str, account: str, *, after: str | None = None, limit: int
 ) -> list[TrackedBatch] | None:
+    """What it submitted, newest first; None: it has no batch `after`."""
     before = None
     if after is not None:
         cursor = await session.row("get_batch", batch_id=after, account=account)
@@ -84,8 +95,9 @@ async def batches_of_key(
 
 
 async def files_of_key(
-    session: Session, key_id: str, account: str, after: str | None, oldest_first: bool, limit: int
+    session: Session, key_id: str, account: str, *, after: str | None = None, oldest_first: bool = False, limit: int
 ) -> list[str] | None:
+    """Ids of what it uploaded and what its batches put out, as they became known; None: it has no file `after`."""
     whose: dict[str, object] = {"key_id": key_id, "account": account, "file_id": after}
     cursor = None if after is None else await session.row("file_of_key", **whose)
     if after is not None and cursor is None:
@@ -104,7 +116,11 @@ def place_scope(key_id: str) -> str:
     return f"place {key_id}"
 
 
-async def take_place(session: Session, key_id: str, place: str, most: int, lease_seconds: float) -> Place:
+async def take_place(session: Session, key_id: str, place: str, *, most: int, lease_seconds: float) -> Place:
+    """Take one of the `most` places of a key's open batches, for one that is about to be submitted.
+
+    It is an answer under way in the scope `place <key>`: renew and drop it as such, once the batch is recorded.
+    """
     scope = place_scope(key_id)
     await session.row("lock_key", id=key_id)
     row = await session.row("count_busy", scope=scope)  # first: a batch leaves its place only once it is recorded
@@ -117,11 +133,13 @@ async def take_place(session: Session, key_id: str, place: str, most: int, lease
     return "mine"
 
 
-async def renew_answer(session: Session, scope: str, name: str, lease_seconds: float) -> None:
+async def renew_answer(session: Session, scope: str, name: str, *, lease_seconds: float) -> None:
+    """It still is being made."""
     await session.run("renew_answer", scope=scope, name=name, lease=millis(lease_seconds))
 
 
-async def reserve_answer(session: Session, scope: str, name: str, lease_seconds: float) -> Answer:
+async def reserve_answer(session: Session, scope: str, name: str, *, lease_seconds: float) -> Answer:
+    """The first one's answer; or, for nobody else in this time, the right to give it."""
     mine = await session.row("reserve_answer", scope=scope, name=name, lease=millis(lease_seconds))
     if mine is not None:
         return Answer(state="mine")
@@ -135,4 +153,5 @@ async def keep_answer(session: Session, scope: str, name: str, document: str) ->
 
 
 async def drop_answer(session: Session, scope: str, name: str) -> None:
+    """Nothing came of it: the next one may try."""
     await session.run("drop_answer", scope=scope, name=name)

@@ -1,44 +1,34 @@
-"""The ledger over either engine: each method is one transaction of the module that owns its noun."""
+"""The durable store, over SQLite or PostgreSQL: every operation is one transaction, and a line here.
+
+Times are epoch milliseconds UTC by the ledger's own clock (`now`), so that workers' clocks do not matter; nothing
+half-done is ever visible. What is submitted or settled commits durably; a lost poll or acknowledgement repairs itself.
+Operations raise LedgerError with how to mend it.
+"""
 
 from collections.abc import Callable, Collection, Sequence
 from functools import partial
-from typing import Any
 
-from batchmeter.events import BatchCreated, BatchFailed, BatchSucceeded, EventType, Settlement
+from batchmeter.events import BatchCreated, BatchFailed, BatchSucceeded, Settlement
 from batchmeter.models import Attribution, Batch, FileObject
 from batchmeter.pricing.groups import Groups
 
-from . import batches, claims, deliveries, events, files, intents, settlements, upkeep
-from .forgotten import Forgotten
+from . import batches, claims, files, intents, upkeep
+from . import deliveries as outbox
+from . import events as log
+from . import keys as keyring
+from . import settlements as endings
 from .homes import Homes
-from .port import (
-    Claim,
-    CostGauge,
-    Delivery,
-    DeliveryResult,
-    DeliveryState,
-    Intent,
-    LoggerGauge,
-    Millis,
-    Owner,
-    Reschedule,
-    Settled,
-    StoredEvent,
-    Submission,
-    Topic,
-    TrackedBatch,
-)
-from .proxy_ledger import SqlProxyLedger
+from .operation import read, write
+from .records import Claim, Millis, Submission, Topic, TrackedBatch
 from .session import Database
 from .together import Together
 
 
-class SqlLedger(SqlProxyLedger):
-    """What is submitted or settled commits durably; a lost poll or acknowledgement repairs itself."""
-
+class Ledger:
     def __init__(self, database: Database) -> None:
         self.database = database
         self.url = database.url
+        """For messages; without a password."""
         self._homes = Homes()
         self._settling = Together(self._settle_all, database.of_one)
 
@@ -46,6 +36,10 @@ class SqlLedger(SqlProxyLedger):
         return f"{type(self).__name__}({self.url!r})"
 
     async def open(self, *, create: bool = True) -> None:
+        """Connect and upgrade an older schema, under a lock; where there is none, make one unless told not to.
+
+        LedgerTooNewError on a newer one.
+        """
         await self.database.open(create=create)
 
     async def aclose(self) -> None:
@@ -56,24 +50,18 @@ class SqlLedger(SqlProxyLedger):
         return self.database.now()
 
     async def listen(self, heard: Callable[[Topic], None]) -> None:
+        """Calls `heard` when any process may have made work, until cancelled. A hint: poll all the same.
+
+        Returns at once where the engine cannot tell (SQLite).
+        """
         await self.database.listen(heard)
 
-    async def open_intent(self, intent: Intent) -> Intent:
-        return await self.database.write(lambda session: intents.open_intent(session, intent), durable=True)
-
-    async def close_intent(self, intent_id: str, reason: str) -> None:
-        await self.database.write(lambda session: intents.close_intent(session, intent_id, reason))
-
-    async def open_intents(
-        self, *, created_before: Millis, limit: int = 100, account: str | None = None
-    ) -> list[Intent]:
-        return await self.database.read(lambda session: intents.open_intents(session, created_before, account, limit))
-
-    async def intent(self, intent_id: str) -> Intent | None:
-        return await self.database.read(lambda session: intents.get_intent(session, intent_id))
-
-    async def intent_of(self, account: str, idempotency_key: str) -> Intent | None:
-        return await self.database.read(lambda session: intents.intent_of(session, account, idempotency_key))
+    # submit
+    open_intent = write(intents.open_intent, durable=True)
+    close_intent = write(intents.close_intent)
+    open_intents = read(intents.open_intents)
+    intent = read(intents.get_intent)
+    intent_of = read(intents.intent_of)
 
     async def record_created(
         self,
@@ -86,67 +74,30 @@ class SqlLedger(SqlProxyLedger):
         intent_id: str | None = None,
         durable: bool = True,
     ) -> TrackedBatch:
+        """Batch row + event + one delivery a logger, and the intent becomes `created`. Known already: only returned.
+
+        Not `durable`: does not wait for the disk. What a power cut takes back then is found again by its intent.
+        """
         made = (submission, batch, event, loggers, next_poll_at, intent_id)
         tracked = await self.database.write(lambda session: batches.record_created(session, *made), durable=durable)
         self._homes.learn(batch.id, submission.account)
         return tracked
 
-    async def observe(self, account: str, batch: Batch) -> TrackedBatch | None:
-        return await self.database.write(lambda session: batches.observe(session, account, batch))
+    # follow
+    observe = write(batches.observe)
+    observe_endings = write(batches.observe_endings)
+    wake = write(batches.wake)
+    get_batch = read(batches.get_batch)
+    batches_of_id = read(batches.batches_of_id)
+    list_batches = read(batches.list_batches)
+    claim_due = write(claims.claim_due)
+    claim = write(claims.claim)
+    renew = write(claims.renew)
+    reschedule = write(claims.reschedule)
+    put_off = write(claims.put_off)
+    next_due_at = read(claims.next_due_at)
 
-    async def observe_endings(self, account: str, ended: Sequence[Batch]) -> set[str]:
-        return await self.database.write(lambda session: batches.observe_endings(session, account, ended))
-
-    async def wake(self, account: str, batch_id: str) -> bool:
-        return await self.database.write(lambda session: batches.wake(session, account, batch_id))
-
-    async def get_batch(self, batch_id: str, account: str | None = None) -> TrackedBatch | None:
-        return await self.database.read(lambda session: batches.get_batch(session, batch_id, account))
-
-    async def batches_of_id(self, batch_id: str) -> list[TrackedBatch]:
-        return await self.database.read(lambda session: batches.batches_of_id(session, batch_id))
-
-    async def list_batches(
-        self,
-        *,
-        account: str | None = None,
-        settled: bool | None = None,
-        statuses: Collection[str] | None = None,
-        after: str | None = None,
-        limit: int = 100,
-    ) -> list[TrackedBatch]:
-        wanted = (account, settled, statuses, after, limit)
-        return await self.database.read(lambda session: batches.list_batches(session, *wanted))
-
-    async def failed(
-        self, account: str, *, since: Millis, after: str | None = None, limit: int = 1000
-    ) -> list[TrackedBatch]:
-        return await self.database.read(lambda session: settlements.failed(session, account, since, after, limit))
-
-    async def claim_due(
-        self, *, owner: str, limit: int, lease_seconds: float, accounts: Collection[str] | None = None
-    ) -> list[Claim]:
-        wanted = (owner, limit, lease_seconds, accounts)
-        return await self.database.write(lambda session: claims.claim_due(session, *wanted))
-
-    async def claim(
-        self, account: str, batch_id: str, *, owner: str, lease_seconds: float, polled: int | None = None
-    ) -> Claim | None:
-        wanted = (account, batch_id, owner, lease_seconds, polled)
-        return await self.database.write(lambda session: claims.claim(session, *wanted))
-
-    async def renew(self, held: Sequence[Claim], *, lease_seconds: float) -> list[Claim]:
-        return await self.database.write(lambda session: claims.renew(session, held, lease_seconds))
-
-    async def reschedule(self, results: Sequence[Reschedule]) -> int:
-        return await self.database.write(lambda session: claims.reschedule(session, results))
-
-    async def put_off(self, account: str, looks: Collection[tuple[str, Millis]], *, asked: Millis) -> int:
-        return await self.database.write(lambda session: claims.put_off(session, account, looks, asked))
-
-    async def next_due_at(self, accounts: Collection[str] | None = None) -> Millis | None:
-        return await self.database.read(lambda session: claims.next_due_at(session, accounts))
-
+    # settle
     async def settle(
         self,
         claim: Claim,
@@ -156,84 +107,45 @@ class SqlLedger(SqlProxyLedger):
         *,
         loggers: Collection[str],
     ) -> bool:
-        return await self._settling.add(settlements.Ending(claim, settlement, groups, event, loggers))
+        """Settlement + event + deliveries, once: False when the lease was lost or it is settled already.
 
-    async def _settle_all(self, endings: Sequence[settlements.Ending]) -> list[bool]:
-        return await self.database.write(lambda session: settlements.settle_all(session, endings), durable=True)
+        Deliveries go to `loggers` and to every logger that got an earlier event of this batch.
+        """
+        return await self._settling.add(endings.Ending(claim, settlement, groups, event, loggers))
 
-    async def settlement(self, batch_id: str, account: str | None = None) -> tuple[Settlement, Groups] | None:
-        return await self.database.read(lambda session: settlements.settlement(session, batch_id, account))
+    async def _settle_all(self, together: Sequence[endings.Ending]) -> list[bool]:
+        return await self.database.write(lambda session: endings.settle_all(session, together), durable=True)
 
-    async def settlements(
-        self, *, since: Millis | None = None, after: str | None = None, limit: int = 1000
-    ) -> list[tuple[Settlement, Groups]]:
-        return await self.database.read(lambda session: settlements.settlements(session, since, after, limit))
+    revise = write(endings.revise, durable=True)
+    settlement = read(endings.settlement)
+    settlements = read(endings.settlements)
+    failed = read(endings.failed)
+    costs = read(endings.costs)
+    cost_gauges = read(upkeep.cost_gauges)
 
-    async def costs(
-        self,
-        *,
-        since: Millis | None = None,
-        until: Millis | None = None,
-        key: str | None = None,
-        after: str | None = None,
-        limit: int = 1000,
-    ) -> list[Settled]:
-        return await self.database.read(lambda session: settlements.costs(session, since, until, key, after, limit))
+    # tell
+    events = read(log.events)
+    claim_deliveries = write(outbox.claim_deliveries)
+    finish_deliveries = write(outbox.finish_deliveries)
+    deliveries = read(outbox.deliveries)
+    replay = write(outbox.replay, durable=True)
+    abandon = write(outbox.abandon, durable=True)
+    next_delivery_at = read(outbox.next_delivery_at)
+    gauges = read(outbox.gauges)
 
-    async def cost_gauges(self) -> list[CostGauge]:
-        return await self.database.read(upkeep.cost_gauges)
-
-    async def revise(
-        self, settlement: Settlement, groups: Groups, event: BatchSucceeded | BatchFailed, *, loggers: Collection[str]
-    ) -> bool:
-        revised = (settlement, groups, event, loggers)
-        return await self.database.write(lambda session: settlements.revise(session, *revised), durable=True)
-
-    async def events(
-        self,
-        *,
-        types: Collection[EventType] | None = None,
-        after: int = 0,
-        since: Millis | None = None,
-        batch_id: str | None = None,
-        key: str | None = None,
-        limit: int = 1000,
-    ) -> list[StoredEvent]:
-        wanted = (types, after, since, batch_id, key, limit)
-        return await self.database.read(lambda session: events.events(session, *wanted))
-
-    async def claim_deliveries(self, logger: str, *, owner: str, limit: int, lease_seconds: float) -> list[Delivery]:
-        wanted = (logger, owner, limit, lease_seconds)
-        return await self.database.write(lambda session: deliveries.claim_deliveries(session, *wanted))
-
-    async def finish_deliveries(self, results: Sequence[DeliveryResult]) -> int:
-        return await self.database.write(lambda session: deliveries.finish_deliveries(session, results))
-
-    async def deliveries(
-        self, *, logger: str | None = None, state: DeliveryState | None = None, limit: int = 1000
-    ) -> list[Delivery]:
-        return await self.database.read(lambda session: deliveries.deliveries(session, logger, state, limit))
-
-    async def replay(self, logger: str, *, since: Millis | None = None, dead_only: bool = False) -> int:
-        wanted = (logger, since, dead_only)
-        return await self.database.write(lambda session: deliveries.replay(session, *wanted), durable=True)
-
-    async def abandon(self, logger: str, *, reason: str) -> int:
-        return await self.database.write(lambda session: deliveries.abandon(session, logger, reason), durable=True)
-
-    async def next_delivery_at(self, loggers: Collection[str]) -> Millis | None:
-        return await self.database.read(lambda session: deliveries.next_delivery_at(session, loggers))
-
-    async def gauges(self) -> list[LoggerGauge]:
-        return await self.database.read(deliveries.gauges)
+    # files, and what else belongs to accounts
+    owner_of = read(files.owner_of)
+    owners_of = read(files.owners_of)
 
     async def record_file(
         self, account: str, file: FileObject, *, attribution: Attribution | None = None, lines: int | None = None
     ) -> None:
+        """Known already: what is None now stays as it was."""
         await self.database.write(lambda session: files.record_file(session, account, file, attribution, lines))
         self._homes.learn(file.id, account)
 
     async def account_of(self, object_id: str) -> str | None:
+        """The account that a file or batch id belongs to, where the ledger knows it."""
         account = self._homes.of(object_id)
         if account is None:
             account = await self.database.read(lambda session: files.account_of(session, object_id))
@@ -241,23 +153,33 @@ class SqlLedger(SqlProxyLedger):
                 self._homes.learn(object_id, account)
         return account
 
-    async def owner_of(self, object_id: str, account: str | None = None) -> Owner | None:
-        return await self.database.read(lambda session: files.owner_of(session, object_id, account))
-
-    async def owners_of(self, object_ids: Collection[str], account: str | None = None) -> dict[str, Owner]:
-        return await self.database.read(lambda session: files.owners_of(session, object_ids, account))
-
     async def forget_file(self, account: str, file_id: str) -> None:
         self._homes.forget(file_id)
         await self.database.write(lambda session: files.forget_file(session, account, file_id))
 
-    async def stats(self) -> dict[str, Any]:
-        return await self.database.read(upkeep.stats)
+    # keys of the proxy, their limits, and answers to give again
+    add_key = write(keyring.add_key, durable=True)
+    find_key = read(keyring.find_key)
+    keys = read(keyring.list_keys)
+    has_keys = read(keyring.has_keys)
+    revoke_key = write(keyring.revoke_key, durable=True)
+    use_key = write(keyring.use_key)
+    return_key = write(keyring.return_key)
+    take_place = write(keyring.take_place)
+    open_batches = read(keyring.open_batches)
+    batches_of_key = read(keyring.batches_of_key)
+    files_of_key = read(keyring.files_of_key)
+    reserve_answer = write(keyring.reserve_answer)
+    renew_answer = write(keyring.renew_answer)
+    keep_answer = write(keyring.keep_answer, durable=True)
+    drop_answer = write(keyring.drop_answer)
 
-    async def forgotten(self) -> list[Forgotten]:
-        return await self.database.read(upkeep.forgotten)
+    # upkeep
+    stats = read(upkeep.stats)
+    forgotten = read(upkeep.forgotten)
 
     async def prune(self, *, settled_before: Millis) -> int:
+        """Forget batches settled before then, with their events, unless a delivery is pending; returns how many."""
         forgotten = 0
         while block := await self.database.write(lambda session: upkeep.prune_batches(session, settled_before)):
             forgotten += block

@@ -65,9 +65,20 @@ class PostgresSession:
     async def each(self, statement: str, items: Sequence[Mapping[str, object]], /, **parameters: object) -> list[Row]:
         if not items:
             return []
-        columns = {name: [item[name] for item in items] for name in items[0]}
-        cursor = await self._execute(statement, {**parameters, **columns})
-        return cast("list[Row]", await cursor.fetchall()) if cursor.description else []
+        text = self._statements[statement].text(parameters)
+        if statement.startswith("load_") or statement in {"claim_batches", "due_batches", "observe_endings"}:
+            columns = {name: [item[name] for item in items] for name in items[0]}
+            cursor = await self._execute(statement, {**parameters, **columns})
+            return cast("list[Row]", await cursor.fetchall()) if cursor.description else []
+        cursor = self._connection.cursor()
+        values = [{"now": self.now, **parameters, **item} for item in items]
+        await cursor.executemany(text.encode(), values, returning="RETURNING" in text or text.startswith("SELECT"))
+        rows: list[Row] = []
+        while True:
+            if cursor.description:
+                rows += cast("list[Row]", await cursor.fetchall())
+            if not cursor.nextset():
+                return rows
 
     async def decoded(self, rows: Sequence[Row], decode: Callable[[Row], Result], /) -> list[Result]:
         results: list[Result] = []

@@ -14,8 +14,7 @@ from batchmeter.pricing.groups import Group, GroupKey, Groups
 
 from .forgotten import Forgotten
 from .key_records import ProxyKey
-from .port import Claim, Delivery, Intent, Settled, StoredEvent, Submission, TrackedBatch
-from .records import Submitted, Sums
+from .records import Claim, Delivery, Intent, Settled, StoredEvent, Submission, Submitted, Sums, TrackedBatch
 from .session import Row
 
 _SUBMISSION = TypeAdapter(Submission)

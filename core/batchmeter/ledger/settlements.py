@@ -1,8 +1,8 @@
 """Settlements: what each batch came to, once per revision, with the event that tells it."""
 
-import json
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from batchmeter.events import BatchFailed, BatchSucceeded, Settlement
 from batchmeter.pricing.groups import Groups
@@ -11,8 +11,7 @@ from . import rows
 from .batches import at
 from .claims import in_order
 from .events import add_event, loggers_of_batch
-from .files import own_outputs
-from .port import Claim, Millis, Settled, TrackedBatch
+from .records import Claim, Millis, Settled, TrackedBatch
 from .session import Session
 
 
@@ -28,48 +27,49 @@ class Ending:
 
 
 async def settle_all(session: Session, endings: Sequence[Ending]) -> list[bool]:
-    """In one statement where the engine has it: round trips are what settling costs."""
-    if not session.has("settle_all"):
-        return [await _settle(session, ending) for ending in endings]
-    items = [{"place": place, **_columns(ending)} for place, ending in enumerate(endings)]
-    told = {row["place"] for row in await session.each("settle_all", in_order(items))}
+    """Each settlement whole: batch, output files, settlement, event, deliveries. Six trips, however many they are.
+
+    Left out is a batch whose lease was lost (the fence), that is settled, or that has this revision.
+    """
+    asked = dict(enumerate(endings))
+    columns = in_order([{"place": place, **_columns(ending)} for place, ending in asked.items()])
+    pks = {row["place"]: row["pk"] for row in await session.each("settle_batch", columns)}
+    settled = [{**item, "batch_pk": pks[item["place"]]} for item in columns if item["place"] in pks]
+    await session.each("put_file", [output for item in settled for output in _outputs(asked[item["place"]])])
+    stored = {row["place"] for row in await session.each("add_settlement", settled)}
+    told = [item for item in settled if item["place"] in stored]
+    loggers = {item["place"]: set(asked[item["place"]].loggers) for item in told}
+    for row in await session.each("loggers_of_batch", told):
+        loggers[row["place"]].add(row["logger"])
+    seqs = {row["place"]: row["seq"] for row in await session.each("add_event", told)}
+    await session.each(
+        "add_deliveries", [{"seq": seqs[place], "loggers": sorted(names)} for place, names in loggers.items()]
+    )
     if told:
         session.signal("deliveries")
-    return [place in told for place in range(len(endings))]
+    return [place in stored for place in asked]
 
 
-async def _settle(session: Session, ending: Ending) -> bool:
-    tracked, settlement = ending.claim.tracked, ending.settlement
-    row = await session.row(
-        "settle_batch",
-        account=tracked.account,
-        batch_id=tracked.batch_id,
-        token=ending.claim.token,
-        **rows.cost_columns(settlement),
-        **rows.snapshot_columns(settlement.batch),
-    )
-    if row is None:
-        return False
-    await own_outputs(session, tracked.account, settlement.batch, tracked.submission)
-    return await _store(session, row["pk"], settlement, ending.groups, ending.event, ending.loggers)
+def _outputs(ending: Ending) -> list[dict[str, object]]:
+    tracked, batch = ending.claim.tracked, ending.settlement.batch
+    attribution = rows.dump(tracked.submission.attribution)
+    owned = {"account": tracked.account, "snapshot": None, "attribution": attribution, "lines": None}
+    named = {file_id for file_id in (batch.output_file_id, batch.error_file_id) if file_id}
+    return [{**owned, "file_id": file_id} for file_id in sorted(named)]
 
 
-def _columns(ending: Ending) -> dict[str, object]:
+def _columns(ending: Ending) -> dict[str, Any]:
     tracked, settlement, event = ending.claim.tracked, ending.settlement, ending.event
     return {
         "account": tracked.account,
         "batch_id": tracked.batch_id,
         "token": ending.claim.token,
-        "output_file_id": settlement.batch.output_file_id,
-        "error_file_id": settlement.batch.error_file_id,
-        "attribution": rows.dump(tracked.submission.attribution),
         "revision": settlement.revision,
         "settlement": rows.dump(settlement),
         "groups": rows.dump_groups(ending.groups),
-        "event_id": event.id,
+        "id": event.id,
         "type": event.type,
         "payload": rows.dump(event).encode(),
-        "loggers": json.dumps(sorted(set(ending.loggers))),
         **rows.cost_columns(settlement),
         **rows.snapshot_columns(settlement.batch),
     }
@@ -80,8 +80,10 @@ async def revise(
     settlement: Settlement,
     groups: Groups,
     event: BatchSucceeded | BatchFailed,
+    *,
     loggers: Collection[str],
 ) -> bool:
+    """A later revision of a settled batch; False if that revision exists."""
     row = await session.row("settled_batch", account=settlement.account, batch_id=settlement.batch_id)
     if row is None or not await _store(session, row["pk"], settlement, groups, event, loggers):
         return False
@@ -103,6 +105,7 @@ async def _store(
         revision=settlement.revision,
         settlement=rows.dump(settlement),
         groups=rows.dump_groups(groups),
+        place=0,
     )
     if new is None:
         return False
@@ -111,14 +114,16 @@ async def _store(
     return True
 
 
-async def settlement(session: Session, batch_id: str, account: str | None) -> tuple[Settlement, Groups] | None:
+async def settlement(session: Session, batch_id: str, account: str | None = None) -> tuple[Settlement, Groups] | None:
+    """The newest revision."""
     row = await session.row("get_settlement", batch_id=batch_id, account=account)
     return None if row is None else rows.settled(row)
 
 
 async def settlements(
-    session: Session, since: Millis | None, after: str | None, limit: int
+    session: Session, *, since: Millis | None = None, after: str | None = None, limit: int = 1000
 ) -> list[tuple[Settlement, Groups]]:
+    """Newest revision of each, in the order the batches were first settled; `after` as in list_batches."""
     position = await _position(session, after)
     if position is None:
         return []
@@ -127,8 +132,15 @@ async def settlements(
 
 
 async def costs(
-    session: Session, since: Millis | None, until: Millis | None, key: str | None, after: str | None, limit: int
+    session: Session,
+    *,
+    since: Millis | None = None,
+    until: Millis | None = None,
+    key: str | None = None,
+    after: str | None = None,
+    limit: int = 1000,
 ) -> list[Settled]:
+    """Newest revision of each batch first settled from `since` to before `until`, of one key if given."""
     position = await _position(session, after)
     if position is None:
         return []
@@ -136,7 +148,10 @@ async def costs(
     return await session.decoded(found, rows.settled_of)
 
 
-async def failed(session: Session, account: str, since: Millis, after: str | None, limit: int) -> list[TrackedBatch]:
+async def failed(
+    session: Session, account: str, *, since: Millis, after: str | None = None, limit: int = 1000
+) -> list[TrackedBatch]:
+    """Batches settled as `failed` from then on, in the order of settling; `after` as in list_batches."""
     position = await _position(session, after)
     if position is None:
         return []

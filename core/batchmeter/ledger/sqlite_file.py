@@ -9,7 +9,7 @@ from typing import TypeVar
 from batchmeter.errors import LedgerError
 
 from .migrations import Migration, load_migrations, no_ledger, pending
-from .port import Millis
+from .records import Millis
 
 Result = TypeVar("Result")
 

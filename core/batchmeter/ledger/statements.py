@@ -34,12 +34,32 @@ class Statement:
 
 @cache
 def load_statements(engine: str) -> Mapping[str, Statement]:
-    """Every statement of the files in `sql/<engine>/`."""
-    folder = files("batchmeter.ledger") / "sql" / engine
-    text = "\n".join(file.read_text("utf-8") for file in folder.iterdir() if file.name.endswith(".sql"))
+    """Every statement: those both engines share, in PostgreSQL's words, and the engine's own."""
+    folder = files("batchmeter.ledger") / "sql"
+    shared = (folder / "queries.sql").read_text("utf-8")
+    own = (folder / f"{engine}.sql").read_text("utf-8")
+    text = (_for_sqlite(shared) if engine == "sqlite" else shared) + "\n" + own
     _, *parts = _NAME.split(text)
     named = zip(parts[::2], parts[1::2], strict=True)
     return {name: Statement(name, list(_lines(body))) for name, body in named}
+
+
+_SQLITE_WORDS = (
+    (r"batchmeter\.", ""),
+    (r"= ANY\(%\((\w+)\)s(::\w+\[\])?\)", r"IN (SELECT value FROM json_each(:\1))"),
+    (r"%\((\w+)\)[sb]", r":\1"),
+    (r"::(double precision|[a-z]+)(\[\])?", ""),
+    (r"\bgreatest\(", "max("),
+    (r"\bleast\(", "min("),
+    (r"\bkey_of\((\w+)\)", r"json_extract(\1, '$.key')"),
+    (r" FOR (NO KEY )?UPDATE( OF \w+)?( SKIP LOCKED)?", ""),
+)
+
+
+def _for_sqlite(text: str) -> str:
+    for words, other in _SQLITE_WORDS:
+        text = re.sub(words, other, text)
+    return text
 
 
 def _lines(body: str) -> list[tuple[str, str | None]]:

@@ -9,7 +9,7 @@ from batchmeter.events import Settlement
 from . import rows
 from .files import FRESH
 from .forgotten import Forgotten
-from .port import CostGauge, Millis
+from .records import CostGauge, Millis
 from .session import Session
 
 PRUNE_BLOCK = 500
@@ -19,6 +19,7 @@ FILE_PAGE = 5000
 
 
 async def stats(session: Session) -> dict[str, Any]:
+    """Counts for people: batches by account and status, open, overdue, events, schema version."""
     counted = await session.rows("count_batches")
     events = await session.rows("count_events")
     intents = await session.row("count_intents")
@@ -42,6 +43,7 @@ def _by_account(counts: list[tuple[str, str, int]]) -> dict[str, dict[str, int]]
 
 
 async def cost_gauges(session: Session) -> list[CostGauge]:
+    """Counts and rough sums by account and status, quickly."""
     return [
         CostGauge(
             row["account"], row["status"], row["batches"], row["settled"], row["known_usd"], row["unpriced_lines"]
@@ -76,6 +78,7 @@ async def _add_up(session: Session, batches: Sequence[Mapping[str, object]]) -> 
 
 
 async def forgotten(session: Session) -> list[Forgotten]:
+    """What pruned batches came to, by provider, account and status."""
     return await session.decoded(await session.rows("forgotten"), rows.forgotten)
 
 

@@ -1,0 +1,241 @@
+-- name: check_file
+-- The server checks its own pages.
+SELECT 'ok' AS quick_check;
+
+-- name: due_batches
+-- The most overdue of each account, unlocked: more of them than are wanted, because other workers look too.
+SELECT due.pk, wanted.account, due.next_poll_at
+FROM unnest(%(account)s::text[]) AS wanted (account) CROSS JOIN LATERAL (
+    SELECT b.pk, b.next_poll_at FROM batchmeter.batch AS b
+    WHERE b.account = wanted.account AND b.next_poll_at <= %(now)s
+    ORDER BY b.next_poll_at LIMIT %(limit)s
+) AS due;
+
+-- name: claim_batches
+-- What another worker is claiming at this moment is skipped. The sum keeps PostgreSQL from reading all that is due.
+WITH due AS MATERIALIZED (
+    SELECT b.pk FROM batchmeter.batch AS b
+    WHERE b.pk = ANY(%(pk)s::bigint[]) AND b.next_poll_at + 0 <= %(now)s
+    ORDER BY b.next_poll_at, b.pk LIMIT %(limit)s FOR NO KEY UPDATE SKIP LOCKED
+)
+UPDATE batchmeter.batch AS b SET next_poll_at = %(now)s + %(lease)s, lease_until = %(now)s + %(lease)s,
+    lease_owner = %(owner)s, lease_token = b.lease_token + 1, woken = 0
+FROM due WHERE b.pk = due.pk RETURNING b.*;
+
+-- name: load_intent
+INSERT INTO batchmeter.intent (
+    id, account, idempotency_key, submission, created_at, state, batch_id, reason
+)
+SELECT * FROM unnest(
+    %(id)s::text[], %(account)s::text[], %(idempotency_key)s::text[], %(submission)s::text[],
+    %(created_at)s::bigint[], %(state)s::text[], %(batch_id)s::text[], %(reason)s::text[]
+);
+
+-- name: load_batch
+INSERT INTO batchmeter.batch (
+    pk, account, batch_id, submission, snapshot, status, ended, recorded_at, next_poll_at, lease_owner,
+    lease_token, lease_until, woken, poll_count, error_count, last_error, last_polled_at, settled_at,
+    intent_id, key_id, known_usd, unpriced_lines
+)
+SELECT * FROM unnest(
+    %(pk)s::bigint[], %(account)s::text[], %(batch_id)s::text[], %(submission)s::text[], %(snapshot)s::text[],
+    %(status)s::text[], %(ended)s::smallint[], %(recorded_at)s::bigint[], %(next_poll_at)s::bigint[],
+    %(lease_owner)s::text[], %(lease_token)s::bigint[], %(lease_until)s::bigint[], %(woken)s::smallint[],
+    %(poll_count)s::bigint[], %(error_count)s::bigint[], %(last_error)s::text[], %(last_polled_at)s::bigint[],
+    %(settled_at)s::bigint[], %(intent_id)s::text[], %(key_id)s::text[],
+    %(known_usd)s::double precision[], %(unpriced_lines)s::bigint[]
+);
+
+-- name: load_settlement
+INSERT INTO batchmeter.settlement (
+    batch_pk, revision, recorded_at, settlement, line_groups
+)
+SELECT * FROM unnest(
+    %(batch_pk)s::bigint[], %(revision)s::integer[], %(recorded_at)s::bigint[], %(settlement)s::text[],
+    %(line_groups)s::text[]
+);
+
+-- name: load_event
+INSERT INTO batchmeter.event (
+    seq, id, type, account, batch_id, revision, recorded_at, after_seq, payload
+)
+SELECT * FROM unnest(
+    %(seq)s::bigint[], %(id)s::text[], %(type)s::text[], %(account)s::text[], %(batch_id)s::text[],
+    %(revision)s::integer[], %(recorded_at)s::bigint[], %(after_seq)s::bigint[], %(payload)s::bytea[]
+);
+
+-- name: load_delivery
+INSERT INTO batchmeter.delivery (
+    event_seq, logger, state, attempts, token, lease_owner, next_attempt_at, delivered_at, last_error
+)
+SELECT * FROM unnest(
+    %(event_seq)s::bigint[], %(logger)s::text[], %(state)s::text[], %(attempts)s::bigint[],
+    %(token)s::bigint[], %(lease_owner)s::text[], %(next_attempt_at)s::bigint[], %(delivered_at)s::bigint[],
+    %(last_error)s::text[]
+);
+
+-- name: load_file
+INSERT INTO batchmeter.file (
+    file_id, account, snapshot, attribution, recorded_at, lines, used_at
+)
+SELECT * FROM unnest(
+    %(file_id)s::text[], %(account)s::text[], %(snapshot)s::text[], %(attribution)s::text[],
+    %(recorded_at)s::bigint[], %(lines)s::bigint[], %(used_at)s::bigint[]
+);
+
+-- name: load_proxy_key
+INSERT INTO batchmeter.proxy_key (
+    id, secret_sha256, details, created_at, expires_at, revoked_at
+)
+SELECT * FROM unnest(
+    %(id)s::text[], %(secret_sha256)s::text[], %(details)s::text[], %(created_at)s::bigint[], %(expires_at)s::bigint[], %(revoked_at)s::bigint[]
+);
+
+-- name: load_key_use
+INSERT INTO batchmeter.key_use (
+    key_id, what, period, used
+)
+SELECT * FROM unnest(
+    %(key_id)s::text[], %(what)s::text[], %(period)s::bigint[], %(used)s::bigint[]
+);
+
+-- name: load_answer
+INSERT INTO batchmeter.answer (
+    scope, name, document, busy_until, recorded_at
+)
+SELECT * FROM unnest(
+    %(scope)s::text[], %(name)s::text[], %(document)s::text[], %(busy_until)s::bigint[], %(recorded_at)s::bigint[]
+);
+
+-- name: load_forgotten
+INSERT INTO batchmeter.forgotten (
+    provider, account, status, sums
+)
+SELECT * FROM unnest(%(provider)s::text[], %(account)s::text[], %(status)s::text[], %(sums)s::text[]);
+
+-- name: resume_numbers
+-- New rows are numbered after the copied ones.
+SELECT setval(pg_get_serial_sequence('batchmeter.batch', 'pk'), greatest((SELECT max(pk) FROM batchmeter.batch), 1)),
+    setval(pg_get_serial_sequence('batchmeter.event', 'seq'), greatest((SELECT max(seq) FROM batchmeter.event), 1));
+
+-- name: claim_deliveries
+-- An ending is held back while the same logger has still to get the batch's acreate_batch.
+WITH due AS MATERIALIZED (
+    SELECT d.event_seq FROM batchmeter.delivery AS d JOIN batchmeter.event AS e ON e.seq = d.event_seq
+    WHERE d.logger = %(logger)s AND d.state = 'pending' AND d.next_attempt_at <= %(now)s AND NOT EXISTS (
+        SELECT 1 FROM batchmeter.delivery AS first
+        WHERE first.event_seq = e.after_seq AND first.logger = %(logger)s AND first.state = 'pending'
+    )
+    ORDER BY d.next_attempt_at, d.event_seq LIMIT %(limit)s FOR NO KEY UPDATE OF d SKIP LOCKED
+)
+UPDATE batchmeter.delivery AS d SET token = d.token + 1, next_attempt_at = %(now)s + %(lease)s,
+    lease_owner = %(owner)s
+FROM due WHERE d.event_seq = due.event_seq AND d.logger = %(logger)s
+RETURNING d.event_seq;
+
+-- name: backfill_deliveries
+-- Events from before this logger was enabled.
+INSERT INTO batchmeter.delivery (event_seq, logger, state, next_attempt_at)
+SELECT e.seq, %(logger)s, 'pending', %(now)s FROM batchmeter.event AS e
+WHERE NOT EXISTS (SELECT 1 FROM batchmeter.delivery AS d WHERE d.event_seq = e.seq AND d.logger = %(logger)s)
+  AND e.recorded_at >= %(since)s -- [since]
+ORDER BY e.seq
+ON CONFLICT DO NOTHING;
+
+
+-- name: get_settlement
+SELECT newest.settlement, newest.line_groups FROM batchmeter.batch AS b CROSS JOIN LATERAL (
+    SELECT s.settlement, s.line_groups FROM batchmeter.settlement AS s WHERE s.batch_pk = b.pk ORDER BY s.revision DESC LIMIT 1
+) AS newest
+WHERE b.batch_id = %(batch_id)s
+  AND b.account = %(account)s -- [account]
+ORDER BY b.pk + 0 DESC LIMIT 1;
+
+-- name: list_failed
+SELECT b.* FROM batchmeter.batch AS b
+WHERE b.settled_at >= %(since)s AND b.account = %(account)s AND b.status = 'failed'
+  AND (b.settled_at, b.pk) > (%(after_time)s::bigint, %(after_pk)s::bigint) -- [after_pk]
+ORDER BY b.settled_at, b.pk LIMIT %(limit)s;
+
+-- name: add_event
+-- The fence lets readers of events wait for writers that hold a seq; see fence_events.
+WITH fence AS MATERIALIZED (SELECT pg_advisory_xact_lock_shared(4702111234474983746))
+INSERT INTO batchmeter.event (id, type, account, batch_id, revision, recorded_at, payload, after_seq)
+SELECT %(id)s, %(type)s, %(account)s, %(batch_id)s, %(revision)s, %(now)s, %(payload)s, (
+    SELECT first.seq FROM batchmeter.event AS first
+    WHERE first.batch_id = %(batch_id)s AND first.account = %(account)s AND first.type = 'acreate_batch'
+      AND %(type)s <> 'acreate_batch'
+) FROM fence
+RETURNING seq, %(place)s::integer AS place;
+
+-- name: add_deliveries
+INSERT INTO batchmeter.delivery (event_seq, logger, state, next_attempt_at)
+SELECT %(seq)s, wanted.logger, 'pending', %(now)s FROM unnest(%(loggers)s::text[]) AS wanted (logger);
+
+-- name: fence_events
+-- Waits until every writer that has taken a seq has committed: a seq that shows up later is larger than all seen now.
+SELECT pg_advisory_xact_lock(4702111234474983746);
+
+-- name: record_whole
+-- A new batch whole, in one round trip: batch, files, event, deliveries. Nothing is returned when it is known already.
+WITH recorded AS (
+    INSERT INTO batchmeter.batch
+        (account, batch_id, submission, snapshot, status, ended, recorded_at, next_poll_at, intent_id, key_id)
+    VALUES (%(account)s, %(batch_id)s, %(submission)s, %(snapshot)s, %(status)s, %(ended)s, %(now)s, %(next_poll_at)s,
+        %(intent_id)s::text, %(key_id)s::text)
+    ON CONFLICT DO NOTHING RETURNING *
+), used AS (
+    UPDATE batchmeter.file AS read SET used_at = %(now)s FROM recorded
+    WHERE read.file_id = %(input_file_id)s::text AND read.account = recorded.account
+      AND coalesce(read.used_at, read.recorded_at) < %(now)s - %(fresh)s
+), outputs AS (
+    INSERT INTO batchmeter.file AS kept (file_id, account, attribution, recorded_at)
+    SELECT named.file_id, recorded.account, %(attribution)s::text, %(now)s
+    FROM recorded CROSS JOIN unnest(%(file_id)s::text[]) AS named (file_id)
+    ON CONFLICT (file_id, account) DO UPDATE SET attribution = excluded.attribution
+    WHERE kept.attribution IS NULL AND excluded.attribution IS NOT NULL
+), fence AS MATERIALIZED (
+    SELECT pg_advisory_xact_lock_shared(4702111234474983746) FROM recorded
+), told AS (
+    INSERT INTO batchmeter.event (id, type, account, batch_id, revision, recorded_at, payload)
+    SELECT %(event_id)s, %(type)s, %(account)s, %(batch_id)s, %(revision)s, %(now)s, %(payload)s FROM fence
+    RETURNING seq
+), sent AS (
+    INSERT INTO batchmeter.delivery (event_seq, logger, state, next_attempt_at)
+    SELECT told.seq, wanted.logger, 'pending', %(now)s
+    FROM told CROSS JOIN unnest(%(loggers)s::text[]) AS wanted (logger)
+)
+SELECT * FROM recorded;
+
+-- name: observe_endings
+-- As lock_batch, observe_batch and put_file for each final snapshot; one that is known already is no news.
+WITH seen AS MATERIALIZED (
+    SELECT * FROM unnest(
+        %(account)s::text[], %(batch_id)s::text[], %(snapshot)b::text[], %(status)s::text[], %(ended)s::smallint[],
+        %(output_file_id)s::text[], %(error_file_id)s::text[]
+    ) AS v (account, batch_id, snapshot, status, ended, output_file_id, error_file_id)
+), known AS MATERIALIZED (
+    SELECT b.pk, b.batch_id, b.account, b.settled_at, b.submission, NOT (b.ended = 1 AND b.snapshot = v.snapshot) AS news
+    FROM batchmeter.batch AS b JOIN seen AS v ON b.account = v.account AND b.batch_id = v.batch_id
+    ORDER BY b.account COLLATE "C", b.batch_id COLLATE "C" FOR NO KEY UPDATE OF b
+), observed AS (
+    UPDATE batchmeter.batch AS b SET snapshot = v.snapshot, status = v.status, ended = v.ended,
+        woken = CASE WHEN b.next_poll_at IS NOT NULL AND b.lease_until > %(now)s THEN 1 ELSE b.woken END,
+        next_poll_at = CASE WHEN b.next_poll_at IS NOT NULL AND (b.lease_until IS NULL OR b.lease_until <= %(now)s)
+            THEN least(b.next_poll_at, %(now)s) ELSE b.next_poll_at END
+    FROM known JOIN seen AS v USING (account, batch_id) WHERE b.pk = known.pk AND known.news
+), outputs AS (
+    INSERT INTO batchmeter.file AS kept (file_id, account, attribution, recorded_at)
+    SELECT DISTINCT ON (named.file_id, account)
+        named.file_id, account, (known.submission::json -> 'attribution')::text, %(now)s::bigint
+    FROM known JOIN seen AS v USING (account, batch_id)
+    CROSS JOIN unnest(ARRAY[v.output_file_id, v.error_file_id]) AS named (file_id)
+    WHERE named.file_id IS NOT NULL AND known.news ORDER BY named.file_id, account
+    ON CONFLICT (file_id, account) DO UPDATE SET attribution = excluded.attribution
+    WHERE kept.attribution IS NULL AND excluded.attribution IS NOT NULL
+)
+SELECT batch_id, settled_at, news FROM known;
+
+-- name: lock_forgotten
+-- Two that prune would each add to the sums they found. Readers are not kept waiting.
+LOCK TABLE batchmeter.forgotten IN SHARE ROW EXCLUSIVE MODE;

@@ -1,0 +1,567 @@
+-- name: check_beginnings
+-- Batches without their acreate_batch.
+SELECT count(*) AS wrong FROM batchmeter.batch AS b WHERE NOT EXISTS (
+    SELECT 1 FROM batchmeter.event AS e
+    WHERE e.batch_id = b.batch_id AND e.account = b.account AND e.type = 'acreate_batch'
+);
+
+-- name: check_endings
+-- Settled batches without an ending event.
+SELECT count(*) AS wrong FROM batchmeter.batch AS b WHERE b.settled_at IS NOT NULL AND NOT EXISTS (
+    SELECT 1 FROM batchmeter.event AS e
+    WHERE e.batch_id = b.batch_id AND e.account = b.account AND e.type <> 'acreate_batch'
+);
+
+-- name: check_early_endings
+-- Endings of batches that are still followed.
+SELECT count(*) AS wrong FROM batchmeter.batch AS b WHERE b.next_poll_at IS NOT NULL AND EXISTS (
+    SELECT 1 FROM batchmeter.event AS e
+    WHERE e.batch_id = b.batch_id AND e.account = b.account AND e.type <> 'acreate_batch'
+);
+
+-- name: check_repeats
+-- Events of one batch, revision and kind (beginning or ending) beyond the first.
+SELECT coalesce(sum(copies - 1), 0)::bigint AS wrong FROM (
+    SELECT count(*) AS copies FROM batchmeter.event GROUP BY account, batch_id, revision, type = 'acreate_batch'
+) AS counted WHERE copies > 1;
+
+-- name: check_settlements
+-- Settled batches whose settlement is missing.
+SELECT count(*) AS wrong FROM batchmeter.batch AS b WHERE b.settled_at IS NOT NULL AND NOT EXISTS (
+    SELECT 1 FROM batchmeter.settlement AS s WHERE s.batch_pk = b.pk
+);
+
+-- name: check_abandoned
+-- Neither settled nor followed.
+SELECT count(*) AS wrong FROM batchmeter.batch WHERE settled_at IS NULL AND next_poll_at IS NULL;
+
+-- name: check_leases
+-- Leases that no index will ever find again: they end after the batch is due.
+SELECT count(*) AS wrong FROM batchmeter.batch WHERE lease_until > next_poll_at;
+
+-- name: open_by_account
+SELECT account, count(*) AS open, count(*) FILTER (WHERE lease_until > %(now)s) AS leased,
+    count(*) FILTER (WHERE next_poll_at <= %(now)s AND (lease_until IS NULL OR lease_until <= %(now)s)) AS overdue,
+    count(*) FILTER (WHERE error_count > 0) AS failing, min(recorded_at) AS oldest_at
+FROM batchmeter.batch WHERE next_poll_at IS NOT NULL GROUP BY account ORDER BY account;
+
+-- name: open_accounts
+-- Those with an unsettled batch, by skipping along the index.
+WITH RECURSIVE found (account) AS (
+    SELECT min(account) FROM batchmeter.batch WHERE next_poll_at IS NOT NULL
+    UNION ALL
+    SELECT (SELECT min(b.account) FROM batchmeter.batch AS b WHERE b.account > found.account AND b.next_poll_at IS NOT NULL)
+    FROM found WHERE found.account IS NOT NULL
+)
+SELECT account FROM found WHERE account IS NOT NULL;
+
+-- name: claim_batch
+UPDATE batchmeter.batch SET next_poll_at = %(now)s + %(lease)s, lease_until = %(now)s + %(lease)s, lease_owner = %(owner)s,
+    lease_token = lease_token + 1, woken = 0
+WHERE account = %(account)s AND batch_id = %(batch_id)s AND next_poll_at IS NOT NULL
+  AND poll_count = %(polled)s -- [polled]
+  AND (lease_until IS NULL OR lease_until <= %(now)s) RETURNING *;
+
+-- name: release_claims
+-- The token moves on, so the same claim cannot be used twice. A hint that came meanwhile beats the new time.
+UPDATE batchmeter.batch SET
+    next_poll_at = CASE WHEN woken = 1 THEN least(%(now)s::bigint, %(next_poll_at)s::bigint) ELSE %(next_poll_at)s::bigint END,
+    lease_until = NULL, lease_owner = NULL, lease_token = lease_token + 1, woken = 0,
+    poll_count = poll_count + 1, last_polled_at = %(now)s::bigint, last_error = %(error)s,
+    error_count = CASE WHEN %(error)s::text IS NULL THEN 0 ELSE error_count + 1 END,
+    snapshot = CASE WHEN %(ended)s::smallint < ended OR %(snapshot)s::text IS NULL THEN snapshot ELSE %(snapshot)s END,
+    status = CASE WHEN %(ended)s::smallint < ended OR %(snapshot)s::text IS NULL THEN status ELSE %(status)s END,
+    ended = greatest(ended, %(ended)s::smallint)
+WHERE account = %(account)s AND batch_id = %(batch_id)s AND lease_token = %(token)s AND next_poll_at IS NOT NULL RETURNING pk;
+
+-- name: renew_claims
+UPDATE batchmeter.batch SET next_poll_at = %(now)s + %(lease)s, lease_until = %(now)s + %(lease)s
+WHERE account = %(account)s AND batch_id = %(batch_id)s AND lease_token = %(token)s AND next_poll_at IS NOT NULL
+RETURNING account, batch_id, lease_token, lease_until;
+
+-- name: put_off
+-- Seen open in a list, due or not. What has become due since the list was asked for stays so: a hint may have come.
+UPDATE batchmeter.batch SET next_poll_at = %(next_poll_at)s, last_polled_at = %(now)s::bigint
+WHERE account = %(account)s AND batch_id = %(batch_id)s AND (next_poll_at > %(now)s::bigint OR next_poll_at < %(asked)s)
+  AND next_poll_at < %(next_poll_at)s AND ended = 0 AND woken = 0 AND lease_until IS NULL
+RETURNING pk;
+
+-- name: next_due
+SELECT min(next_poll_at) AS due FROM batchmeter.batch WHERE account = %(account)s AND next_poll_at IS NOT NULL;
+
+-- name: dump_intent
+SELECT * FROM batchmeter.intent
+WHERE true
+  AND id > %(after_id)s::text -- [after_id]
+ORDER BY id LIMIT %(limit)s;
+
+-- name: count_intent
+SELECT count(*) AS rows FROM batchmeter.intent;
+
+-- name: dump_batch
+SELECT * FROM batchmeter.batch
+WHERE true
+  AND pk > %(after_pk)s::bigint -- [after_pk]
+ORDER BY pk LIMIT %(limit)s;
+
+-- name: count_batch
+SELECT count(*) AS rows FROM batchmeter.batch;
+
+-- name: dump_settlement
+SELECT * FROM batchmeter.settlement
+WHERE true
+  AND (batch_pk, revision) > (%(after_batch_pk)s::bigint, %(after_revision)s::integer) -- [after_batch_pk]
+ORDER BY batch_pk, revision LIMIT %(limit)s;
+
+-- name: count_settlement
+SELECT count(*) AS rows FROM batchmeter.settlement;
+
+-- name: dump_event
+SELECT * FROM batchmeter.event
+WHERE true
+  AND seq > %(after_seq)s::bigint -- [after_seq]
+ORDER BY seq LIMIT %(limit)s;
+
+-- name: count_event
+SELECT count(*) AS rows FROM batchmeter.event;
+
+-- name: dump_delivery
+SELECT * FROM batchmeter.delivery
+WHERE true
+  AND (event_seq, logger) > (%(after_event_seq)s::bigint, %(after_logger)s::text) -- [after_event_seq]
+ORDER BY event_seq, logger LIMIT %(limit)s;
+
+-- name: count_delivery
+SELECT count(*) AS rows FROM batchmeter.delivery;
+
+-- name: dump_file
+SELECT * FROM batchmeter.file
+WHERE true
+  AND (file_id, account) > (%(after_file_id)s::text, %(after_account)s::text) -- [after_file_id]
+ORDER BY file_id, account LIMIT %(limit)s;
+
+-- name: count_file
+SELECT count(*) AS rows FROM batchmeter.file;
+
+-- name: dump_proxy_key
+SELECT * FROM batchmeter.proxy_key
+WHERE true
+  AND id > %(after_id)s::text -- [after_id]
+ORDER BY id LIMIT %(limit)s;
+
+-- name: count_proxy_key
+SELECT count(*) AS rows FROM batchmeter.proxy_key;
+
+-- name: dump_key_use
+SELECT * FROM batchmeter.key_use
+WHERE true
+  AND (key_id, what) > (%(after_key_id)s::text, %(after_what)s::text) -- [after_key_id]
+ORDER BY key_id, what LIMIT %(limit)s;
+
+-- name: count_key_use
+SELECT count(*) AS rows FROM batchmeter.key_use;
+
+-- name: dump_answer
+SELECT * FROM batchmeter.answer
+WHERE true
+  AND (scope, name) > (%(after_scope)s::text, %(after_name)s::text) -- [after_scope]
+ORDER BY scope, name LIMIT %(limit)s;
+
+-- name: count_answer
+SELECT count(*) AS rows FROM batchmeter.answer;
+
+-- name: dump_forgotten
+SELECT * FROM batchmeter.forgotten
+WHERE true
+  AND (provider, account, status) > (%(after_provider)s::text, %(after_account)s, %(after_status)s) -- [after_provider]
+ORDER BY provider, account, status LIMIT %(limit)s;
+
+-- name: count_forgotten
+SELECT count(*) AS rows FROM batchmeter.forgotten;
+
+-- name: list_deliveries
+SELECT d.*, e.seq, e.payload FROM batchmeter.delivery AS d JOIN batchmeter.event AS e ON e.seq = d.event_seq
+WHERE true
+  AND d.logger = %(logger)s -- [logger]
+  AND d.state = %(state)s -- [state]
+ORDER BY d.event_seq, d.logger LIMIT %(limit)s;
+
+-- name: reopen_deliveries
+UPDATE batchmeter.delivery SET state = 'pending', attempts = 0, token = token + 1, next_attempt_at = %(now)s, delivered_at = NULL
+WHERE logger = %(logger)s
+  AND state = 'dead' -- [dead_only]
+  AND state <> 'pending' -- [every]
+  AND event_seq IN (SELECT seq FROM batchmeter.event WHERE recorded_at >= %(since)s); -- [since]
+
+-- name: abandon_deliveries
+-- Whoever is at one of them has lost it.
+UPDATE batchmeter.delivery SET state = 'dead', token = token + 1, lease_owner = NULL, next_attempt_at = NULL, last_error = %(reason)s
+WHERE logger = %(logger)s AND state = 'pending';
+
+-- name: gauges
+SELECT d.logger,
+    count(*) FILTER (WHERE d.state = 'pending') AS pending, count(*) FILTER (WHERE d.state = 'dead') AS dead,
+    count(*) FILTER (WHERE d.state = 'delivered') AS delivered,
+    min(e.recorded_at) AS oldest_pending_at
+FROM batchmeter.delivery AS d LEFT JOIN batchmeter.event AS e ON e.seq = d.event_seq AND d.state = 'pending'
+GROUP BY d.logger ORDER BY d.logger;
+
+-- name: finish_deliveries
+-- The token moves on, so the same attempt cannot end twice.
+UPDATE batchmeter.delivery SET state = %(state)s::text, attempts = attempts + 1, token = token + 1, lease_owner = NULL,
+    last_error = %(error)s,
+    next_attempt_at = CASE WHEN %(state)s::text = 'pending' THEN coalesce(%(next_attempt_at)s::bigint, %(now)s::bigint) END,
+    delivered_at = CASE WHEN %(state)s::text = 'delivered' THEN %(now)s::bigint END
+WHERE event_seq = %(event_seq)s AND logger = %(logger)s AND token = %(token)s AND state = 'pending' RETURNING event_seq;
+
+-- name: get_deliveries
+SELECT d.*, e.seq, e.payload FROM batchmeter.delivery AS d JOIN batchmeter.event AS e ON e.seq = d.event_seq
+WHERE d.event_seq = %(event_seq)s AND d.logger = %(logger)s;
+
+-- name: next_delivery
+-- Of one logger; what is held back behind an acreate_batch has no time of its own.
+SELECT d.next_attempt_at AS due FROM batchmeter.delivery AS d JOIN batchmeter.event AS e ON e.seq = d.event_seq
+WHERE d.logger = %(logger)s AND d.state = 'pending' AND NOT EXISTS (
+    SELECT 1 FROM batchmeter.delivery AS first
+    WHERE first.event_seq = e.after_seq AND first.logger = %(logger)s AND first.state = 'pending'
+)
+ORDER BY d.next_attempt_at LIMIT 1;
+
+-- name: add_key
+INSERT INTO batchmeter.proxy_key (id, secret_sha256, details, created_at, expires_at)
+VALUES (%(id)s, %(secret_sha256)s, %(details)s, %(now)s, %(expires_at)s);
+
+-- name: find_key
+SELECT * FROM batchmeter.proxy_key WHERE secret_sha256 = %(secret_sha256)s;
+
+-- name: list_keys
+SELECT * FROM batchmeter.proxy_key ORDER BY created_at, id;
+
+-- name: any_key
+SELECT 1 AS found FROM batchmeter.proxy_key LIMIT 1;
+
+-- name: revoke_key
+UPDATE batchmeter.proxy_key SET revoked_at = %(now)s WHERE id = %(id)s AND revoked_at IS NULL;
+
+-- name: use_key
+-- Nothing is returned when it would be more than `most` in this period.
+INSERT INTO batchmeter.key_use (key_id, what, period, used) VALUES (%(key_id)s, %(what)s, %(period)s, %(amount)s)
+ON CONFLICT (key_id, what) DO UPDATE SET period = excluded.period,
+    used = excluded.used + CASE WHEN key_use.period = excluded.period THEN key_use.used ELSE 0 END
+WHERE excluded.used + CASE WHEN key_use.period = excluded.period THEN key_use.used ELSE 0 END <= %(most)s
+RETURNING used;
+
+-- name: batches_of_key
+SELECT * FROM batchmeter.batch
+WHERE key_id = %(key_id)s AND account = %(account)s
+  AND pk < %(before)s -- [before]
+ORDER BY pk DESC LIMIT %(limit)s;
+
+-- name: file_of_key
+-- Where a page begins.
+SELECT recorded_at FROM batchmeter.file
+WHERE batchmeter.key_of(attribution) = %(key_id)s AND account = %(account)s AND file_id = %(file_id)s;
+
+-- name: files_of_key
+SELECT file_id FROM batchmeter.file
+WHERE batchmeter.key_of(attribution) = %(key_id)s AND account = %(account)s
+  AND (recorded_at, file_id) < (%(before)s, %(file_id)s) -- [before]
+ORDER BY recorded_at DESC, file_id DESC LIMIT %(limit)s;
+
+-- name: files_of_key_oldest_first
+SELECT file_id FROM batchmeter.file
+WHERE batchmeter.key_of(attribution) = %(key_id)s AND account = %(account)s
+  AND (recorded_at, file_id) > (%(before)s, %(file_id)s) -- [before]
+ORDER BY recorded_at, file_id LIMIT %(limit)s;
+
+-- name: open_batches_of_key
+SELECT count(*) AS open FROM batchmeter.batch WHERE key_id = %(key_id)s AND settled_at IS NULL;
+
+-- name: reserve_answer
+-- Nothing is returned when there is an answer, or somebody is making it.
+INSERT INTO batchmeter.answer (scope, name, busy_until, recorded_at) VALUES (%(scope)s, %(name)s, %(now)s + %(lease)s, %(now)s)
+ON CONFLICT (scope, name) DO UPDATE SET busy_until = excluded.busy_until
+WHERE answer.document IS NULL AND answer.busy_until <= %(now)s
+RETURNING scope;
+
+-- name: return_key
+UPDATE batchmeter.key_use SET used = greatest(used - %(amount)s::bigint, 0) WHERE key_id = %(key_id)s AND what = %(what)s AND period = %(period)s;
+
+-- name: lock_key
+-- Held until the transaction ends.
+SELECT 1 AS found FROM batchmeter.proxy_key WHERE id = %(id)s FOR UPDATE;
+
+-- name: count_busy
+SELECT count(*) AS busy FROM batchmeter.answer WHERE scope = %(scope)s AND document IS NULL AND busy_until > %(now)s;
+
+-- name: renew_answer
+UPDATE batchmeter.answer SET busy_until = %(now)s::bigint + %(lease)s::bigint WHERE scope = %(scope)s AND name = %(name)s AND document IS NULL;
+
+-- name: add_answer
+-- Nothing is returned when there is one.
+INSERT INTO batchmeter.answer (scope, name, document, busy_until, recorded_at) VALUES (%(scope)s, %(name)s, %(document)s, 0, %(now)s)
+ON CONFLICT DO NOTHING RETURNING scope;
+
+-- name: forget_answer
+DELETE FROM batchmeter.answer WHERE scope = %(scope)s AND name = %(name)s;
+
+-- name: get_answer
+SELECT document FROM batchmeter.answer WHERE scope = %(scope)s AND name = %(name)s;
+
+-- name: keep_answer
+INSERT INTO batchmeter.answer (scope, name, document, busy_until, recorded_at) VALUES (%(scope)s, %(name)s, %(document)s, 0, %(now)s)
+ON CONFLICT (scope, name) DO UPDATE SET document = excluded.document;
+
+-- name: drop_answer
+DELETE FROM batchmeter.answer WHERE scope = %(scope)s AND name = %(name)s AND document IS NULL;
+
+-- name: prune_answers
+DELETE FROM batchmeter.answer WHERE recorded_at < %(before)s;
+
+-- name: revise_batch
+UPDATE batchmeter.batch SET known_usd = %(known_usd)s::double precision, unpriced_lines = %(unpriced_lines)s::bigint
+WHERE pk = %(pk)s;
+
+-- name: settled_batch
+SELECT pk FROM batchmeter.batch WHERE account = %(account)s AND batch_id = %(batch_id)s AND settled_at IS NOT NULL;
+
+-- name: add_settlement
+INSERT INTO batchmeter.settlement (batch_pk, revision, recorded_at, settlement, line_groups)
+VALUES (%(batch_pk)s, %(revision)s, %(now)s, %(settlement)s, %(groups)s)
+ON CONFLICT DO NOTHING RETURNING batch_pk, %(place)s::integer AS place;
+
+-- name: loggers_of_batch
+SELECT DISTINCT d.logger, %(place)s::integer AS place FROM batchmeter.event AS e JOIN batchmeter.delivery AS d ON d.event_seq = e.seq
+WHERE e.batch_id = %(batch_id)s AND e.account = %(account)s;
+
+-- name: list_events
+SELECT seq, payload FROM batchmeter.event
+WHERE seq > %(after)s
+  AND EXISTS (SELECT 1 FROM batchmeter.batch AS b WHERE b.batch_id = event.batch_id AND b.account = event.account AND b.key_id = %(key)s) -- [key]
+  AND batch_id = %(batch_id)s -- [batch_id]
+  AND recorded_at >= %(since)s -- [since]
+  AND type = ANY(%(types)s::text[]) -- [types]
+ORDER BY seq LIMIT %(limit)s;
+
+-- name: list_settlements
+SELECT 
+    (SELECT s.settlement FROM batchmeter.settlement AS s WHERE s.batch_pk = page.pk ORDER BY s.revision DESC LIMIT 1) AS settlement,
+    (SELECT s.line_groups FROM batchmeter.settlement AS s WHERE s.batch_pk = page.pk ORDER BY s.revision DESC LIMIT 1) AS line_groups
+FROM (
+    SELECT b.pk, b.settled_at, b.submission FROM batchmeter.batch AS b
+    WHERE b.settled_at IS NOT NULL
+      AND b.settled_at >= %(since)s -- [since]
+      AND (b.settled_at, b.pk) > (%(after_time)s::bigint, %(after_pk)s::bigint) -- [after_pk]
+    ORDER BY b.settled_at, b.pk LIMIT %(limit)s
+) AS page ORDER BY page.settled_at, page.pk;
+
+-- name: list_costs
+SELECT page.pk, page.settled_at, page.submission,
+    (SELECT s.settlement FROM batchmeter.settlement AS s WHERE s.batch_pk = page.pk ORDER BY s.revision DESC LIMIT 1) AS settlement
+FROM (
+    SELECT b.pk, b.settled_at, b.submission FROM batchmeter.batch AS b
+    WHERE b.settled_at IS NOT NULL
+      AND b.key_id = %(key)s -- [key]
+      AND b.settled_at >= %(since)s -- [since]
+      AND b.settled_at < %(until)s -- [until]
+      AND (b.settled_at, b.pk) > (%(after_time)s::bigint, %(after_pk)s::bigint) -- [after_pk]
+    ORDER BY b.settled_at, b.pk LIMIT %(limit)s
+) AS page ORDER BY page.settled_at, page.pk;
+
+-- name: add_intent
+-- Nothing is returned when the id or the idempotency key is taken.
+INSERT INTO batchmeter.intent (id, account, idempotency_key, submission, created_at, state)
+VALUES (%(id)s, %(account)s, %(key)s::text, %(submission)s, %(created_at)s, 'open')
+ON CONFLICT DO NOTHING RETURNING *;
+
+-- name: find_intent
+-- The one that made add_intent give way.
+SELECT * FROM batchmeter.intent
+WHERE id = %(id)s OR (account = %(account)s AND idempotency_key = %(key)s::text AND state <> 'closed')
+ORDER BY id = %(id)s LIMIT 1;
+
+-- name: get_intent
+SELECT * FROM batchmeter.intent WHERE id = %(id)s;
+
+-- name: close_intent
+UPDATE batchmeter.intent SET state = 'closed', reason = %(reason)s WHERE id = %(id)s AND state = 'open';
+
+-- name: use_intent
+-- The create is known to have happened.
+UPDATE batchmeter.intent SET state = 'created', batch_id = %(batch_id)s, reason = NULL
+WHERE id = %(id)s AND state <> 'created'
+  AND state = 'open' -- [if_open]
+
+-- name: free_key
+-- A closed intent that turns out to have made a batch must not take back a key that is used again by now.
+UPDATE batchmeter.intent AS mine SET idempotency_key = NULL
+WHERE mine.id = %(id)s AND mine.state = 'closed' AND EXISTS (
+    SELECT 1 FROM batchmeter.intent AS other
+    WHERE other.account = mine.account AND other.idempotency_key = mine.idempotency_key AND other.state <> 'closed'
+);
+
+-- name: open_intents
+-- The oldest of each account: none waits behind another's.
+SELECT * FROM (
+    SELECT *, row_number() OVER (PARTITION BY account ORDER BY created_at) AS place FROM batchmeter.intent
+    WHERE state = 'open' AND created_at < %(before)s
+      AND account = %(account)s -- [account]
+) AS numbered
+WHERE place <= %(limit)s ORDER BY created_at;
+
+-- name: link_intent
+-- A batch that a sweep found before its creator recorded it.
+UPDATE batchmeter.batch SET intent_id = %(intent_id)s WHERE account = %(account)s AND batch_id = %(batch_id)s AND intent_id IS NULL;
+
+-- name: get_batch
+-- The sum keeps PostgreSQL from looking for an unknown id by walking back through all of pk.
+SELECT * FROM batchmeter.batch
+WHERE batch_id = %(batch_id)s
+  AND account = %(account)s -- [account]
+ORDER BY pk + 0 DESC LIMIT 1;
+
+-- name: batches_of_id
+SELECT * FROM batchmeter.batch WHERE batch_id = %(batch_id)s ORDER BY pk + 0 DESC;
+
+-- name: lock_batch
+-- Held until the transaction ends, so that the newest of two observations is compared with the other.
+SELECT * FROM batchmeter.batch WHERE account = %(account)s AND batch_id = %(batch_id)s FOR NO KEY UPDATE;
+
+-- name: observe_batch
+-- A final snapshot that is news makes the batch due, or has its present holder look again.
+UPDATE batchmeter.batch SET snapshot = %(snapshot)s, status = %(status)s, ended = %(ended)s,
+    woken = CASE WHEN %(news)s::boolean AND next_poll_at IS NOT NULL AND lease_until > %(now)s THEN 1 ELSE woken END,
+    next_poll_at = CASE
+        WHEN %(news)s::boolean AND next_poll_at IS NOT NULL AND (lease_until IS NULL OR lease_until <= %(now)s)
+        THEN least(next_poll_at, %(now)s) ELSE next_poll_at END
+WHERE pk = %(pk)s RETURNING *;
+
+-- name: wake_batch
+UPDATE batchmeter.batch SET
+    woken = CASE WHEN lease_until > %(now)s THEN 1 ELSE woken END,
+    next_poll_at = CASE WHEN lease_until > %(now)s THEN next_poll_at ELSE least(next_poll_at, %(now)s) END
+WHERE account = %(account)s AND batch_id = %(batch_id)s AND next_poll_at IS NOT NULL;
+
+-- name: list_batches
+SELECT * FROM batchmeter.batch
+WHERE true
+  AND account = %(account)s -- [account]
+  AND next_poll_at IS NULL -- [settled]
+  AND next_poll_at IS NOT NULL -- [unsettled]
+  AND status = ANY(%(statuses)s::text[]) -- [statuses]
+  AND pk < %(before)s -- [before]
+ORDER BY pk DESC LIMIT %(limit)s;
+
+-- name: put_file
+INSERT INTO batchmeter.file AS kept (file_id, account, snapshot, attribution, recorded_at, lines)
+VALUES (%(file_id)s, %(account)s, %(snapshot)s::text, %(attribution)s::text, %(now)s, %(lines)s::bigint)
+ON CONFLICT (file_id, account) DO UPDATE SET snapshot = coalesce(excluded.snapshot, kept.snapshot),
+    attribution = coalesce(kept.attribution, excluded.attribution), lines = coalesce(kept.lines, excluded.lines);
+
+-- name: account_of
+-- The newest, where accounts share a provider account.
+SELECT account FROM (
+    SELECT account, recorded_at FROM batchmeter.batch WHERE batch_id = %(id)s
+    UNION ALL
+    SELECT account, recorded_at FROM batchmeter.file WHERE file_id = %(id)s
+) AS owners ORDER BY recorded_at DESC LIMIT 1;
+
+-- name: file_owner
+SELECT account, attribution, lines FROM batchmeter.file
+WHERE file_id = %(file_id)s
+  AND account = %(account)s -- [account]
+ORDER BY recorded_at DESC LIMIT 1;
+
+-- name: owners_of
+-- Batches last, and the newest of those that accounts share.
+SELECT * FROM (
+    SELECT file_id AS id, account, NULL::text AS submission, attribution, lines, 0 AS kind, recorded_at AS age
+    FROM batchmeter.file
+    WHERE file_id = ANY(%(ids)s::text[])
+      AND account = %(account)s -- [account]
+    UNION ALL
+    SELECT batch_id, account, submission, NULL, NULL, 1, pk FROM batchmeter.batch
+    WHERE batch_id = ANY(%(ids)s::text[])
+      AND account = %(account)s -- [account]
+) AS known ORDER BY kind, age;
+
+-- name: forget_file
+DELETE FROM batchmeter.file WHERE file_id = %(file_id)s AND account = %(account)s;
+
+-- name: count_batches
+SELECT account, status, count(*) AS batches, count(next_poll_at) AS open,
+    count(*) FILTER (WHERE next_poll_at <= %(now)s AND (lease_until IS NULL OR lease_until <= %(now)s)) AS overdue
+FROM batchmeter.batch GROUP BY account, status ORDER BY account, status;
+
+-- name: count_costs
+-- Answered from one index alone. `settled` are those with a cost, known or not.
+SELECT account, status, count(*) AS batches, count(known_usd) AS settled,
+    coalesce(sum(known_usd), 0) AS known_usd, coalesce(sum(unpriced_lines), 0)::bigint AS unpriced_lines
+FROM batchmeter.batch GROUP BY account, status ORDER BY account, status;
+
+-- name: count_events
+SELECT type, count(*) AS events FROM batchmeter.event GROUP BY type ORDER BY type;
+
+-- name: count_intents
+SELECT count(*) AS open FROM batchmeter.intent WHERE state = 'open';
+
+-- name: schema_version
+SELECT max(version) AS version FROM batchmeter.schema_version;
+
+-- name: prunable
+-- Settled long ago, and no logger still waits for any of its events. What another process is about to forget is its own.
+SELECT b.pk, b.account, b.batch_id, b.intent_id FROM batchmeter.batch AS b
+WHERE b.settled_at < %(before)s AND NOT EXISTS (
+    SELECT 1 FROM batchmeter.event AS e JOIN batchmeter.delivery AS d ON d.event_seq = e.seq
+    WHERE e.batch_id = b.batch_id AND e.account = b.account AND d.state = 'pending'
+)
+ORDER BY b.settled_at LIMIT %(limit)s FOR UPDATE OF b SKIP LOCKED;
+
+-- name: forgotten
+SELECT sums FROM batchmeter.forgotten ORDER BY provider, account, status;
+
+-- name: prune_closed_intents
+DELETE FROM batchmeter.intent WHERE state = 'closed' AND created_at < %(before)s;
+
+-- name: oldest_batch
+SELECT recorded_at FROM batchmeter.batch ORDER BY pk LIMIT 1;
+
+-- name: old_files
+-- One page of all files, of which most are not old: the table has no index by age, and needs none.
+SELECT file_id, account, coalesce(used_at, recorded_at) < %(before)s AS old FROM batchmeter.file
+WHERE (file_id, account) > (%(after_file)s, %(after_account)s)
+ORDER BY file_id, account LIMIT %(limit)s;
+
+-- name: prune_batches
+DELETE FROM batchmeter.batch WHERE pk = %(pk)s;
+
+-- name: prune_events
+DELETE FROM batchmeter.event WHERE batch_id = %(batch_id)s AND account = %(account)s;
+
+-- name: prune_files
+DELETE FROM batchmeter.file WHERE file_id = %(file_id)s AND account = %(account)s AND coalesce(used_at, recorded_at) < %(before)s;
+
+-- name: prune_intents
+DELETE FROM batchmeter.intent WHERE id = %(intent_id)s;
+
+-- name: forgotten_of
+SELECT sums FROM batchmeter.forgotten WHERE provider = %(provider)s AND account = %(account)s AND status = %(status)s;
+
+-- name: keep_forgotten
+INSERT INTO batchmeter.forgotten (provider, account, status, sums) VALUES (%(provider)s, %(account)s, %(status)s, %(sums)s)
+ON CONFLICT (provider, account, status) DO UPDATE SET sums = excluded.sums;
+
+-- name: settlements_of
+-- The newest revision of each.
+SELECT settlement FROM batchmeter.settlement WHERE batch_pk = %(pk)s ORDER BY revision DESC LIMIT 1;
+
+-- name: settle_batch
+-- The fence: nothing is returned when the lease was lost or the batch is settled.
+UPDATE batchmeter.batch SET settled_at = %(now)s, next_poll_at = NULL, lease_until = NULL, lease_owner = NULL,
+    lease_token = lease_token + 1, woken = 0, last_error = NULL, error_count = 0,
+    known_usd = %(known_usd)s::double precision, unpriced_lines = %(unpriced_lines)s::bigint,
+    snapshot = CASE WHEN %(ended)s::smallint < ended THEN snapshot ELSE %(snapshot)s::text END,
+    status = CASE WHEN %(ended)s::smallint < ended THEN status ELSE %(status)s::text END,
+    ended = greatest(ended, %(ended)s::smallint)
+WHERE account = %(account)s AND batch_id = %(batch_id)s AND lease_token = %(token)s AND next_poll_at IS NOT NULL
+RETURNING pk, %(place)s::integer AS place;

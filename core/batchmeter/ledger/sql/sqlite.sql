@@ -1,0 +1,170 @@
+-- name: check_file
+PRAGMA quick_check(5);
+
+-- name: due_batches
+-- The most overdue of one account.
+SELECT pk, account, next_poll_at FROM batch
+WHERE account = :account AND next_poll_at <= :now
+ORDER BY next_poll_at LIMIT :limit;
+
+-- name: claim_batches
+UPDATE batch SET next_poll_at = :now + :lease, lease_until = :now + :lease, lease_owner = :owner,
+    lease_token = lease_token + 1, woken = 0
+WHERE pk = :pk AND next_poll_at <= :now RETURNING *;
+
+-- name: load_intent
+INSERT INTO intent (
+    id, account, idempotency_key, submission, created_at, state, batch_id, reason
+)
+VALUES (
+    :id, :account, :idempotency_key, :submission, :created_at, :state, :batch_id, :reason
+);
+
+-- name: load_batch
+INSERT INTO batch (
+    pk, account, batch_id, submission, snapshot, status, ended, recorded_at, next_poll_at, lease_owner,
+    lease_token, lease_until, woken, poll_count, error_count, last_error, last_polled_at, settled_at,
+    intent_id, key_id, known_usd, unpriced_lines
+)
+VALUES (
+    :pk, :account, :batch_id, :submission, :snapshot, :status, :ended, :recorded_at, :next_poll_at,
+    :lease_owner, :lease_token, :lease_until, :woken, :poll_count, :error_count, :last_error, :last_polled_at,
+    :settled_at, :intent_id, :key_id, :known_usd, :unpriced_lines
+);
+
+-- name: load_settlement
+INSERT INTO settlement (
+    batch_pk, revision, recorded_at, settlement, line_groups
+)
+VALUES (
+    :batch_pk, :revision, :recorded_at, :settlement, :line_groups
+);
+
+-- name: load_event
+INSERT INTO event (
+    seq, id, type, account, batch_id, revision, recorded_at, after_seq, payload
+)
+VALUES (
+    :seq, :id, :type, :account, :batch_id, :revision, :recorded_at, :after_seq, :payload
+);
+
+-- name: load_delivery
+INSERT INTO delivery (
+    event_seq, logger, state, attempts, token, lease_owner, next_attempt_at, delivered_at, last_error
+)
+VALUES (
+    :event_seq, :logger, :state, :attempts, :token, :lease_owner, :next_attempt_at, :delivered_at, :last_error
+);
+
+-- name: load_file
+INSERT INTO file (
+    file_id, account, snapshot, attribution, recorded_at, lines, used_at
+)
+VALUES (
+    :file_id, :account, :snapshot, :attribution, :recorded_at, :lines, :used_at
+);
+
+-- name: load_proxy_key
+INSERT INTO proxy_key (
+    id, secret_sha256, details, created_at, expires_at, revoked_at
+)
+VALUES (
+    :id, :secret_sha256, :details, :created_at, :expires_at, :revoked_at
+);
+
+-- name: load_key_use
+INSERT INTO key_use (
+    key_id, what, period, used
+)
+VALUES (
+    :key_id, :what, :period, :used
+);
+
+-- name: load_answer
+INSERT INTO answer (
+    scope, name, document, busy_until, recorded_at
+)
+VALUES (
+    :scope, :name, :document, :busy_until, :recorded_at
+);
+
+-- name: load_forgotten
+INSERT INTO forgotten (
+    provider, account, status, sums
+)
+VALUES (
+    :provider, :account, :status, :sums
+);
+
+-- name: resume_numbers
+-- SQLite's counters follow what is inserted.
+SELECT 1 WHERE 0;
+
+-- name: claim_deliveries
+-- An ending is held back while the same logger has still to get the batch's acreate_batch.
+UPDATE delivery SET token = token + 1, next_attempt_at = :now + :lease, lease_owner = :owner
+WHERE logger = :logger AND event_seq IN (
+    SELECT d.event_seq FROM delivery AS d JOIN event AS e ON e.seq = d.event_seq
+    WHERE d.logger = :logger AND d.state = 'pending' AND d.next_attempt_at <= :now AND NOT EXISTS (
+        SELECT 1 FROM delivery AS first
+        WHERE first.event_seq = e.after_seq AND first.logger = :logger AND first.state = 'pending'
+    )
+    ORDER BY d.next_attempt_at, d.event_seq LIMIT :limit
+)
+RETURNING event_seq;
+
+-- name: backfill_deliveries
+-- Events from before this logger was enabled.
+INSERT INTO delivery (event_seq, logger, state, next_attempt_at)
+SELECT e.seq, :logger, 'pending', :now FROM event AS e
+WHERE NOT EXISTS (SELECT 1 FROM delivery AS d WHERE d.event_seq = e.seq AND d.logger = :logger)
+  AND e.recorded_at >= :since -- [since]
+ORDER BY e.seq;
+
+
+-- name: get_settlement
+SELECT s.settlement, s.line_groups FROM settlement AS s JOIN batch AS b ON b.pk = s.batch_pk
+WHERE b.batch_id = :batch_id
+  AND b.account = :account -- [account]
+ORDER BY b.pk DESC, s.revision DESC LIMIT 1;
+
+-- name: list_failed
+-- By the index on settled_at, which since the last look holds little; the plus signs keep SQLite from others.
+SELECT b.* FROM batch AS b
+WHERE b.settled_at >= :since AND +b.account = :account AND +b.status = 'failed'
+  AND (b.settled_at, b.pk) > (:after_time, :after_pk) -- [after_pk]
+ORDER BY b.settled_at, b.pk LIMIT :limit;
+
+-- name: add_event
+INSERT INTO event (id, type, account, batch_id, revision, recorded_at, payload, after_seq)
+VALUES (:id, :type, :account, :batch_id, :revision, :now, :payload, (
+    SELECT first.seq FROM event AS first
+    WHERE first.batch_id = :batch_id AND first.account = :account AND first.type = 'acreate_batch'
+      AND :type <> 'acreate_batch'
+))
+RETURNING seq, :place AS place;
+
+-- name: add_deliveries
+INSERT INTO delivery (event_seq, logger, state, next_attempt_at)
+SELECT :seq, value, 'pending', :now FROM json_each(:loggers);
+
+-- name: fence_events
+-- Where writers are many, waits for those that have taken a seq and not yet committed. Here there is one writer.
+SELECT 1 WHERE 0;
+
+-- name: add_batch
+-- Nothing is returned when it is known already.
+INSERT INTO batch
+    (account, batch_id, submission, snapshot, status, ended, recorded_at, next_poll_at, intent_id, key_id)
+VALUES (:account, :batch_id, :submission, :snapshot, :status, :ended, :now, :next_poll_at, :intent_id,
+    :key_id)
+ON CONFLICT DO NOTHING RETURNING *;
+
+-- name: use_file
+-- A batch reads it: it is no longer old. Not written anew for each of many.
+UPDATE file SET used_at = :now
+WHERE file_id = :file_id AND account = :account AND coalesce(used_at, recorded_at) < :now - :fresh;
+
+-- name: lock_forgotten
+-- SQLite has locked the whole file already.
+SELECT 1 WHERE 0;
