@@ -6,9 +6,8 @@ from dataclasses import replace
 from typing import Any, cast
 
 from batchmeter.errors import APIResponseError, APIStatusError, Rejected
-from batchmeter.http import HttpClient
+from batchmeter.http import HttpClient, delivery_error
 from batchmeter.http.failure import without_secrets
-from batchmeter.http.intake import delivery_error
 
 from .notes import Note
 from .points import Counts, Samples

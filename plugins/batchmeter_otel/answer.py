@@ -7,8 +7,7 @@ from typing import Any, cast
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
 
 from batchmeter.errors import APIResponseError, Rejected
-from batchmeter.http import status_error
-from batchmeter.http.intake import delivery_error
+from batchmeter.http import delivery_error, status_error
 
 _PROTOBUF = frozenset({"application/x-protobuf", "application/octet-stream", ""})
 _JSON = "application/json"

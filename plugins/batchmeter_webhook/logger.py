@@ -14,8 +14,9 @@ from pydantic_core import PydanticSerializationError
 from batchmeter.errors import APIStatusError, Rejected, RetryLater
 from batchmeter.events import BatchCreated, BatchFailed, BatchSucceeded, Event
 from batchmeter.hookspecs import hookimpl
-from batchmeter.http import Body, HttpClient, public_client
+from batchmeter.http import Body, HttpClient
 
+from .public_address import public_client
 from .settings import WebhookSettings, signing_key
 
 _GONE = 410

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, model_validator
 
-from batchmeter.http import is_public, literal
+from .public_address import is_public, literal
 
 _PREFIX = "whsec_"
 _SHORTEST = 16

@@ -21,9 +21,10 @@ from batchmeter.errors import (
     RetryLater,
 )
 from batchmeter.events import EVENT
-from batchmeter.http import HttpClient, is_public, public_client
+from batchmeter.http import HttpClient
 from batchmeter.testing.sandbox import serve_sandbox
 from batchmeter_webhook import WebhookLogger, WebhookSettings
+from batchmeter_webhook.public_address import is_public, public_client
 
 OLD = "whsec_" + base64.b64encode(b"an old secret of 32 bytes.......").decode()
 NEW = "whsec_" + base64.b64encode(b"a new secret of 32 bytes........").decode()

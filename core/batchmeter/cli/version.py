@@ -13,7 +13,7 @@ from .show import as_json, print_json
 @as_json
 def version(json_output: bool) -> None:
     """Print the versions of batchmeter, Python and the HTTP library in use."""
-    from batchmeter.http.httpx_or_httpx2 import http_library
+    from batchmeter.http.library import http_library
 
     library = http_library()
     found = {

@@ -3,12 +3,11 @@
 from batchmeter.retry_after import retry_after_seconds
 
 from .body import Body, form_head, multipart
-from .client import USER_AGENT, HttpClient
-from .failure import error_message, redact_url, status_error
-from .public import is_public, literal, public_client
+from .client import MAX_RETRY_AFTER, USER_AGENT, HttpClient, Retry
+from .decompress import CHUNK
+from .failure import delivery_error, error_message, redact_url, status_error
+from .library import http_library, tls
 from .response import Headers, Response, StreamedResponse
-from .retry import MAX_RETRY_AFTER, Retry
-from .undoing import CHUNK
 
 __all__ = [
     "CHUNK",
@@ -20,13 +19,13 @@ __all__ = [
     "Response",
     "Retry",
     "StreamedResponse",
+    "delivery_error",
     "error_message",
     "form_head",
-    "is_public",
-    "literal",
+    "http_library",
     "multipart",
-    "public_client",
     "redact_url",
     "retry_after_seconds",
     "status_error",
+    "tls",
 ]

@@ -1,22 +1,21 @@
 """A pooled client with timeouts and retries for one account, over httpx2, httpx or the caller's own client of either."""
 
 import asyncio
+import random
 from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Generator, Mapping
 from contextlib import aclosing, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from batchmeter import errors
 from batchmeter._version import __version__
 
 from .body import Body, BodyFailedError, Pass, as_json
-from .call import Call
+from .decompress import decompressed
 from .failure import quotable, redact_url, status_error, transport_error, without_secrets
-from .httpx_or_httpx2 import open_client
+from .library import open_client
+from .log_redaction import redacted_log
 from .response import Headers, Response, StreamedResponse
-from .retry import Retry, backoff, retry_delay
-from .undoing import plain
-from .unlogged import unlogged
 
 if TYPE_CHECKING:
     import httpx
@@ -27,6 +26,26 @@ _MAX_ERROR_BODY = 1 << 20
 _MAX_REDIRECTS = 5
 _FOR_STRANGERS = frozenset({"accept", "accept-encoding", "range", "user-agent"})
 """Headers that follow a redirect to another origin: none that could hold a key."""
+Retry = Literal["always", "never"]
+MAX_RETRY_AFTER = 120.0
+"""Seconds; a provider that asks for more is not asked again."""
+_STATUSES = frozenset({408, 409, 429, *range(500, 600)})
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One request, before it is built for a try."""
+
+    method: str
+    path: str
+    params: Mapping[str, Any] | None = None
+    json_body: object = None
+    body: Body | None = None
+    headers: Headers | None = None
+    timeout: float | None = None
+    retry: Retry = "always"
+    read: bool = True
+    """The whole answer is read within the try, so that one that breaks off is tried again."""
 
 
 @dataclass(repr=False)
@@ -172,7 +191,7 @@ class HttpClient:
         try:
             with self._ours():
                 request = self._build(client, call, headers, body, params)
-                with unlogged(self.secrets):
+                with redacted_log(self.secrets):
                     return await client.send(request, stream=True, follow_redirects=False)
         except Exception as error:
             if body is None or body.failure is None:
@@ -256,7 +275,7 @@ class HttpClient:
     async def _chunks(self, response: "httpx.Response") -> AsyncGenerator[bytes]:
         got = 0
         with self._ours():
-            async for chunk in plain(response, self._where()):
+            async for chunk in decompressed(response, self._where()):
                 got += len(chunk)
                 yield chunk
         declared = response.headers.get("content-length", "")
@@ -284,3 +303,21 @@ def _origin(url: "httpx.URL") -> tuple[str, str, int | None]:
 
 def _lower(headers: Any) -> dict[str, str]:
     return {str(key).lower(): str(value) for key, value in headers.items()}
+
+
+def retry_delay(error: errors.APIStatusError, attempt: int) -> float | None:
+    """Seconds until the next try; None: do not retry. `attempt` counts from 0."""
+    said = error.headers.get("x-should-retry")
+    if said == "false" or error.code == "insufficient_quota":
+        return None
+    if said != "true" and error.status_code not in _STATUSES:
+        return None
+    wait = error.retry_after
+    if wait is not None and wait > MAX_RETRY_AFTER:
+        return None
+    return wait or backoff(attempt)
+
+
+def backoff(attempt: int) -> float:
+    """0.5 s doubling to 8 s, less up to a quarter."""
+    return min(0.5 * 2.0**attempt, 8.0) * (1 - 0.25 * random.random())  # noqa: S311 - jitter, not a secret

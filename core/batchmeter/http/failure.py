@@ -1,10 +1,11 @@
-"""From what went wrong on the wire to batchmeter's own exceptions, with everything but the secrets."""
+"""HTTP failures as batchmeter's own exceptions: everything the server said, without the secrets."""
 
 import json
 from collections.abc import Iterable, Mapping
 from typing import cast
 
 from batchmeter import errors
+from batchmeter.errors import Rejected, RetryLater
 
 _BY_STATUS: dict[int, type[errors.APIStatusError]] = {
     400: errors.BadRequestError,
@@ -22,6 +23,8 @@ _NEVER_SENT = frozenset(
 _UNQUOTABLE = frozenset({"LocalProtocolError"})
 """Their text repeats header values: the key."""
 _MIN_SECRET = 8
+_NEVER_TAKEN = frozenset({400, 413, 415, 422})
+_TAKEN_LATER = frozenset({429, 503})
 
 
 def transport_error(error: Exception, where: str) -> errors.ProviderError | None:
@@ -98,3 +101,15 @@ def redact_url(url: str) -> str:
     host = rest.split("?", 1)[0].split("#", 1)[0]
     host, slash, path = host.partition("/")
     return f"{scheme}{separator}{host.rpartition('@')[2]}{slash}{path}".rstrip("/")
+
+
+def delivery_error(error: errors.APIStatusError) -> Exception:
+    """Rejected for what will never be taken, RetryLater where the intake named a time, else the error itself.
+
+    401 and 403 stay what they are: the deliverer pauses that logger instead of counting attempts.
+    """
+    if error.status_code in _NEVER_TAKEN:
+        return Rejected(str(error))
+    if error.status_code in _TAKEN_LATER and error.retry_after is not None:
+        return RetryLater(str(error), after=error.retry_after)
+    return error

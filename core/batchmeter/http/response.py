@@ -1,4 +1,4 @@
-"""What comes back: a whole answer, or one whose body is still on its way."""
+"""HTTP answers: a whole one, and one with a body that still arrives."""
 
 import json
 from collections.abc import AsyncIterator, Mapping

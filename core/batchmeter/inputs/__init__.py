@@ -1,8 +1,8 @@
 """Checks batch input files as they stream by: what the provider would refuse, on which line, and how to mend it."""
 
 from .checker import MAX_PROBLEMS, InputChecker, check_file, check_path
-from .limits import OPENAI, REQUIRED, InputLimits, limits_of
-from .summary import InputSummary
+from .reading import InputSummary
+from .rules import OPENAI, REQUIRED, InputLimits, limits_of
 
 __all__ = [
     "MAX_PROBLEMS",

@@ -15,10 +15,8 @@ import msgspec
 
 from batchmeter.errors import Problem, UsageError
 
-from .limits import MB, OPENAI, REQUIRED, InputLimits, is_embeddings
-from .reading import UNREADABLE, read
-from .rules import Fault, Seen, count_inputs, faults
-from .summary import InputSummary
+from .reading import UNREADABLE, InputSummary, read
+from .rules import MB, OPENAI, REQUIRED, Fault, InputLimits, Seen, count_inputs, faults, is_embeddings
 
 CHUNK = 64 * 1024
 MAX_PROBLEMS = 20

@@ -6,6 +6,8 @@ from typing import Any, cast
 
 import msgspec
 
+from batchmeter.errors import InvalidInputError, Problem
+
 UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 """What msgspec raises; the last two are no DecodeErrors."""
 
@@ -79,3 +81,29 @@ def _look_for_surrogates(found: Reading) -> None:
         json.dumps(found.request, ensure_ascii=False).encode()
     except UnicodeEncodeError:
         found.oddities.append("a lone surrogate escape (half a character, such as \\ud83d); many readers refuse it")
+
+
+@dataclass(frozen=True, slots=True)
+class InputSummary:
+    """What a file holds, and what is wrong with it."""
+
+    bytes: int
+    lines: int
+    """Requests: blank lines do not count."""
+    models: tuple[str, ...]
+    endpoint: str | None
+    problems: tuple[Problem, ...]
+    """The first 20 reasons for which the provider would refuse the file."""
+    more: int = 0
+    """How many problems there are beyond `problems`."""
+    warnings: tuple[Problem, ...] = ()
+    """The first 20 oddities: accepted, though not by every JSON reader."""
+
+    @property
+    def ok(self) -> bool:
+        return not self.problems
+
+    def check(self, source: str) -> None:
+        """Raises InvalidInputError, naming `source`, when there are problems."""
+        if self.problems:
+            raise InvalidInputError(source, self.problems, self.more)

@@ -11,7 +11,7 @@ from functools import partial
 from batchmeter.content import lines_of
 from batchmeter.errors import UsageError
 from batchmeter.events import Settlement
-from batchmeter.inputs.limits import is_embeddings
+from batchmeter.inputs.rules import is_embeddings
 from batchmeter.metering.envelope import read
 from batchmeter.metering.lines import LineSplitter, Unreadable
 from batchmeter.metering.wire import decode

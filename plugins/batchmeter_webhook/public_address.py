@@ -11,8 +11,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from batchmeter import errors
-
-from .httpx_or_httpx2 import http_library, tls
+from batchmeter.http import http_library, tls
 
 if TYPE_CHECKING:
     import httpx

@@ -1,4 +1,4 @@
-"""A body's content-encoding undone: gzip by ourselves, since httpx takes one that breaks off for whole."""
+"""Content-encoding of an answer's body; gzip is unpacked here, because httpx takes a truncated one for whole."""
 
 import zlib
 from collections.abc import AsyncGenerator, AsyncIterator, Generator
@@ -15,7 +15,7 @@ _GZIP = 16 + zlib.MAX_WBITS
 _MAGIC = b"\x1f"
 
 
-def plain(response: "httpx.Response", where: str) -> AsyncIterator[bytes]:
+def decompressed(response: "httpx.Response", where: str) -> AsyncIterator[bytes]:
     """The body as it was before it travelled; APIResponseError where its end is missing."""
     packed = response.headers.get("content-encoding", "").strip().lower() == "gzip"
     if packed and not response.is_stream_consumed:

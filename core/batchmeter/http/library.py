@@ -1,4 +1,4 @@
-"""The one place that imports httpx: httpx2, its maintained continuation with the same API, where that is installed.
+"""The HTTP library: httpx2 where it is installed, else httpx, which has the same API.
 
 `BATCHMETER_HTTP=httpx` chooses the other.
 """

@@ -1,4 +1,4 @@
-"""httpx logs the URL of every request at INFO: of ours without what may be secret in it, a password or a signature."""
+"""Log redaction: httpx logs every URL at INFO; URLs of batchmeter's requests lose passwords and signatures there."""
 
 import logging
 from collections.abc import Collection, Generator
@@ -8,12 +8,12 @@ from contextvars import ContextVar
 from .failure import redact_url, without_secrets
 
 _ours: "ContextVar[Collection[str] | None]" = ContextVar("batchmeter_request", default=None)
-"""What else is secret in the URL of a request of ours."""
+"""Secrets that a URL of the current request may hold; None outside batchmeter's requests."""
 
 
 @contextmanager
-def unlogged(secrets: Collection[str] = ()) -> Generator[None]:
-    """Requests inside are ours, whoever's client they go through."""
+def redacted_log(secrets: Collection[str] = ()) -> Generator[None]:
+    """Mark the requests inside as batchmeter's, whichever client sends them."""
     token = _ours.set(secrets)
     try:
         yield
