@@ -20,10 +20,10 @@ LAYERS = [
     {"estimate"},
     {"ledger", "plugins"},
     {"accounts", "labels", "tracking"},
-    {"submit", "files", "batches", "client", "keys", "costs", "retrying"},
+    {"submit", "files", "batches", "client", "costs", "retrying"},
     {"engine", "blocking", "api"},
     {"background", "observing", "running"},
-    {"testing", "proxy"},
+    {"testing"},
     {"cli", "__main__"},
 ]
 PUBLIC = {"batchmeter"} | {
@@ -40,6 +40,11 @@ PUBLIC = {"batchmeter"} | {
         "pricing.groups",
     )
 }
+TO_BE_SEPARATED = {
+    f"batchmeter.{name}"
+    for name in ["cli.events", "cli.session", "cli.show", "config", "costs", "ledger", "ledger.port", "tracking.tag"]
+}
+"""Not public; the proxy still imports them."""
 FAMILIES = {"batchmeter_azure": "batchmeter_openai", "batchmeter_langfuse": "batchmeter_otel"}
 
 
@@ -104,6 +109,7 @@ def test_plugins_and_providers_import_what_a_stranger_may(path: Path) -> None:
     for name in imports(path, package):
         if name.startswith("batchmeter.") or name == "batchmeter":
             public = name in PUBLIC or any(name.startswith(f"{module}.") for module in PUBLIC - {"batchmeter"})
+            public |= top == "batchmeter_proxy" and name in TO_BE_SEPARATED
             assert public, f"{path.name} imports {name}, which is not public"
         if name.startswith("batchmeter_"):
             other = name.partition(".")[0]

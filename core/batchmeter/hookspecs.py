@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, TypeVar
 import pluggy
 
 if TYPE_CHECKING:
+    import click
+
     from .client import AsyncClient
     from .events import BatchCreated, BatchFailed, BatchSucceeded, Event
     from .pricing.groups import PriceQuery, Rates
@@ -64,6 +66,15 @@ def register_providers(register: "Callable[[ProviderFactory], None]") -> None:
     """Called once when a client is made: call `register(cls)` for each provider class this plugin brings.
 
     A failure disables this plugin only, and is shown by `batchmeter plugins`.
+    """
+
+
+@_spec
+def register_commands(cli: "click.Group") -> None:
+    """Called when `batchmeter` is asked for a command that is not core's, or for its help: `cli.add_command(command)`.
+
+    Import what a command needs inside the command, so that the command line starts fast. `ctx.find_root().obj` holds
+    the global options `config` and `ledger`, which `AsyncClient(**obj)` takes.
     """
 
 

@@ -20,6 +20,8 @@ from .loggers import Logger, call, call_in_time
 from .on_demand import Providers
 
 if TYPE_CHECKING:
+    import click
+
     from .client import AsyncClient
     from .events import Event, EventType
     from .pricing.groups import PriceQuery, Rates
@@ -35,6 +37,8 @@ BUILTIN_LOGGERS: dict[str, tuple[str, ...]] = {
     "webhook": ("BATCHMETER_WEBHOOK_URL",),
 }
 """Our own loggers act only when told to: by a `[plugins.<name>]` section or by one of these variables."""
+_LIGHT = frozenset({"proxy"})
+"""Our own plugins that are neither loggers nor providers; importing them costs next to nothing."""
 STARTUP_SECONDS = 30.0
 _EVENT_HOOKS: tuple["EventType", ...] = ("acreate_batch", "batch_success", "batch_failure")
 
@@ -102,7 +106,10 @@ class Plugins:
         chosen = name or getattr(plugin, "__name__", None) or type(plugin).__name__
         if inspect.isclass(plugin):
             raise ConfigError(f"plugin {chosen!r} is a class; give one of its objects: {plugin.__name__}(…)")
+        brought = getattr(plugin, "hookspecs", None)
         try:
+            if brought is not None and brought is not hookspecs:
+                self._manager.add_hookspecs(brought)
             self._manager.register(plugin, chosen)
             self._manager.check_pending()
         except (ValueError, pluggy.PluginValidationError) as error:
@@ -134,6 +141,33 @@ class Plugins:
         self._manager.unregister(name=name)
         self._loggers = {key: logger for key, logger in self._loggers.items() if key != name}
         self._info.pop(name, None)
+
+    def register_commands(self, cli: "click.Group") -> None:
+        """Every plugin's commands; a plugin that fails is warned of."""
+        for implementation in self._manager.hook.register_commands.get_hookimpls():
+            self._tried(implementation, cli)
+
+    def collect(self, hook: str) -> list[Any]:
+        """All that implementations of `hook(register)` register; one that fails registers nothing, with a warning.
+
+        Empty for a hook that no plugin brought.
+        """
+        caller: pluggy.HookCaller | None = getattr(self._manager.hook, hook, None)
+        found: list[Any] = []
+        for implementation in [] if caller is None else caller.get_hookimpls():
+            registered: list[Any] = []
+            if self._tried(implementation, registered.append):
+                found += registered
+        return found
+
+    def _tried(self, implementation: pluggy.HookImpl, given: object) -> bool:
+        try:
+            implementation.function(given)
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever a plugin does, the others go on
+            name, hook = implementation.plugin_name, implementation.function.__name__
+            log.warning("plugin %s: %s failed: %s", name, hook, _reason(error))
+            return False
+        return True
 
     def price_lines(self, query: "PriceQuery") -> "Rates | None":
         """The first plugin's rates, if any has an opinion."""
@@ -214,7 +248,7 @@ class Plugins:
         off = self._off(name, ours=ours)
         if off:
             self._info[name] = PluginInfo(name, version, (), "off", off, distribution)
-        elif ours and name not in BUILTIN_LOGGERS:
+        elif ours and name not in BUILTIN_LOGGERS and name not in _LIGHT:
             self._providers.waiting.add(name)
         else:
             self._enable(name, entry)

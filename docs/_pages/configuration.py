@@ -7,7 +7,7 @@ from pydantic import BaseModel
 
 from batchmeter.config import Settings
 from batchmeter.providers import AccountSettings
-from batchmeter.proxy.options import ProxyOptions
+from batchmeter_proxy.options import ProxyOptions
 
 from .environment import environment_table
 from .fields import Described, bare_environment, described
@@ -78,7 +78,7 @@ def _parts() -> Iterator[str]:
 def _models(kind: str) -> dict[str, type[BaseModel]]:
     """Ours, by name, from the entry points that make them known."""
     found: dict[str, type[BaseModel]] = {}
-    for entry in entry_points(group="batchmeter"):
+    for entry in sorted(entry_points(group="batchmeter"), key=lambda entry: entry.name):
         if entry.dist is None or entry.dist.name != "batchmeter":
             continue
         value = entry.load()

@@ -13,7 +13,7 @@ from contextlib import asynccontextmanager
 from fastapi import FastAPI, HTTPException, UploadFile
 
 import batchmeter
-from batchmeter.proxy import create_app
+from batchmeter_proxy import create_app
 
 meter = batchmeter.AsyncClient()
 """One client in the app's own loop, for the routes below, the tracker and the proxy."""

@@ -9,8 +9,8 @@ import pytest
 from batchmeter import AsyncClient
 from batchmeter.config import Settings
 from batchmeter.inputs import OPENAI
-from batchmeter.proxy import create_app
 from batchmeter_azure import AzureProvider
+from batchmeter_proxy import create_app
 
 
 @pytest.fixture

@@ -8,10 +8,10 @@ import pytest
 import batchmeter
 from batchmeter import errors
 from batchmeter.models import Attribution
-from batchmeter.proxy import create_app
 from batchmeter.retrying import retry
 from batchmeter.testing.providers import lines_of
 from batchmeter.tracking.tag import RETRY_OF
+from batchmeter_proxy import create_app
 
 from .site import Site, endings, pass_time, submitted
 

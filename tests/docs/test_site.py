@@ -12,7 +12,7 @@ from batchmeter.accounts import Accounts
 from batchmeter.config import load_settings
 from batchmeter.plugins import Plugins
 from batchmeter.pricing.book import PriceBook
-from batchmeter.proxy.options import ProxyOptions
+from batchmeter_proxy.options import ProxyOptions
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"

@@ -219,7 +219,7 @@ async def test_the_app_s_loop_is_free_while_a_batch_is_recorded(
 async def test_what_went_through_our_proxy_is_metered_there(
     meter: batchmeter.Client, sandbox: Sandbox, requests: bytes, tmp_path: Path
 ) -> None:
-    from batchmeter.proxy import create_app
+    from batchmeter_proxy import create_app
 
     account = {"openai": {"api_key": "sk-test", "api_base": sandbox.url}}
     async with batchmeter.AsyncClient(ledger=tmp_path / "proxy.db", accounts=account) as behind:

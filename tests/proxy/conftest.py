@@ -10,10 +10,10 @@ import pytest
 import openai
 from batchmeter import AsyncClient
 from batchmeter.config import Settings
-from batchmeter.keys import create_key
-from batchmeter.proxy import create_app
 from batchmeter.testing.recorder import Recorder
 from batchmeter.testing.sandbox import Sandbox, manual_clock, serve_sandbox
+from batchmeter_proxy import create_app
+from batchmeter_proxy.keys import create_key
 
 CHAT = "/v1/chat/completions"
 

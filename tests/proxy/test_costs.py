@@ -7,8 +7,8 @@ import httpx2
 import pytest
 
 from batchmeter import Attribution
-from batchmeter.keys import create_key
-from batchmeter.proxy import Identity, create_app
+from batchmeter_proxy import Identity, create_app
+from batchmeter_proxy.keys import create_key
 
 CHAT = "/v1/chat/completions"
 

@@ -3,9 +3,9 @@
 import httpx2
 import pytest
 
-from batchmeter.keys import create_key, hash_of
-from batchmeter.proxy import create_app
-from batchmeter.proxy.auth import REMEMBERED_SECONDS, Keys
+from batchmeter_proxy import create_app
+from batchmeter_proxy.auth import REMEMBERED_SECONDS, Keys
+from batchmeter_proxy.keys import create_key, hash_of
 
 from .conftest import refused
 

@@ -11,7 +11,7 @@ from openai.types import Batch
 import openai
 from batchmeter import AsyncClient
 from batchmeter.ledger.port import KeyLimits
-from batchmeter.proxy import create_app
+from batchmeter_proxy import create_app
 
 from .conftest import refused
 

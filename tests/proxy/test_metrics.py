@@ -5,11 +5,10 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from batchmeter.errors import LedgerError
-from batchmeter.keys import create_key
 from batchmeter.ledger.port import CostGauge, LoggerGauge
-from batchmeter.proxy import create_app
-from batchmeter.proxy.metrics import Metrics
-from batchmeter.proxy.traffic import Traffic
+from batchmeter_proxy import create_app
+from batchmeter_proxy.keys import create_key
+from batchmeter_proxy.metrics import Metrics, Traffic
 
 CHAT = "/v1/chat/completions"
 

@@ -10,7 +10,7 @@ from starlette.routing import Mount, Route
 
 import openai
 from batchmeter import AsyncClient
-from batchmeter.proxy import create_app
+from batchmeter_proxy import create_app
 
 
 async def hello(request):

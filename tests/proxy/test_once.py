@@ -7,13 +7,13 @@ import pytest
 
 import openai
 from batchmeter.errors import LedgerError
-from batchmeter.proxy import once
-from batchmeter.proxy.held import LEASE, held
+from batchmeter_proxy import idempotency
+from batchmeter_proxy.reservation import LEASE, held
 
 
 async def test_a_process_that_died_mid_upload_frees_its_key_within_seconds(sdk, lines, client, monkeypatch):
-    monkeypatch.setattr(once, "_LOOKS", 1)
-    monkeypatch.setattr(once, "_LOOK_SECONDS", 0)
+    monkeypatch.setattr(idempotency, "_LOOKS", 1)
+    monkeypatch.setattr(idempotency, "_LOOK_SECONDS", 0)
     now = [time.time_ns() // 1_000_000]
     monkeypatch.setattr(client.ledger.database, "_clock", lambda: now[0])
     await client.ledger.reserve_answer("files ", "a", lease_seconds=LEASE)

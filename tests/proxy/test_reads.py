@@ -6,8 +6,8 @@ import pytest
 
 from batchmeter.errors import NotFoundError
 from batchmeter.models import Batch
-from batchmeter.proxy.reads import Reads
 from batchmeter.testing.wire import Answer, Script, serving
+from batchmeter_proxy.read_cache import Reads
 
 BATCH = (
     b'{"id": "batch_1", "object": "batch", "status": "%s", "endpoint": "/v1/responses", "created_at": 1,'

@@ -8,8 +8,8 @@ import httpx2
 import pytest
 
 from batchmeter import AsyncClient
-from batchmeter.proxy import Identity, Refusal, Route, create_app
-from batchmeter.proxy.app import ROUTES
+from batchmeter_proxy import Identity, Refusal, Route, create_app
+from batchmeter_proxy.app import ROUTES
 
 CHAT = "/v1/chat/completions"
 

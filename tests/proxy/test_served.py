@@ -18,9 +18,9 @@ from schemathesis import checks
 from schemathesis.specs.openapi import checks as specs
 
 import openai
-from batchmeter.keys import create_key
 from batchmeter.ledger import open_ledger
 from batchmeter.testing.sandbox import sandbox_thread
+from batchmeter_proxy.keys import create_key
 
 from .served import serving
 

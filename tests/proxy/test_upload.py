@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 
 from batchmeter.errors import APIConnectionError
 from batchmeter.models import FileObject
-from batchmeter.proxy import create_app
-from batchmeter.proxy.multipart import FormReader
-from batchmeter.proxy.refusal import Refusal
+from batchmeter_proxy import create_app
+from batchmeter_proxy.errors import Refusal
+from batchmeter_proxy.multipart import FormReader
 from batchmeter_sandbox.provider import SandboxProvider
 
 BIG = 2200

@@ -13,8 +13,8 @@ from standardwebhooks import Webhook
 
 import openai
 from batchmeter import AsyncClient, hookimpl
-from batchmeter.proxy import create_app
-from batchmeter.proxy.signature import BadSignatureError, verify
+from batchmeter_proxy import create_app
+from batchmeter_proxy.signature import BadSignatureError, verify
 
 OLD = "whsec_" + base64.b64encode(b"old secret, twenty-four.").decode()
 NEW = "whsec_" + base64.b64encode(b"new secret, twenty-four.").decode()

@@ -6,8 +6,8 @@ import httpx2
 import pytest
 
 from batchmeter.errors import APIConnectionError
-from batchmeter.proxy import create_app
 from batchmeter.testing.wire import HANG_UP, Answer, Script, serving
+from batchmeter_proxy import create_app
 
 FILE = Answer(body=b'{"id": "file-1", "object": "file", "bytes": 1, "filename": "in.jsonl", "purpose": "batch"}')
 

@@ -8,7 +8,7 @@ import pytest
 
 from batchmeter import AsyncClient
 from batchmeter.config import Settings
-from batchmeter.proxy import create_app
+from batchmeter_proxy import create_app
 from batchmeter_vertex.rows import LIMITS
 
 from .fake import jsonl

@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from batchmeter.errors import BatchmeterError, UsageError
+from batchmeter.errors import BatchmeterError, ConfigError, UsageError
 
 COMMANDS = {
     "submit": "submit:submit",
@@ -15,8 +15,6 @@ COMMANDS = {
     "check": "check:check",
     "retry": "retry:retry",
     "stats": "stats:stats",
-    "serve": "serve:serve",
-    "keys": "keys:keys",
     "meter": "meter:meter",
     "prices": "prices:prices",
     "costs": "costs:costs",
@@ -40,13 +38,18 @@ COMMANDS = {
 class Commands(click.Group):
     """Imports a command's module only to run or describe it, and prints our own errors as one clear line."""
 
+    asked = False
+    """Whether plugins have added their commands."""
+
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(COMMANDS)
+        self._ask_plugins(ctx)
+        return [*COMMANDS, *sorted(self.commands.keys() - COMMANDS.keys())]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         home = COMMANDS.get(cmd_name)
         if home is None:
-            return None
+            self._ask_plugins(ctx)
+            return self.commands.get(cmd_name)
         module, _, name = home.partition(":")
         command: click.Command = getattr(import_module(f".{module}", __name__), name)
         return command
@@ -56,9 +59,24 @@ class Commands(click.Group):
     ) -> tuple[str | None, click.Command | None, list[str]]:
         from batchmeter.config import nearest
 
-        if args and args[0] not in COMMANDS and not args[0].startswith("-"):
-            raise click.UsageError(f"no command {args[0]!r}{nearest(args[0], COMMANDS)}", ctx)
+        if args and not args[0].startswith("-") and self.get_command(ctx, args[0]) is None:
+            raise click.UsageError(f"no command {args[0]!r}{nearest(args[0], self.list_commands(ctx))}", ctx)
         return super().resolve_command(ctx, args)
+
+    def _ask_plugins(self, ctx: click.Context) -> None:
+        """Settings that cannot be read leave core's commands, which say what is wrong with them."""
+        from batchmeter.config import Settings, load_settings
+        from batchmeter.plugins import Plugins
+
+        if self.asked:
+            return
+        self.asked = True
+        try:
+            options = ctx.find_root().params
+            plugins = Plugins.load(load_settings(options.get("config"), ledger=options.get("ledger")))
+        except ConfigError:
+            plugins = Plugins.load(Settings())
+        plugins.register_commands(self)
 
     def invoke(self, ctx: click.Context) -> Any:
         try:

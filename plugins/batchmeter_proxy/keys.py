@@ -4,8 +4,8 @@ import hashlib
 import secrets
 from collections.abc import Sequence
 
-from .errors import UsageError
-from .ledger.port import KeyLimits, Ledger, Millis, ProxyKey
+from batchmeter.errors import UsageError
+from batchmeter.ledger.port import KeyLimits, Ledger, Millis, ProxyKey
 
 PREFIX = "bm-"
 _SECRET_BYTES = 32

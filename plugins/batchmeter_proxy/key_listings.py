@@ -10,8 +10,8 @@ from batchmeter.models import Batch, FileObject, Page
 from batchmeter.tracking.tag import without_tag
 
 from .call import Call
-from .reads import is_final
-from .visible import no_batch, no_file
+from .ownership import no_batch, no_file
+from .read_cache import is_final
 
 LARGEST_BATCHES = 100
 LARGEST_FILES = 10_000

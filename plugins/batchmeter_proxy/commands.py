@@ -4,9 +4,8 @@ from typing import Any, cast
 
 import click
 
+from batchmeter.cli.session import settings
 from batchmeter.errors import ConfigError, UsageError
-
-from .session import settings
 
 
 @click.command()
@@ -18,7 +17,7 @@ def serve(host: str, port: int, workers: int, no_track: bool) -> None:
     """Serve OpenAI's files and batches API over the configured accounts; trackers and loggers run inside."""
     known = settings()
     try:
-        from batchmeter.proxy import server
+        from . import server
     except ImportError as error:
         raise ConfigError(f"{error}: the proxy needs its extra: pip install 'batchmeter[proxy]'") from error
     server.check(known)

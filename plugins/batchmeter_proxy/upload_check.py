@@ -9,10 +9,10 @@ from dataclasses import dataclass, field
 from batchmeter.http import form_head
 from batchmeter.inputs import InputChecker, InputLimits, InputSummary
 
+from .body import Incoming
 from .call import ACCOUNT_FIELDS
-from .incoming import Incoming
+from .errors import Refusal
 from .multipart import FormReader
-from .refusal import Refusal
 
 HEAD = 256 * 1024
 """Bytes of the file that are looked at before its provider hears of it: a small file is checked whole by then."""

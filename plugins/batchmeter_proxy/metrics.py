@@ -5,18 +5,11 @@ import os
 import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 
-from starlette.responses import Response
-
-from batchmeter._version import __version__
+from batchmeter import __version__
 from batchmeter.errors import LedgerError
 from batchmeter.ledger.port import CostGauge, Ledger, LoggerGauge, Millis
-
-from .call import Call
-from .describe import gives_text
-from .refusal import Refusal
-from .routes import Route
-from .traffic import Traffic
 
 FRESH_SECONDS = 5.0
 _MOST_ACCOUNTS = 100
@@ -25,7 +18,25 @@ _STATUSES = frozenset(
     {"validating", "failed", "in_progress", "finalizing", "completed", "expired", "cancelling", "cancelled"}
 )
 
+_METHODS = frozenset({"GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"})
+
 Sample = tuple[Mapping[str, object], float]
+
+
+@dataclass(slots=True)
+class Traffic:
+    """Every label is from a fixed set, whatever strangers send."""
+
+    requests: Counter[tuple[str, str, int]] = field(default_factory=Counter[tuple[str, str, int]])
+    """(method, route, status) -> number."""
+    seconds: defaultdict[str, float] = field(default_factory=lambda: defaultdict[str, float](float))
+    """Route -> time from the first byte of a request to the last of its answer."""
+
+    def count(self, method: str, route: str | None, status: int, seconds: float) -> None:
+        """`route` is None for what fits none."""
+        known = route or "other"
+        self.requests[method if method in _METHODS else "OTHER", known, status] += 1
+        self.seconds[known] += seconds
 
 
 class Metrics:
@@ -43,17 +54,6 @@ class Metrics:
                 self._text = await _ledger_text(ledger)
                 self._until = self._clock() + FRESH_SECONDS
         return self._text + "".join(_traffic_text(traffic))
-
-
-async def metrics(call: Call) -> Response:
-    if not call.identity.admin:
-        raise Refusal(403, "Metrics are about everybody: use an admin key.", code="admin_only")
-    if not call.identity.everywhere:
-        message = "Metrics are about all accounts: use an admin key that is not limited to some."
-        raise Refusal(403, message, code="account_not_allowed")
-    ledger = (await call.client.ready()).ledger
-    text = await call.proxy.metrics.render(ledger, call.proxy.traffic)
-    return Response(text, media_type="text/plain; version=0.0.4; charset=utf-8")
 
 
 async def _ledger_text(ledger: Ledger) -> str:
@@ -138,15 +138,3 @@ def _family(name: str, kind: str, text: str, samples: Iterable[Sample]) -> str:
 
 def _escaped(text: str) -> str:
     return text.replace("\\", r"\\").replace("\n", r"\n").replace('"', r"\"")
-
-
-ROUTES = (
-    Route(
-        "GET",
-        "/metrics",
-        metrics,
-        "Metrics for Prometheus",
-        versioned=False,
-        operation=gives_text("text/plain"),
-    ),
-)

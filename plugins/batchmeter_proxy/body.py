@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from starlette.requests import ClientDisconnect
 
-from .refusal import Refusal
+from .errors import Refusal
 
 if TYPE_CHECKING:
     from starlette.types import Receive

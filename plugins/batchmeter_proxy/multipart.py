@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from python_multipart.exceptions import MultipartParseError
 from python_multipart.multipart import MultipartParser, parse_options_header
 
-from .refusal import Refusal
+from .errors import Refusal
 
 _MAX_FIELDS = 64 * 1024
 """Bytes of all fields together."""

@@ -10,12 +10,12 @@ from batchmeter.errors import BatchmeterError, ProviderError, made_nothing
 from .answers import answer, number, page_answer, rendered
 from .call import ACCOUNT_FIELDS, Call
 from .describe import gives, query, takes
+from .errors import Refusal
+from .idempotency import once
 from .identity import Action
-from .once import once
-from .own import LARGEST_BATCHES, own_batches
-from .refusal import Refusal
+from .key_listings import LARGEST_BATCHES, own_batches
+from .ownership import account_for, can_be_id, may_see, no_batch, no_file
 from .routes import Route
-from .visible import account_for, can_be_id, may_see, no_batch, no_file
 
 _TEXTS = ("input_file_id", "endpoint", "completion_window")
 _OBJECTS = ("metadata", "output_expires_after")
@@ -60,7 +60,7 @@ async def create(call: Call) -> Response:
 
 async def retrieve(call: Call) -> Response:
     batch_id = call.ids["batch_id"]
-    body = await call.proxy.reads.batch(call.account, batch_id, may_see(call, no_batch(batch_id)))
+    body = await call.state.reads.batch(call.account, batch_id, may_see(call, no_batch(batch_id)))
     return Response(body, media_type="application/json")
 
 
@@ -70,7 +70,7 @@ async def cancel(call: Call) -> Response:
     try:
         return answer(await call.client.batches.cancel(batch_id, custom_llm_provider=account))
     finally:
-        call.proxy.reads.forget(account, batch_id)
+        call.state.reads.forget(account, batch_id)
 
 
 async def list_batches(call: Call) -> Response:

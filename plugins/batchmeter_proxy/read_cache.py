@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from batchmeter.client import AsyncClient
+from batchmeter import AsyncClient
 from batchmeter.ledger.port import TrackedBatch
 from batchmeter.models import Attribution
 from batchmeter.tracking.tag import without_tag

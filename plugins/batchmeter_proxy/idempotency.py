@@ -9,8 +9,8 @@ from starlette.responses import Response
 from batchmeter.errors import LedgerError
 
 from .call import Call
-from .held import LEASE, held
-from .refusal import Refusal
+from .errors import Refusal
+from .reservation import LEASE, held
 
 log = logging.getLogger("batchmeter")
 

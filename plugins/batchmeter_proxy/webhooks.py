@@ -11,10 +11,10 @@ from batchmeter.errors import UsageError
 
 from .call import Call
 from .describe import gives
-from .refusal import Refusal
+from .errors import Refusal
+from .ownership import can_be_id
 from .routes import Route
 from .signature import BadSignatureError, claimed, verify
-from .visible import can_be_id
 
 log = logging.getLogger("batchmeter")
 
@@ -72,7 +72,7 @@ async def _wake(call: Call, account: str, body: bytes) -> bool:
     parts = await call.client.ready()
     if batch_id is None or not await parts.tracker.told(account, batch_id):
         return False
-    call.proxy.reads.forget(account, batch_id)
+    call.state.reads.forget(account, batch_id)
     return True
 
 

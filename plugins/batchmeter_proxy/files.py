@@ -1,4 +1,4 @@
-"""`/files`: list, retrieve, delete, download; uploads are `uploads.py`'s."""
+"""`/files`: list, retrieve, delete, download; uploads are in `upload.py`."""
 
 import asyncio
 from contextlib import AsyncExitStack
@@ -11,11 +11,11 @@ from batchmeter.providers import ContentStream
 from .answers import answer, number, page_answer
 from .call import Call
 from .describe import gives, gives_bytes, query, takes
-from .own import LARGEST_FILES, own_files
-from .refusal import Refusal
+from .errors import Refusal
+from .key_listings import LARGEST_FILES, own_files
+from .ownership import account_for, no_file
 from .routes import Route
 from .upload import create
-from .visible import account_for, no_file
 
 if TYPE_CHECKING:
     from starlette.types import Receive, Scope, Send

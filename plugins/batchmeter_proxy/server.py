@@ -14,7 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from batchmeter.client import AsyncClient
+from batchmeter import AsyncClient
 from batchmeter.config import Settings, default_ledger, load_settings
 from batchmeter.errors import ConfigError, UnknownAccountError, UsageError
 from batchmeter.ledger import open_ledger

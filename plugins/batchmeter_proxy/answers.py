@@ -9,7 +9,7 @@ from starlette.responses import Response
 
 from batchmeter.models import Page
 
-from .refusal import Refusal
+from .errors import Refusal
 
 _DIGITS = 18
 """Of the longest number that any database takes for one."""

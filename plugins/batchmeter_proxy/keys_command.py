@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from .events import millis
-from .session import client, run
-from .show import as_json, console, instant, print_json, table
+from batchmeter.cli.events import millis
+from batchmeter.cli.session import client, run
+from batchmeter.cli.show import as_json, console, instant, print_json, table
 
 if TYPE_CHECKING:
     from batchmeter.ledger.port import ProxyKey
@@ -50,8 +50,9 @@ def create(
     json_output: bool,
 ) -> None:
     """Create a key. Its secret is printed now and never again."""
-    from batchmeter.keys import create_key
     from batchmeter.ledger.port import KeyLimits
+
+    from .keys import create_key
 
     limits = KeyLimits(requests_per_minute=requests_per_minute, open_batches=open_batches, lines_per_day=lines_per_day)
 

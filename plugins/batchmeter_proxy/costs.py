@@ -12,10 +12,10 @@ from batchmeter.ledger.port import Millis
 from .answers import number, rendered, whole_number
 from .call import Call
 from .describe import gives, query
+from .errors import Refusal
 from .identity import Identity
-from .refusal import Refusal
+from .ownership import account_for, no_batch
 from .routes import Route
-from .visible import account_for, no_batch
 
 _TYPES: tuple[EventType, ...] = ("acreate_batch", "batch_success", "batch_failure")
 _PAGE = 100

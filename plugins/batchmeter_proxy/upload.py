@@ -14,13 +14,13 @@ from batchmeter.models import FileObject
 from batchmeter.providers import CallOptions, FileUpload, Provider, RawForm
 
 from .answers import rendered, whole_number
+from .body import Incoming, TooLargeError, TooSlowError
 from .call import ACCOUNT_FIELDS, Call
+from .errors import Refusal
+from .idempotency import once
 from .identity import Action
-from .incoming import Incoming, TooLargeError, TooSlowError
-from .intake import Intake, RefusedFileError
 from .multipart import FormReader
-from .once import once
-from .refusal import Refusal
+from .upload_check import Intake, RefusedFileError
 
 log = logging.getLogger("batchmeter")
 
@@ -33,7 +33,7 @@ _OURS = frozenset(
 
 
 async def create(call: Call) -> Response:
-    options = call.proxy.options
+    options = call.state.options
     length = whole_number(call.request.headers.get("content-length", ""))
     room = options.max_upload_bytes + _FORM_ROOM
     message = f"The file is larger than {options.max_upload_bytes:,} bytes."
@@ -60,7 +60,7 @@ async def _receive(call: Call, incoming: Incoming, length: int | None) -> bytes:
         models = summary.models if summary else ()
         await call.admit(Action("upload", chosen[0].account, models, summary.lines if summary else 0))
 
-    intake = Intake(incoming, call.proxy.options.max_upload_bytes, reader, accept)
+    intake = Intake(incoming, call.state.options.max_upload_bytes, reader, accept)
     await intake.read_head()
     provider = call.client.accounts.get(_account(call, intake))
     chosen.append(provider)
@@ -76,7 +76,7 @@ def _account(call: Call, intake: Intake) -> str:
 
 
 async def _send(call: Call, provider: Provider, intake: Intake, length: int | None) -> FileObject:
-    checked = call.proxy.options.check_inputs
+    checked = call.state.options.check_inputs
     try:
         await intake.begin(limits_of(provider) if checked else None)
         upload = _upload(intake, length)

@@ -9,9 +9,9 @@ from functools import partial
 
 from batchmeter.ledger.port import KeyLimits, Ledger, LimitName
 
-from .held import LEASE, held
+from .errors import Refusal
 from .identity import Action, Done, Identity
-from .refusal import Refusal
+from .reservation import LEASE, held
 
 _PERIOD: dict[LimitName, int] = {"requests_per_minute": 60, "lines_per_day": 86_400}
 """Seconds; periods begin on the UTC clock's whole minutes and days."""

@@ -3,19 +3,17 @@
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 from starlette.requests import Request
 
-from batchmeter.client import AsyncClient
+from batchmeter import AsyncClient
 from batchmeter.models import Attribution
 
+from .body import Incoming, TooLargeError
+from .errors import Refusal
 from .identity import Action, Done, Identity
-from .incoming import Incoming, TooLargeError
-from .refusal import Refusal
-
-if TYPE_CHECKING:
-    from .app import Proxy
+from .state import State
 
 _DEEPEST = 64
 """Levels of JSON: what was just read must be written again too, further down the stack."""
@@ -30,7 +28,7 @@ class Call:
     """What a handler gets."""
 
     request: Request
-    proxy: "Proxy"
+    state: State
     identity: Identity
     ids: Mapping[str, str]
     """What the path's braces held, unescaped."""
@@ -42,7 +40,7 @@ class Call:
 
     @property
     def client(self) -> AsyncClient:
-        return self.proxy.client
+        return self.state.client
 
     @property
     def account(self) -> str | None:
@@ -78,13 +76,13 @@ class Call:
         """Refusal when the caller may not, or not now."""
         if action.account is not None:
             self.allow(action.account, action.models)
-        done = await self.proxy.admit(self.identity, action)
+        done = await self.state.admit(self.identity, action)
         if done is not None:
             self.done.append(done)
 
     async def body(self, largest: int | None = None) -> bytes:
         """Whole; Refusal when it is too large (`largest`, or as the options say) or comes too slowly."""
-        options = self.proxy.options
+        options = self.state.options
         room = options.max_body_bytes if largest is None else min(largest, options.max_body_bytes)
         full = TooLargeError(413, "The request body is too large.", code="request_too_large")
         idle = min(options.body_seconds, options.upload_idle_seconds)

@@ -9,7 +9,7 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 from starlette.responses import HTMLResponse, JSONResponse, Response
 
-from batchmeter._version import __version__
+from batchmeter import __version__
 from batchmeter.costs import CostReport
 from batchmeter.events import BatchCreated, BatchFailed, BatchSucceeded, Settlement
 from batchmeter.models import Batch, FileDeleted, FileObject
@@ -184,20 +184,23 @@ def _operation(route: Route) -> dict[str, Any]:
 
 
 async def openapi(call: Call) -> Response:
-    return JSONResponse(document(call.proxy.table.routes))
+    return JSONResponse(call.state.description)
 
 
 async def docs(call: Call) -> Response:
     """A page without scripts or anything from elsewhere."""
-    rows = "".join(_row(route) for route in call.proxy.table.routes)
+    paths: Mapping[str, Mapping[str, Any]] = call.state.description["paths"]
+    rows = "".join(
+        _row(method, path, operation) for path, methods in paths.items() for method, operation in methods.items()
+    )
     return HTMLResponse(_PAGE.replace("ROWS", rows).replace("VERSION", __version__))
 
 
-def _row(route: Route) -> str:
-    path = f"/v1{route.path}" if route.versioned else route.path
-    asked = [one["name"] for one in route.operation.get("parameters", ())]
+def _row(method: str, path: str, operation: Mapping[str, Any]) -> str:
+    asked = [one["name"] for one in operation["parameters"] if one["in"] == "query"]
     more = f" <small>?{html.escape(', '.join(asked))}</small>" if asked else ""
-    return f"<tr><td>{route.method}<td><code>{html.escape(path)}</code>{more}<td>{html.escape(route.summary)}"
+    summary = html.escape(operation["summary"])
+    return f"<tr><td>{method.upper()}<td><code>{html.escape(path)}</code>{more}<td>{summary}"
 
 
 _PAGE = """<!doctype html><html lang="en"><meta charset="utf-8"><title>batchmeter</title>

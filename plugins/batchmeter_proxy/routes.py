@@ -3,17 +3,15 @@
 import re
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any, TypeAlias
 from urllib.parse import unquote
 
 from starlette.responses import Response
 
-from .refusal import Refusal
+from .call import Call
+from .errors import Refusal
 
-if TYPE_CHECKING:
-    from .call import Call
-
-Handler: TypeAlias = "Callable[[Call], Awaitable[Response]]"
+Handler: TypeAlias = Callable[[Call], Awaitable[Response]]
 
 _VERSION = r"(?:/v1|/(?P<account>[^/]+)/v1)?"
 

@@ -10,19 +10,18 @@ from urllib.parse import quote
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
-from batchmeter._version import __version__
-from batchmeter.client import AsyncClient
+from batchmeter import AsyncClient, __version__
 from batchmeter.config import validated
 
-from . import batches, catalogue, costs, files, health, metrics, openapi, webhooks
+from . import batches, costs, files, openapi, status, webhooks
 from .auth import Keys
 from .call import Call
+from .errors import Refusal, error_response, request_id
 from .identity import ANONYMOUS, Action, Admit, Authenticate, anything
 from .options import ProxyOptions
-from .reads import Reads
-from .refusal import Refusal, error_response, request_id
+from .read_cache import Reads
 from .routes import Found, Route, Table
-from .traffic import Traffic
+from .state import State
 
 if TYPE_CHECKING:
     from starlette.types import Receive, Scope, Send
@@ -36,10 +35,8 @@ ROUTES: tuple[Route, ...] = (
     *files.ROUTES,
     *batches.ROUTES,
     *costs.ROUTES,
-    *catalogue.ROUTES,
     *webhooks.ROUTES,
-    *health.ROUTES,
-    *metrics.ROUTES,
+    *status.ROUTES,
     *openapi.ROUTES,
 )
 
@@ -72,14 +69,11 @@ class Proxy:
         self, client: AsyncClient, authenticate: Authenticate, admit: Admit, routes: Sequence[Route] = ROUTES
     ) -> None:
         self.client = client
-        self.authenticate = authenticate
-        self.admit = admit
-        self.table = Table(routes)
         where = f"{client.settings.source or 'settings'}: [proxy]"
-        self.options = validated(ProxyOptions, client.settings.proxy, where)
-        self.reads = Reads(client, self.options.freshness)
-        self.traffic = Traffic()
-        self.metrics = metrics.Metrics()
+        options = validated(ProxyOptions, client.settings.proxy, where)
+        self.state = State(client, authenticate, admit, options, Reads(client, options.freshness))
+        self.table = Table([*routes, *client.plugins.collect("register_routes")])
+        self.state.description = openapi.document(self.table.routes)
 
     async def __call__(self, scope: "Scope", receive: "Receive", send: "Send") -> None:
         if scope["type"] == "lifespan":
@@ -95,7 +89,7 @@ class Proxy:
             status = await self._respond(request, send)
         finally:
             route = getattr(request.state, "route", None)
-            self.traffic.count(request.method, route, status, time.perf_counter() - started)
+            self.state.traffic.count(request.method, route, status, time.perf_counter() - started)
 
     async def _respond(self, request: Request, send: "Send") -> int:
         """The status that was sent."""
@@ -127,16 +121,16 @@ class Proxy:
                 await asyncio.shield(done(not call.in_vain))
 
     def _check_headers(self, scope: "Scope") -> None:
-        if sum(len(name) + len(value) for name, value in scope["headers"]) > self.options.max_header_bytes:
-            message = f"The request's headers are larger than {self.options.max_header_bytes:,} bytes."
+        if sum(len(name) + len(value) for name, value in scope["headers"]) > self.state.options.max_header_bytes:
+            message = f"The request's headers are larger than {self.state.options.max_header_bytes:,} bytes."
             raise Refusal(431, message, code="headers_too_large")
 
     async def _call(self, request: Request, found: Found) -> Call:
         if found.route.public:
-            return Call(request, self, ANONYMOUS, found.ids, found.account)
-        identity = await self.authenticate(request)
-        await self.admit(identity, Action("request"))
-        return Call(request, self, identity, found.ids, found.account)
+            return Call(request, self.state, ANONYMOUS, found.ids, found.account)
+        identity = await self.state.authenticate(request)
+        await self.state.admit(identity, Action("request"))
+        return Call(request, self.state, identity, found.ids, found.account)
 
     async def _live(self, receive: "Receive", send: "Send") -> None:
         """The client is open from start to end of the server, unless its owner had opened it."""
@@ -150,7 +144,7 @@ class Proxy:
             return
         await send({"type": "lifespan.startup.complete"})
         await receive()
-        await self.reads.aclose()
+        await self.state.reads.aclose()
         if mine:
             await self.client.aclose()
         await send({"type": "lifespan.shutdown.complete"})

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from batchmeter.models import Attribution
 
 from .call import Call
-from .refusal import Refusal
+from .errors import Refusal
 
 
 async def account_for(call: Call, object_id: str, missing: Refusal) -> str | None:

@@ -2,24 +2,26 @@
 
 import ipaddress
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from urllib.parse import urlsplit
 
 from starlette.requests import Request
 
-from batchmeter.client import AsyncClient
-from batchmeter.keys import hash_of
+from batchmeter import AsyncClient
 from batchmeter.ledger.port import Ledger, ProxyKey
 
-from .cross_site import cross_site
+from .errors import Refusal
 from .identity import ANONYMOUS, Action, Done, Identity
+from .keys import hash_of
 from .limits import KeyIdentity, Limits
-from .refusal import Refusal
 
 REMEMBERED_SECONDS = 2.0
 """How long a key's row serves without asking the ledger again: a revoked key stops working within that time."""
 _MANY = 4096
 _LONGEST_SECRET = 512
+_RESERVED = (".localhost", ".test", ".internal")
+"""Nobody can register these."""
 
 
 @dataclass(slots=True)
@@ -127,3 +129,41 @@ def _here(host: str) -> bool:
 
 def _unknown(message: str) -> Refusal:
     return Refusal(401, message, code="invalid_api_key", headers={"www-authenticate": "Bearer"})
+
+
+def cross_site(headers: Mapping[str, str]) -> bool:
+    """Whether a web page from elsewhere may be behind a request: a browser sends a plain POST wherever a page asks it to.
+
+    The page is from another site; or the name by which it was found is one that anybody may lead here."""
+    host = _host_name(f"//{headers.get('host', '')}")
+    origin = headers.get("origin")
+    if not _is_own(host):
+        return True
+    if origin is None:
+        return False
+    page = _host_name(origin)
+    return not page or not (page == host or _is_this_machine(page))
+
+
+def _host_name(url: str) -> str:
+    try:
+        return (urlsplit(url).hostname or "").rstrip(".")
+    except ValueError:
+        return ""
+
+
+def _is_own(host: str) -> bool:
+    """No public name: an address, or what only this machine or its network resolves."""
+    return "." not in host or host.endswith(_RESERVED) or _ip_address(host) is not None
+
+
+def _is_this_machine(host: str) -> bool:
+    address = _ip_address(host)
+    return address.is_loopback if address else host == "localhost" or host.endswith(".localhost")
+
+
+def _ip_address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    try:
+        return ipaddress.ip_address(host)
+    except ValueError:
+        return None

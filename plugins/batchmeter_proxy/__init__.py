@@ -1,0 +1,52 @@
+"""The proxy: an OpenAI-compatible server for files and batches over every configured account.
+
+As a plugin it brings the commands `serve` and `keys`, and a hook of its own, `register_routes` (`hookspecs.py`).
+`create_app(client)` is the same server as an ASGI app, to mount in an app of yours.
+
+Names are imported when they are first used: every command line loads this module, and the server's libraries are an
+extra (`pip install 'batchmeter[proxy]'`).
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from batchmeter import hookimpl
+
+from . import hookspecs
+
+if TYPE_CHECKING:
+    from .app import Proxy, create_app
+    from .errors import Refusal
+    from .identity import Action, Identity
+    from .routes import Route
+
+__all__ = ["Action", "Identity", "Proxy", "Refusal", "Route", "create_app", "hookspecs"]
+
+_HOMES = {
+    "Action": "identity",
+    "Identity": "identity",
+    "Proxy": "app",
+    "Refusal": "errors",
+    "Route": "routes",
+    "create_app": "app",
+}
+
+
+@hookimpl
+def register_commands(cli: click.Group) -> None:
+    from .commands import serve  # noqa: PLC0415 - only where commands are wanted
+    from .keys_command import keys  # noqa: PLC0415
+
+    cli.add_command(serve)
+    cli.add_command(keys)
+
+
+def __getattr__(name: str) -> Any:
+    module = _HOMES.get(name)
+    if module is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f".{module}", __name__), name)
+    globals()[name] = value
+    return value

@@ -1,0 +1,26 @@
+"""The parts of one running proxy that every request uses."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from batchmeter import AsyncClient
+
+from .identity import Admit, Authenticate
+from .metrics import Metrics, Traffic
+from .options import ProxyOptions
+from .read_cache import Reads
+
+
+@dataclass(slots=True)
+class State:
+    """One per app."""
+
+    client: AsyncClient
+    authenticate: Authenticate
+    admit: Admit
+    options: ProxyOptions
+    reads: Reads
+    traffic: Traffic = field(default_factory=Traffic)
+    metrics: Metrics = field(default_factory=Metrics)
+    description: dict[str, Any] = field(default_factory=dict[str, Any])
+    """The OpenAPI document of all routes."""

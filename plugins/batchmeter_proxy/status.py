@@ -1,0 +1,68 @@
+"""What the proxy says of itself: that it lives, that it can work, its metrics, and the models it sends to accounts."""
+
+from starlette.responses import JSONResponse, Response
+
+from batchmeter.errors import LedgerError
+
+from .call import Call
+from .describe import Operation, gives, gives_text
+from .errors import Refusal
+from .routes import Handler, Route
+
+
+async def liveliness(call: Call) -> Response:
+    del call
+    return JSONResponse({"status": "alive"})
+
+
+async def readiness(call: Call) -> Response:
+    """Ready means the ledger answers; what it holds is nobody's business here."""
+    try:
+        parts = await call.client.ready()
+        await parts.ledger.account_of("readiness")
+    except LedgerError as error:
+        raise Refusal(503, str(error), code="ledger_unavailable") from error
+    return JSONResponse({"status": "ready"})
+
+
+async def metrics(call: Call) -> Response:
+    if not call.identity.admin:
+        raise Refusal(403, "Metrics are about everybody: use an admin key.", code="admin_only")
+    if not call.identity.everywhere:
+        message = "Metrics are about all accounts: use an admin key that is not limited to some."
+        raise Refusal(403, message, code="account_not_allowed")
+    ledger = (await call.client.ready()).ledger
+    text = await call.state.metrics.render(ledger, call.state.traffic)
+    return Response(text, media_type="text/plain; version=0.0.4; charset=utf-8")
+
+
+def _model(name: str, account: str) -> dict[str, object]:
+    return {"id": name, "object": "model", "created": 0, "owned_by": account}
+
+
+async def list_models(call: Call) -> Response:
+    allowed = call.identity.models
+    models = call.client.settings.models.items()
+    data = [_model(name, account) for name, account in sorted(models) if allowed is None or name in allowed]
+    return JSONResponse({"object": "list", "data": data})
+
+
+async def retrieve_model(call: Call) -> Response:
+    name = call.ids["model"]
+    account = call.client.settings.models.get(name)
+    if account is None or not (call.identity.models is None or name in call.identity.models):
+        raise Refusal(404, f"The model '{name}' does not exist", code="model_not_found", param="model")
+    return JSONResponse(_model(name, account))
+
+
+def _own(path: str, handler: Handler, summary: str, operation: Operation, *, public: bool = False) -> Route:
+    return Route("GET", path, handler, summary, versioned=False, public=public, operation=operation)
+
+
+ROUTES = (
+    Route("GET", "/models", list_models, "List the configured models", operation=gives("ModelList")),
+    Route("GET", "/models/{model}", retrieve_model, "Retrieve a configured model", operation=gives("Model")),
+    _own("/health/liveliness", liveliness, "The process answers", gives("Health"), public=True),
+    _own("/health/readiness", readiness, "The ledger answers", gives("Health"), public=True),
+    _own("/metrics", metrics, "Metrics for Prometheus", gives_text("text/plain")),
+)
