@@ -10,7 +10,7 @@ import msgspec
 
 from .errors import UsageError
 from .ledger.port import Ledger, Millis, Settled
-from .ledger.records import Sums
+from .ledger.records import Share, Sums
 from .models import Frozen, Usage, Usd
 
 GroupBy = Literal["model", "account", "key", "team", "tag", "day"]
@@ -33,7 +33,7 @@ class CostSum(Frozen, frozen=True):
     known: Usd = Decimal(0)
     """The priced part; a lower bound when `total` is None."""
     unpriced_lines: int = 0
-    """Lines whose cost is unknown; by model, those of models with any such line in a batch."""
+    """Lines whose cost is unknown."""
 
 
 class CostRow(CostSum, frozen=True):
@@ -154,17 +154,23 @@ def _parts(settled: Settled, group_by: GroupBy, whole: _Part) -> Iterator[tuple[
 
 
 def _by_model(settlement: Sums, whole: _Part) -> Iterator[tuple[str | None, _Part]]:
-    """What is known of a partly priced model is kept with its batch only: it goes to the one that it can belong to."""
+    """Older settlements keep what is known of a partly priced model with the batch only: it goes to the one model that
+    it can belong to, else to none."""
     shares = settlement.models
-    priced = sum((share.cost for share in shares.values() if share.cost is not None), Decimal(0))
-    rest = _EXACT.subtract(whole.known, priced)
-    unpriced = [name for name, share in shares.items() if share.cost is None]
+    told = {name: known for name, share in shares.items() if (known := _known(share)) is not None}
+    rest = _EXACT.subtract(whole.known, sum(told.values(), Decimal(0)))
+    untold = [name for name in shares if name not in told]
     for name, share in shares.items():
-        known = share.cost if share.cost is not None else rest if len(unpriced) == 1 else Decimal(0)
+        known = told[name] if name in told else rest if len(untold) == 1 else Decimal(0)
         complete = share.cost is not None
-        yield name, _Part(share.lines, share.usage, known, complete, 0 if complete else share.lines)
-    if (rest and len(unpriced) != 1) or (not shares and not whole.complete):
+        unpriced = 0 if complete else sum(share.unknown.values()) or share.lines
+        yield name, _Part(share.lines, share.usage, known, complete, unpriced)
+    if (rest and len(untold) != 1) or (not shares and not whole.complete):
         yield None, _Part(0, {}, rest, whole.complete or bool(shares), 0 if shares else whole.unpriced)
+
+
+def _known(share: Share) -> Decimal | None:
+    return share.cost if share.known is None else share.known
 
 
 def _order(group_by: GroupBy) -> Callable[[CostRow], tuple[Any, ...]]:

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, TypeAdapter
 
-from .models import Attribution, Batch, Cost, Frozen, LineCounts, ModelUsage, Time, Usage
+from .models import Attribution, Batch, Cost, Frozen, LineCounts, ModelUsage, RatesUsed, ReportedCost, Time, Usage
 
 _NAMESPACE = uuid.uuid5(uuid.NAMESPACE_URL, "https://batchmeter.dev/events")
 _NAMED = hashlib.sha1(_NAMESPACE.bytes, usedforsecurity=False)
@@ -81,9 +81,13 @@ class Outcome(Frozen, frozen=True):
     """By the model that answered, as the provider names it; `unknown` where no line or batch says."""
     times: BatchTimes = BatchTimes()
     notes: tuple[str, ...] = ()
-    """What a reader should know: `usage_mismatch`, `output_unavailable`, `price_change_during_batch`, …"""
+    """What a reader should know: `usage_mismatch`, `output_unavailable`, `reported_cost_differs`, …"""
     reported_usage: Usage | None = None
     """The provider's own batch-level sums, where it sends them."""
+    reported_cost: ReportedCost | None = None
+    """The vendor's own amounts, where its rows name any; beside `cost`, and used in it where ours is unknown."""
+    rates: tuple[RatesUsed, ...] = ()
+    """What every group of lines was priced at; empty in events older than the field."""
     missing: int = 0
     """Requests, by the provider's count, without a line in its files; `batchmeter check` names them."""
     duplicates: int = 0

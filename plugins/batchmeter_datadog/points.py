@@ -39,7 +39,7 @@ def samples(event: Event, tags: Tags) -> Samples:
 
 
 def _models(event: Event, tags: Tags) -> Counts:
-    """Tokens and known cost by model; what is known of a partly priced one goes under `unknown`."""
+    """Tokens and known cost by model; under `unknown` what older events know of the cost, but not of which model."""
     if not isinstance(event, Outcome):
         return {}
     found: Counts = {}
@@ -53,9 +53,8 @@ def _models(event: Event, tags: Tags) -> Counts:
         }
         for kind, tokens in kinds.items():
             _add(found, "batchmeter.tokens", tags.of(event, model=model, type=kind), Decimal(tokens))
-        if share.cost is not None:
-            _add(found, "batchmeter.cost_usd", tags.of(event, model=model), share.cost)
-            rest -= share.cost
+        _add(found, "batchmeter.cost_usd", tags.of(event, model=model), share.known)
+        rest -= share.known
     _add(found, "batchmeter.cost_usd", tags.of(event, model="unknown"), rest)
     return found
 

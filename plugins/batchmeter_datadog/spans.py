@@ -68,7 +68,10 @@ def _model(event: Ending, model: str, share: ModelUsage, root: Span) -> Span:
         "span_id": _decimal(f"{event.provider}:{event.batch_id}:batch:{model}"),
         "parent_id": root["span_id"],
         "meta": _meta(
-            kind, {**about, "lines": share.lines, "cost_usd": plain(share)["cost"]}, {}, about if known else {}
+            kind,
+            {**about, "lines": share.lines, "cost_usd": plain(share)["cost"], "known_cost_usd": plain(share)["known"]},
+            {},
+            about if known else {},
         ),
         "metrics": _metrics(share),
     }
@@ -115,6 +118,7 @@ def _facts(event: Ending) -> dict[str, Any]:
         "cost_usd": plain(event.cost)["total"],
         "known_cost_usd": plain(event.cost)["known"],
         "cost_unknown": ", ".join(f"{reason}:{lines}" for reason, lines in sorted(event.cost.unknown.items())) or None,
+        "reported_cost_usd": plain(event.reported_cost)["total"] if event.reported_cost else None,
         "price_book": event.cost.price_book,
         **{name: times[name] for name in ("created_at", "in_progress_at", "ended_at", "total_seconds")},
         "notes": ", ".join(event.notes) or None,

@@ -113,7 +113,9 @@ def _price(event: Ending, model: str, share: ModelUsage) -> dict[str, Any]:
     """Without a known cost there is no model name either: Langfuse would price it, at the full rate."""
     if share.cost is not None:
         return {"model": model, "cost_details": cost_details(share.cost)}
-    reasons = ", ".join(f"{reason} ({lines} lines)" for reason, lines in sorted(event.cost.unknown.items()))
+    reasons = ", ".join(
+        f"{reason} ({lines} lines)" for reason, lines in sorted((share.unknown or event.cost.unknown).items())
+    )
     return {"level": "WARNING", "status_message": f"cost unknown: {reasons or 'no reason given'}"}
 
 

@@ -94,6 +94,7 @@ def _outcome(event: Outcome) -> dict[str, Any]:
         semconv.MODELS: json.dumps(models, separators=(",", ":")),
         **_usage(event.usage),
         **_cost(event.cost),
+        semconv.REPORTED_COST: usd(event.reported_cost.total) if event.reported_cost else None,
     }
 
 

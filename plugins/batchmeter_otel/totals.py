@@ -123,10 +123,9 @@ class Totals:
             }
             for kind, tokens in kinds.items():
                 self._count("batch.tokens", {**named, semconv.TOKEN_TYPE: kind}, tokens)
-            if share.cost is not None:
-                self._count("batch.cost", named, share.cost)
-                rest -= share.cost
-        if rest > 0:  # the priced part of a model that is unpriced in part
+            self._count("batch.cost", named, share.known)
+            rest -= share.known
+        if rest > 0:  # older settlements do not say of which model it is known
             self._count("batch.cost", {**base, semconv.RESPONSE_MODEL: "unknown"}, rest)
 
     def _count(self, name: str, attributes: dict[str, str], amount: Decimal | int) -> None:

@@ -205,5 +205,7 @@ def test_a_line_that_uses_an_unpriced_bucket_leaves_the_others_priced() -> None:
     lines = [lines_of.dump(lines_of.openai("gpt-4o-mini", usage)) for usage in (plain, audio, plain)]
     metering = meter([b"\n".join(line.strip() for line in lines)], priced_at=date(2026, 11, 10))
     assert (metering.lines.unpriced, metering.cost.total, metering.cost.unknown) == (1, None, {"missing_rate": 1})
-    assert metering.cost.known == 2 * (10 * Decimal("0.075") + Decimal("0.3")) / 1_000_000
-    assert metering.models["gpt-4o-mini"].cost is None
+    assert metering.cost.known == (26 * Decimal("0.075") + 3 * Decimal("0.3")) / 1_000_000
+    assert metering.cost.details == {"missing_rate": ("gpt-4o-mini: audio_in",)}
+    share = metering.models["gpt-4o-mini"]
+    assert (share.cost, share.known, share.unknown) == (None, metering.cost.known, {"missing_rate": 1})

@@ -30,16 +30,17 @@ def test_the_shape_people_read():
     assert shown["usage"].items() >= usage.items()
     assert shown["cost"] == {
         "total": None,
-        "known": "0.00065",
+        "known": f"{COST}",
         "currency": "USD",
         "unknown": {"lines_malformed": 1, "unknown_model": 1},
+        "details": {"lines_malformed": ["line 4"], "unknown_model": ["unpriced"]},
         "estimated": False,
         "flags": [],
         "price_book": "flat",
         "priced_at": "2026-11-22",
     }
     assert {name: (model["lines"], model["cost"]) for name, model in shown["models"].items()} == {
-        "m": (1, "0.00065"),
+        "m": (1, f"{COST}"),
         "unpriced": (1, None),
     }
     assert shown["failures"] == {"batch_expired": 1}

@@ -10,9 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from batchmeter.models import Cost, ModelUsage, ReportedCost
 from batchmeter.pricing.book import PriceBook
 from batchmeter.pricing.groups import BUCKETS, Group, GroupKey, Groups, PriceQuery, Rates
-from batchmeter.pricing.price import Priced, price_groups
+from batchmeter.pricing.price import Priced, Share, price_groups
 
 AT = date(2026, 11, 10)
 
@@ -44,7 +45,7 @@ def test_exact_and_by_model() -> None:
     }
     result = priced(groups)
     assert result.cost.total == result.cost.known == Decimal("75000.000000375")
-    assert result.models == {"m": Decimal("75000.000000375")}
+    assert result.models == {"m": Share(Decimal("75000.000000375"))}
     assert (result.cost.price_book, result.cost.priced_at, result.unpriced_lines) == ("d1", AT, 0)
 
 
@@ -60,11 +61,20 @@ def test_unknown_is_never_zero() -> None:
         GroupKey(None): Group(4, {"input": 1}),
         GroupKey("m", 1000): Group(5, {"input": 1, "audio_in": 1}),
     }
-    result = priced(groups, unknown={"usage_missing": 6})
+    result = priced(groups, unknown={"usage_missing": 6}, details={"usage_missing": ["line 7"]})
     assert result.cost.total is None
-    assert result.cost.known == Decimal("0.075")
+    assert result.cost.known == Decimal("0.075000075")
     assert result.cost.unknown == {"missing_rate": 5, "unknown_model": 7, "usage_missing": 6}
-    assert result.models == {"m": None, "n": None, None: None}
+    assert result.cost.details == {
+        "missing_rate": ("m: audio_in",),
+        "unknown_model": ("n", "no model named"),
+        "usage_missing": ("line 7",),
+    }
+    assert result.models == {
+        "m": Share(Decimal("0.075000075"), Counter(missing_rate=5)),
+        "n": Share(Decimal(0), Counter(unknown_model=3)),
+        None: Share(Decimal(0), Counter(unknown_model=4)),
+    }
     assert result.unpriced_lines == 18
 
 
@@ -103,7 +113,15 @@ def test_the_query_carries_all_that_decides() -> None:
     created = date(2026, 11, 9)
     result = priced(groups, region="eu", batch_created=created, price_model={"dep": "m"}.__getitem__, ask=ask)
     assert asked == [PriceQuery("openai", "m", AT, "eu", "us", 1000, "standard", created)]
-    assert result.models == {"dep": Decimal("0.000000075")}
+    assert result.models == {"dep": Share(Decimal("0.000000075"))}
+    (used,) = result.rates
+    assert (used.model, used.priced_as, used.prompt_over, used.geo, used.processing) == (
+        "dep",
+        "m",
+        1000,
+        "us",
+        "standard",
+    )
 
 
 def test_a_plugins_answer_wins_and_its_failure_is_a_reason() -> None:
@@ -193,3 +211,69 @@ def test_grouped_equals_line_by_line(embedded: PriceBook, lines: list[tuple[str 
     assert together.cost.unknown == unknown
     assert together.cost.estimated == estimated
     assert together.cost.total == (None if unknown else known)
+
+
+def test_details_are_few() -> None:
+    groups = {GroupKey(f"m{number}"): Group(1, {"input": 1}) for number in range(99)}
+    cost = priced(groups).cost
+    assert (cost.unknown["unknown_model"], len(cost.details["unknown_model"])) == (99, 10)
+
+
+@pytest.mark.parametrize(
+    ("model", "counts", "reported", "known", "unknown"),
+    [
+        ("m", {"input": 1_000_000}, ("0.5", 2), "0.075", {}),
+        ("m", {"input": 1_000_000, "web_search": 1}, ("0.5", 2), "0.5", {}),
+        ("m", {"input": 1_000_000, "web_search": 1}, ("0.5", 1), "0.5", {"missing_rate": 1}),
+        ("m", {"input": 1_000_000, "web_search": 1}, ("0", 0), "0.075", {"missing_rate": 2}),
+        ("n", {"image_generation": 2}, ("0.5", 2), "0.5", {}),
+        (None, {}, ("0.5", 1), "0.5", {"unknown_model": 1}),
+    ],
+)
+def test_the_vendors_amount_stands_where_ours_is_unknown(
+    model: str | None, counts: dict[str, int], reported: tuple[str, int], known: str, unknown: dict[str, int]
+) -> None:
+    amount, lines = Decimal(reported[0]), reported[1]
+    result = priced({GroupKey(model): Group(2, counts, reported=amount, reported_lines=lines)})
+    assert (result.cost.known, result.cost.unknown) == (Decimal(known), unknown)
+    assert result.cost.total == (None if unknown else Decimal(known))
+    assert result.reported == (ReportedCost(total=amount, lines=lines) if lines else None)
+    stands = known == "0.5"
+    assert ("vendor_reported" in result.cost.flags, [used.origin for used in result.rates]) == (
+        stands,
+        ["vendor_reported" if stands else ""],
+    )
+
+
+@pytest.mark.parametrize(
+    ("amount", "notes"),
+    [("0.075", ()), ("0.0753", ()), ("0.0755", ("reported_cost_differs",)), ("0", ("reported_cost_differs",))],
+)
+def test_the_vendors_amount_differs_by_half_a_percent_for_a_note(amount: str, notes: tuple[str, ...]) -> None:
+    group = Group(2, {"input": 1_000_000}, reported=Decimal(amount), reported_lines=2)
+    assert priced({GroupKey("m"): group}).notes == notes
+
+
+counts = st.dictionaries(st.sampled_from(["input", "output", "audio_in"]), st.integers(0, 10**9), max_size=3)
+keys = st.builds(
+    GroupKey, st.sampled_from(["m", "n"]), st.sampled_from([0, 1000]), buckets=st.sampled_from([(), ("audio_in",)])
+)
+
+
+@given(st.dictionaries(keys, st.builds(Group, st.integers(1, 9), counts), max_size=6))
+def test_the_rates_used_reproduce_the_cost(groups: dict[GroupKey, Group]) -> None:
+    result = priced(groups)
+    each = [
+        sum((rate * used.units[bucket] for bucket, rate in used.usd_per_million.items()), Decimal(0)) / 1_000_000
+        for used in result.rates
+    ]
+    assert each == [used.cost for used in result.rates]
+    assert sum(each, Decimal(0)) == result.cost.known == sum((s.known for s in result.models.values()), Decimal(0))
+    assert result.cost.unknown == sum((share.unknown for share in result.models.values()), Counter[str]())
+
+
+def test_older_settlements_are_read_and_say_what_they_know() -> None:
+    old = ModelUsage.model_validate_json('{"lines": 2, "usage": {"input_tokens": 5}, "cost": "0.5"}')
+    assert (old.known, old.unknown, old.usage.web_searches) == (Decimal("0.5"), {}, 0)
+    assert ModelUsage.model_validate_json('{"lines": 2, "cost": null}').known == 0
+    assert Cost.model_validate_json('{"total": null, "unknown": {"missing_rate": 1}}').details == {}

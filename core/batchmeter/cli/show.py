@@ -20,6 +20,8 @@ as_json = click.option("--json", "json_output", is_flag=True, help="Print JSON f
 """The option every command takes."""
 
 _LAST = datetime.max.replace(tzinfo=UTC, microsecond=0).timestamp()
+_DETAILS = 3
+"""Details shown of one reason."""
 PIPE_WIDTH = 160
 """Columns where there is no terminal to ask."""
 
@@ -69,7 +71,16 @@ def cost(value: Cost) -> str:
 
 
 def reasons(value: Cost) -> str:
-    return ", ".join(f"{reason}: {lines:,} line{'' if lines == 1 else 's'}" for reason, lines in value.unknown.items())
+    """`missing_rate: 3 lines (gpt-5: web_search)`, by reason."""
+    return ", ".join(
+        f"{reason}: {lines:,} line{'' if lines == 1 else 's'}{_details(value.details.get(reason, ()))}"
+        for reason, lines in value.unknown.items()
+    )
+
+
+def _details(texts: Sequence[str]) -> str:
+    shown = ", ".join(texts[:_DETAILS])
+    return f" ({shown}{', …' if len(texts) > _DETAILS else ''})" if texts else ""
 
 
 def instant(epoch: float | None) -> str:

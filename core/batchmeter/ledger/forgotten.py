@@ -85,4 +85,10 @@ def _counts(one: LineCounts, other: LineCounts) -> LineCounts:
 def _sum(one: ModelUsage, other: ModelUsage) -> ModelUsage:
     costs = [share.cost for share in (one, other) if share.cost is not None]
     cost = sum(costs, Decimal(0)) if costs else None
-    return ModelUsage(lines=one.lines + other.lines, usage=one.usage + other.usage, cost=cost)
+    return ModelUsage(
+        lines=one.lines + other.lines,
+        usage=one.usage + other.usage,
+        cost=cost,
+        known=one.known + other.known,
+        unknown=dict(Counter(one.unknown) + Counter(other.unknown)),
+    )

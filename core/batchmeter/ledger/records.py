@@ -170,6 +170,9 @@ class Share(msgspec.Struct, frozen=True, gc=False):
     lines: int = 0
     usage: Mapping[str, int] = {}
     cost: Decimal | None = None
+    known: Decimal | None = None
+    """None in settlements older than the field."""
+    unknown: Mapping[str, int] = {}
 
 
 class SettledCost(msgspec.Struct, frozen=True, gc=False):

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Collection
+from decimal import Decimal
 from typing import Any, TypeVar, cast
 
 import msgspec
@@ -85,6 +86,11 @@ def dump_groups(groups: Groups) -> str:
             "lines": group.lines,
             "counts": group.counts,
             "reasoning": group.reasoning,
+            **(
+                {"reported": str(group.reported), "reported_lines": group.reported_lines}
+                if group.reported_lines
+                else {}
+            ),
         }
         for key, group in groups.items()
     ]
@@ -97,7 +103,8 @@ def load_groups(text: str) -> dict[GroupKey, Group]:
 
 def _group(row: dict[str, Any]) -> tuple[GroupKey, Group]:
     key = GroupKey(row["model"], row["prompt_over"], row["geo"], row["processing"], tuple(row.get("buckets", ())))
-    return key, Group(row["lines"], row["counts"], row["reasoning"])
+    reported = Decimal(row.get("reported", 0))
+    return key, Group(row["lines"], row["counts"], row["reasoning"], reported, row.get("reported_lines", 0))
 
 
 def snapshot_columns(batch: Batch) -> dict[str, object]:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from functools import cache
 from typing import Any, cast
 
-from batchmeter.pricing.groups import CALLS
+from batchmeter.pricing.groups import UNITS
 
 from .dialects import CHAT, CHAT_REASONING_OUTSIDE, Dialect
 
@@ -114,7 +114,7 @@ def _source(dialect: Dialect) -> str:
     buckets = {bucket: f"b{index}" for index, bucket in enumerate(dialect.buckets)}
     holders = _holders([dialect.needs, *words])
     values = counters.values()
-    tokens = " + ".join(name for bucket, name in buckets.items() if bucket not in CALLS)
+    tokens = " + ".join(name for bucket, name in buckets.items() if bucket not in UNITS)
     head = [_sum(formula, counters) for formula in (dialect.prompt, dialect.reasoning, dialect.total)]
     lines = [
         *(_held(path, holders) for path in holders if path),

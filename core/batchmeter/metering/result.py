@@ -1,18 +1,17 @@
 """From sums to money: what a metering shows."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
-from decimal import Decimal
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, cast
 
 from pydantic import Field, SkipValidation
 
-from batchmeter.models import Cost, Frozen, LineCounts, ModelUsage, Usage
+from batchmeter.models import Cost, Frozen, LineCounts, ModelUsage, RatesUsed, ReportedCost, Usage
 from batchmeter.pricing.groups import Group, GroupKey, Groups, PriceQuery, PriceSource, Rates
-from batchmeter.pricing.price import Ask, Priced, price_groups
+from batchmeter.pricing.price import Ask, Priced, Share, price_groups
 
 from .tally import FREE, LINES_MALFORMED, UNKNOWN, Job, MalformedLine, Tally
 
@@ -25,15 +24,30 @@ _USAGE = {
         "audio_in",
         "cached_audio_in",
         "image_in",
+        "cached_image_in",
+        "video_in",
+        "cached_video_in",
     ),
-    "cached_input_tokens": ("cached_input", "cached_audio_in"),
+    "cached_input_tokens": ("cached_input", "cached_audio_in", "cached_image_in", "cached_video_in"),
     "cache_write_5m_tokens": ("cache_write_5m",),
     "cache_write_1h_tokens": ("cache_write_1h",),
     "audio_input_tokens": ("audio_in",),
     "image_input_tokens": ("image_in",),
-    "output_tokens": ("output", "audio_out", "image_out"),
+    "video_input_tokens": ("video_in",),
+    "output_tokens": ("output", "audio_out", "image_out", "video_out"),
     "audio_output_tokens": ("audio_out",),
     "image_output_tokens": ("image_out",),
+    "video_output_tokens": ("video_out",),
+    "web_searches": ("web_search",),
+    "file_searches": ("file_search",),
+    "maps_queries": ("maps_query",),
+    "tool_calls": ("tool_call",),
+    "containers": ("container",),
+    "sessions": ("session",),
+    "generated_images": ("image_generation",),
+    "input_images": ("input_image",),
+    "audio_seconds": ("audio_second",),
+    "pages": ("page",),
 }
 """Usage field -> the buckets it sums."""
 
@@ -53,6 +67,10 @@ class Metering(Frozen, frozen=True):
     """Lines with a custom_id that came before; counted and billed."""
     notes: tuple[str, ...] = ()
     """What a reader should know: `usage_total_differs`, `usage_from_manifest`, `rows_repeated`, …"""
+    rates: tuple[RatesUsed, ...] = ()
+    """What every group of lines was priced at."""
+    reported_cost: ReportedCost | None = None
+    """The vendor's own amounts on the rows, where it names any."""
     groups: Annotated[Groups, SkipValidation] = Field(default_factory=dict[GroupKey, Group], exclude=True, repr=False)
     """What was priced: the ledger keeps them, to price again without the file."""
 
@@ -60,13 +78,14 @@ class Metering(Frozen, frozen=True):
 def metered(tally: Tally, job: Job) -> Metering:
     """Price a finished scan."""
     reasons: Counter[str] = Counter()
-    lacking: Counter[str] = Counter()
+    lacking: dict[str, Counter[str]] = {}
     for (model, reason), lines in tally.unmetered.items():
         reasons[reason] += lines
-        lacking[model or UNKNOWN] += lines
+        lacking.setdefault(model or UNKNOWN, Counter())[reason] += lines
     if doubtful := tally.doubtful(job.completed):
         reasons[LINES_MALFORMED] = doubtful
-    priced = price(tally.groups, job, reasons)
+    details = {**tally.details, LINES_MALFORMED: [_place(line) for line in tally.bad_lines]}
+    priced = price(tally.groups, job, reasons, details)
     return Metering(
         lines=LineCounts(
             total=tally.total,
@@ -81,9 +100,15 @@ def metered(tally: Tally, job: Job) -> Metering:
         failures=dict(tally.failures.most_common()),
         malformed_lines=tuple(tally.bad_lines),
         duplicates=tally.duplicates,
-        notes=_notes(tally),
+        notes=tuple(sorted({*_notes(tally), *priced.notes})),
+        rates=priced.rates,
+        reported_cost=priced.reported,
         groups=tally.groups,
     )
+
+
+def _place(line: MalformedLine) -> str:
+    return f"line {line.line}" if line.file is None else f"{line.file} line {line.line}"
 
 
 def price_book(rows: Mapping[str, Any] | Path | None = None) -> PriceSource:
@@ -102,8 +127,10 @@ def _loaded(rows: Mapping[str, Any] | Path | None) -> PriceSource:
     return cast("PriceSource", PriceBook.load(rows))  # pyright does not take a cached_property for a property
 
 
-def price(groups: Groups, job: Job, unknown: Mapping[str, int]) -> Priced:
-    """`unknown`: lines in no group, by reason."""
+def price(
+    groups: Groups, job: Job, unknown: Mapping[str, int], details: Mapping[str, Sequence[str]] | None = None
+) -> Priced:
+    """`unknown`: lines in no group, by reason; `details`: the first of them."""
     return price_groups(
         groups,
         provider=job.provider,
@@ -114,6 +141,7 @@ def price(groups: Groups, job: Job, unknown: Mapping[str, int]) -> Priced:
         price_model=job.price_model,
         ask=free_or(job.ask),
         unknown=unknown,
+        details=details,
     )
 
 
@@ -128,23 +156,30 @@ def free_or(ask: Ask | None) -> Ask:
     return answer
 
 
-def models_of(groups: Groups, lacking: Mapping[str, int], priced: Priced) -> dict[str, ModelUsage]:
-    """By name, most lines first. `lacking`: lines in no group, by model; they leave its cost unknown."""
-    lines = Counter(lacking)
+def models_of(groups: Groups, lacking: Mapping[str, Mapping[str, int]], priced: Priced) -> dict[str, ModelUsage]:
+    """By name, most lines first. `lacking`: lines in no group, by model and reason; they leave its cost unknown."""
+    lines = Counter({name: sum(reasons.values()) for name, reasons in lacking.items()})
     by_name: dict[str, list[Group]] = {}
     for key, group in groups.items():
         name = key.model or UNKNOWN
         lines[name] += group.lines
         by_name.setdefault(name, []).append(group)
-    costs = {model or UNKNOWN: cost for model, cost in priced.models.items()}
+    shares = {model or UNKNOWN: share for model, share in priced.models.items()}
     return {
-        name: ModelUsage(
-            lines=count,
-            usage=usage_of(by_name.get(name, [])),
-            cost=None if lacking.get(name) else costs.get(name, Decimal(0)),
-        )
+        name: _model_usage(count, by_name.get(name, []), shares.get(name, Share()), lacking.get(name, {}))
         for name, count in lines.most_common()
     }
+
+
+def _model_usage(lines: int, groups: Sequence[Group], share: Share, lacking: Mapping[str, int]) -> ModelUsage:
+    unknown = share.unknown + Counter(lacking)
+    return ModelUsage(
+        lines=lines,
+        usage=usage_of(groups),
+        cost=None if unknown else share.known,
+        known=share.known,
+        unknown=dict(sorted(unknown.items())),
+    )
 
 
 def usage_of(groups: Iterable[Group]) -> Usage:

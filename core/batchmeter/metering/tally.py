@@ -71,6 +71,8 @@ class Tally:
     groups: dict[GroupKey, Group] = field(default_factory=dict[GroupKey, Group])
     unmetered: Counter[tuple[str | None, str]] = field(default_factory=Counter[tuple[str | None, str]])
     """(model, reason) -> succeeded lines without usable usage."""
+    details: dict[str, list[str]] = field(default_factory=dict[str, list[str]])
+    """Reason of `unmetered` -> its first lines, as `file-abc line 7`."""
     failures: Counter[str] = field(default_factory=Counter[str])
     """Error code -> lines."""
     bad_lines: list[MalformedLine] = field(default_factory=list[MalformedLine])

@@ -1,6 +1,6 @@
 """Files and batches in OpenAI's shapes; usage and cost in ours."""
 
-from .figures import Attribution, Cost, Frozen, LineCounts, ModelUsage, Usage
+from .figures import Attribution, Cost, Frozen, LineCounts, ModelUsage, RatesUsed, ReportedCost, Usage
 from .reading import Count, Epoch, Id, Status, Time, Usd, plain, utc_from_epoch
 from .wire import (
     TERMINAL_STATUSES,
@@ -32,6 +32,8 @@ __all__ = [
     "LineCounts",
     "ModelUsage",
     "Page",
+    "RatesUsed",
+    "ReportedCost",
     "RequestCounts",
     "Status",
     "Time",

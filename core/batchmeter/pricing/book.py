@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from .catalogue import Catalogue, Row
-from .groups import CALLS, PriceQuery, Rates
+from .groups import TOOLS, PriceQuery, Rates
 from .installed import current
 from .names import names
 from .overrides import UserRow, UserRows, read_rows
@@ -142,11 +142,13 @@ class PriceBook:
             found = batch_rates(row, query.prompt_over, self.catalogue.factor(query.provider))
         else:
             found = standard_rates(row, query.prompt_over)
+        whole = found
         if own is None or region.name is None:
             found = _uplifted(found, row, region, query.at)
+        priced_in = row.region if found is whole else region.name
         if not region.known and _region_matters(rows, query.at):
             flags = (*flags, REGION_ASSUMED)
-        return _rates(found, flags, row.origin)
+        return _rates(found, flags, row.origin, priced_in)
 
 
 def _uplifted(found: Derived, row: Row, region: Region, at: date) -> Derived:
@@ -155,7 +157,7 @@ def _uplifted(found: Derived, row: Row, region: Region, at: date) -> Derived:
     if factor == 1 or (since is not None and at < since):
         return found
     return Derived(
-        {bucket: rate if bucket in CALLS else rate * factor for bucket, rate in found.rates.items()},
+        {bucket: rate if bucket in TOOLS else rate * factor for bucket, rate in found.rates.items()},
         found.estimated,
     )
 
@@ -172,11 +174,12 @@ def _multiplied(rates: Rates | None, multiplier: Decimal | None) -> Rates | None
     return replace(rates, usd_per_million=scaled, origin=f"user multiplier on {rates.origin}")
 
 
-def _rates(found: Derived, flags: tuple[str, ...], origin: str) -> Rates:
+def _rates(found: Derived, flags: tuple[str, ...], origin: str, region: str | None = None) -> Rates:
     return Rates(
         usd_per_million=found.rates,
         estimated=bool(found.estimated),
         estimated_buckets=frozenset(found.estimated),
         flags=flags,
         origin=origin,
+        region=region,
     )

@@ -10,9 +10,10 @@ from datetime import date
 from decimal import Decimal
 from typing import Protocol
 
-CALLS = ("web_search", "file_search", "container", "image_generation")
-"""What a vendor's own tools are billed by: searches; containers that code ran in; image generations (whose tokens no
-counter of the line has). Not tokens, and in no batch discount, length tier or regional price."""
+TOOLS = ("web_search", "file_search", "maps_query", "tool_call", "container", "session", "image_generation")
+"""Uses of a vendor's own tools. No batch, length tier or region changes their price."""
+UNITS = (*TOOLS, "input_image", "audio_second", "page")
+"""Billed things that are no tokens: tools, and images sent, seconds of audio and pages where a model is billed by those."""
 BUCKETS = (
     "input",
     "cached_input",
@@ -21,12 +22,16 @@ BUCKETS = (
     "audio_in",
     "cached_audio_in",
     "image_in",
+    "cached_image_in",
+    "video_in",
+    "cached_video_in",
     "output",
     "audio_out",
     "image_out",
-    *CALLS,
+    "video_out",
+    *UNITS,
 )
-"""Disjoint. Units are tokens, or CALLS; `input` and `output` are the text left after the others."""
+"""Disjoint. All but UNITS are tokens; `input` and `output` are the text left after the others."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +59,9 @@ class Group:
     """Bucket -> units; absent means 0."""
     reasoning: int = 0
     """A memo: already inside `counts["output"]`."""
+    reported: Decimal = Decimal(0)
+    """USD that the vendor itself names on `reported_lines` of these lines."""
+    reported_lines: int = 0
 
 
 Groups = Mapping[GroupKey, Group]
@@ -86,6 +94,8 @@ class Rates:
     flags: tuple[str, ...] = ()
     origin: str = ""
     """Which row said so: `user`, `correction`, `litellm`, a plugin's name, …"""
+    region: str | None = None
+    """The region class whose price it is; None is the global price."""
 
 
 class PriceSource(Protocol):

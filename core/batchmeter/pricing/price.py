@@ -3,12 +3,12 @@
 import inspect
 import logging
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date
 from decimal import Context, Decimal, localcontext
 
-from batchmeter.models import Cost
+from batchmeter.models import Cost, RatesUsed, ReportedCost
 
 from .groups import Group, GroupKey, Groups, PriceQuery, PriceSource, Rates
 
@@ -18,8 +18,25 @@ MILLION = Decimal(1_000_000)
 EXACT = Context(prec=80)
 """Enough digits for any token count times any rate; nothing is ever rounded."""
 
+VENDOR_REPORTED = "vendor_reported"
+"""Flag and origin: the vendor's own amount on the rows stands for a price that we do not know."""
+REPORTED_DIFFERS = "reported_cost_differs"
+"""Note: the vendor's amounts and ours differ by more than `TOLERANCE`."""
+TOLERANCE = Decimal("0.005")
+MAX_DETAILS = 10
+"""Details kept of one reason."""
+
 PriceModel = Callable[[str], str]
 Ask = Callable[[PriceQuery], Rates | None]
+
+
+@dataclass(slots=True)
+class Share:
+    """One model's part of the cost."""
+
+    known: Decimal = Decimal(0)
+    unknown: Counter[str] = field(default_factory=Counter[str])
+    """Reason -> lines."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,23 +44,33 @@ class Priced:
     """What the groups cost together and by model."""
 
     cost: Cost
-    models: dict[str | None, Decimal | None] = field(default_factory=dict[str | None, Decimal | None])
-    """By the name the lines carry; None when any line of that model is unpriced."""
+    models: dict[str | None, Share] = field(default_factory=dict[str | None, Share])
+    """By the name the lines carry."""
     unpriced_lines: int = 0
+    rates: tuple[RatesUsed, ...] = ()
+    reported: ReportedCost | None = None
+    """The vendor's own amounts, where any line has one."""
+    notes: tuple[str, ...] = ()
 
 
-@dataclass
+@dataclass(slots=True)
 class _Sum:
     known: Decimal = Decimal(0)
     unknown: Counter[str] = field(default_factory=Counter[str])
+    details: dict[str, list[str]] = field(default_factory=dict[str, list[str]])
     estimated: bool = False
     flags: set[str] = field(default_factory=set[str])
-    models: dict[str | None, Decimal | None] = field(default_factory=dict[str | None, Decimal | None])
+    notes: set[str] = field(default_factory=set[str])
+    models: dict[str | None, Share] = field(default_factory=dict[str | None, Share])
+    rates: dict[tuple[GroupKey, str], RatesUsed] = field(default_factory=dict[tuple[GroupKey, str], RatesUsed])
+    reported: Decimal = Decimal(0)
+    reported_lines: int = 0
 
-    def add(self, model: str | None, cost: Decimal | None) -> None:
-        sofar = self.models.get(model, Decimal(0))
-        self.models[model] = None if sofar is None or cost is None else sofar + cost
-        self.known += cost or 0
+    def lacks(self, reason: str, lines: int, details: Iterable[str]) -> None:
+        """Lines without a whole price, and what to look at."""
+        self.unknown[reason] += lines
+        kept = self.details.setdefault(reason, [])
+        kept += [text for text in details if text not in kept][: MAX_DETAILS - len(kept)]
 
 
 def price_groups(
@@ -57,13 +84,16 @@ def price_groups(
     price_model: PriceModel | None = None,
     ask: Ask | None = None,
     unknown: Mapping[str, int] | None = None,
+    details: Mapping[str, Sequence[str]] | None = None,
 ) -> Priced:
     """Price every group at the rates of `at` (UTC).
 
     `price_model` maps a name to the model to price (Azure: deployment -> model); `ask` is tried before `source`;
-    `unknown` adds lines that never reached a group (`usage_missing`), by reason.
+    `unknown` adds lines that never reached a group (`usage_missing`), by reason, and `details` the first of them.
     """
-    total = _Sum(unknown=Counter(unknown or {}))
+    total = _Sum()
+    for reason, lines in (unknown or {}).items():
+        total.lacks(reason, lines, (details or {}).get(reason, ()))
     with localcontext(EXACT):
         for key, group in groups.items():
             query = _query(key, provider, region, at, batch_created, price_model)
@@ -73,12 +103,15 @@ def price_groups(
         total=None if unpriced else total.known,
         known=total.known,
         unknown=dict(sorted(total.unknown.items())),
+        details={reason: tuple(texts) for reason, texts in sorted(total.details.items()) if texts},
         estimated=total.estimated,
         flags=tuple(sorted(total.flags)),
         price_book=source.digest,
         priced_at=at,
     )
-    return Priced(cost=cost, models=total.models, unpriced_lines=unpriced)
+    reported = ReportedCost(total=total.reported, lines=total.reported_lines) if total.reported_lines else None
+    rates = tuple(used for used in total.rates.values() if used.units or used.cost)
+    return Priced(cost, total.models, unpriced, rates, reported, tuple(sorted(total.notes)))
 
 
 def _query(
@@ -103,15 +136,62 @@ def _price(
 ) -> None:
     rates, reason = _rates(query, source, ask)
     billed = {bucket: count for bucket, count in group.counts.items() if count}
-    if rates is not None and not billed.keys() <= rates.usd_per_million.keys():
-        reason = "missing_rate"
-    if rates is None or reason is not None:
-        total.unknown[reason or "unknown_model"] += group.lines
-        total.add(key.model, None)
-        return
-    total.add(key.model, sum((rates.usd_per_million[b] * n for b, n in billed.items()), Decimal(0)) / MILLION)
-    total.flags.update(rates.flags)
-    total.estimated = total.estimated or _is_estimated(rates, billed)
+    missing = [bucket for bucket in billed if rates is not None and bucket not in rates.usd_per_million]
+    priced = rates or Rates({})
+    known = sum((rate * billed.get(bucket, 0) for bucket, rate in priced.usd_per_million.items()), Decimal(0)) / MILLION
+    total.reported += group.reported
+    total.reported_lines += group.reported_lines
+    if reason is None and not missing:
+        _compare(total, group, known)
+    elif group.reported_lines:
+        known, priced = group.reported, Rates({}, flags=(VENDOR_REPORTED,), origin=VENDOR_REPORTED)
+    total.flags.update(priced.flags if rates is not None or group.reported_lines else ())
+    total.estimated = total.estimated or _is_estimated(priced, billed)
+    share = total.models.setdefault(key.model, Share())
+    share.known += known
+    total.known += known
+    unpriced = group.lines - group.reported_lines
+    if (reason is not None or missing) and unpriced:
+        reason = reason or "missing_rate"
+        share.unknown[reason] += unpriced
+        total.lacks(reason, unpriced, _details(key.model, missing))
+    _keep(total, key, group, query, priced, known)
+
+
+def _details(model: str | None, missing: Sequence[str]) -> list[str]:
+    """`gpt-5: web_search`; the model alone where no row prices it at all."""
+    return [f"{model}: {bucket}" for bucket in missing] or [model or "no model named"]
+
+
+def _compare(total: _Sum, group: Group, known: Decimal) -> None:
+    """A note where the vendor names another amount than ours for the same lines."""
+    if group.reported_lines == group.lines and abs(group.reported - known) > TOLERANCE * max(group.reported, known):
+        total.notes.add(REPORTED_DIFFERS)
+
+
+def _keep(total: _Sum, key: GroupKey, group: Group, query: PriceQuery | None, priced: Rates, known: Decimal) -> None:
+    """The rates used, once for all groups that differ only in the buckets they use."""
+    place = replace(key, buckets=()), priced.origin
+    earlier = total.rates.get(place) or RatesUsed()
+    units = Counter(earlier.units) + Counter(group.counts)
+    estimated = priced.estimated_buckets if priced.estimated_buckets is not None else frozenset(priced.usd_per_million)
+    total.rates[place] = RatesUsed(
+        model=key.model,
+        priced_as=query.model if query and query.model != key.model else None,
+        prompt_over=key.prompt_over,
+        geo=key.geo,
+        processing=key.processing,
+        region=priced.region,
+        lines=earlier.lines + group.lines,
+        units=dict(units),
+        usd_per_million={
+            bucket: priced.usd_per_million[bucket] for bucket in units if bucket in priced.usd_per_million
+        },
+        estimated=tuple(bucket for bucket in units if bucket in estimated) if priced.estimated else (),
+        flags=priced.flags,
+        origin=priced.origin,
+        cost=earlier.cost + known,
+    )
 
 
 def _rates(query: PriceQuery | None, source: PriceSource, ask: Ask | None) -> tuple[Rates | None, str | None]:

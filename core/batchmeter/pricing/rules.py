@@ -8,11 +8,16 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 
 from .catalogue import Numbers, Row, Tier
-from .groups import CALLS
+from .groups import TOOLS, UNITS
 
 HALF = Decimal("0.5")
-CACHED_OF = {"cached_input": "input", "cached_audio_in": "audio_in"}
-OUTPUTS = frozenset({"output", "audio_out", "image_out"})
+CACHED_OF = {
+    "cached_input": "input",
+    "cached_audio_in": "audio_in",
+    "cached_image_in": "image_in",
+    "cached_video_in": "video_in",
+}
+OUTPUTS = frozenset({"output", "audio_out", "image_out", "video_out"})
 
 
 @dataclass
@@ -35,7 +40,7 @@ def standard_rates(row: Row, prompt_over: int) -> Derived:
     for bucket, rate in base.standard.items():
         if bucket in found.rates:
             continue
-        if bucket in CALLS:
+        if bucket in UNITS:
             found.rates[bucket] = rate
         elif (scaled := _scaled(rate, _lead(tier.standard, bucket), _lead(base.standard, bucket))) is not None:
             found.rates[bucket] = scaled
@@ -69,7 +74,7 @@ def _discount(
     for bucket, rate in standard.rates.items():
         if bucket in found.rates or (bucket in CACHED_OF and rule != "discount"):
             continue
-        if bucket in CALLS:
+        if bucket in TOOLS:
             found.rates[bucket] = rate
             continue
         batch, whole = ratios.get(bucket, (factor, Decimal(1)))

@@ -30,6 +30,8 @@ def meter_with(prices: PriceSource, plugins: Plugins) -> Meter:
             groups=metering.groups,
             notes=metering.notes,
             duplicates=metering.duplicates,
+            rates=metering.rates,
+            reported_cost=metering.reported_cost,
         )
 
     return bill

@@ -17,7 +17,18 @@ from batchmeter.events import (
     event_id,
 )
 from batchmeter.ledger.port import Millis, Submission, TrackedBatch
-from batchmeter.models import TERMINAL_STATUSES, Batch, BatchUsage, Cost, LineCounts, ModelUsage, Usage, utc_from_epoch
+from batchmeter.models import (
+    TERMINAL_STATUSES,
+    Batch,
+    BatchUsage,
+    Cost,
+    LineCounts,
+    ModelUsage,
+    RatesUsed,
+    ReportedCost,
+    Usage,
+    utc_from_epoch,
+)
 from batchmeter.pricing.groups import Groups
 
 from .needs import Logger
@@ -45,6 +56,8 @@ class Bill:
     groups: Groups = field(default_factory=dict[Any, Any])
     notes: tuple[str, ...] = ()
     duplicates: int = 0
+    rates: tuple[RatesUsed, ...] = ()
+    reported_cost: ReportedCost | None = None
 
 
 def created_event(submission: Submission, batch: Batch, *, time: Millis) -> BatchCreated:
@@ -78,6 +91,8 @@ def settlement_of(tracked: TrackedBatch, batch: Batch, bill: Bill, *, time: Mill
         times=times_of(batch),
         notes=_notes(bill, batch.usage),
         reported_usage=reported,
+        reported_cost=bill.reported_cost,
+        rates=bill.rates,
         missing=_missing(batch, bill),
         duplicates=bill.duplicates,
     )
@@ -115,7 +130,7 @@ def unreadable(batch: Batch, reason: str = UNAVAILABLE) -> Bill:
         ),
         usage=usage,
         cost=Cost(total=None, unknown={reason: max(succeeded, 1)}),
-        models={batch.model or "unknown": ModelUsage(lines=succeeded, usage=usage, cost=None)},
+        models={batch.model or "unknown": ModelUsage(lines=succeeded, usage=usage, unknown={reason: succeeded})},
         notes=(reason,),
     )
 

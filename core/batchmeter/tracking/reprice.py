@@ -1,13 +1,14 @@
 """Settled batches at other prices, from their stored usage groups: no second download, one correction event each."""
 
-from collections.abc import AsyncIterator, Collection
+from collections.abc import AsyncIterator, Collection, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from decimal import Decimal
 
 from batchmeter.events import Settlement
 from batchmeter.ledger.port import Ledger, Millis, Submission
 from batchmeter.metering import reprice
-from batchmeter.models import Cost
+from batchmeter.models import Cost, ModelUsage
 from batchmeter.pricing.groups import Groups, PriceSource
 
 from .bill import job_of
@@ -79,12 +80,13 @@ class Repricer:
             return None
         provider = self.accounts.get(settlement.account)
         priced = reprice(settlement, groups, job_of(provider, tracked, settlement.batch, self.prices, self.plugins))
-        if _same(priced.cost, settlement.cost) and priced.models == settlement.models:
+        if _same(priced.cost, settlement.cost) and _costs(priced.models) == _costs(settlement.models):
             return None
         revised = settlement.model_copy(
             update={
                 "cost": priced.cost,
                 "models": priced.models,
+                "rates": priced.rates,
                 "request_counts": priced.lines,
                 "revision": settlement.revision + 1,
                 "settled_at": datetime.fromtimestamp(self.ledger.now() / 1000, UTC),
@@ -94,5 +96,10 @@ class Repricer:
 
 
 def _same(one: Cost, other: Cost) -> bool:
-    """Whatever book it was computed with."""
-    return one.model_copy(update={"price_book": None}) == other.model_copy(update={"price_book": None})
+    """Whatever book it was computed with, and whatever older settlements do not tell."""
+    without: dict[str, object] = {"price_book": None, "details": {}}
+    return one.model_copy(update=without) == other.model_copy(update=without)
+
+
+def _costs(models: Mapping[str, ModelUsage]) -> dict[str, Decimal | None]:
+    return {name: share.cost for name, share in models.items()}
