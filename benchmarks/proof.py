@@ -37,7 +37,7 @@ from batchmeter.ledger import open_ledger
 from batchmeter.ledger.check import check
 from batchmeter.ledger.copy import count_rows
 from batchmeter.ledger.ledger import Ledger
-from batchmeter.ledger.port import Submission
+from batchmeter.ledger.records import Submission
 from batchmeter.models import Batch, Usage
 from batchmeter.plugins import Plugins
 from batchmeter.pricing.book import PriceBook

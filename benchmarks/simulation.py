@@ -30,7 +30,7 @@ from dataclasses import dataclass, field, replace
 from math import log
 from typing import Any
 
-from batchmeter.ledger.port import Claim, Submission, TrackedBatch
+from batchmeter.ledger.records import Claim, Submission, TrackedBatch
 from batchmeter.models import Batch, Page
 from batchmeter.providers import Capabilities
 from batchmeter.tracking.budget import Budget

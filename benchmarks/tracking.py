@@ -23,17 +23,19 @@ from typing import Any
 
 from batchmeter.events import BatchSucceeded, Settlement, event_id
 from batchmeter.ledger import open_ledger
+from batchmeter.ledger.group_commit import GROUP_SIZE
 from batchmeter.ledger.ledger import Ledger
-from batchmeter.ledger.port import Claim, Reschedule, Submission
-from batchmeter.ledger.rows import dump, dump_submission
-from batchmeter.ledger.statements import load_statements
-from batchmeter.ledger.together import MOST
+from batchmeter.ledger.records import Claim, Reschedule, Submission
+from batchmeter.ledger.serialize import dump, dump_submission
+from batchmeter.ledger.sqlite import statements as sqlite_statements
 from batchmeter.models import Batch
+from batchmeter_postgres.database import statements as postgres_statements
 
 ACCOUNTS = 20
 BLOCK = 100
 HOUR = 3_600_000
 LOGGERS = ["file", "otel"]
+STATEMENTS = {"sqlite": sqlite_statements, "postgres": postgres_statements}
 KINDS = ("driver", "follow", "driver_settle", "settle")
 COLUMNS = "account, batch_id, submission, snapshot, status, ended, recorded_at, next_poll_at"
 # the sample's ids with each row's own in their place
@@ -156,9 +158,9 @@ def work_driver(url: str, seconds: float) -> int:
         while time.monotonic() < deadline:
             now = time.time_ns() // 1_000_000
             values: dict[str, Any] = {"now": now, "owner": "d", "lease": 60_000, "limit": BLOCK}
-            taken = list(driver_claim(connection, engine(url), values))
+            taken = driver_claim(connection, engine(url), values)
             released = [release(row, now) for row in taken]
-            done += len(list(driver_each(connection, engine(url), "release_claims", released, values)))
+            done += len(driver_each(connection, engine(url), "release_claims", released, values))
     return done
 
 
@@ -170,38 +172,50 @@ def work_driver_settle(url: str, seconds: float) -> int:
         while time.monotonic() < deadline:
             now = time.time_ns() // 1_000_000
             values: dict[str, Any] = {"now": now, "owner": "d", "lease": 60_000, "limit": BLOCK}
-            for block in batched(list(driver_claim(connection, kind, values)), MOST):
+            for block in batched(driver_claim(connection, kind, values), GROUP_SIZE):
                 names = [
                     {"account": row["account"], "batch_id": row["batch_id"], "token": row["lease_token"]}
                     for row in block
                 ]
-                settled = [{**documents, **name, "now": now, "event_id": name["batch_id"]} for name in names]
-                (driver_settle_all if kind == "postgres" else driver_settle)(connection, settled)
+                settled = [
+                    {**documents, **name, "now": now, "event_id": name["batch_id"], "place": place}
+                    for place, name in enumerate(names)
+                ]
+                driver_settle(connection, kind, settled)
                 done += len(block)
     return done
 
 
-def driver_settle_all(connection: Any, settled: list[dict[str, Any]]) -> None:
-    columns = {key: [values[key] for values in settled] for key in settled[0]}
-    columns |= {"now": settled[0]["now"], "loggers": [json.dumps(LOGGERS)] * len(settled)}
-    columns["place"] = list(range(len(settled)))
-    connection.execute(load_statements("postgres")["settle_all"].text(columns), columns).fetchall()
-
-
-def driver_settle(connection: Any, settled: list[dict[str, Any]]) -> None:
-    def run(name: str, given: dict[str, Any]) -> Any:
-        given = {key: json.dumps(value) if isinstance(value, list) else value for key, value in given.items()}
-        return connection.execute(load_statements("sqlite")[name].text(given), given).fetchone()
-
-    connection.execute("PRAGMA synchronous = FULL")
-    connection.execute("BEGIN IMMEDIATE")
-    for values in settled:
-        pk = run("settle_batch", values)["pk"]
-        run("add_settlement", {**values, "batch_pk": pk})
-        run("loggers_of_batch", values)
-        seq = run("add_event", {**values, "id": values["event_id"]})["seq"]
-        run("add_deliveries", {**values, "seq": seq})
+def driver_settle(connection: Any, kind: str, settled: list[dict[str, Any]]) -> None:
+    """One transaction, statement by statement for all of them."""
+    if kind == "sqlite":
+        connection.execute("PRAGMA synchronous = FULL")
+    connection.execute("BEGIN" if kind == "postgres" else "BEGIN IMMEDIATE")
+    pks = {row["place"]: row["pk"] for row in driver_run(connection, kind, "settle_batch", settled)}
+    settled = [{**values, "batch_pk": pks[values["place"]]} for values in settled]
+    driver_run(connection, kind, "add_settlement", settled)
+    driver_run(connection, kind, "loggers_of_batch", settled)
+    events = [{**values, "id": values["event_id"]} for values in settled]
+    seqs = [row["seq"] for row in driver_run(connection, kind, "add_event", events)]
+    driver_run(connection, kind, "add_deliveries", [{**settled[0], "seq": seq} for seq in seqs])
     connection.execute("COMMIT")
+
+
+def driver_run(connection: Any, kind: str, name: str, items: list[dict[str, Any]]) -> list[Any]:
+    sql = STATEMENTS[kind]()[name].text(items[0])
+    if kind == "sqlite":
+        given = [
+            {key: json.dumps(value) if isinstance(value, list) else value for key, value in item.items()}
+            for item in items
+        ]
+        return [row for item in given for row in connection.execute(sql, item).fetchall()]
+    cursor = connection.cursor()
+    cursor.executemany(sql, items, returning="RETURNING" in sql or sql.startswith("SELECT"))
+    found: list[Any] = []
+    while True:
+        found += cursor.fetchall() if cursor.description else []
+        if not cursor.nextset():
+            return found
 
 
 def settled_documents() -> dict[str, Any]:
@@ -229,27 +243,26 @@ def batched(rows: list[Any], size: int) -> Iterator[list[Any]]:
     return (rows[start : start + size] for start in range(0, len(rows), size))
 
 
-def driver_claim(connection: Any, kind: str, values: dict[str, Any]) -> Iterator[Any]:
+def driver_claim(connection: Any, kind: str, values: dict[str, Any]) -> list[Any]:
     spare = 1 if kind == "sqlite" else 4
     accounts = [{"account": f"account{number}"} for number in range(ACCOUNTS)]
     share = 2 * BLOCK * spare // ACCOUNTS + 1
-    due = list(driver_each(connection, kind, "due_batches", accounts, {**values, "limit": share}))
+    due = driver_each(connection, kind, "due_batches", accounts, {**values, "limit": share})
     due.sort(key=lambda row: row["next_poll_at"])
     pks = [{"pk": row["pk"]} for row in due[: BLOCK * spare]]
     return driver_each(connection, kind, "claim_batches", pks, values)
 
 
-def driver_each(connection: Any, kind: str, name: str, items: list[Any], values: dict[str, Any]) -> Iterator[Any]:
-    sql = load_statements(kind)[name].text(values)
+def driver_each(connection: Any, kind: str, name: str, items: list[Any], values: dict[str, Any]) -> list[Any]:
     if not items:
-        return
-    if kind == "postgres":
-        yield from connection.execute(sql, {**values, **{key: [item[key] for item in items] for key in items[0]}})
-        return
-    connection.execute("BEGIN IMMEDIATE")
-    for item in items:
-        yield from connection.execute(sql, {**values, **item}).fetchall()
+        return []
+    if kind == "postgres" and name != "release_claims":
+        columns = {key: [item[key] for item in items] for key in items[0]}
+        return connection.execute(STATEMENTS[kind]()[name].text(values), {**values, **columns}).fetchall()
+    connection.execute("BEGIN" if kind == "postgres" else "BEGIN IMMEDIATE")
+    found = driver_run(connection, kind, name, [{**values, **item} for item in items])
     connection.execute("COMMIT")
+    return found
 
 
 def release(row: Any, now: int) -> dict[str, Any]:

@@ -38,11 +38,23 @@ PUBLIC = {"batchmeter"} | {
         "inputs",
         "testing",
         "pricing.groups",
+        "ledger.session",
+        "ledger.schema",
     )
 }
 TO_BE_SEPARATED = {
     f"batchmeter.{name}"
-    for name in ["cli.events", "cli.session", "cli.show", "config", "costs", "ledger", "ledger.port", "tracking.tag"]
+    for name in [
+        "cli.events",
+        "cli.session",
+        "cli.show",
+        "config",
+        "costs",
+        "ledger",
+        "ledger.ledger",
+        "ledger.records",
+        "tracking.tag",
+    ]
 }
 """Not public; the proxy still imports them."""
 FAMILIES = {"batchmeter_azure": "batchmeter_openai", "batchmeter_langfuse": "batchmeter_otel"}

@@ -22,7 +22,7 @@ from .providers import Provider
 
 if TYPE_CHECKING:
     from .costs import CostReport, GroupBy
-    from .ledger.port import Ledger
+    from .ledger.ledger import Ledger
     from .pricing.book import PriceBook
     from .pricing.groups import PriceSource
     from .tracking.deliver import Deliverer
@@ -64,7 +64,7 @@ class Parts:
         if isinstance(source, PriceBook):
             await asyncio.to_thread(_tell_strangers, source, settings, plugins)
         if ledger is None:
-            ledger = open_ledger(settings.ledger)
+            ledger = open_ledger(settings.ledger, engines=plugins.ledgers)
         await ledger.open()
         deliverer = Deliverer(ledger, plugins)
         options = TrackerOptions(adopt=tuple(accounts.adopting()))

@@ -9,8 +9,8 @@ from typing import Any, Literal, get_args
 import msgspec
 
 from .errors import UsageError
-from .ledger.port import Ledger, Millis, Settled
-from .ledger.records import Share, Sums
+from .ledger.ledger import Ledger
+from .ledger.records import Millis, Settled, Share, Sums
 from .models import Frozen, Usage, Usd
 
 GroupBy = Literal["model", "account", "key", "team", "tag", "day"]

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from .client import AsyncClient
     from .events import BatchCreated, BatchFailed, BatchSucceeded, Event
+    from .ledger.session import Engine
     from .pricing.groups import PriceQuery, Rates
     from .providers import ProviderFactory
 
@@ -75,6 +76,15 @@ def register_commands(cli: "click.Group") -> None:
 
     Import what a command needs inside the command, so that the command line starts fast. `ctx.find_root().obj` holds
     the global options `config` and `ledger`, which `AsyncClient(**obj)` takes.
+    """
+
+
+@_spec
+def register_ledgers(register: "Callable[[str, Engine], None]") -> None:
+    """Called once: call `register(scheme, engine)` for each URL scheme of ledgers that this plugin opens.
+
+    The engine makes a `batchmeter.ledger.session.Database` from the URL. Import a driver there, not in the plugin's
+    module. A failure disables this plugin only; a scheme that is registered already is refused.
     """
 
 

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from .client import AsyncClient
     from .events import Event, EventType
+    from .ledger.session import Engine
     from .pricing.groups import PriceQuery, Rates
     from .providers import ProviderFactory
 
@@ -37,7 +38,7 @@ BUILTIN_LOGGERS: dict[str, tuple[str, ...]] = {
     "webhook": ("BATCHMETER_WEBHOOK_URL",),
 }
 """Our own loggers act only when told to: by a `[plugins.<name>]` section or by one of these variables."""
-_LIGHT = frozenset({"proxy"})
+_LIGHT = frozenset({"postgres", "proxy"})
 """Our own plugins that are neither loggers nor providers; importing them costs next to nothing."""
 STARTUP_SECONDS = 30.0
 _EVENT_HOOKS: tuple["EventType", ...] = ("acreate_batch", "batch_success", "batch_failure")
@@ -65,6 +66,8 @@ class Plugins:
     _info: dict[str, PluginInfo] = field(default_factory=dict[str, PluginInfo], init=False)
     _loggers: dict[str, Logger] = field(default_factory=dict[str, Logger], init=False, repr=False)
     _providers: Providers = field(init=False, repr=False)
+    ledgers: "dict[str, Engine]" = field(default_factory=dict[str, "Engine"], init=False, repr=False)
+    """URL scheme -> the engine that opens such ledgers."""
     _found: dict[str, EntryPoint] = field(default_factory=dict[str, EntryPoint], init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -125,6 +128,7 @@ class Plugins:
                 self._manager.unregister(plugin)
                 raise ConfigError(f"plugin {chosen!r}: its {hook} has a `yield`: called, it would do nothing")
         self._register_providers(chosen, implementations)
+        self._register_ledgers(chosen, implementations)
         self._info[chosen] = PluginInfo(
             chosen, version, tuple(sorted(implementations)), "on", distribution=distribution
         )
@@ -236,6 +240,17 @@ class Plugins:
 
         implementation.function(register)
 
+    def _register_ledgers(self, name: str, implementations: Mapping[str, pluggy.HookImpl]) -> None:
+        implementation = implementations.get("register_ledgers")
+        if implementation is None:
+            return
+
+        def register(scheme: str, engine: "Engine") -> None:
+            if self.ledgers.setdefault(scheme, engine) is not engine:
+                raise ConfigError(f"plugin {name!r}: {scheme}:// ledgers are opened by another plugin already")
+
+        implementation.function(register)
+
     def _check_names(self, found: Mapping[str, EntryPoint]) -> None:
         source = self.settings.source or "settings"
         for name in (*self.settings.plugins, *(self.settings.load or ()), *self.settings.disable):
@@ -317,3 +332,19 @@ def _reason(error: BaseException) -> str:
     if isinstance(error, ModuleNotFoundError):
         return f"{error}: install the plugin's extra, such as pip install 'batchmeter[all]'"
     return f"{type(error).__name__}: {error}"
+
+
+def ledger_engines(scheme: str) -> "dict[str, Engine]":
+    """Engines of installed plugins, without the rest of them: looked for until one opens the scheme."""
+    found: dict[str, Engine] = {}
+    for entry in sorted(installed(), key=lambda entry: not scheme.startswith(entry.name)):  # the likely one first
+        if scheme in found:
+            break
+        try:
+            implementation = getattr(entry.load(), "register_ledgers", None)
+        except Exception as error:  # noqa: BLE001 - as when it is enabled
+            log.debug("plugin %s cannot be used: %s", entry.name, _reason(error))
+            continue
+        if implementation is not None:
+            implementation(found.setdefault)
+    return found

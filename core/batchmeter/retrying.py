@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, cast
 
 from .errors import BatchmeterError, ProviderError, UsageError, made_nothing
-from .ledger.port import Again, Intent, Ledger, Submission, TrackedBatch
+from .ledger.ledger import Ledger
+from .ledger.records import Again, Intent, Submission, TrackedBatch
 from .models import Batch, FileObject
 from .providers import BatchRequest, CallOptions, Provider
 from .submit import submission_of, submit

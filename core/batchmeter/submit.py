@@ -19,7 +19,7 @@ from .errors import (
     ProviderError,
     made_nothing,
 )
-from .ledger.port import Again, Intent, Submission
+from .ledger.records import Again, Intent, Submission
 from .models import Attribution, Batch
 from .tracking.events_of import created_event, loggers_for
 from .tracking.room import next_try, waits_for_room

@@ -9,7 +9,7 @@ from batchmeter.errors import RetryLater
 from .answers import FOR_GOOD, Answers, Memory
 
 if TYPE_CHECKING:
-    from batchmeter.ledger.port import Ledger
+    from batchmeter.ledger.ledger import Ledger
 
 FRESH = 3000
 """Seconds: Datadog takes points up to an hour old."""

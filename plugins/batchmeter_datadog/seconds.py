@@ -26,7 +26,7 @@ from .points import Counts, counts
 from .tags import Tags
 
 if TYPE_CHECKING:
-    from batchmeter.ledger.port import Ledger
+    from batchmeter.ledger.ledger import Ledger
 
 Post = Callable[[int, Counts], Awaitable[None]]
 _USABLE = 3500

@@ -15,7 +15,7 @@ from .settings import OTelSettings
 
 if TYPE_CHECKING:
     from batchmeter import AsyncClient
-    from batchmeter.ledger.port import Ledger
+    from batchmeter.ledger.ledger import Ledger
 
     from .sender import Sender
 

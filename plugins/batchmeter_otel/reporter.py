@@ -21,7 +21,7 @@ from .totals import Totals
 
 if TYPE_CHECKING:
     from batchmeter.events import Settlement
-    from batchmeter.ledger.port import Ledger
+    from batchmeter.ledger.ledger import Ledger
 
 log = logging.getLogger("batchmeter.otel")
 
@@ -71,12 +71,12 @@ class Reporter:
 
     async def _totals(self, ledger: "Ledger", settled_before: datetime) -> Totals | None:
         """Of everything that was ever settled; None while some of it is being pruned, which might be missed."""
-        past = await ledger.forgotten()
+        past = await ledger.pruned_totals()
         pruned = sum(one.batches for one in past)
         if pruned != self._pruned:
             self._base, self._pruned, self._after = Totals.of(past), pruned, None
         totals = await self._add_up(ledger, settled_before)
-        meanwhile = sum(one.batches for one in await ledger.forgotten())
+        meanwhile = sum(one.batches for one in await ledger.pruned_totals())
         return totals if meanwhile == pruned else None
 
     async def _add_up(self, ledger: "Ledger", settled_before: datetime) -> Totals:

@@ -29,8 +29,7 @@ from .attributes import provider_name
 from .spans import nanoseconds
 
 if TYPE_CHECKING:
-    from batchmeter.ledger.forgotten import Durations
-    from batchmeter.ledger.port import Forgotten
+    from batchmeter.ledger.pruned_totals import Durations, PrunedTotals
 
 BOUNDS = (60, 300, 900, 1800, 3600, 7200, 14400, 28800, 43200, 64800, 82800, 86400, 90000)
 """Seconds; from one minute to just over the usual window of a day."""
@@ -87,7 +86,7 @@ class Totals:
         return Totals(sums, {series: buckets.copy() for series, buckets in self.durations.items()}, self.since)
 
     @classmethod
-    def of(cls, past: "Sequence[Forgotten]") -> "Totals":
+    def of(cls, past: "Sequence[PrunedTotals]") -> "Totals":
         totals = cls()
         for one in past:
             ended = totals._add(one, one.since, one.known, one.batches)
@@ -100,7 +99,7 @@ class Totals:
         if settlement.times.total_seconds is not None:
             self.durations.setdefault(ended, Buckets()).add(settlement.times.total_seconds)
 
-    def _add(self, sums: "Settlement | Forgotten", since: datetime, known: Decimal, batches: int) -> Series:
+    def _add(self, sums: "Settlement | PrunedTotals", since: datetime, known: Decimal, batches: int) -> Series:
         """All but the durations; returns the series that those belong to."""
         self.since = since if self.since is None else min(self.since, since)
         base = {semconv.PROVIDER: provider_name(sums.provider), semconv.ACCOUNT: sums.account}

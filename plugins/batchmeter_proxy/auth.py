@@ -9,7 +9,8 @@ from urllib.parse import urlsplit
 from starlette.requests import Request
 
 from batchmeter import AsyncClient
-from batchmeter.ledger.port import Ledger, ProxyKey
+from batchmeter.ledger.ledger import Ledger
+from batchmeter.ledger.records import ProxyKey
 
 from .errors import Refusal
 from .identity import ANONYMOUS, Action, Done, Identity

@@ -7,7 +7,7 @@ from starlette.responses import JSONResponse, Response
 from batchmeter.costs import GROUPINGS, cost_report, moment
 from batchmeter.errors import UsageError
 from batchmeter.events import EventType
-from batchmeter.ledger.port import Millis
+from batchmeter.ledger.records import Millis
 
 from .answers import number, rendered, whole_number
 from .call import Call

@@ -5,7 +5,8 @@ import secrets
 from collections.abc import Sequence
 
 from batchmeter.errors import UsageError
-from batchmeter.ledger.port import KeyLimits, Ledger, Millis, ProxyKey
+from batchmeter.ledger.ledger import Ledger
+from batchmeter.ledger.records import KeyLimits, Millis, ProxyKey
 
 PREFIX = "bm-"
 _SECRET_BYTES = 32

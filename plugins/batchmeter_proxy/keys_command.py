@@ -11,7 +11,7 @@ from batchmeter.cli.session import client, run
 from batchmeter.cli.show import as_json, console, instant, print_json, table
 
 if TYPE_CHECKING:
-    from batchmeter.ledger.port import ProxyKey
+    from batchmeter.ledger.records import ProxyKey
 
 _UNITS = {"m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 """Seconds."""
@@ -50,7 +50,7 @@ def create(
     json_output: bool,
 ) -> None:
     """Create a key. Its secret is printed now and never again."""
-    from batchmeter.ledger.port import KeyLimits
+    from batchmeter.ledger.records import KeyLimits
 
     from .keys import create_key
 

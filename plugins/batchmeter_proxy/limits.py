@@ -7,7 +7,8 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
 
-from batchmeter.ledger.port import KeyLimits, Ledger, LimitName
+from batchmeter.ledger.ledger import Ledger
+from batchmeter.ledger.records import KeyLimits, LimitName
 
 from .errors import Refusal
 from .identity import Action, Done, Identity

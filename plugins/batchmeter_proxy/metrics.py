@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 
 from batchmeter import __version__
 from batchmeter.errors import LedgerError
-from batchmeter.ledger.port import CostGauge, Ledger, LoggerGauge, Millis
+from batchmeter.ledger.ledger import Ledger
+from batchmeter.ledger.records import CostGauge, LoggerGauge, Millis
 
 FRESH_SECONDS = 5.0
 _MOST_ACCOUNTS = 100

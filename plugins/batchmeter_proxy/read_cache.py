@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from batchmeter import AsyncClient
-from batchmeter.ledger.port import TrackedBatch
+from batchmeter.ledger.records import TrackedBatch
 from batchmeter.models import Attribution
 from batchmeter.tracking.tag import without_tag
 

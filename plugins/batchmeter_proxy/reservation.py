@@ -6,7 +6,7 @@ from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
 from batchmeter.errors import LedgerError
-from batchmeter.ledger.port import Ledger
+from batchmeter.ledger.ledger import Ledger
 
 log = logging.getLogger("batchmeter")
 

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 import batchmeter
-from batchmeter.ledger.port import ProxyKey
+from batchmeter.ledger.records import ProxyKey
 
 
 def test_a_key_from_create_to_revoke(shell):

@@ -17,7 +17,7 @@ import pytest
 
 from batchmeter.events import BatchCreated, BatchFailed, BatchSucceeded, Settlement, event_id
 from batchmeter.ledger import open_ledger
-from batchmeter.ledger.port import Submission
+from batchmeter.ledger.records import Submission
 from batchmeter.models import Attribution, Batch, Cost, LineCounts, Usage
 from batchmeter.pricing.groups import Group, GroupKey
 

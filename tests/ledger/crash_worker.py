@@ -8,7 +8,7 @@ from pathlib import Path
 
 from batchmeter.events import BatchSucceeded, Settlement, event_id
 from batchmeter.ledger import open_ledger
-from batchmeter.ledger.port import Claim, DeliveryResult, Reschedule
+from batchmeter.ledger.records import Claim, DeliveryResult, Reschedule
 
 
 async def main(url: str, log: str) -> None:

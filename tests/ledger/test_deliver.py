@@ -2,7 +2,7 @@
 
 import asyncio
 
-from batchmeter.ledger.port import DeliveryResult
+from batchmeter.ledger.records import DeliveryResult
 
 
 async def claim(ledger, logger="file", limit=100, lease_seconds=30.0, owner="d"):

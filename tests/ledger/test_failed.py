@@ -4,7 +4,7 @@ import sqlite3
 
 import pytest
 
-from batchmeter.ledger.statements import load_statements
+from batchmeter.ledger.sqlite import statements
 
 
 async def test_failed_batches_come_in_the_order_of_their_ends(ledger, make, clock):
@@ -30,7 +30,7 @@ async def test_failed_batches_come_in_the_order_of_their_ends(ledger, make, cloc
 @pytest.mark.parametrize("url", ["sqlite"], indirect=True)  # PostgreSQL's planner counts for itself
 async def test_it_reads_only_what_is_new(ledger, url):
     """However many batches there are: by the index on the time of the settlement."""
-    text = load_statements("sqlite")["list_failed"].text({"since": 1})
+    text = statements()["list_failed"].text({"since": 1})
     with sqlite3.connect(url) as connection:
         plan = connection.execute(f"EXPLAIN QUERY PLAN {text}", {"since": 1, "account": "a", "limit": 1}).fetchall()
     assert [row[3] for row in plan] == ["SEARCH b USING INDEX batch_settled (settled_at>?)"]

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from batchmeter.ledger.port import Reschedule
+from batchmeter.ledger.records import Reschedule
 
 
 async def claim_all(ledger, owner="w", limit=100, lease_seconds=30.0, accounts=None):

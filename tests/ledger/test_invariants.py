@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from batchmeter.ledger import open_ledger
-from batchmeter.ledger.port import DeliveryResult, Reschedule
+from batchmeter.ledger.records import DeliveryResult, Reschedule
 
 ACCOUNTS = st.sampled_from(["a", "b"])
 BATCHES = st.sampled_from(["b1", "b2"])

@@ -5,8 +5,7 @@ from decimal import Decimal
 
 import pytest
 
-from batchmeter.ledger.port import KeyLimits, ProxyKey
-from batchmeter.ledger.records import Submitter
+from batchmeter.ledger.records import KeyLimits, ProxyKey, Submitter
 from batchmeter.models import Attribution, FileObject
 
 KEY = ProxyKey(

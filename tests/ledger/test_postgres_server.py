@@ -8,9 +8,9 @@ import pytest
 
 from batchmeter.errors import LedgerError, LedgerTooNewError
 from batchmeter.ledger import open_ledger
-from batchmeter.ledger.migrations import load_migrations
-from batchmeter.ledger.port import Reschedule
-from batchmeter.ledger.statements import load_statements
+from batchmeter.ledger.records import Reschedule
+from batchmeter.ledger.schema import load_migrations
+from batchmeter_postgres.database import statements
 
 
 @pytest.fixture
@@ -34,7 +34,9 @@ def run(url, *statements):
 
 async def test_of_several_openers_one_migrates(url):
     ledgers = await asyncio.gather(*(opened(url) for _ in range(4)))
-    assert {(await ledger.stats())["schema_version"] for ledger in ledgers} == {len(load_migrations("postgres"))}
+    assert {(await ledger.stats())["schema_version"] for ledger in ledgers} == {
+        len(load_migrations("batchmeter_postgres"))
+    }
     for ledger in ledgers:
         await ledger.aclose()
 
@@ -226,13 +228,13 @@ def nodes(plan):
 
 async def test_claims_among_100_000_rows_cost_the_due_ones(url):
     await (await opened(url)).aclose()
-    statements = load_statements("postgres")
+    known = statements()
     with psycopg.connect(url) as connection:
         for statement in filter(str.strip, FILL.split(";")):
             connection.execute(statement)
         for name, (parameters, index) in CLAIMS.items():
             values = {"now": 2_000_000, **parameters}
-            query = f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {statements[name].text(values)}"
+            query = f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {known[name].text(values)}"
             ((found,),) = connection.execute(query, values).fetchall()
             plan = found[0]["Plan"]
             used = {node.get("Index Name") for node in nodes(plan)}
@@ -257,13 +259,13 @@ PAGES = {
 
 async def test_a_ledger_too_young_for_statistics_is_read_in_pages_all_the_same(url):
     await (await opened(url)).aclose()
-    statements = load_statements("postgres")
+    known = statements()
     with psycopg.connect(url) as connection:
         for statement in (*filter(str.strip, FILL.split(";")[:1]), SETTLED):
             connection.execute(statement)
         for name, parameters in PAGES.items():
             values = {"now": 2_000_000, **parameters}
-            query = f"EXPLAIN (ANALYZE, FORMAT JSON) {statements[name].text(values)}"
+            query = f"EXPLAIN (ANALYZE, FORMAT JSON) {known[name].text(values)}"
             ((found,),) = connection.execute(query, values).fetchall()
             plan = found[0]["Plan"]
             read = max(

@@ -3,7 +3,7 @@
 import asyncio
 from decimal import Decimal
 
-from batchmeter.ledger.port import DeliveryResult
+from batchmeter.ledger.records import DeliveryResult
 from batchmeter.models import FileObject
 
 
@@ -67,7 +67,7 @@ async def test_two_that_prune_at_once_forget_each_batch_once(ledger, open_anothe
     clock.advance(1)
     pruning = [one.prune(settled_before=clock.now) for one in (ledger, await open_another(), await open_another())]
     assert sum(await asyncio.gather(*pruning)) == 40
-    (sums,) = await ledger.forgotten()
+    (sums,) = await ledger.pruned_totals()
     assert (sums.batches, sums.request_counts.succeeded) == (40, 120)
 
 
@@ -82,10 +82,10 @@ async def test_what_was_forgotten_is_summed(ledger, make, clock, monkeypatch):
     corrected = make.settlement("azure", batch, revision=2, total="0.5")
     assert await ledger.revise(corrected, {}, make.ending("azure", batch, 2), loggers=())
     kept = await make.record(ledger, loggers=())
-    assert await ledger.forgotten() == []
+    assert await ledger.pruned_totals() == []
     assert await ledger.prune(settled_before=clock.now) == 6
     await make.settle(ledger, kept, loggers=())
-    sums = {(one.account, one.status): one for one in await ledger.forgotten()}
+    sums = {(one.account, one.status): one for one in await ledger.pruned_totals()}
     assert {key: one.batches for key, one in sums.items()} == {
         ("openai", "completed"): 2,
         ("openai", "expired"): 2,
@@ -96,7 +96,7 @@ async def test_what_was_forgotten_is_summed(ledger, make, clock, monkeypatch):
     assert sums["openai", "completed"].since.timestamp() * 1000 == began
     clock.advance(1)
     assert await ledger.prune(settled_before=clock.now) == 1
-    assert {one.batches for one in await ledger.forgotten()} == {2, 3}
+    assert {one.batches for one in await ledger.pruned_totals()} == {2, 3}
 
 
 async def test_a_logger_that_is_gone_keeps_no_batch_once_it_is_abandoned(ledger, make, clock):

@@ -12,7 +12,7 @@ import pytest
 
 from batchmeter.errors import LedgerError, LedgerTooNewError
 from batchmeter.ledger import open_ledger, sqlite_file
-from batchmeter.ledger.migrations import load_migrations
+from batchmeter.ledger.schema import load_migrations
 
 
 async def opened(path):
@@ -66,7 +66,7 @@ async def test_of_several_openers_one_migrates(tmp_path):
     with sqlite3.connect(path) as connection:
         applied = connection.execute("SELECT version, checksum FROM schema_version").fetchall()
     connection.close()
-    assert applied == [(m.version, m.checksum) for m in load_migrations("sqlite")]
+    assert applied == [(m.version, m.checksum) for m in load_migrations("batchmeter.ledger")]
 
 
 def rewrite(path, statement):

@@ -9,7 +9,7 @@ import pytest
 
 from batchmeter.ledger import open_ledger
 from batchmeter.ledger.check import check
-from batchmeter.ledger.statements import load_statements
+from batchmeter.ledger.sqlite import statements
 
 
 async def test_a_write_cut_off_at_any_byte_leaves_a_sound_ledger(tmp_path, make):
@@ -80,7 +80,7 @@ async def test_no_claim_reads_a_whole_table(name, tmp_path):
     await ledger.open()
     await ledger.aclose()
     connection = sqlite3.connect(path)
-    sql = load_statements("sqlite")[name].text(CLAIMS[name])
+    sql = statements()[name].text(CLAIMS[name])
     plan = [row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {sql}", CLAIMS[name])]
     connection.close()
     assert plan

@@ -2,7 +2,7 @@
 
 import asyncio
 
-from batchmeter.ledger.port import Intent
+from batchmeter.ledger.records import Intent
 from batchmeter.models import FileObject
 
 

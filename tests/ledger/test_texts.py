@@ -6,7 +6,7 @@ import pytest
 
 from batchmeter.ledger import open_ledger
 from batchmeter.ledger.copy import copy_ledger
-from batchmeter.ledger.port import DeliveryResult, Intent, Reschedule
+from batchmeter.ledger.records import DeliveryResult, Intent, Reschedule
 
 TEXTS = [
     ("said \x00", r"said \x00"),

@@ -10,7 +10,7 @@ import pytest
 
 from batchmeter.client import AsyncClient
 from batchmeter.config import Settings
-from batchmeter.ledger.homes import Homes
+from batchmeter.ledger.files import AccountCache
 from batchmeter.ledger.ledger import Ledger
 from batchmeter.ledger.sqlite import SqliteDatabase
 from batchmeter.ledger.thread import Thread
@@ -109,14 +109,14 @@ def test_a_loop_that_has_ended_stops_nobody_else(thread):
 
 
 def test_the_ids_used_least_recently_are_forgotten():
-    homes = Homes(most=2)
-    homes.learn("a", "one")
-    homes.learn("b", "two")
-    assert homes.of("a") == "one"
-    homes.learn("c", "three")
-    assert [homes.of(name) for name in "abc"] == ["one", None, "three"]
-    homes.forget("a")
-    assert homes.of("a") is None
+    cache = AccountCache(size=2)
+    cache.put("a", "one")
+    cache.put("b", "two")
+    assert cache.get("a") == "one"
+    cache.put("c", "three")
+    assert [cache.get(name) for name in "abc"] == ["one", None, "three"]
+    cache.forget("a")
+    assert cache.get("a") is None
 
 
 class Told(SqliteDatabase):

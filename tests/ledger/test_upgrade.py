@@ -6,7 +6,7 @@ import psycopg
 import pytest
 
 from batchmeter.errors import LedgerError
-from batchmeter.ledger import migrations, open_ledger
+from batchmeter.ledger import open_ledger, schema
 
 SNAPSHOT = '{"id":"b1","status":"in_progress"}'
 SUBMISSION = '{"account":"openai","provider":"openai"}'
@@ -30,10 +30,9 @@ def run(url, statement):
 @pytest.fixture
 async def first_release(url, clock, monkeypatch):
     """The address of a ledger as the first migration made it, with an open batch."""
-    engine = "postgres" if url.startswith("postgresql") else "sqlite"
-    module = f"batchmeter.ledger.{'postgres_server' if engine == 'postgres' else 'sqlite_file'}"
+    module = "batchmeter_postgres.server" if url.startswith("postgresql") else "batchmeter.ledger.sqlite_file"
     with monkeypatch.context() as patched:
-        patched.setattr(f"{module}.load_migrations", lambda name: migrations.load_migrations(name)[:1])
+        patched.setattr(f"{module}.load_migrations", lambda name: schema.load_migrations(name)[:1])
         ledger = open_ledger(url, clock=clock)
         await ledger.open()
         await ledger.aclose()
@@ -52,7 +51,7 @@ async def test_what_was_there_goes_on(first_release, make, clock, attribution):
         assert await ledger.has_keys() is False
         await make.record(ledger, attribution=attribution)
         assert await ledger.open_batches(attribution.key) == 1
-        assert (await ledger.stats())["schema_version"] == len(migrations.load_migrations("sqlite"))
+        assert (await ledger.stats())["schema_version"] == len(schema.load_migrations("batchmeter.ledger"))
     finally:
         await ledger.aclose()
 

@@ -18,7 +18,7 @@ from batchmeter.errors import (
     RetryLater,
 )
 from batchmeter.ledger import open_ledger
-from batchmeter.ledger.port import Submission
+from batchmeter.ledger.records import Submission
 from batchmeter.plugins import Plugins
 from batchmeter_datadog import DatadogLogger, DatadogSettings
 

@@ -23,7 +23,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
 
 from batchmeter.events import Settlement
 from batchmeter.ledger import open_ledger
-from batchmeter.ledger.port import Submission
+from batchmeter.ledger.records import Submission
 from batchmeter_datadog.spans import spans_of
 from batchmeter_file import read_events
 

@@ -11,7 +11,7 @@ from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportM
 
 from batchmeter.events import BatchTimes, Settlement
 from batchmeter.ledger import open_ledger
-from batchmeter.ledger.port import DeliveryResult, Submission
+from batchmeter.ledger.records import DeliveryResult, Submission
 from batchmeter_otel import OTelLogger, OTelSettings
 from batchmeter_otel.otlp import Channel
 from batchmeter_otel.reporter import Reporter, instance_of

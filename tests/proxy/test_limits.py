@@ -10,7 +10,7 @@ from openai.types import Batch
 
 import openai
 from batchmeter import AsyncClient
-from batchmeter.ledger.port import KeyLimits
+from batchmeter.ledger.records import KeyLimits
 from batchmeter_proxy import create_app
 
 from .conftest import refused

@@ -5,7 +5,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from batchmeter.errors import LedgerError
-from batchmeter.ledger.port import CostGauge, LoggerGauge
+from batchmeter.ledger.records import CostGauge, LoggerGauge
 from batchmeter_proxy import create_app
 from batchmeter_proxy.keys import create_key
 from batchmeter_proxy.metrics import Metrics, Traffic

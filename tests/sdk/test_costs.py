@@ -12,8 +12,8 @@ from batchmeter.blocking import Client
 from batchmeter.costs import GROUPINGS, cost_report, moment
 from batchmeter.errors import UsageError
 from batchmeter.events import Settlement
-from batchmeter.ledger.port import Submission
-from batchmeter.ledger.rows import dump, dump_submission, settled_of
+from batchmeter.ledger.records import Submission
+from batchmeter.ledger.serialize import dump, dump_submission, settled_of
 from batchmeter.models import Attribution, Batch, Cost, LineCounts, ModelUsage, Usage
 
 MORNING = int(datetime(2026, 11, 22, tzinfo=UTC).timestamp() * 1000)

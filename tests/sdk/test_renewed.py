@@ -12,7 +12,7 @@ from batchmeter.accounts import MOST_PASSING, Accounts
 from batchmeter.client import AsyncClient
 from batchmeter.config import Settings
 from batchmeter.errors import AuthenticationError, NotFoundError
-from batchmeter.ledger.port import Intent, Submission
+from batchmeter.ledger.records import Intent, Submission
 from batchmeter.models import Batch
 from batchmeter.plugins import Plugins
 from batchmeter.providers import BatchRequest, CallOptions

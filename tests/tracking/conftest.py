@@ -16,7 +16,8 @@ from batchmeter.errors import InternalServerError, NotFoundError, RateLimitError
 from batchmeter.events import AnyEvent
 from batchmeter.hookspecs import hookimpl
 from batchmeter.ledger import open_ledger
-from batchmeter.ledger.port import Ledger, Submission
+from batchmeter.ledger.ledger import Ledger
+from batchmeter.ledger.records import Submission
 from batchmeter.models import Batch, FileDeleted, FileObject, Page
 from batchmeter.plugins import Plugins
 from batchmeter.pricing.book import PriceBook

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 import pytest
 
 from batchmeter.errors import APIConnectionError
-from batchmeter.ledger.port import Intent, Submission
+from batchmeter.ledger.records import Intent, Submission
 from batchmeter.models import Attribution
 from batchmeter.tracking.events_of import created_event
 from batchmeter.tracking.intents import OPEN_INTENTS, find_lost_create

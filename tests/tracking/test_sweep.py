@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from batchmeter.ledger.port import Reschedule
+from batchmeter.ledger.records import Reschedule
 from batchmeter.providers import Capabilities
 from batchmeter.tracking.options import TrackerOptions
 from batchmeter.tracking.schedule import BACKGROUND, in_step

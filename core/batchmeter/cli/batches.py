@@ -10,7 +10,7 @@ from .wait import show_settlement, wait_for
 
 if TYPE_CHECKING:
     from batchmeter.events import Settlement
-    from batchmeter.ledger.port import TrackedBatch
+    from batchmeter.ledger.records import TrackedBatch
 
 account_option = click.option("--provider", "account", metavar="ACCOUNT", help="The batch's account, if not known.")
 

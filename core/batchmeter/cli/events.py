@@ -10,7 +10,7 @@ from .session import client, run
 from .show import as_json, cost, table
 
 if TYPE_CHECKING:
-    from batchmeter.ledger.port import StoredEvent
+    from batchmeter.ledger.records import StoredEvent
 
 TYPES = ("acreate_batch", "batch_success", "batch_failure")
 POLL_SECONDS = 1.0

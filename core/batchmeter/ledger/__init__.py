@@ -1,6 +1,6 @@
 """The durable store of batches, settlements, events and deliveries: `open_ledger` makes one."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import unquote
@@ -10,28 +10,38 @@ from batchmeter.errors import LedgerError
 
 if TYPE_CHECKING:
     from .ledger import Ledger
+    from .session import Engine
 
 __all__ = ["open_ledger"]
 
 
-def open_ledger(url_or_path: str, *, clock: "Callable[[], int] | None" = None) -> "Ledger":
-    """A ledger for a path (empty: the default one), `:memory:`, `sqlite:///path` or `postgresql://…`; `await ledger.open()` connects.
+def open_ledger(
+    url_or_path: str, *, clock: "Callable[[], int] | None" = None, engines: "Mapping[str, Engine] | None" = None
+) -> "Ledger":
+    """A ledger for a path (empty: the default one), `:memory:`, `sqlite:///path` or a URL; `await ledger.open()` connects.
 
-    `clock` (epoch milliseconds) replaces the ledger's own, in tests.
+    `engines` open URLs of their scheme; None: those of installed plugins. `clock` (epoch milliseconds) replaces the
+    ledger's own, in tests.
     """
     from .ledger import Ledger  # noqa: PLC0415 - drivers load when a ledger is opened
 
     url_or_path = url_or_path or default_ledger()
     scheme, found, rest = url_or_path.partition("://")
-    if found and scheme in {"postgresql", "postgres"}:
-        from .postgres import PostgresDatabase  # noqa: PLC0415
-
-        return Ledger(PostgresDatabase(url_or_path, clock=clock))
     if found and scheme != "sqlite":
-        raise LedgerError(f"{scheme}:// is no ledger: give a file's path, sqlite:///path or postgresql://host/database")
+        return Ledger(_engine(scheme, engines)(url_or_path, clock))
     from .sqlite import SqliteDatabase, wall_clock  # noqa: PLC0415
 
     path = unquote(rest.removeprefix("/")) if found else url_or_path  # sqlite:////absolute, as SQLAlchemy has it
     if path == default_ledger():  # nobody named it, so nobody has made its folder
         Path(path).parent.mkdir(parents=True, exist_ok=True)
     return Ledger(SqliteDatabase(str(Path(path).expanduser()), clock=clock or wall_clock))
+
+
+def _engine(scheme: str, engines: "Mapping[str, Engine] | None") -> "Engine":
+    from batchmeter.plugins import ledger_engines  # noqa: PLC0415 - only where a plugin opens the ledger
+
+    known = ledger_engines(scheme) if engines is None else engines
+    if scheme not in known:
+        urls = "".join(f", {name}://…" for name in sorted(known))
+        raise LedgerError(f"no plugin opens {scheme}:// ledgers: give a file's path, sqlite:///path{urls}")
+    return known[scheme]

@@ -1,16 +1,16 @@
-"""Batches: recorded, observed, woken, looked up."""
+"""Batches: recorded, observed, woken and looked up; and the intents to create them."""
 
 from collections.abc import Collection, Sequence
+from dataclasses import replace
 
 from batchmeter.events import BatchCreated
 from batchmeter.models import Batch
 
-from . import rows
+from . import serialize
 from .claims import in_order
-from .events import add_event
 from .files import FRESH, own_outputs, use_input
-from .intents import use_intent
-from .records import Millis, Submission, TrackedBatch
+from .outbox import add_event
+from .records import Intent, Millis, Submission, TrackedBatch
 from .session import Row, Session
 
 
@@ -28,11 +28,11 @@ async def record_created(
     columns: dict[str, object] = {
         "account": submission.account,
         "batch_id": batch.id,
-        "submission": rows.dump_submission(submission),
+        "submission": serialize.dump_submission(submission),
         "next_poll_at": next_poll_at,
         "intent_id": intent_id,
         "key_id": submission.attribution.key,
-        **rows.snapshot_columns(batch),
+        **serialize.snapshot_columns(batch),
     }
     whole = session.has("record_whole")  # each round trip to a server is one that a submission waits for
     if whole:
@@ -47,7 +47,7 @@ async def record_created(
         await add_event(session, event, loggers)
         await use_input(session, submission)
         await own_outputs(session, submission.account, batch, submission)
-    return rows.tracked_as(row, submission, batch)
+    return serialize.tracked_as(row, submission, batch)
 
 
 def _beside(submission: Submission, batch: Batch, event: BatchCreated, loggers: Collection[str]) -> dict[str, object]:
@@ -56,10 +56,10 @@ def _beside(submission: Submission, batch: Batch, event: BatchCreated, loggers: 
         "event_id": event.id,
         "type": event.type,
         "revision": event.revision,
-        "payload": rows.dump(event).encode(),
+        "payload": serialize.dump(event).encode(),
         "loggers": sorted(set(loggers)),
         "file_id": sorted({file_id for file_id in (batch.output_file_id, batch.error_file_id) if file_id}),
-        "attribution": rows.dump(submission.attribution),
+        "attribution": serialize.dump(submission.attribution),
         "input_file_id": submission.input_file_id,
         "fresh": FRESH,
     }
@@ -70,7 +70,7 @@ async def _known(session: Session, account: str, batch_id: str, intent_id: str |
         await session.run("link_intent", account=account, batch_id=batch_id, intent_id=intent_id)
     row = await session.row("get_batch", account=account, batch_id=batch_id)
     assert row is not None
-    return rows.tracked(row)
+    return serialize.tracked(row)
 
 
 async def observe(session: Session, account: str, batch: Batch) -> TrackedBatch | None:
@@ -78,16 +78,16 @@ async def observe(session: Session, account: str, batch: Batch) -> TrackedBatch 
     row = await session.row("lock_batch", account=account, batch_id=batch.id)
     if row is None:
         return None
-    columns = rows.snapshot_columns(batch)
+    columns = serialize.snapshot_columns(batch)
     if row["ended"] and not batch.ended:
-        return rows.tracked(row)
+        return serialize.tracked(row)
     # The same final snapshot again is no news: it must not undo the back-off of whoever waits for its output.
     news = batch.ended and not (row["ended"] and row["snapshot"] == columns["snapshot"])
     if news:
         session.signal("batches")
     updated = await session.row("observe_batch", pk=row["pk"], news=news, **columns)
     await own_outputs(session, account, batch)
-    return rows.tracked(updated or row)
+    return serialize.tracked(updated or row)
 
 
 async def observe_endings(session: Session, account: str, ended: Sequence[Batch]) -> set[str]:
@@ -101,7 +101,7 @@ async def observe_endings(session: Session, account: str, ended: Sequence[Batch]
             "batch_id": batch.id,
             "output_file_id": batch.output_file_id,
             "error_file_id": batch.error_file_id,
-            **rows.snapshot_columns(batch),
+            **serialize.snapshot_columns(batch),
         }
         for batch in ended
     ]
@@ -128,12 +128,12 @@ async def at(session: Session, cursor: str, account: str | None) -> Row | None:
 
 async def get_batch(session: Session, batch_id: str, account: str | None = None) -> TrackedBatch | None:
     row = await session.row("get_batch", batch_id=batch_id, account=account)
-    return None if row is None else rows.tracked(row)
+    return None if row is None else serialize.tracked(row)
 
 
 async def batches_of_id(session: Session, batch_id: str) -> list[TrackedBatch]:
     """One for each account that has this id, newest first."""
-    return await session.decoded(await session.rows("batches_of_id", batch_id=batch_id), rows.tracked)
+    return await session.decoded(await session.rows("batches_of_id", batch_id=batch_id), serialize.tracked)
 
 
 async def list_batches(
@@ -157,8 +157,50 @@ async def list_batches(
         account=account,
         settled=settled is True,
         unsettled=settled is False,
-        statuses=rows.or_none(statuses),
+        statuses=serialize.or_none(statuses),
         before=before,
         limit=limit,
     )
-    return await session.decoded(found, rows.tracked)
+    return await session.decoded(found, serialize.tracked)
+
+
+async def open_intent(session: Session, intent: Intent) -> Intent:
+    """Store the intent, durably; or return the one with the same account and idempotency key, unless closed."""
+    new = replace(intent, created_at=intent.created_at or session.now, state="open", batch_id=None, reason=None)
+    names = {"id": new.id, "account": new.submission.account, "key": new.idempotency_key}
+    submission = serialize.dump_submission(new.submission)
+    if await session.row("add_intent", **names, submission=submission, created_at=new.created_at) is not None:
+        return new
+    found = await session.row("find_intent", **names)
+    return new if found is None else serialize.intent(found)
+
+
+async def close_intent(session: Session, intent_id: str, reason: str) -> None:
+    await session.run("close_intent", id=intent_id, reason=serialize.storable(reason))
+
+
+async def use_intent(session: Session, intent_id: str, batch_id: str) -> None:
+    """The create is known to have made this batch, even if the intent had been given up."""
+    if await session.run("use_intent", id=intent_id, batch_id=batch_id, if_open=True):
+        return
+    await session.run("free_key", id=intent_id)
+    await session.run("use_intent", id=intent_id, batch_id=batch_id)
+
+
+async def open_intents(
+    session: Session, *, created_before: Millis, limit: int = 100, account: str | None = None
+) -> list[Intent]:
+    """The oldest `limit` of each account."""
+    found = await session.rows("open_intents", before=created_before, account=account, limit=limit)
+    return await session.decoded(found, serialize.intent)
+
+
+async def get_intent(session: Session, intent_id: str) -> Intent | None:
+    found = await session.row("get_intent", id=intent_id)
+    return None if found is None else serialize.intent(found)
+
+
+async def intent_of(session: Session, account: str, idempotency_key: str) -> Intent | None:
+    """The one that a create with this key would be given in place of a new one."""
+    found = await session.row("find_intent", id="", account=account, key=idempotency_key)
+    return None if found is None else serialize.intent(found)

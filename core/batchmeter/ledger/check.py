@@ -12,7 +12,7 @@ CHECKS: Mapping[str, str] = {
     "check_beginnings": "batches without their acreate_batch",
     "check_endings": "settled batches without an ending event",
     "check_early_endings": "batches with an ending event that are not settled",
-    "check_repeats": "events told twice",
+    "check_repeats": "events recorded twice",
     "check_settlements": "settled batches without a settlement",
     "check_abandoned": "batches neither settled nor followed",
     "check_leases": "leases that never end",
@@ -65,9 +65,9 @@ async def following(ledger: Ledger) -> list[Following]:
 
 async def _check(session: Session) -> tuple[dict[str, int], tuple[str, ...], int]:
     wrong = {what: int(row["wrong"]) for name, what in CHECKS.items() for row in await session.rows(name)}
-    said = [str(row["quick_check"]) for row in await session.rows("check_file")]
+    reports = [str(row["quick_check"]) for row in await session.rows("check_file")]
     version = await session.row("schema_version")
-    damage = tuple(line for line in said if line != "ok")
+    damage = tuple(line for line in reports if line != "ok")
     return {what: count for what, count in wrong.items() if count}, damage, version["version"] if version else 0
 
 

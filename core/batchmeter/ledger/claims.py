@@ -5,7 +5,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import replace
 from typing import Any
 
-from . import rows
+from . import serialize
 from .files import own_outputs
 from .records import Claim, Millis, Reschedule
 from .session import Row, Session
@@ -29,7 +29,7 @@ async def claim_due(
     candidates = [{"pk": pk} for pk in due_at]
     taken = await session.each("claim_batches", candidates, owner=owner, lease=millis(lease_seconds), limit=limit)
     taken.sort(key=lambda row: (due_at[row["pk"]], row["pk"]))
-    return await session.decoded(taken, rows.claim)
+    return await session.decoded(taken, serialize.claim)
 
 
 async def _most_overdue(session: Session, accounts: list[dict[str, object]], wanted: int) -> list[Row]:
@@ -64,7 +64,7 @@ async def claim(
     """
     lease = millis(lease_seconds)
     row = await session.row("claim_batch", account=account, batch_id=batch_id, owner=owner, lease=lease, polled=polled)
-    return None if row is None else rows.claim(row)
+    return None if row is None else serialize.claim(row)
 
 
 async def renew(session: Session, held: Sequence[Claim], *, lease_seconds: float) -> list[Claim]:
@@ -97,8 +97,8 @@ def _release(result: Reschedule) -> dict[str, object]:
         "batch_id": tracked.batch_id,
         "token": result.claim.token,
         "next_poll_at": result.next_poll_at,
-        "error": rows.said(result.error),
-        **(unchanged if result.batch is None else rows.snapshot_columns(result.batch)),
+        "error": serialize.storable(result.error),
+        **(unchanged if result.batch is None else serialize.snapshot_columns(result.batch)),
     }
 
 

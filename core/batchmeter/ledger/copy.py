@@ -1,31 +1,71 @@
 """Copies a whole ledger into an empty one, of either engine: ids, numbers, leases and bytes stay as they are."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from functools import partial
+from graphlib import TopologicalSorter
+from itertools import groupby
 from typing import Any
 
 from batchmeter.errors import LedgerError
 
-from . import rows
+from . import serialize
 from .ledger import Ledger
 from .session import Row, Session
 
-TABLES: Mapping[str, tuple[str, ...]] = {
-    "intent": ("id",),
-    "batch": ("pk",),
-    "settlement": ("batch_pk", "revision"),
-    "event": ("seq",),
-    "delivery": ("event_seq", "logger"),
-    "file": ("file_id", "account"),
-    "proxy_key": ("id",),
-    "key_use": ("key_id", "what"),
-    "answer": ("scope", "name"),
-    "forgotten": ("provider", "account", "status"),
-}
-"""Table -> key, in an order that keeps every reference valid."""
-_SAID = frozenset({"reason", "last_error"})
+_FREE_TEXTS = frozenset({"reason", "last_error"})
 """Columns in which an older batchmeter kept texts that not every engine takes."""
-_PAGE = 500
+PAGE_ROWS = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """One table of the schema, and the statements that copy it, in PostgreSQL's words."""
+
+    name: str
+    columns: tuple[str, ...]
+    key: tuple[str, ...]
+    references: frozenset[str]
+    """Tables that are copied before this one."""
+    sequences: Mapping[str, str]
+    """Column -> the sequence that numbers it, where the engine has any."""
+
+    @classmethod
+    def of(cls, name: str, rows: list[Row]) -> "Table":
+        key = sorted((row["key_place"], row["column_name"]) for row in rows if row["key_place"])
+        return cls(
+            name,
+            columns=tuple(row["column_name"] for row in rows),
+            key=tuple(column for _, column in key),
+            references=frozenset(row["refers_to"] for row in rows if row["refers_to"]),
+            sequences={row["column_name"]: row["sequence"] for row in rows if row["sequence"]},
+        )
+
+    @property
+    def count(self) -> str:
+        return f"SELECT count(*) AS rows FROM batchmeter.{self.name}"  # noqa: S608 - names of our own schema, here and below
+
+    @property
+    def page(self) -> str:
+        key, after = ", ".join(self.key), ", ".join(f"%(after_{column})s" for column in self.key)
+        return (
+            f"SELECT * FROM batchmeter.{self.name}\n"  # noqa: S608
+            f"WHERE ({key}) > ({after}) -- [after_{self.key[0]}]\n"
+            f"ORDER BY {key} LIMIT %(limit)s"
+        )
+
+    @property
+    def load(self) -> str:
+        values = ", ".join(f"%({column})s" for column in self.columns)
+        return f"INSERT INTO batchmeter.{self.name} ({', '.join(self.columns)}) VALUES ({values})"  # noqa: S608
+
+    @property
+    def resume_numbers(self) -> list[str]:
+        """New rows are numbered after the copied ones."""
+        return [
+            f"SELECT setval('{sequence}', greatest((SELECT max({column}) FROM batchmeter.{self.name}), 1))"  # noqa: S608
+            for column, sequence in self.sequences.items()
+        ]
 
 
 async def copy_ledger(
@@ -34,7 +74,8 @@ async def copy_ledger(
     """Rows copied, by table. Both are open; nothing else may write to either meanwhile, which is checked at the end."""
     if any((await count_rows(target)).values()):
         raise LedgerError(f"{target.url} is not empty: copy into a new ledger")
-    copied = {table: await _copy_table(source, target, table, on_progress) for table in TABLES}
+    tables = await source.database.read(read_tables)
+    copied = {table.name: await _copy_table(source, target, table, on_progress) for table in tables}
     await target.database.write(_resume_numbers, durable=True)
     if not copied == await count_rows(source) == await count_rows(target):
         raise LedgerError(f"{source.url} changed while it was copied: stop what uses it, empty the target, copy again")
@@ -45,35 +86,48 @@ async def count_rows(ledger: Ledger) -> dict[str, int]:
     return await ledger.database.read(_counts)
 
 
+async def read_tables(session: Session) -> list[Table]:
+    """Every table that holds records, in an order that keeps every reference valid."""
+    rows = await session.rows("schema")
+    found = {name: Table.of(name, list(own)) for name, own in groupby(rows, lambda row: str(row["table_name"]))}
+    order = TopologicalSorter({table.name: table.references for table in found.values()})
+    return [found[name] for name in order.static_order()]
+
+
+async def read_page(table: Table, after: Mapping[str, object], session: Session) -> list[dict[str, Any]]:
+    """Rows in the order of the table's key, from behind a row's key on."""
+    page = await session.rows(session.statement(table.page), limit=PAGE_ROWS, **after)
+    return await session.decoded(page, _plain)
+
+
 async def _counts(session: Session) -> dict[str, int]:
-    return {table: row["rows"] for table in TABLES for row in await session.rows(f"count_{table}")}
+    tables = await read_tables(session)
+    return {table.name: row["rows"] for table in tables for row in await session.rows(session.statement(table.count))}
 
 
 async def _resume_numbers(session: Session) -> None:
-    await session.rows("resume_numbers")
+    for table in await read_tables(session):
+        for text in table.resume_numbers:
+            await session.rows(session.statement(text))
 
 
 async def _copy_table(
-    source: Ledger, target: Ledger, table: str, on_progress: Callable[[str, int], None] | None
+    source: Ledger, target: Ledger, table: Table, on_progress: Callable[[str, int], None] | None
 ) -> int:
     copied, after = 0, dict[str, object]()
-    while page := await source.database.read(partial(_dump, table, after)):
+    while page := await source.database.read(partial(read_page, table, after)):
         await target.database.write(partial(_load, table, page), durable=True)
         copied += len(page)
-        after = {f"after_{column}": page[-1][column] for column in TABLES[table]}
+        after = {f"after_{column}": page[-1][column] for column in table.key}
         if on_progress:
-            on_progress(table, copied)
+            on_progress(table.name, copied)
     return copied
 
 
-async def _dump(table: str, after: dict[str, object], session: Session) -> list[dict[str, Any]]:
-    return await session.decoded(await session.rows(f"dump_{table}", limit=_PAGE, **after), _plain)
-
-
-async def _load(table: str, page: list[dict[str, Any]], session: Session) -> None:
-    await session.each(f"load_{table}", page)
+async def _load(table: Table, page: list[dict[str, Any]], session: Session) -> None:
+    await session.each(session.statement(table.load), page)
 
 
 def _plain(row: Row) -> dict[str, Any]:
     columns = row.keys()  # a sqlite3.Row itself iterates over its values
-    return {column: rows.said(row[column]) if column in _SAID else row[column] for column in columns}
+    return {column: serialize.storable(row[column]) if column in _FREE_TEXTS else row[column] for column in columns}

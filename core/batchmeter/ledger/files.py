@@ -1,21 +1,24 @@
-"""Files: which account, and whom, an object id belongs to."""
+"""Files: the account and the person that an object id belongs to."""
 
+from collections import OrderedDict
 from collections.abc import Collection
 
 from batchmeter.models import Attribution, Batch, FileObject
 
-from . import rows
+from . import serialize
 from .records import Millis, Owner, Submission
 from .session import Row, Session
 
 FRESH: Millis = 3_600_000
 """A batch that reads a file again so soon leaves its time of use as it is."""
+CACHED_IDS = 10_000
+"""About 2 MB; the ids used least recently go."""
 
 
 async def record_file(
     session: Session, account: str, file: FileObject, attribution: Attribution | None, lines: int | None
 ) -> None:
-    await _put(session, account, file.id, snapshot=rows.dump(file), attribution=attribution, lines=lines)
+    await _put(session, account, file.id, snapshot=serialize.dump(file), attribution=attribution, lines=lines)
 
 
 async def own_outputs(session: Session, account: str, batch: Batch, submission: Submission | None = None) -> None:
@@ -23,7 +26,7 @@ async def own_outputs(session: Session, account: str, batch: Batch, submission: 
     named = [file_id for file_id in (batch.output_file_id, batch.error_file_id) if file_id]
     if named and submission is None:
         row = await session.row("get_batch", account=account, batch_id=batch.id)
-        submission = None if row is None else rows.load_submission(row["submission"])
+        submission = None if row is None else serialize.load_submission(row["submission"])
     for file_id in named:
         attribution = None if submission is None else submission.attribution
         await _put(session, account, file_id, snapshot=None, attribution=attribution)
@@ -48,7 +51,7 @@ async def _put(
         account=account,
         file_id=file_id,
         snapshot=snapshot,
-        attribution=None if attribution is None else rows.dump(attribution),
+        attribution=None if attribution is None else serialize.dump(attribution),
         lines=lines,
     )
 
@@ -62,12 +65,12 @@ async def owner_of(session: Session, object_id: str, account: str | None = None)
     """Account and attribution of a file or batch; a batch's output files belong to whoever submitted it."""
     batch = await session.row("get_batch", batch_id=object_id, account=account)
     if batch is not None:
-        submission = rows.load_submission(batch["submission"])
+        submission = serialize.load_submission(batch["submission"])
         return Owner(submission.account, submission.attribution)
     file = await session.row("file_owner", file_id=object_id, account=account)
     if file is None:
         return None
-    return Owner(file["account"], rows.load_attribution(file["attribution"]), file["lines"])
+    return Owner(file["account"], serialize.load_attribution(file["attribution"]), file["lines"])
 
 
 async def owners_of(session: Session, object_ids: Collection[str], account: str | None = None) -> dict[str, Owner]:
@@ -78,9 +81,32 @@ async def owners_of(session: Session, object_ids: Collection[str], account: str 
 
 def _owner(row: Row) -> Owner:
     if row["submission"] is None:
-        return Owner(row["account"], rows.load_attribution(row["attribution"]), row["lines"])
-    return Owner(row["account"], rows.load_submission(row["submission"]).attribution)
+        return Owner(row["account"], serialize.load_attribution(row["attribution"]), row["lines"])
+    return Owner(row["account"], serialize.load_submission(row["submission"]).attribution)
 
 
 async def forget_file(session: Session, account: str, file_id: str) -> None:
     await session.run("forget_file", account=account, file_id=file_id)
+
+
+class AccountCache:
+    """Account by id of the ids that this process wrote or asked for last: an id does not move, and each call asks."""
+
+    def __init__(self, size: int = CACHED_IDS) -> None:
+        self._size = size
+        self._accounts: OrderedDict[str, str] = OrderedDict()
+
+    def get(self, object_id: str) -> str | None:
+        account = self._accounts.get(object_id)
+        if account is not None:
+            self._accounts.move_to_end(object_id)
+        return account
+
+    def put(self, object_id: str, account: str) -> None:
+        self._accounts[object_id] = account
+        self._accounts.move_to_end(object_id)
+        while len(self._accounts) > self._size:
+            self._accounts.popitem(last=False)
+
+    def forget(self, object_id: str) -> None:
+        self._accounts.pop(object_id, None)

@@ -1,9 +1,8 @@
 """The proxy's keys, what they have used of their limits, what is whose, and answers to give again."""
 
-from . import rows
+from . import serialize
 from .claims import millis
-from .key_records import Answer, LimitName, Place, ProxyKey
-from .records import TrackedBatch
+from .records import Answer, LimitName, Place, ProxyKey, TrackedBatch
 from .session import Session
 
 _COLUMNS = frozenset({"id", "created_at", "expires_at", "revoked_at"})
@@ -25,11 +24,11 @@ async def add_key(session: Session, key: ProxyKey, *, secret_sha256: str) -> Pro
 async def find_key(session: Session, secret_sha256: str) -> ProxyKey | None:
     """Also an expired or revoked one."""
     row = await session.row("find_key", secret_sha256=secret_sha256)
-    return None if row is None else rows.proxy_key(row)
+    return None if row is None else serialize.proxy_key(row)
 
 
 async def list_keys(session: Session) -> list[ProxyKey]:
-    return await session.decoded(await session.rows("list_keys"), rows.proxy_key)
+    return await session.decoded(await session.rows("list_keys"), serialize.proxy_key)
 
 
 async def has_keys(session: Session) -> bool:
@@ -91,7 +90,7 @@ async def batches_of_key(
             return None
         before = cursor["pk"]
     found = await session.rows("batches_of_key", key_id=key_id, account=account, before=before, limit=limit)
-    return await session.decoded(found, rows.tracked)
+    return await session.decoded(found, serialize.tracked)
 
 
 async def files_of_key(

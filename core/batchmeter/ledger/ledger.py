@@ -12,16 +12,14 @@ from batchmeter.events import BatchCreated, BatchFailed, BatchSucceeded, Settlem
 from batchmeter.models import Attribution, Batch, FileObject
 from batchmeter.pricing.groups import Groups
 
-from . import batches, claims, files, intents, upkeep
-from . import deliveries as outbox
-from . import events as log
+from . import batches, claims, files, outbox, upkeep
 from . import keys as keyring
 from . import settlements as endings
-from .homes import Homes
+from .files import AccountCache
+from .group_commit import GroupCommit
 from .operation import read, write
-from .records import Claim, Millis, Submission, Topic, TrackedBatch
-from .session import Database
-from .together import Together
+from .records import Claim, Millis, Submission, TrackedBatch
+from .session import Database, Topic
 
 
 class Ledger:
@@ -29,8 +27,8 @@ class Ledger:
         self.database = database
         self.url = database.url
         """For messages; without a password."""
-        self._homes = Homes()
-        self._settling = Together(self._settle_all, database.of_one)
+        self._accounts = AccountCache()
+        self._settling = GroupCommit(self._settle_all, database.of_one)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.url!r})"
@@ -57,11 +55,11 @@ class Ledger:
         await self.database.listen(heard)
 
     # submit
-    open_intent = write(intents.open_intent, durable=True)
-    close_intent = write(intents.close_intent)
-    open_intents = read(intents.open_intents)
-    intent = read(intents.get_intent)
-    intent_of = read(intents.intent_of)
+    open_intent = write(batches.open_intent, durable=True)
+    close_intent = write(batches.close_intent)
+    open_intents = read(batches.open_intents)
+    intent = read(batches.get_intent)
+    intent_of = read(batches.intent_of)
 
     async def record_created(
         self,
@@ -80,7 +78,7 @@ class Ledger:
         """
         made = (submission, batch, event, loggers, next_poll_at, intent_id)
         tracked = await self.database.write(lambda session: batches.record_created(session, *made), durable=durable)
-        self._homes.learn(batch.id, submission.account)
+        self._accounts.put(batch.id, submission.account)
         return tracked
 
     # follow
@@ -113,8 +111,8 @@ class Ledger:
         """
         return await self._settling.add(endings.Ending(claim, settlement, groups, event, loggers))
 
-    async def _settle_all(self, together: Sequence[endings.Ending]) -> list[bool]:
-        return await self.database.write(lambda session: endings.settle_all(session, together), durable=True)
+    async def _settle_all(self, group: Sequence[endings.Ending]) -> list[bool]:
+        return await self.database.write(lambda session: endings.settle_all(session, group), durable=True)
 
     revise = write(endings.revise, durable=True)
     settlement = read(endings.settlement)
@@ -123,8 +121,8 @@ class Ledger:
     costs = read(endings.costs)
     cost_gauges = read(upkeep.cost_gauges)
 
-    # tell
-    events = read(log.events)
+    # events and their deliveries
+    events = read(outbox.events)
     claim_deliveries = write(outbox.claim_deliveries)
     finish_deliveries = write(outbox.finish_deliveries)
     deliveries = read(outbox.deliveries)
@@ -142,19 +140,19 @@ class Ledger:
     ) -> None:
         """Known already: what is None now stays as it was."""
         await self.database.write(lambda session: files.record_file(session, account, file, attribution, lines))
-        self._homes.learn(file.id, account)
+        self._accounts.put(file.id, account)
 
     async def account_of(self, object_id: str) -> str | None:
         """The account that a file or batch id belongs to, where the ledger knows it."""
-        account = self._homes.of(object_id)
+        account = self._accounts.get(object_id)
         if account is None:
             account = await self.database.read(lambda session: files.account_of(session, object_id))
             if account is not None:
-                self._homes.learn(object_id, account)
+                self._accounts.put(object_id, account)
         return account
 
     async def forget_file(self, account: str, file_id: str) -> None:
-        self._homes.forget(file_id)
+        self._accounts.forget(file_id)
         await self.database.write(lambda session: files.forget_file(session, account, file_id))
 
     # keys of the proxy, their limits, and answers to give again
@@ -176,15 +174,15 @@ class Ledger:
 
     # upkeep
     stats = read(upkeep.stats)
-    forgotten = read(upkeep.forgotten)
+    pruned_totals = read(upkeep.pruned_totals)
 
     async def prune(self, *, settled_before: Millis) -> int:
         """Forget batches settled before then, with their events, unless a delivery is pending; returns how many."""
-        forgotten = 0
+        pruned = 0
         while block := await self.database.write(lambda session: upkeep.prune_batches(session, settled_before)):
-            forgotten += block
+            pruned += block
         await self.database.write(lambda session: upkeep.prune_answers(session, settled_before))
         after: tuple[str, str] | None = ("", "")
         while after is not None:
             after = await self.database.write(partial(upkeep.prune_files, before=settled_before, after=after))
-        return forgotten
+        return pruned

@@ -1,13 +1,21 @@
-"""What the ledger's transactions are written against: one open transaction of either engine."""
+"""The contract of a ledger engine: `Database` runs transactions, `Session` is one, its statements have names."""
 
+import re
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from typing import Any, Protocol, TypeVar
+from functools import cache, lru_cache
+from importlib.resources import files
+from typing import Any, Literal, Protocol, TypeVar
 
-from .records import Millis, Topic
-
+Millis = int
+"""Epoch milliseconds, UTC."""
+Topic = Literal["batches", "deliveries"]
+"""What a transaction may have made new work of."""
 TOPICS: Mapping[str, Topic] = {"batches": "batches", "deliveries": "deliveries"}
 
 Result = TypeVar("Result")
+
+_NAME = re.compile(r"-- name: (\w+)")
+_OPTIONAL = re.compile(r"(.*?);?\s*-- \[(\w+)\]")
 
 
 class Row(Protocol):
@@ -16,6 +24,29 @@ class Row(Protocol):
     def __getitem__(self, column: str, /) -> Any: ...
 
     def keys(self) -> Iterable[str]: ...
+
+
+class Statement:
+    """One statement: its lines, each with the parameter it depends on."""
+
+    def __init__(self, name: str, body: str) -> None:
+        self.name = name
+        self._lines = list(_lines(body))
+        self._optional = frozenset(parameter for _, parameter in self._lines if parameter)
+        self._render = lru_cache(maxsize=64)(self._rendered)
+        self._whole = None if self._optional else self._rendered(frozenset())
+
+    def text(self, parameters: Mapping[str, object]) -> str:
+        """The SQL for these parameters; one that is None or False drops its lines."""
+        if self._whole is not None:
+            return self._whole
+        values = {name: parameters.get(name) for name in self._optional}
+        return self._render(
+            frozenset(name for name, value in values.items() if value is not None and value is not False)
+        )
+
+    def _rendered(self, given: frozenset[str]) -> str:
+        return "\n".join(line for line, parameter in self._lines if parameter is None or parameter in given)
 
 
 class Session(Protocol):
@@ -35,19 +66,25 @@ class Session(Protocol):
         """Whether the engine has this statement: some do in one what others do in steps."""
         ...
 
+    def statement(self, text: str, /) -> Statement:
+        """One more statement, written in PostgreSQL's words, for this engine."""
+        ...
+
     def signal(self, topic: Topic) -> None:
         """Once committed, other processes shall hear of it, where the engine can tell them."""
         ...
 
-    async def rows(self, statement: str, /, **parameters: object) -> list[Row]: ...
+    async def rows(self, statement: str | Statement, /, **parameters: object) -> list[Row]: ...
 
-    async def row(self, statement: str, /, **parameters: object) -> Row | None: ...
+    async def row(self, statement: str | Statement, /, **parameters: object) -> Row | None: ...
 
-    async def run(self, statement: str, /, **parameters: object) -> int:
+    async def run(self, statement: str | Statement, /, **parameters: object) -> int:
         """Returns how many rows changed."""
         ...
 
-    async def each(self, statement: str, items: Sequence[Mapping[str, object]], /, **parameters: object) -> list[Row]:
+    async def each(
+        self, statement: str | Statement, items: Sequence[Mapping[str, object]], /, **parameters: object
+    ) -> list[Row]:
         """The statement for each item, in one go where the engine can; the rows of all."""
         ...
 
@@ -63,6 +100,7 @@ class Database(Protocol):
     """An engine: opens, migrates, and runs transactions."""
 
     url: str
+    """For messages; without a password."""
 
     def of_one(self, error: Exception) -> bool:
         """Whether it failed because of what one item asked for; others might be written."""
@@ -81,3 +119,31 @@ class Database(Protocol):
     async def write(self, work: Work[Result], *, durable: bool = False) -> Result:
         """All or nothing; `durable` survives a power cut, the rest may lose its last moments (never its order)."""
         ...
+
+
+Engine = Callable[[str, "Callable[[], Millis] | None"], Database]
+"""Makes the database of a URL; the clock, where one is given, replaces the engine's own in tests."""
+
+
+@cache
+def load_statements(package: str, file: str, words: tuple[tuple[str, str], ...] = ()) -> Mapping[str, Statement]:
+    """Every statement by name: those that engines share, in PostgreSQL's words, and the engine's own in `file`.
+
+    `words` are pairs of a pattern and its replacement that turn PostgreSQL's words into the engine's.
+    """
+    shared = (files("batchmeter.ledger") / "sql" / "queries.sql").read_text("utf-8")
+    _, *parts = _NAME.split(f"{translate(shared, words)}\n{(files(package) / file).read_text('utf-8')}")
+    return {name: Statement(name, body) for name, body in zip(parts[::2], parts[1::2], strict=True)}
+
+
+def translate(text: str, words: tuple[tuple[str, str], ...]) -> str:
+    for pattern, replacement in words:
+        text = re.sub(pattern, replacement, text)
+    return text
+
+
+def _lines(body: str) -> Iterable[tuple[str, str | None]]:
+    for line in body.splitlines():
+        if line.strip() and not line.lstrip().startswith("--"):
+            match = _OPTIONAL.fullmatch(line)
+            yield (match[1], match[2]) if match else (line.rstrip(";"), None)

@@ -1,4 +1,4 @@
-"""Settlements: what each batch came to, once per revision, with the event that tells it."""
+"""Settlements: the result and cost of each batch, once per revision, with the event that reports it."""
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -7,10 +7,10 @@ from typing import Any
 from batchmeter.events import BatchFailed, BatchSucceeded, Settlement
 from batchmeter.pricing.groups import Groups
 
-from . import rows
+from . import serialize
 from .batches import at
 from .claims import in_order
-from .events import add_event, loggers_of_batch
+from .outbox import add_event, loggers_of_batch
 from .records import Claim, Millis, Settled, TrackedBatch
 from .session import Session
 
@@ -37,22 +37,22 @@ async def settle_all(session: Session, endings: Sequence[Ending]) -> list[bool]:
     settled = [{**item, "batch_pk": pks[item["place"]]} for item in columns if item["place"] in pks]
     await session.each("put_file", [output for item in settled for output in _outputs(asked[item["place"]])])
     stored = {row["place"] for row in await session.each("add_settlement", settled)}
-    told = [item for item in settled if item["place"] in stored]
-    loggers = {item["place"]: set(asked[item["place"]].loggers) for item in told}
-    for row in await session.each("loggers_of_batch", told):
+    new = [item for item in settled if item["place"] in stored]
+    loggers = {item["place"]: set(asked[item["place"]].loggers) for item in new}
+    for row in await session.each("loggers_of_batch", new):
         loggers[row["place"]].add(row["logger"])
-    seqs = {row["place"]: row["seq"] for row in await session.each("add_event", told)}
+    seqs = {row["place"]: row["seq"] for row in await session.each("add_event", new)}
     await session.each(
         "add_deliveries", [{"seq": seqs[place], "loggers": sorted(names)} for place, names in loggers.items()]
     )
-    if told:
+    if new:
         session.signal("deliveries")
     return [place in stored for place in asked]
 
 
 def _outputs(ending: Ending) -> list[dict[str, object]]:
     tracked, batch = ending.claim.tracked, ending.settlement.batch
-    attribution = rows.dump(tracked.submission.attribution)
+    attribution = serialize.dump(tracked.submission.attribution)
     owned = {"account": tracked.account, "snapshot": None, "attribution": attribution, "lines": None}
     named = {file_id for file_id in (batch.output_file_id, batch.error_file_id) if file_id}
     return [{**owned, "file_id": file_id} for file_id in sorted(named)]
@@ -65,13 +65,13 @@ def _columns(ending: Ending) -> dict[str, Any]:
         "batch_id": tracked.batch_id,
         "token": ending.claim.token,
         "revision": settlement.revision,
-        "settlement": rows.dump(settlement),
-        "groups": rows.dump_groups(ending.groups),
+        "settlement": serialize.dump(settlement),
+        "groups": serialize.dump_groups(ending.groups),
         "id": event.id,
         "type": event.type,
-        "payload": rows.dump(event).encode(),
-        **rows.cost_columns(settlement),
-        **rows.snapshot_columns(settlement.batch),
+        "payload": serialize.dump(event).encode(),
+        **serialize.cost_columns(settlement),
+        **serialize.snapshot_columns(settlement.batch),
     }
 
 
@@ -87,7 +87,7 @@ async def revise(
     row = await session.row("settled_batch", account=settlement.account, batch_id=settlement.batch_id)
     if row is None or not await _store(session, row["pk"], settlement, groups, event, loggers):
         return False
-    await session.run("revise_batch", pk=row["pk"], **rows.cost_columns(settlement))
+    await session.run("revise_batch", pk=row["pk"], **serialize.cost_columns(settlement))
     return True
 
 
@@ -103,8 +103,8 @@ async def _store(
         "add_settlement",
         batch_pk=batch_pk,
         revision=settlement.revision,
-        settlement=rows.dump(settlement),
-        groups=rows.dump_groups(groups),
+        settlement=serialize.dump(settlement),
+        groups=serialize.dump_groups(groups),
         place=0,
     )
     if new is None:
@@ -117,7 +117,7 @@ async def _store(
 async def settlement(session: Session, batch_id: str, account: str | None = None) -> tuple[Settlement, Groups] | None:
     """The newest revision."""
     row = await session.row("get_settlement", batch_id=batch_id, account=account)
-    return None if row is None else rows.settled(row)
+    return None if row is None else serialize.settled(row)
 
 
 async def settlements(
@@ -128,7 +128,7 @@ async def settlements(
     if position is None:
         return []
     found = await session.rows("list_settlements", since=since, limit=limit, **position)
-    return await session.decoded(found, rows.settled)
+    return await session.decoded(found, serialize.settled)
 
 
 async def costs(
@@ -145,7 +145,7 @@ async def costs(
     if position is None:
         return []
     found = await session.rows("list_costs", since=since, until=until, key=key, limit=limit, **position)
-    return await session.decoded(found, rows.settled_of)
+    return await session.decoded(found, serialize.settled_of)
 
 
 async def failed(
@@ -156,7 +156,7 @@ async def failed(
     if position is None:
         return []
     found = await session.rows("list_failed", account=account, since=since, limit=limit, **position)
-    return await session.decoded(found, rows.tracked)
+    return await session.decoded(found, serialize.tracked)
 
 
 async def _position(session: Session, after: str | None) -> dict[str, object] | None:

@@ -14,15 +14,28 @@ from typing import Any, Generic, TypeVar, cast
 from batchmeter.errors import LedgerError
 
 from . import sqlite_file
-from .records import Millis, Topic
-from .session import Result, Row, Work
-from .statements import load_statements
+from .session import Millis, Result, Row, Statement, Topic, Work, load_statements, translate
 from .thread import Thread
 
 Returned = TypeVar("Returned")
 
+WORDS = (
+    (r"batchmeter\.", ""),
+    (r"= ANY\(%\((\w+)\)s(::\w+\[\])?\)", r"IN (SELECT value FROM json_each(:\1))"),
+    (r"%\((\w+)\)[sb]", r":\1"),
+    (r"::(double precision|[a-z]+)(\[\])?", ""),
+    (r"\bgreatest\(", "max("),
+    (r"\bleast\(", "min("),
+    (r"\bkey_of\((\w+)\)", r"json_extract(\1, '$.key')"),
+    (r" FOR (NO KEY )?UPDATE( OF \w+)?( SKIP LOCKED)?", ""),
+)
+"""PostgreSQL's words in the statements that engines share -> SQLite's."""
 GROUP = 64
 """Writes that share a commit at most, so that nobody waits long behind others."""
+
+
+def statements() -> Mapping[str, Statement]:
+    return load_statements("batchmeter.ledger", "sql/sqlite.sql", WORDS)
 
 
 def wall_clock() -> Millis:
@@ -36,26 +49,31 @@ class SqliteSession:
 
     def __init__(self, connection: sqlite3.Connection, now: Millis) -> None:
         self._connection = connection
-        self._statements = load_statements("sqlite")
+        self._statements = statements()
         self.now = now
 
     def has(self, statement: str) -> bool:
         return statement in self._statements
 
+    def statement(self, text: str, /) -> Statement:
+        return Statement("generated", translate(text, WORDS))
+
     def signal(self, topic: Topic) -> None:
         """SQLite has no way to tell other processes: they poll."""
 
-    async def rows(self, statement: str, /, **parameters: object) -> list[Row]:
+    async def rows(self, statement: str | Statement, /, **parameters: object) -> list[Row]:
         return cast("list[Row]", self._execute(statement, parameters).fetchall())
 
-    async def row(self, statement: str, /, **parameters: object) -> Row | None:
+    async def row(self, statement: str | Statement, /, **parameters: object) -> Row | None:
         found = self._execute(statement, parameters).fetchall()  # to the end: RETURNING may not be left half-read
         return cast("Row", found[0]) if found else None
 
-    async def run(self, statement: str, /, **parameters: object) -> int:
+    async def run(self, statement: str | Statement, /, **parameters: object) -> int:
         return self._execute(statement, parameters).rowcount
 
-    async def each(self, statement: str, items: Sequence[Mapping[str, object]], /, **parameters: object) -> list[Row]:
+    async def each(
+        self, statement: str | Statement, items: Sequence[Mapping[str, object]], /, **parameters: object
+    ) -> list[Row]:
         found: list[Row] = []
         for item in items:
             found += cast("list[Row]", self._execute(statement, {**parameters, **item}).fetchall())
@@ -64,12 +82,13 @@ class SqliteSession:
     async def decoded(self, rows: Sequence[Row], decode: Callable[[Row], Result], /) -> list[Result]:
         return [decode(row) for row in rows]
 
-    def _execute(self, statement: str, parameters: Mapping[str, object]) -> sqlite3.Cursor:
+    def _execute(self, statement: str | Statement, parameters: Mapping[str, object]) -> sqlite3.Cursor:
         values = {"now": self.now, **parameters}
         for name, value in parameters.items():
             if isinstance(value, list):  # for json_each
                 values[name] = json.dumps(value)
-        return self._connection.execute(self._statements[statement].text(values), values)
+        named = statement if isinstance(statement, Statement) else self._statements[statement]
+        return self._connection.execute(named.text(values), values)
 
 
 @dataclass(slots=True, eq=False)

@@ -8,8 +8,8 @@ from typing import TypeVar
 
 from batchmeter.errors import LedgerError
 
-from .migrations import Migration, load_migrations, no_ledger, pending
 from .records import Millis
+from .schema import Migration, load_migrations, no_ledger, pending
 
 Result = TypeVar("Result")
 
@@ -103,7 +103,7 @@ def _write_ahead(connection: sqlite3.Connection) -> None:
 
 
 def _migrate(connection: sqlite3.Connection, path: str, now: Millis) -> None:
-    known = load_migrations("sqlite")
+    known = load_migrations("batchmeter.ledger")
     _refuse_foreign(connection, path)
     if not pending(path, known, _applied(connection)):
         return

@@ -1,4 +1,4 @@
-"""Counts for people, and forgetting what is old."""
+"""Counts for people, and pruning: settled batches that are old go, their sums stay."""
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -6,9 +6,9 @@ from typing import Any
 
 from batchmeter.events import Settlement
 
-from . import rows
+from . import serialize
 from .files import FRESH
-from .forgotten import Forgotten
+from .pruned_totals import PrunedTotals
 from .records import CostGauge, Millis
 from .session import Session
 
@@ -54,7 +54,7 @@ async def cost_gauges(session: Session) -> list[CostGauge]:
 
 async def prune_batches(session: Session, settled_before: Millis) -> int:
     """One block of them; 0 when there are no more."""
-    await session.run("lock_forgotten")
+    await session.run("lock_pruned_totals")
     old = await session.rows("prunable", before=settled_before, limit=PRUNE_BLOCK)
     batches = [{"account": row["account"], "batch_id": row["batch_id"]} for row in old]
     await _add_up(session, [{"pk": row["pk"]} for row in old])
@@ -66,20 +66,20 @@ async def prune_batches(session: Session, settled_before: Millis) -> int:
 
 async def _add_up(session: Session, batches: Sequence[Mapping[str, object]]) -> None:
     alike: defaultdict[tuple[str, str, str], list[Settlement]] = defaultdict(list)
-    for settlement in await session.decoded(await session.each("settlements_of", batches), rows.settlement):
-        alike[Forgotten.key_of(settlement)].append(settlement)
+    for settlement in await session.decoded(await session.each("settlements_of", batches), serialize.settlement):
+        alike[PrunedTotals.key_of(settlement)].append(settlement)
     named = [{"provider": provider, "account": account, "status": status} for provider, account, status in alike]
-    known = await session.decoded(await session.each("forgotten_of", named), rows.forgotten)
+    known = await session.decoded(await session.each("pruned_totals_of", named), serialize.pruned_totals)
     earlier = {(one.provider, one.account, one.status): one for one in known}
-    sums = [Forgotten.of(settlements, earlier.get(key)) for key, settlements in alike.items()]
+    sums = [PrunedTotals.of(settlements, earlier.get(key)) for key, settlements in alike.items()]
     await session.each(
-        "keep_forgotten", [{**key, "sums": rows.dump(one)} for key, one in zip(named, sums, strict=True)]
+        "keep_pruned_totals", [{**key, "sums": serialize.dump(one)} for key, one in zip(named, sums, strict=True)]
     )
 
 
-async def forgotten(session: Session) -> list[Forgotten]:
+async def pruned_totals(session: Session) -> list[PrunedTotals]:
     """What pruned batches came to, by provider, account and status."""
-    return await session.decoded(await session.rows("forgotten"), rows.forgotten)
+    return await session.decoded(await session.rows("pruned_totals"), serialize.pruned_totals)
 
 
 async def prune_answers(session: Session, before: Millis) -> None:

@@ -129,7 +129,7 @@ class Recorder:
             self._missed.pop(batch_id, None)
 
     def _submission(self, client: "AsyncClient", notice: Notice, batch: Batch) -> Any:
-        from batchmeter.ledger.port import Submission  # noqa: PLC0415 - as above
+        from batchmeter.ledger.records import Submission  # noqa: PLC0415 - as above
         from batchmeter.tracking.tag import without_tag  # noqa: PLC0415
 
         provider = account_of(client, notice.caller)

@@ -11,7 +11,7 @@ from batchmeter.client import AsyncClient
 from batchmeter.config import Settings
 from batchmeter.events import BatchCreated, BatchFailed, BatchSucceeded, Settlement
 from batchmeter.ledger import open_ledger
-from batchmeter.ledger.port import Delivery
+from batchmeter.ledger.records import Delivery
 from batchmeter.models import Attribution
 from batchmeter.providers import BatchRequest, CallOptions
 from batchmeter.tracking.deliver import Deliverer

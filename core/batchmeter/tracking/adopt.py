@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from batchmeter.errors import ProviderError, UsageError
-from batchmeter.ledger.port import Intent, Ledger, Submission
+from batchmeter.ledger.ledger import Ledger
+from batchmeter.ledger.records import Intent, Submission
 from batchmeter.models import Batch
 from batchmeter.providers import CallOptions, Provider
 

@@ -6,7 +6,7 @@ from datetime import date
 from functools import partial
 
 from batchmeter.errors import NotFoundError
-from batchmeter.ledger.port import TrackedBatch
+from batchmeter.ledger.records import TrackedBatch
 from batchmeter.metering import Job, meter_outputs
 from batchmeter.models import Batch, utc_from_epoch
 from batchmeter.pricing.groups import PriceSource

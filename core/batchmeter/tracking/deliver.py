@@ -9,7 +9,7 @@ import socket
 from collections.abc import Sequence
 
 from batchmeter.errors import LedgerError
-from batchmeter.ledger.port import Ledger
+from batchmeter.ledger.ledger import Ledger
 
 from .logger_lane import LaneOptions, LoggerLane
 from .needs import Plugins

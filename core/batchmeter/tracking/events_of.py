@@ -16,7 +16,7 @@ from batchmeter.events import (
     Settlement,
     event_id,
 )
-from batchmeter.ledger.port import Millis, Submission, TrackedBatch
+from batchmeter.ledger.records import Millis, Submission, TrackedBatch
 from batchmeter.models import (
     TERMINAL_STATUSES,
     Batch,

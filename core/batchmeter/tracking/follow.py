@@ -18,7 +18,8 @@ from batchmeter.errors import (
     UsageError,
 )
 from batchmeter.events import Settlement
-from batchmeter.ledger.port import Claim, Ledger, Millis, Reschedule
+from batchmeter.ledger.ledger import Ledger
+from batchmeter.ledger.records import Claim, Millis, Reschedule
 from batchmeter.models import Batch, Page
 from batchmeter.providers import CallOptions, Provider
 

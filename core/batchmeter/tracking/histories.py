@@ -6,7 +6,8 @@ from contextlib import aclosing
 from dataclasses import dataclass, field
 
 from batchmeter.events import Settlement
-from batchmeter.ledger.port import Ledger, Millis
+from batchmeter.ledger.ledger import Ledger
+from batchmeter.ledger.records import Millis
 
 from .history import FEWEST, History
 from .timings import model_of, settled

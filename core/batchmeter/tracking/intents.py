@@ -5,7 +5,8 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from batchmeter.errors import BatchmeterError, ProviderError, UsageError
-from batchmeter.ledger.port import Intent, Ledger
+from batchmeter.ledger.ledger import Ledger
+from batchmeter.ledger.records import Intent
 from batchmeter.models import Batch
 from batchmeter.providers import Provider, WaitsToCreate
 

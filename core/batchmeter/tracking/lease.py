@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from batchmeter.errors import LedgerError
-from batchmeter.ledger.port import Claim, Ledger
+from batchmeter.ledger.ledger import Ledger
+from batchmeter.ledger.records import Claim
 
 log = logging.getLogger("batchmeter")
 

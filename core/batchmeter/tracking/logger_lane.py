@@ -8,7 +8,8 @@ from typing import Any
 
 from batchmeter.errors import LedgerError, Rejected, RetryLater
 from batchmeter.events import Event
-from batchmeter.ledger.port import Delivery, DeliveryResult, Ledger
+from batchmeter.ledger.ledger import Ledger
+from batchmeter.ledger.records import Delivery, DeliveryResult
 
 from .breaker import Breaker
 from .needs import Logger, Plugins

@@ -6,7 +6,8 @@ from datetime import UTC, datetime
 from decimal import Decimal
 
 from batchmeter.events import Settlement
-from batchmeter.ledger.port import Ledger, Millis, Submission
+from batchmeter.ledger.ledger import Ledger
+from batchmeter.ledger.records import Millis, Submission
 from batchmeter.metering import reprice
 from batchmeter.models import Cost, ModelUsage
 from batchmeter.pricing.groups import Groups, PriceSource

@@ -9,7 +9,8 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass, field, replace
 
 from batchmeter.errors import APIStatusError, BatchmeterError, ProviderError, made_nothing
-from batchmeter.ledger.port import Again, Intent, Ledger, Millis, Submission, TrackedBatch
+from batchmeter.ledger.ledger import Ledger
+from batchmeter.ledger.records import Again, Intent, Millis, Submission, TrackedBatch
 from batchmeter.providers import BatchRequest, CallOptions, HasQueue, Provider
 
 from .adopt import Adopter

@@ -3,7 +3,7 @@
 from typing import cast
 
 from batchmeter.errors import APIStatusError
-from batchmeter.ledger.port import Millis
+from batchmeter.ledger.records import Millis
 from batchmeter.models import Batch
 from batchmeter.providers import HasQueue, Provider
 

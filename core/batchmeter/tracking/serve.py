@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from batchmeter.errors import BatchmeterError, LedgerError
-from batchmeter.ledger.port import Claim, Reschedule
+from batchmeter.ledger.records import Claim, Reschedule
 from batchmeter.models import Batch
 from batchmeter.providers import Provider
 

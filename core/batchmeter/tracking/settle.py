@@ -13,7 +13,8 @@ from batchmeter.errors import (
     RateLimitError,
 )
 from batchmeter.events import Settlement
-from batchmeter.ledger.port import Claim, Ledger, TrackedBatch
+from batchmeter.ledger.ledger import Ledger
+from batchmeter.ledger.records import Claim, TrackedBatch
 from batchmeter.metering.tally import LINES_MALFORMED
 from batchmeter.models import Batch, LineCounts, RequestCounts
 from batchmeter.providers import OutputFile, Provider

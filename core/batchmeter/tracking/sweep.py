@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 
 from batchmeter.errors import APIStatusError
-from batchmeter.ledger.port import Claim, Ledger, Millis
+from batchmeter.ledger.ledger import Ledger
+from batchmeter.ledger.records import Claim, Millis
 from batchmeter.models import Batch, Page
 from batchmeter.providers import Provider
 

@@ -6,7 +6,8 @@ from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass, field
 
 from batchmeter.events import Settlement
-from batchmeter.ledger.port import Ledger, Millis
+from batchmeter.ledger.ledger import Ledger
+from batchmeter.ledger.records import Millis
 
 PAGE = 500
 _SHARES = (0.5, 0.9, 0.99)

@@ -13,7 +13,8 @@ from typing import Any
 
 from batchmeter.errors import LedgerError, UsageError
 from batchmeter.events import Settlement
-from batchmeter.ledger.port import Claim, Ledger
+from batchmeter.ledger.ledger import Ledger
+from batchmeter.ledger.records import Claim
 from batchmeter.models import Batch
 from batchmeter.pricing.groups import PriceSource
 from batchmeter.providers import Provider

@@ -3,7 +3,7 @@
 from collections import defaultdict
 from collections.abc import Iterable
 
-from batchmeter.ledger.port import Intent
+from batchmeter.ledger.records import Intent
 from batchmeter.models import Batch
 
 from .listed import SKEW_SECONDS

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from batchmeter.errors import AuthenticationError, LedgerError, PermissionDeniedError, SettlementError, UsageError
 from batchmeter.events import Settlement
-from batchmeter.ledger.port import Claim, Ledger, TrackedBatch
+from batchmeter.ledger.ledger import Ledger
+from batchmeter.ledger.records import Claim, TrackedBatch
 from batchmeter.models import Batch
 from batchmeter.providers import Provider
 

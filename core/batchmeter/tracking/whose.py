@@ -2,7 +2,8 @@
 
 from dataclasses import dataclass, field
 
-from batchmeter.ledger.port import Ledger, TrackedBatch
+from batchmeter.ledger.ledger import Ledger
+from batchmeter.ledger.records import TrackedBatch
 from batchmeter.models import Batch
 from batchmeter.providers import Provider
 

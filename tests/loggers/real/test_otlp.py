@@ -7,7 +7,7 @@ from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExp
 
 from batchmeter.events import Settlement
 from batchmeter.ledger import open_ledger
-from batchmeter.ledger.port import Submission
+from batchmeter.ledger.records import Submission
 from batchmeter_langfuse import LangfuseLogger, LangfuseSettings
 from batchmeter_otel import OTelLogger, OTelSettings
 from batchmeter_otel.otlp import Channel

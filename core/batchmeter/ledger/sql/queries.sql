@@ -89,96 +89,6 @@ RETURNING pk;
 -- name: next_due
 SELECT min(next_poll_at) AS due FROM batchmeter.batch WHERE account = %(account)s AND next_poll_at IS NOT NULL;
 
--- name: dump_intent
-SELECT * FROM batchmeter.intent
-WHERE true
-  AND id > %(after_id)s::text -- [after_id]
-ORDER BY id LIMIT %(limit)s;
-
--- name: count_intent
-SELECT count(*) AS rows FROM batchmeter.intent;
-
--- name: dump_batch
-SELECT * FROM batchmeter.batch
-WHERE true
-  AND pk > %(after_pk)s::bigint -- [after_pk]
-ORDER BY pk LIMIT %(limit)s;
-
--- name: count_batch
-SELECT count(*) AS rows FROM batchmeter.batch;
-
--- name: dump_settlement
-SELECT * FROM batchmeter.settlement
-WHERE true
-  AND (batch_pk, revision) > (%(after_batch_pk)s::bigint, %(after_revision)s::integer) -- [after_batch_pk]
-ORDER BY batch_pk, revision LIMIT %(limit)s;
-
--- name: count_settlement
-SELECT count(*) AS rows FROM batchmeter.settlement;
-
--- name: dump_event
-SELECT * FROM batchmeter.event
-WHERE true
-  AND seq > %(after_seq)s::bigint -- [after_seq]
-ORDER BY seq LIMIT %(limit)s;
-
--- name: count_event
-SELECT count(*) AS rows FROM batchmeter.event;
-
--- name: dump_delivery
-SELECT * FROM batchmeter.delivery
-WHERE true
-  AND (event_seq, logger) > (%(after_event_seq)s::bigint, %(after_logger)s::text) -- [after_event_seq]
-ORDER BY event_seq, logger LIMIT %(limit)s;
-
--- name: count_delivery
-SELECT count(*) AS rows FROM batchmeter.delivery;
-
--- name: dump_file
-SELECT * FROM batchmeter.file
-WHERE true
-  AND (file_id, account) > (%(after_file_id)s::text, %(after_account)s::text) -- [after_file_id]
-ORDER BY file_id, account LIMIT %(limit)s;
-
--- name: count_file
-SELECT count(*) AS rows FROM batchmeter.file;
-
--- name: dump_proxy_key
-SELECT * FROM batchmeter.proxy_key
-WHERE true
-  AND id > %(after_id)s::text -- [after_id]
-ORDER BY id LIMIT %(limit)s;
-
--- name: count_proxy_key
-SELECT count(*) AS rows FROM batchmeter.proxy_key;
-
--- name: dump_key_use
-SELECT * FROM batchmeter.key_use
-WHERE true
-  AND (key_id, what) > (%(after_key_id)s::text, %(after_what)s::text) -- [after_key_id]
-ORDER BY key_id, what LIMIT %(limit)s;
-
--- name: count_key_use
-SELECT count(*) AS rows FROM batchmeter.key_use;
-
--- name: dump_answer
-SELECT * FROM batchmeter.answer
-WHERE true
-  AND (scope, name) > (%(after_scope)s::text, %(after_name)s::text) -- [after_scope]
-ORDER BY scope, name LIMIT %(limit)s;
-
--- name: count_answer
-SELECT count(*) AS rows FROM batchmeter.answer;
-
--- name: dump_forgotten
-SELECT * FROM batchmeter.forgotten
-WHERE true
-  AND (provider, account, status) > (%(after_provider)s::text, %(after_account)s, %(after_status)s) -- [after_provider]
-ORDER BY provider, account, status LIMIT %(limit)s;
-
--- name: count_forgotten
-SELECT count(*) AS rows FROM batchmeter.forgotten;
-
 -- name: list_deliveries
 SELECT d.*, e.seq, e.payload FROM batchmeter.delivery AS d JOIN batchmeter.event AS e ON e.seq = d.event_seq
 WHERE true
@@ -517,7 +427,7 @@ WHERE b.settled_at < %(before)s AND NOT EXISTS (
 )
 ORDER BY b.settled_at LIMIT %(limit)s FOR UPDATE OF b SKIP LOCKED;
 
--- name: forgotten
+-- name: pruned_totals
 SELECT sums FROM batchmeter.forgotten ORDER BY provider, account, status;
 
 -- name: prune_closed_intents
@@ -544,10 +454,10 @@ DELETE FROM batchmeter.file WHERE file_id = %(file_id)s AND account = %(account)
 -- name: prune_intents
 DELETE FROM batchmeter.intent WHERE id = %(intent_id)s;
 
--- name: forgotten_of
+-- name: pruned_totals_of
 SELECT sums FROM batchmeter.forgotten WHERE provider = %(provider)s AND account = %(account)s AND status = %(status)s;
 
--- name: keep_forgotten
+-- name: keep_pruned_totals
 INSERT INTO batchmeter.forgotten (provider, account, status, sums) VALUES (%(provider)s, %(account)s, %(status)s, %(sums)s)
 ON CONFLICT (provider, account, status) DO UPDATE SET sums = excluded.sums;
 

@@ -1,3 +1,11 @@
+-- name: schema
+-- Every table that holds records, column by column.
+SELECT t.name AS table_name, c.name AS column_name, c.pk AS key_place, NULL AS sequence,
+    (SELECT f."table" FROM pragma_foreign_key_list(t.name) AS f WHERE f."from" = c.name) AS refers_to
+FROM sqlite_master AS t JOIN pragma_table_info(t.name) AS c
+WHERE t.type = 'table' AND t.name <> 'schema_version' AND substr(t.name, 1, 7) <> 'sqlite_'
+ORDER BY t.name, c.cid;
+
 -- name: check_file
 PRAGMA quick_check(5);
 
@@ -11,90 +19,6 @@ ORDER BY next_poll_at LIMIT :limit;
 UPDATE batch SET next_poll_at = :now + :lease, lease_until = :now + :lease, lease_owner = :owner,
     lease_token = lease_token + 1, woken = 0
 WHERE pk = :pk AND next_poll_at <= :now RETURNING *;
-
--- name: load_intent
-INSERT INTO intent (
-    id, account, idempotency_key, submission, created_at, state, batch_id, reason
-)
-VALUES (
-    :id, :account, :idempotency_key, :submission, :created_at, :state, :batch_id, :reason
-);
-
--- name: load_batch
-INSERT INTO batch (
-    pk, account, batch_id, submission, snapshot, status, ended, recorded_at, next_poll_at, lease_owner,
-    lease_token, lease_until, woken, poll_count, error_count, last_error, last_polled_at, settled_at,
-    intent_id, key_id, known_usd, unpriced_lines
-)
-VALUES (
-    :pk, :account, :batch_id, :submission, :snapshot, :status, :ended, :recorded_at, :next_poll_at,
-    :lease_owner, :lease_token, :lease_until, :woken, :poll_count, :error_count, :last_error, :last_polled_at,
-    :settled_at, :intent_id, :key_id, :known_usd, :unpriced_lines
-);
-
--- name: load_settlement
-INSERT INTO settlement (
-    batch_pk, revision, recorded_at, settlement, line_groups
-)
-VALUES (
-    :batch_pk, :revision, :recorded_at, :settlement, :line_groups
-);
-
--- name: load_event
-INSERT INTO event (
-    seq, id, type, account, batch_id, revision, recorded_at, after_seq, payload
-)
-VALUES (
-    :seq, :id, :type, :account, :batch_id, :revision, :recorded_at, :after_seq, :payload
-);
-
--- name: load_delivery
-INSERT INTO delivery (
-    event_seq, logger, state, attempts, token, lease_owner, next_attempt_at, delivered_at, last_error
-)
-VALUES (
-    :event_seq, :logger, :state, :attempts, :token, :lease_owner, :next_attempt_at, :delivered_at, :last_error
-);
-
--- name: load_file
-INSERT INTO file (
-    file_id, account, snapshot, attribution, recorded_at, lines, used_at
-)
-VALUES (
-    :file_id, :account, :snapshot, :attribution, :recorded_at, :lines, :used_at
-);
-
--- name: load_proxy_key
-INSERT INTO proxy_key (
-    id, secret_sha256, details, created_at, expires_at, revoked_at
-)
-VALUES (
-    :id, :secret_sha256, :details, :created_at, :expires_at, :revoked_at
-);
-
--- name: load_key_use
-INSERT INTO key_use (
-    key_id, what, period, used
-)
-VALUES (
-    :key_id, :what, :period, :used
-);
-
--- name: load_answer
-INSERT INTO answer (
-    scope, name, document, busy_until, recorded_at
-)
-VALUES (
-    :scope, :name, :document, :busy_until, :recorded_at
-);
-
--- name: load_forgotten
-INSERT INTO forgotten (
-    provider, account, status, sums
-)
-VALUES (
-    :provider, :account, :status, :sums
-);
 
 -- name: resume_numbers
 -- SQLite's counters follow what is inserted.
@@ -165,6 +89,6 @@ ON CONFLICT DO NOTHING RETURNING *;
 UPDATE file SET used_at = :now
 WHERE file_id = :file_id AND account = :account AND coalesce(used_at, recorded_at) < :now - :fresh;
 
--- name: lock_forgotten
+-- name: lock_pruned_totals
 -- SQLite has locked the whole file already.
 SELECT 1 WHERE 0;

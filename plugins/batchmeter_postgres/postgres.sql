@@ -1,3 +1,16 @@
+-- name: schema
+-- Every table that holds records, column by column.
+SELECT t.relname::text AS table_name, c.attname::text AS column_name,
+    coalesce(array_position(key.conkey, c.attnum), 0) AS key_place,
+    pg_get_serial_sequence('batchmeter.' || t.relname, c.attname) AS sequence,
+    (SELECT other.relname::text FROM pg_constraint AS f JOIN pg_class AS other ON other.oid = f.confrelid
+     WHERE f.conrelid = t.oid AND f.contype = 'f' AND c.attnum = ANY(f.conkey)) AS refers_to
+FROM pg_class AS t
+JOIN pg_attribute AS c ON c.attrelid = t.oid AND c.attnum > 0 AND NOT c.attisdropped
+LEFT JOIN pg_constraint AS key ON key.conrelid = t.oid AND key.contype = 'p'
+WHERE t.relnamespace = 'batchmeter'::regnamespace AND t.relkind = 'r' AND t.relname <> 'schema_version'
+ORDER BY t.relname COLLATE "C", c.attnum;
+
 -- name: check_file
 -- The server checks its own pages.
 SELECT 'ok' AS quick_check;
@@ -21,97 +34,6 @@ WITH due AS MATERIALIZED (
 UPDATE batchmeter.batch AS b SET next_poll_at = %(now)s + %(lease)s, lease_until = %(now)s + %(lease)s,
     lease_owner = %(owner)s, lease_token = b.lease_token + 1, woken = 0
 FROM due WHERE b.pk = due.pk RETURNING b.*;
-
--- name: load_intent
-INSERT INTO batchmeter.intent (
-    id, account, idempotency_key, submission, created_at, state, batch_id, reason
-)
-SELECT * FROM unnest(
-    %(id)s::text[], %(account)s::text[], %(idempotency_key)s::text[], %(submission)s::text[],
-    %(created_at)s::bigint[], %(state)s::text[], %(batch_id)s::text[], %(reason)s::text[]
-);
-
--- name: load_batch
-INSERT INTO batchmeter.batch (
-    pk, account, batch_id, submission, snapshot, status, ended, recorded_at, next_poll_at, lease_owner,
-    lease_token, lease_until, woken, poll_count, error_count, last_error, last_polled_at, settled_at,
-    intent_id, key_id, known_usd, unpriced_lines
-)
-SELECT * FROM unnest(
-    %(pk)s::bigint[], %(account)s::text[], %(batch_id)s::text[], %(submission)s::text[], %(snapshot)s::text[],
-    %(status)s::text[], %(ended)s::smallint[], %(recorded_at)s::bigint[], %(next_poll_at)s::bigint[],
-    %(lease_owner)s::text[], %(lease_token)s::bigint[], %(lease_until)s::bigint[], %(woken)s::smallint[],
-    %(poll_count)s::bigint[], %(error_count)s::bigint[], %(last_error)s::text[], %(last_polled_at)s::bigint[],
-    %(settled_at)s::bigint[], %(intent_id)s::text[], %(key_id)s::text[],
-    %(known_usd)s::double precision[], %(unpriced_lines)s::bigint[]
-);
-
--- name: load_settlement
-INSERT INTO batchmeter.settlement (
-    batch_pk, revision, recorded_at, settlement, line_groups
-)
-SELECT * FROM unnest(
-    %(batch_pk)s::bigint[], %(revision)s::integer[], %(recorded_at)s::bigint[], %(settlement)s::text[],
-    %(line_groups)s::text[]
-);
-
--- name: load_event
-INSERT INTO batchmeter.event (
-    seq, id, type, account, batch_id, revision, recorded_at, after_seq, payload
-)
-SELECT * FROM unnest(
-    %(seq)s::bigint[], %(id)s::text[], %(type)s::text[], %(account)s::text[], %(batch_id)s::text[],
-    %(revision)s::integer[], %(recorded_at)s::bigint[], %(after_seq)s::bigint[], %(payload)s::bytea[]
-);
-
--- name: load_delivery
-INSERT INTO batchmeter.delivery (
-    event_seq, logger, state, attempts, token, lease_owner, next_attempt_at, delivered_at, last_error
-)
-SELECT * FROM unnest(
-    %(event_seq)s::bigint[], %(logger)s::text[], %(state)s::text[], %(attempts)s::bigint[],
-    %(token)s::bigint[], %(lease_owner)s::text[], %(next_attempt_at)s::bigint[], %(delivered_at)s::bigint[],
-    %(last_error)s::text[]
-);
-
--- name: load_file
-INSERT INTO batchmeter.file (
-    file_id, account, snapshot, attribution, recorded_at, lines, used_at
-)
-SELECT * FROM unnest(
-    %(file_id)s::text[], %(account)s::text[], %(snapshot)s::text[], %(attribution)s::text[],
-    %(recorded_at)s::bigint[], %(lines)s::bigint[], %(used_at)s::bigint[]
-);
-
--- name: load_proxy_key
-INSERT INTO batchmeter.proxy_key (
-    id, secret_sha256, details, created_at, expires_at, revoked_at
-)
-SELECT * FROM unnest(
-    %(id)s::text[], %(secret_sha256)s::text[], %(details)s::text[], %(created_at)s::bigint[], %(expires_at)s::bigint[], %(revoked_at)s::bigint[]
-);
-
--- name: load_key_use
-INSERT INTO batchmeter.key_use (
-    key_id, what, period, used
-)
-SELECT * FROM unnest(
-    %(key_id)s::text[], %(what)s::text[], %(period)s::bigint[], %(used)s::bigint[]
-);
-
--- name: load_answer
-INSERT INTO batchmeter.answer (
-    scope, name, document, busy_until, recorded_at
-)
-SELECT * FROM unnest(
-    %(scope)s::text[], %(name)s::text[], %(document)s::text[], %(busy_until)s::bigint[], %(recorded_at)s::bigint[]
-);
-
--- name: load_forgotten
-INSERT INTO batchmeter.forgotten (
-    provider, account, status, sums
-)
-SELECT * FROM unnest(%(provider)s::text[], %(account)s::text[], %(status)s::text[], %(sums)s::text[]);
 
 -- name: resume_numbers
 -- New rows are numbered after the copied ones.
@@ -196,14 +118,14 @@ WITH recorded AS (
     WHERE kept.attribution IS NULL AND excluded.attribution IS NOT NULL
 ), fence AS MATERIALIZED (
     SELECT pg_advisory_xact_lock_shared(4702111234474983746) FROM recorded
-), told AS (
+), added AS (
     INSERT INTO batchmeter.event (id, type, account, batch_id, revision, recorded_at, payload)
     SELECT %(event_id)s, %(type)s, %(account)s, %(batch_id)s, %(revision)s, %(now)s, %(payload)s FROM fence
     RETURNING seq
-), sent AS (
+), deliveries AS (
     INSERT INTO batchmeter.delivery (event_seq, logger, state, next_attempt_at)
-    SELECT told.seq, wanted.logger, 'pending', %(now)s
-    FROM told CROSS JOIN unnest(%(loggers)s::text[]) AS wanted (logger)
+    SELECT added.seq, wanted.logger, 'pending', %(now)s
+    FROM added CROSS JOIN unnest(%(loggers)s::text[]) AS wanted (logger)
 )
 SELECT * FROM recorded;
 
@@ -236,6 +158,6 @@ WITH seen AS MATERIALIZED (
 )
 SELECT batch_id, settled_at, news FROM known;
 
--- name: lock_forgotten
+-- name: lock_pruned_totals
 -- Two that prune would each add to the sums they found. Readers are not kept waiting.
 LOCK TABLE batchmeter.forgotten IN SHARE ROW EXCLUSIVE MODE;

@@ -13,15 +13,14 @@ from batchmeter.events import EVENT, Settlement
 from batchmeter.models import Attribution, Batch
 from batchmeter.pricing.groups import Group, GroupKey, Groups
 
-from .forgotten import Forgotten
-from .key_records import ProxyKey
-from .records import Claim, Delivery, Intent, Settled, StoredEvent, Submission, Submitted, Sums, TrackedBatch
+from .pruned_totals import PrunedTotals
+from .records import Claim, Delivery, Intent, ProxyKey, Settled, StoredEvent, Submission, Submitted, Sums, TrackedBatch
 from .session import Row
 
 _SUBMISSION = TypeAdapter(Submission)
 _BATCH = TypeAdapter(Batch)
 _SETTLEMENT = TypeAdapter(Settlement)
-_FORGOTTEN = TypeAdapter(Forgotten)
+_PRUNED_TOTALS = TypeAdapter(PrunedTotals)
 _ATTRIBUTION = TypeAdapter(Attribution)
 _rendered: list[tuple[Submission | None, str]] = [(None, "")]
 """The last one; swapped as one, for every ledger's thread."""
@@ -39,7 +38,7 @@ def dump(model: BaseModel) -> str:
         return json.dumps(model.model_dump(mode="json"), separators=(",", ":"))
 
 
-def said(words: str | None) -> str | None:
+def storable(words: str | None) -> str | None:
     """An error's words, whoever wrote them: NUL and lone surrogates, which databases refuse, become their escapes."""
     return None if words is None else words.replace("\0", r"\x00").encode("utf-8", "backslashreplace").decode()
 
@@ -155,8 +154,8 @@ def settlement(row: Row) -> Settlement:
     return _load(_SETTLEMENT, row["settlement"])
 
 
-def forgotten(row: Row) -> Forgotten:
-    return _load(_FORGOTTEN, row["sums"])
+def pruned_totals(row: Row) -> PrunedTotals:
+    return _load(_PRUNED_TOTALS, row["sums"])
 
 
 def settled_of(row: Row) -> Settled:

@@ -15,10 +15,9 @@ try:
 except ImportError as error:
     raise LedgerError("a PostgreSQL ledger needs its driver: pip install 'batchmeter[postgres]'") from error
 
-from . import postgres_server, postgres_signals
-from .records import Millis, Topic
-from .session import Result, Row, Work
-from .statements import load_statements
+from batchmeter.ledger.session import Millis, Result, Row, Statement, Topic, Work, load_statements
+
+from . import server, signals
 
 Returned = TypeVar("Returned")
 Connection = psycopg.AsyncConnection[DictRow]
@@ -38,35 +37,48 @@ _CLOCK_SECONDS = 30.0
 """How long the offset to the server's clock is trusted."""
 
 
+_BY_COLUMN = frozenset({"claim_batches", "due_batches", "observe_endings"})
+"""Statements that take all items at once, as one array a column."""
+
+
+def statements() -> Mapping[str, Statement]:
+    return load_statements("batchmeter_postgres", "postgres.sql")
+
+
 class PostgresSession:
     spare = 4
 
     def __init__(self, connection: Connection, now: Millis) -> None:
         self.signals: set[Topic] = set()
         self._connection = connection
-        self._statements = load_statements("postgres")
+        self._statements = statements()
         self.now = now
 
     def has(self, statement: str) -> bool:
         return statement in self._statements
 
+    def statement(self, text: str, /) -> Statement:
+        return Statement("generated", text)
+
     def signal(self, topic: Topic) -> None:
         self.signals.add(topic)
 
-    async def rows(self, statement: str, /, **parameters: object) -> list[Row]:
+    async def rows(self, statement: str | Statement, /, **parameters: object) -> list[Row]:
         return cast("list[Row]", await (await self._execute(statement, parameters)).fetchall())
 
-    async def row(self, statement: str, /, **parameters: object) -> Row | None:
+    async def row(self, statement: str | Statement, /, **parameters: object) -> Row | None:
         return cast("Row | None", await (await self._execute(statement, parameters)).fetchone())
 
-    async def run(self, statement: str, /, **parameters: object) -> int:
+    async def run(self, statement: str | Statement, /, **parameters: object) -> int:
         return (await self._execute(statement, parameters)).rowcount
 
-    async def each(self, statement: str, items: Sequence[Mapping[str, object]], /, **parameters: object) -> list[Row]:
+    async def each(
+        self, statement: str | Statement, items: Sequence[Mapping[str, object]], /, **parameters: object
+    ) -> list[Row]:
         if not items:
             return []
-        text = self._statements[statement].text(parameters)
-        if statement.startswith("load_") or statement in {"claim_batches", "due_batches", "observe_endings"}:
+        text = self._named(statement).text(parameters)
+        if statement in _BY_COLUMN:
             columns = {name: [item[name] for item in items] for name in items[0]}
             cursor = await self._execute(statement, {**parameters, **columns})
             return cast("list[Row]", await cursor.fetchall()) if cursor.description else []
@@ -87,22 +99,27 @@ class PostgresSession:
             await asyncio.sleep(0)
         return results
 
-    async def _execute(self, statement: str, parameters: Mapping[str, object]) -> psycopg.AsyncCursor[DictRow]:
+    async def _execute(
+        self, statement: str | Statement, parameters: Mapping[str, object]
+    ) -> psycopg.AsyncCursor[DictRow]:
         values = {"now": self.now, **parameters}
-        return await self._connection.execute(self._statements[statement].text(values).encode(), values)
+        return await self._connection.execute(self._named(statement).text(values).encode(), values)
+
+    def _named(self, statement: str | Statement) -> Statement:
+        return statement if isinstance(statement, Statement) else self._statements[statement]
 
 
 class PostgresDatabase:
     """Any number of processes on any number of machines may share the database."""
 
     def __init__(self, url: str, *, clock: Callable[[], Millis] | None = None) -> None:
-        self.url = postgres_server.public_url(url)
+        self.url = server.public_url(url)
         self._conninfo = url
         self._fixed_clock = clock
         self._offset = 0.0
         self._offset_at = float("-inf")
         self._pool: AsyncConnectionPool[Connection] | None = None
-        self._announcer: postgres_signals.Announcer | None = None
+        self._announcer: signals.Announcer | None = None
 
     def now(self) -> Millis:
         """The server's clock, by an offset measured against ours that only runs forward."""
@@ -114,7 +131,7 @@ class PostgresDatabase:
         await self._prepare(create=create)
         pool = _pool(self._conninfo)
         await pool.open()
-        self._pool, self._announcer = pool, postgres_signals.Announcer(pool)
+        self._pool, self._announcer = pool, signals.Announcer(pool)
         await self.read(_nothing)
 
     async def _prepare(self, *, create: bool) -> None:
@@ -122,10 +139,10 @@ class PostgresDatabase:
         deadline = time.monotonic() + PATIENCE_SECONDS
         while True:
             try:
-                return await postgres_server.prepare(self._conninfo, self.url, create=create)
+                return await server.prepare(self._conninfo, self.url, create=create)
             except psycopg.Error as error:
-                if not postgres_server.restarting(error) or time.monotonic() > deadline:
-                    raise postgres_server.explain(error, self.url) from error
+                if not server.restarting(error) or time.monotonic() > deadline:
+                    raise server.explain(error, self.url) from error
             await asyncio.sleep(0.2)
 
     async def aclose(self) -> None:
@@ -141,7 +158,7 @@ class PostgresDatabase:
         return refused or not isinstance(error, LedgerError)
 
     async def listen(self, heard: Callable[[Topic], None]) -> None:
-        await postgres_signals.listen(self._conninfo, heard)
+        await signals.listen(self._conninfo, heard)
 
     async def read(self, work: Work[Result]) -> Result:
         return await self._patiently(lambda: self._transaction(work, _BEGIN))
@@ -160,8 +177,8 @@ class PostgresDatabase:
             except (psycopg.Error, PoolTimeout) as error:
                 if _cancels() > cancels:  # a lost connection's error has taken the cancellation's place
                     raise asyncio.CancelledError from error
-                if not postgres_server.passing(error) or time.monotonic() + pause > deadline:
-                    raise postgres_server.explain(error, self.url) from error
+                if not server.passing(error) or time.monotonic() + pause > deadline:
+                    raise server.explain(error, self.url) from error
             await asyncio.sleep(pause)
             pause = min(2 * pause, 2.0)
 

@@ -7,8 +7,7 @@ import psycopg
 from psycopg.rows import DictRow
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
-from .records import Topic
-from .session import TOPICS
+from batchmeter.ledger.session import TOPICS, Topic
 
 GATHER_SECONDS = 0.05
 """How long topics are gathered: NOTIFY makes commits queue, so it gets a transaction of its own, and rarely."""

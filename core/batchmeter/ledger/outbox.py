@@ -2,9 +2,11 @@
 
 from collections.abc import Collection, Sequence
 
-from . import rows
+from batchmeter.events import AnyEvent, EventType
+
+from . import serialize
 from .claims import millis
-from .records import Delivery, DeliveryResult, DeliveryState, LoggerGauge, Millis
+from .records import Delivery, DeliveryResult, DeliveryState, LoggerGauge, Millis, StoredEvent
 from .session import Session
 
 
@@ -16,7 +18,7 @@ async def claim_deliveries(
     seqs = sorted(row["event_seq"] for row in taken)
     found = await session.each("get_deliveries", [{"event_seq": seq} for seq in seqs], logger=logger)
     found.sort(key=lambda row: row["seq"])
-    return await session.decoded(found, rows.delivery)
+    return await session.decoded(found, serialize.delivery)
 
 
 async def finish_deliveries(session: Session, results: Sequence[DeliveryResult]) -> int:
@@ -31,7 +33,7 @@ def _finish(result: DeliveryResult) -> dict[str, object]:
         "token": result.delivery.token,
         "state": result.state,
         "next_attempt_at": result.next_attempt_at,
-        "error": rows.said(result.error),
+        "error": serialize.storable(result.error),
     }
 
 
@@ -39,7 +41,7 @@ async def deliveries(
     session: Session, *, logger: str | None = None, state: DeliveryState | None = None, limit: int = 1000
 ) -> list[Delivery]:
     found = await session.rows("list_deliveries", logger=logger, state=state, limit=limit)
-    return await session.decoded(found, rows.delivery)
+    return await session.decoded(found, serialize.delivery)
 
 
 async def replay(session: Session, logger: str, *, since: Millis | None = None, dead_only: bool = False) -> int:
@@ -68,3 +70,44 @@ async def gauges(session: Session) -> list[LoggerGauge]:
         LoggerGauge(row["logger"], row["pending"], row["dead"], row["delivered"], row["oldest_pending_at"])
         for row in await session.rows("gauges")
     ]
+
+
+async def add_event(session: Session, event: AnyEvent, loggers: Collection[str]) -> None:
+    """The event and its deliveries; an event id that exists already is an error, never a second delivery."""
+    row = await session.row(
+        "add_event",
+        id=event.id,
+        type=event.type,
+        account=event.account,
+        batch_id=event.batch_id,
+        revision=event.revision,
+        payload=serialize.dump(event).encode(),
+        place=0,
+    )
+    assert row is not None
+    session.signal("deliveries")
+    if loggers:
+        await session.run("add_deliveries", seq=row["seq"], loggers=sorted(set(loggers)))
+
+
+async def loggers_of_batch(session: Session, account: str, batch_id: str) -> set[str]:
+    found = await session.rows("loggers_of_batch", account=account, batch_id=batch_id, place=0)
+    return {row["logger"] for row in found}
+
+
+async def events(
+    session: Session,
+    *,
+    types: Collection[EventType] | None = None,
+    after: int = 0,
+    since: Millis | None = None,
+    batch_id: str | None = None,
+    key: str | None = None,
+    limit: int = 1000,
+) -> list[StoredEvent]:
+    """In recorded order; `key` is the id of the proxy key whose batches they are about."""
+    await session.rows("fence_events")
+    found = await session.rows(
+        "list_events", types=serialize.or_none(types), after=after, since=since, batch_id=batch_id, key=key, limit=limit
+    )
+    return await session.decoded(found, serialize.stored_event)

@@ -1,4 +1,4 @@
-"""What pruned batches came to: sums that go on growing, for whoever adds up all that a ledger ever had."""
+"""Pruned totals: the counts and cost of batches that were pruned, so that sums over everything do not shrink."""
 
 import math
 from collections import Counter
@@ -34,7 +34,7 @@ class Durations(Frozen, frozen=True):
         )
 
 
-class Forgotten(Frozen, frozen=True):
+class PrunedTotals(Frozen, frozen=True):
     """One account's pruned batches of one status."""
 
     provider: str
@@ -54,7 +54,7 @@ class Forgotten(Frozen, frozen=True):
         return settlement.provider, settlement.account, settlement.status
 
     @classmethod
-    def of(cls, settlements: Sequence[Settlement], earlier: "Forgotten | None" = None) -> "Forgotten":
+    def of(cls, settlements: Sequence[Settlement], earlier: "PrunedTotals | None" = None) -> "PrunedTotals":
         """All of one account and status, at least one."""
         provider, account, status = cls.key_of(settlements[0])
         since = min(settlement.settled_at for settlement in settlements)

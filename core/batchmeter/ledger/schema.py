@@ -1,4 +1,4 @@
-"""Numbered, forward-only schema changes, one folder per engine."""
+"""Schema changes of an engine: numbered, forward only, each applied once and known by its checksum."""
 
 import hashlib
 import re
@@ -23,11 +23,14 @@ class Migration:
 
 
 @cache
-def load_migrations(engine: str) -> tuple[Migration, ...]:
-    """In order; read as text, so that a checkout's line endings do not change a checksum."""
+def load_migrations(package: str) -> tuple[Migration, ...]:
+    """Those in the package's folder `migrations`, in order.
+
+    They are read as text, so that a checkout's line endings do not change a checksum.
+    """
     found = [
         Migration(int(match[1]), entry.name, entry.read_text("utf-8"))
-        for entry in (files("batchmeter.ledger.migrations") / engine).iterdir()
+        for entry in (files(package) / "migrations").iterdir()
         if (match := _FILE.fullmatch(entry.name))
     ]
     return tuple(sorted(found, key=lambda migration: migration.version))

@@ -1,4 +1,4 @@
-"""What is asked for at the same time shares a transaction: the first goes at once, what comes meanwhile goes together."""
+"""Group commit: writes that arrive while one runs share the next transaction."""
 
 import asyncio
 from collections import deque
@@ -8,12 +8,12 @@ from typing import Generic, TypeVar
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
-MOST = 64
+GROUP_SIZE = 64
 """In one transaction, so that nobody waits long behind others."""
 
 
-class Together(Generic[Item, Result]):
-    """One transaction after the other, each for all that wait. `write` is all or nothing, with a result for each item.
+class GroupCommit(Generic[Item, Result]):
+    """One transaction after the other, each for all that wait. `write` is all or nothing and returns a result per item.
 
     Where it fails because of what some item asked for (`of_one`), each is written alone: a failure is its own.
     """
@@ -31,7 +31,7 @@ class Together(Generic[Item, Result]):
         future: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
         self._waiting.append((item, future))
         if self._work is None:
-            self._work = asyncio.create_task(self._work_off(), name="batchmeter-ledger-together")
+            self._work = asyncio.create_task(self._work_off(), name="batchmeter-ledger-group-commit")
         return await future
 
     async def aclose(self) -> None:
@@ -39,33 +39,33 @@ class Together(Generic[Item, Result]):
             await self._work
 
     async def _work_off(self) -> None:
-        taken: list[tuple[Item, asyncio.Future[Result]]] = []
+        group: list[tuple[Item, asyncio.Future[Result]]] = []
         try:
             while self._waiting:
-                taken = [self._waiting.popleft() for _ in range(min(len(self._waiting), MOST))]
-                await self._write_all([each for each in taken if not each[1].done()])
+                group = [self._waiting.popleft() for _ in range(min(len(self._waiting), GROUP_SIZE))]
+                await self._write_all([each for each in group if not each[1].done()])
         finally:
             self._work = None
-            for _, future in (*taken, *self._waiting):
+            for _, future in (*group, *self._waiting):
                 future.cancel()  # of whoever still waits: the loop is being closed under us
 
-    async def _write_all(self, taken: list[tuple[Item, asyncio.Future[Result]]]) -> None:
-        if not taken:
+    async def _write_all(self, group: list[tuple[Item, asyncio.Future[Result]]]) -> None:
+        if not group:
             return
         try:
-            results = await self._write([item for item, _ in taken])
+            results = await self._write([item for item, _ in group])
         except Exception as error:  # noqa: BLE001 - handed to those who wait
-            await self._failed(taken, error)
+            await self._failed(group, error)
             return
-        for (_, future), result in zip(taken, results, strict=True):
+        for (_, future), result in zip(group, results, strict=True):
             if not future.done():
                 future.set_result(result)
 
-    async def _failed(self, taken: list[tuple[Item, asyncio.Future[Result]]], error: Exception) -> None:
-        if len(taken) > 1 and self._of_one(error):
-            for each in taken:
+    async def _failed(self, group: list[tuple[Item, asyncio.Future[Result]]], error: Exception) -> None:
+        if len(group) > 1 and self._of_one(error):
+            for each in group:
                 await self._write_all([each])
             return
-        for _, future in taken:
+        for _, future in group:
             if not future.done():
                 future.set_exception(error)

@@ -8,8 +8,7 @@ from psycopg.rows import TupleRow
 from psycopg_pool import PoolTimeout
 
 from batchmeter.errors import LedgerError
-
-from .migrations import Migration, load_migrations, no_ledger, pending
+from batchmeter.ledger.schema import Migration, load_migrations, no_ledger, pending
 
 CONNECT_SECONDS = 10
 
@@ -73,7 +72,7 @@ async def prepare(conninfo: str, url: str, *, create: bool) -> None:
         applied = await _applied(connection)
         if not applied and not create:
             raise no_ledger(url)
-        if pending(url, load_migrations("postgres"), applied):
+        if pending(url, load_migrations("batchmeter_postgres"), applied):
             await _migrate(connection, url)
 
 
@@ -82,7 +81,7 @@ async def _migrate(connection: psycopg.AsyncConnection[TupleRow], url: str) -> N
         await connection.execute("SELECT pg_advisory_xact_lock(%s)", (_MIGRATION_LOCK,))
         await connection.execute("CREATE SCHEMA IF NOT EXISTS batchmeter")
         await connection.execute(_VERSIONS)
-        for migration in pending(url, load_migrations("postgres"), await _applied(connection)):
+        for migration in pending(url, load_migrations("batchmeter_postgres"), await _applied(connection)):
             await _apply(connection, migration)
 
 
@@ -111,8 +110,8 @@ def restarting(error: Exception) -> bool:
 
 
 def explain(error: Exception, url: str) -> LedgerError:
-    said = str(error).strip()
-    refused = (text for words, text in _CONNECT_REMEDIES if words in said)
+    message = str(error).strip()
+    refused = (text for words, text in _CONNECT_REMEDIES if words in message)
     remedy = next(refused, None) or next((text for kind, text in _REMEDIES if isinstance(error, kind)), None)
-    detail = said.splitlines()[0] if said else type(error).__name__
+    detail = message.splitlines()[0] if message else type(error).__name__
     return LedgerError(f"{url}: {remedy} ({detail})" if remedy else f"{url}: {detail}")
