@@ -13,14 +13,14 @@ CORE = ROOT / "core" / "batchmeter"
 # A module may import from its own layer and from those below it.
 LAYERS = [
     {"_version", "retry_after", "errors"},
-    {"models", "config", "hookspecs", "http", "content"},
+    {"models", "config", "host", "hookspecs", "http", "content"},
     {"events", "providers"},
     {"pricing"},
-    {"metering", "inputs", "uploads", "loggers", "callbacks", "on_demand", "installed"},
+    {"metering", "inputs", "uploads", "loggers", "callbacks", "on_demand", "isolation", "discovery"},
     {"estimate"},
     {"ledger", "plugins"},
     {"accounts", "labels", "tracking"},
-    {"submit", "files", "batches", "client", "costs", "retrying"},
+    {"client_host", "submit", "files", "batches", "client", "costs", "retrying"},
     {"engine", "blocking", "api"},
     {"background", "observing", "running"},
     {"testing"},
@@ -30,6 +30,7 @@ PUBLIC = {"batchmeter"} | {
     f"batchmeter.{name}"
     for name in (
         "hookspecs",
+        "host",
         "models",
         "events",
         "errors",

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeAlias, TypeVar
 from . import callbacks
 from .accounts import Accounts
 from .batches import AsyncBatches
+from .client_host import ClientHost
 from .config import Settings, load_settings
 from .errors import LedgerError
 from .files import AsyncFiles
@@ -147,7 +148,7 @@ class AsyncClient:
                     self.settings, self.accounts, self.plugins, self._given_ledger, self._given_prices
                 )
                 self._loop = asyncio.get_running_loop()
-                await self.plugins.startup(self)
+                await self.plugins.startup(ClientHost(self.plugins, self._parts.ledger), self)
                 self._start(self._parts)
         return self
 

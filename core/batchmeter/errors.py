@@ -4,6 +4,7 @@ BatchmeterError
 ├── UsageError                    the call, file or configuration has to change (CLI exit code 2)
 │   ├── ConfigError               a setting is unknown, missing or wrong
 │   ├── UnknownAccountError       custom_llm_provider names no account
+│   ├── SubmissionRefusedError    a plugin's before_submit refused a new batch
 │   └── InvalidInputError         a batch input file is refused; .problems lists line, custom_id and why
 ├── ProviderError                 something at the provider (CLI exit code 1)
 │   ├── APIStatusError            it answered with an error: .status_code .body .headers .request_id .retry_after
@@ -61,6 +62,7 @@ __all__ = [
     "Rejected",
     "RetryLater",
     "SettlementError",
+    "SubmissionRefusedError",
     "UnknownAccountError",
     "UnprocessableEntityError",
     "UsageError",
@@ -81,6 +83,10 @@ class ConfigError(UsageError):
 
 class UnknownAccountError(UsageError):
     """No account has this name."""
+
+
+class SubmissionRefusedError(UsageError):
+    """A plugin's `before_submit` refused the batch; nothing was sent."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,15 +6,15 @@ Events are delivered at least once: `event.id` never changes, so dedupe by it wh
 """
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import pluggy
 
 if TYPE_CHECKING:
     import click
 
-    from .client import AsyncClient
     from .events import BatchCreated, BatchFailed, BatchSucceeded, Event
+    from .host import Estimate, PlannedBatch, PluginHost
     from .ledger.session import Engine
     from .pricing.groups import PriceQuery, Rates
     from .providers import ProviderFactory
@@ -23,7 +23,9 @@ PROJECT = "batchmeter"
 
 Function = TypeVar("Function", bound=Callable[..., object])
 
-_spec = pluggy.HookspecMarker(PROJECT)
+hookspec = pluggy.HookspecMarker(PROJECT)
+"""Marks a function as a hook of a plugin's own: those of the module that the plugin's package names `hookspecs`."""
+_spec = hookspec
 hookimpl = pluggy.HookimplMarker(PROJECT)
 """Marks a function as the implementation of the hook it is named after."""
 
@@ -63,10 +65,20 @@ def redact(event: "Event") -> "Event | None":
 
 
 @_spec
+def before_submit(submission: "PlannedBatch", estimate: "Estimate | None") -> None:
+    """Called before each new batch is sent to its provider; raise to refuse it.
+
+    A `BatchmeterError` reaches the caller as it is, anything else as SubmissionRefusedError; the provider hears nothing.
+    So does no answer within 10 seconds: a guard that fails lets nothing through. `estimate` is None where none was made.
+    """
+
+
+@_spec
 def register_providers(register: "Callable[[ProviderFactory], None]") -> None:
     """Called once when a client is made: call `register(cls)` for each provider class this plugin brings.
 
-    A failure disables this plugin only, and is shown by `batchmeter plugins`.
+    A failure disables this plugin only, and is shown by `batchmeter plugins`. A package that declares
+    `providers = ("mine",)` is asked only once one of these is used.
     """
 
 
@@ -75,7 +87,16 @@ def register_commands(cli: "click.Group") -> None:
     """Called when `batchmeter` is asked for a command that is not core's, or for its help: `cli.add_command(command)`.
 
     Import what a command needs inside the command, so that the command line starts fast. `ctx.find_root().obj` holds
-    the global options `config` and `ledger`, which `AsyncClient(**obj)` takes.
+    the global options `config` and `ledger`, which `AsyncClient(**obj)` takes. Implement it as a function of the package
+    that the entry point names: it is called before settings are read, and so that no logger need be made for it.
+    """
+
+
+@_spec
+def register_events(register: "Callable[[type[Event]], None]") -> None:
+    """Called before any event is read: `register(BudgetAlert)` makes a new kind of event, recorded by `host.record`.
+
+    Its hook has the kind's name, and is declared in the package's `hookspecs`. Implement it as `register_commands`.
     """
 
 
@@ -84,7 +105,8 @@ def register_ledgers(register: "Callable[[str, Engine], None]") -> None:
     """Called once: call `register(scheme, engine)` for each URL scheme of ledgers that this plugin opens.
 
     The engine makes a `batchmeter.ledger.session.Database` from the URL. Import a driver there, not in the plugin's
-    module. A failure disables this plugin only; a scheme that is registered already is refused.
+    module. A failure disables this plugin only; a scheme that is registered already is refused. Implement it as a
+    function of the package: commands that need the ledger alone make no plugin.
     """
 
 
@@ -98,10 +120,10 @@ def price_lines(query: "PriceQuery") -> "Rates | None":
 
 
 @_spec
-def startup(client: "AsyncClient") -> None:
-    """Called once when a client opens, before any event is delivered.
+def startup(host: "PluginHost", client: Any) -> None:
+    """Called once when a client opens, before any event is delivered; `host` is all that a plugin may ask for.
 
-    A failure, or no end within 30 seconds, disables this plugin only.
+    A failure, or no end within 30 seconds, disables this plugin only. `client` is what older plugins took.
     """
 
 

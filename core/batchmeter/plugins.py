@@ -4,9 +4,9 @@ import asyncio
 import inspect
 import logging
 import os
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from importlib.metadata import EntryPoint
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field, replace
+from types import ModuleType
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 import pluggy
@@ -14,33 +14,26 @@ from pydantic import BaseModel
 
 from . import hookspecs
 from .config import Settings, nearest, validated
-from .errors import ConfigError
-from .installed import installed, origin
+from .discovery import Installed, declared, installed_plugins, registered
+from .errors import BatchmeterError, ConfigError, SubmissionRefusedError
+from .isolation import contained
 from .loggers import Logger, call, call_in_time
 from .on_demand import Providers
 
 if TYPE_CHECKING:
-    import click
-
-    from .client import AsyncClient
     from .events import Event, EventType
+    from .host import Estimate, PlannedBatch, PluginHost
     from .ledger.session import Engine
     from .pricing.groups import PriceQuery, Rates
     from .providers import ProviderFactory
 
 log = logging.getLogger("batchmeter")
 
-BUILTIN_LOGGERS: dict[str, tuple[str, ...]] = {
-    "file": ("BATCHMETER_FILE_PATH",),
-    "otel": ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"),
-    "langfuse": ("LANGFUSE_PUBLIC_KEY",),
-    "datadog": ("DD_API_KEY", "DD_AGENT_HOST"),
-    "webhook": ("BATCHMETER_WEBHOOK_URL",),
-}
-"""Our own loggers act only when told to: by a `[plugins.<name>]` section or by one of these variables."""
-_LIGHT = frozenset({"postgres", "proxy"})
-"""Our own plugins that are neither loggers nor providers; importing them costs next to nothing."""
 STARTUP_SECONDS = 30.0
+CONSTRUCT_SECONDS = 20.0
+BEFORE_SUBMIT_SECONDS = 10.0
+_MODULE_HOOKS = ("register_commands", "register_events")
+"""They are called before settings are read."""
 _EVENT_HOOKS: tuple["EventType", ...] = ("acreate_batch", "batch_success", "batch_failure")
 
 
@@ -68,27 +61,28 @@ class Plugins:
     _providers: Providers = field(init=False, repr=False)
     ledgers: "dict[str, Engine]" = field(default_factory=dict[str, "Engine"], init=False, repr=False)
     """URL scheme -> the engine that opens such ledgers."""
-    _found: dict[str, EntryPoint] = field(default_factory=dict[str, EntryPoint], init=False, repr=False)
+    _refused: list[PluginInfo] = field(default_factory=list[PluginInfo], init=False)
+    _specs: list[ModuleType] = field(default_factory=lambda: [hookspecs], init=False, repr=False)
+    _modules: dict[str, ModuleType] = field(default_factory=dict[str, ModuleType], init=False, repr=False)
 
     def __post_init__(self) -> None:
         self._manager = pluggy.PluginManager(hookspecs.PROJECT)
         self._manager.add_hookspecs(hookspecs)
-        self._providers = Providers(lambda name: self._enable(name, self._found[name]))
+        self._providers = Providers()
 
     @classmethod
     def load(cls, settings: Settings, environ: Mapping[str, str] | None = None) -> "Plugins":
-        """Every entry point of the group that is wanted; a broken one is recorded, never fatal.
-
-        Our own providers, named as the plugin that brings them, are imported when they are first asked for.
+        """Every installed plugin that is wanted; a broken one is recorded, never fatal.
 
         ConfigError only for what the user wrote: a section or name that fits no plugin, or a setting it refuses.
         """
         plugins = cls(settings, os.environ if environ is None else environ)
-        found = {entry.name: entry for entry in installed()}
-        plugins._check_names(found)
-        plugins._found.update(found)
-        for name, entry in sorted(found.items(), key=lambda item: origin(item[1])[0] != hookspecs.PROJECT):
-            plugins._load(name, entry)  # ours first: their names are theirs
+        found = installed_plugins()
+        plugins._check_names({one.name for one in found})
+        wanted = [one for one in found if plugins._is_wanted(one)]
+        usable = [one for one in wanted if plugins._import(one)]  # all of them first: they bring each other's hooks
+        for one in usable:
+            plugins._load(one, plugins._modules[one.name])
         return plugins
 
     @property
@@ -102,7 +96,7 @@ class Plugins:
 
     def info(self) -> list[PluginInfo]:
         self._providers.load_all()
-        return sorted(self._info.values(), key=lambda info: info.name)
+        return sorted([*self._info.values(), *self._refused], key=lambda info: info.name)
 
     def register(self, plugin: object, name: str | None = None, *, version: str = "", distribution: str = "") -> str:
         """Enable an object with hookimpls; returns its name. ConfigError when it implements no hook or a wrong one."""
@@ -111,8 +105,7 @@ class Plugins:
             raise ConfigError(f"plugin {chosen!r} is a class; give one of its objects: {plugin.__name__}(…)")
         brought = getattr(plugin, "hookspecs", None)
         try:
-            if brought is not None and brought is not hookspecs:
-                self._manager.add_hookspecs(brought)
+            self._add_hookspecs(brought)
             self._manager.register(plugin, chosen)
             self._manager.check_pending()
         except (ValueError, pluggy.PluginValidationError) as error:
@@ -127,7 +120,11 @@ class Plugins:
             if hook != "price_lines" and _yields(implementation.function):
                 self._manager.unregister(plugin)
                 raise ConfigError(f"plugin {chosen!r}: its {hook} has a `yield`: called, it would do nothing")
-        self._register_providers(chosen, implementations)
+        for hook in _MODULE_HOOKS:
+            if hook in implementations and not isinstance(plugin, ModuleType):
+                self._manager.unregister(plugin)
+                raise ConfigError(f"plugin {chosen!r}: {hook} is a function of the plugin's package, not a method")
+        self._register_providers(chosen, implementations, strange=distribution not in ("", hookspecs.PROJECT))
         self._register_ledgers(chosen, implementations)
         self._info[chosen] = PluginInfo(
             chosen, version, tuple(sorted(implementations)), "on", distribution=distribution
@@ -145,11 +142,6 @@ class Plugins:
         self._manager.unregister(name=name)
         self._loggers = {key: logger for key, logger in self._loggers.items() if key != name}
         self._info.pop(name, None)
-
-    def register_commands(self, cli: "click.Group") -> None:
-        """Every plugin's commands; a plugin that fails is warned of."""
-        for implementation in self._manager.hook.register_commands.get_hookimpls():
-            self._tried(implementation, cli)
 
     def collect(self, hook: str) -> list[Any]:
         """All that implementations of `hook(register)` register; one that fails registers nothing, with a warning.
@@ -194,18 +186,45 @@ class Plugins:
                 event = cast("Event", changed)
         return event
 
-    async def startup(self, client: "AsyncClient") -> None:
-        """Tell every plugin; one that fails is disabled and shown as failed."""
-        given: dict[str, object] = {"client": client}
+    async def startup(self, host: "PluginHost", client: object = None) -> None:
+        """Tell every plugin; one that fails is disabled and shown as failed. `client` is for plugins that still take it."""
+        given: dict[str, object] = {"host": host, "client": client}
         for implementation in list(self._manager.hook.startup.get_hookimpls()):
+            name = implementation.plugin_name
+            if "client" in implementation.argnames:
+                log.warning(
+                    "plugin %s: startup(client) goes away with the next release: take `host` in its place", name
+                )
             try:
                 await call_in_time(implementation, given, timeout=STARTUP_SECONDS)
             except Exception as error:
-                name = implementation.plugin_name
                 log.exception("plugin %s failed at startup and is disabled", name)
                 info = self._info[name]
                 self.unregister(name)
-                self._info[name] = PluginInfo(name, info.version, info.hooks, "failed", _reason(error))
+                self._info[name] = replace(info, state="failed", reason=_reason(error))
+
+    async def before_submit(self, submission: "PlannedBatch", estimate: "Estimate | None") -> None:
+        """Ask every plugin; SubmissionRefusedError, or the plugin's own BatchmeterError, where one refuses."""
+        given: dict[str, object] = {"submission": submission, "estimate": estimate}
+        for implementation in self._manager.hook.before_submit.get_hookimpls():
+            try:
+                await call_in_time(implementation, given, timeout=BEFORE_SUBMIT_SECONDS)
+            except BatchmeterError:
+                raise
+            except Exception as error:
+                raise SubmissionRefusedError(f"plugin {implementation.plugin_name}: {_reason(error)}") from error
+
+    def call_hook(self, name: str, /, **arguments: Any) -> list[tuple[str, Any]]:
+        """Call a hook that a plugin brought; (plugin's name, result) of each implementation that did not fail."""
+        results: list[tuple[str, Any]] = []
+        caller: pluggy.HookCaller = getattr(self._manager.hook, name)
+        for implementation in caller.get_hookimpls():
+            chosen = {each: arguments[each] for each in implementation.argnames if each in arguments}
+            try:
+                results.append((implementation.plugin_name, implementation.function(**chosen)))
+            except Exception:
+                log.exception("plugin %s: its %s failed", implementation.plugin_name, name)
+        return results
 
     async def shutdown(self, *, timeout: float = STARTUP_SECONDS) -> None:
         """Tell every plugin; `timeout` (seconds) is for all of them."""
@@ -219,6 +238,12 @@ class Plugins:
         except Exception:
             log.exception("plugin %s failed at shutdown", implementation.plugin_name)
 
+    def _add_hookspecs(self, specs: object) -> None:
+        """Those of a module that a plugin's package names `hookspecs`."""
+        if isinstance(specs, ModuleType) and specs not in self._specs:
+            self._manager.add_hookspecs(specs)
+            self._specs.append(specs)
+
     def _implementations(self, plugin: object) -> dict[str, pluggy.HookImpl]:
         callers = self._manager.get_hookcallers(plugin) or []
         return {
@@ -228,17 +253,19 @@ class Plugins:
             if implementation.plugin is plugin
         }
 
-    def _register_providers(self, name: str, implementations: Mapping[str, pluggy.HookImpl]) -> None:
-        implementation = implementations.get("register_providers")
+    def _register_providers(self, name: str, hooks: Mapping[str, pluggy.HookImpl], *, strange: bool) -> None:
+        implementation = hooks.get("register_providers")
         if implementation is None:
             return
 
         def register(factory: "ProviderFactory") -> None:
-            taken = factory.name in self._providers.waiting
-            if taken or not self._providers.add(factory):
+            if not self._providers.add(factory):
                 raise ConfigError(f"plugin {name!r}: provider {factory.name!r} is registered already")
 
-        implementation.function(register)
+        if strange:
+            contained(lambda: implementation.function(register), seconds=CONSTRUCT_SECONDS)
+        else:
+            implementation.function(register)
 
     def _register_ledgers(self, name: str, implementations: Mapping[str, pluggy.HookImpl]) -> None:
         implementation = implementations.get("register_ledgers")
@@ -251,55 +278,84 @@ class Plugins:
 
         implementation.function(register)
 
-    def _check_names(self, found: Mapping[str, EntryPoint]) -> None:
+    def _check_names(self, found: Collection[str]) -> None:
         source = self.settings.source or "settings"
         for name in (*self.settings.plugins, *(self.settings.load or ()), *self.settings.disable):
             if name not in found:
                 raise ConfigError(f"{source}: no plugin named {name!r} is installed{nearest(name, found)}")
 
-    def _load(self, name: str, entry: EntryPoint) -> None:
-        distribution, version = origin(entry)
-        ours = distribution == hookspecs.PROJECT
-        off = self._off(name, ours=ours)
-        if off:
-            self._info[name] = PluginInfo(name, version, (), "off", off, distribution)
-        elif ours and name not in BUILTIN_LOGGERS and name not in _LIGHT:
-            self._providers.waiting.add(name)
-        else:
-            self._enable(name, entry)
+    def _is_wanted(self, plugin: Installed) -> bool:
+        """Whether its module is to be imported; else it is written down why not."""
+        if plugin.refusal:
+            log.error("plugin %s of %s is not used: %s", plugin.name, plugin.distribution, plugin.refusal)
+            info = PluginInfo(plugin.name, plugin.version, (), "failed", plugin.refusal, plugin.distribution)
+            self._refused.append(info)
+            return False
+        section = self.settings.plugins.get(plugin.name, {})
+        if plugin.name in self.settings.disable:
+            return self._off(plugin, "disabled by BATCHMETER_DISABLE")
+        if section.get("enabled") is False:
+            return self._off(plugin, f"disabled by [plugins.{plugin.name}]")
+        if not plugin.ours and self.settings.load is not None and plugin.name not in self.settings.load:
+            return self._off(plugin, "not named in BATCHMETER_PLUGINS")
+        return True
 
-    def _enable(self, name: str, entry: EntryPoint) -> None:
-        distribution, version = origin(entry)
+    def _off(self, plugin: Installed, reason: str) -> bool:
+        self._info[plugin.name] = PluginInfo(plugin.name, plugin.version, (), "off", reason, plugin.distribution)
+        return False
+
+    def _import(self, plugin: Installed) -> bool:
+        """Its module, and the hooks and events that it brings."""
         try:
-            plugin = self._construct(name, entry.load())
-            self.register(plugin, name, version=version, distribution=distribution)
-        except ConfigError as error:
-            if name in self.settings.plugins:
-                raise
-            self._failed(name, version, distribution, str(error))
+            module = plugin.module()
+            self._add_hookspecs(getattr(module, "hookspecs", None))
         except Exception as error:  # noqa: BLE001 - whatever a plugin does at import, the others live
-            self._failed(name, version, distribution, _reason(error))
+            self._failed(plugin, _reason(error))
+            return False
+        self._modules[plugin.name] = module
+        return True
 
-    def _failed(self, name: str, version: str, distribution: str, reason: str) -> None:
-        log.warning("plugin %s cannot be used: %s", name, reason)
-        self._info[name] = PluginInfo(name, version, (), "failed", reason, distribution)
+    def _load(self, plugin: Installed, module: ModuleType) -> None:
+        try:
+            unset = self._unset(plugin, declared(module, "env"))
+            if unset:
+                self._off(plugin, unset)
+                return
+            providers = declared(module, "providers")
+            if providers:
+                self._providers.promise(providers, lambda: self._enable(plugin))
+                return
+        except ConfigError as error:
+            self._failed(plugin, str(error))
+            return
+        self._enable(plugin)
 
-    def _off(self, name: str, *, ours: bool) -> str:
-        """Why this plugin stays off; empty when it is wanted."""
-        section = self.settings.plugins.get(name)
-        if name in self.settings.disable:
-            return "disabled by BATCHMETER_DISABLE"
-        if section is not None and section.get("enabled") is False:
-            return f"disabled by [plugins.{name}]"
-        if ours and name not in BUILTIN_LOGGERS:
+    def _unset(self, plugin: Installed, variables: Collection[str]) -> str:
+        """Why a plugin that acts only when it is told to stays off; empty when it is on."""
+        if not variables:
             return ""
         if self.settings.load is not None:
-            return "" if name in self.settings.load else "not named in BATCHMETER_PLUGINS"
-        if not ours or section is not None or any(self.environ.get(key) for key in BUILTIN_LOGGERS[name]):
+            return "" if plugin.name in self.settings.load else "not named in BATCHMETER_PLUGINS"
+        if plugin.name in self.settings.plugins or any(self.environ.get(name) for name in variables):
             return ""
-        return f"not configured: set [plugins.{name}] or {BUILTIN_LOGGERS[name][0]}"
+        return f"not configured: set [plugins.{plugin.name}] or {next(iter(variables))}"
 
-    def _construct(self, name: str, value: object) -> object:
+    def _enable(self, plugin: Installed) -> None:
+        try:
+            made = self._construct(plugin.name, plugin.load(), ours=plugin.ours)
+            self.register(made, plugin.name, version=plugin.version, distribution=plugin.distribution)
+        except ConfigError as error:
+            if plugin.name in self.settings.plugins:
+                raise
+            self._failed(plugin, str(error))
+        except Exception as error:  # noqa: BLE001 - whatever a plugin does when it is made, the others live
+            self._failed(plugin, _reason(error))
+
+    def _failed(self, plugin: Installed, reason: str) -> None:
+        log.warning("plugin %s cannot be used: %s", plugin.name, reason)
+        self._info[plugin.name] = PluginInfo(plugin.name, plugin.version, (), "failed", reason, plugin.distribution)
+
+    def _construct(self, name: str, value: object, *, ours: bool = True) -> object:
         section = {key: item for key, item in self.settings.plugins.get(name, {}).items() if key != "enabled"}
         where = f"{self.settings.source or 'settings'}: [plugins.{name}]"
         if not inspect.isclass(value):
@@ -309,9 +365,10 @@ class Plugins:
         make = cast("Callable[..., object]", value)
         model = getattr(value, "Settings", None)
         if isinstance(model, type) and issubclass(model, BaseModel):
-            return make(validated(model, section, where))
+            chosen = validated(model, section, where)
+            return make(chosen) if ours else contained(lambda: make(chosen), seconds=CONSTRUCT_SECONDS)
         _check_arguments(make, section, where)
-        return make(**section)
+        return make(**section) if ours else contained(lambda: make(**section), seconds=CONSTRUCT_SECONDS)
 
 
 def _yields(function: Callable[..., object]) -> bool:
@@ -334,17 +391,6 @@ def _reason(error: BaseException) -> str:
     return f"{type(error).__name__}: {error}"
 
 
-def ledger_engines(scheme: str) -> "dict[str, Engine]":
-    """Engines of installed plugins, without the rest of them: looked for until one opens the scheme."""
-    found: dict[str, Engine] = {}
-    for entry in sorted(installed(), key=lambda entry: not scheme.startswith(entry.name)):  # the likely one first
-        if scheme in found:
-            break
-        try:
-            implementation = getattr(entry.load(), "register_ledgers", None)
-        except Exception as error:  # noqa: BLE001 - as when it is enabled
-            log.debug("plugin %s cannot be used: %s", entry.name, _reason(error))
-            continue
-        if implementation is not None:
-            implementation(found.setdefault)
-    return found
+def ledger_engines() -> "dict[str, Engine]":
+    """URL scheme -> engine, of installed plugins, without the rest of them."""
+    return registered(os.environ, "register_ledgers")

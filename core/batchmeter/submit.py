@@ -19,6 +19,7 @@ from .errors import (
     ProviderError,
     made_nothing,
 )
+from .host import PlannedBatch
 from .ledger.records import Again, Intent, Submission
 from .models import Attribution, Batch
 from .tracking.events_of import created_event, loggers_for
@@ -76,6 +77,7 @@ async def _submit_once(
     *,
     tag: bool,
 ) -> Batch:
+    await _ask_plugins(parts, request, submission)
     asked = Intent(str(uuid.uuid4()), submission, idempotency_key, created_at=parts.ledger.now())
     intent = await parts.ledger.open_intent(asked)
     if intent.id != asked.id:
@@ -95,6 +97,21 @@ async def _submit_once(
         log.warning("create at %s was interrupted; intent %s stays open until it is known", provider.account, intent.id)
         raise
     return await _record(parts, intent, batch)
+
+
+async def _ask_plugins(parts: "Parts", request: "BatchRequest", submission: Submission) -> None:
+    """Before anything is written or sent, so that a refusal leaves nothing behind."""
+    planned = PlannedBatch(
+        account=submission.account,
+        provider=submission.provider,
+        endpoint=submission.endpoint,
+        model=submission.model,
+        region=submission.region,
+        input_file_id=submission.input_file_id,
+        attribution=submission.attribution,
+        metadata=dict(request.metadata or {}),
+    )
+    await parts.plugins.before_submit(planned, None)
 
 
 def submission_of(

@@ -1,16 +1,37 @@
 """OpenAI, and every server that speaks its files and batches API."""
 
-from collections.abc import Callable
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 from batchmeter.hookspecs import hookimpl
-from batchmeter.providers import ProviderFactory
 
-from .provider import OpenAIProvider
-from .settings import OpenAISettings
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from batchmeter.providers import ProviderFactory
+
+    from .provider import OpenAIProvider
+    from .settings import OpenAISettings
 
 __all__ = ["OpenAIProvider", "OpenAISettings", "register_providers"]
 
+providers = ("openai",)
+"""What it brings; the rest is imported when one of these is first used."""
+_HOMES = {
+    "OpenAIProvider": "provider",
+    "OpenAISettings": "settings",
+}
+
 
 @hookimpl
-def register_providers(register: Callable[[ProviderFactory], None]) -> None:
+def register_providers(register: "Callable[[ProviderFactory], None]") -> None:
+    from .provider import OpenAIProvider  # noqa: PLC0415 - every start of batchmeter loads this module
+
     register(OpenAIProvider)
+
+
+def __getattr__(name: str) -> Any:
+    """The names above, imported when first used."""
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f".{_HOMES[name]}", __name__), name)

@@ -1,11 +1,12 @@
 """The `batchmeter` command. Exit codes: 0 done, 1 it failed or the batch did, 2 the call has to change, 130 Ctrl-C."""
 
+import os
 from importlib import import_module
 from typing import Any
 
 import click
 
-from batchmeter.errors import BatchmeterError, ConfigError, UsageError
+from batchmeter.errors import BatchmeterError, UsageError
 
 COMMANDS = {
     "submit": "submit:submit",
@@ -42,13 +43,13 @@ class Commands(click.Group):
     """Whether plugins have added their commands."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        self._ask_plugins(ctx)
+        self._ask_plugins()
         return [*COMMANDS, *sorted(self.commands.keys() - COMMANDS.keys())]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         home = COMMANDS.get(cmd_name)
         if home is None:
-            self._ask_plugins(ctx)
+            self._ask_plugins()
             return self.commands.get(cmd_name)
         module, _, name = home.partition(":")
         command: click.Command = getattr(import_module(f".{module}", __name__), name)
@@ -63,20 +64,13 @@ class Commands(click.Group):
             raise click.UsageError(f"no command {args[0]!r}{nearest(args[0], self.list_commands(ctx))}", ctx)
         return super().resolve_command(ctx, args)
 
-    def _ask_plugins(self, ctx: click.Context) -> None:
-        """Settings that cannot be read leave core's commands, which say what is wrong with them."""
-        from batchmeter.config import Settings, load_settings
-        from batchmeter.plugins import Plugins
+    def _ask_plugins(self) -> None:
+        """No settings are read for this: a broken file leaves all commands, and they say what is wrong with it."""
+        from batchmeter.discovery import call_all
 
-        if self.asked:
-            return
-        self.asked = True
-        try:
-            options = ctx.find_root().params
-            plugins = Plugins.load(load_settings(options.get("config"), ledger=options.get("ledger")))
-        except ConfigError:
-            plugins = Plugins.load(Settings())
-        plugins.register_commands(self)
+        if not self.asked:
+            self.asked = True
+            call_all(os.environ, "register_commands", self)
 
     def invoke(self, ctx: click.Context) -> Any:
         try:

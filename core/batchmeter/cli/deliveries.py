@@ -5,8 +5,6 @@ from typing import TYPE_CHECKING
 import click
 
 from batchmeter.config import nearest
-from batchmeter.hookspecs import PROJECT
-from batchmeter.plugins import BUILTIN_LOGGERS
 
 from .events import millis
 from .session import client, run
@@ -104,8 +102,7 @@ async def _check_name(opened: "AsyncClient", logger: str) -> None:
     Known are the installed ones, on or off, and those of applications, which the ledger has had events for.
     """
     with_events = {gauge.logger for gauge in await opened.ledger.gauges()}
-    known = {*opened.plugins.loggers, *BUILTIN_LOGGERS, *with_events}
-    known |= {info.name for info in opened.plugins.info() if info.state != "on" and info.distribution != PROJECT}
+    known = {*opened.plugins.loggers, *with_events, *(i.name for i in opened.plugins.info() if i.state != "on")}
     if logger not in known:
         raise click.UsageError(f"--logger {logger!r}: no such logger{nearest(logger, known)}")
 

@@ -40,7 +40,7 @@ def open_ledger(
 def _engine(scheme: str, engines: "Mapping[str, Engine] | None") -> "Engine":
     from batchmeter.plugins import ledger_engines  # noqa: PLC0415 - only where a plugin opens the ledger
 
-    known = ledger_engines(scheme) if engines is None else engines
+    known = ledger_engines() if engines is None else engines
     if scheme not in known:
         urls = "".join(f", {name}://…" for name in sorted(known))
         raise LedgerError(f"no plugin opens {scheme}:// ledgers: give a file's path, sqlite:///path{urls}")

@@ -2,10 +2,10 @@
 
 from typing import Literal
 
-from batchmeter.client import AsyncClient
 from batchmeter.config import Settings
 from batchmeter.events import BatchCreated, BatchFailed, BatchSucceeded, Event
 from batchmeter.hookspecs import hookimpl
+from batchmeter.host import PluginHost
 from batchmeter.plugins import Plugins
 
 NAME = "under-test"
@@ -37,8 +37,8 @@ class Shaky:
         await self._deliver(event)
 
     @hookimpl
-    async def startup(self, client: AsyncClient) -> None:
-        await self._plugins.startup(client)
+    async def startup(self, host: PluginHost, client: object) -> None:
+        await self._plugins.startup(host, client)
 
     @hookimpl
     async def shutdown(self) -> None:

@@ -1,0 +1,157 @@
+"""Finds installed plugins by their entry points, and reads what a plugin's module declares before any setting is read."""
+
+import logging
+import sys
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import lru_cache, partial, reduce
+from importlib import import_module
+from importlib.metadata import Distribution, EntryPoint, entry_points
+from pathlib import Path
+from types import ModuleType
+from typing import Any, cast
+
+from .errors import ConfigError
+from .hookspecs import PROJECT
+from .isolation import contained, import_contained
+
+log = logging.getLogger("batchmeter")
+
+GROUP = "batchmeter"
+REGISTER_SECONDS = 20.0
+_MARK = f"{PROJECT}_impl"
+"""The attribute that pluggy's `hookimpl` marker sets."""
+
+
+@dataclass(frozen=True, slots=True)
+class Installed:
+    """One entry point of the group."""
+
+    entry: EntryPoint
+    distribution: str
+    version: str
+    refusal: str = ""
+    """Why it is not used, whatever the settings say: its name is taken."""
+
+    @property
+    def name(self) -> str:
+        return self.entry.name
+
+    @property
+    def ours(self) -> bool:
+        return self.distribution == PROJECT
+
+    def module(self) -> ModuleType:
+        """Imported once; raises an Exception whatever the import does."""
+        if self.ours:
+            return import_module(self.entry.module)
+        return import_contained(self.entry.module)
+
+    def load(self) -> object:
+        """The object that the entry point names; raises an Exception whatever the import does."""
+        module: object = self.module()
+        names = self.entry.attr.split(".") if self.entry.attr else []
+        if self.ours or not names:
+            return reduce(getattr, names, module)
+        return contained(lambda: reduce(getattr, names, module), seconds=REGISTER_SECONDS)
+
+
+def installed_plugins() -> list[Installed]:
+    """Every entry point of the group, ours first. Read again only after something was installed, or sys.path changed."""
+    places = [Path(path) for path in sys.path]
+    return list(_installed(tuple((str(place), place.stat().st_mtime_ns) for place in places if place.exists())))
+
+
+@lru_cache(maxsize=8)
+def _installed(_: tuple[tuple[str, int], ...]) -> tuple[Installed, ...]:
+    """A file of every distribution is read for this."""
+    found: defaultdict[str, dict[tuple[str, str], Installed]] = defaultdict(dict)
+    for entry in entry_points(group=GROUP):
+        distribution, version = _origin(entry)
+        found[entry.name].setdefault((distribution, entry.value), Installed(entry, distribution, version))
+    chosen = [one for same in found.values() for one in _by_right(list(same.values()))]
+    return tuple(sorted(chosen, key=lambda one: (not one.ours, one.name)))
+
+
+def _by_right(same: list[Installed]) -> Iterator[Installed]:
+    """A name of ours is ours; of two strangers with one name neither is used, as nobody can tell which was meant."""
+    ours = [one for one in same if one.ours][:1]
+    yield from ours
+    others = [one for one in same if not one.ours]
+    if not ours and len(others) == 1:
+        yield from others
+        return
+    for one in others:
+        rivals = ", ".join(
+            f"{rival.distribution} {rival.version}".strip() for rival in (ours or same) if rival is not one
+        )
+        which = "the name belongs to" if ours else "the same name is brought by"
+        yield Installed(one.entry, one.distribution, one.version, f"{which} {rivals}: uninstall or rename one of them")
+
+
+def _origin(entry: EntryPoint) -> tuple[str, str]:
+    """The distribution that brings it, and its version."""
+    return _about(entry.dist) if entry.dist else ("", "")
+
+
+@lru_cache(maxsize=128)
+def _about(distribution: Distribution) -> tuple[str, str]:
+    """Its whole README is parsed for this."""
+    metadata = distribution.metadata
+    return metadata["Name"], metadata["Version"]
+
+
+def declared(module: ModuleType, name: str) -> tuple[str, ...]:
+    """A tuple of texts that the module declares, such as `env`; empty where it declares none."""
+    value: object = getattr(module, name, ())
+    if isinstance(value, str) or not isinstance(value, tuple | list | set | frozenset):
+        raise ConfigError(f"{module.__name__}.{name} is no tuple of texts")
+    return tuple(str(each) for each in cast("tuple[object, ...]", value))
+
+
+def module_hook(module: ModuleType, name: str) -> Callable[..., object] | None:
+    """The module's own implementation of a hook that is called before settings are read."""
+    function: object = getattr(module, name, None)
+    return function if callable(function) and hasattr(function, _MARK) else None
+
+
+def call_all(environ: Mapping[str, str], hook: str, *arguments: object) -> None:
+    """Call a hook on each package that implements it. A plugin that fails, whatever it does, is logged."""
+    for plugin in usable(environ):
+        try:
+            function = module_hook(plugin.module(), hook)
+            if function is not None and plugin.ours:
+                function(*arguments)
+            elif function is not None:
+                contained(partial(function, *arguments), seconds=REGISTER_SECONDS)
+        except Exception as error:  # noqa: BLE001 - whatever a plugin does, the others' are there
+            log.warning("plugin %s: its %s failed: %s: %s", plugin.name, hook, type(error).__name__, error)
+
+
+def registered(environ: Mapping[str, str], hook: str) -> dict[str, Any]:
+    """What packages register under a name with `hook(register)`: the first keeps it, ours first."""
+    found: dict[str, Any] = {}
+
+    def register(name: str, value: object) -> None:
+        if name in found:
+            raise ConfigError(f"{name!r} is registered already")
+        found[name] = value
+
+    call_all(environ, hook, register)
+    return found
+
+
+def usable(environ: Mapping[str, str]) -> list[Installed]:
+    """The plugins whose modules may be imported before settings are read: as BATCHMETER_DISABLE and _PLUGINS leave them."""
+    disabled = _names(environ.get("BATCHMETER_DISABLE"))
+    chosen = _names(environ["BATCHMETER_PLUGINS"]) if "BATCHMETER_PLUGINS" in environ else None
+    return [
+        one
+        for one in installed_plugins()
+        if not one.refusal and one.name not in disabled and (one.ours or chosen is None or one.name in chosen)
+    ]
+
+
+def _names(text: str | None) -> set[str]:
+    return {part.strip() for part in (text or "").split(",") if part.strip()}

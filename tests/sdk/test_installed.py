@@ -1,0 +1,243 @@
+"""Installed plugins can do nothing to the process, whatever their code does; what they bring is found by name."""
+
+import json
+import textwrap
+import threading
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+import batchmeter
+from batchmeter import cli
+from batchmeter.config import Settings
+from batchmeter.discovery import installed_plugins
+from batchmeter.errors import BatchmeterError, ConfigError, LedgerError, SubmissionRefusedError
+from batchmeter.ledger import open_ledger
+from batchmeter.plugins import PluginInfo, Plugins
+from batchmeter.testing.requests import lines_of
+
+LOGGER = """
+    import batchmeter
+
+    class Logger:
+        @batchmeter.hookimpl
+        def acreate_batch(self, event):
+            pass
+"""
+
+
+class Install:
+    """Makes modules into installed distributions, in a folder on sys.path."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def __call__(self, distribution: str, source: str, **entries: str) -> None:
+        module = next(iter(entries.values())).partition(":")[0]
+        (self.folder / f"{module}.py").write_text(textwrap.dedent(source))
+        info = self.folder / f"{distribution}-1.0.dist-info"
+        info.mkdir()
+        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {distribution}\nVersion: 1.0\n")
+        lines = "".join(f"{name} = {value}\n" for name, value in entries.items())
+        (info / "entry_points.txt").write_text(f"[batchmeter]\n{lines}")
+
+
+@pytest.fixture
+def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Install:
+    folder = tmp_path / "site"
+    folder.mkdir()
+    monkeypatch.syspath_prepend(str(folder))
+    monkeypatch.delenv("BATCHMETER_PLUGINS")
+    monkeypatch.setattr(cli.main, "asked", False)
+    monkeypatch.setattr(cli.main, "commands", {})
+    return Install(folder)
+
+
+def infos(plugins: Plugins, name: str) -> list[PluginInfo]:
+    return [info for info in plugins.info() if info.name == name]
+
+
+@pytest.mark.parametrize(
+    ("statement", "reason"),
+    [
+        ("raise SystemExit(3)", "RuntimeError: it raised SystemExit: 3"),
+        ("raise KeyboardInterrupt", "RuntimeError: it raised KeyboardInterrupt: "),
+        ("class Odd(BaseException): pass\nraise Odd('x')", "RuntimeError: it raised Odd: x"),
+        ("import nothing_like_it", "No module named 'nothing_like_it': install"),
+    ],
+)
+def test_an_import_that_ends_the_process_is_a_failed_plugin(install: Install, statement: str, reason: str) -> None:
+    module = f"ends_{abs(hash(statement))}"
+    install("acme", statement, acme=module)
+    (found,) = infos(Plugins.load(Settings(), {}), "acme")
+    assert found.state == "failed"
+    assert found.reason.startswith(reason)
+
+
+def test_an_import_that_hangs_is_left_behind(install: Install, monkeypatch: pytest.MonkeyPatch) -> None:
+    from batchmeter import isolation
+
+    release = threading.Event()
+    monkeypatch.setattr(isolation, "release", release, raising=False)
+    monkeypatch.setattr(isolation.import_contained, "__kwdefaults__", {"seconds": 0.05})
+    install("acme", "import batchmeter.isolation; batchmeter.isolation.release.wait(60)", acme="hangs_at_import")
+    (found,) = infos(Plugins.load(Settings(), {}), "acme")
+    release.set()
+    assert (found.state, found.reason) == ("failed", "TimeoutError: no end in 0.05 s")
+
+
+def test_what_is_printed_at_import_goes_to_stderr(install: Install) -> None:
+    install("acme", "print('welcome to acme')\n" + textwrap.dedent(LOGGER), acme="prints_at_import:Logger")
+    done = CliRunner().invoke(cli.main, ["plugins", "--json"])
+    assert "acme" in {row["name"] for row in json.loads(done.stdout)}
+    assert done.stderr == "welcome to acme\n"
+
+
+@pytest.mark.parametrize("name", ["openai", "file"])
+def test_a_name_of_ours_stays_ours_and_the_other_is_refused(install: Install, name: str, tmp_path: Path) -> None:
+    install("zzz-tools", LOGGER, **{name: f"takes_{name}:Logger"})
+    plugins = Plugins.load(Settings(plugins={"file": {"path": str(tmp_path / "e.jsonl")}}), {})
+    ours, theirs = sorted(infos(plugins, name), key=lambda info: info.distribution)
+    assert (ours.distribution, ours.state) == ("batchmeter", "on")
+    assert theirs.state == "failed"
+    assert theirs.reason.startswith("the name belongs to batchmeter ")
+    assert plugins.providers["openai"].__name__ == "OpenAIProvider"
+
+
+def test_two_strangers_of_one_name_are_both_refused(install: Install, caplog: pytest.LogCaptureFixture) -> None:
+    install("one", LOGGER, slack="of_one:Logger")
+    install("two", LOGGER, slack="of_two:Logger")
+    plugins = Plugins.load(Settings(), {})
+    found = {info.distribution: (info.state, info.reason) for info in infos(plugins, "slack")}
+    assert found == {
+        "one": ("failed", "the same name is brought by two 1.0: uninstall or rename one of them"),
+        "two": ("failed", "the same name is brought by one 1.0: uninstall or rename one of them"),
+    }
+    assert "slack" not in plugins.loggers
+    assert [record.levelname for record in caplog.records] == ["ERROR", "ERROR"]
+
+
+def test_a_logger_that_declares_env_acts_only_when_told(install: Install) -> None:
+    install("acme", 'env = ("ACME_KEY",)\n' + textwrap.dedent(LOGGER), acme="declares_env:Logger")
+    (off,) = infos(Plugins.load(Settings(), {}), "acme")
+    assert (off.state, off.reason) == ("off", "not configured: set [plugins.acme] or ACME_KEY")
+    assert infos(Plugins.load(Settings(), {"ACME_KEY": "x"}), "acme")[0].state == "on"
+    assert infos(Plugins.load(Settings(plugins={"acme": {}}), {}), "acme")[0].state == "on"
+    assert infos(Plugins.load(Settings(load=("acme",)), {}), "acme")[0].state == "on"
+
+
+def test_a_plugin_brings_a_command(install: Install, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = """
+        import click, batchmeter
+
+        @batchmeter.hookimpl
+        def register_commands(cli):
+            cli.add_command(greet)
+
+        @click.command()
+        def greet():
+            "Say hello."
+            click.echo("hello from acme")
+    """
+    install("acme", source, acme="brings_command")
+    assert CliRunner().invoke(cli.main, ["greet"]).output == "hello from acme\n"
+    assert "greet" in CliRunner().invoke(cli.main, ["--help"]).output
+    monkeypatch.setattr(cli.main, "asked", False)
+    monkeypatch.setattr(cli.main, "commands", {})
+    refused = CliRunner().invoke(cli.main, ["greet"], env={"BATCHMETER_DISABLE": "acme"})
+    assert "no command 'greet'" in refused.output
+
+
+async def test_a_plugin_brings_a_ledger_engine(install: Install) -> None:
+    source = """
+        import batchmeter
+        from batchmeter.ledger.sqlite import SqliteDatabase, wall_clock
+
+        @batchmeter.hookimpl
+        def register_ledgers(register):
+            register("acme", lambda url, clock=None: SqliteDatabase(":memory:", clock=clock or wall_clock))
+    """
+    install("acme", source, acme="brings_engine")
+    ledger = open_ledger("acme://anywhere")
+    await ledger.open()
+    assert (await ledger.stats())["batches"] == 0
+    await ledger.aclose()
+    with pytest.raises(LedgerError, match="no plugin opens other:// ledgers"):
+        open_ledger("other://anywhere")
+
+
+def test_a_plugin_brings_hooks_for_other_plugins(install: Install) -> None:
+    (install.folder / "acme_hooks.py").write_text(
+        "from batchmeter.hookspecs import hookspec\n\n@hookspec\ndef say_name(loud):\n    pass\n"
+    )
+    install("acme", "import batchmeter\nimport acme_hooks as hookspecs\n", acme="brings_hooks:hookspecs")
+    source = """
+        import batchmeter
+
+        @batchmeter.hookimpl
+        def say_name(loud):
+            return "BETA" if loud else "beta"
+    """
+    install("beta", source, beta="implements_hook")
+    plugins = Plugins.load(Settings(), {})
+    assert infos(plugins, "beta")[0].hooks == ("say_name",)
+    assert plugins.call_hook("say_name", loud=True) == [("beta", "BETA")]
+
+
+def test_a_hook_of_the_package_is_no_method() -> None:
+    class Wrong:
+        @batchmeter.hookimpl
+        def register_commands(self, cli: object) -> None: ...
+
+    with pytest.raises(ConfigError, match="register_commands is a function of the plugin's package, not a method"):
+        Plugins().register(Wrong())
+
+
+def test_a_module_that_is_being_imported_itself_is_no_deadlock(install: Install) -> None:
+    (install.folder / "app_with_plugin.py").write_text(
+        "from batchmeter.config import Settings\nfrom batchmeter.plugins import Plugins\n"
+        "class Logger: pass\nplugins = Plugins.load(Settings(), {})\n"
+    )
+    install("acme", "from app_with_plugin import Logger", acme="inside_app:Logger")
+    (install.folder / "acme-1.0.dist-info" / "entry_points.txt").write_text("[batchmeter]\nacme = app_with_plugin\n")
+    import app_with_plugin  # type: ignore[import-not-found]
+
+    (found,) = infos(app_with_plugin.plugins, "acme")
+    assert found.reason == "plugin 'acme' implements no hook; mark its methods with @batchmeter.hookimpl"
+
+
+def test_every_plugin_of_ours_is_light_to_import() -> None:
+    for plugin in installed_plugins():
+        if plugin.ours:
+            module = plugin.module()
+            hooks = ("register_commands", "register_ledgers")
+            assert any(hasattr(module, name) for name in ("env", "providers", *hooks)), plugin.name
+
+
+@pytest.mark.parametrize(
+    ("raised", "expected", "message"),
+    [
+        (BatchmeterError("no money left"), BatchmeterError, "no money left"),
+        (ValueError("a bug"), SubmissionRefusedError, "plugin Guard: ValueError: a bug"),
+    ],
+)
+async def test_before_submit_refuses_a_batch(raised: Exception, expected: type[Exception], message: str) -> None:
+    class Guard:
+        @batchmeter.hookimpl
+        def before_submit(self, submission: object) -> None:
+            planned.append(submission)
+            raise raised
+
+    planned: list[object] = []
+    accounts = {"sandbox": {"provider": "sandbox"}}
+    async with batchmeter.AsyncClient(ledger=":memory:", accounts=accounts, plugins=[Guard()], track=False) as client:
+        file = await client.files.create(file=("in.jsonl", lines_of(1, "gpt-5-mini")), custom_llm_provider="sandbox")
+        with pytest.raises(expected, match=message):
+            await client.batches.create(
+                input_file_id=file.id, endpoint="/v1/chat/completions", custom_llm_provider="sandbox"
+            )
+        assert await client.ledger.list_batches() == []
+        assert await client.ledger.open_intents(created_before=client.ledger.now() + 1) == []
+    (seen,) = planned
+    assert (seen.account, seen.provider, seen.input_file_id) == ("sandbox", "sandbox", file.id)  # type: ignore[attr-defined]
