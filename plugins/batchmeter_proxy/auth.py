@@ -94,6 +94,7 @@ class Keys:
             admin=key.admin,
             accounts=None if key.accounts is None else frozenset(key.accounts),
             models=None if key.models is None else frozenset(key.models),
+            allow_raw=key.allow_raw,
             limits=key.limits,
         )
 

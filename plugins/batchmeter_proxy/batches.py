@@ -14,6 +14,7 @@ from .errors import Refusal
 from .idempotency import once
 from .identity import Action
 from .key_listings import LARGEST_BATCHES, own_batches
+from .members import check_members, check_names
 from .ownership import account_for, can_be_id, may_see, no_batch, no_file
 from .routes import Route
 
@@ -24,17 +25,23 @@ _PAGE = 20
 
 
 async def create(call: Call) -> Response:
-    """What the proxy does not know goes on to the provider as it is."""
+    """Members that the proxy does not know go on to the provider for those who may send them."""
     body = await call.json()
     _check(body)
     input_file_id: str = body["input_file_id"]
     account = await _account(call, body, input_file_id)
     model = body.get("model")
     models = (model,) if isinstance(model, str) else ()
+    extra = {name: value for name, value in body.items() if name not in _NAMED}
+    call.allow(account)
+    check_names(call, endpoint=body["endpoint"], models=models)
+    counted = check_members(call, call.client.accounts.get(account), extra)
 
     async def submit() -> bytes:
         key = call.idempotency_key
-        await call.admit(Action("batch", account, models=models, input_file_id=input_file_id, once=key))
+        await call.admit(
+            Action("batch", account, models=models, input_file_id=input_file_id, counted=counted, once=key)
+        )
         try:
             made = await call.client.batches.create(
                 input_file_id=input_file_id,
@@ -44,18 +51,18 @@ async def create(call: Call) -> Response:
                 output_expires_after=body.get("output_expires_after"),
                 model=models[0] if models else None,
                 attribution=call.attribution(),
-                traceparent=call.request.headers.get("traceparent"),
+                traceparent=call.traceparent,
                 idempotency_key=key,
                 wait_for_room=False,  # the caller's SDK would lose patience, and submit once more
                 custom_llm_provider=account,
-                extra_body={name: value for name, value in body.items() if name not in _NAMED},
+                extra_body=extra,
             )
         except BatchmeterError as error:
             call.in_vain = not isinstance(error, ProviderError) or made_nothing(error)
             raise
         return rendered(made)
 
-    return await once(call, "batches", submit)
+    return await once(call, f"batches {account}", submit)
 
 
 async def retrieve(call: Call) -> Response:

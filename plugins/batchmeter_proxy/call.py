@@ -1,6 +1,7 @@
 """One request on its way through the proxy: who asks, for which account, with what."""
 
 import json
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, cast
@@ -13,12 +14,14 @@ from batchmeter.models import Attribution
 from .body import Incoming, TooLargeError
 from .errors import Refusal
 from .identity import Action, Done, Identity
+from .keys import LONGEST_TAG, MOST_TAGS
 from .state import State
 
 _DEEPEST = 64
 """Levels of JSON: what was just read must be written again too, further down the stack."""
 ACCOUNT_HEADER = "custom-llm-provider"
-TAGS_HEADER = "x-batchmeter-tags"
+TAGS_HEADERS = ("x-batchmeter-tags", "x-litellm-tags")
+_TRACEPARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}(?:-[!-~]{0,200})?")
 ACCOUNT_FIELDS = ("custom_llm_provider", "provider")
 """Query parameters, form fields and JSON members that name an account."""
 
@@ -56,10 +59,19 @@ class Call:
         mine = self.identity.attribution.key
         return f"{mine}:{given}" if given and mine else given or None
 
+    @property
+    def traceparent(self) -> str | None:
+        """The caller's W3C trace context; one that is none is ignored, as the standard says."""
+        given = self.request.headers.get("traceparent", "")
+        return given if _TRACEPARENT.fullmatch(given) else None
+
     def attribution(self) -> Attribution:
-        """The key's, and the tags that this request adds."""
-        added = self.request.headers.get(TAGS_HEADER, "")
+        """The key's, and the tags that this request adds; Refusal for too many or too long ones."""
+        added = ",".join(self.request.headers.get(name, "") for name in TAGS_HEADERS)
         tags = [tag.strip() for tag in added.split(",") if tag.strip()]
+        if len(tags) > MOST_TAGS or any(len(tag) > LONGEST_TAG for tag in tags):
+            message = f"At most {MOST_TAGS} tags of at most {LONGEST_TAG} characters each can be added."
+            raise Refusal(400, message, code="invalid_value", param=TAGS_HEADERS[0])
         mine = self.identity.attribution
         return mine.model_copy(update={"tags": tuple(dict.fromkeys([*mine.tags, *tags]))}) if tags else mine
 

@@ -19,8 +19,10 @@ _LOOKS, _LOOK_SECONDS = 50, 0.1
 """How long a repeat waits for the first one's answer before it is told to come again."""
 
 
-async def once(call: Call, what: str, work: Callable[[], Awaitable[bytes]]) -> Response:
+async def once(call: Call, scope: str, work: Callable[[], Awaitable[bytes]]) -> Response:
     """`work` gives the JSON; what it raises is nobody's answer, and the next one may try.
+
+    `scope` names the route and the account that was really meant, however the request spelled it.
 
     So it may soon after a process died over it.
     """
@@ -28,7 +30,6 @@ async def once(call: Call, what: str, work: Callable[[], Awaitable[bytes]]) -> R
     if key is None:
         return Response(await work(), media_type="application/json")
     ledger = (await call.client.ready()).ledger
-    scope = f"{what} {call.account or ''}"
     known = await ledger.reserve_answer(scope, key, lease_seconds=LEASE)
     for _ in range(_LOOKS):
         if known.state != "busy":

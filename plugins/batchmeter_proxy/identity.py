@@ -22,6 +22,13 @@ class Identity:
     models: frozenset[str] | None = None
     """The models it may use; None: all."""
 
+    allow_raw: bool = False
+    """May send a provider members and form fields that the proxy does not know, as an administrator may."""
+
+    @property
+    def raw(self) -> bool:
+        return self.admin or self.allow_raw
+
     @property
     def everywhere(self) -> bool:
         """Whether it may see what is added up over everybody and every account."""
@@ -52,6 +59,8 @@ class Action:
     lines: int = 0
     """Requests in the file (`upload`)."""
     input_file_id: str | None = None
+    counted: bool = True
+    """The input is `input_file_id` and nothing else: no member that the proxy does not know names another (`batch`)."""
     once: str | None = None
     """The caller's idempotency key: what has the same is one action, however often it is asked for (`batch`)."""
 

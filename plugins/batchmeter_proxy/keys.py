@@ -11,6 +11,8 @@ from batchmeter.ledger.records import KeyLimits, Millis, ProxyKey
 PREFIX = "bm-"
 _SECRET_BYTES = 32
 _HINT = 4
+MOST_TAGS, LONGEST_TAG = 32, 128
+"""Of a key, and of what one request adds."""
 _LAST_MOMENT = 253_402_300_799_999
 """The end of 9999, after which there are no dates."""
 
@@ -25,6 +27,7 @@ async def create_key(
     accounts: Sequence[str] | None = None,
     models: Sequence[str] | None = None,
     admin: bool = False,
+    allow_raw: bool = False,
     limits: KeyLimits | None = None,
     expires_at: Millis | None = None,
 ) -> tuple[ProxyKey, str]:
@@ -32,6 +35,8 @@ async def create_key(
     for what, chosen in (("accounts", accounts), ("models", models)):
         if chosen is not None and not chosen:
             raise UsageError(f"{what} is empty, which would allow none: leave it out to allow all")
+    if len(tags) > MOST_TAGS or any(len(tag) > LONGEST_TAG for tag in tags):
+        raise UsageError(f"a key may have at most {MOST_TAGS} tags of at most {LONGEST_TAG} characters each")
     if expires_at is not None and expires_at > _LAST_MOMENT:
         raise UsageError("there is no date after the year 9999: leave it out for a key that never expires")
     if expires_at is not None and expires_at <= ledger.now():
@@ -46,6 +51,7 @@ async def create_key(
         accounts=None if accounts is None else tuple(accounts),
         models=None if models is None else tuple(models),
         admin=admin,
+        allow_raw=allow_raw,
         limits=limits or KeyLimits(),
         hint=secret[-_HINT:],
         expires_at=expires_at,

@@ -31,6 +31,7 @@ def keys() -> None:
 @click.option("--models", metavar="M,N", help="The models it may use; default: all.")
 @click.option("--expires", metavar="WHEN", help="After 30d, 12h, …, or at a UTC time such as 2027-01-31.")
 @click.option("--admin", is_flag=True, help="Sees everybody's files and batches.")
+@click.option("--allow-raw", is_flag=True, help="May send its provider what the proxy does not know, as an admin may.")
 @click.option("--requests-per-minute", type=click.IntRange(1), metavar="N", help="More are answered 429.")
 @click.option("--open-batches", type=click.IntRange(0), metavar="N", help="Unsettled batches at a time.")
 @click.option("--lines-per-day", type=click.IntRange(0), metavar="N", help="Lines submitted, by UTC day.")
@@ -44,6 +45,7 @@ def create(
     models: str | None,
     expires: str | None,
     admin: bool,
+    allow_raw: bool,
     requests_per_minute: int | None,
     open_batches: int | None,
     lines_per_day: int | None,
@@ -69,6 +71,7 @@ def create(
                 accounts=chosen,
                 models=_names(models),
                 admin=admin,
+                allow_raw=allow_raw,
                 limits=limits,
                 expires_at=_moment(expires, opened.ledger.now()),
             )

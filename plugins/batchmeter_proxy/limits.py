@@ -47,6 +47,8 @@ class Limits:
 
     async def _batch(self, ledger: Ledger, who: KeyIdentity, action: Action) -> Done | None:
         lines = await _lines(ledger, who, action)
+        if action.once and action.account and await ledger.intent_of(action.account, action.once):
+            return None  # a repeat: the first create has paid, and has its place
         async with AsyncExitStack() as taken:
             if who.limits.open_batches is not None:
                 await taken.enter_async_context(_place(ledger, who.key_id, who.limits.open_batches))
@@ -86,7 +88,7 @@ async def _lines(ledger: Ledger, who: KeyIdentity, action: Action) -> int:
     checked = who.limits.lines_per_day is not None or who.models is not None
     if not checked or action.input_file_id is None:
         return 0
-    owner = await ledger.owner_of(action.input_file_id, action.account)
+    owner = await ledger.owner_of(action.input_file_id, action.account) if action.counted else None
     if owner is None or owner.lines is None:
         message = "This key may submit only files that were uploaded through this proxy with purpose 'batch'."
         raise Refusal(403, message, code="input_file_not_checked", param="input_file_id")

@@ -129,6 +129,8 @@ class FormReader:
 
     def _part_end(self) -> None:
         if not self._in_file:
+            if self._field in self.fields:
+                raise Refusal(400, f"The form has the field '{self._field}' twice.", param=self._field)
             self.fields[self._field] = self._value.decode("utf-8", "replace")
         self._in_file = False
 

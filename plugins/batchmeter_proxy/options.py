@@ -18,6 +18,9 @@ class ProxyOptions(BaseModel):
     """Largest request headers, names and values together."""
     max_body_bytes: int = MB
     """Largest JSON body."""
+    members: frozenset[str] = frozenset()
+    """Members of a create, and form fields of an upload, that plain keys may send besides OpenAI's own and those that
+    the account's provider knows to be harmless."""
     body_seconds: float = 30.0
     """Longest time for a JSON body to come in."""
     upload_idle_seconds: float = 60.0

@@ -19,6 +19,7 @@ from .call import ACCOUNT_FIELDS, Call
 from .errors import Refusal
 from .idempotency import once
 from .identity import Action
+from .members import check_members, check_models
 from .multipart import FormReader
 from .upload_check import Intake, RefusedFileError
 
@@ -42,7 +43,7 @@ async def create(call: Call) -> Response:
     if length is not None and length > room:
         raise full
     try:
-        answer = await once(call, "files", lambda: _receive(call, incoming, length))
+        answer = await _receive(call, incoming, length)
     except (ClientDisconnect, TooSlowError, TooLargeError):
         raise
     except Exception:
@@ -52,12 +53,14 @@ async def create(call: Call) -> Response:
     return answer
 
 
-async def _receive(call: Call, incoming: Incoming, length: int | None) -> bytes:
+async def _receive(call: Call, incoming: Incoming, length: int | None) -> Response:
     reader = FormReader(call.request.headers.get("content-type", ""))
     chosen: list[Provider] = []
 
     async def accept(summary: InputSummary | None) -> None:
         models = summary.models if summary else ()
+        check_models(call, models)
+        check_members(call, chosen[0], set(reader.fields) - _OURS)
         await call.admit(Action("upload", chosen[0].account, models, summary.lines if summary else 0))
 
     intake = Intake(incoming, call.state.options.max_upload_bytes, reader, accept)
@@ -65,7 +68,8 @@ async def _receive(call: Call, incoming: Incoming, length: int | None) -> bytes:
     provider = call.client.accounts.get(_account(call, intake))
     chosen.append(provider)
     call.allow(provider.account)
-    return rendered(await _send(call, provider, intake, length))
+    check_members(call, provider, set(reader.fields) - _OURS)
+    return await once(call, f"files {provider.account}", lambda: _send(call, provider, intake, length))
 
 
 def _account(call: Call, intake: Intake) -> str:
@@ -75,7 +79,7 @@ def _account(call: Call, intake: Intake) -> str:
     return found or call.client.accounts.default
 
 
-async def _send(call: Call, provider: Provider, intake: Intake, length: int | None) -> FileObject:
+async def _send(call: Call, provider: Provider, intake: Intake, length: int | None) -> bytes:
     checked = call.state.options.check_inputs
     try:
         await intake.begin(limits_of(provider) if checked else None)
@@ -93,7 +97,7 @@ async def _send(call: Call, provider: Provider, intake: Intake, length: int | No
     except BaseException:
         await _take_back(provider, made)
         raise
-    return made
+    return rendered(made)
 
 
 def _upload(intake: Intake, length: int | None) -> FileUpload:

@@ -144,7 +144,7 @@ async def test_a_repeated_submission_counts_its_lines_once(caller, lines, client
     (intent,) = await client.ledger.open_intents(created_before=client.ledger.now() + 1000)
     await client.ledger.close_intent(intent.id, "the tracker found none")
     batch = await ada.batches.create(**first)
-    unkept = {"scope": "batches ", "name": f"{ada.key.id}:a"}
+    unkept = {"scope": "batches openai", "name": f"{ada.key.id}:a"}
     assert await client.ledger.database.write(lambda session: session.run("forget_answer", **unkept)) == 1
     assert (await ada.batches.create(**first)).id == batch.id
     assert await refused(ada.batches.create(**create)) == (429, "rate_limit_exceeded"), "6 of 10 are used"

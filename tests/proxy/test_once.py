@@ -16,7 +16,7 @@ async def test_a_process_that_died_mid_upload_frees_its_key_within_seconds(sdk, 
     monkeypatch.setattr(idempotency, "_LOOK_SECONDS", 0)
     now = [time.time_ns() // 1_000_000]
     monkeypatch.setattr(client.ledger.database, "_clock", lambda: now[0])
-    await client.ledger.reserve_answer("files ", "a", lease_seconds=LEASE)
+    await client.ledger.reserve_answer("files openai", "a", lease_seconds=LEASE)
     upload = {"file": ("in.jsonl", lines(1)), "purpose": "batch", "extra_headers": {"Idempotency-Key": "a"}}
     with pytest.raises(openai.ConflictError) as caught:
         await sdk.files.create(**upload)

@@ -264,6 +264,7 @@ FIELDS = st.dictionaries(st.text("abcdefgh[]._", min_size=1, max_size=12).filter
 def test_how_a_form_is_cut_does_not_matter(before, after, content, cuts):
     if any(b"\r\n--xyz" in b"\r\n" + value for value in (content, *before.values(), *after.values())):
         return  # no client sends its own boundary
+    after = {name: value for name, value in after.items() if name not in before}  # twice is refused
     fields = [part(name, value) for name, value in before.items()]
     start = len(b"".join(fields)) + len(part("file", b"", "f")) - 2
     body = form(*fields, part("file", content, "f"), *[part(name, value) for name, value in after.items()])

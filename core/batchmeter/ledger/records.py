@@ -270,6 +270,8 @@ class ProxyKey(Frozen, frozen=True):
     """None: all."""
     admin: bool = False
     """Sees everybody's files and batches, in the accounts it may use."""
+    allow_raw: bool = False
+    """May send its provider members and form fields that the proxy does not know."""
     limits: KeyLimits = KeyLimits()
     hint: str = ""
     """The secret's last characters, to tell keys apart."""
