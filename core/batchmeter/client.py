@@ -66,7 +66,7 @@ class Parts:
             await asyncio.to_thread(_tell_strangers, source, settings, plugins)
         if ledger is None:
             ledger = open_ledger(settings.ledger, engines=plugins.ledgers)
-        await ledger.open()
+        await ledger.open(wait=settings.track)
         deliverer = Deliverer(ledger, plugins)
         options = TrackerOptions(adopt=tuple(accounts.adopting()))
         tracker = Tracker(ledger, accounts, plugins, source, options=options, on_event=deliverer.notify)

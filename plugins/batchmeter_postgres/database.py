@@ -1,6 +1,7 @@
 """The PostgreSQL engine: a pool of connections, set-based statements, the server's clock."""
 
 import asyncio
+import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
@@ -18,13 +19,17 @@ except ImportError as error:
 from batchmeter.ledger.session import Millis, Result, Row, Statement, Topic, Work, load_statements
 
 from . import server, signals
+from .server import Connection
 
 Returned = TypeVar("Returned")
-Connection = psycopg.AsyncConnection[DictRow]
+log = logging.getLogger("batchmeter")
 
 POOL_SIZE = 8
+POOL_NAME = "batchmeter-ledger"
 PATIENCE_SECONDS = 20.0
 """How long a transaction is tried again while the server is away: a restart or a failover."""
+WARN_SECONDS = 1.0
+"""A transaction that waits longer says so in the log, once until the server is back."""
 CONNECTION_SECONDS = 5.0
 """How long it waits for a connection at a time. The pool doubles its pauses; asked again, it begins with short ones."""
 
@@ -120,30 +125,35 @@ class PostgresDatabase:
         self._offset_at = float("-inf")
         self._pool: AsyncConnectionPool[Connection] | None = None
         self._announcer: signals.Announcer | None = None
+        self._pooled = False
+        """A pooler stands between: no prepared statements, nothing to listen to."""
+        self._warned = False
 
     def now(self) -> Millis:
         """The server's clock, by an offset measured against ours that only runs forward."""
         return self._fixed_clock() if self._fixed_clock else round((time.monotonic() + self._offset) * 1000)
 
-    async def open(self, *, create: bool) -> None:
+    async def open(self, *, create: bool, wait: bool) -> None:
         if self._pool is not None:
             return
-        await self._prepare(create=create)
-        pool = _pool(self._conninfo)
+        self._pooled = await self._prepare(create=create, wait=wait)
+        pool = _pool(self._conninfo, pooled=self._pooled)
         await pool.open()
         self._pool, self._announcer = pool, signals.Announcer(pool)
         await self.read(_nothing)
 
-    async def _prepare(self, *, create: bool) -> None:
-        """A server that restarts at this moment is waited for; any other failure to connect is told at once."""
-        deadline = time.monotonic() + PATIENCE_SECONDS
-        while True:
+    async def _prepare(self, *, create: bool, wait: bool) -> bool:
+        """A server that restarts at this moment is waited for; other trouble that passes only if asked to."""
+
+        async def attempt() -> bool:
             try:
                 return await server.prepare(self._conninfo, self.url, create=create)
             except psycopg.Error as error:
-                if not server.restarting(error) or time.monotonic() > deadline:
-                    raise server.explain(error, self.url) from error
-            await asyncio.sleep(0.2)
+                if wait or server.restarting(error):
+                    raise
+                raise server.explain(error, self.url) from error
+
+        return await self._patiently(attempt)
 
     async def aclose(self) -> None:
         pool, self._pool = self._pool, None
@@ -158,7 +168,8 @@ class PostgresDatabase:
         return refused or not isinstance(error, LedgerError)
 
     async def listen(self, heard: Callable[[Topic], None]) -> None:
-        await signals.listen(self._conninfo, heard)
+        if not self._pooled:
+            await signals.listen(self._conninfo, heard)
 
     async def read(self, work: Work[Result]) -> Result:
         return await self._patiently(lambda: self._transaction(work, _BEGIN))
@@ -168,27 +179,46 @@ class PostgresDatabase:
 
     async def _patiently(self, attempt: Callable[[], Awaitable[Result]]) -> Result:
         """Every transaction may be repeated: it is fenced or keyed, so a commit we did not hear of does no harm."""
-        deadline = time.monotonic() + PATIENCE_SECONDS
-        pause = 0.05
-        cancels = _cancels()
+        began, pause, cancels = time.monotonic(), 0.05, _cancels()
         while True:
             try:
-                return await attempt()
+                result = await attempt()
             except (psycopg.Error, PoolTimeout) as error:
                 if _cancels() > cancels:  # a lost connection's error has taken the cancellation's place
                     raise asyncio.CancelledError from error
-                if not server.passing(error) or time.monotonic() + pause > deadline:
-                    raise server.explain(error, self.url) from error
+                waited = time.monotonic() + pause - began
+                if not server.passing(error) or waited > PATIENCE_SECONDS:
+                    raise await self._explained(error) from error
+                if waited > WARN_SECONDS:
+                    await self._warn(error)
+            else:
+                if self._warned:
+                    self._warned = False
+                    log.warning("ledger: %s is back", self.url)
+                return result
             await asyncio.sleep(pause)
             pause = min(2 * pause, 2.0)
+
+    async def _warn(self, error: Exception) -> None:
+        if not self._warned:
+            self._warned = True
+            log.warning("ledger: waiting for the server: %s", await self._explained(error))
+
+    async def _explained(self, error: Exception) -> LedgerError:
+        reason = await server.trouble(self._conninfo) if isinstance(error, PoolTimeout) else None
+        return server.explain(reason or error, self.url)
 
     async def _transaction(self, work: Work[Result], begin: bytes) -> Result:
         async with self._connection() as connection:  # whose end rolls back
             await self._set_clock(connection)
             session = PostgresSession(connection, self.now())
-            await connection.execute(begin, prepare=False)  # one round trip, where `connection.transaction()` makes two
-            result = await work(session)
-            await connection.commit()  # here, because a connection that is closed by now would leave it out in silence
+            try:
+                await connection.execute(begin, prepare=False)  # one round trip; `connection.transaction()` makes two
+                result = await work(session)
+                await connection.commit()  # here: a connection that is closed by now would leave it out in silence
+            except psycopg.errors.ReadOnlySqlTransaction:
+                await connection.close()  # to a server that is a standby now: the next one may lead to the primary
+                raise
         if self._announcer is not None:
             self._announcer.announce(session.signals)
         return result
@@ -218,15 +248,24 @@ async def _nothing(session: object) -> None:
     """Opening reads the server's clock."""
 
 
-def _pool(conninfo: str) -> "AsyncConnectionPool[Connection]":
+def _is_news(record: logging.LogRecord) -> bool:
+    """Of our own pool's trouble the log is told once, by us."""
+    subject = record.args[0] if isinstance(record.args, tuple) and record.args else None
+    return subject != POOL_NAME and not isinstance(subject, Connection)
+
+
+logging.getLogger("psycopg.pool").addFilter(_is_news)
+
+
+def _pool(conninfo: str, *, pooled: bool) -> "AsyncConnectionPool[Connection]":
     return AsyncConnectionPool(
         conninfo,
-        connection_class=cast("type[Connection]", psycopg.AsyncConnection),
-        kwargs={"autocommit": True, "row_factory": dict_row},
+        connection_class=Connection,
+        kwargs={"autocommit": True, "row_factory": dict_row, **({"prepare_threshold": None} if pooled else {})},
         min_size=1,
         max_size=POOL_SIZE,
         timeout=CONNECTION_SECONDS,
         reconnect_timeout=CONNECTION_SECONDS,
-        name="batchmeter-ledger",
+        name=POOL_NAME,
         open=False,
     )

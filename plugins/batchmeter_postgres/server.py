@@ -4,7 +4,7 @@ import time
 
 import psycopg
 from psycopg.conninfo import conninfo_to_dict
-from psycopg.rows import TupleRow
+from psycopg.rows import DictRow, TupleRow
 from psycopg_pool import PoolTimeout
 
 from batchmeter.errors import LedgerError
@@ -17,6 +17,7 @@ _VERSIONS = b"""CREATE TABLE IF NOT EXISTS batchmeter.schema_version (
     version integer PRIMARY KEY, name text NOT NULL, checksum text NOT NULL, applied_at bigint NOT NULL
 )"""
 
+_FULL = "the server has no connection left: raise max_connections, or use a pooler"
 _REMEDIES: tuple[tuple[type[Exception], str], ...] = (
     (psycopg.errors.InvalidPassword, "the server refuses this user or password: check both in the URL"),
     (psycopg.errors.InvalidAuthorizationSpecification, "the server refuses this user: check the URL"),
@@ -26,32 +27,50 @@ _REMEDIES: tuple[tuple[type[Exception], str], ...] = (
     (psycopg.errors.InvalidSchemaName, "the schema `batchmeter` is gone: run `batchmeter ledger migrate`"),
     (psycopg.errors.DiskFull, "the server's disk is full: free some space; nothing half-done was written"),
     (psycopg.errors.ReadOnlySqlTransaction, "the server is a read-only standby: use the primary's address"),
-    (psycopg.errors.TooManyConnections, "the server has no connection left: raise max_connections, or use a pooler"),
+    (psycopg.errors.TooManyConnections, _FULL),
+    (psycopg.errors.QueryCanceled, "the server cut a statement short: raise statement_timeout for this user"),
     (psycopg.DataError, "a value cannot be stored as text (a NUL character in an id?)"),
     (psycopg.ProgrammingError, "the URL or the schema is not right"),
     (psycopg.OperationalError, "the server cannot be reached: check host, port and that it runs"),
     (PoolTimeout, "no connection in time: check that the server runs and is not overloaded"),
 )
-_CONNECT_REMEDIES = (
+_REFUSED = (
     ("password authentication failed", "the server refuses this user or password: check both in the URL"),
     ("no password supplied", "the server wants a password: put it in the URL, PGPASSWORD or ~/.pgpass"),
     ("no pg_hba.conf entry", "the server lets this user, host or database not in: ask who runs it"),
     ('FATAL:  role "', "the server does not know this user: check the URL"),
     ('FATAL:  database "', "this database does not exist: create it (createdb NAME), or check the URL"),
+    ("no such user", "the pooler does not know this user: check the URL, or its auth_file"),
+    ("no such database", "the pooler does not know this database: check the URL, or its [databases]"),
 )
-"""The server's words, because a refused connection has no error code."""
+"""The server's words, because a refused connection has no error code; so it stays until somebody changes something."""
+_CROWDED = (
+    ("too many clients", _FULL),
+    ("remaining connection slots", _FULL),
+    ("too many connections", _FULL),
+    ("no more connections allowed", "the pooler has no connection left: raise its max_client_conn"),
+)
+"""Likewise; it passes."""
 _RESTARTING = ("the database system is", "server closed the connection")
-"""Of a server that is on its way down or up."""
-_PASSING = (psycopg.OperationalError, psycopg.InterfaceError, PoolTimeout)
-"""Lost or refused connections, restarts, deadlocks, serialisation failures."""
+"""The words of a server that is on its way down or up."""
+_PASSING = (
+    psycopg.OperationalError,
+    psycopg.InterfaceError,
+    psycopg.errors.ReadOnlySqlTransaction,
+    psycopg.errors.IdleInTransactionSessionTimeout,
+    PoolTimeout,
+)
+"""Lost or refused connections, restarts, failovers, time-outs, deadlocks, serialisation failures."""
 _LASTING = (
     psycopg.errors.InvalidPassword,
     psycopg.errors.InvalidAuthorizationSpecification,
     psycopg.errors.DiskFull,
-    psycopg.errors.ReadOnlySqlTransaction,
     psycopg.errors.ProgramLimitExceeded,
-    psycopg.errors.QueryCanceled,
 )
+
+
+class Connection(psycopg.AsyncConnection[DictRow]):
+    """A connection of the ledger's pool, told from other pools' by its class."""
 
 
 def public_url(url: str) -> str:
@@ -65,15 +84,32 @@ def public_url(url: str) -> str:
     return f"postgresql://{user}{parts.get('host') or 'localhost'}{port}/{parts.get('dbname') or ''}"
 
 
-async def prepare(conninfo: str, url: str, *, create: bool) -> None:
-    """Migrates what is older, under a lock; one connection, so that its failure says more than a pool's would."""
+async def prepare(conninfo: str, url: str, *, create: bool) -> bool:
+    """Migrates what is older, under a lock; one connection, so that its failure says more than a pool's would.
+
+    True behind a pooler: another session may serve each transaction, so nothing may be left in one.
+    """
     connection = await psycopg.AsyncConnection.connect(conninfo, autocommit=True, connect_timeout=CONNECT_SECONDS)
     async with connection:
+        connection.prepare_threshold = None
         applied = await _applied(connection)
         if not applied and not create:
             raise no_ledger(url)
         if pending(url, load_migrations("batchmeter_postgres"), applied):
             await _migrate(connection, url)
+        cursor = await connection.execute("SELECT pg_backend_pid()")
+        (backend,) = await cursor.fetchone() or (None,)
+        return backend != connection.info.backend_pid  # a pooler gives its clients numbers of its own
+
+
+async def trouble(conninfo: str) -> psycopg.Error | None:
+    """The reason why there is no connection, which a pool does not tell."""
+    try:
+        connection = await psycopg.AsyncConnection.connect(conninfo, connect_timeout=2)
+    except psycopg.Error as error:
+        return error
+    await connection.close()
+    return None
 
 
 async def _migrate(connection: psycopg.AsyncConnection[TupleRow], url: str) -> None:
@@ -102,7 +138,9 @@ async def _apply(connection: psycopg.AsyncConnection[TupleRow], migration: Migra
 
 
 def passing(error: Exception) -> bool:
-    return isinstance(error, _PASSING) and not isinstance(error, _LASTING)
+    """Whether the same may succeed a little later."""
+    lasting = isinstance(error, _LASTING) or any(words in str(error) for words, _ in _REFUSED)
+    return isinstance(error, _PASSING) and not lasting
 
 
 def restarting(error: Exception) -> bool:
@@ -111,7 +149,7 @@ def restarting(error: Exception) -> bool:
 
 def explain(error: Exception, url: str) -> LedgerError:
     message = str(error).strip()
-    refused = (text for words, text in _CONNECT_REMEDIES if words in message)
+    refused = (text for words, text in (*_REFUSED, *_CROWDED) if words in message)
     remedy = next(refused, None) or next((text for kind, text in _REMEDIES if isinstance(error, kind)), None)
     detail = message.splitlines()[0] if message else type(error).__name__
     return LedgerError(f"{url}: {remedy} ({detail})" if remedy else f"{url}: {detail}")

@@ -4,10 +4,11 @@ import asyncio
 from collections.abc import Callable, Collection
 
 import psycopg
-from psycopg.rows import DictRow
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
 from batchmeter.ledger.session import TOPICS, Topic
+
+from .server import Connection
 
 GATHER_SECONDS = 0.05
 """How long topics are gathered: NOTIFY makes commits queue, so it gets a transaction of its own, and rarely."""
@@ -19,7 +20,7 @@ _CHANNEL = "batchmeter"
 class Announcer:
     """Tells of this process's commits."""
 
-    def __init__(self, pool: "AsyncConnectionPool[psycopg.AsyncConnection[DictRow]]") -> None:
+    def __init__(self, pool: "AsyncConnectionPool[Connection]") -> None:
         self._pool = pool
         self._topics: set[Topic] = set()
         self._task: asyncio.Task[None] | None = None
@@ -55,7 +56,7 @@ async def listen(conninfo: str, heard: Callable[[Topic], None]) -> None:
     while True:
         try:
             await _listen_once(conninfo, heard)
-        except psycopg.OperationalError:
+        except psycopg.Error:  # away, full, or a standby for now
             await asyncio.sleep(RECONNECT_SECONDS)
 
 

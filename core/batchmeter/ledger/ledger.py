@@ -33,12 +33,12 @@ class Ledger:
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.url!r})"
 
-    async def open(self, *, create: bool = True) -> None:
+    async def open(self, *, create: bool = True, wait: bool = False) -> None:
         """Connect and upgrade an older schema, under a lock; where there is none, make one unless told not to.
 
-        LedgerTooNewError on a newer one.
+        `wait`: also for a server that cannot be reached at the moment. LedgerTooNewError on a newer schema.
         """
-        await self.database.open(create=create)
+        await self.database.open(create=create, wait=wait)
 
     async def aclose(self) -> None:
         await self._settling.aclose()

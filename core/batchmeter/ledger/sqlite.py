@@ -123,7 +123,7 @@ class SqliteDatabase:
     def now(self) -> Millis:
         return self._clock()
 
-    async def open(self, *, create: bool) -> None:
+    async def open(self, *, create: bool, wait: bool) -> None:  # noqa: ARG002 - there is no server to wait for
         if self._thread is not None:
             return
         self._thread = Thread("batchmeter-ledger")
