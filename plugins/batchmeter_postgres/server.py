@@ -99,7 +99,7 @@ async def prepare(conninfo: str, url: str, *, create: bool) -> bool:
             await _migrate(connection, url)
         cursor = await connection.execute("SELECT pg_backend_pid()")
         (backend,) = await cursor.fetchone() or (None,)
-        return backend != connection.info.backend_pid  # a pooler gives its clients numbers of its own
+        return bool(backend != connection.info.backend_pid)  # a pooler gives its clients numbers of its own
 
 
 async def trouble(conninfo: str) -> psycopg.Error | None:
