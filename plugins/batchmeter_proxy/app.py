@@ -22,6 +22,7 @@ from .options import ProxyOptions
 from .read_cache import Reads
 from .routes import Found, Route, Table
 from .state import State
+from .transfers import Places, Transfers
 
 if TYPE_CHECKING:
     from starlette.types import Receive, Scope, Send
@@ -71,7 +72,9 @@ class Proxy:
         self.client = client
         where = f"{client.settings.source or 'settings'}: [proxy]"
         options = validated(ProxyOptions, client.settings.proxy, where)
-        self.state = State(client, authenticate, admit, options, Reads(client, options.freshness))
+        transfers = Transfers(options.transfers, options.transfers_per_key, options.transfer_wait_seconds)
+        reads, webhook_places = Reads(client, options.freshness), Places(options.webhook_bodies)
+        self.state = State(client, authenticate, admit, options, reads, transfers, webhook_places)
         self.table = Table([*routes, *client.plugins.collect("register_routes")])
         self.state.description = openapi.document(self.table.routes)
 

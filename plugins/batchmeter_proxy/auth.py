@@ -130,7 +130,7 @@ def _here(host: str) -> bool:
 
 
 def _unknown(message: str) -> Refusal:
-    return Refusal(401, message, code="invalid_api_key", headers={"www-authenticate": "Bearer"})
+    return Refusal(401, message, code="invalid_api_key", headers={"www-authenticate": "Bearer", "connection": "close"})
 
 
 def cross_site(headers: Mapping[str, str]) -> bool:

@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from typing import Any, cast
 
@@ -92,13 +93,18 @@ class Call:
         if done is not None:
             self.done.append(done)
 
-    async def body(self, largest: int | None = None) -> bytes:
-        """Whole; Refusal when it is too large (`largest`, or as the options say) or comes too slowly."""
+    def transfer(self) -> AbstractAsyncContextManager[None]:
+        """One upload or download, while it lasts; Refusal as `Transfers.turn`."""
+        return self.state.transfers.turn(self.identity.attribution.key)
+
+    async def body(self, largest: int | None = None, *, seconds: float | None = None) -> bytes:
+        """Whole; Refusal when it is too large (`largest` bytes) or too slow (`seconds`); else as the options say."""
         options = self.state.options
         room = options.max_body_bytes if largest is None else min(largest, options.max_body_bytes)
         full = TooLargeError(413, "The request body is too large.", code="request_too_large")
-        idle = min(options.body_seconds, options.upload_idle_seconds)
-        return await Incoming(self.request.receive, room, full, options.body_seconds, idle).whole()
+        longest = options.body_seconds if seconds is None else min(seconds, options.body_seconds)
+        idle = min(longest, options.upload_idle_seconds)
+        return await Incoming(self.request.receive, room, full, longest, idle).whole()
 
     async def json(self) -> dict[str, Any]:
         """The body, an object; Refusal as for `body`, or when it is no JSON."""

@@ -20,7 +20,7 @@ def serve(host: str, port: int, workers: int, no_track: bool) -> None:
         from . import server
     except ImportError as error:
         raise ConfigError(f"{error}: the proxy needs its extra: pip install 'batchmeter[proxy]'") from error
-    server.check(known)
+    proxy = server.check(known)
     keys = server.keys_configured(known)
     if not server.is_loopback(host) and not keys:
         raise UsageError(
@@ -29,7 +29,14 @@ def serve(host: str, port: int, workers: int, no_track: bool) -> None:
         )
     options = cast("dict[str, Any]", click.get_current_context().find_root().obj or {})
     given = {**options, "track": False} if no_track else dict(options)
-    server.serve(host, port, workers, given=given, ready=lambda url: click.echo(_welcome(url, keys)))
+    server.serve(
+        host,
+        port,
+        workers,
+        given=given,
+        ready=lambda url: click.echo(_welcome(url, keys)),
+        options=proxy,
+    )
 
 
 def _welcome(url: str, keys: bool) -> str:

@@ -9,16 +9,18 @@ from starlette.responses import Response
 from batchmeter.providers import ContentStream
 
 from .answers import answer, number, page_answer
+from .body import TooSlowError
 from .call import Call
 from .describe import gives, gives_bytes, query, takes
 from .errors import Refusal
 from .key_listings import LARGEST_FILES, own_files
+from .options import ProxyOptions
 from .ownership import account_for, no_file
 from .routes import Route
 from .upload import create
 
 if TYPE_CHECKING:
-    from starlette.types import Receive, Scope, Send
+    from starlette.types import Message, Receive, Scope, Send
 
 _KEPT = ("content-range", "accept-ranges", "etag", "last-modified", "content-disposition", "x-request-id")
 _ASKED = ("range", "if-range")
@@ -59,20 +61,22 @@ async def content(call: Call) -> Response:
     account = await account_for(call, file_id, no_file(file_id))
     asked = {name: text for name in _ASKED if (text := call.request.headers.get(name))}
     async with AsyncExitStack() as stack:
+        await stack.enter_async_context(call.transfer())
         stream = await stack.enter_async_context(
             call.client.files.stream(file_id, custom_llm_provider=account, extra_headers=asked)
         )
         first = await anext(stream.chunks, b"")
-        return Download(stream, first, stack.pop_all())
+        return Download(stream, first, stack.pop_all(), call.state.options)
 
 
 class Download(Response):
     """A provider's file on its way to the caller, with its connection given back whatever happens."""
 
-    def __init__(self, stream: ContentStream, first: bytes, stack: AsyncExitStack) -> None:
+    def __init__(self, stream: ContentStream, first: bytes, stack: AsyncExitStack, options: ProxyOptions) -> None:
         self._stream = stream
         self._first = first
         self._stack = stack
+        self._options = options
         self.status_code = stream.status_code
         self.background = None
         headers = {name: text for name in _KEPT if (text := stream.headers.get(name))}
@@ -84,7 +88,7 @@ class Download(Response):
     async def __call__(self, scope: "Scope", receive: "Receive", send: "Send") -> None:
         del scope
         async with self._stack:
-            sending = asyncio.create_task(self._send(send))
+            sending = asyncio.create_task(self._in_time(send))
             leaving = asyncio.create_task(_left(receive))
             try:
                 await asyncio.wait((sending, leaving), return_when=asyncio.FIRST_COMPLETED)
@@ -95,6 +99,20 @@ class Download(Response):
                 await asyncio.gather(sending, leaving, return_exceptions=True)
         if not sending.cancelled():
             sending.result()
+
+    async def _in_time(self, send: "Send") -> None:
+        """Whoever reads nothing, or for too long, is sent away in the middle of the file."""
+        idle = self._options.download_idle_seconds
+
+        async def patient(message: "Message") -> None:
+            async with asyncio.timeout(idle):
+                await send(message)
+
+        try:
+            async with asyncio.timeout(self._options.download_seconds):
+                await self._send(patient)
+        except TimeoutError:
+            raise TooSlowError(408, "The file was read too slowly.", code="request_timeout") from None
 
     async def _send(self, send: "Send") -> None:
         await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})

@@ -27,3 +27,20 @@ class ProxyOptions(BaseModel):
     """A client that sends nothing for so long is sent away."""
     upload_seconds: float = 3600.0
     """Longest time for one upload."""
+    download_idle_seconds: float = 60.0
+    """A client that reads nothing of its file for so long is sent away."""
+    download_seconds: float = 3600.0
+    """Longest time for one download."""
+    transfers: int = 64
+    """Uploads and downloads at a time, in each worker; more wait their turn."""
+    transfers_per_key: int = 16
+    """Of one key, so that slow ones hold up nobody else."""
+    transfer_wait_seconds: float = 30.0
+    """How long one waits for its turn; then it is answered 429 or 503, with `retry-after`."""
+    connections: int = 4096
+    """Connections at a time, in each worker; more wait. No more than the process may open files."""
+    idle_seconds: float = 10.0
+    """A connection that has sent no whole headers for so long is closed, also between two requests."""
+    webhook_bodies: int = 64
+    """Webhooks whose bodies are read at a time, in each worker, since nobody needs a key for them; more are answered
+    503."""

@@ -4,6 +4,7 @@ import asyncio
 import gc
 import ipaddress
 import json
+import logging
 import os
 import signal
 import socket
@@ -20,9 +21,12 @@ from batchmeter.errors import ConfigError, UnknownAccountError, UsageError
 from batchmeter.ledger import open_ledger
 
 from .app import create_app
+from .options import ProxyOptions
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+log = logging.getLogger("batchmeter")
 
 START = "BATCHMETER_SERVE"
 """How workers are told what the command was: JSON with `config`, `ledger` and `track`."""
@@ -30,7 +34,8 @@ GRACE_SECONDS = 30
 """How long transfers under way may take once the server is told to stop."""
 _BACKLOG = 1024
 _STARTING_SECONDS = 120
-_HEADER_SECONDS = 15
+_OTHER_FILES = 128
+"""Descriptors of the ledger, of accounts' connections and of the interpreter."""
 _BUFFER = 1024 * 1024
 """Bytes read ahead of a connection, so also the most that headers may have; 400 KB costs uploads a third more time."""
 
@@ -61,6 +66,7 @@ def serve(
     *,
     given: dict[str, Any],
     ready: Callable[[str], None],
+    options: ProxyOptions,
     grace: int = GRACE_SECONDS,
 ) -> None:
     """Until SIGINT or SIGTERM. `ready` is called with the address once connections are taken.
@@ -81,7 +87,8 @@ def serve(
         http="1",
         websockets=False,
         backlog=_BACKLOG,
-        http1_settings=_http1(),
+        backpressure=_room(options.connections),
+        http1_settings=_http1(options.idle_seconds),
         workers_kill_timeout=grace,
         respawn_failed_workers=True,
         log_level="warning",
@@ -92,10 +99,10 @@ def serve(
     running.serve()
 
 
-def check(settings: Settings) -> None:
-    """ConfigError for what every worker would stumble over, or every request that is sent to a name."""
+def check(settings: Settings) -> ProxyOptions:
+    """`[proxy]`; ConfigError for what every worker would stumble over, or every request that is sent to a name."""
     client = AsyncClient(settings=settings)
-    create_app(client)
+    options = create_app(client).state.options
     uses = {f"[accounts.{name}]": name for name in settings.accounts if _wanted(settings, name)}
     uses |= {f"[models] {model!r}": account for model, account in settings.models.items()}
     if "default_account" in settings.model_fields_set:
@@ -105,6 +112,7 @@ def check(settings: Settings) -> None:
             client.accounts.require(account)
         except UnknownAccountError as error:
             raise ConfigError(f"{settings.source or 'settings'}: {where}: {error}") from None
+    return options
 
 
 def url(host: str, port: int) -> str:
@@ -157,10 +165,26 @@ def _granian() -> Any:
     return Granian
 
 
-def _http1() -> Any:
+def _room(connections: int) -> int:
+    """As many as the process may open files for: it asks for all it may have, and says when they are too few."""
+    import resource  # noqa: PLC0415 - not on Windows, where nothing limits them
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = connections + _OTHER_FILES
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        soft = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    if soft == resource.RLIM_INFINITY or soft >= wanted:
+        return connections
+    room = max(soft - _OTHER_FILES, 16)
+    log.warning("this process may open %d files: each worker serves %d connections, not %d", soft, room, connections)
+    return room
+
+
+def _http1(idle_seconds: float) -> Any:
     from granian.http import HTTP1Settings  # noqa: PLC0415 - as above
 
-    return HTTP1Settings(header_read_timeout=_HEADER_SECONDS * 1000, max_buffer_size=_BUFFER)
+    return HTTP1Settings(header_read_timeout=int(idle_seconds * 1000), max_buffer_size=_BUFFER)
 
 
 def _address(host: str, port: int) -> int:

@@ -9,6 +9,7 @@ from .identity import Admit, Authenticate
 from .metrics import Metrics, Traffic
 from .options import ProxyOptions
 from .read_cache import Reads
+from .transfers import Places, Transfers
 
 
 @dataclass(slots=True)
@@ -20,6 +21,8 @@ class State:
     admit: Admit
     options: ProxyOptions
     reads: Reads
+    transfers: Transfers
+    webhooks: Places
     traffic: Traffic = field(default_factory=Traffic)
     metrics: Metrics = field(default_factory=Metrics)
     description: dict[str, Any] = field(default_factory=dict[str, Any])

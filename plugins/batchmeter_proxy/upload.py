@@ -43,7 +43,8 @@ async def create(call: Call) -> Response:
     if length is not None and length > room:
         raise full
     try:
-        answer = await _receive(call, incoming, length)
+        async with call.transfer():
+            answer = await _receive(call, incoming, length)
     except (ClientDisconnect, TooSlowError, TooLargeError):
         raise
     except Exception:

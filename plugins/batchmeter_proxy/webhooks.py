@@ -21,6 +21,7 @@ log = logging.getLogger("batchmeter")
 _PREFIX = "batch."
 """`batch.completed`, `batch.failed`, `batch.expired`, `batch.cancelled`; the rest is none of our business."""
 _LEASE_SECONDS = 30.0
+_BODY_SECONDS = 10.0
 _LARGEST = 64 * 1024
 """Bytes of a body; OpenAI's are a few hundred, and Standard Webhooks asks for less than 20 KB."""
 
@@ -50,7 +51,8 @@ async def _verified(call: Call, account: str) -> tuple[str, bytes]:
     headers = call.request.headers
     try:
         claimed(headers, now=ledger.now() / 1000)  # strangers' bodies are not waited for
-        body = await call.body(_LARGEST)
+        with call.state.webhooks.place():
+            body = await call.body(_LARGEST, seconds=_BODY_SECONDS)
         return verify(headers, body, secrets, now=ledger.now() / 1000), body
     except BadSignatureError as error:
         raise Refusal(401, str(error), code="invalid_webhook_signature") from None

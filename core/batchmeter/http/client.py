@@ -13,7 +13,7 @@ from batchmeter._version import __version__
 from .body import Body, BodyFailedError, Pass, as_json
 from .decompress import decompressed
 from .failure import quotable, redact_url, status_error, transport_error, without_secrets
-from .library import open_client
+from .library import CALLS, TRANSFERS, open_client
 from .log_redaction import redacted_log
 from .response import Headers, Response, StreamedResponse
 
@@ -47,10 +47,15 @@ class Call:
     read: bool = True
     """The whole answer is read within the try, so that one that breaks off is tried again."""
 
+    @property
+    def transfer(self) -> bool:
+        """A file goes one way or the other."""
+        return self.body is not None or not self.read
+
 
 @dataclass(repr=False)
 class HttpClient:
-    """One pooled client for one account.
+    """One client for one account. Files have a pool of their own: however slow they are, short calls find a connection.
 
     `auth` is asked before every try (tokens expire). `params` go with every request. `client` is the user's own httpx
     or httpx2 AsyncClient, if any; it is then not closed here. `secrets`, and credentials in headers, are blanked where
@@ -66,7 +71,8 @@ class HttpClient:
     sleep: Callable[[float], Awaitable[None]] = field(default=asyncio.sleep)
     params: Mapping[str, Any] = field(default_factory=dict[str, Any])
     secrets: Collection[str] = field(default=())
-    _own: "httpx.AsyncClient | None" = field(default=None, init=False)
+    _own: "dict[int, httpx.AsyncClient]" = field(default_factory=dict[int, "httpx.AsyncClient"], init=False)
+    """By the size of the pool."""
     _opening: asyncio.Lock = field(default_factory=asyncio.Lock, init=False)
     _under_way: int = field(default=0, init=False)
     _left: "list[httpx.AsyncClient]" = field(default_factory=list["httpx.AsyncClient"], init=False)
@@ -109,9 +115,8 @@ class HttpClient:
 
     async def aclose(self) -> None:
         """What is under way comes to its end."""
-        if self._own is not None:
-            self._left.append(self._own)
-            self._own = None
+        own, self._own = self._own, {}
+        self._left += own.values()
         while self._left and not self._under_way:
             await self._left.pop().aclose()
 
@@ -170,7 +175,7 @@ class HttpClient:
 
     async def _answer(self, call: Call, headers: Headers) -> "httpx.Response":
         """The answer; redirects of a GET are followed, without credentials to any other origin."""
-        client = await self._client()
+        client = await self._client(TRANSFERS if call.transfer else CALLS)
         response = await self._exchange(client, call, headers)
         for _ in range(_MAX_REDIRECTS):
             target = response.next_request
@@ -248,15 +253,15 @@ class HttpClient:
                 )
         return merged
 
-    async def _client(self) -> "httpx.AsyncClient":
+    async def _client(self, connections: int) -> "httpx.AsyncClient":
         if self.client is not None:
             if not hasattr(self.client, "aclose"):
                 raise errors.ConfigError(f"http_client is a {type(self.client).__name__}; it has to be an AsyncClient")
             return self.client  # type: ignore[no-any-return]  # httpx's or httpx2's, by duck typing
         async with self._opening:
-            if self._own is None:
-                self._own = await asyncio.to_thread(open_client)  # reading the certificates takes 50 ms
-            return self._own
+            if connections not in self._own:  # reading the certificates takes 50 ms
+                self._own[connections] = await asyncio.to_thread(open_client, connections)
+            return self._own[connections]
 
     async def _status_error(self, response: "httpx.Response", sent: Headers) -> errors.APIStatusError:
         """Built from as much of the body as arrives: an error that breaks off is still that error."""

@@ -15,20 +15,21 @@ from batchmeter import errors
 if TYPE_CHECKING:
     import httpx
 
-_MAX_CONNECTIONS = 16
-"""httpx walks its whole pool at every request: more connections are slower, not faster."""
+CALLS, TRANSFERS = 16, 96
+"""Connections of a pool for short calls, and of one for files. httpx walks its whole pool at every request: more
+connections are slower, not faster."""
 
 _LATE = ("anyio._backends._asyncio", "anyio.streams.tls")
 """What the first request would import, on the event loop, in 30 ms."""
 
 
-def open_client() -> "httpx.AsyncClient":
-    """A new client; takes 100 ms the first time, so not on the event loop."""
+def open_client(connections: int) -> "httpx.AsyncClient":
+    """A new client with a pool of its own; takes 100 ms the first time, so not on the event loop."""
     library = http_library()
     for late in _LATE:
         with suppress(ImportError):
             importlib.import_module(late)
-    limits = library.Limits(max_connections=_MAX_CONNECTIONS, max_keepalive_connections=_MAX_CONNECTIONS)
+    limits = library.Limits(max_connections=connections, max_keepalive_connections=CALLS)
     return library.AsyncClient(limits=limits, verify=tls(library.__name__))  # type: ignore[no-any-return]
 
 

@@ -1,0 +1,52 @@
+"""Connections that send nothing, or half a request, are closed and leave their places to others."""
+
+import socket
+
+import httpx2
+import pytest
+from tests.proxy.served import serving
+
+from batchmeter.testing.sandbox import sandbox_thread
+from batchmeter_proxy import server
+
+SETTINGS = """
+[proxy]
+connections = 8
+idle_seconds = 0.3
+"""
+
+
+@pytest.fixture(scope="module")
+def proxy(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("connections")
+    (folder / "batchmeter.toml").write_text(SETTINGS)
+    with sandbox_thread() as sandbox, serving(sandbox.url, folder, BATCHMETER_PLUGINS="") as (url, _):
+        yield url
+
+
+@pytest.mark.parametrize("sent", [b"", b"GET /v1/models HT", b"GET /health/liveliness HTTP/1.1\r\nHost: x\r\n\r\n"])
+def test_idle_connections_leave_their_places(proxy, sent):
+    host, port = proxy.removeprefix("http://").split(":")
+    idle = [socket.create_connection((host, int(port)), timeout=20) for _ in range(16)]
+    try:
+        for one in idle:
+            one.sendall(sent)
+        assert httpx2.get(f"{proxy}/v1/models", timeout=20).status_code == 200
+        for one in idle:
+            while one.recv(65536):
+                pass
+    finally:
+        for one in idle:
+            one.close()
+
+
+def test_more_connections_than_files_may_be_open_are_cut(monkeypatch, caplog):
+    import resource
+
+    asked = []
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (256, 1000))
+    monkeypatch.setattr(resource, "setrlimit", lambda _, limits: asked.append(limits))
+    assert server._room(4096) == 1000 - 128
+    assert asked == [(1000, 1000)]
+    assert "each worker serves 872 connections, not 4096" in caplog.text
+    assert server._room(500) == 500
