@@ -3,8 +3,8 @@
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import TypeVar, cast
 
 from batchmeter.errors import LedgerError
@@ -114,6 +114,20 @@ class PostgresSession:
         return statement if isinstance(statement, Statement) else self._statements[statement]
 
 
+class PostgresSnapshot:
+    """A read transaction on a connection of its own, open until it is closed."""
+
+    def __init__(self, session: PostgresSession, url: str) -> None:
+        self._session = session
+        self._url = url
+
+    async def read(self, work: Work[Result]) -> Result:
+        try:
+            return await work(self._session)
+        except psycopg.Error as error:
+            raise server.explain(error, self._url) from error
+
+
 class PostgresDatabase:
     """Any number of processes on any number of machines may share the database."""
 
@@ -173,6 +187,13 @@ class PostgresDatabase:
 
     async def read(self, work: Work[Result]) -> Result:
         return await self._patiently(lambda: self._transaction(work, _BEGIN))
+
+    @asynccontextmanager
+    async def snapshot(self) -> AsyncGenerator[PostgresSnapshot]:
+        async with self._connection() as connection:
+            snapshot = PostgresSnapshot(PostgresSession(connection, self.now()), self.url)
+            await connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY", prepare=False)
+            yield snapshot
 
     async def write(self, work: Work[Result], *, durable: bool = False) -> Result:
         return await self._patiently(lambda: self._transaction(work, _BEGIN if durable else _UNHURRIED))

@@ -1,11 +1,13 @@
 """Copying a ledger loses nothing, whichever way round."""
 
+import asyncio
 from functools import partial
 
 import pytest
 
 from batchmeter.errors import LedgerError
 from batchmeter.ledger import open_ledger
+from batchmeter.ledger.check import check
 from batchmeter.ledger.copy import copy_ledger, count_rows, read_page, read_tables
 from batchmeter.ledger.records import DeliveryResult, Intent, KeyLimits, ProxyKey
 from batchmeter.models import FileObject
@@ -40,10 +42,23 @@ async def filled(make, clock, attribution):
     await ledger.aclose()
 
 
-async def contents(ledger):
-    tables = await ledger.database.read(read_tables)
+async def rows_of(ledger):
     return {
-        "tables": {table.name: await ledger.database.read(partial(read_page, table, {})) for table in tables},
+        table.name: [row async for row in pages(ledger, table)] for table in await ledger.database.read(read_tables)
+    }
+
+
+async def pages(ledger, table):
+    after = {}
+    while page := await ledger.database.read(partial(read_page, table, after)):
+        for row in page:
+            yield row
+        after = {f"after_{column}": page[-1][column] for column in table.key}
+
+
+async def contents(ledger):
+    return {
+        "tables": await rows_of(ledger),
         "batches": await ledger.list_batches(limit=1000),
         "events": await ledger.events(),
         "deliveries": await ledger.deliveries(),
@@ -66,9 +81,9 @@ async def test_everything_arrives_and_work_goes_on(ledger, filled, make, monkeyp
     monkeypatch.setattr("batchmeter.ledger.copy.PAGE_ROWS", 3)
     progress = []
     copied = await copy_ledger(filled, ledger, on_progress=lambda *step: progress.append(step))
-    assert copied == await count_rows(filled)
-    assert min(copied.values()) > 0
-    assert {table for table, _ in progress} == set(copied)
+    assert copied.rows == await count_rows(filled)
+    assert min(copied.rows.values()) > 0
+    assert {table for table, _ in progress} == set(copied.rows)
     assert await contents(ledger) == await contents(filled)
     last = (await ledger.events())[-1].seq
     await make.settle(ledger, await make.record(ledger), loggers=["file"])
@@ -81,19 +96,48 @@ async def test_a_ledger_in_use_is_not_copied_into(ledger, filled, make):
         await copy_ledger(filled, ledger)
 
 
-async def test_a_source_that_changes_is_noticed(ledger, filled, make):
-    async def interfere(session):
-        await session.run("close_intent", id="i1", reason="x")
-        await session.run("prune_closed_intents", before=2**60)
+async def test_a_copy_beside_a_running_tracker_is_of_one_moment(url, make, clock, tmp_path, monkeypatch):
+    """Whatever is recorded, settled, delivered and pruned while copying is either in it whole or not at all."""
+    monkeypatch.setattr("batchmeter.ledger.copy.PAGE_ROWS", 2)
+    source, target = open_ledger(url, clock=clock), open_ledger(str(tmp_path / "copy.db"), clock=clock)
+    await source.open()
+    await target.open()
+    for number in range(8):
+        await make.record(source, batch=make.batch(f"b{number}"))
+    before = await rows_of(source)
+    start, stop = asyncio.Event(), asyncio.Event()
+    track = asyncio.create_task(tracker(source, make, clock, start, stop))
+    copied = await copy_ledger(source, target, on_progress=lambda table, rows: start.set())
+    stop.set()
+    await track
+    assert copied.outdated
+    assert await rows_of(target) == before
+    assert (await check(target)).sound
+    assert len(await source.list_batches(limit=1000)) > 0
+    await source.aclose()
+    await target.aclose()
 
-    inner = filled.database.read
-    copied = set()
 
-    async def read(work):
-        if "intent" in copied:
-            await filled.database.write(interfere)
-        return await inner(work)
+async def tracker(ledger, make, clock, start, stop):
+    await start.wait()
+    while not stop.is_set():
+        await make.record(ledger)
+        for claim in await ledger.claim_due(owner="w", limit=2, lease_seconds=60):
+            await make.settle_claim(ledger, claim)
+        taken = await ledger.claim_deliveries("file", owner="d", limit=2, lease_seconds=60)
+        await ledger.finish_deliveries([DeliveryResult(one, "delivered") for one in taken])
+        await ledger.prune(settled_before=clock.now + 1)
 
-    filled.database.read = read
-    with pytest.raises(LedgerError, match="changed"):
-        await copy_ledger(filled, ledger, on_progress=lambda table, rows: copied.add(table))
+
+async def test_a_copy_of_a_quiet_ledger_is_not_outdated(ledger, filled):
+    assert (await copy_ledger(filled, ledger)).outdated is False
+
+
+async def test_a_table_that_the_target_lacks_is_named(ledger, filled):
+    await filled.database.write(add_table)
+    with pytest.raises(LedgerError, match="lacks what .* has: extra"):
+        await copy_ledger(filled, ledger)
+
+
+async def add_table(session):
+    await session.run(session.statement("CREATE TABLE batchmeter.extra (id TEXT PRIMARY KEY)"))

@@ -49,6 +49,31 @@ async def test_memory_is_private_and_gone_when_closed(make):
     await two.aclose()
 
 
+@pytest.mark.skipif(os.name == "nt", reason="modes are POSIX's")
+async def test_a_new_file_is_its_user_s_alone(tmp_path, make):
+    path = tmp_path / "ledger.db"
+    ledger = await opened(path)
+    await make.record(ledger)
+    modes = {file.name: file.stat().st_mode & 0o777 for file in tmp_path.iterdir()}
+    assert modes == {"ledger.db": 0o600, "ledger.db-wal": 0o600, "ledger.db-shm": 0o600}
+    await ledger.aclose()
+    path.chmod(0o640)  # somebody's choice
+    await (await opened(path)).aclose()
+    assert path.stat().st_mode & 0o777 == 0o640
+
+
+async def test_a_process_holds_80_mb_of_a_ledger_at_most(tmp_path):
+    ledger = await opened(tmp_path / "ledger.db")
+    kept = {}
+    for name in ("cache_size", "mmap_size"):
+        (row,) = await ledger.database.read(
+            lambda session, name=name: session.rows(session.statement(f"PRAGMA {name}"))
+        )
+        kept[name] = row[name]
+    assert kept["cache_size"] * -1024 + kept["mmap_size"] <= 80 * 2**20
+    await ledger.aclose()
+
+
 async def test_opening_and_closing_twice_is_harmless(tmp_path):
     ledger = await opened(tmp_path / "ledger.db")
     await ledger.open()

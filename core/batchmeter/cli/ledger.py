@@ -46,9 +46,9 @@ def check(json_output: bool) -> None:
 @click.option("--to", "target", required=True, metavar="PATH|URL", help="An empty or new ledger of either engine.")
 @as_json
 def copy(target: str, json_output: bool) -> None:
-    """Copy everything into another ledger, such as SQLite to PostgreSQL. Stop trackers and the proxy first."""
+    """Copy everything, as it is at one moment, into another ledger, such as SQLite to PostgreSQL."""
     from batchmeter.ledger import open_ledger as another
-    from batchmeter.ledger.copy import copy_ledger
+    from batchmeter.ledger.copy import Copied, copy_ledger
     from batchmeter.ledger.sqlite_file import MEMORY
 
     shown = errors()
@@ -57,7 +57,7 @@ def copy(target: str, json_output: bool) -> None:
         if shown.is_terminal:
             shown.print(f"{name}: {rows:,}", end="\r")
 
-    async def work() -> tuple[str, dict[str, int]]:
+    async def work() -> tuple[str, Copied]:
         async with open_ledger(create=False) as opened:
             to = another(target)
             if to.url == MEMORY:
@@ -70,9 +70,15 @@ def copy(target: str, json_output: bool) -> None:
 
     url, copied = run(work())
     if json_output:
-        print_json({"to": url, "rows": copied})
+        print_json({"to": url, **dataclasses.asdict(copied)})
         return
-    table(f"copied to {url}", ("table", "rows>"), ((name, f"{rows:,}") for name, rows in copied.items()))
+    table(f"copied to {url}", ("table", "rows>"), ((name, f"{rows:,}") for name, rows in copied.rows.items()))
+    if copied.outdated:
+        console().print(
+            "the ledger was written to meanwhile: the copy is as it was at the start. Before you use it in its place, "
+            "stop trackers and the proxy, and copy again into an empty ledger"
+        )
+        return
     console().print('now point the settings at it: BATCHMETER_LEDGER, or `ledger = "…"` in batchmeter.toml')
 
 

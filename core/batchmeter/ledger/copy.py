@@ -11,7 +11,7 @@ from batchmeter.errors import LedgerError
 
 from . import serialize
 from .ledger import Ledger
-from .session import Row, Session
+from .session import Reader, Row, Session
 
 _FREE_TEXTS = frozenset({"reason", "last_error"})
 """Columns in which an older batchmeter kept texts that not every engine takes."""
@@ -68,18 +68,42 @@ class Table:
         ]
 
 
+@dataclass(frozen=True, slots=True)
+class Copied:
+    rows: dict[str, int]
+    """By table."""
+    outdated: bool
+    """The source was written to meanwhile: the copy is the ledger as it was when copying began."""
+
+
 async def copy_ledger(
     source: Ledger, target: Ledger, *, on_progress: Callable[[str, int], None] | None = None
-) -> dict[str, int]:
-    """Rows copied, by table. Both are open; nothing else may write to either meanwhile, which is checked at the end."""
+) -> Copied:
+    """Both are open. All rows are of one moment, whoever uses the source; nobody may use the target yet."""
     if any((await count_rows(target)).values()):
         raise LedgerError(f"{target.url} is not empty: copy into a new ledger")
-    tables = await source.database.read(read_tables)
-    copied = {table.name: await _copy_table(source, target, table, on_progress) for table in tables}
+    async with source.database.snapshot() as snapshot:
+        before = await snapshot.read(_progress)
+        tables = await snapshot.read(read_tables)
+        await _check_tables(tables, source, target)
+        copied = {table.name: await _copy_table(snapshot, target, table, on_progress) for table in tables}
     await target.database.write(_resume_numbers, durable=True)
-    if not copied == await count_rows(source) == await count_rows(target):
-        raise LedgerError(f"{source.url} changed while it was copied: stop what uses it, empty the target, copy again")
-    return copied
+    if copied != await count_rows(target):
+        raise LedgerError(f"{target.url} was written to while it was copied into: empty it, and copy again")
+    return Copied(copied, outdated=before != await source.database.read(_progress))
+
+
+async def _check_tables(tables: list[Table], source: Ledger, target: Ledger) -> None:
+    known = {table.name: set(table.columns) for table in await target.database.read(read_tables)}
+    missing = sorted(table.name for table in tables if not set(table.columns) <= known.get(table.name, set()))
+    if missing:
+        raise LedgerError(f"{target.url} lacks what {source.url} has: {', '.join(missing)}: enable the plugins it had")
+
+
+async def _progress(session: Session) -> list[object]:
+    """Differs after any claim, event or delivery, and after whatever adds or takes rows."""
+    rows = [await _counts(session), *(dict(_plain(row)) for row in await session.rows("progress"))]
+    return list(rows)
 
 
 async def count_rows(ledger: Ledger) -> dict[str, int]:
@@ -112,10 +136,10 @@ async def _resume_numbers(session: Session) -> None:
 
 
 async def _copy_table(
-    source: Ledger, target: Ledger, table: Table, on_progress: Callable[[str, int], None] | None
+    source: Reader, target: Ledger, table: Table, on_progress: Callable[[str, int], None] | None
 ) -> int:
     copied, after = 0, dict[str, object]()
-    while page := await source.database.read(partial(read_page, table, after)):
+    while page := await source.read(partial(read_page, table, after)):
         await target.database.write(partial(_load, table, page), durable=True)
         copied += len(page)
         after = {f"after_{column}": page[-1][column] for column in table.key}

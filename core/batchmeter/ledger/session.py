@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from functools import cache, lru_cache
 from importlib.resources import files
 from typing import Any, Literal, Protocol, TypeVar
@@ -96,7 +97,11 @@ class Session(Protocol):
 Work = Callable[[Session], Awaitable[Result]]
 
 
-class Database(Protocol):
+class Reader(Protocol):
+    async def read(self, work: Work[Result]) -> Result: ...
+
+
+class Database(Reader, Protocol):
     """An engine: opens, migrates, and runs transactions."""
 
     url: str
@@ -116,7 +121,9 @@ class Database(Protocol):
 
     async def listen(self, heard: Callable[[Topic], None]) -> None: ...
 
-    async def read(self, work: Work[Result]) -> Result: ...
+    def snapshot(self) -> AbstractAsyncContextManager[Reader]:
+        """All that is read from it is of one moment, whoever writes meanwhile."""
+        ...
 
     async def write(self, work: Work[Result], *, durable: bool = False) -> Result:
         """All or nothing; `durable` survives a power cut, the rest may lose its last moments (never its order)."""

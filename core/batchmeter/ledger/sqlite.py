@@ -5,8 +5,8 @@ import json
 import sqlite3
 import time
 from collections import deque
-from collections.abc import Callable, Coroutine, Generator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import AsyncGenerator, Callable, Coroutine, Generator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Generic, TypeVar, cast
@@ -108,6 +108,20 @@ class Write(Generic[Result]):
         return cast("Result", self.result)
 
 
+class SqliteSnapshot:
+    """A read transaction on a connection and a thread of its own, open until it is closed."""
+
+    def __init__(self, source: "SqliteDatabase", thread: Thread, connection: sqlite3.Connection) -> None:
+        self._source = source
+        self._thread = thread
+        self._connection = connection
+
+    async def read(self, work: Work[Result]) -> Result:
+        return await self._thread.run(
+            partial(self._source.explained, lambda: self._source.run_in(self._connection, work))
+        )
+
+
 class SqliteDatabase:
     """A ledger file, or `:memory:` for tests. Any number of processes may have the file open."""
 
@@ -160,9 +174,28 @@ class SqliteDatabase:
             raise
         return write.outcome()
 
+    @asynccontextmanager
+    async def snapshot(self) -> AsyncGenerator[SqliteSnapshot]:
+        thread = Thread("batchmeter-ledger-snapshot")
+        try:
+            if self._path == sqlite_file.MEMORY:  # which no other connection sees
+                connection = await self._hop(self._copied)
+            else:
+                connection = await thread.run(partial(self.explained, lambda: sqlite_file.connect_to_read(self._path)))
+            try:
+                yield SqliteSnapshot(self, thread, connection)
+            finally:
+                await thread.run(connection.close)
+        finally:
+            thread.stop()
+
     def _connect(self, *, create: bool) -> None:
         self._connection = sqlite_file.connect(self._path, self._clock, create=create)
         self._synchronous = ""
+
+    def _copied(self) -> sqlite3.Connection:
+        assert self._connection is not None
+        return sqlite_file.copy_of_memory(self._connection)
 
     def _disconnect(self) -> None:
         connection, self._connection = self._connection, None
@@ -172,7 +205,7 @@ class SqliteDatabase:
     async def _hop(self, work: Callable[[], Returned]) -> Returned:
         if self._thread is None:
             raise LedgerError(f"{self.url} is closed: use it inside `async with`, or call open() first")
-        return await self._thread.run(partial(self._explained, work))
+        return await self._thread.run(partial(self.explained, work))
 
     def _worded(self, error: Exception) -> Exception:
         if not isinstance(error, sqlite_file.TROUBLE):
@@ -181,7 +214,7 @@ class SqliteDatabase:
         worded.__cause__ = error
         return worded
 
-    def _explained(self, work: Callable[[], Returned]) -> Returned:
+    def explained(self, work: Callable[[], Returned]) -> Returned:
         try:
             return work()
         except sqlite_file.TROUBLE as error:
@@ -190,7 +223,7 @@ class SqliteDatabase:
     def _read(self, work: Work[Result]) -> Result:
         def once() -> Result:
             with self._transaction(lambda connection: connection.execute("BEGIN")) as connection:
-                return self._run(work, connection)
+                return self.run_in(connection, work)
 
         return sqlite_file.patiently(once)
 
@@ -211,7 +244,7 @@ class SqliteDatabase:
         synchronous = "FULL" if durable else "NORMAL"
         with self._transaction(_begin_write, synchronous) as connection:
             if len(writes) == 1:  # the transaction is its own: no need of one within it
-                writes[0].result = self._run(writes[0].work, connection)
+                writes[0].result = self.run_in(connection, writes[0].work)
                 return
             for write in writes:
                 self._write_one(write, connection)
@@ -220,7 +253,7 @@ class SqliteDatabase:
         """All or nothing by itself: its failure is its own."""
         connection.execute("SAVEPOINT one")
         try:
-            write.result = self._run(write.work, connection)
+            write.result = self.run_in(connection, write.work)
         except Exception as error:
             if not connection.in_transaction:  # a full disk has rolled back the whole group
                 raise
@@ -228,7 +261,7 @@ class SqliteDatabase:
             write.error = self._worded(error)
         connection.execute("RELEASE one")
 
-    def _run(self, work: Work[Result], connection: sqlite3.Connection) -> Result:
+    def run_in(self, connection: sqlite3.Connection, work: Work[Result]) -> Result:
         return _to_the_end(cast("Coroutine[Any, Any, Result]", work(SqliteSession(connection, self._clock()))))
 
     @contextmanager

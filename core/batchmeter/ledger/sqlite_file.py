@@ -1,5 +1,6 @@
 """Opens and migrates a SQLite ledger file, and says in plain words what is wrong with one."""
 
+import os
 import sqlite3
 import time
 from collections.abc import Callable, Iterator
@@ -29,9 +30,10 @@ _APPLICATION_ID = 0x6274_6D72  # "btmr" in the file's header: `file ledger.db` a
 _SETTINGS = (
     f"PRAGMA busy_timeout = {round(BUSY_SECONDS * 1000)}",
     "PRAGMA foreign_keys = ON",
-    "PRAGMA cache_size = -65536",
-    "PRAGMA mmap_size = 268435456",
+    "PRAGMA cache_size = -16384",
+    "PRAGMA mmap_size = 67108864",
 )
+"""Kibibytes of pages, and bytes of the file in memory: a process's share of a ledger of any size stays below 80 MB."""
 _VERSIONS = """CREATE TABLE IF NOT EXISTS schema_version (
     version INTEGER NOT NULL PRIMARY KEY, name TEXT NOT NULL, checksum TEXT NOT NULL, applied_at INTEGER NOT NULL
 ) STRICT"""
@@ -53,6 +55,7 @@ def connect(path: str, clock: Callable[[], Millis], *, create: bool = True) -> s
     """An open, migrated connection; to be used on this thread only, and `patiently`."""
     if path != MEMORY:
         _check_place(Path(path), create=create)
+        _create_private(Path(path))
     connection = sqlite3.connect(path, isolation_level=None, timeout=BUSY_SECONDS)
     try:
         connection.row_factory = sqlite3.Row
@@ -65,6 +68,28 @@ def connect(path: str, clock: Callable[[], Millis], *, create: bool = True) -> s
         connection.close()
         raise
     return connection
+
+
+def connect_to_read(path: str) -> sqlite3.Connection:
+    """A read transaction, open until the connection is closed; on any one thread at a time."""
+    connection = sqlite3.connect(path, isolation_level=None, timeout=BUSY_SECONDS, check_same_thread=False)
+    try:
+        connection.row_factory = sqlite3.Row
+        for setting in (*_SETTINGS, "PRAGMA query_only = ON"):
+            connection.execute(setting)
+        connection.execute("BEGIN")
+        connection.execute("SELECT 1 FROM sqlite_master").fetchall()  # the first read chooses the moment
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def copy_of_memory(source: sqlite3.Connection) -> sqlite3.Connection:
+    copy = sqlite3.connect(MEMORY, isolation_level=None, check_same_thread=False)
+    copy.row_factory = sqlite3.Row
+    source.backup(copy)
+    return copy
 
 
 def patiently(work: Callable[[], Result]) -> Result:
@@ -86,6 +111,12 @@ def _check_place(file: Path, *, create: bool) -> None:
         raise LedgerError(f"{file}: the folder {file.parent} does not exist: create it, or set BATCHMETER_LEDGER")
     if not create and not file.exists():
         raise no_ledger(str(file))
+
+
+def _create_private(file: Path) -> None:
+    """Readable for its user only, and so are the files that SQLite puts beside it. One that exists keeps its mode."""
+    if not file.exists():
+        os.close(os.open(file, os.O_CREAT | os.O_RDWR, 0o600))
 
 
 def _write_ahead(connection: sqlite3.Connection) -> None:

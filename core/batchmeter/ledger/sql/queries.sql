@@ -1,3 +1,7 @@
+-- name: progress
+SELECT (SELECT max(seq) FROM batchmeter.event) AS events, (SELECT sum(lease_token + poll_count) FROM batchmeter.batch) AS looks,
+    (SELECT sum(token) FROM batchmeter.delivery) AS deliveries, (SELECT sum(used) FROM batchmeter.key_use) AS uses;
+
 -- name: check_beginnings
 -- Batches without their acreate_batch.
 SELECT count(*) AS wrong FROM batchmeter.batch AS b WHERE NOT EXISTS (
