@@ -7,7 +7,7 @@ from batchmeter.events import BatchCreated
 from batchmeter.models import Batch
 
 from . import serialize
-from .claims import in_order
+from .claims import HORIZON, in_order
 from .files import FRESH, own_outputs, use_input
 from .outbox import add_event
 from .records import Intent, Millis, Submission, TrackedBatch
@@ -190,8 +190,8 @@ async def use_intent(session: Session, intent_id: str, batch_id: str) -> None:
 async def open_intents(
     session: Session, *, created_before: Millis, limit: int = 100, account: str | None = None
 ) -> list[Intent]:
-    """The oldest `limit` of each account."""
-    found = await session.rows("open_intents", before=created_before, account=account, limit=limit)
+    """The oldest `limit` of each account; also those that a clock which ran ahead has dated hours after now."""
+    found = await session.rows("open_intents", before=created_before, account=account, limit=limit, horizon=HORIZON)
     return await session.decoded(found, serialize.intent)
 
 

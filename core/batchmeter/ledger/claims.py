@@ -10,6 +10,9 @@ from .files import own_outputs
 from .records import Claim, Millis, Reschedule
 from .session import Row, Session
 
+HORIZON: Millis = 3 * 3_600_000
+"""Nothing is leased, put off or begun further ahead than this: such a time was written under a clock that was wrong."""
+
 
 def millis(seconds: float) -> Millis:
     return round(seconds * 1000)
@@ -63,7 +66,8 @@ async def claim(
     Also None where its `poll_count` is no longer `polled`: somebody has taken a step since.
     """
     lease = millis(lease_seconds)
-    row = await session.row("claim_batch", account=account, batch_id=batch_id, owner=owner, lease=lease, polled=polled)
+    names = {"account": account, "batch_id": batch_id, "owner": owner, "polled": polled}
+    row = await session.row("claim_batch", **names, lease=lease, horizon=HORIZON)
     return None if row is None else serialize.claim(row)
 
 
@@ -111,6 +115,19 @@ async def put_off(session: Session, account: str, looks: Collection[tuple[str, M
         {"account": account, "batch_id": batch_id, "next_poll_at": at} for batch_id, at in looks
     ]
     return len(await session.each("put_off", in_order(items), asked=asked))
+
+
+async def correct_times(session: Session) -> int:
+    """Make due now what a clock that ran ahead has put off by days; returns how many batches and deliveries."""
+    accounts = [row["account"] for row in await session.rows("open_accounts")]
+    loggers = [row["logger"] for row in await session.rows("waiting_loggers")]
+    batches = await session.run("correct_batches", accounts=accounts, horizon=HORIZON)
+    deliveries = await session.run("correct_deliveries", loggers=loggers, horizon=HORIZON)
+    if batches:
+        session.signal("batches")
+    if deliveries:
+        session.signal("deliveries")
+    return batches + deliveries
 
 
 async def next_due_at(session: Session, accounts: Collection[str] | None = None) -> Millis | None:

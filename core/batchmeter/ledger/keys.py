@@ -1,7 +1,7 @@
 """The proxy's keys, what they have used of their limits, what is whose, and answers to give again."""
 
 from . import serialize
-from .claims import millis
+from .claims import HORIZON, millis
 from .records import Answer, LimitName, Place, ProxyKey, TrackedBatch
 from .session import Session
 
@@ -122,13 +122,15 @@ async def take_place(session: Session, key_id: str, place: str, *, most: int, le
     """
     scope = place_scope(key_id)
     await session.row("lock_key", id=key_id)
-    row = await session.row("count_busy", scope=scope)  # first: a batch leaves its place only once it is recorded
+    row = await session.row(
+        "count_busy", scope=scope, horizon=HORIZON
+    )  # first: a batch leaves its place only once it is recorded
     opened = await open_batches(session, key_id)
     if opened >= most:
         return "full"
     if opened + (0 if row is None else int(row["busy"])) >= most:
         return "wait"
-    await session.row("reserve_answer", scope=scope, name=place, lease=millis(lease_seconds))
+    await session.row("reserve_answer", scope=scope, name=place, lease=millis(lease_seconds), horizon=HORIZON)
     return "mine"
 
 
@@ -139,7 +141,8 @@ async def renew_answer(session: Session, scope: str, name: str, *, lease_seconds
 
 async def reserve_answer(session: Session, scope: str, name: str, *, lease_seconds: float) -> Answer:
     """The first one's answer; or, for nobody else in this time, the right to give it."""
-    mine = await session.row("reserve_answer", scope=scope, name=name, lease=millis(lease_seconds))
+    lease = millis(lease_seconds)
+    mine = await session.row("reserve_answer", scope=scope, name=name, lease=lease, horizon=HORIZON)
     if mine is not None:
         return Answer(state="mine")
     row = await session.row("get_answer", scope=scope, name=name)

@@ -94,6 +94,7 @@ class Ledger:
     reschedule = write(claims.reschedule)
     put_off = write(claims.put_off)
     next_due_at = read(claims.next_due_at)
+    correct_times = write(claims.correct_times)
 
     # settle
     async def settle(

@@ -255,6 +255,7 @@ class Tracker:
     async def _reconcile_now_and_then(self) -> None:
         """Lost creates, batches to submit again, and what others made."""
         while True:
+            await self._tolerant(self._ledger.correct_times(), 0)
             await self._tolerant(self.reconcile(), 0)
             await self._tolerant(self.resubmit(), 0)
             await self._tolerant(self._follower.histories.refresh(self._ledger), None)

@@ -64,7 +64,7 @@ UPDATE batchmeter.batch SET next_poll_at = %(now)s + %(lease)s, lease_until = %(
     lease_token = lease_token + 1, woken = 0
 WHERE account = %(account)s AND batch_id = %(batch_id)s AND next_poll_at IS NOT NULL
   AND poll_count = %(polled)s -- [polled]
-  AND (lease_until IS NULL OR lease_until <= %(now)s) RETURNING *;
+  AND (lease_until IS NULL OR lease_until <= %(now)s OR lease_until > %(now)s + %(horizon)s) RETURNING *;
 
 -- name: release_claims
 -- The token moves on, so the same claim cannot be used twice. A hint that came meanwhile beats the new time.
@@ -89,6 +89,25 @@ UPDATE batchmeter.batch SET next_poll_at = %(next_poll_at)s, last_polled_at = %(
 WHERE account = %(account)s AND batch_id = %(batch_id)s AND (next_poll_at > %(now)s::bigint OR next_poll_at < %(asked)s)
   AND next_poll_at < %(next_poll_at)s AND ended = 0 AND woken = 0 AND lease_until IS NULL
 RETURNING pk;
+
+-- name: correct_batches
+-- Planned or leased so far ahead that another clock must have done it. Whoever holds one has lost it.
+UPDATE batchmeter.batch SET next_poll_at = %(now)s, lease_until = NULL, lease_owner = NULL, lease_token = lease_token + 1
+WHERE account = ANY(%(accounts)s::text[]) AND next_poll_at > %(now)s + %(horizon)s;
+
+-- name: correct_deliveries
+UPDATE batchmeter.delivery SET next_attempt_at = %(now)s, token = token + 1, lease_owner = NULL
+WHERE logger = ANY(%(loggers)s::text[]) AND state = 'pending' AND next_attempt_at > %(now)s + %(horizon)s;
+
+-- name: waiting_loggers
+-- Those with a pending delivery, by skipping along the index.
+WITH RECURSIVE found (logger) AS (
+    SELECT min(logger) FROM batchmeter.delivery WHERE state = 'pending'
+    UNION ALL
+    SELECT (SELECT min(d.logger) FROM batchmeter.delivery AS d WHERE d.logger > found.logger AND d.state = 'pending')
+    FROM found WHERE found.logger IS NOT NULL
+)
+SELECT logger FROM found WHERE logger IS NOT NULL;
 
 -- name: next_due
 SELECT min(next_poll_at) AS due FROM batchmeter.batch WHERE account = %(account)s AND next_poll_at IS NOT NULL;
@@ -195,7 +214,7 @@ SELECT count(*) AS open FROM batchmeter.batch WHERE key_id = %(key_id)s AND sett
 -- Nothing is returned when there is an answer, or somebody is making it.
 INSERT INTO batchmeter.answer (scope, name, busy_until, recorded_at) VALUES (%(scope)s, %(name)s, %(now)s + %(lease)s, %(now)s)
 ON CONFLICT (scope, name) DO UPDATE SET busy_until = excluded.busy_until
-WHERE answer.document IS NULL AND answer.busy_until <= %(now)s
+WHERE answer.document IS NULL AND (answer.busy_until <= %(now)s OR answer.busy_until > %(now)s + %(horizon)s)
 RETURNING scope;
 
 -- name: return_key
@@ -206,7 +225,8 @@ UPDATE batchmeter.key_use SET used = greatest(used - %(amount)s::bigint, 0) WHER
 SELECT 1 AS found FROM batchmeter.proxy_key WHERE id = %(id)s FOR UPDATE;
 
 -- name: count_busy
-SELECT count(*) AS busy FROM batchmeter.answer WHERE scope = %(scope)s AND document IS NULL AND busy_until > %(now)s;
+SELECT count(*) AS busy FROM batchmeter.answer WHERE scope = %(scope)s AND document IS NULL
+  AND busy_until > %(now)s AND busy_until <= %(now)s + %(horizon)s;
 
 -- name: renew_answer
 UPDATE batchmeter.answer SET busy_until = %(now)s::bigint + %(lease)s::bigint WHERE scope = %(scope)s AND name = %(name)s AND document IS NULL;
@@ -318,7 +338,7 @@ WHERE mine.id = %(id)s AND mine.state = 'closed' AND EXISTS (
 -- The oldest of each account: none waits behind another's.
 SELECT * FROM (
     SELECT *, row_number() OVER (PARTITION BY account ORDER BY created_at) AS place FROM batchmeter.intent
-    WHERE state = 'open' AND created_at < %(before)s
+    WHERE state = 'open' AND (created_at < %(before)s OR created_at > %(now)s + %(horizon)s)
       AND account = %(account)s -- [account]
 ) AS numbered
 WHERE place <= %(limit)s ORDER BY created_at;
