@@ -14,8 +14,8 @@ format: .venv/.dev
 	$(BIN)/ruff check --fix . ; $(BIN)/ruff format .
 bench: .venv/.dev            ## ratios against peers, measured in one run
 	@for each in benchmarks/*.py; do echo "== $$each"; $(BIN)/python $$each $(ARGS) || exit 1; done
-prices: .venv/.dev           ## the price catalogue anew, from pinned data packages and our corrections
-	$(BIN)/python .ci/prices/build.py fetch .cache/prices && $(BIN)/python .ci/prices/build.py build .cache/prices
+prices: .venv/.dev           ## the price catalogue anew, from the newest data packages and our corrections: once a week
+	$(BIN)/python .ci/prices/build.py newest .cache/prices
 docs: .venv/.docs            ## the documentation site, into site/; a dead link or stale page stops it
 	$(BIN)/python docs/generate.py --check
 	rm -rf build/docs && mkdir -p build/docs && cp -r docs zensical.toml build/docs/ && rm -rf build/docs/docs/_pages build/docs/docs/*.py

@@ -1,6 +1,5 @@
-"""Every disagreement between the catalogue and the other sources: settled by a correction, listed as disputed, or open.
-
-A disagreement is open until somebody looks at it: the build fails on it.
+"""Every disagreement between the catalogue and its sources: settled by a correction, listed as disputed, or open; and
+every model that a source lists and the catalogue lacks. The build fails on what nobody has looked at.
 """
 
 from collections.abc import Iterable, Iterator
@@ -38,25 +37,34 @@ class Disagreement:
 class Report:
     """What came of comparing."""
 
-    agreeing: int
-    unlisted: list[Quote]
-    """Models that only the other source knows."""
-    settled: list[Disagreement]
-    disputed: list[Disagreement]
-    open: list[Disagreement]
+    agreeing: int = 0
+    settled: list[Disagreement] = field(default_factory=list[Disagreement])
+    disputed: list[Disagreement] = field(default_factory=list[Disagreement])
+    open: list[Disagreement] = field(default_factory=list[Disagreement])
+    lacking: list[str] = field(default_factory=list[str])
+    """Models that a source lists and the catalogue lacks, `provider/id`."""
+    excused: list[str] = field(default_factory=list[str])
+    """The same, where disputed.toml says why."""
     stale: list[str] = field(default_factory=list[str])
-    """Disputes that fit no disagreement any more."""
+    """Reasons in disputed.toml that fit nothing any more."""
 
 
 def compare(
-    book: PriceBook, quotes: Iterable[Quote], at: date, corrections: list[Words], disputes: list[Words]
+    book: PriceBook,
+    quotes: Iterable[Quote],
+    listed: Iterable[tuple[str, str]],
+    at: date,
+    corrections: list[Words],
+    disputes: list[Words],
+    absences: list[Words],
 ) -> Report:
-    """Ask the book for every quote, as of one date."""
-    report = Report(0, [], [], [], [])
+    """Ask the book for every quote, as of one date. `listed`: models of the source that the rows are made from."""
+    report = Report()
+    names = set(listed)
     for quote in quotes:
+        names.add((quote.provider, quote.model))
         rates = book.rates(_query(quote, at))
         if rates is None:
-            report.unlisted.append(quote)
             continue
         ours = rates.usd_per_million.get(quote.bucket)
         if ours == quote.rate:
@@ -64,8 +72,28 @@ def compare(
             continue
         estimated = quote.bucket in (rates.estimated_buckets or ())
         _sort(report, Disagreement(quote, ours, estimated), corrections, disputes)
+    used = _absent(report, book, sorted(names), at, absences)
     report.stale = [dispute["reason"] for dispute in disputes if not any(_matches(dispute, d) for d in report.disputed)]
+    report.stale += [absence["reason"] for absence in absences if absence["reason"] not in used]
     return report
+
+
+def _absent(report: Report, book: PriceBook, names: list[tuple[str, str]], at: date, absences: list[Words]) -> set[str]:
+    """Sorts out the models without a price; gives the reasons that excused one."""
+    used: set[str] = set()
+    for provider, model in names:
+        if book.rates(PriceQuery(provider, model, at, region="global")) is not None:
+            continue
+        if any(region is not None for region in book.regions(provider, model)):
+            continue
+        reasons = [
+            absence["reason"]
+            for absence in absences
+            if provider in absence["providers"] and any(fnmatchcase(model, name) for name in absence["models"])
+        ]
+        used.update(reasons)
+        (report.excused if reasons else report.lacking).append(f"{provider}/{model}")
+    return used
 
 
 def _query(quote: Quote, at: date) -> PriceQuery:
@@ -116,8 +144,8 @@ def lines(report: Report) -> Iterator[str]:
     for title, found in (("OPEN", report.open), ("disputed", report.disputed), ("settled", report.settled)):
         yield f"{title}: {len(found)}"
         yield from (f"  {item}" for item in found)
-    models = sorted({f"{quote.provider}/{quote.model}" for quote in report.unlisted})
-    yield f"known to other sources only: {len(models)}"
-    yield from (f"  {model}" for model in models)
-    yield from (f"stale dispute: {reason}" for reason in report.stale)
+    for title, models in (("LACKING", report.lacking), ("excused", report.excused)):
+        yield f"{title}: {len(models)}"
+        yield from (f"  {model}" for model in models)
+    yield from (f"stale: {reason}" for reason in report.stale)
     yield f"agreeing numbers: {report.agreeing}"

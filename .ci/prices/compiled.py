@@ -10,22 +10,11 @@ from litellm_rows import Row, Tier
 
 from batchmeter.pricing.names import without_snapshot
 
-FACTORS = {
-    "anthropic": "0.5",
-    "azure": "0.5",
-    "bedrock": "0.5",
-    "gemini": "0.5",
-    "groq": "0.5",
-    "mistral": "0.5",
-    "openai": "0.5",
-    "vertex_ai": "0.5",
-    "xai": "0.8",
-}
-"""A provider's usual batch price, as a share of its standard price."""
 
-
-def document(rows: list[Row], *, built: str, sources: dict[str, str]) -> dict[str, Any]:
-    """The catalogue as one JSON document."""
+def document(
+    rows: list[Row], *, built: str, sources: dict[str, str], factors: dict[str, str] | None = None
+) -> dict[str, Any]:
+    """The catalogue as one JSON document. `factors`: a provider's usual batch price, as a share of its standard one."""
     grouped: dict[str, list[str]] = defaultdict(list)
     for row in rows:
         grouped[json.dumps(_entry(row), sort_keys=True)].append(row.model)
@@ -39,7 +28,7 @@ def document(rows: list[Row], *, built: str, sources: dict[str, str]) -> dict[st
         "format": 1,
         "built": built,
         "sources": sources,
-        "factors": FACTORS,
+        "factors": factors or {},
         "boundaries": sorted({tier.over for row in rows for tier in row.tiers if tier.over}),
         "families": families(rows),
         "rows": entries,
@@ -88,6 +77,8 @@ def _entry(row: Row) -> dict[str, Any]:
         "uplift": row.uplift,
         "source": row.source,
         "reason": row.reason,
+        "factor": row.factor,
+        "assumed": sorted(row.assumed),
     }
     return entry | {key: value for key, value in optional.items() if value}
 

@@ -3,9 +3,12 @@
 import copy
 from collections.abc import Iterable
 from decimal import Decimal
+from fnmatch import fnmatchcase
 from typing import Any
 
 from litellm_rows import Row, Tier
+
+from batchmeter.pricing.groups import TOOLS
 
 REQUIRED = ("provider", "models", "source", "verified", "reason")
 KEYS = {
@@ -21,7 +24,31 @@ KEYS = {
     "cached",
     "remove",
     "scale",
+    "factor",
+    "assumed",
+    "free",
 }
+
+
+def laid_under(rows: Iterable[Row], terms: list[dict[str, Any]]) -> None:
+    """What a vendor's page states once for many models: fills in what their rows do not say."""
+    for row in rows:
+        for term in terms:
+            check(term)
+            if row.provider == term["provider"] and any(fnmatchcase(row.model, name) for name in term["models"]):
+                _filled(row, term)
+
+
+def _filled(row: Row, term: dict[str, Any]) -> None:
+    new = {bucket: rate for bucket, rate in _numbers(term.get("standard", {})).items() if not _rated(row, bucket)}
+    row.tiers[0].standard.update(new)
+    row.assumed += [bucket for bucket in term.get("assumed", []) if bucket in new]
+    row.factor = row.factor or term.get("factor")
+    row.cached = term.get("cached", row.cached)
+
+
+def _rated(row: Row, bucket: str) -> bool:
+    return any(bucket in tier.standard or bucket in tier.batch for tier in row.tiers)
 
 
 def corrected(rows: Iterable[Row], corrections: list[dict[str, Any]]) -> list[Row]:
@@ -47,6 +74,12 @@ def check(correction: dict[str, Any]) -> None:
     unknown = sorted(set(correction) - KEYS)
     if missing or unknown:
         raise SystemExit(f"corrections.toml: {correction.get('models')}: missing {missing}, unknown {unknown}")
+    parts = [correction, *correction.get("tiers", [])]
+    rates = [Decimal(rate) for part in parts for name in ("batch", "standard") for rate in part.get(name, {}).values()]
+    if not all(rates) and not correction.get("free"):
+        raise SystemExit(
+            f"corrections.toml: {correction['models']}: a rate of 0 needs `free = true`: its page says free"
+        )
 
 
 def _laid_over(row: Row, correction: dict[str, Any]) -> list[Row]:
@@ -87,13 +120,19 @@ def _changed(row: Row, correction: dict[str, Any]) -> Row:
         }
     )
     row.cached = correction.get("cached", row.cached)
+    row.factor = correction.get("factor", row.factor)
+    row.assumed = [*dict.fromkeys([*row.assumed, *correction.get("assumed", [])])]
     row.origin, row.source = "correction", correction["source"]
     row.reason = correction["reason"]
     return row
 
 
 def _scaled(tier: Tier, factor: Decimal) -> Tier:
-    batch, standard = ({b: r * factor for b, r in rates.items()} for rates in (tier.batch, tier.standard))
+    """Token rates times the factor; tools keep their price."""
+    batch, standard = (
+        {bucket: rate if bucket in TOOLS else rate * factor for bucket, rate in rates.items()}
+        for rates in (tier.batch, tier.standard)
+    )
     return Tier(tier.over, batch, standard)
 
 

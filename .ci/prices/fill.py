@@ -5,6 +5,8 @@ from typing import Any
 
 from litellm_rows import Row, Tier
 
+from batchmeter.pricing.groups import TOOLS
+
 HALF = Decimal("0.5")
 
 
@@ -24,7 +26,8 @@ def _half_of_everything(row: Row) -> None:
     """Anthropic: "All usage is charged at 50% of the standard API prices", of every model; searches are not usage."""
     for tier in row.tiers:
         for bucket, rate in tier.standard.items():
-            tier.batch.setdefault(bucket, rate if bucket == "web_search" else rate * HALF)
+            if bucket not in TOOLS:
+                tier.batch.setdefault(bucket, rate * HALF)
 
 
 def _claude_writes(row: Row) -> None:
@@ -39,8 +42,14 @@ def _one_price_for_all(tier: Tier, entry: dict[str, Any], *, google: bool) -> No
     """Pages that print one input price mean text, image and video by it, and audio where the model hears it."""
     if "image_in" not in tier.standard and (entry.get("supports_vision") or (google and "input" in tier.standard)):
         _copy(tier, "input", "image_in")
+    if tier.standard.get("image_in") == tier.standard.get("input"):
+        _copy(tier, "cached_input", "cached_image_in")
     if not google:
         return
+    if "video_in" not in tier.standard and "input" in tier.standard:
+        _copy(tier, "input", "video_in")
+    if tier.standard.get("video_in") == tier.standard.get("input"):
+        _copy(tier, "cached_input", "cached_video_in")
     if "audio_in" not in tier.standard and entry.get("supports_audio_input"):
         _copy(tier, "input", "audio_in")
     if tier.standard.get("audio_in") == tier.standard.get("input"):

@@ -16,10 +16,15 @@ FIELDS = {
     "input_cost_per_audio_token": "audio_in",
     "cache_read_input_audio_token_cost": "cached_audio_in",
     "input_cost_per_image_token": "image_in",
+    "cache_read_input_image_token_cost": "cached_image_in",
+    "input_cost_per_video_token": "video_in",
     "cache_creation_input_token_cost_above_12hr": "cache_write_1h",
     "output_cost_per_token": "output",
     "output_cost_per_audio_token": "audio_out",
     "output_cost_per_image_token": "image_out",
+    "output_cost_per_video_token": "video_out",
+    "google_maps_grounding_cost_per_query": "maps_query",
+    "ocr_cost_per_page": "page",
 }
 """LiteLLM's field -> our bucket; `_above_<n>k_tokens` and `_batches` may follow, in that order."""
 
@@ -35,12 +40,36 @@ PROVIDERS = {
     "mistral": "mistral",
     "groq": "groq",
     "xai": "xai",
+    "together_ai": "together",
+    "fireworks_ai": "fireworks",
+    "fireworks_ai-embedding-models": "fireworks",
+    "deepinfra": "deepinfra",
+    "dashscope": "dashscope",
+    "moonshot": "moonshot",
+    "voyage": "voyage",
 }
 """`vertex_ai` and every `vertex_ai-*` are Vertex too."""
 
 MODES = frozenset(
-    {"chat", "responses", "completion", "embedding", "image_generation", "moderation", "audio_transcription"}
+    {
+        "chat",
+        "responses",
+        "completion",
+        "embedding",
+        "image_generation",
+        "moderation",
+        "audio_transcription",
+        "audio_speech",
+        "ocr",
+        "rerank",
+    }
 )
+"""What can be in a batch somewhere."""
+BY_UNIT = {
+    "embedding": {"input_cost_per_image": "input_image"},
+    "audio_transcription": {"input_cost_per_second": "audio_second"},
+}
+"""Mode -> fields that mean a unit of their own there; elsewhere they restate a token rate."""
 
 AZURE_CLASSES = {
     "eu": "data-zone-eu",
@@ -57,6 +86,9 @@ PROVIDER_UPLIFTS: dict[str, dict[str, list[str | None]]] = {
 
 AZURE_PRECEDENCE = ("global", "global-standard", "")
 """Which of several global rows of one Azure model counts."""
+
+MIRRORED = frozenset({"together", "fireworks", "deepinfra", "dashscope", "moonshot", "voyage"})
+"""Providers whose models LiteLLM lists as `its own name of the provider/model` only."""
 
 _LONG = re.compile(r"^(?P<field>.+?)(?:_above_(?P<k>\d+)k_tokens)?(?P<batch>_batches)?$")
 
@@ -82,12 +114,17 @@ class Row:
     valid_until: str | None = None
     """Exclusive."""
     cached: str = "half"
-    """What a cached token costs in a batch when no batch rate says it: `batch_input`, `standard`, `half`, `discount`."""
+    """What a cached token costs in a batch when no batch rate says it: `batch_input`, `standard`, `half`, `discount`,
+    or `none`: not known."""
     uplift: dict[str, list[str | None]] = field(default_factory=dict[str, list[str | None]])
     """Region class -> [factor, from]."""
     origin: str = "litellm"
     source: str | None = None
     reason: str | None = None
+    factor: str | None = None
+    """The batch's share of the standard price where it is not the provider's usual one; `none`: no batch of it."""
+    assumed: list[str] = field(default_factory=list[str])
+    """Buckets whose rate holds in the usual case only: what they cost is an estimate."""
 
     def tier(self, over: int) -> Tier:
         """The tier at exactly this threshold, made when missing."""
@@ -100,26 +137,28 @@ class Row:
 
 
 def rows(price_map: dict[str, dict[str, Any]]) -> Iterator[tuple[Row, dict[str, Any]]]:
-    """Every row of ours that LiteLLM's map holds, with its entry; one per (provider, model, region)."""
+    """Every priced row of ours that LiteLLM's map holds, with its entry; one per (provider, model, region)."""
     seen: dict[tuple[str, str, str | None], int] = {}
     made: list[tuple[tuple[str, str, str | None], int, Row, dict[str, Any]]] = []
-    for key, entry in price_map.items():
-        if entry.get("mode", "chat") not in MODES:
-            continue
-        placed = _place(key, str(entry.get("litellm_provider", "")))
-        if placed is None or (placed[0] == "vertex_ai" and "input_cost_per_character" in entry):
-            continue  # Google bills these by character: no token count tells their price
-        provider, model, region, rank = placed
+    for (provider, model, region, rank), entry in placed(price_map):
         row = _row(provider, model, region, entry)
-        if row is None:
-            continue
-        identity = (provider, model, region)
-        seen[identity] = min(rank, seen.get(identity, rank))
-        made.append((identity, rank, row, entry))
+        if any(tier.standard or tier.batch for tier in row.tiers):
+            identity = (provider, model, region)
+            seen[identity] = min(rank, seen.get(identity, rank))
+            made.append((identity, rank, row, entry))
     for identity, rank, row, entry in made:
         if seen.get(identity) == rank:
             del seen[identity]
             yield row, entry
+
+
+def placed(price_map: dict[str, dict[str, Any]]) -> Iterator[tuple[tuple[str, str, str | None, int], dict[str, Any]]]:
+    """Entries of what may be in a batch: (provider, model, region class, rank among rivals), priced or not."""
+    for key, entry in price_map.items():
+        mode = entry.get("mode", "chat")
+        place = _place(key, str(entry.get("litellm_provider", ""))) if mode in MODES else None
+        if place is not None and (mode != "audio_speech" or place[0] in {"gemini", "vertex_ai"}):
+            yield place, entry
 
 
 def _place(key: str, litellm_provider: str) -> tuple[str, str, str | None, int] | None:
@@ -131,14 +170,12 @@ def _place(key: str, litellm_provider: str) -> tuple[str, str, str | None, int] 
         return _azure(key)
     if provider == "bedrock":
         return _bedrock(key)
-    prefix = f"{provider}/"
+    prefix = f"{litellm_provider.partition('-')[0] if provider in MIRRORED else provider}/"
     bare = key.removeprefix(prefix)
-    if provider == "openai" and "/" in bare:  # size/quality rows of image models
-        return None
-    if provider == "vertex_ai":
-        bare = bare.removeprefix("vertex_ai/")
-        return provider, bare, None, 0 if key.startswith(prefix) else 1
-    return provider, bare, None, 0 if key.startswith(prefix) else 1
+    sized = (provider in MIRRORED and bare == key) or (provider == "openai" and "/" in bare)
+    return (
+        None if sized else (provider, bare, None, 0 if key.startswith(prefix) else 1)
+    )  # sizes and defaults, no models
 
 
 def _azure(key: str) -> tuple[str, str, str | None, int] | None:
@@ -161,24 +198,31 @@ def _bedrock(key: str) -> tuple[str, str, str | None, int] | None:
     return None  # commitments, sizes, other products
 
 
-def _row(provider: str, model: str, region: str | None, entry: dict[str, Any]) -> Row | None:
-    row = Row(provider, model, [Tier(0)], region=region)
+def _row(provider: str, model: str, region: str | None, entry: dict[str, Any]) -> Row:
+    """A zero is no rate: the map has zeros where a price is not published, or by another unit."""
+    row = Row(provider, model, [Tier(0)], region=region, cached=cached_rule(provider, model))
+    fields = FIELDS | BY_UNIT.get(entry.get("mode", "chat"), {})
     for name, value in entry.items():
         match = _LONG.match(name)
-        bucket = FIELDS.get(match["field"]) if match else None
-        if match is None or bucket is None or value is None:
-            continue
-        # xAI moves at 200k exactly, everyone else above the threshold.
-        over = int(match["k"] or 0) * 1000 - (1 if provider == "xai" and match["k"] else 0)
-        rates = row.tier(over).batch if match["batch"] else row.tier(over).standard
-        rates[bucket] = per_million(value)
-    if not row.tiers[0].standard and not row.tiers[0].batch:
-        return None
-    _keep_token_priced(row, entry)
+        bucket = fields.get(match["field"]) if match else None
+        if match is not None and bucket is not None and value:
+            # xAI moves at 200k exactly, everyone else above the threshold.
+            over = int(match["k"] or 0) * 1000 - (1 if provider == "xai" and match["k"] else 0)
+            tier = row.tier(over)
+            (tier.batch if match["batch"] else tier.standard)[bucket] = per_million(value)
+    for tier in entry.get("tiered_pricing") or ():
+        rates = {fields[name]: per_million(value) for name, value in tier.items() if name in fields and value}
+        row.tier(int(tier["range"][0])).standard.update(rates)
+    row.tiers = [tier for tier in row.tiers if tier.over == 0 or _whole(tier)]
     _web_search(row, entry)
+    _by_character(row, entry)
     _uplift(row, entry)
-    row.cached = cached_rule(provider, model)
     return row
+
+
+def _whole(tier: Tier) -> bool:
+    """A longer tier that names audio alone is no tier of the request."""
+    return "input" in tier.standard or "input" in tier.batch
 
 
 def per_million(value: object) -> Decimal:
@@ -187,26 +231,19 @@ def per_million(value: object) -> Decimal:
     return number or Decimal(0)
 
 
-def _keep_token_priced(row: Row, entry: dict[str, Any]) -> None:
-    """A zero means "not priced by token" where the entry charges per character, image, second or page."""
-    other_units = any(
-        name.startswith(("input_cost_per_", "output_cost_per_")) and "token" not in name for name in entry
-    )
-    if not other_units:
-        return
-    for tier in row.tiers:
-        for rates in (tier.batch, tier.standard):
-            for bucket in [b for b, rate in rates.items() if not rate]:
-                del rates[bucket]
-
-
 def _web_search(row: Row, entry: dict[str, Any]) -> None:
-    """Claude's searches cost the same in a batch: server tools are not discounted."""
-    per_query = entry.get("search_context_cost_per_query")
-    if "claude" in row.model and isinstance(per_query, dict) and "search_context_size_medium" in per_query:
-        rate = per_million(per_query["search_context_size_medium"])
+    """A search's price, where it does not depend on how much context was asked for: no answer tells that."""
+    rates = {str(rate) for rate in (entry.get("search_context_cost_per_query") or {}).values()}
+    if len(rates) == 1 and (rate := per_million(rates.pop())):
         row.tiers[0].standard["web_search"] = rate
-        row.tiers[0].batch["web_search"] = rate
+    if entry.get("search_free_requests"):  # an allowance by day or month that no file tells of
+        row.assumed += ["web_search", *(["maps_query"] if "maps_query" in row.tiers[0].standard else [])]
+
+
+def _by_character(row: Row, entry: dict[str, Any]) -> None:
+    """Google bills these embeddings by the character; LiteLLM's token rate takes four of them for a token."""
+    if entry.get("mode") == "embedding" and "input_cost_per_character" in entry:
+        row.assumed.append("input")
 
 
 def _uplift(row: Row, entry: dict[str, Any]) -> None:
@@ -231,8 +268,10 @@ def cached_rule(provider: str, model: str) -> str:
     """The vendor's own rule for cached tokens of a batch, for rows without a batch cached rate."""
     if provider in {"openai", "azure"}:
         return "batch_input" if BEFORE_GPT_5.match(model) else "half"
-    if provider in {"groq", "bedrock"}:
+    if provider in {"groq", "bedrock", "dashscope"}:
         return "batch_input"
+    if provider in MIRRORED:
+        return "none"  # nobody publishes one
     if provider == "gemini" or (provider == "vertex_ai" and "claude" not in model):
         return "standard"
     return "discount" if provider == "xai" else "half"

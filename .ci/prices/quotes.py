@@ -1,6 +1,6 @@
 """What the other price sources say, in our words: one quote per model, region, processing, tier and bucket."""
 
-import builtins
+import ast
 import datetime as dt
 import importlib
 import json
@@ -13,8 +13,6 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, cast
 
-TODAY = "2026-11-22"
-"""The day on which the sources were asked; the catalogue's `built`."""
 MILLION = Decimal(1_000_000)
 
 
@@ -69,22 +67,22 @@ AZURE_NAMES = {"-0513": "-2024-05-13", "-0806": "-2024-08-06", "-1120": "-2024-1
 """Snapshots as Azure's meters shorten them."""
 
 
-def openai_cost_calculator(wheel: zipfile.ZipFile) -> Iterator[Quote]:
+def openai_cost_calculator(wheel: zipfile.ZipFile, day: str) -> Iterator[Quote]:
     """openai-cost-calculator: the vendors' pages, parsed."""
     for name, provider in OCC_PROVIDERS.items():
         listed = json.loads(wheel.read(f"openai_cost_calculator/data/pricing/{name}.json"))
         for model in listed["models"]:
             if model.get("status") != "unverified":
                 for price in model["prices"]:
-                    yield from _occ_price(provider, model, price)
+                    yield from _occ_price(provider, model, price, day)
 
 
-def _occ_price(provider: str, model: dict[str, Any], price: dict[str, Any]) -> Iterator[Quote]:
+def _occ_price(provider: str, model: dict[str, Any], price: dict[str, Any], day: str) -> Iterator[Quote]:
     conditions = dict(price.get("conditions", {}))
     processing = conditions.pop("service_tier", "standard")
     regions = OCC_REGIONS.get(conditions.pop("region", None), [])
     began, ends = price.get("effective_from"), price.get("effective_until")
-    if conditions or processing not in {"batch", "standard"} or (began and began > TODAY) or (ends and ends <= TODAY):
+    if conditions or processing not in {"batch", "standard"} or (began and began > day) or (ends and ends <= day):
         return
     over = price.get("min_input_tokens", 0)
     for region in regions:
@@ -145,21 +143,41 @@ class _Recorder(dict[str, Any]):
         return lambda *args, **fields: _Recorded(fields, kind=name, args=args)
 
 
-def genai_prices(wheel: zipfile.ZipFile) -> Iterator[Quote]:
+_DATA_ONLY = frozenset(
+    {
+        *("Module", "Assign", "AnnAssign", "Expr", "Call", "keyword", "Name", "Attribute", "Subscript"),
+        *("Load", "Store", "Constant", "List", "Dict", "Tuple"),
+    }
+)
+"""Syntax that a table of constants needs; anything else would be a program."""
+
+
+def _data_only(text: str) -> ast.Module:
+    """SystemExit where a table has become a program: it comes from the newest wheel, unread."""
+    tree = ast.parse(text)
+    strange = {type(node).__name__ for node in ast.walk(tree)} - _DATA_ONLY
+    strange |= {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute) and node.attr.startswith("_")}
+    if strange:
+        raise SystemExit(f"genai_prices/data.py is not only data any more: {', '.join(sorted(strange))}")
+    return tree
+
+
+def genai_prices(wheel: zipfile.ZipFile, day: str) -> Iterator[Quote]:
     """genai-prices: its data is Python; run with recorders in place of its classes, without its dependencies."""
     text = wheel.read("genai_prices/data.py").decode().replace("from .types import *", "")
     text = text.replace("import datetime\n", "").replace("from decimal import Decimal\n", "")
+    tree = _data_only(text)
     space = _Recorder(Decimal=Decimal, datetime=dt, list=list, dict=dict, str=str, __annotations__={})
-    exec(compile(text, "genai_prices/data.py", "exec"), {"__builtins__": vars(builtins)}, space)  # noqa: S102 - a pinned wheel
+    exec(compile(tree, "genai_prices/data.py", "exec"), {"__builtins__": {}}, space)  # noqa: S102 - calls of recorders only
     for listed in space["providers"]:
         for provider in GENAI_PROVIDERS.get(listed.id, []):
             for model in listed.models:
-                yield from _genai_model(provider, model)
+                yield from _genai_model(provider, model, day)
 
 
-def _genai_model(provider: str, model: _Recorded) -> Iterator[Quote]:
-    standard = _in_force(model.prices)
-    batch = _in_force([v for v in model.price_variants or [] if v.when == {"processing": "batch"}])
+def _genai_model(provider: str, model: _Recorded, day: str) -> Iterator[Quote]:
+    standard = _in_force(model.prices, day)
+    batch = _in_force([v for v in model.price_variants or [] if v.when == {"processing": "batch"}], day)
     for name in sorted({model.id, *_equals(model.match)}):
         yield from _genai_prices(provider, name, "standard", standard)
         # It lumps OpenAI's models of one price together; a batch price is published for the one it is named after.
@@ -167,12 +185,12 @@ def _genai_model(provider: str, model: _Recorded) -> Iterator[Quote]:
             yield from _genai_prices(provider, name, "batch", batch)
 
 
-def _in_force(prices: Any) -> _Recorded:
-    """Of several dated prices the one of today."""
+def _in_force(prices: Any, day: str) -> _Recorded:
+    """Of several dated prices the one of that day."""
     if not isinstance(prices, list):
         return cast("_Recorded", prices)
     begun = [(str(p.constraint.start_date or "9") if p.constraint else "", p.prices) for p in prices]
-    begun = [(start, p) for start, p in begun if start <= TODAY]
+    begun = [(start, p) for start, p in begun if start <= day]
     return max(begun, key=lambda item: item[0])[1] if begun else _Recorded()
 
 
@@ -212,14 +230,14 @@ MODEL_PRICES_BUCKETS = {
 }
 
 
-def model_prices(wheel: zipfile.ZipFile) -> Iterator[Quote]:
+def model_prices(wheel: zipfile.ZipFile, day: str) -> Iterator[Quote]:
     """model-prices: models.dev with its history; the last span counts."""
     listed = json.loads(wheel.read("model_prices/snapshot.json"), parse_float=Decimal)["prices"]
     for theirs, ours in MODEL_PRICES_PROVIDERS.items():
         for provider in ours:
             for model, processings in listed[theirs].items():
                 for processing in ("batch", "standard"):
-                    spans = processings.get(processing) or []
+                    spans = [span for span in processings.get(processing) or [] if (span["start"] or "")[:10] <= day]
                     if spans and spans[-1]["rates"]:
                         yield from _model_prices(provider, model, processing, spans[-1]["rates"])
 
@@ -242,14 +260,14 @@ AZURE_ZONES = {
 LONG_CONTEXT = 272_000
 
 
-def azure_genai_prices(wheel: zipfile.ZipFile) -> Iterator[Quote]:
+def azure_genai_prices(wheel: zipfile.ZipFile, day: str) -> Iterator[Quote]:
     """azure-genai-prices: Azure's retail price feed; its meter parser is imported without the package around it."""
     package = types.ModuleType("azure_genai_prices")
     package.__path__ = [f"{wheel.filename}/azure_genai_prices"]
     sys.modules["azure_genai_prices"] = package
     meters = importlib.import_module("azure_genai_prices.meters")
     items = json.loads(wheel.read("azure_genai_prices/data/snapshot.json"), parse_float=Decimal)["items"]
-    table, _ = meters.parse_catalog(items, as_of=TODAY)
+    table, _ = meters.parse_catalog(items, as_of=day)
     for meter in table.values():
         key = meter.key
         bucket, zones = AZURE_KINDS.get(key.kind.value), AZURE_ZONES.get(key.deployment.value, {})

@@ -174,12 +174,18 @@ def test_tables_use_known_buckets_and_end_with_output(dialect: Dialect):
     assert "output" not in names[:-1]
 
 
-@pytest.mark.parametrize("tool", ["web_search", "file_search", "code_interpreter", "image_generation"])
-def test_a_tool_whose_fee_nobody_knows_leaves_the_cost_unknown(tool: str) -> None:
+@pytest.mark.parametrize(
+    ("tool", "fee"),
+    [("web_search", "0.01"), ("file_search", "0.0025"), ("code_interpreter", "0.03"), ("image_generation", None)],
+)
+def test_a_tool_costs_its_fee_or_leaves_the_cost_unknown(tool: str, fee: str | None) -> None:
     line = lines_of.openai("gpt-5-mini", {"input_tokens": 1000, "output_tokens": 100}, object="response")
     line["response"]["body"]["output"] = [{"type": f"{tool}_call"}]
     cost = meter([lines_of.dump(line)], priced_at=date(2026, 11, 10)).cost
-    assert (cost.total, cost.unknown) == (None, {"missing_rate": 1})
+    tokens = Decimal("0.000225")
+    assert cost.total == (None if fee is None else tokens + Decimal(fee))
+    assert (cost.known, cost.estimated) == (cost.total or tokens, tool == "code_interpreter")
+    assert cost.details == ({"missing_rate": ("gpt-5-mini: image_generation",)} if fee is None else {})
 
     bucket = tool.replace("code_interpreter", "container")
     rates = {"input": "1", "output": "10", bucket: "2500"}
@@ -192,7 +198,7 @@ def test_a_tool_whose_fee_nobody_knows_leaves_the_cost_unknown(tool: str) -> Non
 @pytest.mark.parametrize("model", ["gpt-4o-search-preview-2025-03-11", "gpt-5-search-api"])
 def test_a_chat_model_that_always_searches_is_billed_for_it(model: str) -> None:
     line = lines_of.openai(model, {"prompt_tokens": 1000, "completion_tokens": 100})
-    assert meter([lines_of.dump(line)], priced_at=date(2026, 11, 10)).cost.unknown == {"missing_rate": 1}
+    assert meter([lines_of.dump(line)], priced_at=date(2026, 11, 10)).usage.web_searches == 1
     prices = {f"openai/{model}": {"batch": {"input": "1", "output": "10", "web_search": "25000"}}}
     assert meter([lines_of.dump(line)], prices=prices).cost.total == Decimal("0.027")
 

@@ -9,6 +9,7 @@ from batchmeter.pricing.book import PriceBook
 from .conftest import Ask, decimals, prices
 
 IO = ("input", "output")
+TODAY = "2026-11-30"
 
 
 @pytest.mark.parametrize(
@@ -98,8 +99,10 @@ def test_embeddings(ask: Ask, model: str, rate: str) -> None:
     assert prices(ask(model), "input") == decimals(rate)
 
 
-def test_by_character_is_unknown_by_token(ask: Ask) -> None:
-    assert ask("vertex_ai/text-embedding-005") is None
+def test_a_price_by_the_character_is_an_estimate_by_the_token(ask: Ask) -> None:
+    rates = ask("vertex_ai/text-embedding-005")
+    assert rates is not None
+    assert (rates.usd_per_million, rates.estimated_buckets) == ({"input": Decimal("0.08")}, {"input"})
 
 
 @pytest.mark.parametrize(
@@ -300,3 +303,91 @@ def test_every_row_answers_and_no_batch_costs_more_than_standard(book: PriceBook
             assert Decimal(0) <= rate, (provider, model, bucket)
             if bucket in {"input", "output"} and bucket in standard.usd_per_million:
                 assert rate <= standard.usd_per_million[bucket], (provider, model, bucket)
+
+
+@pytest.mark.parametrize(
+    ("name", "at", "rates"),
+    [
+        ("openai/gpt-6.2-sol", TODAY, {"input": "1", "cached_input": "0.05", "output": "5", "web_search": "10000"}),
+        ("openai/gpt-6.2-astra", TODAY, {"input": "4", "cached_input": "0.2", "output": "20"}),
+        ("openai/gpt-6-cyber", TODAY, {"input": "10", "output": "50"}),
+        ("openai/gpt-image-2.6-flare", TODAY, {"input": "2.5", "image_in": "4", "image_out": "15"}),
+        ("openai/gpt-4o-search-preview", TODAY, {"web_search": "25000"}),
+        ("openai/gpt-4.1-mini", TODAY, {"file_search": "2500", "container": "30000"}),
+        ("openai/omni-moderation-latest", TODAY, {"input": "0"}),
+        ("gemini/gemini-4-hydrogen", TODAY, {"input": "0.75", "output": "3.75", "web_search": "14000"}),
+        ("gemini/gemini-4-carbon", "2026-11-30", {"input": "1", "cached_input": "0.05", "output": "5"}),
+        ("gemini/gemini-4-carbon", "2026-12-01", {"input": "2", "output": "10", "web_search": "14000"}),
+        ("gemini/gemini-4-argon", "2026-12-01", {"input": "2", "output": "10", "maps_query": "14000"}),
+        ("vertex_ai/gemini-4-neon", TODAY, {"input": "1.5", "output": "7.5"}),
+        ("gemini/gemini-omni-1.2-flash", TODAY, {"video_in": "0.75", "video_out": "6"}),
+        (
+            "gemini/gemini-embedding-2",
+            TODAY,
+            {"input": "0.1", "image_in": "0.225", "video_in": "6", "audio_in": "3.25"},
+        ),
+        ("gemini/gemini-3.8-flash-tts", TODAY, {"input": "0.25", "audio_out": "4.5"}),
+        ("gemini/gemini-3.8-flash-lite-tts", TODAY, {"input": "0.25"}),
+        ("gemini/gemini-2.5-pro-preview-tts", TODAY, {"input": "0.5"}),
+        ("gemini/gemini-3.1-flash-tts-preview", TODAY, {"input": "0.5"}),
+        ("gemini/gemini-3.5-flash-lite", TODAY, {"cached_input": "0.015"}),
+        ("gemini/gemini-2.5-flash", TODAY, {"web_search": "35000", "maps_query": "25000"}),
+        ("gemini/gemma-4-31b-it", TODAY, {"input": "0", "output": "0"}),
+        ("vertex_ai/text-embedding-004", TODAY, {"input": "0.08"}),
+        ("vertex_ai/multimodalembedding", TODAY, {"input": "0.8", "input_image": "100"}),
+        ("vertex_ai/gemini-2.0-flash", TODAY, {"input": "0.075", "output": "0.3"}),
+        ("vertex_ai/gemini-1.5-pro", TODAY, {"input": "0.625", "output": "2.5"}),
+        ("bedrock/moonshotai.kimi-k3.1", TODAY, {"input": "2.2", "output": "11"}),
+        ("bedrock/us-gov.xai.grok-4.7", TODAY, {"input": "1.32", "output": "3.96"}),
+        ("bedrock/amazon.titan-embed-image-v1", TODAY, {"input": "0.4", "input_image": "60"}),
+        ("mistral/mistral-ocr-latest", TODAY, {"page": "2000"}),
+        ("mistral/voxtral-mini-latest", TODAY, {"audio_second": "25"}),
+        ("mistral/mistral-large-4", TODAY, {"input": "0.35", "cached_input": "0.035"}),
+        ("groq/llama-3.3-70b-versatile", TODAY, {"input": "0.295", "output": "0.395"}),
+        ("xai/grok-4.7", TODAY, {"input": "1.6", "web_search": "5000"}),
+        ("together/meta-llama/Llama-3.3-70B-Instruct-Turbo", TODAY, {"input": "0.52"}),
+        ("together/deepseek-ai/DeepSeek-V3", TODAY, {"input": "1.25"}),
+        ("fireworks/accounts/fireworks/models/glm-5p1", TODAY, {"input": "0.7", "output": "2.2"}),
+        ("deepinfra/Qwen/QwQ-32B", TODAY, {"input": "0.12", "output": "0.32"}),
+        ("dashscope/qwen-plus", TODAY, {"input": "0.2", "cached_input": "0.2", "output": "0.6"}),
+        ("moonshot/kimi-k2.6", TODAY, {"input": "0.57", "cached_input": "0.096", "output": "2.4"}),
+        ("voyage/voyage-4", TODAY, {"input": "0.0402"}),
+    ],
+)
+def test_batch_rates_of_today(ask: Ask, name: str, at: str, rates: dict[str, str]) -> None:
+    found = ask(name, at=at)
+    assert found is not None
+    assert {bucket: found.usd_per_million.get(bucket) for bucket in rates} == {
+        bucket: Decimal(rate) for bucket, rate in rates.items()
+    }
+
+
+@pytest.mark.parametrize(
+    ("name", "bucket"),
+    [
+        ("moonshot/kimi-k3", "input"),  # no batch of it
+        ("voyage/voyage-multimodal-3", "input"),
+        ("dashscope/glm-5.1", "input"),
+        ("fireworks/accounts/fireworks/models/glm-5p1", "cached_input"),  # nobody publishes it
+        ("deepinfra/deepseek-ai/DeepSeek-V3.1", "cached_input"),
+    ],
+)
+def test_what_no_page_prices_has_no_batch_rate(ask: Ask, name: str, bucket: str) -> None:
+    batch, standard = ask(name), ask(name, processing="standard")
+    assert batch is not None
+    assert standard is not None
+    assert bucket in standard.usd_per_million
+    assert bucket not in batch.usd_per_million
+
+
+def test_a_zero_in_a_source_is_no_price(ask: Ask, book: PriceBook) -> None:
+    assert ask("gemini/gemini-exp-1114") is None
+    free = {"omni-moderation-latest", "omni-moderation-2024-09-26", "gemma-4-26b-a4b-it", "gemma-4-31b-it"}
+    zeros = {
+        model
+        for provider, model in book.catalogue.models()
+        for row in book.catalogue.rows(provider, model)
+        for tier in row.tiers
+        if not all((*tier.batch.values(), *tier.standard.values()))
+    }
+    assert zeros == free

@@ -71,7 +71,41 @@ LITELLM: dict[str, Any] = {
         "input_cost_per_token": Decimal("1e-07"),
     },
     "a-video": {"litellm_provider": "openai", "mode": "video_generation", "input_cost_per_token": Decimal(1)},
-    "elsewhere": {"litellm_provider": "fireworks_ai", "input_cost_per_token": Decimal(1)},
+    "a-voice": {"litellm_provider": "openai", "mode": "audio_speech", "output_cost_per_token": Decimal(1)},
+    "elsewhere": {"litellm_provider": "novita", "input_cost_per_token": Decimal(1)},
+    "voyage/v-1": {"litellm_provider": "voyage", "mode": "embedding", "input_cost_per_token": Decimal("6e-08")},
+    "fireworks-ai-up-to-4b": {"litellm_provider": "fireworks_ai", "input_cost_per_token": Decimal("1e-07")},
+    "gemini/g-exp": {"litellm_provider": "gemini", "input_cost_per_token": 0, "output_cost_per_token": Decimal(0)},
+    "gemini/gemini-3": {
+        "litellm_provider": "gemini",
+        "input_cost_per_token": Decimal("1e-06"),
+        "input_cost_per_audio_token_above_200k_tokens": Decimal("2e-06"),
+        "output_cost_per_video_token": Decimal("9e-06"),
+        "cache_read_input_token_cost": Decimal("1e-07"),
+        "cache_creation_input_token_cost": 0,
+        "search_context_cost_per_query": dict.fromkeys(["low", "medium", "high"], Decimal("0.014")),
+        "google_maps_grounding_cost_per_query": Decimal("0.025"),
+        "search_free_requests": {"count": 5000, "period": "month"},
+    },
+    "titan": {
+        "litellm_provider": "bedrock",
+        "mode": "embedding",
+        "input_cost_per_token": Decimal("8e-07"),
+        "input_cost_per_image": Decimal("6e-05"),
+    },
+    "mistral/ocr": {
+        "litellm_provider": "mistral",
+        "mode": "ocr",
+        "ocr_cost_per_page": Decimal("0.004"),
+        "ocr_cost_per_page_batches": Decimal("0.002"),
+    },
+    "dashscope/q": {
+        "litellm_provider": "dashscope",
+        "tiered_pricing": [
+            {"range": [0, 32_000], "input_cost_per_token": Decimal("1e-06")},
+            {"range": [32_000, 128_000], "input_cost_per_token": Decimal("2e-06")},
+        ],
+    },
 }
 
 
@@ -96,6 +130,12 @@ def test_rows_of_litellms_map(build: dict[str, ModuleType]) -> None:
             ("azure", "m-1", "data-zone-eu"),
             ("azure", "m-1", None),
             ("bedrock", "b.m", "us-east-1"),
+            ("bedrock", "titan", None),
+            ("dashscope", "q", None),
+            ("gemini", "gemini-3", None),
+            ("mistral", "ocr", None),
+            ("vertex_ai", "text-embedding-005", None),
+            ("voyage", "v-1", None),
             ("openai", "m-1", None),
             ("openai", "m-1-2026-01-01", None),
             ("xai", "g", None),
@@ -109,6 +149,32 @@ def test_rows_of_litellms_map(build: dict[str, ModuleType]) -> None:
     assert row.uplift == {"resident": ["1.1", None]}
     assert named(rows, "xai", "g").tiers[1].over == 199_999
     assert named(rows, "azure", "m-1").tiers[0].standard["input"] == 2
+
+
+def test_rates_of_searches_images_pages_and_video(build: dict[str, ModuleType]) -> None:
+    rows = made(build)
+    grounded = named(rows, "gemini", "gemini-3")
+    assert [tier.over for tier in grounded.tiers] == [0]  # a tier of audio alone is none
+    assert grounded.tiers[0].standard == {
+        "input": 1,
+        "image_in": 1,
+        "video_in": 1,
+        "video_out": 9,
+        "cached_input": Decimal("0.1"),
+        "cached_image_in": Decimal("0.1"),
+        "cached_video_in": Decimal("0.1"),
+        "web_search": 14_000,
+        "maps_query": 25_000,
+    }
+    assert grounded.assumed == ["web_search", "maps_query"]  # so many a month are free
+    assert named(rows, "bedrock", "titan").tiers[0].standard["input_image"] == 60
+    pages = named(rows, "mistral", "ocr").tiers[0]
+    assert (pages.batch, pages.standard) == ({"page": 2000}, {"page": 4000})
+    assert [(tier.over, tier.standard["input"]) for tier in named(rows, "dashscope", "q").tiers] == [
+        (0, 1),
+        (32_000, 2),
+    ]
+    assert named(rows, "vertex_ai", "text-embedding-005").assumed == ["input"]
 
 
 def is_m1(row: Any) -> bool:
@@ -148,7 +214,37 @@ def test_corrections_scale_replace_remove_and_add(build: dict[str, ModuleType]) 
     assert named(added, "openai", "new").tiers[0].batch == {"input": 3}
 
 
-@pytest.mark.parametrize("change", [{"source": ""}, {"reason": ""}, {"verified": ""}, {"bacth": {}}])
+def test_a_term_fills_in_what_rows_do_not_say(build: dict[str, ModuleType]) -> None:
+    rows = made(build)
+    term = correction(
+        models=["m-*"], standard={"input": "9", "container": "30000"}, assumed=["container"], factor="0.6"
+    )
+    build["corrections"].laid_under(rows, [term])
+    row = named(rows, "openai", "m-1")
+    assert (row.tiers[0].standard["input"], row.tiers[0].standard["container"]) == (2, 30_000)
+    assert (row.assumed, row.factor) == (["container"], "0.6")
+    assert named(rows, "azure", "m-1").factor is None
+
+
+def test_scaling_leaves_tools_at_their_price(build: dict[str, ModuleType]) -> None:
+    scaled = build["corrections"].corrected(
+        made(build), [correction(provider="gemini", models=["gemini-3"], scale="2")]
+    )
+    rates = named(scaled, "gemini", "gemini-3").tiers[0].standard
+    assert (rates["input"], rates["web_search"], rates["maps_query"]) == (2, 14_000, 25_000)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"source": ""},
+        {"reason": ""},
+        {"verified": ""},
+        {"bacth": {}},
+        {"batch": {"input": "0"}},
+        {"tiers": [{"over": 1, "batch": {"input": "0"}}]},
+    ],
+)
 def test_a_correction_needs_source_date_and_reason(build: dict[str, ModuleType], change: dict[str, Any]) -> None:
     with pytest.raises(SystemExit, match=r"corrections\.toml"):
         build["corrections"].corrected([], [correction(**change)])
@@ -200,7 +296,9 @@ def test_whole_models_are_taken_by_name_only(build: dict[str, ModuleType]) -> No
 @pytest.fixture
 def small(build: dict[str, ModuleType], tmp_path: Path) -> PriceBook:
     path = tmp_path / "catalogue.json.gz"
-    content = build["compiled"].document(made(build), built="2026-11-22", sources={"litellm": "x"})
+    content = build["compiled"].document(
+        made(build), built="2026-11-22", sources={"litellm": "x"}, factors={"openai": "0.5"}
+    )
     path.write_bytes(build["compiled"].packed(content))
     return PriceBook(catalogue=path)
 
@@ -215,15 +313,21 @@ def test_every_disagreement_is_settled_disputed_or_open(build: dict[str, ModuleT
     ]
     dispute = {"providers": ["openai"], "models": ["m-*"], "buckets": ["audio_in"], "ours": "missing", "reason": "r1"}
     stale = {**dispute, "models": ["n-*"], "reason": "r2"}
+    listed = [("gemini", "g-exp"), ("openai", "m-1"), ("azure", "m-1")]
+    absences = [
+        {"providers": ["gemini"], "models": ["g-exp"], "reason": "r3"},
+        {"providers": ["openai"], "models": ["m-1"], "reason": "r4"},
+    ]
     report = build["compare"].compare(
-        small, quotes, date(2026, 11, 22), [correction(batch={"input": "1.3"})], [dispute, stale]
+        small, quotes, listed, date(2026, 11, 22), [correction(batch={"input": "1.3"})], [dispute, stale], absences
     )
     assert report.agreeing == 1
     assert [item.quote for item in report.settled] == [quotes[1]]
     assert [(item.quote, item.ours, item.estimated) for item in report.open] == [(quotes[2], 4, True)]
     assert [item.quote for item in report.disputed] == [quotes[3]]
-    assert report.unlisted == [quotes[4]]
-    assert report.stale == ["r2"]
+    assert report.lacking == ["openai/unheard-of"]
+    assert report.excused == ["gemini/g-exp"]
+    assert report.stale == ["r2", "r4"]
     text = "\n".join(build["compare"].lines(report))
     assert "OPEN: 1" in text
     assert "openai/m-1 - batch over 0 output: ours 4.0 (estimated), genai-prices 9" in text
@@ -255,5 +359,15 @@ def test_our_own_files_are_whole(build: dict[str, ModuleType]) -> None:
         build["corrections"].check(entry)
         assert entry["source"].startswith("https://")
         date.fromisoformat(entry["verified"])
-    for dispute in tomllib.loads((DATA / "disputed.toml").read_text())["dispute"]:
-        assert dispute["reason"]
+    for term in book["term"]:
+        build["corrections"].check(term)
+    disputed = tomllib.loads((DATA / "disputed.toml").read_text())
+    assert all(entry["reason"] for entry in (*disputed["dispute"], *disputed["absent"]))
+    assert not [entry for entry in disputed["absent"] if set("*?[") & set("".join(entry["models"]))]  # by name only
+
+
+def test_a_table_of_prices_that_became_a_program_is_refused(build: dict[str, ModuleType]) -> None:
+    assert build["quotes"]._data_only("x: list[int] = [Provider(price=Decimal('1'), since=datetime.date(2026, 1, 1))]")
+    for text in ("import os", "x = ().__class__", "[y for y in z]", "x = f'{y}'"):
+        with pytest.raises(SystemExit, match="only data"):
+            build["quotes"]._data_only(text)

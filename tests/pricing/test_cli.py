@@ -11,6 +11,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from batchmeter.cli import main
+from batchmeter.pricing.book import PriceBook
 from batchmeter.pricing.catalogue import EMBEDDED
 
 from .test_catalogue import newer
@@ -34,9 +35,13 @@ def test_show_prints_every_tier_and_who_says_so() -> None:
         "input": "1.375",
         "cached_input": "0.143",
         "image_in": "1.375",
+        "cached_image_in": "0.143",
         "output": "8.25",
+        "web_search": "10000",
+        "file_search": "2500",
+        "container": "30000",
     }
-    assert (rows[0]["estimated"], rows[0]["flags"], rows[0]["origin"]) == ([], [], "correction")
+    assert (rows[0]["estimated"], rows[0]["flags"], rows[0]["origin"]) == (["container"], [], "correction")
 
 
 def test_show_asks_everyone_and_marks_estimates() -> None:
@@ -71,7 +76,7 @@ def test_list() -> None:
     result = prices("list", "--provider", "groq")
     assert "groq/openai/gpt-oss-120b" in result.stdout.splitlines()
     assert all(line.startswith("groq/") for line in result.stdout.splitlines())
-    assert json.loads(prices("list", "--json").stdout)["built"] == "2026-11-22"
+    assert json.loads(prices("list", "--json").stdout)["built"] == PriceBook().catalogue.built
 
 
 def test_diff(tmp_path: Path) -> None:

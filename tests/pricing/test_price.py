@@ -7,7 +7,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from batchmeter.models import Cost, ModelUsage, ReportedCost
@@ -193,6 +193,7 @@ def key(model: str | None, over: int, counts: dict[str, int]) -> GroupKey:
     return GroupKey(model, over, buckets=tuple(used))
 
 
+@settings(deadline=None)
 @given(lines=LINES)
 def test_grouped_equals_line_by_line(embedded: PriceBook, lines: list[tuple[str | None, int, dict[str, int]]]) -> None:
     groups: dict[GroupKey, Group] = {}
@@ -260,6 +261,7 @@ keys = st.builds(
 )
 
 
+@settings(deadline=None)
 @given(st.dictionaries(keys, st.builds(Group, st.integers(1, 9), counts), max_size=6))
 def test_the_rates_used_reproduce_the_cost(groups: dict[GroupKey, Group]) -> None:
     result = priced(groups)

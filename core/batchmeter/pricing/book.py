@@ -74,6 +74,10 @@ class PriceBook:
         listed = {provider for provider, _ in self.catalogue.models()}
         return tuple(sorted(listed | {name.partition("/")[0] for name in self._user.by_name}))
 
+    def regions(self, provider: str, model: str) -> list[str | None]:
+        """Region classes that price this exact id; None is the global price."""
+        return [row.region for row in self.catalogue.rows(provider, model)]
+
     def strangers(self, providers: Collection[str]) -> dict[str, list[str]]:
         """Providers in the user's rows that are neither among these nor in the catalogue -> what they may have meant."""
         unknown = self._user.providers.difference(providers, PRICED_AS)
@@ -139,9 +143,11 @@ class PriceBook:
         if row is None:
             return None
         if query.processing == "batch":
-            found = batch_rates(row, query.prompt_over, self.catalogue.factor(query.provider))
+            factor = row.batch_factor(self.catalogue.factor(query.provider))
+            found = batch_rates(row, query.prompt_over, factor)
         else:
             found = standard_rates(row, query.prompt_over)
+        found.estimated |= row.assumed & found.rates.keys()
         whole = found
         if own is None or region.name is None:
             found = _uplifted(found, row, region, query.at)

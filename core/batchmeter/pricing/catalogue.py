@@ -45,12 +45,23 @@ class Row:
     valid_until: date | None = None
     """Exclusive."""
     cached: str = "half"
-    """A cached token in a batch, where no batch rate says it: `batch_input`, `standard`, `half` of it, or the `discount`."""
+    """A cached token in a batch, where no batch rate says it: `batch_input`, `standard`, `half` of it, the `discount`, or
+    `none`: not known."""
     uplift: Mapping[str, tuple[Decimal, date | None]] = field(default_factory=dict[str, tuple[Decimal, date | None]])
     """Region class -> (factor, since) over this row, where no row of that class exists."""
+    factor: str | None = None
+    """The batch's share of the standard price, where it is not the provider's usual one; `none`: not known."""
+    assumed: frozenset[str] = frozenset()
+    """Buckets whose rate holds in the usual case only, such as a search beyond the free ones of the month."""
     origin: str = ""
     source: str = ""
     reason: str = ""
+
+    def batch_factor(self, usual: Decimal | None) -> Decimal | None:
+        """The batch's share of the standard price; `usual` is the provider's."""
+        if self.factor is None:
+            return usual
+        return None if self.factor == "none" else Decimal(self.factor)
 
     def covers(self, at: date) -> bool:
         """Whether this row's prices hold on that date."""
@@ -134,6 +145,8 @@ class Catalogue:
             valid_until=_date(raw.get("until")),
             cached=raw["cached"],
             uplift={name: (Decimal(factor), _date(since)) for name, (factor, since) in raw.get("uplift", {}).items()},
+            factor=raw.get("factor"),
+            assumed=frozenset(raw.get("assumed", ())),
             origin=raw["origin"],
             source=raw.get("source") or self.document["sources"].get(raw["origin"], ""),
             reason=raw.get("reason", ""),

@@ -138,7 +138,10 @@ def _price(
     billed = {bucket: count for bucket, count in group.counts.items() if count}
     missing = [bucket for bucket in billed if rates is not None and bucket not in rates.usd_per_million]
     priced = rates or Rates({})
-    known = sum((rate * billed.get(bucket, 0) for bucket, rate in priced.usd_per_million.items()), Decimal(0)) / MILLION
+    rates_of = priced.usd_per_million
+    known = (
+        sum((rates_of[bucket] * count for bucket, count in billed.items() if bucket in rates_of), Decimal(0)) / MILLION
+    )
     total.reported += group.reported
     total.reported_lines += group.reported_lines
     if reason is None and not missing:

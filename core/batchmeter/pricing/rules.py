@@ -17,6 +17,8 @@ CACHED_OF = {
     "cached_image_in": "image_in",
     "cached_video_in": "video_in",
 }
+UNDISCOUNTED = frozenset({"input_image"})
+"""Nobody publishes a batch price for images that are billed apiece: the whole price, and an estimate."""
 OUTPUTS = frozenset({"output", "audio_out", "image_out", "video_out"})
 
 
@@ -74,8 +76,9 @@ def _discount(
     for bucket, rate in standard.rates.items():
         if bucket in found.rates or (bucket in CACHED_OF and rule != "discount"):
             continue
-        if bucket in TOOLS:
+        if bucket in TOOLS or bucket in UNDISCOUNTED:
             found.rates[bucket] = rate
+            found.estimated.update({bucket} & UNDISCOUNTED)
             continue
         batch, whole = ratios.get(bucket, (factor, Decimal(1)))
         if batch is not None:
@@ -86,7 +89,7 @@ def _discount(
 
 def _cached(found: Derived, standard: Derived, rule: str) -> None:
     for bucket, uncached in CACHED_OF.items():
-        if bucket in found.rates:
+        if bucket in found.rates or rule == "none":
             continue
         if rule == "batch_input":
             if uncached in found.rates:
