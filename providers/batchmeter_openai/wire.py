@@ -58,7 +58,7 @@ class OpenAIWire:
             yield ContentStream(response.chunks, kind, response.size, response.headers, response.status_code)
 
     async def create_batch(self, request: BatchRequest, options: CallOptions) -> Batch:
-        return as_batch(await self._call("POST", "batches", options, body_of=batch_body(request), retry="never"))
+        return as_batch(await self._call("POST", "batches", options, body_of=batch_body(request), retry="create"))
 
     async def retrieve_batch(self, batch_id: str, options: CallOptions) -> Batch:
         return as_batch(await self._call("GET", path("batches", batch_id), options))

@@ -34,7 +34,7 @@ class Jobs:
         """Once. `extra_body` goes on top, except that the model is chosen already and our labels stay."""
         extra = {key: value for key, value in options.extra_body.items() if key != "model"}
         labels = {**mapping(extra.pop("labels", None)), **mapping(body.get("labels"))}
-        return await self._call("POST", "", options, {**body, **extra, "labels": labels}, retry="never")
+        return await self._call("POST", "", options, {**body, **extra, "labels": labels}, retry="create")
 
     async def get(self, batch_id: str, options: CallOptions | None = None) -> Json:
         return await self._call("GET", f"/{quote(job_id(batch_id), safe='')}", options or CallOptions())

@@ -26,7 +26,8 @@ _MAX_ERROR_BODY = 1 << 20
 _MAX_REDIRECTS = 5
 _FOR_STRANGERS = frozenset({"accept", "accept-encoding", "range", "user-agent"})
 """Headers that follow a redirect to another origin: none that could hold a key."""
-Retry = Literal["always", "never"]
+Retry = Literal["always", "never", "create"]
+"""`create`: sent once, and over a new connection: a server may just be closing one that is idle, and the answer is lost."""
 MAX_RETRY_AFTER = 120.0
 """Seconds; a provider that asks for more is not asked again."""
 _STATUSES = frozenset({408, 409, 429, *range(500, 600)})
@@ -71,8 +72,10 @@ class HttpClient:
     sleep: Callable[[float], Awaitable[None]] = field(default=asyncio.sleep)
     params: Mapping[str, Any] = field(default_factory=dict[str, Any])
     secrets: Collection[str] = field(default=())
-    _own: "dict[int, httpx.AsyncClient]" = field(default_factory=dict[int, "httpx.AsyncClient"], init=False)
-    """By the size of the pool."""
+    _own: "dict[tuple[int, bool], httpx.AsyncClient]" = field(
+        default_factory=dict[tuple[int, bool], "httpx.AsyncClient"], init=False
+    )
+    """By the size of the pool, and whether each request has a new connection."""
     _opening: asyncio.Lock = field(default_factory=asyncio.Lock, init=False)
     _under_way: int = field(default=0, init=False)
     _left: "list[httpx.AsyncClient]" = field(default_factory=list["httpx.AsyncClient"], init=False)
@@ -138,7 +141,7 @@ class HttpClient:
                 await self._left.pop().aclose()
 
     async def _tries(self, call: Call) -> "httpx.Response":
-        once = call.retry == "never" or (call.body is not None and not call.body.replayable)
+        once = call.retry != "always" or (call.body is not None and not call.body.replayable)
         for attempt in range(0 if once else self.max_retries):
             try:
                 return await self._try(call)
@@ -175,7 +178,7 @@ class HttpClient:
 
     async def _answer(self, call: Call, headers: Headers) -> "httpx.Response":
         """The answer; redirects of a GET are followed, without credentials to any other origin."""
-        client = await self._client(TRANSFERS if call.transfer else CALLS)
+        client = await self._client(TRANSFERS if call.transfer else CALLS, fresh=call.retry == "create")
         response = await self._exchange(client, call, headers)
         for _ in range(_MAX_REDIRECTS):
             target = response.next_request
@@ -253,15 +256,16 @@ class HttpClient:
                 )
         return merged
 
-    async def _client(self, connections: int) -> "httpx.AsyncClient":
+    async def _client(self, connections: int, *, fresh: bool) -> "httpx.AsyncClient":
         if self.client is not None:
             if not hasattr(self.client, "aclose"):
                 raise errors.ConfigError(f"http_client is a {type(self.client).__name__}; it has to be an AsyncClient")
             return self.client  # type: ignore[no-any-return]  # httpx's or httpx2's, by duck typing
         async with self._opening:
-            if connections not in self._own:  # reading the certificates takes 50 ms
-                self._own[connections] = await asyncio.to_thread(open_client, connections)
-            return self._own[connections]
+            key = connections, fresh
+            if key not in self._own:  # reading the certificates takes 50 ms
+                self._own[key] = await asyncio.to_thread(open_client, connections, fresh=fresh)
+            return self._own[key]
 
     async def _status_error(self, response: "httpx.Response", sent: Headers) -> errors.APIStatusError:
         """Built from as much of the body as arrives: an error that breaks off is still that error."""

@@ -23,13 +23,24 @@ _LATE = ("anyio._backends._asyncio", "anyio.streams.tls")
 """What the first request would import, on the event loop, in 30 ms."""
 
 
-def open_client(connections: int) -> "httpx.AsyncClient":
-    """A new client with a pool of its own; takes 100 ms the first time, so not on the event loop."""
+_KEEPALIVE_SECONDS = 4.0
+"""An idle connection is not used again after this: many servers close theirs at 5 s, and may just be doing so."""
+
+
+def open_client(connections: int, *, fresh: bool = False) -> "httpx.AsyncClient":
+    """A new client with a pool of its own; takes 100 ms the first time, so not on the event loop.
+
+    `fresh`: each request over a new connection.
+    """
     library = http_library()
     for late in _LATE:
         with suppress(ImportError):
             importlib.import_module(late)
-    limits = library.Limits(max_connections=connections, max_keepalive_connections=CALLS)
+    limits = library.Limits(
+        max_connections=connections,
+        max_keepalive_connections=0 if fresh else CALLS,
+        keepalive_expiry=_KEEPALIVE_SECONDS,
+    )
     return library.AsyncClient(limits=limits, verify=tls(library.__name__))  # type: ignore[no-any-return]
 
 
