@@ -68,7 +68,7 @@ class Parts:
             ledger = open_ledger(settings.ledger, engines=plugins.ledgers)
         await ledger.open(wait=settings.track)
         deliverer = Deliverer(ledger, plugins)
-        options = TrackerOptions(adopt=tuple(accounts.adopting()))
+        options = TrackerOptions(adopt=tuple(accounts.adopting()), longest_pause=settings.longest_pause)
         tracker = Tracker(ledger, accounts, plugins, source, options=options, on_event=deliverer.notify)
         return cls(plugins, ledger, tracker, deliverer, source)
 

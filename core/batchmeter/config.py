@@ -8,7 +8,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from .errors import ConfigError
 
@@ -26,6 +26,8 @@ class Settings(BaseModel):
     """Path or `postgresql://…` URL of the ledger; by default `ledger.db` in the user's data folder."""
     track: bool = True
     """Follow open batches in the background while a client is open."""
+    longest_pause: float = Field(3600.0, gt=0, allow_inf_nan=False)
+    """Seconds that a provider's Retry-After counts for at most; it pauses its own account only."""
     default_account: str = "openai"
     """The account of a call that names none."""
     load: tuple[str, ...] | None = None

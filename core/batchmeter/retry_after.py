@@ -16,7 +16,10 @@ def retry_after_seconds(headers: Mapping[str, str]) -> float | None:
     if seconds is not None:
         return max(0.0, seconds)
     date = email.utils.parsedate_tz(text) if text else None
-    return None if date is None else max(0.0, email.utils.mktime_tz(date) - time.time())
+    try:
+        return None if date is None else max(0.0, email.utils.mktime_tz(date) - time.time())
+    except (ValueError, OverflowError):  # a year that no calendar has
+        return None
 
 
 def _number(text: str | None) -> float | None:

@@ -6,6 +6,8 @@ from batchmeter.models import Batch
 CODE = "token_limit_exceeded"
 _FIRST, _LONGEST = 15.0, 300.0
 """Seconds: the queue drains by batches ending, which takes minutes."""
+_LONGEST_ASKED = 3600.0
+"""Seconds that a Retry-After counts for at most."""
 
 
 def queue_full(said: APIStatusError | Batch) -> bool:
@@ -21,4 +23,4 @@ def queue_full(said: APIStatusError | Batch) -> bool:
 def pause(attempt: int, said: APIStatusError | Batch) -> float:
     """Seconds until the next try; `attempt` counts from 0."""
     asked = said.retry_after if isinstance(said, APIStatusError) else None
-    return asked or min(_FIRST * 2.0 ** min(attempt, 10), _LONGEST)
+    return min(asked or 0.0, _LONGEST_ASKED) or min(_FIRST * 2.0 ** min(attempt, 10), _LONGEST)

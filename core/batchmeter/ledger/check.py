@@ -16,6 +16,7 @@ CHECKS: Mapping[str, str] = {
     "check_settlements": "settled batches without a settlement",
     "check_abandoned": "batches neither settled nor followed",
     "check_leases": "leases that never end",
+    "check_looks": "batches whose next look is more than a week away (`batchmeter wait ID` looks now)",
 }
 """Statement that counts -> what it counts; each must find none."""
 

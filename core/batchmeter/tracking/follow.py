@@ -26,7 +26,7 @@ from batchmeter.providers import CallOptions, Provider
 from .hints import Hints
 from .histories import Histories
 from .patience import Attempts, Trouble
-from .schedule import BACKGROUND, Pace, Random, after_error, in_step, next_look
+from .schedule import BACKGROUND, LONGEST_PAUSE, Pace, Random, after_error, in_step, next_look, pause_asked
 from .settle import Later, Settler
 
 log = logging.getLogger("batchmeter")
@@ -54,12 +54,6 @@ def blame(error: Exception) -> Blame:
     return "batch"
 
 
-def retry_after(error: Exception) -> float | None:
-    """What the provider asked for, in seconds."""
-    found: float | None = getattr(error, "retry_after", None)
-    return found
-
-
 @dataclass(frozen=True, slots=True)
 class Follower:
     """Steps for claimed batches. Each ends its claim: settled, rescheduled, or lost to another worker."""
@@ -69,6 +63,7 @@ class Follower:
     random: Random
     look_seconds: float = 60.0
     """One look may take this long, retries included."""
+    longest_pause: float = LONGEST_PAUSE
     histories: Histories = field(default_factory=Histories)
     hints: Hints = field(default_factory=Hints)
     pace: Pace = BACKGROUND
@@ -132,7 +127,9 @@ class Follower:
     async def failed(self, claim: Claim, error: Exception, *, not_before: float = 0.0) -> Settlement | None:
         """Put off a batch that could not be looked at; give it up when its provider has long forgotten it."""
         text = f"{type(error).__name__}: {error}"
-        delay = after_error(claim.tracked.error_count + 1, self.random, retry_after=retry_after(error))
+        delay = after_error(
+            claim.tracked.error_count + 1, self.random, retry_after=pause_asked(error, self.longest_pause)
+        )
         if isinstance(error, NotFoundError):
             now = self.ledger.now() / 1000
             attempts = self._not_found(claim, now)

@@ -1,14 +1,17 @@
 """One account's part of the tracker: its breaker, its share of requests, and whether it is being served now."""
 
 import asyncio
+import logging
 from dataclasses import dataclass, field
 
 from batchmeter.errors import AuthenticationError, RateLimitError
 
 from .breaker import Breaker
 from .budget import Budget
-from .follow import blame, retry_after
-from .schedule import Random
+from .follow import blame
+from .schedule import LONGEST_PAUSE, Random, pause_asked
+
+log = logging.getLogger("batchmeter")
 
 MAX_BACKLOG = 64
 """Ended batches of one account that wait for their download; more are claimed when these are done."""
@@ -25,6 +28,8 @@ class Lane:
     """Looks at a time."""
     downloads: int = 8
     """Settlements at a time."""
+    longest_pause: float = LONGEST_PAUSE
+    """Seconds that a Retry-After counts for at most."""
     serving: int = 0
     """Groups of claims being looked at; nothing more is claimed meanwhile."""
     backlog: int = 0
@@ -34,6 +39,8 @@ class Lane:
     """Why it was paused, if it was."""
     refused: bool = False
     """It was its key."""
+    cut_short: bool = False
+    """A Retry-After was longer than it counts for, which is said once."""
     breaker: Breaker = field(init=False)
     looking: asyncio.Semaphore = field(init=False)
     settling: asyncio.Semaphore = field(init=False)
@@ -67,7 +74,20 @@ class Lane:
             self.trouble, self.refused = f"{type(error).__name__}: {error}", isinstance(error, AuthenticationError)
             if isinstance(error, RateLimitError) and not self.pause_left(now):
                 self.budget.refused()
-            self.breaker.failure(now, retry_after=retry_after(error), at_once=whose == "account now")
+            asked = pause_asked(error, self.longest_pause)
+            self._tell_if_shorter(error, asked)
+            self.breaker.failure(now, retry_after=asked, at_once=whose == "account now")
+
+    def _tell_if_shorter(self, error: Exception, pause: float | None) -> None:
+        asked: float | None = getattr(error, "retry_after", None)
+        if not self.cut_short and asked is not None and pause is not None and pause < asked:
+            self.cut_short = True
+            log.warning(
+                "account %s: its provider asks to wait %g s; it is asked again after %g s (setting longest_pause)",
+                self.account,
+                asked,
+                pause,
+            )
 
     def pause_left(self, now: float) -> float:
         """Seconds until this account is asked again."""

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from .schedule import LONGEST_PAUSE
+
 
 @dataclass(frozen=True, slots=True)
 class TrackerOptions:
@@ -25,6 +27,8 @@ class TrackerOptions:
     """Settlements of one account under way."""
     requests_per_second: float = 20.0
     """For one account, on average, looks only; halved whenever it answers 429."""
+    longest_pause: float = LONGEST_PAUSE
+    """A Retry-After counts for at most this long."""
     adopt: tuple[str, ...] = ()
     """Accounts whose every batch is tracked, whoever made it."""
     adopt_since: float = 48 * 3600.0

@@ -51,6 +51,8 @@ class WaitPace:
     longest: float = 15.0
 
 
+LONGEST_PAUSE = 3600.0
+"""Seconds that a provider's Retry-After counts for at most, where the settings do not say otherwise."""
 BACKGROUND = Pace()
 INTERACTIVE = WaitPace()
 CLOSING = frozenset({"finalizing", "cancelling"})
@@ -98,6 +100,12 @@ def _by_deadline(wait: float, left: float, pace: Pace) -> float:
     """Never sleep over the moment the batch must have ended. (Azure's may run on for days.)"""
     first_after = left + pace.after_deadline
     return min(wait, first_after if first_after > 0 else max(pace.after_deadline, -left * pace.age_share))
+
+
+def pause_asked(error: Exception, longest: float) -> float | None:
+    """Seconds that the provider asked for, at most `longest`; None where it asked for nothing."""
+    asked: float | None = getattr(error, "retry_after", None)
+    return None if asked is None else min(max(asked, 0.0), longest)
 
 
 def after_error(

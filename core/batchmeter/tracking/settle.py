@@ -32,7 +32,7 @@ from .events_of import (
 from .lease import LeaseLostError, Leases
 from .needs import Plugins
 from .patience import Attempts, Trouble
-from .schedule import Random
+from .schedule import LONGEST_PAUSE, Random, pause_asked
 from .whole import Watched
 
 log = logging.getLogger("batchmeter")
@@ -62,6 +62,7 @@ class Settler:
     meter: Meter
     random: Random
     leases: Leases
+    longest_pause: float = LONGEST_PAUSE
 
     async def settle(self, provider: Provider, claim: Claim, batch: Batch) -> Settlement | Later:
         """LeaseLostError when another worker has the batch, or had settled it already."""
@@ -146,8 +147,8 @@ class Settler:
         if attempt.exhausted(now):
             log.warning("batch %s: given up: %s", tracked.batch_id, text)
             return None
-        retry_after: float | None = getattr(cause, "retry_after", None)
-        return Later(attempt.delay(self.random, retry_after=retry_after), text, cause)
+        asked = None if cause is None else pause_asked(cause, self.longest_pause)
+        return Later(attempt.delay(self.random, retry_after=asked), text, cause)
 
 
 def lags(batch: Batch, files: Sequence[OutputFile]) -> bool:

@@ -74,8 +74,8 @@ class Tracker:
         self._wake = asyncio.Event()
         self._watch = Watch()
         leases = Leases(ledger, options.lease)
-        settler = Settler(ledger, plugins, meter or meter_with(prices, plugins), random, leases)
-        self._follower = Follower(ledger, settler, random, options.look)
+        settler = Settler(ledger, plugins, meter or meter_with(prices, plugins), random, leases, options.longest_pause)
+        self._follower = Follower(ledger, settler, random, options.look, options.longest_pause)
         self._sweep = Sweep(ledger, self._follower, enabled=options.list_many)
         self._server = Server(self._follower, self._sweep.cover, self._changed, self._spawn, leases)
         self.whose = Whose(ledger, accounts)
@@ -280,7 +280,9 @@ class Tracker:
         if account not in self._lanes:
             budget = Budget(lambda: self._ledger.now() / 1000, self._sleep, most=self._options.requests_per_second)
             options = self._options
-            self._lanes[account] = Lane(account, self._random, budget, options.looks, options.downloads)
+            self._lanes[account] = Lane(
+                account, self._random, budget, options.looks, options.downloads, options.longest_pause
+            )
         return self._lanes[account]
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:

@@ -12,10 +12,10 @@ from batchmeter.ledger.records import Claim, TrackedBatch
 from batchmeter.models import Batch
 from batchmeter.providers import Provider
 
-from .follow import Follower, retry_after
+from .follow import Follower
 from .lease import LeaseLostError
 from .patience import Attempts
-from .schedule import after_error, interactive
+from .schedule import after_error, interactive, pause_asked
 from .settle import Later
 from .tag import without_tag
 from .taking import take
@@ -127,7 +127,7 @@ class Waiter:
         if isinstance(error, AuthenticationError | PermissionDeniedError | UsageError):
             raise error
         pause = after_error(claim.tracked.error_count + 1, self.follower.random, first=1.0)
-        return None if gone else max(min(pause, 30.0), retry_after(error) or 0.0)
+        return None if gone else max(min(pause, 30.0), pause_asked(error, self.follower.longest_pause) or 0.0)
 
 
 async def _tell(on_update: OnUpdate | None, batch: Batch) -> None:

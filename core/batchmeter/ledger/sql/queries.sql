@@ -43,6 +43,10 @@ SELECT count(*) AS wrong FROM batchmeter.batch WHERE settled_at IS NULL AND next
 -- Leases that no index will ever find again: they end after the batch is due.
 SELECT count(*) AS wrong FROM batchmeter.batch WHERE lease_until > next_poll_at;
 
+-- name: check_looks
+-- No wait of the tracker is so long: a clock jumped, or an older batchmeter believed a far Retry-After.
+SELECT count(*) AS wrong FROM batchmeter.batch WHERE next_poll_at > %(now)s + 604800000;
+
 -- name: open_by_account
 SELECT account, count(*) AS open, count(*) FILTER (WHERE lease_until > %(now)s) AS leased,
     count(*) FILTER (WHERE next_poll_at <= %(now)s AND (lease_until IS NULL OR lease_until <= %(now)s)) AS overdue,

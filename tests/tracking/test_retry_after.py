@@ -1,0 +1,72 @@
+"""Retry-After from a stranger: capped, said once, and only its own account waits."""
+
+import logging
+
+import pytest
+
+from batchmeter.errors import APIStatusError, RateLimitError
+from batchmeter.ledger.check import check
+from batchmeter.ledger.port import Reschedule
+from batchmeter.tracking.tracker import TrackerOptions
+
+FAR = ["99999999999", "1e17", "1e308", "Fri, 31 Dec 9999 23:59:59 GMT"]
+SENSELESS = [
+    "nan",
+    "inf",
+    "-inf",
+    "-5",
+    "Fri, 31 Dec 99999 23:59:59 GMT",
+    f"Fri, 31 Dec {'9' * 30} 23:59:59 GMT",
+    "soon",
+]
+
+
+def limited(text):
+    return RateLimitError("slow down", status_code=429, headers={"retry-after": text})
+
+
+@pytest.mark.parametrize("text", SENSELESS)
+def test_senseless_retry_after_asks_for_nothing(text):
+    assert not APIStatusError("no", status_code=503, headers={"retry-after": text}).retry_after
+
+
+@pytest.mark.parametrize("text", [*FAR, *SENSELESS])
+async def test_far_retry_after_waits_an_hour_at_most(world, text, caplog):
+    caplog.set_level(logging.WARNING, "batchmeter")
+    strict, other = world.provider("strict"), world.provider("other")
+    strict.batches = {f"batch_{n}": [limited(text), world.batch(f"batch_{n}")] for n in range(3)}
+    other.batches["batch_9"] = [world.batch("batch_9")]
+    for n in range(3):
+        await world.submitted(f"batch_{n}", "strict")
+    await world.submitted("batch_9", "other")
+    tracker, began = world.tracker(), world.clock.now
+
+    await world.until_settled(tracker, "batch_9")
+    assert world.clock.now - began < 60_000, "another account waits for nothing"
+    assert (await check(world.ledger)).sound
+    while len(await world.endings()) < 4:
+        world.clock.advance(600)
+        await tracker.once()
+    assert world.clock.now - began < 4 * 3600 * 1000
+    told = [record for record in caplog.messages if "longest_pause" in record]
+    assert len(told) == (1 if text in FAR else 0), told
+
+
+async def test_longest_pause_is_a_setting(world):
+    provider = world.provider()
+    provider.batches["batch_1"] = [limited("99999999999"), world.batch()]
+    await world.submitted()
+    began = world.clock.now
+    await world.until_settled(world.tracker(options=TrackerOptions(longest_pause=7200.0)))
+    assert 7200 <= (world.clock.now - began) / 1000 < 9000
+
+
+async def test_ledger_check_finds_far_looks(world):
+    await world.submitted()
+    claim = await world.ledger.claim("openai", "batch_1", owner="me", lease_seconds=60)
+    assert claim is not None
+    await world.ledger.reschedule([Reschedule(claim, world.clock.now + 99999999999000)])
+    health = await check(world.ledger)
+    assert [(what.partition(" (")[0], count) for what, count in health.wrong.items()] == [
+        ("batches whose next look is more than a week away", 1)
+    ]
