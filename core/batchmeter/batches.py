@@ -167,7 +167,7 @@ class AsyncBatches:
         """
         parts = await self._client.ready()
         provider = await self._client.provider(custom_llm_provider, account_settings, about=batch_id)
-        account = await parts.tracker.adopter.account_of(provider, batch_id)
+        account, batch_id = await parts.tracker.adopter.tracked_as(provider, batch_id)
         return await parts.tracker.wait(account, batch_id, provider=provider, timeout=timeout, on_update=on_update)
 
     async def settlement(self, batch_id: str, *, custom_llm_provider: str | None = None) -> Settlement | None:
@@ -179,9 +179,7 @@ class AsyncBatches:
         from .tracking.tag import without_tag  # noqa: PLC0415 - as above
 
         parts = await self._client.ready()
-        account = await parts.tracker.whose.shown(provider, batch)
-        if account is not None:
-            await parts.tracker.observed(account, batch)
+        await parts.tracker.shown(provider, batch)
         return without_tag(batch)
 
 

@@ -25,7 +25,7 @@ from .models import Attribution, Batch
 from .tracking.events_of import created_event, loggers_for
 from .tracking.room import next_try, waits_for_room
 from .tracking.schedule import next_look
-from .tracking.tag import TAG, tag_of, tagged, without_tag
+from .tracking.tag import TAG, tag_of, tagged, untagged, without_tag
 
 if TYPE_CHECKING:
     from .client import Parts
@@ -81,14 +81,15 @@ async def _submit_once(
     asked = Intent(str(uuid.uuid4()), submission, idempotency_key, created_at=parts.ledger.now())
     intent = await parts.ledger.open_intent(asked)
     if intent.id != asked.id:
-        return await _repeat(parts, provider, intent)
+        return await _repeat(parts, provider, intent, tag=tag)
+    sent = _tagged(request, provider, intent) if tag else request
     try:
-        batch = await provider.create_batch(_tagged(request, provider, intent) if tag else request, options)
+        batch = _with_an_id(await provider.create_batch(sent, options), provider)
     except (APIStatusError, APIConnectionError, APIResponseError) as error:
         if made_nothing(error):
             await parts.ledger.close_intent(intent.id, f"refused: {error}")
             raise
-        return await _search(parts, provider, intent, error)
+        return await _search(parts, provider, intent, error, tagged=intent.id in (sent.metadata or {}).values())
     except BatchmeterError as error:
         # Found before anything was sent: a missing key, a bad argument, an input file that never got ready.
         await parts.ledger.close_intent(intent.id, f"not sent: {type(error).__name__}")
@@ -114,6 +115,12 @@ async def _ask_plugins(parts: "Parts", request: "BatchRequest", submission: Subm
     await parts.plugins.before_submit(planned, None)
 
 
+def _with_an_id(batch: Batch, provider: "Provider") -> Batch:
+    if not batch.id:
+        raise APIResponseError(f"{provider.endpoint}: a create was answered with a batch that has no id")
+    return batch
+
+
 def submission_of(
     provider: "Provider",
     request: "BatchRequest",
@@ -135,7 +142,7 @@ def submission_of(
         region=provider.region,
         input_file_id=_unsigned(source),
         model=request.model,
-        metadata=dict(request.metadata or {}),
+        metadata=untagged(request.metadata),
         attribution=attribution,
         traceparent=traceparent or current_traceparent(),
         # A signature is not kept, and without it there is no second try.
@@ -166,26 +173,27 @@ def _tagged(request: "BatchRequest", provider: "Provider", intent: Intent) -> "B
     return replace(request, metadata=tagged(request.metadata, intent.id, room=able.max_metadata_pairs))
 
 
-async def _repeat(parts: "Parts", provider: "Provider", intent: Intent) -> Batch:
+async def _repeat(parts: "Parts", provider: "Provider", intent: Intent, *, tag: bool) -> Batch:
     """The first create with this key: known, or looked for."""
     if intent.batch_id is not None:
         tracked = await parts.ledger.get_batch(intent.batch_id, intent.submission.account)
         if tracked is not None:
             return without_tag(tracked.batch)
     error = APIConnectionError("an earlier create with this idempotency key has no answer yet")
-    return await _search(parts, provider, intent, error)
+    return await _search(parts, provider, intent, error, tagged=tag and provider.capabilities.metadata_tag)
 
 
-async def _search(parts: "Parts", provider: "Provider", intent: Intent, error: ProviderError) -> Batch:
+async def _search(parts: "Parts", provider: "Provider", intent: Intent, error: ProviderError, *, tagged: bool) -> Batch:
     """The batch whose answer was lost, if it is listed; else the error, with the intent left open to find it."""
     from .tracking.intents import find_lost_create  # noqa: PLC0415 - needed only when an answer is lost
 
-    found = await find_lost_create(provider, intent)
+    found = await find_lost_create(provider, intent, parts.ledger.now())
     if found is not None:
         return await _record(parts, intent, found)
+    sign = f"its metadata {TAG}={intent.id}" if tagged else f"its input {intent.submission.input_file_id} and its time"
     hint = (
-        f"the batch may or may not exist; the tracker looks for it by its metadata {TAG}={intent.id}, and a repeated "
-        "call with the same idempotency_key returns it once it is found"
+        f"the batch may or may not exist; the tracker looks for it by {sign}, and a repeated call with the same "
+        "idempotency_key returns it once it is found"
     )
     if isinstance(error, APIStatusError):
         error.add_note(hint)
@@ -212,7 +220,7 @@ async def record_created(
     """
     now = parts.ledger.now()
     event = created_event(submission, batch, time=now)
-    await parts.ledger.record_created(
+    tracked = await parts.ledger.record_created(
         submission,
         batch,
         event,
@@ -223,4 +231,4 @@ async def record_created(
     )
     parts.tracker.notify()
     parts.deliverer.notify()
-    return event.batch
+    return without_tag(tracked.batch if tracked.batch_id != batch.id else batch)

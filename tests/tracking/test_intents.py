@@ -195,11 +195,11 @@ async def test_a_known_batch_over_the_same_file_is_nobody_elses_lost_create(worl
 async def test_a_lost_create_can_be_looked_for_at_once(world):
     provider = world.provider()
     asked = intent(world)
-    assert await find_lost_create(provider, asked) is None
+    assert await find_lost_create(provider, asked, world.clock.now) is None
     provider.listing = [world.batch(status="validating", metadata={"batchmeter_id": "intent-1"})]
-    assert (await find_lost_create(provider, asked)).id == "batch_1"
+    assert (await find_lost_create(provider, asked, world.clock.now)).id == "batch_1"
     provider.listing = APIConnectionError("down")
-    assert await find_lost_create(provider, asked) is None
+    assert await find_lost_create(provider, asked, world.clock.now) is None
 
 
 async def test_batches_of_others_are_adopted_once_and_metered_like_our_own(world):

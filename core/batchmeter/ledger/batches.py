@@ -1,17 +1,20 @@
 """Batches: recorded, observed, woken and looked up; and the intents to create them."""
 
+import logging
 from collections.abc import Collection, Sequence
 from dataclasses import replace
 
-from batchmeter.events import BatchCreated
+from batchmeter.events import BatchCreated, event_id
 from batchmeter.models import Batch
 
 from . import serialize
 from .claims import HORIZON, in_order
 from .files import FRESH, own_outputs, use_input
 from .outbox import add_event
-from .records import Intent, Millis, Submission, TrackedBatch
+from .records import Intent, Millis, Submission, TrackedBatch, event_name, is_another, is_same
 from .session import Row, Session
+
+log = logging.getLogger("batchmeter")
 
 
 async def record_created(
@@ -23,8 +26,10 @@ async def record_created(
     next_poll_at: Millis,
     intent_id: str | None,
 ) -> TrackedBatch:
-    if intent_id is not None:
-        await use_intent(session, intent_id, batch.id)
+    if intent_id is not None and not await use_intent(session, intent_id, batch.id):
+        twin = await _second_id(session, intent_id, batch)
+        if twin is not None:
+            return twin
     columns: dict[str, object] = {
         "account": submission.account,
         "batch_id": batch.id,
@@ -40,7 +45,17 @@ async def record_created(
     else:
         row = await session.row("add_batch", **columns)
     if row is None:
-        return await _known(session, submission.account, batch.id, intent_id)
+        known = await _known(session, submission.account, batch.id, intent_id)
+        ours = intent_id is not None and known.intent_id == intent_id
+        differs = is_another(known.batch, batch) if submission.adopted else not is_same(known.batch, batch)
+        if ours or not differs:
+            return known
+        reused = await _retire(session, known)
+        again = replace(submission, id_reused=reused)
+        event_again = event.model_copy(
+            update={"id": event_id(event.account, event_name(again, batch.id), "acreate_batch")}
+        )
+        return await record_created(session, again, batch, event_again, loggers, next_poll_at, intent_id)
     session.signal("batches")
     session.signal("deliveries")
     if not whole:
@@ -73,14 +88,51 @@ async def _known(session: Session, account: str, batch_id: str, intent_id: str |
     return serialize.tracked(row)
 
 
+async def _second_id(session: Session, intent_id: str, batch: Batch) -> TrackedBatch | None:
+    """The batch that this create is known to have made, where a gateway gives it another id now."""
+    intent = await session.row("get_intent", id=intent_id)
+    if intent is None or intent["batch_id"] in {None, batch.id}:
+        return None
+    row = await session.row("get_batch", account=intent["account"], batch_id=intent["batch_id"])
+    if row is None or not is_same(serialize.tracked(row).batch, batch):
+        return None
+    return serialize.tracked(row)
+
+
+async def _retire(session: Session, known: TrackedBatch) -> int:
+    """A server uses a batch's id again: the earlier one keeps its row, events and settlements under a name of its own.
+
+    Returns its row's number. An open one is due now: nobody can ask for it any more.
+    """
+    row = await session.row("lock_batch", account=known.account, batch_id=known.batch_id)
+    assert row is not None
+    names = {"account": known.account, "batch_id": known.batch_id, "retired": f"{known.batch_id}~{row['pk']}"}
+    log.warning(
+        "account %s: its server uses the id %s again: the earlier batch is %s from now on",
+        known.account,
+        known.batch_id,
+        names["retired"],
+    )
+    for revision in await session.rows("settlements_of_batch", pk=row["pk"]):
+        settlement = serialize.settlement(revision).model_copy(update={"batch_id": names["retired"]})
+        await session.run(
+            "rename_settlement", pk=row["pk"], revision=revision["revision"], settlement=serialize.dump(settlement)
+        )
+    for statement in ("rename_events", "rename_intent", "rename_batch"):
+        await session.run(statement, **names)
+    session.signal("batches")
+    return int(row["pk"])
+
+
 async def observe(session: Session, account: str, batch: Batch) -> TrackedBatch | None:
     """A newer snapshot, seen by anyone: store it; if it is final, make the batch due now. None: not tracked."""
     row = await session.row("lock_batch", account=account, batch_id=batch.id)
     if row is None:
         return None
     columns = serialize.snapshot_columns(batch)
-    if row["ended"] and not batch.ended:
-        return serialize.tracked(row)
+    known = serialize.tracked(row)
+    if (row["ended"] and not batch.ended) or is_another(known.batch, batch):
+        return known
     # The same final snapshot again is no news: it must not undo the back-off of whoever waits for its output.
     news = batch.ended and not (row["ended"] and row["snapshot"] == columns["snapshot"])
     if news:
@@ -179,12 +231,12 @@ async def close_intent(session: Session, intent_id: str, reason: str) -> None:
     await session.run("close_intent", id=intent_id, reason=serialize.storable(reason))
 
 
-async def use_intent(session: Session, intent_id: str, batch_id: str) -> None:
-    """The create is known to have made this batch, even if the intent had been given up."""
+async def use_intent(session: Session, intent_id: str, batch_id: str) -> bool:
+    """The create is known to have made this batch, even if the intent had been given up. False: it has made one already."""
     if await session.run("use_intent", id=intent_id, batch_id=batch_id, if_open=True):
-        return
+        return True
     await session.run("free_key", id=intent_id)
-    await session.run("use_intent", id=intent_id, batch_id=batch_id)
+    return await session.run("use_intent", id=intent_id, batch_id=batch_id) > 0
 
 
 async def open_intents(

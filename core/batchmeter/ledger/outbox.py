@@ -72,14 +72,17 @@ async def gauges(session: Session) -> list[LoggerGauge]:
     ]
 
 
-async def add_event(session: Session, event: AnyEvent, loggers: Collection[str]) -> None:
-    """The event and its deliveries; an event id that exists already is an error, never a second delivery."""
+async def add_event(session: Session, event: AnyEvent, loggers: Collection[str], batch_id: str | None = None) -> None:
+    """The event and its deliveries; an event id that exists already is an error, never a second delivery.
+
+    `batch_id` is the ledger's name of the batch, where another batch has its id by now.
+    """
     row = await session.row(
         "add_event",
         id=event.id,
         type=event.type,
         account=event.account,
-        batch_id=event.batch_id,
+        batch_id=batch_id or event.batch_id,
         revision=event.revision,
         payload=serialize.dump(event).encode(),
         place=0,

@@ -44,6 +44,33 @@ class Submission:
     traceparent: str | None = None
     adopted: bool = False
     again: Again | None = None
+    id_reused: int | None = None
+    """Set where an earlier batch of the account had the same id (a server that counts from 1 again): its row's number."""
+
+
+def progress_of(batch: Batch) -> int:
+    """How many requests it says are completed; -1 where nothing says that it has started."""
+    counts = batch.request_counts
+    done = (counts.completed, counts.failed) if counts else (0, 0)
+    started = batch.in_progress_at or batch.finalizing_at or batch.status in {"in_progress", "finalizing"} or any(done)
+    return done[0] if started else -1
+
+
+def is_same(known: Batch, shown: Batch) -> bool:
+    """Whether both may be one batch: servers of one's own may count their ids from 1 again after a restart."""
+    pairs = [(known.created_at, shown.created_at), (known.input_file_id, shown.input_file_id)]
+    return all(first is None or second is None or first == second for first, second in pairs)
+
+
+def is_another(known: Batch, shown: Batch) -> bool:
+    """Whether they are surely two, by all that both say: some servers give a new `created_at` with each answer."""
+    pairs = [(known.created_at, shown.created_at), (known.input_file_id, shown.input_file_id)]
+    return all(first is not None and second is not None and first != second for first, second in pairs)
+
+
+def event_name(submission: Submission, batch_id: str) -> str:
+    """The batch's id, as its events' ids are made of it: two batches of one id must not share these."""
+    return batch_id if submission.id_reused is None else f"{batch_id}~{submission.id_reused}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +105,10 @@ class TrackedBatch:
     last_polled_at: Millis | None = None
     settled_at: Millis | None = None
     intent_id: str | None = None
+    progress: int = -1
+    """The most completed requests that any look has shown; -1 until one shows that it has started."""
+    retired_id: str | None = None
+    """The ledger's name of a batch whose id another one has now; nobody can ask its provider for it any more."""
 
     @property
     def account(self) -> str:
@@ -85,7 +116,8 @@ class TrackedBatch:
 
     @property
     def batch_id(self) -> str:
-        return self.batch.id
+        """The ledger's name of it: the provider's id, unless another batch has that now."""
+        return self.retired_id or self.batch.id
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,19 @@ from batchmeter.models import Attribution, Batch
 from batchmeter.pricing.groups import Group, GroupKey, Groups
 
 from .pruned_totals import PrunedTotals
-from .records import Claim, Delivery, Intent, ProxyKey, Settled, StoredEvent, Submission, Submitted, Sums, TrackedBatch
+from .records import (
+    Claim,
+    Delivery,
+    Intent,
+    ProxyKey,
+    Settled,
+    StoredEvent,
+    Submission,
+    Submitted,
+    Sums,
+    TrackedBatch,
+    progress_of,
+)
 from .session import Row
 
 _SUBMISSION = TypeAdapter(Submission)
@@ -24,6 +36,7 @@ _PRUNED_TOTALS = TypeAdapter(PrunedTotals)
 _ATTRIBUTION = TypeAdapter(Attribution)
 _rendered: list[tuple[Submission | None, str]] = [(None, "")]
 """The last one; swapped as one, for every ledger's thread."""
+_MOST = 2**53
 _submitted = msgspec.json.Decoder(Submitted).decode
 _sums = msgspec.json.Decoder(Sums).decode
 
@@ -107,7 +120,12 @@ def _group(row: dict[str, Any]) -> tuple[GroupKey, Group]:
 
 
 def snapshot_columns(batch: Batch) -> dict[str, object]:
-    return {"snapshot": dump(batch), "status": batch.status, "ended": int(batch.ended)}
+    return {
+        "snapshot": dump(batch),
+        "status": batch.status,
+        "ended": int(batch.ended),
+        "progress": min(progress_of(batch), _MOST),
+    }
 
 
 def intent(row: Row) -> Intent:
@@ -139,6 +157,8 @@ def tracked_as(row: Row, submission: Submission, batch: Batch) -> TrackedBatch:
         last_polled_at=row["last_polled_at"],
         settled_at=row["settled_at"],
         intent_id=row["intent_id"],
+        progress=row["progress"],
+        retired_id=row["batch_id"] if row["batch_id"].startswith(f"{batch.id}~") else None,
     )
 
 

@@ -109,8 +109,8 @@ async def _store(
     )
     if new is None:
         return False
-    earlier = await loggers_of_batch(session, event.account, event.batch_id)
-    await add_event(session, event, earlier | set(loggers))
+    earlier = await loggers_of_batch(session, event.account, settlement.batch_id)
+    await add_event(session, event, earlier | set(loggers), settlement.batch_id)
     return True
 
 

@@ -1,7 +1,7 @@
 """Files and batches in OpenAI's shapes; usage and cost in ours."""
 
 from .figures import Attribution, Cost, Frozen, LineCounts, ModelUsage, RatesUsed, ReportedCost, Usage
-from .reading import Count, Epoch, Id, Status, Time, Usd, plain, utc_from_epoch
+from .reading import Count, Epoch, Id, Status, Time, Usd, full_endpoint, plain, utc_from_epoch
 from .wire import (
     TERMINAL_STATUSES,
     Batch,
@@ -40,6 +40,7 @@ __all__ = [
     "Usage",
     "Usd",
     "Wire",
+    "full_endpoint",
     "plain",
     "utc_from_epoch",
 ]

@@ -6,6 +6,18 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, PlainSerializer
 
+_WITHOUT_VERSION = frozenset(
+    {
+        "/chat/completions",
+        "/completions",
+        "/embeddings",
+        "/images/edits",
+        "/images/generations",
+        "/moderations",
+        "/responses",
+        "/videos",
+    }
+)
 _SPELLINGS = {
     "canceled": "cancelled",
     "canceling": "cancelling",
@@ -87,6 +99,11 @@ Time = Annotated[datetime, PlainSerializer(_utc, when_used="json")]
 """An instant in UTC; JSON `2026-11-22T09:00:00.000Z`."""
 Usd = Annotated[Decimal, PlainSerializer(_decimal, when_used="json")]
 """US dollars; a string of plain digits in JSON, never a float."""
+
+
+def full_endpoint(url: str | None) -> str | None:
+    """`/chat/completions`, as Azure's classic API writes it, is `/v1/chat/completions`; other paths are kept."""
+    return f"/v1{url}" if url in _WITHOUT_VERSION else url
 
 
 def utc_from_epoch(seconds: int | None) -> datetime | None:

@@ -149,9 +149,7 @@ class Recorder:
         parts = await client.ready()
         mine = account_of(client, caller)
         for batch in batches:
-            account = await parts.tracker.whose.shown(mine, batch)
-            if account is not None:
-                await parts.tracker.observed(account, batch)
+            await parts.tracker.shown(mine, batch)
 
 
 _ENDINGS = (b'"completed"', b'"failed"', b'"expired"', b'"cancelled"')

@@ -5,16 +5,16 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from batchmeter.errors import ProviderError, UsageError
+from batchmeter.errors import BatchmeterError, ProviderError, UsageError
 from batchmeter.ledger.ledger import Ledger
 from batchmeter.ledger.records import Intent, Submission
 from batchmeter.models import Batch
 from batchmeter.providers import CallOptions, Provider
 
 from .events_of import created_event, loggers_for
-from .listed import SKEW_SECONDS, back_to
+from .listed import SKEW_SECONDS, Listing, back_to
 from .needs import Accounts, Plugins
-from .tag import TAG, tag_of
+from .tag import tag_of, untagged
 from .untagged import made_by
 from .whose import Whose
 
@@ -38,7 +38,7 @@ class Adopter:
 
     async def adopt(self, provider: Provider, batch: Batch, intent: Intent | None = None) -> bool:
         """False when it is tracked already. With an intent, given or recognised, it counts as submitted by it."""
-        if await self.whose.shown(provider, batch) is not None:
+        if not batch.id or await self.whose.shown(provider, batch) is not None:
             return False
         intent = intent or await self._intent_of(provider, batch)
         submission = intent.submission if intent else _found(provider, batch)
@@ -57,30 +57,45 @@ class Adopter:
         self.recorded()
         return True
 
-    async def account_of(self, provider: Provider, batch_id: str) -> str:
-        """Under which this batch is tracked; from now on, if it was not."""
+    async def tracked_as(self, provider: Provider, batch_id: str) -> tuple[str, str]:
+        """The account and the id under which this batch is tracked; from now on, if it was not."""
         if await self.ledger.get_batch(batch_id, provider.account) is not None:
-            return provider.account
+            return provider.account, batch_id
         batch = await provider.retrieve_batch(batch_id, CallOptions(timeout=LOOK_SECONDS))
         await self.adopt(provider, batch)
-        return await self.whose.shown(provider, batch) or provider.account
+        known = await self.whose.shown(provider, batch)
+        return (provider.account, batch_id) if known is None else (known.account, known.batch_id)
 
     async def adopt_all(self, provider: Provider, *, since: datetime | None = None) -> int:
         """Every batch that the account lists, back to `since`; returns how many were new."""
         floor = None if since is None else since.timestamp()
         return sum([await self.adopt(provider, batch) async for page in back_to(provider, floor) for batch in page])
 
-    async def adopt_grown(self, provider: Provider, *, floor: float) -> int:
-        """As `adopt_all`, but an untagged batch is left alone for a minute: a create of ours may be about to record it."""
-        young = self.ledger.now() / 1000 - GRACE_SECONDS
-        return sum(
-            [
-                await self.adopt(provider, batch)
-                async for page in back_to(provider, floor)
-                for batch in page
-                if tag_of(batch) is not None or (batch.created_at or young) <= young
-            ]
-        )
+    async def adopt_grown(self, provider: Provider, *, floor: float, listing: Listing) -> int:
+        """As `adopt_all`, but a young batch is left alone for a minute: a create of ours may be about to record it."""
+        new = 0
+        async for page in back_to(provider, floor, listing=listing):
+            for batch in page:
+                if not await self._may_be_under_way(batch):
+                    new += await self._adopt_one(provider, batch)
+        return new
+
+    async def _adopt_one(self, provider: Provider, batch: Batch) -> bool:
+        """A batch that cannot be recorded (nested too deep, say) keeps no other from being found."""
+        try:
+            return await self.adopt(provider, batch)
+        except (BatchmeterError, RecursionError, ValueError, TypeError) as error:
+            log.warning("account %s: batch %.100r cannot be adopted: %s", provider.account, batch.id, error)
+            return False
+
+    async def _may_be_under_way(self, batch: Batch) -> bool:
+        now = self.ledger.now()
+        young = now / 1000 - GRACE_SECONDS
+        tag = tag_of(batch)
+        if tag is None:
+            return (batch.created_at or young) > young
+        intent = await self.ledger.intent(tag)
+        return intent is not None and intent.state == "open" and intent.created_at > now - GRACE_SECONDS * 1000
 
     async def _intent_of(self, provider: Provider, batch: Batch) -> Intent | None:
         """The create of ours that made it; nobody else's tag is taken for ours.
@@ -92,7 +107,8 @@ class Adopter:
             intent = await self.ledger.intent(tag)
             if intent is None or intent.batch_id is None:
                 return intent
-            return intent if self.whose.there(intent.submission.account, provider) else None
+            mine = intent.batch_id == batch.id and self.whose.there(intent.submission.account, provider)
+            return intent if mine else None
         under_way = await self.ledger.open_intents(created_before=self.ledger.now() + 1, account=provider.account)
         made = made_by(under_way, [batch])
         return next((intent for intent in under_way if intent.id in made), None)
@@ -107,7 +123,7 @@ def _found(provider: Provider, batch: Batch) -> Submission:
         region=provider.region,
         input_file_id=batch.input_file_id,
         model=batch.model,
-        metadata={key: value for key, value in (batch.metadata or {}).items() if key != TAG},
+        metadata=untagged(batch.metadata),
         adopted=True,
     )
 
@@ -122,6 +138,8 @@ class Adoption:
     """How far back an account is read until that has worked once: the tracker was away."""
     _swept_at: dict[str, float] = field(default_factory=dict[str, float])
     """When the last pass that read an account to its end began."""
+    _newest: dict[str, float | None] = field(default_factory=dict[str, float | None])
+    """What was its newest batch's time then, by the provider's clock, which may be behind ours."""
 
     async def sweep(self, account: str) -> int:
         """What is listed since the last whole pass, with room for clocks that differ; returns how many were new.
@@ -130,11 +148,14 @@ class Adoption:
         """
         now = self.adopter.ledger.now() / 1000
         swept_at = self._swept_at.get(account)
-        floor = now - self.first_seconds if swept_at is None else swept_at - GRACE_SECONDS - SKEW_SECONDS
+        floor, listing = now - self.first_seconds, Listing()
+        if swept_at is not None:
+            newest = self._newest.get(account)
+            floor = min(swept_at, swept_at if newest is None else newest) - GRACE_SECONDS - SKEW_SECONDS
         try:
-            new = await self.adopter.adopt_grown(self.accounts.get(account), floor=floor)
+            new = await self.adopter.adopt_grown(self.accounts.get(account), floor=floor, listing=listing)
         except (ProviderError, UsageError) as error:
             log.warning("account %s: its batches cannot be listed for adoption: %s", account, error)
             return 0
-        self._swept_at[account] = now
+        self._swept_at[account], self._newest[account] = now, listing.newest
         return new

@@ -8,7 +8,7 @@ from functools import partial
 from batchmeter.errors import NotFoundError
 from batchmeter.ledger.records import TrackedBatch
 from batchmeter.metering import Job, meter_outputs
-from batchmeter.models import Batch, utc_from_epoch
+from batchmeter.models import Batch, full_endpoint, utc_from_epoch
 from batchmeter.pricing.groups import PriceSource
 from batchmeter.providers import CallOptions, ContentStream, OutputFile, Provider
 
@@ -46,7 +46,7 @@ def job_of(provider: Provider, tracked: TrackedBatch, batch: Batch, prices: Pric
     file_id = batch.input_file_id or submission.input_file_id
     return Job(
         provider=submission.provider,
-        endpoint=batch.endpoint or submission.endpoint,
+        endpoint=full_endpoint(batch.endpoint or submission.endpoint),
         region=submission.region or provider.region,
         model=batch.model or submission.model,
         completed=counts.completed if counts and batch.status != "cancelled" else None,

@@ -16,7 +16,7 @@ from batchmeter.events import (
     Settlement,
     event_id,
 )
-from batchmeter.ledger.records import Millis, Submission, TrackedBatch
+from batchmeter.ledger.records import Millis, Submission, TrackedBatch, event_name
 from batchmeter.models import (
     TERMINAL_STATUSES,
     Batch,
@@ -27,12 +27,13 @@ from batchmeter.models import (
     RatesUsed,
     ReportedCost,
     Usage,
+    full_endpoint,
     utc_from_epoch,
 )
 from batchmeter.pricing.groups import Groups
 
 from .needs import Logger
-from .tag import without_tag
+from .tag import untagged
 
 UNAVAILABLE = "output_unavailable"
 """Reason and note: the answers cannot be read, and never will be."""
@@ -63,9 +64,9 @@ class Bill:
 def created_event(submission: Submission, batch: Batch, *, time: Millis) -> BatchCreated:
     """The one `acreate_batch` of a batch. `time` is the ledger's."""
     return BatchCreated(
-        id=event_id(submission.account, batch.id, "acreate_batch"),
+        id=event_id(submission.account, event_name(submission, batch.id), "acreate_batch"),
         time=moment(time),
-        batch=without_tag(batch),
+        batch=_as_made(batch),
         batch_id=batch.id,
         **_carried(submission, batch),
     )
@@ -77,9 +78,9 @@ def settlement_of(tracked: TrackedBatch, batch: Batch, bill: Bill, *, time: Mill
     return Settlement(
         account=tracked.account,
         provider=tracked.submission.provider,
-        batch_id=batch.id,
-        batch=without_tag(batch),
-        endpoint=batch.endpoint or tracked.submission.endpoint,
+        batch_id=tracked.batch_id,
+        batch=_as_made(batch),
+        endpoint=full_endpoint(batch.endpoint or tracked.submission.endpoint),
         region=tracked.submission.region,
         revision=revision,
         settled_at=moment(time),
@@ -103,10 +104,10 @@ def ending_event(submission: Submission, settlement: Settlement) -> BatchSucceed
     outcome = {name: getattr(settlement, name) for name in Outcome.model_fields}
     kind: EventType = ending_type(settlement.status)
     common = _carried(submission, settlement.batch) | {
-        "id": event_id(settlement.account, settlement.batch_id, kind, settlement.revision),
+        "id": event_id(settlement.account, event_name(submission, settlement.batch.id), kind, settlement.revision),
         "time": settlement.settled_at,
         "batch": settlement.batch,
-        "batch_id": settlement.batch_id,
+        "batch_id": settlement.batch.id,
         "revision": settlement.revision,
     }
     return BatchSucceeded(**common, **outcome) if kind == "batch_success" else BatchFailed(**common, **outcome)
@@ -178,13 +179,21 @@ def _carried(submission: Submission, batch: Batch) -> dict[str, Any]:
     return {
         "account": submission.account,
         "provider": submission.provider,
-        "endpoint": batch.endpoint or submission.endpoint,
+        "endpoint": full_endpoint(batch.endpoint or submission.endpoint),
         "region": submission.region,
         "metadata": dict(submission.metadata),
         "attribution": submission.attribution,
         "traceparent": submission.traceparent,
         "adopted": submission.adopted,
     }
+
+
+def _as_made(batch: Batch) -> Batch:
+    """Without anybody's tag."""
+    metadata = untagged(batch.metadata)
+    if len(metadata) == len(batch.metadata or {}):
+        return batch
+    return batch.model_copy(update={"metadata": metadata or None})
 
 
 def _missing(batch: Batch, bill: Bill) -> int:

@@ -19,7 +19,7 @@ from batchmeter.errors import (
 )
 from batchmeter.events import Settlement
 from batchmeter.ledger.ledger import Ledger
-from batchmeter.ledger.records import Claim, Millis, Reschedule
+from batchmeter.ledger.records import Claim, Millis, Reschedule, is_another
 from batchmeter.models import Batch, Page
 from batchmeter.providers import CallOptions, Provider
 
@@ -28,6 +28,7 @@ from .histories import Histories
 from .patience import Attempts, Trouble
 from .schedule import BACKGROUND, LONGEST_PAUSE, Pace, Random, after_error, in_step, next_look, pause_asked
 from .settle import Later, Settler
+from .whose import with_id
 
 log = logging.getLogger("batchmeter")
 
@@ -76,7 +77,7 @@ class Follower:
         """As `look`, but an end that was seen stands, at last also where the provider has forgotten the batch."""
         known = claim.tracked.batch
         try:
-            return self.newer(claim, await self.look(provider, known.id))
+            return self.newer(claim, _still(known, await self.look(provider, known.id)))
         except NotFoundError:
             now = self.ledger.now() / 1000
             if not known.ended or not self._not_found(claim, now).each[0].exhausted(now, expires_at=known.expires_at):
@@ -113,7 +114,7 @@ class Follower:
     def newer(self, claim: Claim, seen: Batch) -> Batch:
         """A batch that goes back from its end was seen by a lagging replica: the end stands."""
         known = claim.tracked.batch
-        return known if known.ended and not seen.ended else seen
+        return known if known.ended and not seen.ended else with_id(seen, known.id)
 
     async def finish(self, provider: Provider, claim: Claim, batch: Batch) -> Settlement | Later:
         """Settle an ended batch, or put it off."""
@@ -178,6 +179,13 @@ class Follower:
     async def release_one(self, claim: Claim | None) -> None:
         if claim is not None:
             await self.release([claim])
+
+
+def _still(known: Batch, seen: Batch) -> Batch:
+    """NotFoundError where the provider's server has given its id to another batch."""
+    if is_another(known, seen):
+        raise NotFoundError(f"the id {known.id} is another batch's by now", status_code=404)
+    return seen
 
 
 def _millis(seconds: float) -> int:

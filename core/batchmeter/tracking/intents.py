@@ -1,12 +1,12 @@
 """Creates whose answer was lost: find the batch by its tag, or find out that there is none."""
 
 import logging
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from batchmeter.errors import BatchmeterError, ProviderError, UsageError
 from batchmeter.ledger.ledger import Ledger
-from batchmeter.ledger.records import Intent
+from batchmeter.ledger.records import Intent, Millis
 from batchmeter.models import Batch
 from batchmeter.providers import Provider, WaitsToCreate
 
@@ -14,7 +14,7 @@ from .adopt import GRACE_SECONDS, Adopter
 from .listed import SKEW_SECONDS, back_to
 from .needs import Accounts
 from .tag import tag_of
-from .untagged import made_by
+from .untagged import made_by, reads_input_of
 
 log = logging.getLogger("batchmeter")
 
@@ -39,23 +39,29 @@ class Search:
     """The list reached back past the oldest of them."""
 
 
-async def find_lost_create(provider: Provider, intent: Intent) -> Batch | None:
+async def find_lost_create(provider: Provider, intent: Intent, now: Millis) -> Batch | None:
     """A quick search for one create, now; None when it is not there (yet) or cannot be searched for."""
     try:
-        return (await search(provider, [intent], most_pages=QUICK_PAGES, timeout=15.0)).found.get(intent.id)
+        return (await search(provider, [intent], now=now, most_pages=QUICK_PAGES, timeout=15.0)).found.get(intent.id)
     except ProviderError as error:
         log.warning("account %s: no answer about intent %s: %s", provider.account, intent.id, error)
         return None
 
 
 async def search(
-    provider: Provider, intents: Sequence[Intent], *, most_pages: int | None = None, timeout: float = 60.0
+    provider: Provider,
+    intents: Sequence[Intent],
+    *,
+    now: Millis,
+    most_pages: int | None = None,
+    timeout: float = 60.0,
 ) -> Search:
-    """List back to the oldest intent; stops early when all are found."""
-    wanted = {intent.id for intent in intents}
+    """List back to the oldest intent, by the provider's clock too; stops early when all are found."""
+    wanted = {intent.id: intent for intent in intents}
     floor = min(intent.created_at for intent in intents) / 1000 - SKEW_SECONDS
     result, count = Search(), 0
-    async for batches in back_to(provider, floor, timeout=timeout):
+    elapsed = now / 1000 - floor - SKEW_SECONDS
+    async for batches in back_to(provider, floor, elapsed=elapsed, timeout=timeout):
         count += 1
         _sort(batches, wanted, result)
         if len(result.found) == len(wanted) or count == most_pages:
@@ -64,13 +70,19 @@ async def search(
     return result
 
 
-def _sort(batches: Iterable[Batch], wanted: Collection[str], result: Search) -> None:
+def _sort(batches: Iterable[Batch], wanted: Mapping[str, Intent], result: Search) -> None:
     for batch in batches:
         tag = tag_of(batch)
         if tag is None:
             result.untagged.append(batch)
-        elif tag in wanted:
+        elif tag in wanted and (tag not in result.found or _likelier(wanted[tag], batch, result.found[tag])):
             result.found[tag] = batch
+
+
+def _likelier(intent: Intent, batch: Batch, than: Batch) -> bool:
+    """Of two that bear its tag the one that reads its input, then the older: the other was made from copied metadata."""
+    keys = [(not reads_input_of(one, intent), one.created_at or 0) for one in (batch, than)]
+    return keys[0] < keys[1]
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +110,7 @@ class Reconciler:
         return ended
 
     async def _account(self, provider: Provider, intents: Sequence[Intent]) -> int:
-        result = await search(provider, intents)
+        result = await search(provider, intents, now=self.ledger.now())
         waits = provider.create_wait if isinstance(provider, WaitsToCreate) else 0.0
         patience = max(CLOSE_SECONDS, waits + LISTED_SECONDS)
         if lost := [intent for intent in intents if intent.id not in result.found]:

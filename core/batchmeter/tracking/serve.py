@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from batchmeter.errors import BatchmeterError, LedgerError
-from batchmeter.ledger.records import Claim, Reschedule
+from batchmeter.ledger.records import Claim, Reschedule, is_another
 from batchmeter.models import Batch
 from batchmeter.providers import Provider
 
@@ -62,7 +62,9 @@ class Server:
         self.total.claimed += len(claims)
         left = {claim.tracked.batch_id: claim for claim in claims}
         try:
-            for claim in [claim for claim in claims if not self.follower.needs_look(claim)]:
+            for claim in [claim for claim in claims if claim.tracked.retired_id is not None]:
+                self.spawn(self._give_up(left.pop(claim.tracked.batch_id)))
+            for claim in [claim for claim in left.values() if not self.follower.needs_look(claim)]:
                 self._hand_on(lane, provider, left.pop(claim.tracked.batch_id), claim.tracked.batch)
             await self._covered(lane, provider, left)
             await self._one_by_one(lane, provider, left)
@@ -81,6 +83,14 @@ class Server:
         finally:
             lane.backlog -= 1
             self.changed(claim)
+
+    async def _give_up(self, claim: Claim) -> None:
+        await self._guarded(claim, self._forgotten(claim))
+
+    async def _forgotten(self, claim: Claim) -> None:
+        await self.follower.settler.give_up(claim)
+        self.total.settled += 1
+        self.changed(claim)
 
     async def _in_turn(self, lane: Lane, provider: Provider, claim: Claim, batch: Batch) -> None:
         """The lease is kept while others are settled first."""
@@ -110,6 +120,8 @@ class Server:
         seen = await self.cover(lane, provider, list(left.values()), lambda: draw)
         later: list[Reschedule] = []
         for batch_id, batch in seen.items():
+            if is_another(left[batch_id].tracked.batch, batch):
+                continue
             claim = left.pop(batch_id)
             newest = self.follower.newer(claim, batch)
             if newest.ended:

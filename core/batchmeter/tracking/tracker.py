@@ -36,7 +36,7 @@ from .sweep import Sweep
 from .taking import take
 from .waiting import OnUpdate, Waiter
 from .watch import Sleep, Watch, nap
-from .whose import Whose
+from .whose import Whose, with_id
 
 log = logging.getLogger("batchmeter")
 
@@ -92,6 +92,12 @@ class Tracker:
         if account is not None:
             self._also.add(account)
         self._wake.set()
+
+    async def shown(self, provider: Provider, batch: Batch) -> None:
+        """A provider's answer to anyone: where the batch is tracked, it advances."""
+        known = await self.whose.shown(provider, batch)
+        if known is not None:
+            await self.observed(known.account, batch if batch.id == known.batch_id else with_id(batch, known.batch_id))
 
     async def observed(self, account: str, batch: Batch) -> None:
         """Anyone's answer about a batch advances it; its end is settled at once, whether or not `run` is running."""

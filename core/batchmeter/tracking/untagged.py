@@ -4,9 +4,15 @@ from collections import defaultdict
 from collections.abc import Iterable
 
 from batchmeter.ledger.records import Intent
-from batchmeter.models import Batch
+from batchmeter.models import Batch, full_endpoint
 
 from .listed import SKEW_SECONDS
+
+
+def reads_input_of(batch: Batch, intent: Intent) -> bool:
+    """False where both name an input, and not the same."""
+    asked, read = intent.submission.input_file_id, _input_of(batch)
+    return asked is None or read is None or _bare(asked) == read
 
 
 def made_by(intents: Iterable[Intent], batches: Iterable[Batch]) -> dict[str, Batch]:
@@ -33,7 +39,7 @@ def _may_be(intent: Intent, batch: Batch) -> bool:
     """Providers show metadata whole, in part or not at all, and gateways add to it; nobody changes a value."""
     said = intent.submission
     return (
-        batch.endpoint in {None, said.endpoint}
+        full_endpoint(batch.endpoint) in {None, full_endpoint(said.endpoint)}
         and batch.created_at is not None
         and _seconds_after(intent, batch) >= -SKEW_SECONDS
         and all(said.metadata.get(key, value) == value for key, value in (batch.metadata or {}).items())

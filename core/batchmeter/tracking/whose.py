@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 
 from batchmeter.ledger.ledger import Ledger
-from batchmeter.ledger.records import TrackedBatch
+from batchmeter.ledger.records import TrackedBatch, is_another, is_same
 from batchmeter.models import Batch
 from batchmeter.providers import Provider
 
@@ -26,13 +26,28 @@ class Whose:
         By its tag it is known also where that account, and so its address, is configured only where it was made.
         """
         rows = await self.ledger.batches_of_id(batch.id)
-        own = [row for row in rows if row.account == provider.account]
-        same = [row for row in rows if _same(row.batch, batch)]
+        own = [row for row in rows if row.account == provider.account and not is_another(row.batch, batch)]
+        same = [row for row in rows if is_same(row.batch, batch)]
         there = own or [row for row in same if _tagged_alike(row.batch, batch) or self.there(row.account, provider)]
-        return there[0] if there else None
+        return there[0] if there else await self._by_second_id(provider, batch)
 
-    async def shown(self, provider: Provider, batch: Batch) -> str | None:
-        """The account; from now on its batches are followed with the newest token, or with a key that is not refused."""
+    async def _by_second_id(self, provider: Provider, batch: Batch) -> TrackedBatch | None:
+        """A gateway may give a batch one id in its answers and another in its lists: our tag is on both.
+
+        The tag is used up by its batch: another one that bears it was made from copied metadata.
+        """
+        tag = tag_of(batch)
+        intent = None if tag is None else await self.ledger.intent(tag)
+        if intent is None or intent.batch_id in {None, batch.id}:
+            return None
+        account = intent.submission.account
+        known = await self.ledger.get_batch(str(intent.batch_id), account)
+        if known is None or not is_same(known.batch, batch) or not self.there(account, provider):
+            return None
+        return known
+
+    async def shown(self, provider: Provider, batch: Batch) -> TrackedBatch | None:
+        """Its row; from now on its batches are followed with the newest token, or with a key that is not refused."""
         known = await self.tracked(provider, batch)
         if known is None:
             return None
@@ -40,7 +55,7 @@ class Whose:
             self.accounts.renew(known.account, provider)
             if known.account != provider.account:
                 self._others[known.account] = provider
-        return known.account
+        return known
 
     def refused(self, account: str) -> None:
         """Its key is no longer good: go on with another that was shown one of its batches, if any was."""
@@ -58,10 +73,9 @@ class Whose:
         return account == provider.account or self.accounts.at_address_of(account, provider)
 
 
-def _same(known: Batch, shown: Batch) -> bool:
-    """Servers of one's own may count their ids from 1."""
-    pairs = [(known.created_at, shown.created_at), (known.input_file_id, shown.input_file_id)]
-    return all(first is None or second is None or first == second for first, second in pairs)
+def with_id(batch: Batch, batch_id: str) -> Batch:
+    """The batch under the id that the ledger knows: gateways may answer with another."""
+    return batch if batch.id == batch_id else batch.model_copy(update={"id": batch_id})
 
 
 def _tagged_alike(known: Batch, shown: Batch) -> bool:

@@ -79,7 +79,7 @@ UPDATE batchmeter.batch SET
     error_count = CASE WHEN %(error)s::text IS NULL THEN 0 ELSE error_count + 1 END,
     snapshot = CASE WHEN %(ended)s::smallint < ended OR %(snapshot)s::text IS NULL THEN snapshot ELSE %(snapshot)s END,
     status = CASE WHEN %(ended)s::smallint < ended OR %(snapshot)s::text IS NULL THEN status ELSE %(status)s END,
-    ended = greatest(ended, %(ended)s::smallint)
+    ended = greatest(ended, %(ended)s::smallint), progress = greatest(progress, %(progress)s::bigint)
 WHERE account = %(account)s AND batch_id = %(batch_id)s AND lease_token = %(token)s AND next_poll_at IS NOT NULL RETURNING pk;
 
 -- name: renew_claims
@@ -368,6 +368,7 @@ SELECT * FROM batchmeter.batch WHERE account = %(account)s AND batch_id = %(batc
 -- name: observe_batch
 -- A final snapshot that is news makes the batch due, or has its present holder look again.
 UPDATE batchmeter.batch SET snapshot = %(snapshot)s, status = %(status)s, ended = %(ended)s,
+    progress = greatest(progress, %(progress)s::bigint),
     woken = CASE WHEN %(news)s::boolean AND next_poll_at IS NOT NULL AND lease_until > %(now)s THEN 1 ELSE woken END,
     next_poll_at = CASE
         WHEN %(news)s::boolean AND next_poll_at IS NOT NULL AND (lease_until IS NULL OR lease_until <= %(now)s)
@@ -379,6 +380,26 @@ UPDATE batchmeter.batch SET
     woken = CASE WHEN lease_until > %(now)s THEN 1 ELSE woken END,
     next_poll_at = CASE WHEN lease_until > %(now)s THEN next_poll_at ELSE least(next_poll_at, %(now)s) END
 WHERE account = %(account)s AND batch_id = %(batch_id)s AND next_poll_at IS NOT NULL;
+
+-- name: settlements_of_batch
+SELECT revision, settlement FROM batchmeter.settlement WHERE batch_pk = %(pk)s ORDER BY revision;
+
+-- name: rename_settlement
+UPDATE batchmeter.settlement SET settlement = %(settlement)s WHERE batch_pk = %(pk)s AND revision = %(revision)s;
+
+-- name: rename_events
+UPDATE batchmeter.event SET batch_id = %(retired)s WHERE batch_id = %(batch_id)s AND account = %(account)s;
+
+-- name: rename_intent
+UPDATE batchmeter.intent SET batch_id = %(retired)s WHERE id = (
+    SELECT intent_id FROM batchmeter.batch WHERE batch_id = %(batch_id)s AND account = %(account)s
+);
+
+-- name: rename_batch
+UPDATE batchmeter.batch SET batch_id = %(retired)s,
+    woken = CASE WHEN lease_until > %(now)s THEN 1 ELSE woken END,
+    next_poll_at = CASE WHEN next_poll_at IS NULL OR lease_until > %(now)s THEN next_poll_at ELSE least(next_poll_at, %(now)s) END
+WHERE batch_id = %(batch_id)s AND account = %(account)s;
 
 -- name: list_batches
 SELECT * FROM batchmeter.batch
