@@ -106,7 +106,13 @@ class Reads:
 
 
 def is_final(tracked: TrackedBatch) -> bool:
-    """Settled; or ended, and not in the moment when a completed batch has its counts but no output file yet."""
+    """Ended, and no output file can be listed any more: it is there, or nothing succeeded.
+
+    A file may be late even after the settlement: the provider is asked again, and what it shows then is a revision.
+    """
     batch, counts = tracked.batch, tracked.batch.request_counts
-    awaited = counts is not None and counts.completed > 0 and batch.output_file_id is None
-    return tracked.settled_at is not None or (batch.ended and not (batch.status == "completed" and awaited))
+    if not batch.ended or batch.output_file_id is not None:
+        return batch.ended
+    if batch.status == "failed" and batch.in_progress_at is None:
+        return True  # validation
+    return counts is not None and counts.total > 0 and counts.failed >= counts.total

@@ -45,11 +45,12 @@ async def record_created(
     else:
         row = await session.row("add_batch", **columns)
     if row is None:
-        known = await _known(session, submission.account, batch.id, intent_id)
+        known = await get_batch(session, batch.id, submission.account)
+        assert known is not None
         ours = intent_id is not None and known.intent_id == intent_id
         differs = is_another(known.batch, batch) if submission.adopted else not is_same(known.batch, batch)
         if ours or not differs:
-            return known
+            return await _known(session, known, intent_id)
         reused = await _retire(session, known)
         again = replace(submission, id_reused=reused)
         event_again = event.model_copy(
@@ -80,12 +81,11 @@ def _beside(submission: Submission, batch: Batch, event: BatchCreated, loggers: 
     }
 
 
-async def _known(session: Session, account: str, batch_id: str, intent_id: str | None) -> TrackedBatch:
-    if intent_id is not None:
-        await session.run("link_intent", account=account, batch_id=batch_id, intent_id=intent_id)
-    row = await session.row("get_batch", account=account, batch_id=batch_id)
-    assert row is not None
-    return serialize.tracked(row)
+async def _known(session: Session, known: TrackedBatch, intent_id: str | None) -> TrackedBatch:
+    if intent_id is None or known.intent_id is not None:
+        return known
+    await session.run("link_intent", account=known.account, batch_id=known.batch_id, intent_id=intent_id)
+    return replace(known, intent_id=intent_id)
 
 
 async def _second_id(session: Session, intent_id: str, batch: Batch) -> TrackedBatch | None:

@@ -1,18 +1,19 @@
 """Batches that were made elsewhere (scripts, notebooks, other gateways) become tracked like our own."""
 
+import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from batchmeter.errors import BatchmeterError, ProviderError, UsageError
+from batchmeter.errors import ProviderError, UsageError
 from batchmeter.ledger.ledger import Ledger
 from batchmeter.ledger.records import Intent, Submission
 from batchmeter.models import Batch
 from batchmeter.providers import CallOptions, Provider
 
 from .events_of import created_event, loggers_for
-from .listed import SKEW_SECONDS, Listing, back_to
+from .listed import SKEW_SECONDS, back_to
 from .needs import Accounts, Plugins
 from .tag import tag_of, untagged
 from .untagged import made_by
@@ -20,10 +21,14 @@ from .whose import Whose
 
 log = logging.getLogger("batchmeter")
 
+MOST_SECONDS = 600.0
+"""For one account's list."""
 GRACE_SECONDS = 60.0
 """A create may still be under way this long."""
 
 LOOK_SECONDS = 60.0
+UNRECORDABLE = (RecursionError, ValueError, TypeError)
+"""What is raised by a batch that no ledger takes: nested hundreds of levels deep, say."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,20 +76,27 @@ class Adopter:
         floor = None if since is None else since.timestamp()
         return sum([await self.adopt(provider, batch) async for page in back_to(provider, floor) for batch in page])
 
-    async def adopt_grown(self, provider: Provider, *, floor: float, listing: Listing) -> int:
-        """As `adopt_all`, but a young batch is left alone for a minute: a create of ours may be about to record it."""
-        new = 0
-        async for page in back_to(provider, floor, listing=listing):
+    async def adopt_grown(
+        self, provider: Provider, *, floor: float, known: Collection[str] | None = None
+    ) -> tuple[int, frozenset[str]]:
+        """As `adopt_all`, but a young batch is left alone for a minute: a create of ours may be about to record it.
+
+        Returns how many were new, and the ids at the top of the list, without those that were left alone.
+        """
+        new, top, left_alone = 0, list[str](), set[str]()
+        async for page in back_to(provider, floor, known=known, top=top):
             for batch in page:
-                if not await self._may_be_under_way(batch):
+                if await self._may_be_under_way(batch):
+                    left_alone.add(batch.id)
+                else:
                     new += await self._adopt_one(provider, batch)
-        return new
+        return new, frozenset(top) - left_alone
 
     async def _adopt_one(self, provider: Provider, batch: Batch) -> bool:
         """A batch that cannot be recorded (nested too deep, say) keeps no other from being found."""
         try:
             return await self.adopt(provider, batch)
-        except (BatchmeterError, RecursionError, ValueError, TypeError) as error:
+        except UNRECORDABLE as error:
             log.warning("account %s: batch %.100r cannot be adopted: %s", provider.account, batch.id, error)
             return False
 
@@ -138,8 +150,12 @@ class Adoption:
     """How far back an account is read until that has worked once: the tracker was away."""
     _swept_at: dict[str, float] = field(default_factory=dict[str, float])
     """When the last pass that read an account to its end began."""
-    _newest: dict[str, float | None] = field(default_factory=dict[str, float | None])
-    """What was its newest batch's time then, by the provider's clock, which may be behind ours."""
+    _top: dict[str, frozenset[str]] = field(default_factory=dict[str, frozenset[str]])
+    """Ids that its list began with then: by the provider's clock, which may be behind ours, all is old."""
+
+    async def sweep_all(self, accounts: Collection[str]) -> None:
+        """Side by side: an endless list costs no other account."""
+        await asyncio.gather(*(self.sweep(account) for account in accounts))
 
     async def sweep(self, account: str) -> int:
         """What is listed since the last whole pass, with room for clocks that differ; returns how many were new.
@@ -148,14 +164,15 @@ class Adoption:
         """
         now = self.adopter.ledger.now() / 1000
         swept_at = self._swept_at.get(account)
-        floor, listing = now - self.first_seconds, Listing()
-        if swept_at is not None:
-            newest = self._newest.get(account)
-            floor = min(swept_at, swept_at if newest is None else newest) - GRACE_SECONDS - SKEW_SECONDS
+        floor = now - self.first_seconds if swept_at is None else swept_at - GRACE_SECONDS - SKEW_SECONDS
+        known = self._top.get(account)
         try:
-            new = await self.adopter.adopt_grown(self.accounts.get(account), floor=floor, listing=listing)
-        except (ProviderError, UsageError) as error:
-            log.warning("account %s: its batches cannot be listed for adoption: %s", account, error)
+            async with asyncio.timeout(MOST_SECONDS):
+                new, top = await self.adopter.adopt_grown(self.accounts.get(account), floor=floor, known=known)
+        except (ProviderError, UsageError, TimeoutError) as error:
+            why = error if str(error) else f"its list was not read to the end within {MOST_SECONDS:g} s"
+            log.warning("account %s: its batches cannot be listed for adoption: %s", account, why)
             return 0
-        self._swept_at[account], self._newest[account] = now, listing.newest
+        self._swept_at[account] = now
+        self._top[account] = top or known or frozenset()  # all may be young
         return new

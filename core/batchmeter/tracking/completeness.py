@@ -12,6 +12,7 @@ from batchmeter.content import lines_of
 from batchmeter.errors import UsageError
 from batchmeter.events import Settlement
 from batchmeter.inputs.rules import is_embeddings
+from batchmeter.ledger.records import progress_of
 from batchmeter.metering.envelope import read
 from batchmeter.metering.lines import LineSplitter, Unreadable
 from batchmeter.metering.wire import decode
@@ -19,7 +20,7 @@ from batchmeter.models import Batch
 from batchmeter.providers import CallOptions, ContentStream, OutputFile, Provider
 
 from .events_of import UNAVAILABLE
-from .settle import lags
+from .settle import awaited
 
 NAMED = 20
 """Ids that are named; the rest are counted."""
@@ -160,7 +161,7 @@ async def read_answers(provider: Provider, batch: Batch, settlement: Settlement 
     if not batch.ended:
         raise UsageError(f"batch {batch.id} is {batch.status}: its requests can be counted when it has ended")
     files = await provider.outputs(batch)
-    if settlement is None and lags(batch, files):
+    if settlement is None and awaited(batch, files, progress_of(batch)) == "output_not_listed":
         raise UsageError(f"batch {batch.id}: the provider lists no file with its answers yet: try again in a minute")
     answers = Answers(repeats=provider.name == "vertex_ai", announced=_announced(provider, batch, settlement))
     for open_file in _opened_by(provider, batch, files):

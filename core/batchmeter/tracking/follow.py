@@ -45,7 +45,7 @@ _BLAME: tuple[tuple[type[Exception], Blame], ...] = (
     (APIResponseError, "account"),
     (InternalServerError, "account"),
 )
-_NEWER: frozenset[Trouble] = frozenset({"output_not_listed", "lines_missing"})
+_NEWER: frozenset[Trouble] = frozenset({"output_not_listed", "never_started", "nothing_done", "lines_missing"})
 
 
 def blame(error: Exception) -> Blame:

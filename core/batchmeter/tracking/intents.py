@@ -1,16 +1,17 @@
 """Creates whose answer was lost: find the batch by its tag, or find out that there is none."""
 
+import asyncio
 import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from batchmeter.errors import BatchmeterError, ProviderError, UsageError
+from batchmeter.errors import BatchmeterError, LedgerError, ProviderError, UsageError
 from batchmeter.ledger.ledger import Ledger
 from batchmeter.ledger.records import Intent, Millis
 from batchmeter.models import Batch
 from batchmeter.providers import Provider, WaitsToCreate
 
-from .adopt import GRACE_SECONDS, Adopter
+from .adopt import GRACE_SECONDS, UNRECORDABLE, Adopter
 from .listed import SKEW_SECONDS, back_to
 from .needs import Accounts
 from .tag import tag_of
@@ -23,6 +24,8 @@ CLOSE_SECONDS = 900.0
 LISTED_SECONDS = 300.0
 """At least so long after the provider may last have waited within the call."""
 QUICK_PAGES = 2
+MOST_SECONDS = 120.0
+"""For one account's list: no endless one keeps others' creates from being looked for."""
 OPEN_INTENTS = 1000
 """Of each account, looked for at a time."""
 
@@ -61,12 +64,20 @@ async def search(
     floor = min(intent.created_at for intent in intents) / 1000 - SKEW_SECONDS
     result, count = Search(), 0
     elapsed = now / 1000 - floor - SKEW_SECONDS
-    async for batches in back_to(provider, floor, elapsed=elapsed, timeout=timeout):
-        count += 1
-        _sort(batches, wanted, result)
-        if len(result.found) == len(wanted) or count == most_pages:
-            return result
-    result.complete = True
+    try:
+        async with asyncio.timeout(MOST_SECONDS):
+            async for batches in back_to(provider, floor, elapsed=elapsed, timeout=timeout):
+                count += 1
+                _sort(batches, wanted, result)
+                if len(result.found) == len(wanted) or count == most_pages:
+                    return result
+        result.complete = True
+    except (TimeoutError, ProviderError) as error:
+        if count == 0:
+            raise
+        log.warning(
+            "account %s: its list was not read to the end: %s", provider.account, str(error) or "it takes too long"
+        )
     return result
 
 
@@ -99,15 +110,21 @@ class Reconciler:
         by_account: dict[str, list[Intent]] = {}
         for intent in await self.ledger.open_intents(created_before=before, limit=OPEN_INTENTS):
             by_account.setdefault(intent.submission.account, []).append(intent)
-        ended = 0
-        for account, intents in by_account.items():
-            try:
-                ended += await self._account(self.accounts.get(account), intents)
-            except UsageError:
-                log.debug("account %s is not configured here; its intents wait for a process that has it", account)
-            except BatchmeterError as error:
-                log.warning("account %s: lost creates cannot be looked for: %s", account, error)
-        return ended
+        return sum(await asyncio.gather(*(self._alone(account, intents) for account, intents in by_account.items())))
+
+    async def _alone(self, account: str, intents: Sequence[Intent]) -> int:
+        """What one account's provider answers or leaves out costs no other account."""
+        try:
+            return await self._account(self.accounts.get(account), intents)
+        except UsageError:
+            log.debug("account %s is not configured here; its intents wait for a process that has it", account)
+        except LedgerError:
+            raise
+        except (BatchmeterError, TimeoutError) as error:
+            log.warning("account %s: lost creates cannot be looked for: %s", account, str(error) or "no answer in time")
+        except Exception:
+            log.exception("account %s: lost creates cannot be looked for", account)
+        return 0
 
     async def _account(self, provider: Provider, intents: Sequence[Intent]) -> int:
         result = await search(provider, intents, now=self.ledger.now())
@@ -120,9 +137,16 @@ class Reconciler:
         for intent in intents:
             batch = result.found.get(intent.id)
             if batch is not None:
-                await self.adopter.adopt(provider, batch, intent)
-                ended += 1
+                ended += await self._found(provider, batch, intent)
             elif result.complete and self.ledger.now() - intent.created_at >= patience * 1000:
                 await self.ledger.close_intent(intent.id, "no batch of this create was found at the provider")
                 ended += 1
         return ended
+
+    async def _found(self, provider: Provider, batch: Batch, intent: Intent) -> bool:
+        try:
+            await self.adopter.adopt(provider, batch, intent)
+        except UNRECORDABLE as error:
+            log.warning("account %s: batch %.100r cannot be recorded: %s", provider.account, batch.id, error)
+            return False
+        return True

@@ -1,24 +1,18 @@
 """An account's batches as its list shows them, back to some time."""
 
-from collections.abc import AsyncIterator, Iterable
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Collection, Iterable
 
+from batchmeter.errors import APIResponseError
 from batchmeter.models import Batch, Page
 from batchmeter.providers import CallOptions, Provider
 
 PAGE = 100
+MOST_PAGES = 2000
+"""A list that goes on for longer never ends, or is not worth its requests."""
 SKEW_SECONDS = 600.0
 """How far a provider's clock may be behind ours."""
 _UNSORTED_SECONDS = 10.0
 """Batches made at about the same time may be listed in any order."""
-
-
-@dataclass(slots=True)
-class Listing:
-    """A reading of an account's list, and what it tells of the provider's clock."""
-
-    newest: float | None = None
-    """When its newest batch was made, by the provider's clock: none that is made later has an earlier time."""
 
 
 async def back_to(
@@ -26,24 +20,32 @@ async def back_to(
     floor: float | None,
     *,
     elapsed: float | None = None,
-    listing: Listing | None = None,
+    known: Collection[str] | None = None,
+    top: list[str] | None = None,
     timeout: float = 60.0,
 ) -> AsyncIterator[list[Batch]]:
     """Page by page, those not older than `floor` (epoch seconds). A list that is not newest first is read to its end.
 
-    `elapsed` says how many seconds ago, at most, the batch in question was made. The provider's clock may be behind:
-    the list is then read back so far from its own newest batch.
+    A provider's clock may be behind ours by any time. `elapsed` says how many seconds ago, at most, the batch in
+    question was made: the list is read back so far from its own newest batch. `known` are the ids that stood at its top
+    the last time: all above them are new, whatever their times say. `top` takes those that stand there now.
     """
-    lowest, sorted_so_far, seen = float("inf"), True, listing or Listing()
+    lowest, newest, sorted_so_far, new = float("inf"), float("-inf"), True, known is not None
     async for page in pages(provider, timeout=timeout):
         times = [batch.created_at for batch in page.data if batch.created_at is not None]
         sorted_so_far = sorted_so_far and _falls(times, lowest)
-        lowest = min([lowest, *times])
-        seen.newest = max([*times, *([] if seen.newest is None else [seen.newest])], default=None)
-        if floor is not None and elapsed is not None and seen.newest is not None:
-            floor = min(floor, seen.newest - elapsed - SKEW_SECONDS)
-        yield [batch for batch in page.data if floor is None or batch.created_at is None or batch.created_at >= floor]
-        if floor is not None and sorted_so_far and lowest < floor:
+        lowest, newest = min([lowest, *times]), max([newest, *times])
+        if floor is not None and elapsed is not None and times:
+            floor = min(floor, newest - elapsed - _UNSORTED_SECONDS)
+        if top is not None:
+            top.extend(batch.id for batch in page.data[: PAGE - len(top)])
+        kept: list[Batch] = []
+        for batch in page.data:
+            new = new and batch.id not in (known or ())
+            if new or floor is None or batch.created_at is None or batch.created_at >= floor:
+                kept.append(batch)
+        yield kept
+        if floor is not None and sorted_so_far and lowest < floor and not new:
             return
 
 
@@ -56,11 +58,13 @@ def _falls(times: Iterable[float], lowest: float) -> bool:
 
 
 async def pages(provider: Provider, *, timeout: float) -> AsyncIterator[Page[Batch]]:
-    """Ends where a cursor leads nowhere new, or where one was before."""
+    """Ends where a cursor leads nowhere new, or where one was before. APIResponseError after MOST_PAGES."""
     after: str | None = None
     seen: set[str] = set()
     cursors: set[str | None] = set()
     while after not in cursors:
+        if len(cursors) == MOST_PAGES:
+            raise APIResponseError(f"{provider.endpoint}: its list of batches goes on after {MOST_PAGES * PAGE}")
         cursors.add(after)
         page = await provider.list_batches(after=after, limit=PAGE, options=CallOptions(timeout=timeout))
         yield page

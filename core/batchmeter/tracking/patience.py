@@ -7,7 +7,15 @@ from typing import Literal
 
 from .schedule import Pace, Random, after_error
 
-Trouble = Literal["output_not_listed", "lines_missing", "output_not_found", "output_broken", "batch_not_found"]
+Trouble = Literal[
+    "output_not_listed",
+    "never_started",
+    "nothing_done",
+    "lines_missing",
+    "output_not_found",
+    "output_broken",
+    "batch_not_found",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +30,8 @@ class Patience:
 
 PATIENCE: dict[Trouble, Patience] = {
     "output_not_listed": Patience(600, 8),
+    "never_started": Patience(2, 2, first=3.0),
+    "nothing_done": Patience(120, 6),
     "lines_missing": Patience(2, 2, first=3.0),
     "output_not_found": Patience(120, 6),
     "output_broken": Patience(7 * 24 * 3600, 20, longest=3600.0),

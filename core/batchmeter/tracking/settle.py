@@ -14,7 +14,7 @@ from batchmeter.errors import (
 )
 from batchmeter.events import Settlement
 from batchmeter.ledger.ledger import Ledger
-from batchmeter.ledger.records import Claim, TrackedBatch
+from batchmeter.ledger.records import Claim, TrackedBatch, progress_of
 from batchmeter.metering.tally import LINES_MALFORMED
 from batchmeter.models import Batch, LineCounts, RequestCounts
 from batchmeter.providers import OutputFile, Provider
@@ -70,6 +70,23 @@ class Settler:
             bill = await self._bill(provider, claim.tracked, batch)
         return bill if isinstance(bill, Later) else await self._record(claim, batch, bill)
 
+    async def revise(self, provider: Provider, tracked: TrackedBatch, batch: Batch) -> bool:
+        """A settled batch shows files that its settlement has not seen: the next revision, if they can be read."""
+        found = await self.ledger.settlement(tracked.batch_id, tracked.account)
+        if found is None or not shows_more(batch, found[0].batch):
+            return False
+        bill = await self._bill(provider, replace(tracked, last_error=None), batch)
+        if isinstance(bill, Later):
+            if bill.cause is not None and isinstance(bill.cause, ProviderError):
+                raise bill.cause
+            return False
+        revision = found[0].revision + 1
+        settlement = settlement_of(tracked, batch, bill, time=self.ledger.now(), revision=revision)
+        event = ending_event(tracked.submission, settlement)
+        log.info("batch %s of %s: late files, revision %d: %s", batch.id, tracked.account, revision, bill.cost.total)
+        loggers = loggers_for(event, self.plugins.loggers)
+        return await self.ledger.revise(settlement, bill.groups, event, loggers=loggers)
+
     async def give_up(self, claim: Claim) -> Settlement:
         """The provider has forgotten the batch itself: its cost is unknown, and says so."""
         batch = claim.tracked.batch
@@ -85,12 +102,13 @@ class Settler:
         return settlement
 
     async def _bill(self, provider: Provider, tracked: TrackedBatch, batch: Batch) -> Bill | Later:
-        watched = Watched(())
+        watched, progress = Watched(()), max(tracked.progress, progress_of(batch))
         try:
-            watched = Watched(await provider.outputs(batch))
-            if lags(batch, watched.files):
-                later = self._later("output_not_listed", tracked, "the provider lists no output file yet")
-                return later or _never_listed(batch)
+            watched = Watched.of(await provider.outputs(batch))
+            trouble = awaited(batch, watched.files, progress)
+            if trouble is not None:
+                later = self._later(trouble, tracked, "the provider lists no output file yet")
+                return later or nothing_listed(batch, progress)
             bill = await self.meter(provider, tracked, batch, watched.checked())
         except NotFoundError as error:
             later = self._later("output_not_found", tracked, str(error), error)
@@ -101,27 +119,28 @@ class Settler:
             _tell(error, batch)
             later = self._later("output_broken", tracked, f"{type(error).__name__}: {error}", error)
             return later or unreadable(batch)
-        return self._all_there(tracked, batch, bill)
+        return self._all_there(tracked, batch, bill, progress)
 
-    def _all_there(self, tracked: TrackedBatch, batch: Batch, bill: Bill) -> Bill | Later:
+    def _all_there(self, tracked: TrackedBatch, batch: Batch, bill: Bill, progress: int) -> Bill | Later:
         """A file cut off between two lines looks whole: read it once more before believing that lines are missing."""
         counts = batch.request_counts or RequestCounts()
+        completed = counts.completed if batch.status == "cancelled" else max(counts.completed, progress)
         found = bill.lines.succeeded + bill.lines.failed
-        if not _short(batch, bill, counts):
+        nothing = says_nothing(batch, bill, progress)
+        if not nothing and not _short(batch, bill, counts, completed):
             return bill
-        nothing = batch.status == "completed" and not found and not bill.lines.malformed
         trouble: Trouble = "output_not_listed" if nothing else "lines_missing"
         detail = f"{found} lines of {counts.total} could be read, {bill.lines.malformed} could not"
         later = self._later(trouble, tracked, detail)
         if later is not None:
             return later
         if nothing:
-            return _never_listed(batch)
+            return nothing_listed(batch, progress)
         absent = found + bill.lines.malformed < counts.total
         if absent:
             bill = replace(bill, notes=(*bill.notes, LINES_MISSING))
-        sure = batch.status != "cancelled" and counts.completed > _accounted(bill)
-        return _partly(bill, batch, LINES_MISSING) if sure else bill
+        sure = batch.status != "cancelled" and completed > _accounted(bill)
+        return _partly(bill, completed, LINES_MISSING) if sure else bill
 
     async def _salvage(self, provider: Provider, tracked: TrackedBatch, batch: Batch, watched: Watched) -> Bill:
         """What can be known when a file is gone for good."""
@@ -135,7 +154,8 @@ class Settler:
             return replace(bill, notes=(*bill.notes, ERRORS_UNAVAILABLE))
         if not bill.lines.succeeded:
             return unreadable(batch)
-        return _partly(replace(bill, notes=(*bill.notes, UNAVAILABLE)), batch, UNAVAILABLE)
+        completed = batch.request_counts.completed if batch.request_counts else 0
+        return _partly(replace(bill, notes=(*bill.notes, UNAVAILABLE)), completed, UNAVAILABLE)
 
     def _later(
         self, trouble: Trouble, tracked: TrackedBatch, detail: str, cause: Exception | None = None
@@ -151,36 +171,64 @@ class Settler:
         return Later(attempt.delay(self.random, retry_after=asked), text, cause)
 
 
-def lags(batch: Batch, files: Sequence[OutputFile]) -> bool:
-    """Whether answers exist that no file is listed for yet: a gap that providers close within minutes."""
+def shows_more(batch: Batch, than: Batch) -> bool:
+    """Whether it names an output or an error file where the other named none."""
+    output = batch.output_file_id is not None and than.output_file_id is None
+    return output or (batch.error_file_id is not None and than.error_file_id is None)
+
+
+def awaited(batch: Batch, files: Sequence[OutputFile], progress: int) -> Trouble | None:
+    """Why the files listed so far cannot be all: a gap that providers close within minutes. None: read them."""
     if any(file.kind != "error" for file in files):
-        return False
+        return None
     counts, usage = batch.request_counts, batch.usage
-    if (counts is not None and counts.completed > 0) or (usage is not None and usage.total_tokens > 0):
-        return True
-    return batch.status == "completed" and not files
+    answered = max(counts.completed if counts else 0, usage.total_tokens if usage else 0, progress)
+    if answered > 0 or (batch.status == "completed" and not files):
+        return "output_not_listed"
+    if files or (batch.status == "failed" and progress < 0):
+        return None  # an error file says by its lines what it covers; and what failed validation has none
+    if progress < 0:
+        return "never_started"
+    return "nothing_done" if counts is not None and counts.total else "output_not_listed"
 
 
-def _short(batch: Batch, bill: Bill, counts: RequestCounts) -> bool:
-    """Whether the files hold less than the provider counts; a line cut in two is malformed."""
+def says_nothing(batch: Batch, bill: Bill, progress: int) -> bool:
+    """Whether no answer was read and nothing says that there is none: an empty file may still be filled."""
+    counts = batch.request_counts or RequestCounts()
+    if bill.lines.succeeded or bill.lines.malformed:
+        return False
+    if counts.total and bill.lines.failed >= counts.total:
+        return False
+    if batch.status == "completed":
+        return not bill.lines.failed or not counts.total
+    if batch.status == "failed" and progress < 0:
+        return False
+    return progress > 0 if counts.total else progress >= 0 or batch.request_counts is None
+
+
+def _short(batch: Batch, bill: Bill, counts: RequestCounts, completed: int) -> bool:
+    """Whether the files hold less than the provider counts, or counted; a line cut in two is malformed."""
     found = bill.lines.succeeded + bill.lines.failed
     if batch.status == "completed" and found < counts.total:
         return True
-    return counts.completed > bill.lines.succeeded or bill.lines.malformed > 0
+    return completed > bill.lines.succeeded or bill.lines.malformed > 0
 
 
-def _never_listed(batch: Batch) -> Bill:
-    """Completed, no output in all this time: zero only where the provider itself says that nothing succeeded."""
+def nothing_listed(batch: Batch, progress: int) -> Bill:
+    """No answer in all this time: zero only where the provider itself says that nothing succeeded."""
     counts = batch.request_counts
-    if counts is None or counts.total == 0 or counts.failed < counts.total:
+    if counts is None or progress > 0:
         return unreadable(batch)
-    return Bill(lines=LineCounts(total=counts.total, failed=counts.failed), notes=(ERRORS_UNAVAILABLE,))
+    if batch.status == "completed":
+        if counts.total == 0 or counts.failed < counts.total:
+            return unreadable(batch)
+        return Bill(lines=LineCounts(total=counts.total, failed=counts.failed), notes=(ERRORS_UNAVAILABLE,))
+    return unreadable(batch) if counts.total == 0 and progress >= 0 else Bill()
 
 
-def _partly(bill: Bill, batch: Batch, reason: str) -> Bill:
+def _partly(bill: Bill, completed: int, reason: str) -> Bill:
     """Some answers were read, others exist and were not: the known part is a lower bound."""
-    counts = batch.request_counts
-    missing = max((counts.completed if counts else 0) - _accounted(bill), 1)
+    missing = max(completed - _accounted(bill), 1)
     unknown = {**bill.cost.unknown, reason: missing}
     return replace(bill, cost=bill.cost.model_copy(update={"total": None, "unknown": unknown}))
 

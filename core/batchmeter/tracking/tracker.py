@@ -11,10 +11,10 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-from batchmeter.errors import LedgerError, UsageError
+from batchmeter.errors import LedgerError, ProviderError, UsageError
 from batchmeter.events import Settlement
 from batchmeter.ledger.ledger import Ledger
-from batchmeter.ledger.records import Claim
+from batchmeter.ledger.records import Claim, TrackedBatch
 from batchmeter.models import Batch
 from batchmeter.pricing.groups import PriceSource
 from batchmeter.providers import Provider
@@ -35,7 +35,7 @@ from .settle import Meter, Settler
 from .sweep import Sweep
 from .taking import take
 from .waiting import OnUpdate, Waiter
-from .watch import Sleep, Watch, nap
+from .watch import Newest, Sleep, Watch, nap
 from .whose import Whose, with_id
 
 log = logging.getLogger("batchmeter")
@@ -74,7 +74,10 @@ class Tracker:
         self._wake = asyncio.Event()
         self._watch = Watch()
         leases = Leases(ledger, options.lease)
-        settler = Settler(ledger, plugins, meter or meter_with(prices, plugins), random, leases, options.longest_pause)
+        self._compared = Newest()
+        settler = self._settler = Settler(
+            ledger, plugins, meter or meter_with(prices, plugins), random, leases, options.longest_pause
+        )
         self._follower = Follower(ledger, settler, random, options.look, options.longest_pause)
         self._sweep = Sweep(ledger, self._follower, enabled=options.list_many)
         self._server = Server(self._follower, self._sweep.cover, self._changed, self._spawn, leases)
@@ -102,9 +105,15 @@ class Tracker:
     async def observed(self, account: str, batch: Batch) -> None:
         """Anyone's answer about a batch advances it; its end is settled at once, whether or not `run` is running."""
         tracked = await self._ledger.observe(account, batch)
-        if tracked is not None and batch.ended and tracked.settled_at is None:
+        if tracked is None or not batch.ended:
+            return
+        if tracked.settled_at is None:
             self._also.add(account)
             self._spawn(self._settle_observed(account, batch.id))
+        elif (batch.output_file_id or batch.error_file_id) and self._compared.new(
+            (account, batch.id, batch.output_file_id, batch.error_file_id)
+        ):
+            self._spawn(self._revise_observed(tracked, batch))
 
     async def told(self, account: str, batch_id: str) -> bool:
         """A webhook says that it has ended: look at once. False: it is settled, or nobody's."""
@@ -228,6 +237,15 @@ class Tracker:
             lane.serving -= 1
             self._wake.set()
 
+    async def _revise_observed(self, tracked: TrackedBatch, batch: Batch) -> None:
+        """Files that were listed only after it was settled: a revision tells what they hold."""
+        try:
+            if await self._settler.revise(self._accounts.get(tracked.account), tracked, batch):
+                self._recorded()
+        except (ProviderError, UsageError) as error:
+            self._compared.forget()  # the next who looks tries again
+            log.warning("batch %s: its late files cannot be read: %s", tracked.batch_id, error)
+
     async def _settle_observed(self, account: str, batch_id: str) -> None:
         """Nothing to do where somebody holds or has settled it."""
         claiming = self._ledger.claim(account, batch_id, owner=self.owner, lease_seconds=self._options.lease)
@@ -262,11 +280,12 @@ class Tracker:
         """Lost creates, batches to submit again, and what others made."""
         while True:
             await self._tolerant(self._ledger.correct_times(), 0)
-            await self._tolerant(self.reconcile(), 0)
-            await self._tolerant(self.resubmit(), 0)
-            await self._tolerant(self._follower.histories.refresh(self._ledger), None)
-            for account in self._options.adopt:
-                await self._tolerant(self._adoption.sweep(account), 0)
+            await asyncio.gather(
+                self._tolerant(self.reconcile(), 0),
+                self._tolerant(self.resubmit(), 0),
+                self._tolerant(self._follower.histories.refresh(self._ledger), None),
+                self._tolerant(self._adoption.sweep_all(self._options.adopt), None),
+            )
             await self._sleep(self._options.reconcile)
 
     async def _tolerant(self, work: Coroutine[Any, Any, Any], fallback: Any) -> Any:

@@ -2,8 +2,9 @@
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Generator
+from collections.abc import Awaitable, Callable, Generator, Hashable
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from typing import Any
 
 Sleep = Callable[[float], Awaitable[None]]
@@ -40,3 +41,23 @@ class Watch:
             self._events[key].discard(event)
             if not self._events[key]:
                 del self._events[key]
+
+
+@dataclass(slots=True)
+class Newest:
+    """What was seen lately: a set that does not grow for ever."""
+
+    most: int = 10_000
+    _seen: set[Hashable] = field(default_factory=set[Hashable])
+
+    def new(self, thing: Hashable) -> bool:
+        """True the first time."""
+        if thing in self._seen:
+            return False
+        if len(self._seen) >= self.most:
+            self._seen.clear()
+        self._seen.add(thing)
+        return True
+
+    def forget(self) -> None:
+        self._seen.clear()

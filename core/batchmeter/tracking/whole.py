@@ -14,8 +14,13 @@ class Watched:
     """A finished batch's files, watched while they are read."""
 
     files: Sequence[OutputFile]
+    """Each once: some servers name one file as output and as error file."""
     gone: set[str] = field(default_factory=set[str])
     """Ids of files that their provider no longer has."""
+
+    @classmethod
+    def of(cls, files: Sequence[OutputFile]) -> "Watched":
+        return cls(list({file.id: file for file in reversed(files)}.values())[::-1])
 
     def checked(self) -> list[OutputFile]:
         """The same files; reading one raises APIResponseError when fewer or more bytes came than were announced."""
