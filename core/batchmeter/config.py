@@ -26,7 +26,7 @@ class Settings(BaseModel):
     """Path or `postgresql://…` URL of the ledger; by default `ledger.db` in the user's data folder."""
     track: bool = True
     """Follow open batches in the background while a client is open."""
-    longest_pause: float = Field(3600.0, gt=0, allow_inf_nan=False)
+    longest_pause: float = Field(default=3600.0, gt=0, allow_inf_nan=False)
     """Seconds that a provider's Retry-After counts for at most; it pauses its own account only."""
     default_account: str = "openai"
     """The account of a call that names none."""
