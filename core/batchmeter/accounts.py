@@ -242,8 +242,17 @@ class Accounts:
         factory = self._plugins.providers.get(provider)
         if factory is None:
             raise UnknownAccountError(self._unknown(name, provider, named=bool(section)))
+        if getattr(factory, "invented", False) and not self._is_named(name):
+            raise UnknownAccountError(
+                f"no account {name!r}: its answers would be made up; add [accounts.{name}] to batchmeter.toml to use it"
+            )
         values = {**section, "provider": provider, **overrides}
         return factory, validated(factory.Settings, values, self._where(name, overrides))
+
+    def _is_named(self, name: str) -> bool:
+        """Whether the settings speak of this account."""
+        known = self._settings
+        return name in known.accounts or name == known.default_account or name in known.models.values()
 
     def _factory(self, provider: str) -> ProviderFactory:
         factory = self._plugins.providers.get(provider)

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 from . import asked, wire
 from .lifecycle import Job, State, state, validated_at
 from .records import Records, result_id
-from .refusal import Refusal, no_batch
+from .refusal import Refusal, full, no_batch
 from .requests import Requests, refused, validate
 from .results import KINDS, Kind, Run, Totals, count, write
 from .script import METADATA_KEY, Script
@@ -37,6 +37,8 @@ class Batches:
 
     async def create(self, body: Mapping[str, Any], script: str | None = None) -> wire.Json:
         """`script` is laid over the sandbox's own, and the batch's metadata over both."""
+        if self.records.folder.room() <= 0:
+            raise full()
         metadata = asked.metadata(body.get("metadata"))
         fate = Script.parse(script, self.script) if script else self.script
         if metadata and METADATA_KEY in metadata:

@@ -9,7 +9,7 @@ from typing import BinaryIO
 from . import asked, wire
 from .batches import Batches
 from .records import Records, Upload
-from .refusal import Dropped, Refusal, invalid, no_file
+from .refusal import Dropped, Refusal, full, invalid, no_file
 
 MONTH = 30 * 86_400
 """Batch files are kept for 30 days unless their creator says otherwise."""
@@ -49,16 +49,20 @@ class Receiver:
     created_at: float
     _id: str = ""
     _size: int = 0
+    _room: float = field(init=False)
     _file: BinaryIO = field(init=False)
 
     def __post_init__(self) -> None:
         self._id = self.records.new_id("file-")
+        self._room = self.records.folder.room()
         self._file = self.records.folder.content(self._id).open("wb")
 
     def write(self, chunk: bytes) -> None:
         self._size += len(chunk)
         if self._size > _MAX_FILE:
             raise Refusal(413, "The file is larger than 512 MB.", param="file", code="file_too_large")
+        if self._size > self._room:
+            raise full()
         self._file.write(chunk)
 
     def abandon(self) -> None:

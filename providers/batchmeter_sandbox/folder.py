@@ -5,6 +5,7 @@ submitted by one process is followed by another, and a restart forgets nothing.
 """
 
 import json
+import math
 import os
 import shutil
 import tempfile
@@ -17,7 +18,8 @@ from typing import Any
 class Folder:
     """A folder of the sandbox's own; without a path a temporary one, gone when closed."""
 
-    def __init__(self, path: str | Path | None = None) -> None:
+    def __init__(self, path: str | Path | None = None, max_bytes: int | None = None) -> None:
+        self._max_bytes = max_bytes
         self.path = Path(path) if path else Path(tempfile.mkdtemp(prefix="batchmeter-sandbox-"))
         self.path.mkdir(parents=True, exist_ok=True)
         self._journal = os.open(self.path / "journal.jsonl", os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
@@ -38,6 +40,12 @@ class Folder:
         self._read_to += len(whole)
         for line in whole.split(b"\n")[:-1]:
             yield json.loads(line)
+
+    def room(self) -> float:
+        """Bytes that its files may still grow by, results that were written included."""
+        if self._max_bytes is None:
+            return math.inf
+        return self._max_bytes - sum(entry.stat().st_size for entry in os.scandir(self.path))
 
     def content(self, file_id: str) -> Path:
         return self.path / file_id

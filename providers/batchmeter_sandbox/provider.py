@@ -30,6 +30,7 @@ class SandboxProvider:
 
     name: ClassVar[str] = "sandbox"
     """The price book has OpenAI's prices for it, whose models it answers as."""
+    invented: ClassVar[bool] = True
     Settings: ClassVar[type[AccountSettings]] = SandboxSettings
     capabilities: ClassVar[Capabilities] = Capabilities()
     region: str | None = None
@@ -46,6 +47,7 @@ class SandboxProvider:
             speed=settings.speed,
             script=settings.script,
             faults=settings.faults,
+            max_bytes=settings.max_bytes,
         )
 
     async def create_file(self, upload: FileUpload, options: CallOptions) -> FileObject:

@@ -53,6 +53,8 @@ class Records:
 
     def delete(self, file_id: str) -> None:
         self._record("delete", {"id": file_id})
+        if file_id not in {job.input_file_id for job in self.jobs.values()}:  # a batch reads its input to its end
+            self.folder.content(file_id).unlink(missing_ok=True)
 
     def new_id(self, prefix: str) -> str:
         """Follows from the seed, where there is one; unguessable otherwise, so that two sandboxes never share ids."""

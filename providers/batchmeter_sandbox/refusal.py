@@ -42,3 +42,7 @@ def no_file(file_id: str) -> Refusal:
 
 def no_batch(batch_id: str) -> Refusal:
     return Refusal(404, f"No batch found with id '{batch_id}'.")
+
+
+def full() -> Refusal:
+    return Refusal(413, "The sandbox is full: delete files, or raise its max_bytes.", code="storage_full")

@@ -20,6 +20,8 @@ class SandboxSettings(AccountSettings):
     """1: a batch takes 22 minutes; 300: 4.5 seconds."""
     folder: str | None = Field(default_factory=lambda: os.environ.get("BATCHMETER_SANDBOX_FOLDER") or None)
     """Keeps files and batches, across processes; by default they go with the process."""
+    max_bytes: int = Field(default=1024**3, gt=0)
+    """Of all files together; an upload that does not fit is refused."""
     script: str = ""
     """The fate of every batch, `fail=0.05 lag=1`; metadata key `sandbox` of a batch overrides it."""
     faults: tuple[str, ...] = ()

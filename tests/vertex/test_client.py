@@ -38,6 +38,7 @@ async def client(vertex, tmp_path, log):
         "vertex_ai": {**account, "location": "us-central1"},
         "vertex-eu": {**account, "location": "eu"},
         "native": {**account, "location": "us-central1", "format": "native"},
+        "sandbox": {},
     }
     settings = Settings(ledger=str(tmp_path / "ledger.db"), load=(), accounts=accounts)
     async with AsyncClient(settings=settings, plugins=[log], environ={}) as client:
