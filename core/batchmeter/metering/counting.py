@@ -1,63 +1,242 @@
-"""Applies a dialect's formulas to one line's usage: each dialect is compiled once into one flat function, as dataclasses
-compiles its `__init__`, because it runs for every line of every file.
-"""
+"""Counts one usage in a dialect: every counter is known or the line is unknown, and the vendor's own total is obeyed."""
 
-import re
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from decimal import Decimal, InvalidOperation
 from functools import cache
 from typing import Any, cast
 
 from batchmeter.pricing.groups import UNITS
 
-from .dialects import CHAT, CHAT_REASONING_OUTSIDE, Dialect
+from .dialects import CHAT, Dialect, Usage
 
 MOST = 10**12
 """More tokens than this in one request is nonsense."""
 
-Usage = dict[str, Any]
-Counts = tuple[int, ...]
-"""Prompt, reasoning, the vendor's total, tokens placed; then the dialect's buckets in its order."""
-HEAD = 4
-
-_COUNTER = re.compile(r"\w+(\[(\w+=\w+)?\])?(\.\w+)*")
+Counts = tuple[Any, ...]
+"""Prompt, reasoning, the vendor's total, tokens placed, the vendor's amount in USD (None: not said); then the dialect's
+buckets in its order. All but the amount are int."""
+HEAD = 5
+PROMPT, REASONING, TOTAL, PLACED, REPORTED = range(HEAD)
 
 
 class InvalidUsageError(ValueError):
     """Counters that cannot be: negative, fractional, absurd, or parts larger than their whole."""
 
+    reason = "usage_invalid"
+
+
+class ContradictsTotalError(InvalidUsageError):
+    """The vendor's total is neither the sum of its buckets nor that of one other reading."""
+
+    reason = "usage_contradicts_total"
+
+
+class UnknownCounterError(InvalidUsageError):
+    """A counter has an amount, and no table says whether it is billed; the message is its name."""
+
+    reason = "unknown_counter"
+
+
+_Terms = tuple[tuple[int, tuple[str, ...]], ...]
+"""A formula: sign and alternatives of each counter."""
+
+
+@dataclass(frozen=True, slots=True)
+class Parsed:
+    """A dialect's formulas, taken apart."""
+
+    needs: tuple[tuple[str, ...], ...]
+    head: tuple[_Terms, _Terms, _Terms]
+    """Prompt, reasoning, total."""
+    check: _Terms
+    buckets: tuple[_Terms, ...]
+    tokens: tuple[bool, ...]
+    """Which buckets are tokens."""
+    counters: frozenset[str]
+
 
 @cache
-def counter(dialect: Dialect) -> Callable[[Usage], Counts | None]:
-    """The dialect as a function; it gives None when the counter that the dialect needs is not there."""
-    names: dict[str, Any] = {"number": number, "listed": listed, "Invalid": InvalidUsageError, "NOTHING": {}}
-    code = compile(_source(dialect), f"<dialect {dialect.name}>", "exec")
-    exec(code, names)  # noqa: S102 - made from our own table, never from input
-    return cast("Callable[[Usage], Counts | None]", names["count"])
+def parsed(dialect: Dialect) -> Parsed:
+    formulas = (dialect.prompt, dialect.reasoning, dialect.total, dialect.check, *dialect.buckets.values())
+    terms = [_terms(formula) for formula in formulas]
+    named = {counter for formula in terms for _, alternatives in formula for counter in alternatives}
+    return Parsed(
+        needs=tuple(tuple(word.split("|")) for word in dialect.needs.split()),
+        head=(terms[0], terms[1], terms[2]),
+        check=terms[3],
+        buckets=tuple(terms[4:]),
+        tokens=tuple(bucket not in UNITS for bucket in dialect.buckets),
+        counters=frozenset(named | set(dialect.reported)),
+    )
 
 
-def count(dialect: Dialect, usage: Usage, *, reasoning_beside: bool) -> tuple[Dialect, Counts] | None:
-    """The line's counts, and the dialect that its own total proves it to speak.
+def _terms(formula: str) -> _Terms:
+    found: list[tuple[int, tuple[str, ...]]] = []
+    sign = 1
+    for word in formula.split():
+        if word in {"+", "-"}:
+            sign = 1 if word == "+" else -1
+        else:
+            found.append((sign, tuple(word.split("|"))))
+    return tuple(found)
 
-    Compatibles differ in whether reasoning is inside completion_tokens; without a total, `reasoning_beside` says.
-    """
-    counts = counter(dialect)(usage)
-    if counts is None:
-        return None
-    _, reasoning, total, placed, *_ = counts
-    if reasoning:
-        if dialect is CHAT and total != placed and (reasoning_beside or total == placed + reasoning):
-            dialect = CHAT_REASONING_OUTSIDE
-            counts = cast("Counts", counter(dialect)(usage))
-        if reasoning > counts[-1]:
-            raise InvalidUsageError("more reasoning than output")
-    elif total > placed and not counts[-1]:
-        raise InvalidUsageError("a total, but not of what")
-    return dialect, counts
+
+def counter_names(dialect: Dialect) -> frozenset[str]:
+    """Every counter that the dialect needs or counts."""
+    plan = parsed(dialect)
+    return plan.counters | {path for word in plan.needs for path in word}
 
 
 def speaks(dialect: Dialect, usage: Usage) -> bool:
-    """Whether the counter that this dialect needs is there."""
-    return any(_follow(usage, path.split(".")) is not None for path in dialect.needs.split("|"))
+    """Whether the counters that this dialect needs are there."""
+    return all(any(_follow(usage, path) is not None for path in word) for word in parsed(dialect).needs)
+
+
+def _follow(value: object, path: str) -> object:
+    for step in path.split("."):
+        if not isinstance(value, dict):
+            return None
+        value = cast("Usage", value).get(step)
+    return value
+
+
+def counters_of(dialect: Dialect, usage: Usage) -> tuple[dict[str, object], list[str]]:
+    """The counters that the dialect's formulas name, by path; and the names of those with an amount that nobody knows."""
+    found: dict[str, object] = {}
+    unknown: list[str] = []
+    named = parsed(dialect).counters
+    for path, value in _leaves(dialect, usage, ""):
+        if path in named:
+            found[path] = value
+        elif not is_harmless(dialect, path) and is_amount(value):
+            unknown.append(path)
+    return found, unknown
+
+
+def _leaves(dialect: Dialect, usage: Mapping[str, object], above: str) -> Iterator[tuple[str, object]]:
+    for key, value in usage.items():
+        path = f"{above}{key}"
+        if value is None or (dialect.parts is not None and path == dialect.parts[0]):
+            continue
+        if isinstance(value, dict):
+            yield from _leaves(dialect, cast("Usage", value), f"{path}.")
+        elif isinstance(value, list):
+            yield from _leaves(dialect, by_kind(cast("list[object]", value), dialect.lists.get(path)), f"{path}.")
+        else:
+            yield path, value
+
+
+def by_kind(items: Iterable[object], columns: tuple[str | None, str] | None) -> dict[str, object]:
+    """Kind -> sum over its items, `*` -> sum over all; amounts in other fields of the items by their name."""
+    sums: dict[str, object] = {}
+    kind_field, count_field = columns or (None, None)
+    for item in items:
+        fields = cast("Usage", item) if isinstance(item, dict) else {"": item}
+        kind = fields.get(kind_field) if kind_field else None
+        for name, value in fields.items():
+            if name == count_field:
+                count = number(value)
+                sums["*"] = cast("int", sums.get("*", 0)) + count
+                if kind_field:
+                    sums[str(kind)] = cast("int", sums.get(str(kind), 0)) + count
+            elif name != kind_field and is_amount(value):
+                sums[f"[].{name}"] = value
+    return sums
+
+
+def is_harmless(dialect: Dialect, path: str) -> bool:
+    steps = path.split(".")
+    above = (".".join(steps[:depth]) for depth in range(1, len(steps)))
+    return path in dialect.harmless or any(f"{prefix}.*" in dialect.harmless for prefix in above)
+
+
+def is_amount(value: object) -> bool:
+    """Whether something could be billed by it: words, switches and zeros are no amounts, objects may hold some."""
+    if isinstance(value, str):
+        try:
+            return bool(Decimal(value))
+        except InvalidOperation:
+            return False
+    return not isinstance(value, bool) and bool(value)
+
+
+def count(dialect: Dialect, usage: Usage) -> tuple[Dialect, Counts]:
+    """The counts, and the reading of the dialect that the vendor's own total proves; an InvalidUsageError without one."""
+    found, unknown = counters_of(dialect, usage)
+    if unknown:
+        raise UnknownCounterError(", ".join(sorted(unknown)[:3]))
+    try:
+        counts = _counts(dialect, found)
+    except InvalidUsageError:
+        other = _other_reading(dialect, found)
+        if other is None:
+            raise
+        return other
+    if not counts[TOTAL] or counts[TOTAL] == counts[PLACED]:
+        return dialect, counts
+    other = _other_reading(dialect, found)
+    if other is None:
+        raise ContradictsTotalError(f"a total of {counts[TOTAL]}, and {counts[PLACED]} tokens")
+    return other
+
+
+def _other_reading(dialect: Dialect, found: Mapping[str, object]) -> tuple[Dialect, Counts] | None:
+    """The one that the total leaves; None where there is none, or several that place the tokens differently."""
+    fitting: dict[tuple[tuple[str, int], ...], tuple[Dialect, Counts]] = {}
+    for reading in dialect.readings:
+        try:
+            counts = _counts(reading, found)
+        except InvalidUsageError:
+            continue
+        if counts[TOTAL] and counts[TOTAL] == counts[PLACED]:
+            placed = tuple((b, n) for b, n in zip(reading.buckets, counts[HEAD:], strict=True) if n)
+            fitting[placed] = reading, counts
+    return next(iter(fitting.values())) if len(fitting) == 1 else None
+
+
+def _counts(dialect: Dialect, found: Mapping[str, object]) -> Counts:
+    plan = parsed(dialect)
+    prompt, reasoning, total = (_sum(terms, found) for terms in plan.head)
+    buckets = [_sum(terms, found) for terms in plan.buckets]
+    placed = sum(n for n, is_tokens in zip(buckets, plan.tokens, strict=True) if is_tokens)
+    if min(buckets, default=0) < 0 or placed > MOST or _sum(plan.check, found) < 0:
+        raise InvalidUsageError("counters contradict each other")
+    if reasoning > placed - prompt:
+        raise InvalidUsageError("more reasoning than output")
+    return (prompt, reasoning, total, placed, reported_amount(dialect, found), *buckets)
+
+
+def _sum(terms: _Terms, found: Mapping[str, object]) -> int:
+    total = 0
+    for sign, alternatives in terms:
+        for counter in alternatives:
+            if counter in found:
+                total += sign * number(found[counter])
+                break
+    return total
+
+
+def reported_amount(dialect: Dialect, found: Mapping[str, object]) -> Decimal | None:
+    """USD, exactly as the vendor's digits say."""
+    for counter, dollars in dialect.reported.items():
+        value = found.get(counter)
+        if isinstance(value, int | float | str) and not isinstance(value, bool):
+            return usd(value, dollars)
+    return None
+
+
+def usd(value: float | str, dollars: Decimal) -> Decimal | None:
+    try:
+        amount = Decimal(str(value)) * dollars
+    except InvalidOperation:
+        return None
+    return amount if amount.is_finite() and amount >= 0 else None
+
+
+def amount_in(usage: Usage) -> Decimal | None:
+    """The vendor's own amount in a usage that nobody can count otherwise."""
+    return reported_amount(CHAT, counters_of(CHAT, usage)[0])
 
 
 def number(value: object) -> int:
@@ -68,92 +247,14 @@ def number(value: object) -> int:
     elif value is None or value == "":
         return 0
     elif isinstance(value, str):
-        return number(_parsed(value))
+        return number(_number_in(value))
     elif isinstance(value, float) and value.is_integer():
         return number(int(value))
     raise InvalidUsageError(f"a counter is {value!r:.40}")
 
 
-def listed(usage: Usage, path: str) -> int | None:
-    """`results[].tokenCount`, `promptTokensDetails[modality=AUDIO].tokenCount`: a sum, None where there is no such list."""
-    key, _, rest = path.partition("[")
-    wanted, _, tail = rest.partition("].")
-    items = usage.get(key)
-    if not isinstance(items, list):
-        return None
-    field, _, value = wanted.partition("=")
-    steps = tail.split(".")
-    found = [_follow(item, steps) for item in cast("list[object]", items) if not field or _is(item, field, value)]
-    return sum(number(item) for item in found)
-
-
-def _is(item: object, field: str, value: str) -> bool:
-    return _follow(item, [field]) == value
-
-
-def _follow(value: object, steps: list[str]) -> object:
-    for step in steps:
-        if not isinstance(value, dict):
-            return None
-        value = cast("Usage", value).get(step)
-    return value
-
-
-def _parsed(text: str) -> int | float:
+def _number_in(text: str) -> int | float:
     try:
         return int(text) if text.strip().isdecimal() else float(text)
     except ValueError:
         raise InvalidUsageError(f"a counter is {text!r:.40}") from None
-
-
-def _source(dialect: Dialect) -> str:
-    """The function's text: read every counter once, check, add up."""
-    formulas = [dialect.prompt, dialect.reasoning, dialect.total, dialect.check, *dialect.buckets.values()]
-    words = dict.fromkeys(word for text in formulas for word in text.split() if word not in {"+", "-"})
-    counters = {word: f"v{index}" for index, word in enumerate(words)}
-    buckets = {bucket: f"b{index}" for index, bucket in enumerate(dialect.buckets)}
-    holders = _holders([dialect.needs, *words])
-    values = counters.values()
-    tokens = " + ".join(name for bucket, name in buckets.items() if bucket not in UNITS)
-    head = [_sum(formula, counters) for formula in (dialect.prompt, dialect.reasoning, dialect.total)]
-    lines = [
-        *(_held(path, holders) for path in holders if path),
-        f"if {_value(dialect.needs, holders)} is None: return None",
-        *(f"{name} = {_value(word, holders)} or 0" for word, name in counters.items()),
-        f"if not ({' is '.join(f'{name}.__class__' for name in values)} is int):",
-        *(f"    {name} = number({name})" for name in values),
-        *(f"{name} = {_sum(dialect.buckets[bucket], counters)}" for bucket, name in buckets.items()),
-        f"if {' or '.join(f'{name} < 0' for name in buckets.values())}: raise Invalid('a bucket is negative')",
-        f"placed = {tokens}",
-        f"if placed > {MOST} or {_sum(dialect.check, counters)} < 0: raise Invalid('counters contradict')",
-        f"return ({', '.join([*head, 'placed', *buckets.values()])},)",
-    ]
-    return "\n    ".join(["def count(usage):", *lines])
-
-
-_Path = tuple[str, ...]
-
-
-def _holders(counters: Iterable[str]) -> dict[_Path, str]:
-    """The dicts that counters lie in, outer ones first: path -> local name."""
-    paths = [tuple(path.split(".")) for counter in counters for path in counter.split("|") if "[" not in path]
-    prefixes = {path[:depth] for path in paths for depth in range(1, len(path))}
-    return {(): "usage"} | {path: "_".join(path) for path in sorted(prefixes, key=lambda path: (len(path), path))}
-
-
-def _held(path: _Path, holders: dict[_Path, str]) -> str:
-    name = holders[path]
-    return f"if ({name} := {holders[path[:-1]]}.get({path[-1]!r})).__class__ is not dict: {name} = NOTHING"
-
-
-def _value(counter: str, holders: dict[_Path, str]) -> str:
-    """The expression for `a.b|c`."""
-    first, _, others = counter.partition("|")
-    assert _COUNTER.fullmatch(first), f"not a counter: {first}"
-    *parents, last = first.split(".")
-    value = f"listed(usage, {first!r})" if "[" in first else f"{holders[tuple(parents)]}.get({last!r})"
-    return f"({value} if {value} is not None else {_value(others, holders)})" if others else value
-
-
-def _sum(formula: str, counters: dict[str, str]) -> str:
-    return " ".join(counters.get(word, word) for word in formula.split()) or "0"

@@ -1,21 +1,34 @@
-"""How each vendor counts tokens: one table row a dialect, from its own counters to our disjoint buckets.
+"""The tables that say how vendors count and bill: what a provider declares, and OpenAI's own.
 
 A formula is counters joined by ` + ` and ` - `. A counter is a dotted path into the usage object; `a|b` takes the first
-that is there, `list[].x` sums over a list, `list[modality=AUDIO].x` over its matching items. What is absent or null
-counts 0. No bucket may come out negative: then the counters contradict each other and the line's usage is invalid.
+that is there. A list of counters is named in `Dialect.lists`; then `list.KIND` is the sum over its items of one kind and
+`list.*` over all. A counter that is absent or null counts 0. No bucket may come out negative: then the counters
+contradict each other and the line's usage is invalid. A counter with an amount that neither a formula nor `harmless`
+names is unknown, and so is the cost of its line: it may be billed.
+
+Providers declare a `Dialects` under the entry-point group `batchmeter.dialects`, by the name that prices and
+`custom_llm_provider` use. The modules there import nothing but this one, so that a small file is metered at once.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from decimal import Decimal
+from typing import Any, Literal, cast
+
+from msgspec import Struct
+
+Usage = dict[str, Any]
+"""A usage object as decoded: counters, objects and lists of counters."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class Dialect:
-    """One vendor's way of counting."""
+    """One way of counting."""
 
     name: str
     needs: str
-    """The counter without which there is no usage to speak of."""
+    """Counters without which there is no usage to speak of, apart by spaces."""
     prompt: str
     """The whole prompt, cached and written tokens included: it decides the price tier."""
     buckets: Mapping[str, str]
@@ -23,68 +36,193 @@ class Dialect:
     reasoning: str = ""
     """Already inside `output`."""
     total: str = ""
-    """The vendor's own sum, where it is one."""
+    """The vendor's own sum of all tokens; a line whose buckets have another sum takes a reading that has this one."""
     check: str = ""
     """One more formula that must not come out negative."""
+    harmless: frozenset[str] = frozenset()
+    """Counters that are known not to be billed, or to be inside another; `path.*` for all below a path."""
+    lists: Mapping[str, tuple[str | None, str]] = field(default_factory=dict[str, tuple[str | None, str]])
+    """List of counters -> the field that names an item's kind, and the field that counts."""
+    reported: Mapping[str, Decimal] = field(default_factory=dict[str, Decimal])
+    """Counter of the vendor's own amount -> USD for one of it; the first that is there counts."""
+    marks: str | None = None
+    """The `type` or `object` of the bodies that count so, where counters alone do not tell; `!x`: any other."""
+    readings: tuple["Dialect", ...] = ()
+    """Other ways to count the same counters, for lines whose total says so."""
+    parts: "tuple[str, Callable[[Usage], Iterable[Part] | None]] | None" = None
+    """A counter list whose items are requests of their own, and its reader; None from it: an item is unknown."""
     places: bool = False
-    """`inference_geo` and `service_tier` on a line count: where it ran, and `standard` for billed outside the batch.
-    (OpenAI's `service_tier` means nothing of the kind; on Bedrock, AWS bills by the job whatever the row says.)"""
+    """`inference_geo` and `service_tier` on a line count: where it ran, and `standard` for billed outside the batch."""
+
+
+class Part(Struct, gc=False):
+    """One more request that a line's answer took, billed beside it."""
+
+    model: str | None
+    """None: the line's own."""
+    usage: Usage
+
+
+class Answer(Struct, gc=False):
+    """What one line says."""
+
+    custom_id: str | None = None
+    failure: str | None = None
+    """The error's code; None for an answer that the vendor delivered, whatever it says."""
+    model: str | None = None
+    usage: Usage | None = None
+    kind: str | None = None
+    """The body's `type` or `object`."""
+    dialect: Dialect | None = None
+    """Where the row itself decides it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Envelope:
+    """A key of the line under which some vendor puts the answer."""
+
+    key: str
+    shape: Callable[[type], Any]
+    """From the type of bodies to the type of what is there; it has only what is read."""
+    open: Callable[[Any], object]
+    """From the line to its body, to a failed Answer, or to None where there is neither."""
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class Dialects:
+    """All that one provider's rows need to be read and counted. Names of fields are those in the JSON."""
+
+    provider: str
+    speaks: tuple[Dialect, ...] = ()
+    """Tried in this order; other providers' after them, unless `private`."""
+    private: bool = False
+    """No other provider's rows are counted so."""
+    body: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    """Fields of the answer's body that are read, beyond OpenAI's -> their type."""
+    usage_of: Callable[[Any, str | None], Answer | None] | None = None
+    """Reads a body that has no `usage`; the second argument is the job's model. None: not this vendor's."""
+    beside: Mapping[str, Callable[[Any], Mapping[str, int]]] = field(
+        default_factory=dict[str, Callable[[Any], Mapping[str, int]]]
+    )
+    """Field of the body -> what it adds to the usage: things that are billed and that no counter has."""
+    envelopes: tuple[Envelope, ...] = ()
+    ids: tuple[str, ...] = ()
+    """Keys of the line that hold the caller's id, beyond `custom_id`."""
+    id_of: Callable[[Any], str | None] | None = None
+    """Finds the caller's id elsewhere in the line."""
+    manifest: Dialect | None = None
+    """The sums of a whole job, in a line of their own that has its `needs`."""
+    bills_job_model: bool = False
+    """The vendor bills by the job's model, whatever a row says."""
+    repeats: Literal["no", "files", "ids"] = "no"
+    """Whether rows are exported more than once: in several files, or anywhere under the same id."""
+    free: tuple[str, ...] = ()
+    """Endpoints, or parts of model names, that are not billed."""
+    per_answer: Mapping[str, str] = field(default_factory=dict[str, str])
+    """Start of a model's name -> the counter that each of its answers adds one to."""
+    images: tuple[str, ...] = ()
+    """Starts of names of models whose output is images, also where no counter says so."""
+
+
+_SLUG = re.compile(r"[A-Za-z0-9_.-]{1,64}")
+
+
+def failure_code(error: object) -> str | None:
+    """The shortest true name of an error; None for `null`, `""`, `{}` and `{"code": null, "message": null}`."""
+    if not isinstance(error, dict):
+        text = str(error or "")
+        return (text if _SLUG.fullmatch(text) else "error") if text else None
+    found = cast("dict[str, object]", error)
+    if not any(found.values()):
+        return None
+    if found.get("error"):
+        return failure_code(found["error"])
+    named = (found.get(name) for name in ("code", "errorCode", "status", "type"))
+    return next((str(name)[:64] for name in named if name not in {None, ""}), "error")
 
 
 _LONG_WRITE = (
     "prompt_tokens_details.cache_write_tokens_details.ttl_12h_tokens"
     "|prompt_tokens_details.cache_write_tokens_details.ttl_1h_tokens"
 )
-"""OpenAI's, and Anthropic's in our translation of it."""
+_CACHED = "prompt_tokens_details.cached_tokens|cached_tokens|prompt_cache_hit_tokens"
+"""In its details, or flat, as some compatibles have it."""
 _CACHED_AUDIO = "prompt_tokens_details.cached_tokens_details.audio_tokens"
+_REASONED = "completion_tokens_details.reasoning_tokens|reasoning_tokens"
+_CHAT_OUTPUT = (
+    "completion_tokens - completion_tokens_details.audio_tokens - completion_tokens_details.image_tokens"
+    " - completion_tokens_details.video_tokens"
+)
 _CHAT = {
-    "input": "prompt_tokens - prompt_tokens_details.cached_tokens - prompt_tokens_details.cache_write_tokens"
+    "input": f"prompt_tokens - {_CACHED} - prompt_tokens_details.cache_write_tokens"
     f" - prompt_tokens_details.audio_tokens + {_CACHED_AUDIO}",
-    "cached_input": f"prompt_tokens_details.cached_tokens - {_CACHED_AUDIO}",
+    "cached_input": f"{_CACHED} - {_CACHED_AUDIO}",
     "cache_write_5m": f"prompt_tokens_details.cache_write_tokens - {_LONG_WRITE}",
     "cache_write_1h": _LONG_WRITE,
     "audio_in": f"prompt_tokens_details.audio_tokens - {_CACHED_AUDIO}",
     "cached_audio_in": _CACHED_AUDIO,
     "audio_out": "completion_tokens_details.audio_tokens",
     "image_out": "completion_tokens_details.image_tokens",
+    "video_out": "completion_tokens_details.video_tokens",
     "web_search": "num_sources_used + num_search_queries",
-    "output": "completion_tokens - completion_tokens_details.audio_tokens - completion_tokens_details.image_tokens",
+    "output": _CHAT_OUTPUT,
 }
-_REASONED = "completion_tokens_details.reasoning_tokens|reasoning_tokens"
+_REPORTED = {"cost_in_usd_ticks": Decimal("1e-10"), "cost.total_cost": Decimal(1), "cost": Decimal(1)}
+"""Amounts in USD that some compatibles put on every row."""
+_MONEY = {"cost.*", "cost_details.*"}
+_TIMES = {"queue_time", "prompt_time", "completion_time", "total_time"}
+"""Seconds that some compatibles send along with their counters."""
 
 CHAT = Dialect(
-    "chat",
+    name="chat",
     needs="prompt_tokens",
     prompt="prompt_tokens",
     buckets=_CHAT,
     reasoning=_REASONED,
     total="total_tokens",
+    harmless=frozenset(
+        {
+            "prompt_tokens_details.text_tokens",
+            "prompt_tokens_details.image_tokens",
+            "prompt_tokens_details.cached_tokens_details.*",
+            "prompt_tokens_details.cache_write_tokens_details.ttl_30m_tokens",
+            "completion_tokens_details.text_tokens",
+            "completion_tokens_details.accepted_prediction_tokens",
+            "completion_tokens_details.rejected_prediction_tokens",
+            "prompt_cache_miss_tokens",
+            *_MONEY,
+            *_TIMES,
+        }
+    ),
+    reported=_REPORTED,
 )
-"""OpenAI chat, completions and embeddings, Azure, Mistral, Groq and most compatibles: details are inside their sums.
-xAI counts live-search sources and Perplexity its searches beside them; both are billed each. Which of the cached tokens
-are audio, OpenAI says in its Realtime usage, and our translation of Vertex AI's answers in the same place."""
+"""OpenAI chat, completions and embeddings, and most compatibles: details are inside their sums. Prediction tokens are
+inside completion_tokens, image tokens of a prompt are billed as its text. Which of the cached tokens are audio, OpenAI
+says in its Realtime usage, and translated answers of other vendors in the same place."""
 
-CHAT_REASONING_OUTSIDE = replace(
+REASONING_BESIDE = replace(
     CHAT,
-    name="chat_reasoning_outside",
-    buckets=_CHAT | {"output": f"{_CHAT['output']} + {_REASONED}"},
+    name="chat_reasoning_beside",
+    buckets=_CHAT | {"output": f"{_CHAT_OUTPUT} + {_REASONED}"},
+    readings=(CHAT,),
 )
-"""xAI: reasoning is beside completion_tokens, and is billed as output."""
+"""Compatibles whose reasoning is beside completion_tokens, and is billed as output."""
+CHAT = replace(CHAT, readings=(replace(REASONING_BESIDE, readings=()),))
 
+_KEPT = "input_tokens_details.cache_write_tokens_details.ttl_12h_tokens"
 RESPONSES = Dialect(
-    "responses",
+    name="responses",
     needs="input_tokens",
     prompt="input_tokens",
     buckets={
         "input": "input_tokens - input_tokens_details.cached_tokens - input_tokens_details.cache_write_tokens"
         " - input_tokens_details.audio_tokens",
         "cached_input": "input_tokens_details.cached_tokens",
-        "cache_write_5m": "input_tokens_details.cache_write_tokens"
-        " - input_tokens_details.cache_write_tokens_details.ttl_12h_tokens",
-        "cache_write_1h": "input_tokens_details.cache_write_tokens_details.ttl_12h_tokens",
+        "cache_write_5m": f"input_tokens_details.cache_write_tokens - {_KEPT}",
+        "cache_write_1h": _KEPT,
         "audio_in": "input_tokens_details.audio_tokens",
         "audio_out": "output_tokens_details.audio_tokens",
-        "web_search": "web_search_calls",
+        "web_search": "web_search_calls + num_sources_used",
         "file_search": "file_search_calls",
         "container": "containers",
         "image_generation": "image_generation_calls",
@@ -92,10 +230,22 @@ RESPONSES = Dialect(
     },
     reasoning="output_tokens_details.reasoning_tokens",
     total="total_tokens",
+    harmless=frozenset(
+        {
+            "input_tokens_details.text_tokens",
+            "input_tokens_details.image_tokens",
+            "input_tokens_details.cache_write_tokens_details.ttl_30m_tokens",
+            "output_tokens_details.text_tokens",
+            *_MONEY,
+            *_TIMES,
+        }
+    ),
+    reported=_REPORTED,
+    marks="!message",
 )
 
 IMAGES = Dialect(
-    "images",
+    name="images",
     needs="input_tokens",
     prompt="input_tokens",
     buckets={
@@ -106,108 +256,123 @@ IMAGES = Dialect(
         "image_out": "output_tokens - output_tokens_details.text_tokens",
     },
     total="total_tokens",
+    harmless=frozenset({"input_tokens_details.text_tokens", "output_tokens_details.image_tokens", *_MONEY}),
+    reported=_REPORTED,
+    marks="images",
 )
 """OpenAI image generations and edits: output is image tokens unless the details say text."""
+IMAGES_BY_DETAILS = replace(
+    IMAGES, name="images_by_details", needs="input_tokens input_tokens_details.image_tokens", marks="!response"
+)
 
-_ANTHROPIC = {
-    "input": "input_tokens",
-    "cached_input": "cache_read_input_tokens",
-    "cache_write_5m": "cache_creation_input_tokens - cache_creation.ephemeral_1h_input_tokens",
-    "cache_write_1h": "cache_creation.ephemeral_1h_input_tokens",
-    "web_search": "server_tool_use.web_search_requests",
-    "output": "output_tokens",
+_CALLS = {
+    "file_search_call": "file_search_calls",
+    "code_interpreter_call": "containers",
+    "image_generation_call": "image_generation_calls",
 }
-
-ANTHROPIC = Dialect(
-    "anthropic",
-    needs="input_tokens",
-    prompt="input_tokens + cache_read_input_tokens + cache_creation_input_tokens",
-    buckets=_ANTHROPIC,
-    reasoning="output_tokens_details.thinking_tokens",
-    check="cache_creation_input_tokens - cache_creation.ephemeral_5m_input_tokens"
-    " - cache_creation.ephemeral_1h_input_tokens",
-    places=True,
+"""Items of a Responses body that are billed by themselves -> what they count as."""
+_UNBILLED = frozenset(
+    {
+        "message",
+        "reasoning",
+        "compaction",
+        "function_call",
+        "function_call_output",
+        "custom_tool_call",
+        "custom_tool_call_output",
+        "computer_call",
+        "computer_call_output",
+        "local_shell_call",
+        "local_shell_call_output",
+        "shell_call",
+        "shell_call_output",
+        "apply_patch_call",
+        "apply_patch_call_output",
+        "mcp_call",
+        "mcp_list_tools",
+        "mcp_approval_request",
+        "mcp_approval_response",
+        "tool_search_call",
+        "tool_search_output",
+    }
 )
-"""The cache counters are beside input_tokens; cache_creation splits cache_creation_input_tokens by lifetime."""
+"""Items that cost their tokens only; a shell of OpenAI's own runs in a container, which is billed."""
+_LOOKED = frozenset({"open_page", "find_in_page"})
+"""What a web search call may do without searching."""
 
-ANTHROPIC_SPLIT_ONLY = replace(
-    ANTHROPIC,
-    name="anthropic_split_only",
-    prompt="input_tokens + cache_read_input_tokens + cache_creation.ephemeral_5m_input_tokens"
-    " + cache_creation.ephemeral_1h_input_tokens",
-    buckets=_ANTHROPIC | {"cache_write_5m": "cache_creation.ephemeral_5m_input_tokens"},
-    check="",
-)
-"""The same without cache_creation_input_tokens."""
 
-GEMINI = Dialect(
-    "gemini",
-    needs="promptTokenCount|tokenCount",
-    prompt="promptTokenCount|tokenCount + toolUsePromptTokenCount",
-    buckets={
-        "input": "promptTokenCount|tokenCount + toolUsePromptTokenCount - cachedContentTokenCount"
-        " - promptTokensDetails[modality=AUDIO].tokenCount + cacheTokensDetails[modality=AUDIO].tokenCount",
-        "cached_input": "cachedContentTokenCount - cacheTokensDetails[modality=AUDIO].tokenCount",
-        "audio_in": "promptTokensDetails[modality=AUDIO].tokenCount - cacheTokensDetails[modality=AUDIO].tokenCount",
-        "cached_audio_in": "cacheTokensDetails[modality=AUDIO].tokenCount",
-        "audio_out": "candidatesTokensDetails[modality=AUDIO].tokenCount",
-        "image_out": "candidatesTokensDetails[modality=IMAGE].tokenCount",
-        "web_search": "web_search_calls",
-        "output": "candidatesTokenCount + thoughtsTokenCount - candidatesTokensDetails[modality=AUDIO].tokenCount"
-        " - candidatesTokensDetails[modality=IMAGE].tokenCount",
+class _Environment(Struct, gc=False):
+    """Where a hosted shell ran."""
+
+    container_id: str | None = None
+
+
+class _Action(Struct, gc=False):
+    """What a web search call did."""
+
+    type: str | None = None
+
+
+class Item(Struct, gc=False):
+    """One item of a Responses body."""
+
+    type: str | None = None
+    status: str | None = None
+    action: _Action | None = None
+    container_id: str | None = None
+    environment: _Environment | None = None
+
+
+class _Searches(Struct, gc=False):
+    num_requests: int | None = None
+
+
+class _ToolUsage(Struct, gc=False):
+    """What OpenAI says of its own tools beside the usage."""
+
+    web_search: _Searches | None = None
+
+
+def _items(output: Sequence[Item]) -> Mapping[str, int]:
+    """Uses of OpenAI's own tools: billed, and in no counter of `usage`. Calls share a container."""
+    counts: Usage = {}
+    containers: set[str | None] = set()
+    for item in output:
+        named = _counted_as(item)
+        if named is not None:
+            counts[named] = counts.get(named, 0) + 1
+        containers.add(item.container_id or (item.environment and item.environment.container_id))
+    known = len(containers - {None})
+    if known or "containers" in counts:
+        counts["containers"] = max(known, 1)
+    return counts
+
+
+def _counted_as(item: Item) -> str | None:
+    if item.type is None or item.type in _UNBILLED:
+        return None
+    if item.type != "web_search_call":
+        return _CALLS.get(item.type, f"output.{item.type}")
+    done = item.status in {None, "completed"} and (item.action is None or item.action.type not in _LOOKED)
+    return "web_search_calls" if done else None
+
+
+def _tool_usage(usage: _ToolUsage) -> Mapping[str, int]:
+    searches = usage.web_search and usage.web_search.num_requests
+    return {} if searches is None else {"web_search_calls": searches}
+
+
+OPENAI = Dialects(
+    provider="openai",
+    speaks=(CHAT, IMAGES, IMAGES_BY_DETAILS, RESPONSES),
+    body={"output": list[Item], "tool_usage": _ToolUsage},
+    beside={"output": _items, "tool_usage": _tool_usage},
+    free=("moderation",),
+    per_answer={
+        "gpt-4o-search-preview": "num_search_queries",
+        "gpt-4o-mini-search-preview": "num_search_queries",
+        "gpt-5-search-api": "num_search_queries",
     },
-    reasoning="thoughtsTokenCount",
-    total="totalTokenCount",
+    images=("gpt-image", "chatgpt-image", "dall-e"),
 )
-"""Vertex AI and the Gemini API: cached is inside the prompt, thoughts and tool prompts are beside. Google prices image,
-video and document input as text, so only audio input is told apart."""
-
-CONVERSE = Dialect(
-    "converse",
-    needs="inputTokens",
-    prompt="inputTokens + cacheReadInputTokens|cacheReadInputTokenCount"
-    " + cacheWriteInputTokens|cacheWriteInputTokenCount",
-    buckets={
-        "input": "inputTokens",
-        "cached_input": "cacheReadInputTokens|cacheReadInputTokenCount",
-        "cache_write_5m": "cacheWriteInputTokens|cacheWriteInputTokenCount - cacheDetails[ttl=1h].inputTokens",
-        "cache_write_1h": "cacheDetails[ttl=1h].inputTokens",
-        "output": "outputTokens",
-    },
-)
-"""Bedrock Converse and Amazon Nova: cache counters are beside inputTokens."""
-
-TITAN = Dialect(
-    "titan",
-    needs="inputTextTokenCount",
-    prompt="inputTextTokenCount",
-    buckets={"input": "inputTextTokenCount", "output": "results[].tokenCount"},
-)
-"""Amazon Titan text and embeddings."""
-
-LLAMA = Dialect(
-    "llama",
-    needs="prompt_token_count",
-    prompt="prompt_token_count",
-    buckets={"input": "prompt_token_count", "output": "generation_token_count"},
-)
-"""Meta Llama on Bedrock."""
-
-PREDICTIONS = Dialect(
-    "predictions",
-    needs="predictions",
-    prompt="predictions[].embeddings.statistics.token_count",
-    buckets={"input": "predictions[].embeddings.statistics.token_count"},
-)
-"""Vertex AI's older text embeddings."""
-
-MANIFEST = Dialect(
-    "manifest",
-    needs="inputTokenCount",
-    prompt="inputTokenCount",
-    buckets={"input": "inputTokenCount", "output": "outputTokenCount"},
-)
-"""The sums of a Bedrock job, for models whose rows carry none."""
-
-NATIVE = (GEMINI, CONVERSE, TITAN, LLAMA, PREDICTIONS, CHAT, ANTHROPIC)
-"""A vendor's own rows: told apart by the counter each needs."""
+"""Every provider without a declaration of its own is read so, but nothing of it is free."""

@@ -4,8 +4,6 @@ import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from .longline import LONG, LongLine
-
 MAX_LINE = 64 * 1024 * 1024
 """Bytes that one line may hold, without the inside of its long strings. More is reported with its start, not held."""
 SAMPLE = 120
@@ -23,6 +21,21 @@ class Unreadable:
 
     reason: str
     sample: bytes
+
+
+LONG = 1024 * 1024
+"""Bytes from which a line is long."""
+UNIT = 64 * 1024
+DROPPED = b"\\u0000"
+"""Stands where something was dropped, so that a body sent as a string is not taken for whole JSON."""
+_ESCAPE = 6
+"""Bytes of the longest escape, `\\uXXXX`."""
+MANY = 8 * 1024
+"""Bytes from which a line is looked through for embeddings."""
+_KEY = b'"embedding":'
+_OPENINGS = frozenset({b"", b'{"values":'})
+"""May stand between key and array."""
+_NOT_NUMBERS = (b'"', b"[", b"{")
 
 
 class LineSplitter:
@@ -149,3 +162,88 @@ class _Inflater:
             if piece:
                 yield piece
             data = self._member.unused_data if self._member.eof else self._member.unconsumed_tail
+
+
+class LongLine:
+    """A line of megabytes, held small: the inside of its long strings (images in base64, whole books) is not needed.
+
+    Decoding such a line in one go would stop the event loop for its whole length. Cut into units, a unit that lies
+    inside one string entirely is dropped; what is left, `text`, is the same JSON with that string shortened.
+    """
+
+    def __init__(self, start: bytes | bytearray) -> None:
+        self._kept = bytearray()
+        self._rest = bytearray(start)
+        self._in_string = False
+        self._dropping = False
+        self._take(LONG)
+        self.add(b"")
+
+    def __len__(self) -> int:
+        return len(self._kept) + len(self._rest)
+
+    def add(self, piece: bytes) -> None:
+        self._rest += piece
+        while len(self._rest) >= UNIT + _ESCAPE:
+            self._take(UNIT)
+
+    def text(self) -> bytearray:
+        return self._kept + self._rest
+
+    def _take(self, size: int) -> None:
+        size -= _unfinished_escape(self._rest[:size])
+        unit = bytes(self._rest[:size])
+        del self._rest[:size]
+        quotes = _quotes(unit)
+        if self._in_string and not quotes:
+            if not self._dropping:
+                self._kept += DROPPED
+            self._dropping = True
+            return
+        self._kept += unit
+        self._dropping = False
+        self._in_string ^= quotes % 2 == 1
+
+
+def _quotes(unit: bytes) -> int:
+    """Quotes that open or close a string."""
+    plain = unit.replace(b"\\\\", b"")
+    return plain.count(b'"') - plain.count(b'\\"')
+
+
+def _unfinished_escape(unit: bytearray) -> int:
+    """How many bytes at the end belong to an escape that goes on, or may: `\\`, `\\u12`. Units start between escapes."""
+    last = unit.rfind(b"\\", max(len(unit) - _ESCAPE + 1, 0))
+    if last < 0:
+        return 0
+    before = len(unit[:last].rstrip(b"\\"))
+    if before:
+        return len(unit) - before
+    return len(unit) - last if last % 2 == 0 else 0
+
+
+def without_vectors(line: bytes | bytearray) -> bytes | bytearray:
+    """The same line, its embeddings empty: numbers are most of its bytes, and nothing counts them.
+
+    The bytes `"embedding":` in valid JSON are always a key, or the end of one: inside a string its quotes would be
+    escaped. So a real array follows, and an array without quotes or brackets in it is all numbers.
+    """
+    at = line.find(_KEY)
+    if at < 0:
+        return line
+    pieces: list[bytes | bytearray] = []
+    done = 0
+    while at >= 0:
+        start = line.find(b"[", at, at + 64)
+        end = line.find(b"]", start) if start >= 0 else -1
+        if end < 0 or not _is_vector(line, at + len(_KEY), start, end):
+            break  # some other shape: decoding copes with it
+        pieces.append(line[done : start + 1])
+        done = end
+        at = line.find(_KEY, end)
+    return b"".join([*pieces, line[done:]])
+
+
+def _is_vector(line: bytes | bytearray, after_key: int, start: int, end: int) -> bool:
+    opening = bytes(line[after_key:start]).replace(b" ", b"")
+    return opening in _OPENINGS and all(line.find(other, start + 1, end) < 0 for other in _NOT_NUMBERS)

@@ -3,19 +3,20 @@
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from operator import itemgetter
+from decimal import Decimal
+from typing import Any, NamedTuple
 
 from batchmeter.pricing.groups import Group, GroupKey
 
-from .counting import HEAD, Counts, InvalidUsageError, count
-from .dialects import CHAT, IMAGES, RESPONSES, Dialect
-from .envelope import Answer, read
+from .compiled import Counting
+from .counting import HEAD, PROMPT, REASONING, REPORTED, Counts, InvalidUsageError, UnknownCounterError, amount_in
+from .dialects import CHAT, Answer, Dialect, Usage
+from .envelope import NO_RESPONSE, Reader, reader_for, reader_of
 from .lines import MAX_LINE, SAMPLE, LineSplitter, Unreadable
+from .repeats import Repeats
+from .strangers import REQUEST, kind_of
 from .tally import FREE, UNKNOWN, Job, MalformedLine, Tally
-from .wire import Line, decode
 
-MAX_IDS = 250_000
-"""Ids remembered to notice repeats: more than any vendor but Mistral allows in a job, and about 16 MB."""
 MAX_BAD_LINES = 20
 _MODELS = 10_000
 """Different model names kept apart; a file that invents one a line must not fill the memory."""
@@ -25,14 +26,9 @@ _ROWS = 128
 """Lines whose counts wait to be added up together: few enough to die young, so that no full garbage collection (25 ms)
 is ever due to them.
 """
-_NOTHING: Counts = (0,) * (HEAD + len(CHAT.buckets))
+_NOTHING: Counts = (0, 0, 0, 0, None, *(0 for _ in CHAT.buckets))
 _Key = tuple[str | None, int, str | None, str, Dialect]
 """The members of a GroupKey, and the dialect that says what the counts are."""
-_IMAGE_MODELS = ("gpt-image", "chatgpt-image", "dall-e")
-"""Their usage has the names of the Responses API, but its output is images, also where no details say so."""
-_SEARCH_MODELS = ("gpt-4o-search-preview", "gpt-4o-mini-search-preview", "gpt-5-search-api")
-"""Chat models that search for each answer, which is billed and in no counter."""
-_UNBILLED_MODERATIONS = frozenset({"openai", "azure"})
 
 
 class Scanner:
@@ -45,9 +41,13 @@ class Scanner:
         boundaries: tuple[int, ...] = (),
         models: Mapping[int, str] | None = None,
         max_line: int = MAX_LINE,
+        many_files: bool = False,
     ) -> None:
         self.tally = Tally()
         self._job = job
+        self._reader: Reader = reader_for(job.provider) if job.dialects is None else reader_of(job.dialects)
+        self._own = self._reader.own
+        self._counting = Counting(self._reader.dialects)
         self._boundaries = boundaries
         self._models = models or {}
         self._max_line = max_line
@@ -56,10 +56,9 @@ class Scanner:
         self._file: str | None = None
         self._rows: dict[_Key, list[Counts]] = {}
         self._waiting = 0
-        self._ids: set[int] = set()
-        self._earlier: set[int] = set()
-        self._failed: dict[int, str] = {}
-        self._once = job.provider == "vertex_ai"
+        self._repeats = Repeats(self.tally, self._own.repeats, many_files=many_files)
+        self._makes_images = job.endpoint is not None and "/images/" in job.endpoint
+        self._habits: dict[str | None, _Habit] = {}
 
     def start_file(self, name: str | None) -> None:
         self._file = name
@@ -72,31 +71,43 @@ class Scanner:
     def end_file(self) -> None:
         self._take(self._lines.close())
         self._sum_up()
-        if self._once:
-            self._earlier |= self._ids
-            self._ids = set()
+        self._repeats.end_file()
+        if self._counting.reread:
+            self.tally.notes["usage_read_by_total"] = self._counting.reread
 
     def _take(self, lines: Iterable[bytes | bytearray | Unreadable]) -> None:
+        decode, read, is_repeat = self._reader.decode, self._reader.read, self._repeats.has
+        job_model = self._job.model
         for raw in lines:
             self._number += 1
             if isinstance(raw, Unreadable):
                 self._malformed(raw.reason, raw.sample)
                 continue
             line = decode(raw)
-            answer = read(line) if line is not None else None
-            if answer is not None:
+            answer = read(line, job_model) if line is not None else None
+            if answer is None or answer.failure == NO_RESPONSE:
+                self._odd(line, answer, raw)
+            elif not is_repeat(answer, raw):
                 self._answer(answer)
-            elif raw.strip():
-                self._odd(line, raw)
 
-    def _odd(self, line: Line | None, raw: bytes | bytearray) -> None:
-        if line is not None and line.total_record_count is not None:
-            self.tally.manifest = {
-                "inputTokenCount": line.input_token_count or 0,
-                "outputTokenCount": line.output_token_count or 0,
-            }
+    def _odd(self, line: Any, answer: Answer | None, raw: bytes | bytearray) -> None:
+        """A line without an answer: a blank one, a job's sums, a request, or something else altogether."""
+        if not raw.strip() or (line is not None and self._is_manifest(line)):
             return
-        self._malformed("invalid_json" if line is None else "not_an_answer", bytes(raw[:SAMPLE]))
+        kind = None if line is None else kind_of(raw)
+        if answer is not None and kind != REQUEST:
+            if not self._repeats.has(answer, raw):
+                self._answer(answer)
+            return
+        if kind is not None:
+            self.tally.strangers[kind] += 1
+        self._malformed("invalid_json" if line is None else kind or "not_an_answer", bytes(raw[:SAMPLE]))
+
+    def _is_manifest(self, line: Any) -> bool:
+        sums = self._reader.manifest(line)
+        if sums is not None:
+            self.tally.manifest = sums
+        return sums is not None
 
     def _malformed(self, reason: str, sample: bytes) -> None:
         tally = self.tally
@@ -107,10 +118,7 @@ class Scanner:
             tally.bad_lines.append(MalformedLine(self._file, self._number, reason, text))
 
     def _answer(self, answer: Answer) -> None:
-        failure = answer.failure
-        if answer.custom_id is not None and self._seen(hash(answer.custom_id), failure):
-            return
-        tally = self.tally
+        tally, failure = self.tally, answer.failure
         tally.total += 1
         if failure is None:
             tally.succeeded += 1
@@ -120,70 +128,96 @@ class Scanner:
         known = failure in tally.failures or len(tally.failures) < _MODELS
         tally.failures[failure if known else "other"] += 1
 
-    def _seen(self, identity: int, failure: str | None) -> bool:
-        """Whether this line must not be counted: Vertex AI may export a row in an incremental and in a final file."""
-        if identity in self._earlier:
-            return self._exported_again(identity, failure)
-        if identity in self._ids:
-            self.tally.duplicates += 1
-        elif len(self._ids) + len(self._earlier) < MAX_IDS:
-            self._ids.add(identity)
-        else:
-            self.tally.notes["duplicates_not_checked"] += 1
-        if self._once and failure is not None:
-            self._failed[identity] = failure
-        return False
-
-    def _exported_again(self, identity: int, failure: str | None) -> bool:
-        """A row that failed at first and then was answered is an answer."""
-        tally = self.tally
-        first = self._failed.pop(identity, None) if failure is None else None
-        if first is None:
-            tally.repeated += 1
-            return True
-        tally.total -= 1
-        tally.failed -= 1
-        tally.failures -= Counter([first])
-        return False
-
     def _meter(self, answer: Answer) -> None:
-        model = self._model(answer)
-        try:
-            counted = _counted(answer, self._job)
-        except InvalidUsageError:
-            self._lacks(model, "usage_invalid")
+        model, usage = answer.model, answer.usage
+        if model is None or self._own.bills_job_model:
+            model = self._model(answer)
+        habit = self._habits.get(answer.model) or self._habit(answer.model)
+        if usage is None:
+            self._uncounted(model)
             return
-        if counted is not None:
-            self._add(self._key(model, answer, counted), counted[1])
-        elif self._free(model):
+        if habit.counter is not None:
+            usage = {habit.counter: 1} | usage
+        try:
+            self._count(model, usage, habit.kind or answer.kind)
+        except InvalidUsageError as error:
+            self._invalid(model, usage, error)
+
+    def _count(self, model: str | None, usage: Usage, kind: str | None) -> None:
+        counted = self._counting.count(usage, kind)
+        if counted is None:
+            self._uncounted(model)
+            return
+        dialect, counts = counted
+        key = self._key(model, usage, dialect, counts)
+        if dialect.parts is not None and usage.get(dialect.parts[0]) is not None:
+            self._add_parts(model, usage, kind, (key, counts))
+        else:
+            self._add(key, counts)
+
+    def _add_parts(self, model: str | None, usage: Usage, kind: str | None, whole: tuple[_Key, Counts]) -> None:
+        """A line that took several requests counts once for each price that it has a part in."""
+        name, parts_of = whole[0][4].parts or ("", lambda _: None)
+        parts = parts_of(usage)
+        if parts is None:
+            raise UnknownCounterError(name)
+        sums = {whole[0]: whole[1]}
+        for part in parts:
+            counted = self._counting.count(part.usage, kind)
+            if counted is None:
+                raise InvalidUsageError(name)
+            key = self._key(part.model or model, usage, *counted)
+            sums[key] = _sum_of(sums[key], counted[1]) if key in sums else counted[1]
+        for key, counts in sums.items():
+            self._add(key, counts)
+
+    def _invalid(self, model: str | None, usage: Usage, error: InvalidUsageError) -> None:
+        amount = amount_in(usage)
+        if amount is not None:
+            group = self._group(GroupKey(model, buckets=(error.reason, "reported")))
+            group.lines += 1
+            group.counts[error.reason] = group.counts.get(error.reason, 0) + 1
+            group.reported += amount
+            group.reported_lines += 1
+            return
+        named = f"{error}: " if isinstance(error, UnknownCounterError) else ""
+        self._lacks(model, error.reason, named)
+
+    def _uncounted(self, model: str | None) -> None:
+        if self._is_free(model):
             self._add((model or UNKNOWN, 0, None, FREE, CHAT), _NOTHING)
         else:
             self._lacks(model, "usage_missing")
 
-    def _lacks(self, model: str | None, reason: str) -> None:
-        unmetered = self.tally.unmetered
-        many = len(unmetered) >= _MODELS and (model, reason) not in unmetered
-        unmetered[None if many else model, reason] += 1
+    def _lacks(self, model: str | None, reason: str, named: str = "") -> None:
+        where = f"{self._file} line {self._number}" if self._file else f"line {self._number}"
+        self.tally.lacks(model, reason, f"{named}{where}")
 
     def _model(self, answer: Answer) -> str | None:
         job = self._job
-        named = job.model or answer.model if job.provider == "bedrock" else answer.model or job.model
+        named = job.model or answer.model if self._own.bills_job_model else answer.model or job.model
         if named is None and answer.custom_id is not None:
             return self._models.get(hash(answer.custom_id))
         return named
 
-    def _free(self, model: str | None) -> bool:
-        job = self._job
-        moderates = "moderation" in (job.endpoint or model or "")
-        return moderates and job.provider in _UNBILLED_MODERATIONS
+    def _habit(self, model: str | None) -> "_Habit":
+        own = self._own
+        makes_images = self._makes_images or (model is not None and model.startswith(own.images or ("\0",)))
+        counter = next((c for start, c in own.per_answer.items() if model is not None and model.startswith(start)), None)
+        habit = _Habit("images" if makes_images else None, counter)
+        if len(self._habits) < _MODELS:
+            self._habits[model] = habit
+        return habit
 
-    def _key(self, model: str | None, answer: Answer, counted: tuple[Dialect, Counts]) -> _Key:
-        dialect, (prompt, *_) = counted
+    def _is_free(self, model: str | None) -> bool:
+        asked = self._job.endpoint or model or ""
+        return any(word in asked for word in self._own.free)
+
+    def _key(self, model: str | None, usage: Usage, dialect: Dialect, counts: Counts) -> _Key:
         bounds = self._boundaries
-        at = bisect_left(bounds, prompt)
+        at = bisect_left(bounds, counts[PROMPT])
         over = bounds[at - 1] if at else 0
-        usage = answer.usage
-        if usage is None or not dialect.places or self._job.provider == "bedrock":
+        if not dialect.places or self._own.bills_job_model:
             return (model, over, None, "batch", dialect)
         geo = usage.get("inference_geo")
         standard = usage.get("service_tier") == "standard"
@@ -200,23 +234,23 @@ class Scanner:
             self._sum_up()
 
     def _sum_up(self) -> None:
-        """Columns are added at C speed; what waits is bounded."""
+        """Columns are added at C speed; the rows that wait are few."""
         for (model, over, geo, processing, dialect), rows in self._rows.items():
             for used, part in _by_use(rows, tuple(dialect.buckets)):
                 self._add_up(GroupKey(model, over, geo, processing, used), part, dialect)
-            differing = sum(1 for _, _, total, placed, *_ in rows if total and total != placed)
-            if differing:
-                self.tally.notes["usage_total_differs"] += differing
         self._rows.clear()
         self._waiting = 0
 
     def _add_up(self, key: GroupKey, rows: list[Counts], dialect: Dialect) -> None:
-        _, reasoning, _, _, *sums = map(sum, zip(*rows, strict=True))
+        columns = list(zip(*rows, strict=True))
         group = self._group(key)
         group.lines += len(rows)
-        group.reasoning += reasoning
-        for bucket, units in zip(dialect.buckets, sums, strict=False):
-            if units:
+        group.reasoning += sum(columns[REASONING])
+        if columns[REPORTED][0] is not None:
+            group.reported += sum(columns[REPORTED], Decimal(0))
+            group.reported_lines += len(rows)
+        for bucket, column in zip(dialect.buckets, columns[HEAD:], strict=False):
+            if units := sum(column):
                 group.counts[bucket] = group.counts.get(bucket, 0) + units
 
     def _group(self, key: GroupKey) -> Group:
@@ -227,30 +261,45 @@ class Scanner:
         return groups.setdefault(key, Group(0, {}))
 
 
+class _Habit(NamedTuple):
+    """Facts about a model's answers that no row of it tells."""
+
+    kind: str | None
+    counter: str | None
+    """Counts one for each answer."""
+
+
+def _sum_of(one: Counts, other: Counts) -> Counts:
+    amounts = [counts[REPORTED] for counts in (one, other)]
+    sums = [0 if index == REPORTED else a + b for index, (a, b) in enumerate(zip(one, other, strict=True))]
+    sums[REPORTED] = None if None in amounts else sum(amounts)
+    return tuple(sums)
+
+
 def _by_use(rows: list[Counts], buckets: tuple[str, ...]) -> list[tuple[tuple[str, ...], list[Counts]]]:
-    """Rows apart by what they use beyond input and output: a missing rate is then no other line's trouble."""
+    """Rows apart by what they use beyond input and output: a missing rate is then no other line's trouble.
+
+    Rows with the vendor's own amount are apart as well: it stands for all lines of its group.
+    """
+    columns = list(zip(*rows, strict=True))
+    used = sorted(
+        (bucket, index)
+        for index, bucket in enumerate(buckets, HEAD)
+        if bucket not in _ALWAYS_PRICED and any(columns[index])
+    )
+    if columns[REPORTED].count(None) < len(rows):
+        used.append(("reported", REPORTED))
     parts: list[tuple[tuple[str, ...], list[Counts]]] = [((), rows)]
-    for index, bucket in sorted(enumerate(buckets, HEAD), key=lambda pair: pair[1]):
-        if bucket in _ALWAYS_PRICED or not any(map(itemgetter(index), rows)):
-            continue
-        halves = [
-            half
-            for used, part in parts
-            for half in (
-                ((*used, bucket), [row for row in part if row[index]]),
-                (used, [row for row in part if not row[index]]),
-            )
-        ]
-        parts = [(used, part) for used, part in halves if part]
+    for bucket, index in used:
+        parts = [half for part in parts for half in _halves(*part, bucket, index) if half[1]]
     return parts
 
 
-def _counted(answer: Answer, job: Job) -> tuple[Dialect, Counts] | None:
-    usage, dialect = answer.usage, answer.dialect
-    if usage is None or dialect is None:
-        return None
-    if dialect is RESPONSES and ("/images/" in (job.endpoint or "") or (answer.model or "").startswith(_IMAGE_MODELS)):
-        dialect = IMAGES
-    elif dialect is CHAT and answer.model is not None and answer.model.startswith(_SEARCH_MODELS):
-        usage = {"num_search_queries": 1} | usage
-    return count(dialect, usage, reasoning_beside=job.provider == "xai")
+def _halves(
+    used: tuple[str, ...], rows: list[Counts], bucket: str, index: int
+) -> tuple[tuple[tuple[str, ...], list[Counts]], ...]:
+    if index == REPORTED:
+        have, lack = [r for r in rows if r[index] is not None], [r for r in rows if r[index] is None]
+    else:
+        have, lack = [r for r in rows if r[index]], [r for r in rows if not r[index]]
+    return ((*used, bucket), have), (used, lack)

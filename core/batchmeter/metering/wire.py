@@ -1,6 +1,7 @@
-"""Output lines as typed structs: what is not named here is skipped while decoding, message text first of all."""
+"""Output lines as typed structs: what no table names is skipped while decoding, message text first of all.
 
-from __future__ import annotations
+The types are made from what OpenAI's rows have and what the installed dialects name.
+"""
 
 import json
 from types import UnionType
@@ -9,180 +10,66 @@ from typing import Any, TypeVar, cast, get_args, get_origin
 import msgspec
 from msgspec import Struct
 
-from .vectors import MANY, without_vectors
+from .counting import counter_names
+from .dialects import Dialects
+from .lines import MANY, without_vectors
 
 Dict = dict[str, Any]
-
-_GOOGLE = {
-    "usage_metadata": "usageMetadata",
-    "model_version": "modelVersion",
-    "token_count": "tokenCount",
-    "prompt_feedback": "promptFeedback",
-}
-_AMAZON = {
-    "model_output": "modelOutput",
-    "record_id": "recordId",
-    "total_record_count": "totalRecordCount",
-    "input_token_count": "inputTokenCount",
-    "output_token_count": "outputTokenCount",
-    "input_text_token_count": "inputTextTokenCount",
-    "token_count": "tokenCount",
-}
-
-
-class Environment(Struct, gc=False):
-    """Where a hosted shell ran."""
-
-    container_id: str | None = None
-
-
-class OutputItem(Struct, gc=False):
-    """One item of a Responses body."""
-
-    type: str | None = None
-    container_id: str | None = None
-    environment: Environment | None = None
-
-
-class Searches(Struct, gc=False):
-    num_requests: int | None = None
-
-
-class ToolUsage(Struct, gc=False):
-    """What OpenAI tells of its own tools beside the usage."""
-
-    web_search: Searches | None = None
-
-
-class Body(Struct, gc=False):
-    """An answer in OpenAI's or Anthropic's shape."""
-
-    model: str | None = None
-    usage: Dict | None = None
-    type: str | None = None
-    object: str | None = None
-    error: Any = None
-    output: list[OutputItem] | None = None
-    tool_usage: ToolUsage | None = None
-
-
-class Response(Struct, gc=False, rename=_GOOGLE):
-    """OpenAI's `response` with status and body; or the vendor's own answer in its place (Vertex, Gemini, Fireworks)."""
-
-    status_code: int | None = None
-    body: Body | str | None = None
-    model: str | None = None
-    usage: Dict | None = None
-    type: str | None = None
-    usage_metadata: Dict | None = None
-    model_version: str | None = None
-    token_count: int | None = None
-    candidates: msgspec.Raw = msgspec.Raw()
-    prompt_feedback: msgspec.Raw = msgspec.Raw()
-    embedding: msgspec.Raw = msgspec.Raw()
-
-
-class Result(Struct, gc=False):
-    """Anthropic's `result`."""
-
-    type: str | None = None
-    message: Body | None = None
-    error: Any = None
-
-
-class ModelOutput(Struct, gc=False, rename=_AMAZON):
-    """Bedrock's `modelOutput`; families that count beside their text are read as usage of their own."""
-
-    model: str | None = None
-    usage: Dict | None = None
-    type: str | None = None
-    input_text_token_count: Any = None
-    results: list[TitanResult] | None = None
-    prompt_token_count: Any = None
-    generation_token_count: Any = None
-
-
-class TitanResult(Struct, gc=False, rename=_AMAZON):
-    token_count: Any = None
-
-
-class Statistics(Struct, gc=False):
-    token_count: Any = None
-
-
-class Embeddings(Struct, gc=False):
-    statistics: Statistics | None = None
-
-
-class Prediction(Struct, gc=False):
-    """Vertex AI's older prediction."""
-
-    embeddings: Embeddings | None = None
-
-
-class Completion(Struct, gc=False):
-    """xAI's wrapping of the answer."""
-
-    chat_get_completion: Body | None = None
-
-
-class BatchResult(Struct, gc=False):
-    """xAI's `batch_result`."""
-
-    response: Completion | None = None
-    error: Any = None
-
-
-class Request(Struct, gc=False):
-    """The request that Vertex AI echoes."""
-
-    labels: Dict | None = None
-
-
-class Line(Struct, gc=False, rename=_AMAZON):
-    """Every vendor's envelope at once: no two of them use the same key for different things."""
-
-    custom_id: str | int | float | None = None
-    response: Response | None = None
-    error: Any = None
-    status: str | None = None
-    result: Result | None = None
-    model_output: ModelOutput | None = None
-    record_id: str | int | float | None = None
-    key: str | int | float | None = None
-    batch_request_id: str | None = None
-    batch_result: BatchResult | None = None
-    predictions: list[Prediction] | None = None
-    prediction: Prediction | None = None
-    request: Request | None = None
-    total_record_count: int | None = None
-    input_token_count: int | None = None
-    output_token_count: int | None = None
-
-
-_line = msgspec.json.Decoder(Line)
-_body = msgspec.json.Decoder(Body)
+Id = str | int | float | None
 _REFUSED = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
+_BODY: dict[str, Any] = {
+    "model": str | None,
+    "usage": Dict | None,
+    "type": str | None,
+    "object": str | None,
+    "status": str | None,
+    "error": Any,
+}
+"""An answer in OpenAI's shape, with what tells others from it."""
+_LINE: dict[str, Any] = {"custom_id": Id, "error": Any, "status": str | None}
 
-def decode(raw: bytes | bytearray) -> Line | None:
-    """The line; after a second, tolerant look where it is not strictly so; None where it is no JSON object."""
-    if len(raw) > MANY:
-        raw = without_vectors(raw)
-    try:
-        return _line.decode(raw)
-    except _REFUSED:
-        return fit(_loads(raw.decode("utf-8", "replace")), Line)
+
+class Wire:
+    """Decodes lines, and bodies that were sent as strings."""
+
+    def __init__(self, dialects: tuple[Dialects, ...]) -> None:
+        fields = _BODY | {name: type_ for one in dialects for name, type_ in one.body.items()}
+        self.body_type: type[Any] = _struct("Body", fields)
+        response = {**fields, "status_code": int | None, "body": self.body_type | str | None}
+        self.response_type: type[Any] = _struct("Response", response)
+        line = {**_LINE, "response": self.response_type | None, "body": self.body_type | None}
+        for one in dialects:
+            line |= dict.fromkeys(one.ids, Id)
+            line |= {envelope.key: envelope.shape(self.body_type) for envelope in one.envelopes}
+            if one.manifest is not None:
+                line |= dict.fromkeys(sorted(counter_names(one.manifest)), Any)
+        self._line_type: type[Any] = _struct("Line", line)
+        self._line = msgspec.json.Decoder(self._line_type)
+        self._body = msgspec.json.Decoder(self.body_type)
+
+    def decode(self, raw: bytes | bytearray) -> Any:
+        """The line; after a second, tolerant look where it is not strictly so; None where it is no JSON object."""
+        if len(raw) > MANY:
+            raw = without_vectors(raw)
+        try:
+            return self._line.decode(raw)
+        except _REFUSED:
+            return fit(_loads(raw.decode("utf-8", "replace")), self._line_type)
+
+    def decode_body(self, text: str) -> Any:
+        """A body that was sent as a JSON string; None where the string is just text, or was shortened as a long line's."""
+        if "\0" in text:
+            return None
+        try:
+            return self._body.decode(text)
+        except _REFUSED:
+            return fit(_loads(text), self.body_type)
 
 
-def decode_body(text: str) -> Body | None:
-    """A body that was sent as a JSON string; None where the string is just text, or was shortened as a long line's."""
-    if "\0" in text:
-        return None
-    try:
-        return _body.decode(text)
-    except _REFUSED:
-        return fit(_loads(text), Body)
+def _struct(name: str, fields: dict[str, Any]) -> type[Any]:
+    default: dict[Any, Any] = {msgspec.Raw: msgspec.Raw()}
+    return msgspec.defstruct(name, [(key, type_, default.get(type_)) for key, type_ in fields.items()], gc=False)
 
 
 def _loads(text: str) -> object:

@@ -1,0 +1,166 @@
+"""Compiles the counting of one shape of usage into a flat function, because it runs for every line of every file.
+
+Nearly all lines of a file have the same counters. The function for them reads exactly these, and gives None for a usage
+that is not of its shape, or that is not plainly right: `counting.count` then decides.
+"""
+
+from collections.abc import Callable
+from typing import Any, cast
+
+from .counting import MOST, Counts, by_kind, count, counters_of, is_amount, is_harmless, parsed, speaks, usd
+from .dialects import Dialect, Usage
+
+Count = Callable[[Usage], Counts | None]
+
+_MOST_SHAPES = 64
+"""Shapes that are compiled for one file, half a millisecond each; the others are counted slowly."""
+
+
+class Counting:
+    """Counts the usages of one job's lines, each in the first dialect that knows all its counters."""
+
+    def __init__(self, dialects: tuple[Dialect, ...]) -> None:
+        self._dialects = dialects
+        self._shapes: dict[tuple[str | None, ...], list[tuple[Dialect, Count]]] = {}
+        self._compiled = 0
+        self.reread = 0
+        """Usages that were counted as their total says."""
+
+    def count(self, usage: Usage, kind: str | None) -> tuple[Dialect, Counts] | None:
+        """None where no counter is there that a dialect needs; InvalidUsageError as `counting.count`."""
+        for dialect, function in self._shapes.get((kind, *usage), ()):
+            counts = function(usage)
+            if counts is not None:
+                return dialect, counts
+        return self._look(usage, kind)
+
+    def _look(self, usage: Usage, kind: str | None) -> tuple[Dialect, Counts] | None:
+        dialect = self._dialect(usage, kind)
+        if dialect is None:
+            return None
+        reading, counts = count(dialect, usage)
+        self.reread += reading is not dialect
+        if reading is dialect and self._compiled < _MOST_SHAPES and (function := compiled(dialect, usage)) is not None:
+            self._compiled += 1
+            self._shapes.setdefault((kind, *usage), []).append((dialect, function))
+        return reading, counts
+
+    def _dialect(self, usage: Usage, kind: str | None) -> Dialect | None:
+        """The body's own kind first, then what its counters allow."""
+        able = [dialect for dialect in self._dialects if speaks(dialect, usage)]
+        able.sort(key=lambda dialect: _fit(dialect.marks, kind))
+        return next((one for one in able if not counters_of(one, usage)[1]), able[0] if able else None)
+
+
+def _fit(marks: str | None, kind: str | None) -> int:
+    """0: it is this kind's own, 1: it may be any kind's, 2: it is another kind's."""
+    if marks is None:
+        return 1
+    if marks.startswith("!"):
+        return 2 if marks == f"!{kind}" else 1
+    return 0 if marks == kind else 2
+
+
+def compiled(dialect: Dialect, usage: Usage) -> Count | None:
+    """For usages of this one's shape; None where the shape is not a plain one."""
+    source = _Source(dialect)
+    if not source.read(usage, "usage", ""):
+        return None
+    names: dict[str, Any] = {"by_kind": by_kind, "is_amount": is_amount, "usd": usd, **source.constants}
+    exec(compile(source.text(), f"<dialect {dialect.name}>", "exec"), names)  # noqa: S102 - names of counters are quoted
+    return cast("Count", names["count"])
+
+
+class _Source:
+    """The text of one function."""
+
+    def __init__(self, dialect: Dialect) -> None:
+        self._dialect = dialect
+        self._plan = parsed(dialect)
+        self._steps: list[str] = []
+        self._values: dict[str, str] = {}
+        self._amounts: dict[str, str] = {}
+        self._places = 0
+        self.constants: dict[str, Any] = {}
+
+    def read(self, usage: Usage, holder: str, above: str) -> bool:
+        """One object of the shape; whether all in it is plain."""
+        if above:
+            self._steps.append(f"if len({holder}) != {len(usage)}: return None")
+        return all(self._read(f"{above}{key}", f"{holder}[{key!r}]", value) for key, value in usage.items())
+
+    def _read(self, path: str, place: str, value: object) -> bool:
+        dialect = self._dialect
+        if dialect.parts is not None and path == dialect.parts[0]:
+            return False
+        if value is None:
+            self._steps.append(f"if {place} is not None: return None")
+            return True
+        if isinstance(value, dict):
+            return self.read(cast("Usage", value), self._held(place), f"{path}.")
+        if isinstance(value, list):
+            return self._read_list(path, place, cast("list[object]", value))
+        return self._read_leaf(path, place, value)
+
+    def _read_list(self, path: str, place: str, items: list[object]) -> bool:
+        columns = self._dialect.lists.get(path)
+        if columns is None:
+            return False
+        held = self._held(f"by_kind({place}, {columns!r})")
+        return self.read(by_kind(items, columns), held, f"{path}.")
+
+    def _read_leaf(self, path: str, place: str, value: object) -> bool:
+        if path in self._dialect.reported:
+            self._amounts[path] = self._held(place)
+        elif path in self._plan.counters:
+            if type(value) is not int:
+                return False
+            self._values[path] = self._held(place)
+        elif is_harmless(self._dialect, path):
+            self._steps.append(place)  # it has to be there: then nothing else is
+        else:
+            self._steps.append(f"if is_amount({place}): return None")
+        return True
+
+    def _held(self, expression: str) -> str:
+        name = f"v{self._places}"
+        self._places += 1
+        self._steps.append(f"{name} = {expression}")
+        return name
+
+    def text(self) -> str:
+        plan = self._plan
+        prompt, reasoning, total = (self._sum(terms) for terms in plan.head)
+        buckets = [self._sum(terms) for terms in plan.buckets]
+        tokens = [bucket for bucket, is_tokens in zip(buckets, plan.tokens, strict=True) if is_tokens and bucket != "0"]
+        checked = [bucket for bucket in (*buckets, reasoning, self._sum(plan.check)) if bucket != "0"]
+        names = {bucket: f"b{index}" for index, bucket in enumerate(dict.fromkeys(checked))}
+        values = list(self._values.values())
+        lines = [
+            "def count(usage):",
+            "  try:",
+            *(f"    {step}" for step in self._steps),
+            "  except (KeyError, TypeError): return None",
+            f"  if not ({' is '.join(f'{name}.__class__' for name in values)} is int): return None" if values else "",
+            *(f"  {name} = {bucket}" for bucket, name in names.items()),
+            f"  if {' or '.join(f'{name} < 0' for name in names.values())}: return None" if names else "",
+            f"  prompt = {prompt}; total = {total}; placed = {' + '.join(names[b] for b in tokens) or '0'}",
+            f"  if placed > {MOST} or total and total != placed: return None",
+            f"  if {names.get(reasoning, '0')} > placed - prompt: return None",
+            f"  return (prompt, {names.get(reasoning, '0')}, total, placed, {self._amount()},"
+            f" {''.join(f'{names.get(bucket, 0)}, ' for bucket in buckets)})",
+        ]
+        return "\n".join(lines)
+
+    def _sum(self, terms: tuple[tuple[int, tuple[str, ...]], ...]) -> str:
+        found = ((sign, next((c for c in alternatives if c in self._values), None)) for sign, alternatives in terms)
+        there = [(sign, self._values[counter]) for sign, counter in found if counter is not None]
+        text = " ".join(f"{'+' if sign > 0 else '-'} {name}" for sign, name in there)
+        return text.removeprefix("+ ") or "0"
+
+    def _amount(self) -> str:
+        counter = next((counter for counter in self._dialect.reported if counter in self._amounts), None)
+        if counter is None:
+            return "None"
+        self.constants["dollars"] = self._dialect.reported[counter]
+        return f"usd({self._amounts[counter]}, dollars)"

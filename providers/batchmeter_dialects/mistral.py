@@ -1,0 +1,46 @@
+"""Mistral's rows: OpenAI's chat counters, seconds of audio, connectors, and pages."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from batchmeter.metering.dialects import CHAT, Answer, Dialect, Dialects
+
+_CACHED = "prompt_tokens_details.cached_tokens|prompt_token_details.cached_tokens|num_cached_tokens"
+_INPUT = f"prompt_tokens - {_CACHED}"
+
+MISTRAL = Dialect(
+    name="mistral",
+    needs="prompt_tokens",
+    prompt="prompt_tokens + connector_tokens",
+    buckets={
+        "input": f"{_INPUT} + connector_tokens",
+        "cached_input": _CACHED,
+        "audio_second": "prompt_audio_seconds",
+        "web_search": "connectors.web_search",
+        "tool_call": "connectors.web_search_premium + connectors.code_interpreter + connectors.document_library",
+        "image_generation": "connectors.image_generation",
+        "output": "completion_tokens",
+    },
+    total="total_tokens",
+    harmless=CHAT.harmless,
+)
+"""Tokens that connectors brought are input beside prompt_tokens; their uses are billed as well."""
+MISTRAL = replace(MISTRAL, readings=(replace(MISTRAL, buckets={**MISTRAL.buckets, "input": _INPUT}),))
+
+PAGES = Dialect(name="mistral_pages", needs="pages_processed", prompt="", buckets={"page": "pages_processed"},
+                harmless=frozenset({"doc_size_bytes"}))
+"""Document recognition, billed by the page."""
+
+
+def _usage_of(body: Any, _: str | None) -> Answer | None:
+    found: Mapping[str, Any] | None = body.usage_info
+    return None if found is None else Answer(model=body.model, usage=dict(found))
+
+
+DIALECTS = Dialects(
+    provider="mistral",
+    speaks=(MISTRAL, PAGES),
+    body={"usage_info": dict[str, Any] | None},
+    usage_of=_usage_of,
+)
