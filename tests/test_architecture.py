@@ -38,6 +38,7 @@ PUBLIC = {"batchmeter"} | {
         "providers",
         "inputs",
         "testing",
+        "metering.dialects",
         "pricing.groups",
         "ledger.session",
         "ledger.schema",

@@ -20,6 +20,7 @@ BatchmeterError
 │   │   ├── APITimeoutError       … in time
 │   │   └── CreateUnknownError    a create got no answer: the batch may exist; the tracker will find out
 │   └── APIResponseError          an answer that is not what its API promises (HTML, truncated, wrong length)
+├── NotAnOutputError              a file that is to be metered holds no answers; the message says what it is
 ├── NotSupportedError             this provider cannot do that
 ├── LedgerError                   the ledger cannot be used; the message says how to mend it
 │   └── LedgerTooNewError         written by a newer batchmeter
@@ -53,6 +54,7 @@ __all__ = [
     "InvalidInputError",
     "LedgerError",
     "LedgerTooNewError",
+    "NotAnOutputError",
     "NotFoundError",
     "NotSupportedError",
     "PermissionDeniedError",
@@ -115,6 +117,10 @@ class InvalidInputError(UsageError):
         shown = "\n  ".join(str(problem) for problem in problems)
         rest = f"\n  … and {more} more" if more else ""
         super().__init__(f"{source} is not a valid batch input file:\n  {shown}{rest}")
+
+
+class NotAnOutputError(BatchmeterError):
+    """A file that is to be metered holds no answers: an input file, a web page, UTF-16, … The message says how to go on."""
 
 
 class ProviderError(BatchmeterError):

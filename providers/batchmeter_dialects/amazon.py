@@ -9,7 +9,7 @@ from batchmeter.metering.dialects import Answer, Dialect, Dialects, Envelope
 
 _READ = "cacheReadInputTokens|cacheReadInputTokenCount"
 _WRITTEN = "cacheWriteInputTokens|cacheWriteInputTokenCount"
-CONVERSE = Dialect(
+_CONVERSE = Dialect(
     name="converse",
     needs="inputTokens",
     prompt=f"inputTokens + {_READ} + {_WRITTEN}",
@@ -24,7 +24,7 @@ CONVERSE = Dialect(
     harmless=frozenset({"cacheDetails.5m", "cacheDetails.*", "serverToolUsage.*"}),
     lists={"cacheDetails": ("ttl", "inputTokens")},
 )
-CONVERSE = replace(CONVERSE, readings=(replace(CONVERSE, total=f"totalTokens + {_READ} + {_WRITTEN}"),))
+CONVERSE = replace(_CONVERSE, readings=(replace(_CONVERSE, total=f"totalTokens + {_READ} + {_WRITTEN}"),))
 """Cache counters are beside inputTokens, and in the total or not."""
 
 TITAN = Dialect(

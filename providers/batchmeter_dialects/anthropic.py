@@ -27,7 +27,7 @@ def _parts(usage: Usage) -> Iterable[Part] | None:
     """
     parts: list[Part] = []
     for entry in cast("list[Any]", usage["iterations"]):
-        kind = entry.get("type") if isinstance(entry, dict) else None
+        kind = cast("Usage", entry).get("type") if isinstance(entry, dict) else None
         if kind in {"compaction", "advisor_message"}:
             counters = cast("Usage", entry)
             model = counters.get("model")
@@ -77,7 +77,11 @@ ANTHROPIC_SPLIT_ONLY = replace(
 
 
 def _shape(body: type) -> Any:
-    fields: list[tuple[str, Any, Any]] = [("type", str | None, None), ("message", body | None, None), ("error", Any, None)]
+    fields: list[tuple[str, Any, Any]] = [
+        ("type", str | None, None),
+        ("message", body | None, None),
+        ("error", Any, None),
+    ]
     return msgspec.defstruct("Result", fields, gc=False) | None
 
 

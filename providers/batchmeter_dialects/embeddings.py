@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from msgspec import Struct
+
 from batchmeter.metering.dialects import Answer, Dialect, Dialects
 
 BILLED_UNITS = Dialect(
@@ -19,26 +21,33 @@ BILLED_UNITS = Dialect(
 """Cohere: the units it bills, which are not the tokens that its models counted."""
 
 
+class _Meta(Struct, gc=False):
+    billed_units: dict[str, Any] | None = None
+
+
 def _usage_of(body: Any, _: str | None) -> Answer | None:
     """An answer without billed units is still an answer."""
     if body.meta is None:
         return None
-    units = body.meta.get("billed_units")
-    usage: dict[str, Any] | None = dict(units) if isinstance(units, dict) else None  # pyright: ignore
-    return Answer(model=body.model, usage=usage, kind="cohere", dialect=BILLED_UNITS)
+    return Answer(model=body.model, usage=body.meta.billed_units, kind="cohere", dialect=BILLED_UNITS)
 
 
 COHERE = Dialects(
     provider="cohere",
     speaks=(BILLED_UNITS,),
     private=True,
-    body={"meta": dict[str, Any] | None},
+    body={"meta": _Meta | None},
     usage_of=_usage_of,
     repeats="ids",
 )
 
-TOTAL = Dialect(name="total_tokens", needs="total_tokens", prompt="total_tokens", buckets={"input": "total_tokens"},
-                harmless=frozenset({"text_tokens", "image_pixels", "video_pixels"}))
+TOTAL = Dialect(
+    name="total_tokens",
+    needs="total_tokens",
+    prompt="total_tokens",
+    buckets={"input": "total_tokens"},
+    harmless=frozenset({"text_tokens", "image_pixels", "video_pixels"}),
+)
 """Embeddings and ranking count no output."""
 
 VOYAGE = Dialects(provider="voyage", speaks=(TOTAL,), private=True)

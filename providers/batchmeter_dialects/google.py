@@ -11,9 +11,7 @@ from msgspec import Struct
 from batchmeter.metering.dialects import Answer, Dialect, Dialects, Envelope, Usage
 
 _CACHED = "cachedContentTokenCount|cacheTokensDetails.*"
-_INPUT = (
-    f"promptTokenCount|tokenCount - {_CACHED} - promptTokensDetails.AUDIO + cacheTokensDetails.AUDIO"
-)
+_INPUT = f"promptTokenCount|tokenCount - {_CACHED} - promptTokensDetails.AUDIO + cacheTokensDetails.AUDIO"
 _OUTPUT = "candidatesTokenCount - candidatesTokensDetails.AUDIO - candidatesTokensDetails.IMAGE - candidatesTokensDetails.VIDEO"
 _BUCKETS = {
     "input": f"{_INPUT} + toolUsePromptTokenCount",

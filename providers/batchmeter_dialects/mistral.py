@@ -9,7 +9,7 @@ from batchmeter.metering.dialects import CHAT, Answer, Dialect, Dialects
 _CACHED = "prompt_tokens_details.cached_tokens|prompt_token_details.cached_tokens|num_cached_tokens"
 _INPUT = f"prompt_tokens - {_CACHED}"
 
-MISTRAL = Dialect(
+_WITH_CONNECTORS = Dialect(
     name="mistral",
     needs="prompt_tokens",
     prompt="prompt_tokens + connector_tokens",
@@ -26,10 +26,15 @@ MISTRAL = Dialect(
     harmless=CHAT.harmless,
 )
 """Tokens that connectors brought are input beside prompt_tokens; their uses are billed as well."""
-MISTRAL = replace(MISTRAL, readings=(replace(MISTRAL, buckets={**MISTRAL.buckets, "input": _INPUT}),))
+MISTRAL = replace(_WITH_CONNECTORS, readings=(replace(_WITH_CONNECTORS, buckets={**_WITH_CONNECTORS.buckets, "input": _INPUT}),))
 
-PAGES = Dialect(name="mistral_pages", needs="pages_processed", prompt="", buckets={"page": "pages_processed"},
-                harmless=frozenset({"doc_size_bytes"}))
+PAGES = Dialect(
+    name="mistral_pages",
+    needs="pages_processed",
+    prompt="",
+    buckets={"page": "pages_processed"},
+    harmless=frozenset({"doc_size_bytes"}),
+)
 """Document recognition, billed by the page."""
 
 

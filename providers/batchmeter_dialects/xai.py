@@ -50,7 +50,9 @@ def _needing_tools(dialect: Dialect) -> Dialect:
     return replace(bare, readings=tuple(_needing_tools(reading) for reading in dialect.readings))
 
 
-CHAT = _with_tools(replace(REASONING_BESIDE, readings=tuple(replace(r, readings=()) for r in REASONING_BESIDE.readings)))
+CHAT = _with_tools(
+    replace(REASONING_BESIDE, readings=tuple(replace(r, readings=()) for r in REASONING_BESIDE.readings))
+)
 CHAT_WITH_DETAILS = replace(CHAT, needs=f"prompt_tokens {_TOOLS}")
 ANSWERS = _with_tools(RESPONSES)
 ANSWERS_WITH_DETAILS = replace(ANSWERS, needs=f"input_tokens {_TOOLS}")

@@ -9,8 +9,9 @@ ROOT = Path(__file__).parents[2]
 CODE = ROOT / "core" / "batchmeter"
 SAID = {
     "metering/scan.py": r'notes\["(\w+)"\]|_lacks\(\w+, "(\w+)"\)',
+    "metering/counting.py": r'reason = "(\w+)"',
+    "metering/repeats.py": r'notes\["(\w+)"\]',
     "metering/result.py": r'notes\["(\w+)"\]',
-    "metering/manifest.py": r'notes\["(\w+)"\]',
     "pricing/price.py": r'(?:reason = |None, |or )"(\w+)"',
     "pricing/book.py": r'^[A-Z_]+ = "(\w+)"',
     "tracking/events_of.py": r'^[A-Z_]+ = "(\w+)"',

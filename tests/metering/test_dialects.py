@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from batchmeter.metering import meter
-from batchmeter.metering.dialects import NATIVE, Dialect
+from batchmeter.metering.dialects import Dialect
+from batchmeter.metering.registry import installed
 from batchmeter.pricing.groups import BUCKETS, GroupKey
 
 from . import lines_of
@@ -104,7 +105,9 @@ def test_an_anthropic_success_without_a_message_is_unknown():
 def test_a_total_without_its_output_is_no_usage_to_price():
     usage = {"prompt_tokens": 10, "total_tokens": 500}
 
-    assert meter([lines_of.dump(lines_of.openai("m", usage))], prices=FLAT).cost.unknown == {"usage_invalid": 1}
+    found = meter([lines_of.dump(lines_of.openai("m", usage))], prices=FLAT)
+
+    assert found.cost.unknown == {"usage_contradicts_total": 1}
 
 
 @pytest.mark.parametrize(
@@ -118,13 +121,13 @@ def test_missing_usage_is_unknown(usage: Any):
     assert metering.models["m"].cost is None
 
 
-def test_the_vendors_total_is_a_check():
+def test_a_total_that_no_reading_has_is_unknown():
     usage = {"prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 99}
 
     metering = meter([lines_of.dump(lines_of.openai("m", usage))], prices=FLAT)
 
-    assert "usage_total_differs" in metering.notes
-    assert metering.cost.total is not None
+    assert metering.cost.unknown == {"usage_contradicts_total": 1}
+    assert metering.cost.details == {"usage_contradicts_total": ("line 1",)}
 
 
 def test_geo_and_service_tier_count_where_anthropic_says_so():
@@ -166,7 +169,15 @@ def test_anthropics_cached_tokens_count_for_the_tier():
     assert [(key.prompt_over, key.buckets) for key in keys] == [(1_000, ("cache_write_5m", "cached_input"))]
 
 
-@pytest.mark.parametrize("dialect", NATIVE, ids=[dialect.name for dialect in NATIVE])
+ALL = {
+    f"{one.provider}-{dialect.name}-{index}": dialect
+    for one in installed()
+    for index, spoken in enumerate(one.speaks)
+    for dialect in (spoken, *spoken.readings)
+}
+
+
+@pytest.mark.parametrize("dialect", ALL.values(), ids=ALL)
 def test_tables_use_known_buckets_and_end_with_output(dialect: Dialect):
     names = list(dialect.buckets)
 

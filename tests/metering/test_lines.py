@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from batchmeter.metering import longline
+from batchmeter.metering import lines as longline
 from batchmeter.metering.lines import LineSplitter, Unreadable
 
 

@@ -1,10 +1,14 @@
 """Lines that are broken, and lines that are only strange."""
 
 import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from functools import partial
 
 import pytest
 
-from batchmeter.metering import meter
+from batchmeter.metering import Job, meter, meter_outputs
+from batchmeter.providers import ContentStream, OutputFile
 
 from . import lines_of
 from .prices import FLAT, RATES
@@ -46,10 +50,21 @@ def test_malformed_lines_are_counted_and_shown(bad: bytes):
     assert found.lines.unpriced == 0
 
 
-def test_a_page_that_is_no_output_at_all_is_not_free():
-    found = meter([b"<html>403 expired link</html>"], prices=FLAT)
+async def test_a_settled_web_page_is_not_free():
+    """A batch is settled whatever its file holds."""
+    page = OutputFile(id="file-1", kind="output", open=partial(_streamed, b"<html>403 expired link</html>"))
+
+    found = await meter_outputs([page], Job(prices=FLAT))
 
     assert (found.cost.total, found.cost.unknown, found.models) == (None, {"lines_malformed": 1}, {})
+
+
+@asynccontextmanager
+async def _streamed(data: bytes) -> AsyncIterator[ContentStream]:
+    async def chunks() -> AsyncIterator[bytes]:
+        yield data
+
+    yield ContentStream(chunks=chunks())
 
 
 def test_malformed_samples_are_bounded():

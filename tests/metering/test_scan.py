@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from batchmeter.metering import meter
+from batchmeter.metering import meter, repeats
 from batchmeter.metering import scan as scanning
-from batchmeter.metering.tally import Job
+from batchmeter.metering.result import Job
 
 from . import lines_of
 from .prices import FLAT, RATES
@@ -79,6 +79,17 @@ FAILED: dict[str, tuple[dict[str, Any], str]] = {
     "content filter": (body_error(code="content_filter"), "content_filter"),
     "500 without a body": ({"custom_id": "a", "response": {"status_code": 500, "body": None}}, "http_500"),
     "status as text": ({"custom_id": "a", "response": {"status_code": "429", "body": {}}}, "http_429"),
+    "failed inside HTTP 200": (
+        lines_of.openai(
+            "m",
+            None,
+            object="response",
+            status="failed",
+            error={"code": "server_error", "message": "x"},
+        ),
+        "server_error",
+    ),
+    "cancelled inside HTTP 200": (lines_of.openai("m", None, object="response", status="cancelled"), "cancelled"),
     "mistral, body as text": (
         {"custom_id": "a", "response": {"status_code": 400, "body": '{"object":"error","message":"x"}'}, "error": None},
         "http_400",
@@ -121,16 +132,6 @@ def test_failed_lines_are_named_and_cost_nothing(name: str):
 BILLED: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "incomplete": (
         lines_of.openai("m", {"input_tokens": 10, "output_tokens": 5}, object="response", status="incomplete"),
-        {},
-    ),
-    "failed inside": (
-        lines_of.openai(
-            "m",
-            {"input_tokens": 10, "output_tokens": 5},
-            object="response",
-            status="failed",
-            error={"code": "server_error", "message": "x"},
-        ),
         {},
     ),
     "refusal": (lines_of.openai("m", USAGE, choices=[{"message": {"refusal": "no"}, "finish_reason": "stop"}]), {}),
@@ -217,7 +218,7 @@ def test_duplicates_are_counted_and_billed():
 
 
 def test_ids_are_bounded(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(scanning, "MAX_IDS", 10)
+    monkeypatch.setattr(repeats, "MAX_IDS", 10)
     lines = lines_of.numbered([GOOD] * 20)
 
     found = meter([lines_of.dump(*lines, *lines)], prices=FLAT)

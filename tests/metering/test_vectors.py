@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from batchmeter.metering import meter
-from batchmeter.metering.vectors import MANY, without_vectors
+from batchmeter.metering.lines import MANY, without_vectors
 
 from . import lines_of
 from .prices import FLAT

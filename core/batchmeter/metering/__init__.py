@@ -1,9 +1,7 @@
 """From an output file's bytes to usage and cost."""
 
-from .meter import ameter, meter, meter_outputs
-from .reprice import reprice
-from .result import Metering, free_or, metered
-from .tally import FREE, UNKNOWN, Job, MalformedLine
+from .meter import ameter, meter, meter_outputs, reprice
+from .result import FREE, UNKNOWN, Job, MalformedLine, Metering, free_or, metered
 
 __all__ = [
     "FREE",

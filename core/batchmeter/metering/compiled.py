@@ -21,28 +21,31 @@ class Counting:
 
     def __init__(self, dialects: tuple[Dialect, ...]) -> None:
         self._dialects = dialects
-        self._shapes: dict[tuple[str | None, ...], list[tuple[Dialect, Count]]] = {}
+        self._shapes: dict[tuple[Dialect | str | None, ...], list[tuple[Dialect, Count]]] = {}
         self._compiled = 0
         self.reread = 0
         """Usages that were counted as their total says."""
 
-    def count(self, usage: Usage, kind: str | None) -> tuple[Dialect, Counts] | None:
-        """None where no counter is there that a dialect needs; InvalidUsageError as `counting.count`."""
-        for dialect, function in self._shapes.get((kind, *usage), ()):
+    def count(self, usage: Usage, by: Dialect | str | None) -> tuple[Dialect, Counts] | None:
+        """In this dialect, or that of bodies of this kind. None where no counter is there that a dialect needs.
+
+        InvalidUsageError as `counting.count`.
+        """
+        for dialect, function in self._shapes.get((by, *usage), ()):
             counts = function(usage)
             if counts is not None:
                 return dialect, counts
-        return self._look(usage, kind)
+        return self._look(usage, by)
 
-    def _look(self, usage: Usage, kind: str | None) -> tuple[Dialect, Counts] | None:
-        dialect = self._dialect(usage, kind)
-        if dialect is None:
+    def _look(self, usage: Usage, by: Dialect | str | None) -> tuple[Dialect, Counts] | None:
+        dialect = by if isinstance(by, Dialect) else self._dialect(usage, by)
+        if dialect is None or not speaks(dialect, usage):
             return None
         reading, counts = count(dialect, usage)
         self.reread += reading is not dialect
         if reading is dialect and self._compiled < _MOST_SHAPES and (function := compiled(dialect, usage)) is not None:
             self._compiled += 1
-            self._shapes.setdefault((kind, *usage), []).append((dialect, function))
+            self._shapes.setdefault((by, *usage), []).append((dialect, function))
         return reading, counts
 
     def _dialect(self, usage: Usage, kind: str | None) -> Dialect | None:
@@ -136,6 +139,7 @@ class _Source:
         checked = [bucket for bucket in (*buckets, reasoning, self._sum(plan.check)) if bucket != "0"]
         names = {bucket: f"b{index}" for index, bucket in enumerate(dict.fromkeys(checked))}
         values = list(self._values.values())
+        answer = ["prompt", names.get(reasoning, "0"), "total", "placed", self._amount()]
         lines = [
             "def count(usage):",
             "  try:",
@@ -147,8 +151,7 @@ class _Source:
             f"  prompt = {prompt}; total = {total}; placed = {' + '.join(names[b] for b in tokens) or '0'}",
             f"  if placed > {MOST} or total and total != placed: return None",
             f"  if {names.get(reasoning, '0')} > placed - prompt: return None",
-            f"  return (prompt, {names.get(reasoning, '0')}, total, placed, {self._amount()},"
-            f" {''.join(f'{names.get(bucket, 0)}, ' for bucket in buckets)})",
+            f"  return ({', '.join([*answer, *(names.get(bucket, '0') for bucket in buckets)])},)",
         ]
         return "\n".join(lines)
 

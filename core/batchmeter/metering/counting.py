@@ -54,20 +54,22 @@ class Parsed:
     tokens: tuple[bool, ...]
     """Which buckets are tokens."""
     counters: frozenset[str]
+    """All that the dialect needs, counts or takes for an amount."""
 
 
 @cache
 def parsed(dialect: Dialect) -> Parsed:
+    needs = tuple(tuple(word.split("|")) for word in dialect.needs.split())
     formulas = (dialect.prompt, dialect.reasoning, dialect.total, dialect.check, *dialect.buckets.values())
     terms = [_terms(formula) for formula in formulas]
     named = {counter for formula in terms for _, alternatives in formula for counter in alternatives}
     return Parsed(
-        needs=tuple(tuple(word.split("|")) for word in dialect.needs.split()),
+        needs=needs,
         head=(terms[0], terms[1], terms[2]),
         check=terms[3],
         buckets=tuple(terms[4:]),
         tokens=tuple(bucket not in UNITS for bucket in dialect.buckets),
-        counters=frozenset(named | set(dialect.reported)),
+        counters=frozenset(named | set(dialect.reported) | {path for word in needs for path in word}),
     )
 
 
@@ -80,12 +82,6 @@ def _terms(formula: str) -> _Terms:
         else:
             found.append((sign, tuple(word.split("|"))))
     return tuple(found)
-
-
-def counter_names(dialect: Dialect) -> frozenset[str]:
-    """Every counter that the dialect needs or counts."""
-    plan = parsed(dialect)
-    return plan.counters | {path for word in plan.needs for path in word}
 
 
 def speaks(dialect: Dialect, usage: Usage) -> bool:
@@ -121,7 +117,7 @@ def _leaves(dialect: Dialect, usage: Mapping[str, object], above: str) -> Iterat
             continue
         if isinstance(value, dict):
             yield from _leaves(dialect, cast("Usage", value), f"{path}.")
-        elif isinstance(value, list):
+        elif isinstance(value, list) and path not in parsed(dialect).counters:
             yield from _leaves(dialect, by_kind(cast("list[object]", value), dialect.lists.get(path)), f"{path}.")
         else:
             yield path, value

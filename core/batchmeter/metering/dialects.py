@@ -173,7 +173,7 @@ _MONEY = {"cost.*", "cost_details.*"}
 _TIMES = {"queue_time", "prompt_time", "completion_time", "total_time"}
 """Seconds that some compatibles send along with their counters."""
 
-CHAT = Dialect(
+_INSIDE = Dialect(
     name="chat",
     needs="prompt_tokens",
     prompt="prompt_tokens",
@@ -196,18 +196,16 @@ CHAT = Dialect(
     ),
     reported=_REPORTED,
 )
+
+_BESIDE = replace(
+    _INSIDE, name="chat_reasoning_beside", buckets=_CHAT | {"output": f"{_CHAT_OUTPUT} + {_REASONED}"}
+)
+CHAT = replace(_INSIDE, readings=(_BESIDE,))
 """OpenAI chat, completions and embeddings, and most compatibles: details are inside their sums. Prediction tokens are
 inside completion_tokens, image tokens of a prompt are billed as its text. Which of the cached tokens are audio, OpenAI
 says in its Realtime usage, and translated answers of other vendors in the same place."""
-
-REASONING_BESIDE = replace(
-    CHAT,
-    name="chat_reasoning_beside",
-    buckets=_CHAT | {"output": f"{_CHAT_OUTPUT} + {_REASONED}"},
-    readings=(CHAT,),
-)
+REASONING_BESIDE = replace(_BESIDE, readings=(_INSIDE,))
 """Compatibles whose reasoning is beside completion_tokens, and is billed as output."""
-CHAT = replace(CHAT, readings=(replace(REASONING_BESIDE, readings=()),))
 
 _KEPT = "input_tokens_details.cache_write_tokens_details.ttl_12h_tokens"
 RESPONSES = Dialect(
@@ -252,8 +250,8 @@ IMAGES = Dialect(
         "input": "input_tokens - input_tokens_details.image_tokens - input_tokens_details.cached_tokens",
         "cached_input": "input_tokens_details.cached_tokens",
         "image_in": "input_tokens_details.image_tokens",
-        "output": "output_tokens_details.text_tokens",
         "image_out": "output_tokens - output_tokens_details.text_tokens",
+        "output": "output_tokens_details.text_tokens",
     },
     total="total_tokens",
     harmless=frozenset({"input_tokens_details.text_tokens", "output_tokens_details.image_tokens", *_MONEY}),
@@ -341,7 +339,7 @@ def _items(output: Sequence[Item]) -> Mapping[str, int]:
         named = _counted_as(item)
         if named is not None:
             counts[named] = counts.get(named, 0) + 1
-        containers.add(item.container_id or (item.environment and item.environment.container_id))
+        containers.add(item.container_id or (item.environment.container_id if item.environment else None))
     known = len(containers - {None})
     if known or "containers" in counts:
         counts["containers"] = max(known, 1)
@@ -358,7 +356,7 @@ def _counted_as(item: Item) -> str | None:
 
 
 def _tool_usage(usage: _ToolUsage) -> Mapping[str, int]:
-    searches = usage.web_search and usage.web_search.num_requests
+    searches = usage.web_search.num_requests if usage.web_search else None
     return {} if searches is None else {"web_search_calls": searches}
 
 

@@ -4,9 +4,9 @@ import re
 from collections.abc import Mapping
 from functools import cache
 from operator import attrgetter
-from typing import Any, cast
+from typing import Any
 
-from .counting import HEAD, count, counter_names, speaks
+from .counting import HEAD, count, parsed, speaks
 from .dialects import Answer, Dialects, Usage, failure_code
 from .registry import dialects_of, installed
 from .wire import Wire
@@ -32,9 +32,7 @@ class Reader:
         self.dialects = (*own.speaks, *(dialect for one in others if not one.private for dialect in one.speaks))
         self._ids = ("custom_id", *(name for one in ranked for name in one.ids))
         self._id_of = tuple(one.id_of for one in ranked if one.id_of is not None)
-        self._envelopes = tuple(
-            (envelope.key, envelope.open) for one in ranked for envelope in one.envelopes
-        )
+        self._envelopes = tuple((envelope.key, envelope.open) for one in ranked for envelope in one.envelopes)
         self._usage_of = tuple(one.usage_of for one in ranked if one.usage_of is not None)
         beside = {name: added for one in reversed(ranked) for name, added in one.beside.items()}
         self._added = tuple(beside.values())
@@ -66,7 +64,7 @@ class Reader:
     def manifest(self, line: Any) -> Mapping[str, int] | None:
         """Bucket -> units, where the line holds the sums of a whole job."""
         for dialect in self._manifests:
-            sums = {name: value for name in counter_names(dialect) if (value := getattr(line, name)) is not None}
+            sums = {name: value for name in parsed(dialect).counters if (value := getattr(line, name)) is not None}
             if speaks(dialect, sums):
                 _, counts = count(dialect, sums)
                 return dict(zip(dialect.buckets, counts[HEAD:], strict=True))
@@ -80,6 +78,11 @@ class Reader:
             return Answer(failure=code)
         if line.response is not None:
             return self._response(line.response, job_model)
+        found = self._enveloped(line, job_model)
+        known = found is not None or status is not None or self.id_of(line) is not None
+        return found or (Answer(failure=NO_RESPONSE) if known else None)
+
+    def _enveloped(self, line: Any, job_model: str | None) -> Answer | None:
         for key, opened in self._envelopes:
             if getattr(line, key) is not None:
                 found = opened(line)
@@ -87,11 +90,9 @@ class Reader:
                     return found
                 if found is not None:
                     return self._from_body(found, job_model)
-        if line.body is not None:
-            answer = self._from_body(line.body, job_model)
-            if answer.usage is not None or answer.kind is not None:  # a request has neither
-                return answer
-        return Answer(failure=NO_RESPONSE) if status is not None or self.id_of(line) is not None else None
+        answer = None if line.body is None else self._from_body(line.body, job_model)
+        has_answer = answer is not None and (answer.usage is not None or answer.kind is not None)
+        return answer if has_answer else None  # the body of a request has neither
 
     def _response(self, response: Any, job_model: str | None) -> Answer:
         """OpenAI's `response` with status and body; or the vendor's own answer in its place."""

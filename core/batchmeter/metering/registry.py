@@ -2,7 +2,6 @@
 
 import logging
 from functools import cache
-
 from importlib.metadata import EntryPoint, entry_points
 
 from .dialects import OPENAI, Dialects

@@ -4,7 +4,7 @@ from collections import Counter
 from typing import Literal
 
 from .dialects import Answer
-from .tally import Tally
+from .result import Tally
 
 MAX_IDS = 250_000
 """Ids remembered to notice repeats: about 16 MB."""

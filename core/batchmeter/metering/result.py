@@ -1,8 +1,10 @@
-"""From sums to money: what a metering shows."""
+"""What a scan adds up, the job it belongs to, and from these sums to money."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from datetime import UTC, datetime
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, cast
@@ -11,9 +13,99 @@ from pydantic import Field, SkipValidation
 
 from batchmeter.models import Cost, Frozen, LineCounts, ModelUsage, RatesUsed, ReportedCost, Usage
 from batchmeter.pricing.groups import Group, GroupKey, Groups, PriceQuery, PriceSource, Rates
-from batchmeter.pricing.price import Ask, Priced, Share, price_groups
+from batchmeter.pricing.price import MAX_DETAILS, Ask, Priced, PriceModel, Share, price_groups
+from batchmeter.providers import ContentStream
 
-from .tally import FREE, LINES_MALFORMED, UNKNOWN, Job, MalformedLine, Tally
+from .dialects import Dialects
+
+UNKNOWN = "unknown"
+"""The name under which lines are shown that no line, batch or input names a model for."""
+LINES_MALFORMED = "lines_malformed"
+"""Reason: lines that cannot be read, and may be answers that were billed."""
+MAX_MODELS = 10_000
+"""Different model names kept apart; a file that invents one a line must not fill the memory."""
+FREE = "free"
+"""`GroupKey.processing` of lines that their vendor does not bill (moderations): zero, and known to be."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """What the lines do not say themselves."""
+
+    provider: str = "openai"
+    endpoint: str | None = None
+    region: str | None = None
+    model: str | None = None
+    """For lines that name none; for all lines where the vendor bills by the job's model."""
+    priced_at: date | None = None
+    """UTC date whose prices count; by default today."""
+    completed: int | None = None
+    """How many good answers there are, where the provider says: unreadable lines beyond these cost nothing."""
+    created: date | None = None
+    """UTC date the batch was created, to flag a price change since."""
+    prices: PriceSource | None = None
+    """By default the embedded price book."""
+    price_model: PriceModel | None = None
+    """From a line's model to the one to price (Azure: deployment -> model)."""
+    ask: Ask | None = None
+    """Tried before `prices` (the `price_lines` hook)."""
+    dialects: Dialects | None = None
+    """How the rows count, where the provider's class says it itself; else as declared under the provider's name."""
+    input_file: Callable[[], AbstractAsyncContextManager[ContentStream]] | None = None
+    """Opens the batch's input; read only when a line names no model and neither does the job."""
+
+
+@dataclass(frozen=True, slots=True)
+class MalformedLine:
+    """A line that is no answer at all."""
+
+    file: str | None
+    line: int
+    """1-based, blank lines counted."""
+    reason: str
+    """`invalid_json`, `not_an_answer`, `a_request`, `line_too_long`, `gzip_corrupt`, `gzip_truncated`, …"""
+    sample: str
+    """Its first 120 bytes."""
+
+
+@dataclass(slots=True)
+class Tally:
+    """Sums over all lines of a job."""
+
+    total: int = 0
+    succeeded: int = 0
+    failed: int = 0
+    malformed: int = 0
+    duplicates: int = 0
+    """Lines whose custom_id came before; they are counted and billed, as vendors do."""
+    repeated: int = 0
+    """Rows that were exported twice, or are in two files: counted and billed once."""
+    groups: dict[GroupKey, Group] = field(default_factory=dict[GroupKey, Group])
+    unmetered: Counter[tuple[str | None, str]] = field(default_factory=Counter[tuple[str | None, str]])
+    """(model, reason) -> succeeded lines without usable usage."""
+    details: dict[str, list[str]] = field(default_factory=dict[str, list[str]])
+    """Reason of `unmetered` -> its first lines, as `file-abc line 7`."""
+    failures: Counter[str] = field(default_factory=Counter[str])
+    """Error code -> lines."""
+    bad_lines: list[MalformedLine] = field(default_factory=list[MalformedLine])
+    notes: Counter[str] = field(default_factory=Counter[str])
+    manifest: Mapping[str, int] | None = None
+    """Bucket -> units: the vendor's own sums of the job."""
+    strangers: Counter[str] = field(default_factory=Counter[str])
+    """Lines that are something else than answers, by what they are."""
+
+    def lacks(self, model: str | None, reason: str, detail: str) -> None:
+        """One succeeded line without usable usage."""
+        many = len(self.unmetered) >= MAX_MODELS and (model, reason) not in self.unmetered
+        self.unmetered[None if many else model, reason] += 1
+        kept = self.details.setdefault(reason, [])
+        if len(kept) < MAX_DETAILS:
+            kept.append(detail)
+
+    def doubtful(self, completed: int | None) -> int:
+        """Unreadable lines that may be billed answers: all of them, unless the provider counts fewer."""
+        return self.malformed if completed is None else min(self.malformed, max(completed - self.succeeded, 0))
+
 
 _USAGE = {
     "input_tokens": (
@@ -66,7 +158,7 @@ class Metering(Frozen, frozen=True):
     duplicates: int = 0
     """Lines with a custom_id that came before; counted and billed."""
     notes: tuple[str, ...] = ()
-    """What a reader should know: `usage_total_differs`, `usage_from_manifest`, `rows_repeated`, …"""
+    """What a reader should know: `usage_read_by_total`, `usage_from_manifest`, `rows_repeated`, …"""
     rates: tuple[RatesUsed, ...] = ()
     """What every group of lines was priced at."""
     reported_cost: ReportedCost | None = None

@@ -1,7 +1,6 @@
 """The push scanner: bytes of a job's output files in, sums by price group out."""
 
 from bisect import bisect_left
-from collections import Counter
 from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from typing import Any, NamedTuple
@@ -14,12 +13,10 @@ from .dialects import CHAT, Answer, Dialect, Usage
 from .envelope import NO_RESPONSE, Reader, reader_for, reader_of
 from .lines import MAX_LINE, SAMPLE, LineSplitter, Unreadable
 from .repeats import Repeats
-from .strangers import REQUEST, kind_of
-from .tally import FREE, UNKNOWN, Job, MalformedLine, Tally
+from .result import FREE, MAX_MODELS, UNKNOWN, Job, MalformedLine, Tally
+from .strangers import REQUEST, Gate, kind_of
 
 MAX_BAD_LINES = 20
-_MODELS = 10_000
-"""Different model names kept apart; a file that invents one a line must not fill the memory."""
 _NO_GEO = frozenset({"", "global", "not_available"})
 _ALWAYS_PRICED = frozenset({"input", "output"})
 _ROWS = 128
@@ -42,8 +39,10 @@ class Scanner:
         models: Mapping[int, str] | None = None,
         max_line: int = MAX_LINE,
         many_files: bool = False,
+        gate: bool = False,
     ) -> None:
         self.tally = Tally()
+        self._gate = Gate(self.tally) if gate else None
         self._job = job
         self._reader: Reader = reader_for(job.provider) if job.dialects is None else reader_of(job.dialects)
         self._own = self._reader.own
@@ -64,16 +63,27 @@ class Scanner:
         self._file = name
         self._number = 0
         self._lines = LineSplitter(self._max_line)
+        if self._gate is not None:
+            self._gate.start(name)
 
     def feed(self, chunk: bytes) -> None:
+        if self._gate is not None:
+            self._gate.feed(chunk)
         self._take(self._lines.feed(chunk))
 
     def end_file(self) -> None:
         self._take(self._lines.close())
         self._sum_up()
         self._repeats.end_file()
+        if self._gate is not None:
+            self._gate.end()
         if self._counting.reread:
             self.tally.notes["usage_read_by_total"] = self._counting.reread
+
+    def refuse_without_answers(self) -> None:
+        """NotAnOutputError, for a scanner with a gate."""
+        if self._gate is not None:
+            self._gate.finish()
 
     def _take(self, lines: Iterable[bytes | bytearray | Unreadable]) -> None:
         decode, read, is_repeat = self._reader.decode, self._reader.read, self._repeats.has
@@ -125,7 +135,7 @@ class Scanner:
             self._meter(answer)
             return
         tally.failed += 1
-        known = failure in tally.failures or len(tally.failures) < _MODELS
+        known = failure in tally.failures or len(tally.failures) < MAX_MODELS
         tally.failures[failure if known else "other"] += 1
 
     def _meter(self, answer: Answer) -> None:
@@ -139,37 +149,39 @@ class Scanner:
         if habit.counter is not None:
             usage = {habit.counter: 1} | usage
         try:
-            self._count(model, usage, habit.kind or answer.kind)
+            self._count(model, usage, answer.dialect or habit.kind or answer.kind)
         except InvalidUsageError as error:
             self._invalid(model, usage, error)
 
-    def _count(self, model: str | None, usage: Usage, kind: str | None) -> None:
-        counted = self._counting.count(usage, kind)
+    def _count(self, model: str | None, usage: Usage, by: Dialect | str | None) -> None:
+        counted = self._counting.count(usage, by)
         if counted is None:
             self._uncounted(model)
             return
         dialect, counts = counted
         key = self._key(model, usage, dialect, counts)
         if dialect.parts is not None and usage.get(dialect.parts[0]) is not None:
-            self._add_parts(model, usage, kind, (key, counts))
+            self._add_parts(model, usage, by, (key, counts))
         else:
             self._add(key, counts)
 
-    def _add_parts(self, model: str | None, usage: Usage, kind: str | None, whole: tuple[_Key, Counts]) -> None:
-        """A line that took several requests counts once for each price that it has a part in."""
+    def _add_parts(self, model: str | None, usage: Usage, by: Dialect | str | None, whole: tuple[_Key, Counts]) -> None:
+        """A line that took several requests counts once for each model that it has a part in."""
         name, parts_of = whole[0][4].parts or ("", lambda _: None)
         parts = parts_of(usage)
         if parts is None:
             raise UnknownCounterError(name)
         sums = {whole[0]: whole[1]}
         for part in parts:
-            counted = self._counting.count(part.usage, kind)
+            counted = self._counting.count(part.usage, by)
             if counted is None:
                 raise InvalidUsageError(name)
             key = self._key(part.model or model, usage, *counted)
             sums[key] = _sum_of(sums[key], counted[1]) if key in sums else counted[1]
+        models: set[str | None] = set()
         for key, counts in sums.items():
-            self._add(key, counts)
+            self._add_rows(key, [counts], lines=key[0] not in models)
+            models.add(key[0])
 
     def _invalid(self, model: str | None, usage: Usage, error: InvalidUsageError) -> None:
         amount = amount_in(usage)
@@ -203,9 +215,11 @@ class Scanner:
     def _habit(self, model: str | None) -> "_Habit":
         own = self._own
         makes_images = self._makes_images or (model is not None and model.startswith(own.images or ("\0",)))
-        counter = next((c for start, c in own.per_answer.items() if model is not None and model.startswith(start)), None)
+        counter = next(
+            (c for start, c in own.per_answer.items() if model is not None and model.startswith(start)), None
+        )
         habit = _Habit("images" if makes_images else None, counter)
-        if len(self._habits) < _MODELS:
+        if len(self._habits) < MAX_MODELS:
             self._habits[model] = habit
         return habit
 
@@ -235,16 +249,21 @@ class Scanner:
 
     def _sum_up(self) -> None:
         """Columns are added at C speed; the rows that wait are few."""
-        for (model, over, geo, processing, dialect), rows in self._rows.items():
-            for used, part in _by_use(rows, tuple(dialect.buckets)):
-                self._add_up(GroupKey(model, over, geo, processing, used), part, dialect)
+        for key, rows in self._rows.items():
+            self._add_rows(key, rows)
         self._rows.clear()
         self._waiting = 0
 
-    def _add_up(self, key: GroupKey, rows: list[Counts], dialect: Dialect) -> None:
+    def _add_rows(self, key: _Key, rows: list[Counts], *, lines: bool = True) -> None:
+        """`lines`: whether the rows count as lines, or belong to lines that another group counts."""
+        model, over, geo, processing, dialect = key
+        for used, part in _by_use(rows, tuple(dialect.buckets)):
+            self._add_up(GroupKey(model, over, geo, processing, used), part, dialect, len(part) if lines else 0)
+
+    def _add_up(self, key: GroupKey, rows: list[Counts], dialect: Dialect, lines: int) -> None:
         columns = list(zip(*rows, strict=True))
         group = self._group(key)
-        group.lines += len(rows)
+        group.lines += lines
         group.reasoning += sum(columns[REASONING])
         if columns[REPORTED][0] is not None:
             group.reported += sum(columns[REPORTED], Decimal(0))
@@ -255,7 +274,7 @@ class Scanner:
 
     def _group(self, key: GroupKey) -> Group:
         groups = self.tally.groups
-        if key not in groups and len(groups) >= _MODELS:
+        if key not in groups and len(groups) >= MAX_MODELS:
             key = GroupKey(None)
             self.tally.notes["too_many_models"] += 1
         return groups.setdefault(key, Group(0, {}))
@@ -303,3 +322,19 @@ def _halves(
     else:
         have, lack = [r for r in rows if r[index]], [r for r in rows if not r[index]]
     return ((*used, bucket), have), (used, lack)
+
+
+def filled(tally: Tally, job: Job) -> Tally:
+    """Where no row of a job counted and its manifest does, the manifest's sums are the usage of all its rows."""
+    sums = tally.manifest
+    missing = tally.unmetered.total()
+    if sums is None or not missing or tally.groups or not any(sums.values()):
+        return tally
+    if any(reason != "usage_missing" for _, reason in tally.unmetered):
+        return tally
+    models = {model for model, _ in tally.unmetered}
+    if len(models) == 1:
+        tally.groups[GroupKey(models.pop() or job.model)] = Group(missing, {k: v for k, v in sums.items() if v})
+        tally.unmetered.clear()
+        tally.notes["usage_from_manifest"] += 1
+    return tally

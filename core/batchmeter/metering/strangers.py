@@ -6,7 +6,7 @@ from typing import Any, cast
 
 from batchmeter.errors import NotAnOutputError
 
-from .tally import Tally
+from .result import Tally
 
 REQUEST, BATCH, MANIFEST, FAILURE = "a_request", "a_batch", "a_manifest", "an_error"
 HEAD = 64 * 1024
@@ -26,6 +26,8 @@ _TEXT: tuple[tuple[bytes, str], ...] = (
     (b"[", "is one JSON array, not JSON Lines: `jq -c '.[]' FILE > answers.jsonl` puts one answer on a line"),
     (b"<", "is an HTML or XML page, not an output file: the download failed, so look at its text and fetch it again"),
 )
+_LONGEST = 8
+"""Bytes that decide."""
 _ADVICE = {
     REQUEST: "is a batch input file, requests without answers: meter the output file, or see `batchmeter estimate`",
     BATCH: "is a batch object, not its output: download the file that its output_file_id names and meter that",
@@ -34,28 +36,55 @@ _ADVICE = {
 }
 
 
-def refuse_by_head(name: str, head: bytes) -> None:
-    """NotAnOutputError where the first bytes are those of something else."""
-    for start, advice in _MAGIC:
-        if head.startswith(start):
-            raise NotAnOutputError(f"{name} {advice}")
-    text = head.removeprefix(b"\xef\xbb\xbf").lstrip()
-    for start, advice in _TEXT:
-        if text.startswith(start):
-            raise NotAnOutputError(f"{name} {advice}")
+class Gate:
+    """Stops a metering at a file that is no output."""
 
+    def __init__(self, tally: Tally) -> None:
+        self._tally = tally
+        self._name = "the input"
+        self._head = b""
+        self._checked = False
+        self._before = 0
 
-def refuse_without_answers(name: str, head: bytes, tally: Tally) -> None:
-    """NotAnOutputError where no line is an answer, and what there is has a name."""
-    if tally.succeeded or tally.failed:
-        return
-    kind = next((kind for kind, _ in tally.strangers.most_common()), None)
-    if kind is None and tally.manifest is not None:
-        kind = MANIFEST
-    if kind is None and tally.malformed:
-        kind = kind_of(head)
-    if kind is not None:
-        raise NotAnOutputError(f"{name} {_ADVICE[kind]}{_message(head) if kind == FAILURE else ''}")
+    def start(self, name: str | None) -> None:
+        self._name = name or "the input"
+        self._head = b""
+        self._checked = False
+        self._before = self._answers()
+        self._tally.strangers.clear()
+
+    def feed(self, chunk: bytes) -> None:
+        """NotAnOutputError where the first bytes are those of something else."""
+        if len(self._head) < HEAD:
+            self._head += chunk[: HEAD - len(self._head)]
+        if not self._checked and len(self._head.lstrip()) >= _LONGEST:
+            self._check()
+
+    def end(self) -> None:
+        """NotAnOutputError where no line of the file is an answer, and what there is has a name."""
+        self._check()
+        if self._answers() == self._before and (kind := self._kind()) is not None and kind != MANIFEST:
+            raise NotAnOutputError(f"{self._name} {_ADVICE[kind]}{_message(self._head) if kind == FAILURE else ''}")
+
+    def finish(self) -> None:
+        """NotAnOutputError where a manifest is all there is."""
+        tally = self._tally
+        if tally.manifest is not None and not self._answers() and not tally.malformed:
+            raise NotAnOutputError(f"{self._name} {_ADVICE[MANIFEST]}")
+
+    def _answers(self) -> int:
+        return self._tally.succeeded + self._tally.failed + self._tally.repeated
+
+    def _kind(self) -> str | None:
+        named = next((kind for kind, _ in self._tally.strangers.most_common()), None)
+        return named or (kind_of(self._head) if self._tally.malformed else None)
+
+    def _check(self) -> None:
+        self._checked = True
+        text = self._head.removeprefix(b"\xef\xbb\xbf").lstrip()
+        for start, advice in (*_MAGIC, *_TEXT):
+            if (self._head if (start, advice) in _MAGIC else text).startswith(start):
+                raise NotAnOutputError(f"{self._name} {advice}")
 
 
 def kind_of(raw: bytes | bytearray) -> str | None:

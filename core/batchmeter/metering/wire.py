@@ -10,7 +10,7 @@ from typing import Any, TypeVar, cast, get_args, get_origin
 import msgspec
 from msgspec import Struct
 
-from .counting import counter_names
+from .counting import parsed
 from .dialects import Dialects
 from .lines import MANY, without_vectors
 
@@ -43,7 +43,7 @@ class Wire:
             line |= dict.fromkeys(one.ids, Id)
             line |= {envelope.key: envelope.shape(self.body_type) for envelope in one.envelopes}
             if one.manifest is not None:
-                line |= dict.fromkeys(sorted(counter_names(one.manifest)), Any)
+                line |= dict.fromkeys(sorted(parsed(one.manifest).counters), Any)
         self._line_type: type[Any] = _struct("Line", line)
         self._line = msgspec.json.Decoder(self._line_type)
         self._body = msgspec.json.Decoder(self.body_type)

@@ -153,7 +153,7 @@ def _price(
     share = total.models.setdefault(key.model, Share())
     share.known += known
     total.known += known
-    unpriced = group.lines - group.reported_lines
+    unpriced = max(group.lines, int(bool(billed))) - group.reported_lines  # a part of another group's line is no line
     if (reason is not None or missing) and unpriced:
         reason = reason or "missing_rate"
         share.unknown[reason] += unpriced

@@ -15,7 +15,7 @@ from batchmeter.errors import (
 from batchmeter.events import Settlement
 from batchmeter.ledger.ledger import Ledger
 from batchmeter.ledger.records import Claim, TrackedBatch, progress_of
-from batchmeter.metering.tally import LINES_MALFORMED
+from batchmeter.metering.result import LINES_MALFORMED
 from batchmeter.models import Batch, LineCounts, RequestCounts
 from batchmeter.providers import OutputFile, Provider
 
