@@ -59,7 +59,11 @@ TO_BE_SEPARATED = {
     ]
 }
 """Not public; the proxy still imports them."""
-FAMILIES = {"batchmeter_azure": "batchmeter_openai", "batchmeter_langfuse": "batchmeter_otel"}
+FAMILIES = {
+    "batchmeter_azure": "batchmeter_openai",
+    "batchmeter_vertex": "batchmeter_dialects",
+    "batchmeter_langfuse": "batchmeter_otel",
+}
 
 
 def layer(module: str) -> int:

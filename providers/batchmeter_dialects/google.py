@@ -1,9 +1,9 @@
 """Gemini's rows, from the Gemini API and from Vertex AI, and Vertex AI's older predictions."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import msgspec
 from msgspec import Struct
@@ -114,35 +114,27 @@ PREDICTIONS = Dialect(
 """Vertex AI's older text embeddings."""
 
 
-class _Grounding(Struct, gc=False):
-    queries: list[str] | None = msgspec.field(default=None, name="webSearchQueries")
-    chunks: list[dict[str, Any]] | None = msgspec.field(default=None, name="groundingChunks")
-
-
 class _Candidate(Struct, gc=False):
-    grounding: _Grounding | None = msgspec.field(default=None, name="groundingMetadata")
+    grounding: dict[str, Any] | None = msgspec.field(default=None, name="groundingMetadata")
 
 
 _candidates = msgspec.json.Decoder(list[_Candidate])
 _GENERATION = re.compile(r"gemini-(\d+)")
 _BY_QUERY = 3
 """From this generation on, each search is billed; before, each grounded prompt."""
+UNREADABLE = "groundingMetadata"
+"""Counts one where it has another shape than is known: nobody knows what it costs."""
 _CHUNKS = {"web", "image", "maps", "retrievedContext"}
 
 
-def _grounded(candidates: bytes, model: str | None, *, vertex: bool) -> Usage:
-    """Searches that the answers were grounded on: billed, and in no counter.
-
-    Inside a JSON string the quotes of this key would be escaped, so no answer's text can be taken for it.
-    """
-    if b'"groundingMetadata"' not in candidates:
-        return {}
-    try:
-        found = [each.grounding for each in _candidates.decode(candidates) if each.grounding]
-    except msgspec.DecodeError:
-        return {"groundingMetadata": 1}  # in another shape than we know: nobody knows what it costs
-    queries = {query for grounding in found for query in grounding.queries or () if query.strip()}
-    kinds = {kind for grounding in found for chunk in grounding.chunks or () for kind in chunk}
+def grounded(groundings: Sequence[Mapping[str, Any]], model: str | None, *, vertex: bool) -> Usage:
+    """Uses of Google's own tools by an answer's `groundingMetadata`s: billed, and in no counter."""
+    asked: list[Any] = [found.get("webSearchQueries") or [] for found in groundings]
+    shown: list[Any] = [found.get("groundingChunks") or [] for found in groundings]
+    if not all(_is_list_of(one, str) for one in asked) or not all(_is_list_of(one, dict) for one in shown):
+        return {UNREADABLE: 1}
+    queries: set[str] = {query for queries in asked for query in queries if query.strip()}
+    kinds: set[str] = {kind for chunks in shown for chunk in chunks for kind in chunk}
     counts: Usage = {
         "web_searches": _searches(queries, kinds, model, vertex=vertex),
         "maps_queries": int("maps" in kinds),
@@ -150,6 +142,21 @@ def _grounded(candidates: bytes, model: str | None, *, vertex: bool) -> Usage:
         **{f"groundingChunks.{kind}": 1 for kind in kinds - _CHUNKS},
     }
     return {name: count for name, count in counts.items() if count}
+
+
+def _is_list_of(value: object, kind: type) -> bool:
+    return isinstance(value, list) and all(isinstance(item, kind) for item in cast("list[object]", value))
+
+
+def _grounded(candidates: bytes, model: str | None, *, vertex: bool) -> Usage:
+    """Inside a JSON string the quotes of the key would be escaped, so no answer's text can be taken for it."""
+    if b'"groundingMetadata"' not in candidates:
+        return {}
+    try:
+        found = [each.grounding for each in _candidates.decode(candidates) if each.grounding]
+    except msgspec.DecodeError:
+        return {UNREADABLE: 1}
+    return grounded(found, model, vertex=vertex)
 
 
 def _searches(queries: set[str], kinds: set[str], model: str | None, *, vertex: bool) -> int:
@@ -168,10 +175,10 @@ def _usage_of(body: Any, job_model: str | None, *, vertex: bool) -> Answer | Non
     if usage is None:
         answered = body.modelVersion or any(map(bytes, (candidates, body.promptFeedback, body.embedding)))
         return Answer(model=model, kind="gemini") if answered else None
-    grounded = _grounded(candidates, model or job_model, vertex=vertex)
+    tools = _grounded(candidates, model or job_model, vertex=vertex)
     plain, searched = _BY_MEDIA[bool(_HAS_MEDIA_RATES.search(model or job_model or ""))]
-    dialect = searched if "web_searches" in grounded else plain
-    return Answer(model=model, usage=usage | grounded, dialect=dialect)
+    dialect = searched if "web_searches" in tools else plain
+    return Answer(model=model, usage=usage | tools, dialect=dialect)
 
 
 def _of_gemini(body: Any, job_model: str | None) -> Answer | None:

@@ -26,7 +26,9 @@ _WITH_CONNECTORS = Dialect(
     harmless=CHAT.harmless,
 )
 """Tokens that connectors brought are input beside prompt_tokens; their uses are billed as well."""
-MISTRAL = replace(_WITH_CONNECTORS, readings=(replace(_WITH_CONNECTORS, buckets={**_WITH_CONNECTORS.buckets, "input": _INPUT}),))
+MISTRAL = replace(
+    _WITH_CONNECTORS, readings=(replace(_WITH_CONNECTORS, buckets={**_WITH_CONNECTORS.buckets, "input": _INPUT}),)
+)
 
 PAGES = Dialect(
     name="mistral_pages",

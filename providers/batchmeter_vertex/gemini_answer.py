@@ -34,7 +34,9 @@ def gemini_completion(response: Json, model: str) -> Json:
         "created": epoch(response.get("createTime")),
         "model": str(response.get("modelVersion") or model),
         "choices": choices or [_blocked(mapping(response.get("promptFeedback")))],
-        "usage": gemini_usage(mapping(response.get("usageMetadata")), response.get("candidates")),
+        "usage": gemini_usage(
+            mapping(response.get("usageMetadata")), response.get("candidates"), response.get("modelVersion")
+        ),
     }
 
 

@@ -4,23 +4,31 @@ Whatever decides the bill is carried over, in names that OpenAI or compatibles u
 costs what its row does. Usage that a row does not have is null, never zero.
 """
 
-from .shape import Json, is_array, mapping, objects, present, whole
+from batchmeter_dialects.google import grounded
+
+from .shape import Json, mapping, objects, present, whole
+
+_TOOLS = {
+    "web_searches": "num_search_queries",
+    "maps_queries": "num_maps_queries",
+    "data_searches": "num_file_searches",
+}
 
 
-def gemini_usage(meta: Json, candidates: object = None) -> Json | None:
+def gemini_usage(meta: Json, candidates: object = None, model: str | None = None) -> Json | None:
     """`usageMetadata` -> chat usage; a counter that is missing means 0, a total that is missing is the sum."""
     if not _counts_prompt(meta):
         return None
-    prompt = _prompt(meta) + whole(meta.get("toolUsePromptTokenCount"))
-    thoughts = whole(meta.get("thoughtsTokenCount"))
-    completion = whole(meta.get("candidatesTokenCount")) + thoughts
+    tools = _tools(candidates, model)
+    thoughts, cached = whole(meta.get("thoughtsTokenCount")), _cached(meta)
+    prompt, completion = _sums(meta, thoughts, cached, searched="num_search_queries" in tools)
     cached_audio = _of(meta, "cacheTokensDetails", "AUDIO")
     return {
         "prompt_tokens": prompt,
         "completion_tokens": completion,
         "total_tokens": whole(meta.get("totalTokenCount")) or prompt + completion,
         "prompt_tokens_details": {
-            "cached_tokens": whole(meta.get("cachedContentTokenCount")),
+            "cached_tokens": cached,
             "audio_tokens": _of(meta, "promptTokensDetails", "AUDIO"),
             "image_tokens": _of(meta, "promptTokensDetails", "IMAGE"),
             **present(cached_tokens_details={"audio_tokens": cached_audio} if cached_audio else None),
@@ -29,9 +37,25 @@ def gemini_usage(meta: Json, candidates: object = None) -> Json | None:
             "reasoning_tokens": thoughts,
             "audio_tokens": _of(meta, "candidatesTokensDetails", "AUDIO"),
             "image_tokens": _of(meta, "candidatesTokensDetails", "IMAGE"),
+            **present(video_tokens=_of(meta, "candidatesTokensDetails", "VIDEO") or None),
         },
-        **present(num_search_queries=_searches(candidates) or None),
+        **tools,
     }
+
+
+def _sums(meta: Json, thoughts: int, cached: int, *, searched: bool) -> tuple[int, int]:
+    """Prompt and completion, as the row's own total says: thoughts may be inside, cached tokens beside.
+
+    Tool prompts of a row that Google Search grounded are free, and outside its total.
+    """
+    total, tool = whole(meta.get("totalTokenCount")), whole(meta.get("toolUsePromptTokenCount"))
+    prompt, answer = _prompt(meta), whole(meta.get("candidatesTokenCount"))
+    usual = (prompt, answer + thoughts) if searched else (prompt + tool, answer + thoughts)
+    readings = {(usual[0], answer), (usual[0] + cached, usual[1])} | (
+        {(prompt + tool, usual[1])} if searched else set()
+    )
+    fitting = [reading for reading in readings if sum(reading) == total]
+    return fitting[0] if total and sum(usual) != total and len(fitting) == 1 else usual
 
 
 def embedding_usage(metas: list[Json]) -> Json | None:
@@ -83,10 +107,17 @@ def _written(usage: Json) -> tuple[int, int]:
     ), for_an_hour
 
 
-def _searches(candidates: object) -> int:
-    """Google searches that the answer was grounded on: billed each."""
-    queries = [mapping(found.get("groundingMetadata")).get("webSearchQueries") for found in objects(candidates)]
-    return sum(len(asked) if is_array(asked) else bool(asked) for asked in queries)
+def _tools(candidates: object, model: str | None) -> Json:
+    """Uses of Google's own tools, in counters that compatibles have or in such as nobody knows."""
+    metadata = [mapping(found.get("groundingMetadata")) for found in objects(candidates)]
+    uses = grounded(metadata, model, vertex=True)
+    return {_TOOLS.get(name, name): count for name, count in uses.items()}
+
+
+def _cached(meta: Json) -> int:
+    cached = meta.get("cachedContentTokenCount")
+    details = objects(meta.get("cacheTokensDetails"))
+    return sum(whole(detail.get("tokenCount")) for detail in details) if cached is None else whole(cached)
 
 
 def _of(meta: Json, details: str, modality: str) -> int:

@@ -165,6 +165,8 @@ _CHAT = {
     "image_out": "completion_tokens_details.image_tokens",
     "video_out": "completion_tokens_details.video_tokens",
     "web_search": "num_sources_used + num_search_queries",
+    "file_search": "num_file_searches",
+    "maps_query": "num_maps_queries",
     "output": _CHAT_OUTPUT,
 }
 _REPORTED = {"cost_in_usd_ticks": Decimal("1e-10"), "cost.total_cost": Decimal(1), "cost": Decimal(1)}
@@ -197,9 +199,7 @@ _INSIDE = Dialect(
     reported=_REPORTED,
 )
 
-_BESIDE = replace(
-    _INSIDE, name="chat_reasoning_beside", buckets=_CHAT | {"output": f"{_CHAT_OUTPUT} + {_REASONED}"}
-)
+_BESIDE = replace(_INSIDE, name="chat_reasoning_beside", buckets=_CHAT | {"output": f"{_CHAT_OUTPUT} + {_REASONED}"})
 CHAT = replace(_INSIDE, readings=(_BESIDE,))
 """OpenAI chat, completions and embeddings, and most compatibles: details are inside their sums. Prediction tokens are
 inside completion_tokens, image tokens of a prompt are billed as its text. Which of the cached tokens are audio, OpenAI
