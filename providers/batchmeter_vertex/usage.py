@@ -51,10 +51,10 @@ def _sums(meta: Json, thoughts: int, cached: int, *, searched: bool) -> tuple[in
     total, tool = whole(meta.get("totalTokenCount")), whole(meta.get("toolUsePromptTokenCount"))
     prompt, answer = _prompt(meta), whole(meta.get("candidatesTokenCount"))
     usual = (prompt, answer + thoughts) if searched else (prompt + tool, answer + thoughts)
-    readings = {(usual[0], answer), (usual[0] + cached, usual[1])} | (
-        {(prompt + tool, usual[1])} if searched else set()
-    )
-    fitting = [reading for reading in readings if sum(reading) == total]
+    readings = [(usual[0], answer), (usual[0] + cached, usual[1])]
+    if searched:
+        readings.append((prompt + tool, usual[1]))
+    fitting = [reading for reading in dict.fromkeys(readings) if sum(reading) == total]
     return fitting[0] if total and sum(usual) != total and len(fitting) == 1 else usual
 
 

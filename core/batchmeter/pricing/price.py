@@ -168,7 +168,11 @@ def _details(model: str | None, missing: Sequence[str]) -> list[str]:
 
 def _compare(total: _Sum, group: Group, known: Decimal) -> None:
     """A note where the vendor names another amount than ours for the same lines."""
-    if group.reported_lines == group.lines and abs(group.reported - known) > TOLERANCE * max(group.reported, known):
+    if (
+        group.reported_lines
+        and group.reported_lines == group.lines
+        and abs(group.reported - known) > TOLERANCE * max(group.reported, known)
+    ):
         total.notes.add(REPORTED_DIFFERS)
 
 
