@@ -21,6 +21,9 @@ if TYPE_CHECKING:
         acreate_file,
         adelete_file,
         afile_content,
+        afile_delete,
+        afile_list,
+        afile_retrieve,
         alist_batches,
         alist_files,
         aretrieve_batch,
@@ -32,6 +35,9 @@ if TYPE_CHECKING:
         create_file,
         delete_file,
         file_content,
+        file_delete,
+        file_list,
+        file_retrieve,
         list_batches,
         list_files,
         retrieve_batch,
@@ -53,9 +59,10 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "api": (
-        "acancel_batch acreate_batch acreate_file adelete_file afile_content alist_batches alist_files aretrieve_batch "
-        "aretrieve_file await_batch cancel_batch close create_batch create_file delete_file file_content list_batches "
-        "list_files retrieve_batch retrieve_file wait_batch"
+        "acancel_batch acreate_batch acreate_file adelete_file afile_content afile_delete afile_list "
+        "afile_retrieve alist_batches alist_files aretrieve_batch aretrieve_file await_batch cancel_batch "
+        "close create_batch create_file delete_file file_content file_delete file_list file_retrieve "
+        "list_batches list_files retrieve_batch retrieve_file wait_batch"
     ),
     "background": "start_tracking tracking",
     "blocking": "Client",
@@ -97,6 +104,9 @@ __all__ = [
     "acreate_file",
     "adelete_file",
     "afile_content",
+    "afile_delete",
+    "afile_list",
+    "afile_retrieve",
     "alist_batches",
     "alist_files",
     "ameter",
@@ -110,6 +120,9 @@ __all__ = [
     "create_file",
     "delete_file",
     "file_content",
+    "file_delete",
+    "file_list",
+    "file_retrieve",
     "hookimpl",
     "list_batches",
     "list_files",

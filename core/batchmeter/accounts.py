@@ -23,8 +23,33 @@ SPELLINGS = {
     "azure_ad_token_provider": "ad_token_provider",
     "azure_endpoint": "endpoint",
     "client": "http_client",
+    "num_retries": "max_retries",
 }
 """LiteLLM's names for what a provider's settings call otherwise."""
+ARGUMENTS = frozenset(
+    [
+        "after",
+        "attribution",
+        "completion_window",
+        "custom_llm_provider",
+        "endpoint",
+        "expires_after",
+        "extra_body",
+        "extra_headers",
+        "extra_query",
+        "idempotency_key",
+        "input_file_id",
+        "limit",
+        "metadata",
+        "model",
+        "order",
+        "output_expires_after",
+        "purpose",
+        "traceparent",
+        "wait_for_room",
+    ]
+)
+"""Arguments of calls, for the hint when one of them is misspelt: any other name is a setting of the account."""
 MOST_PASSING = 32
 """Providers kept for calls whose token, timeout or the like is not the account's own; the least recently used go."""
 
@@ -56,6 +81,13 @@ class Accounts:
     def names(self) -> list[str]:
         """Configured ones, every provider's default account, and those made or added in this process."""
         return sorted({*self._settings.accounts, *self._plugins.providers, *self._made})
+
+    def routed(self, model: str) -> tuple[str | None, str | None]:
+        """The account that LiteLLM's spelling of a model names (`azure/gpt-5-mini`, `azure`), and the model without it."""
+        head, slash, rest = model.partition("/")
+        if head not in self.names():
+            return None, model
+        return head, rest if slash else None
 
     def add(self, provider: Provider) -> None:
         """Use a provider that was made elsewhere (tests, embedding) under its own account name."""
@@ -247,7 +279,8 @@ class Accounts:
                 f"no account {name!r}: its answers would be made up; add [accounts.{name}] to batchmeter.toml to use it"
             )
         values = {**section, "provider": provider, **overrides}
-        return factory, validated(factory.Settings, values, self._where(name, overrides))
+        also = ARGUMENTS if overrides else ()
+        return factory, validated(factory.Settings, values, self._where(name, overrides), also)
 
     def _is_named(self, name: str) -> bool:
         """Whether the settings speak of this account."""

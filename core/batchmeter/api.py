@@ -1,21 +1,29 @@
-"""The module-level functions, with LiteLLM's names and arguments, over one default client.
+"""The module-level functions, with LiteLLM's names, arguments and their order, over one default client.
 
 It reads the environment and batchmeter.toml on first use, and follows every open batch in its ledger while the process
 lives (`BATCHMETER_TRACK=0` turns that off). Arguments and errors are those of AsyncFiles and AsyncBatches.
 """
 
+import inspect
 from collections.abc import Callable, Coroutine
+from types import SimpleNamespace
 from typing import Any, ParamSpec, TypeVar, cast
 
 from .batches import AsyncBatches
 from .client import AsyncClient
+from .content import StreamedContent
 from .engine import Engine
 from .files import AsyncFiles
+from .pages import AsyncPage, SyncPage
 
 P = ParamSpec("P")
 Result = TypeVar("Result")
+Item = TypeVar("Item")
+Made = TypeVar("Made", bound=Callable[..., Any])
 
 engine = Engine(AsyncClient)
+_SHAPES = cast("AsyncClient", SimpleNamespace(files=AsyncFiles, batches=AsyncBatches))
+"""Where the methods stand, unbound: for help and signatures before there is a client."""
 
 
 def close() -> None:
@@ -23,68 +31,91 @@ def close() -> None:
     engine.close()
 
 
-def _files(select: Callable[[AsyncFiles], Callable[P, Coroutine[Any, Any, Result]]]) -> Callable[P, Result]:
-    def call(*args: P.args, **kwargs: P.kwargs) -> Result:
-        return engine.call(lambda client: select(client.files)(*args, **kwargs))
-
-    return _described(call, select(cast("AsyncFiles", AsyncFiles)))
-
-
-def _afiles(
-    select: Callable[[AsyncFiles], Callable[P, Coroutine[Any, Any, Result]]],
+def _async(
+    select: Callable[[AsyncClient], Callable[P, Coroutine[Any, Any, Result]]],
 ) -> Callable[P, Coroutine[Any, Any, Result]]:
     async def call(*args: P.args, **kwargs: P.kwargs) -> Result:
-        return await engine.acall(lambda client: select(client.files)(*args, **kwargs))
+        result = await engine.acall(lambda client: select(client)(*args, **kwargs))
+        if isinstance(result, AsyncPage):
+            return cast("Result", result.through(engine.astep))
+        _read_on_engine(result)
+        return result
 
-    return _described(call, select(cast("AsyncFiles", AsyncFiles)))
+    return _described(call, select(_SHAPES), ())
 
 
-def _batches(select: Callable[[AsyncBatches], Callable[P, Coroutine[Any, Any, Result]]]) -> Callable[P, Result]:
+def _sync(
+    select: Callable[[AsyncClient], Callable[P, Coroutine[Any, Any, Result]]], order: str = ""
+) -> Callable[P, Result]:
+    """`order`: of positional arguments, where LiteLLM's function has another than its async twin."""
+    names = tuple(order.split())
+
     def call(*args: P.args, **kwargs: P.kwargs) -> Result:
-        return engine.call(lambda client: select(client.batches)(*args, **kwargs))
+        if names and args:
+            call.__signature__.bind_partial(*args, **kwargs)  # type: ignore[attr-defined]  # TypeError, as for any function
+        positional = () if names else args
+        named = {**dict(zip(names, args, strict=False)), **kwargs}
+        method = cast("Callable[..., Coroutine[Any, Any, Result]]", select)
+        result: Result = engine.call(lambda client: cast("Any", method(client))(*positional, **named))
+        _read_on_engine(result)
+        return result
 
-    return _described(call, select(cast("AsyncBatches", AsyncBatches)))
-
-
-def _abatches(
-    select: Callable[[AsyncBatches], Callable[P, Coroutine[Any, Any, Result]]],
-) -> Callable[P, Coroutine[Any, Any, Result]]:
-    async def call(*args: P.args, **kwargs: P.kwargs) -> Result:
-        return await engine.acall(lambda client: select(client.batches)(*args, **kwargs))
-
-    return _described(call, select(cast("AsyncBatches", AsyncBatches)))
+    return _described(call, select(_SHAPES), names)
 
 
-Made = TypeVar("Made", bound=Callable[..., Any])
+def _read_on_engine(result: object) -> None:
+    if isinstance(result, StreamedContent):
+        result.on(engine.step, engine.astep)
 
 
-def _described(call: Made, method: Callable[..., Any]) -> Made:
+def _pages(
+    select: Callable[[AsyncClient], Callable[P, Coroutine[Any, Any, AsyncPage[Item]]]], order: str = ""
+) -> Callable[P, SyncPage[Item]]:
+    list_of = _sync(select, order)
+
+    def call(*args: P.args, **kwargs: P.kwargs) -> SyncPage[Item]:
+        return list_of(*args, **kwargs).blocking(engine.step)
+
+    return _described(call, select(_SHAPES), tuple(order.split()))
+
+
+def _described(call: Made, method: Callable[..., Any], order: tuple[str, ...]) -> Made:
     """Help and signature of the method, without `self`."""
-    import inspect  # noqa: PLC0415 - beside its only use
-
     signature = inspect.signature(method)
-    call.__signature__ = signature.replace(parameters=list(signature.parameters.values())[1:])  # type: ignore[attr-defined]
+    _, *parameters = signature.parameters.values()
+    first = [one.replace(kind=one.POSITIONAL_OR_KEYWORD) for name in order for one in parameters if one.name == name]
+    rest = [
+        one.replace(kind=one.KEYWORD_ONLY) if order and one.kind is one.POSITIONAL_OR_KEYWORD else one
+        for one in parameters
+        if one.name not in order
+    ]
+    call.__signature__ = signature.replace(parameters=[*first, *rest])  # type: ignore[attr-defined]
     call.__doc__ = method.__doc__
     return call
 
 
-acreate_file = _afiles(lambda files: files.create)
-create_file = _files(lambda files: files.create)
-aretrieve_file = _afiles(lambda files: files.retrieve)
-retrieve_file = _files(lambda files: files.retrieve)
-alist_files = _afiles(lambda files: files.list)
-list_files = _files(lambda files: files.list)
-adelete_file = _afiles(lambda files: files.delete)
-delete_file = _files(lambda files: files.delete)
-afile_content = _afiles(lambda files: files.content)
-file_content = _files(lambda files: files.content)
-acreate_batch = _abatches(lambda batches: batches.create)
-create_batch = _batches(lambda batches: batches.create)
-aretrieve_batch = _abatches(lambda batches: batches.retrieve)
-retrieve_batch = _batches(lambda batches: batches.retrieve)
-acancel_batch = _abatches(lambda batches: batches.cancel)
-cancel_batch = _batches(lambda batches: batches.cancel)
-alist_batches = _abatches(lambda batches: batches.list)
-list_batches = _batches(lambda batches: batches.list)
-await_batch = _abatches(lambda batches: batches.wait)
-wait_batch = _batches(lambda batches: batches.wait)
+acreate_file = _async(lambda client: client.files.create)
+create_file = _sync(lambda client: client.files.create)
+aretrieve_file = afile_retrieve = _async(lambda client: client.files.retrieve)
+retrieve_file = file_retrieve = _sync(lambda client: client.files.retrieve)
+alist_files = afile_list = _async(lambda client: client.files.list)
+list_files = file_list = _pages(lambda client: client.files.list)
+adelete_file = afile_delete = _async(lambda client: client.files.delete)
+delete_file = file_delete = _sync(
+    lambda client: client.files.delete, "file_id model custom_llm_provider extra_headers extra_body"
+)
+afile_content = _async(lambda client: client.files.content)
+file_content = _sync(
+    lambda client: client.files.content,
+    "file_id model custom_llm_provider extra_headers extra_body chunk_size stream",
+)
+acreate_batch = _async(lambda client: client.batches.create)
+create_batch = _sync(lambda client: client.batches.create)
+aretrieve_batch = _async(lambda client: client.batches.retrieve)
+retrieve_batch = _sync(lambda client: client.batches.retrieve)
+acancel_batch = _async(lambda client: client.batches.cancel)
+cancel_batch = _sync(lambda client: client.batches.cancel)
+alist_batches = _async(lambda client: client.batches.list)
+list_batches = _pages(lambda client: client.batches.list, "after limit custom_llm_provider extra_headers extra_body")
+await_batch = _async(lambda client: client.batches.wait)
+wait_batch = _sync(lambda client: client.batches.wait)

@@ -7,8 +7,10 @@ from typing import Any, ParamSpec, Self, TypeVar
 
 from .batches import AsyncBatches
 from .client import AsyncClient
+from .content import StreamedContent
 from .engine import Engine
 from .files import AsyncFiles
+from .pages import AsyncPage, SyncPage
 from .providers import ContentStream
 
 P = ParamSpec("P")
@@ -54,7 +56,7 @@ class Files:
         self._files = files
         self.create = _blocking(engine, files.create)
         self.retrieve = _blocking(engine, files.retrieve)
-        self.list = _blocking(engine, files.list)
+        self.list = _pages(engine, files.list)
         self.delete = _blocking(engine, files.delete)
         self.content = _blocking(engine, files.content)
 
@@ -81,14 +83,29 @@ class Batches:
         self.retrieve = _blocking(engine, batches.retrieve)
         self.cancel = _blocking(engine, batches.cancel)
         self.delete = _blocking(engine, batches.delete)
-        self.list = _blocking(engine, batches.list)
+        self.list = _pages(engine, batches.list)
         self.wait = _blocking(engine, batches.wait)
         self.settlement = _blocking(engine, batches.settlement)
 
 
 def _blocking(engine: Engine, method: Callable[P, Coroutine[Any, Any, Result]]) -> Callable[P, Result]:
     def call(*args: P.args, **kwargs: P.kwargs) -> Result:
-        return engine.call(lambda _: method(*args, **kwargs))
+        result = engine.call(lambda _: method(*args, **kwargs))
+        _read_on(engine, result)
+        return result
+
+    call.__doc__ = method.__doc__
+    return call
+
+
+def _read_on(engine: Engine, result: object) -> None:
+    if isinstance(result, StreamedContent):
+        result.on(engine.step, engine.astep)
+
+
+def _pages(engine: Engine, method: Callable[P, Coroutine[Any, Any, AsyncPage[Item]]]) -> Callable[P, SyncPage[Item]]:
+    def call(*args: P.args, **kwargs: P.kwargs) -> SyncPage[Item]:
+        return engine.call(lambda _: method(*args, **kwargs)).blocking(engine.step)
 
     call.__doc__ = method.__doc__
     return call

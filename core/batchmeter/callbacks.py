@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_args, overload
 from weakref import WeakSet
 
+from .config import nearest
 from .errors import UsageError
 from .hookspecs import hookimpl
 
@@ -71,7 +72,7 @@ def on(*event_types: Any, name: str | None = None) -> Any:
         return _register(event_types[0], frozenset(KINDS), name)
     unknown = [kind for kind in event_types if kind not in KINDS]
     if unknown:
-        raise UsageError(f"no event type {unknown[0]!r}; known: {', '.join(KINDS)}")
+        raise UsageError(f"no event type {unknown[0]!r}{nearest(str(unknown[0]), KINDS)}")
 
     def decorate(function: Function) -> Function:
         return _register(function, frozenset(event_types or KINDS), name)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeAlias, TypeVar
 
 from . import callbacks
 from .accounts import Accounts
+from .arguments import settings_of
 from .batches import AsyncBatches
 from .client_host import ClientHost
 from .config import Settings, load_settings
@@ -238,9 +239,24 @@ class AsyncClient:
         """
         if account is None and about is not None:
             account = await (await self.ready()).ledger.account_of(about)
-        found = self.accounts.resolve(account or self.accounts.default, overrides)
+        found = self.accounts.resolve(account or self.accounts.default, settings_of(overrides))
         await self.accounts.tidy()
         return found
+
+    async def provider_for(
+        self,
+        account: str | None,
+        overrides: Mapping[str, Any],
+        *,
+        about: str | None = None,
+        model: str | None = None,
+    ) -> tuple[Provider, str | None]:
+        """As `provider`, where a model may name the account too (`azure/gpt-5-mini`); and the model's own name."""
+        if account is None and about is not None:
+            account = await (await self.ready()).ledger.account_of(about)
+        if account is None and model is not None:
+            account, model = self.accounts.routed(model)
+        return await self.provider(account, overrides), model
 
     @property
     def is_open(self) -> bool:

@@ -93,12 +93,14 @@ def default_ledger() -> str:
     return str(Path(platformdirs.user_data_dir("batchmeter")) / "ledger.db")
 
 
-def validated(model: type[Model], values: Mapping[str, Any], where: str) -> Model:
-    """`model(**values)`, with pydantic's errors turned into one ConfigError that helps."""
+def validated(model: type[Model], values: Mapping[str, Any], where: str, also: Collection[str] = ()) -> Model:
+    """`model(**values)`, with pydantic's errors turned into one ConfigError that helps; `also` are other known names."""
     try:
         return model(**values)
     except ValidationError as error:
-        lines = [_explain(model, detail, where) for detail in error.errors(include_url=False, include_input=False)]
+        lines = [
+            _explain(model, detail, where, also) for detail in error.errors(include_url=False, include_input=False)
+        ]
         raise ConfigError("; ".join(lines)) from None
 
 
@@ -110,10 +112,10 @@ def nearest(name: str, known: Collection[str]) -> str:
     return f"; known: {', '.join(sorted(known))}" if known else ""
 
 
-def _explain(model: type[BaseModel], detail: Any, where: str) -> str:
+def _explain(model: type[BaseModel], detail: Any, where: str, also: Collection[str]) -> str:
     path = ".".join(str(part) for part in detail["loc"])
     if detail["type"] == "extra_forbidden":
-        return f"{where}: unknown key {path!r}{nearest(str(detail['loc'][-1]), model.model_fields)}"
+        return f"{where}: unknown key {path!r}{nearest(str(detail['loc'][-1]), {*model.model_fields, *also})}"
     return f"{where}: {path}: {detail['msg']}"
 
 

@@ -11,8 +11,9 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Callable, Coroutine, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
 from concurrent.futures import Future
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from importlib import import_module
 from queue import SimpleQueue
@@ -30,6 +31,8 @@ log = logging.getLogger("batchmeter")
 Result = TypeVar("Result")
 Work = Callable[["AsyncClient"], Coroutine[Any, Any, Result]]
 
+CALLERS_LOOP: ContextVar[asyncio.AbstractEventLoop | None] = ContextVar("batchmeter_callers_loop", default=None)
+"""The loop of who awaits a call that runs on the engine's: an async file or generator is read where it was made."""
 EXIT_SECONDS = 5.0
 """How long the interpreter's exit waits for deliveries under way."""
 GRACE_SECONDS = 1.0
@@ -73,7 +76,19 @@ class Engine:
 
     async def acall(self, work: Work[Result]) -> Result:
         """Run to the end without blocking the caller's loop; cancelling this cancels the work."""
-        return await asyncio.wrap_future(self.post(work))
+        before = CALLERS_LOOP.set(asyncio.get_running_loop())
+        try:
+            future = self.post(work)
+        finally:
+            CALLERS_LOOP.reset(before)
+        return await asyncio.wrap_future(future)
+
+    def step(self, step: Callable[[], Awaitable[Result]]) -> Result:
+        """As `call`, of a step of something that a call has opened."""
+        return self.call(lambda _: _awaited(step))
+
+    async def astep(self, step: Callable[[], Awaitable[Result]]) -> Result:
+        return await self.acall(lambda _: _awaited(step))
 
     def post(self, work: Work[Result]) -> "Future[Result]":
         """Start, from any thread, without waiting."""
@@ -252,6 +267,10 @@ def _before_executors_stop(function: Callable[[], None]) -> None:
         register(function)
     except RuntimeError as error:
         raise ClosedError(_ENDING) from error
+
+
+async def _awaited(step: Callable[[], Awaitable[Result]]) -> Result:
+    return await step()
 
 
 async def _nothing(_: "AsyncClient") -> None:

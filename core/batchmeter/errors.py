@@ -5,6 +5,7 @@ BatchmeterError
 │   ├── ConfigError               a setting is unknown, missing or wrong
 │   ├── UnknownAccountError       custom_llm_provider names no account
 │   ├── SubmissionRefusedError    a plugin's before_submit refused a new batch
+│   ├── IdempotencyMismatchError  an idempotency key was used before for something else
 │   └── InvalidInputError         a batch input file is refused; .problems lists line, custom_id and why
 ├── ProviderError                 something at the provider (CLI exit code 1)
 │   ├── APIStatusError            it answered with an error: .status_code .body .headers .request_id .retry_after
@@ -50,6 +51,7 @@ __all__ = [
     "ConflictError",
     "CreateUnknownError",
     "DeliveryError",
+    "IdempotencyMismatchError",
     "InternalServerError",
     "InvalidInputError",
     "LedgerError",
@@ -89,6 +91,10 @@ class UnknownAccountError(UsageError):
 
 class SubmissionRefusedError(UsageError):
     """A plugin's `before_submit` refused the batch; nothing was sent."""
+
+
+class IdempotencyMismatchError(UsageError):
+    """This idempotency key was used before with another input or other options; nothing was sent."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,16 +1,24 @@
 """`client.files`: upload, look up, list, download and delete files, in OpenAI's call shapes."""
 
+import asyncio
+import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from .content import FileContent
-from .models import FileDeleted, FileObject, Page
-from .providers import CallOptions, ContentStream
-from .uploads import FileTypes, upload_of
+from .arguments import Timeout, document_of, id_of, options, required_text, text_of, whole_of
+from .content import CHUNK_SIZE, FileContent, StreamedContent
+from .models import FileDeleted, FileObject
+from .pages import AsyncPage
+from .providers import ContentStream
+from .uploads import FileTypes, Sent, upload_of, watched
 
 if TYPE_CHECKING:
     from .client import AsyncClient
+
+
+log = logging.getLogger("batchmeter")
 
 
 class AsyncFiles:
@@ -27,105 +35,132 @@ class AsyncFiles:
         self,
         file: FileTypes,
         purpose: str = "batch",
-        *,
-        custom_llm_provider: str | None = None,
         expires_after: Mapping[str, Any] | None = None,
+        custom_llm_provider: str | None = None,
         extra_headers: Mapping[str, str] | None = None,
-        extra_query: Mapping[str, Any] | None = None,
         extra_body: Mapping[str, Any] | None = None,
-        timeout: float | None = None,
+        *,
+        model: str | None = None,
+        extra_query: Mapping[str, Any] | None = None,
+        timeout: Timeout | None = None,
         **account_settings: Any,
     ) -> FileObject:
-        """Upload, streamed. UsageError when `file` cannot be read as bytes."""
-        upload = upload_of(file, purpose=purpose, expires_after=expires_after)
+        """Upload, streamed; a handle that can seek is sent from its start. UsageError when it cannot be read as bytes."""
+        chosen = options(extra_headers, extra_query, extra_body, timeout)
+        purpose, expiry = required_text("purpose", purpose), document_of("expires_after", expires_after)
+        upload = await asyncio.to_thread(upload_of, file, purpose=purpose, expires_after=expiry)
         parts = await self._client.ready()
-        provider = await self._client.provider(custom_llm_provider, account_settings)
-        created = await provider.create_file(upload, options(extra_headers, extra_query, extra_body, timeout))
-        await parts.ledger.record_file(provider.account, created)
+        provider, _ = await self._client.provider_for(custom_llm_provider, account_settings, model=model)
+        upload, sent = watched(upload)
+        created = await provider.create_file(upload, chosen)
+        _compare(created, sent)
+        await parts.ledger.record_file(provider.account, created, sha256=sent.sha256.hexdigest())
         return created
 
     async def retrieve(
         self,
         file_id: str,
-        *,
         custom_llm_provider: str | None = None,
         extra_headers: Mapping[str, str] | None = None,
-        extra_query: Mapping[str, Any] | None = None,
         extra_body: Mapping[str, Any] | None = None,
-        timeout: float | None = None,
+        *,
+        model: str | None = None,
+        extra_query: Mapping[str, Any] | None = None,
+        timeout: Timeout | None = None,
         **account_settings: Any,
     ) -> FileObject:
-        provider = await self._client.provider(custom_llm_provider, account_settings, about=file_id)
-        return await provider.retrieve_file(file_id, options(extra_headers, extra_query, extra_body, timeout))
+        known, chosen = id_of("file_id", file_id), options(extra_headers, extra_query, extra_body, timeout)
+        provider, _ = await self._client.provider_for(custom_llm_provider, account_settings, about=known, model=model)
+        return await provider.retrieve_file(known, chosen)
 
     async def list(
         self,
-        *,
+        custom_llm_provider: str | None = None,
         purpose: str | None = None,
+        extra_headers: Mapping[str, str] | None = None,
+        extra_body: Mapping[str, Any] | None = None,
+        *,
         after: str | None = None,
         limit: int | None = None,
         order: str | None = None,
-        custom_llm_provider: str | None = None,
-        extra_headers: Mapping[str, str] | None = None,
+        model: str | None = None,
         extra_query: Mapping[str, Any] | None = None,
-        extra_body: Mapping[str, Any] | None = None,
-        timeout: float | None = None,
+        timeout: Timeout | None = None,
         **account_settings: Any,
-    ) -> Page[FileObject]:
-        """One page; `after=page.last_id` gives the next while `page.has_more`."""
-        provider = await self._client.provider(custom_llm_provider, account_settings)
-        return await provider.list_files(
-            purpose=purpose,
-            after=after,
+    ) -> AsyncPage[FileObject]:
+        """One page. `async for` over it goes on with the pages that follow."""
+        chosen = options(extra_headers, extra_query, extra_body, timeout)
+        provider, _ = await self._client.provider_for(custom_llm_provider, account_settings, model=model)
+        page = await provider.list_files(
+            purpose=text_of("purpose", purpose),
+            after=text_of("after", after),
+            limit=whole_of("limit", limit),
+            order=text_of("order", order),
+            options=chosen,
+        )
+        following = partial(
+            self.list,
+            custom_llm_provider,
+            purpose,
+            extra_headers,
+            extra_body,
             limit=limit,
             order=order,
-            options=options(extra_headers, extra_query, extra_body, timeout),
+            model=model,
+            extra_query=extra_query,
+            timeout=timeout,
+            **account_settings,
         )
+        return AsyncPage[FileObject].of(page, lambda last: following(after=last))
 
     async def iterate(self, **arguments: Any) -> AsyncIterator[FileObject]:
         """All files, page by page; arguments as `list`."""
-        while True:
-            page = await self.list(**arguments)
-            for file in page:
-                yield file
-            if not page.has_more or not page.data:
-                return
-            arguments["after"] = page.last_id or page.data[-1].id
+        async for file in await self.list(**arguments):
+            yield file
 
     async def delete(
         self,
         file_id: str,
-        *,
         custom_llm_provider: str | None = None,
         extra_headers: Mapping[str, str] | None = None,
-        extra_query: Mapping[str, Any] | None = None,
         extra_body: Mapping[str, Any] | None = None,
-        timeout: float | None = None,
+        *,
+        model: str | None = None,
+        extra_query: Mapping[str, Any] | None = None,
+        timeout: Timeout | None = None,
         **account_settings: Any,
     ) -> FileDeleted:
+        known, chosen = id_of("file_id", file_id), options(extra_headers, extra_query, extra_body, timeout)
         parts = await self._client.ready()
-        provider = await self._client.provider(custom_llm_provider, account_settings, about=file_id)
-        deleted = await provider.delete_file(file_id, options(extra_headers, extra_query, extra_body, timeout))
-        await parts.ledger.forget_file(provider.account, file_id)
+        provider, _ = await self._client.provider_for(custom_llm_provider, account_settings, about=known, model=model)
+        deleted = await provider.delete_file(known, chosen)
+        await parts.ledger.forget_file(provider.account, known)
         return deleted
 
     async def content(
         self,
         file_id: str,
-        *,
         custom_llm_provider: str | None = None,
         extra_headers: Mapping[str, str] | None = None,
-        extra_query: Mapping[str, Any] | None = None,
         extra_body: Mapping[str, Any] | None = None,
-        timeout: float | None = None,
+        chunk_size: int = CHUNK_SIZE,
+        stream: bool = False,
+        *,
+        model: str | None = None,
+        extra_query: Mapping[str, Any] | None = None,
+        timeout: Timeout | None = None,
         **account_settings: Any,
     ) -> FileContent:
-        """The whole file in memory; `stream` for large ones."""
-        provider = await self._client.provider(custom_llm_provider, account_settings, about=file_id)
-        chosen = options(extra_headers, extra_query, extra_body, timeout)
-        async with provider.file_content(file_id, chosen) as stream:
-            data = b"".join([chunk async for chunk in stream.chunks])
-            return FileContent(data, content_type=stream.content_type)
+        """The whole file in memory; with `stream`, its bytes in pieces of `chunk_size` as one iterates over it."""
+        known, chosen = id_of("file_id", file_id), options(extra_headers, extra_query, extra_body, timeout)
+        provider, _ = await self._client.provider_for(custom_llm_provider, account_settings, about=known, model=model)
+        if stream:
+            return await StreamedContent.open(provider.file_content(known, chosen), chunk_size)
+        async with provider.file_content(known, chosen) as opened:
+            data = b"".join([chunk async for chunk in opened.chunks])
+            return FileContent(
+                data, content_type=opened.content_type, headers=opened.headers, status_code=opened.status_code
+            )
 
     @asynccontextmanager
     async def stream(
@@ -134,20 +169,17 @@ class AsyncFiles:
         *,
         custom_llm_provider: str | None = None,
         extra_headers: Mapping[str, str] | None = None,
-        timeout: float | None = None,
+        timeout: Timeout | None = None,
         **account_settings: Any,
     ) -> AsyncGenerator[ContentStream]:
         """`async with client.files.stream(id) as content: async for chunk in content.chunks: …`, in flat memory."""
-        provider = await self._client.provider(custom_llm_provider, account_settings, about=file_id)
-        async with provider.file_content(file_id, options(extra_headers, None, None, timeout)) as stream:
-            yield stream
+        known, chosen = id_of("file_id", file_id), options(extra_headers, timeout=timeout)
+        provider, _ = await self._client.provider_for(custom_llm_provider, account_settings, about=known)
+        async with provider.file_content(known, chosen) as opened:
+            yield opened
 
 
-def options(
-    extra_headers: Mapping[str, str] | None,
-    extra_query: Mapping[str, Any] | None,
-    extra_body: Mapping[str, Any] | None,
-    timeout: float | None,
-) -> CallOptions:
-    """The per-call overrides, with nothing for None."""
-    return CallOptions(extra_headers or {}, extra_query or {}, extra_body or {}, timeout)
+def _compare(created: FileObject, sent: Sent) -> None:
+    """A provider that kept another number of bytes than it was sent may run fewer requests than were asked for."""
+    if created.bytes and created.bytes != sent.size:
+        log.warning("file %s: %d bytes were sent, its provider speaks of %d", created.id, sent.size, created.bytes)

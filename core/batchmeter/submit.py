@@ -1,6 +1,8 @@
 """Submit once: an intent in the ledger before the call, the batch in its place after it, and a search when the answer
 was lost. So no submitted batch is ever unknown, whatever dies in between."""
 
+import hashlib
+import json
 import logging
 import random
 import sys
@@ -9,12 +11,14 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from .arguments import attribution_of
 from .errors import (
     APIConnectionError,
     APIResponseError,
     APIStatusError,
     BatchmeterError,
     CreateUnknownError,
+    IdempotencyMismatchError,
     LedgerError,
     ProviderError,
     made_nothing,
@@ -33,8 +37,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("batchmeter")
 
-_NOBODY = Attribution()
-
 
 async def submit(
     parts: "Parts",
@@ -44,19 +46,22 @@ async def submit(
     submission: Submission,
     *,
     idempotency_key: str | None = None,
+    request_sha256: str | None = None,
     tag: bool = True,
     wait: bool = True,
 ) -> Batch:
     """The batch as the provider made it, without our tag; its `acreate_batch` is recorded.
 
-    With an `idempotency_key` that was used before at this account, the first one. Raises the provider's error when it
+    With an `idempotency_key` that was used before at this account, the first one; IdempotencyMismatchError where
+    `request_sha256` says that it was used for something else. Raises the provider's error when it
     refused, CreateUnknownError when nobody can tell yet whether it exists. Where the account waits for room in a full
     queue, so does this, unless told not to; a refused create made nothing, so that each try is a create of its own.
     """
     began, attempt = parts.ledger.now(), 0
     while True:
         try:
-            return await _submit_once(parts, provider, request, options, submission, idempotency_key, tag=tag)
+            key = idempotency_key, request_sha256
+            return await _submit_once(parts, provider, request, options, submission, key, tag=tag)
         except APIStatusError as refusal:
             now = parts.ledger.now()
             at = next_try(provider, refusal, attempt, since=began, ended=now) if wait else None
@@ -73,14 +78,15 @@ async def _submit_once(
     request: "BatchRequest",
     options: "CallOptions",
     submission: Submission,
-    idempotency_key: str | None,
+    key: tuple[str | None, str | None],
     *,
     tag: bool,
 ) -> Batch:
     await _ask_plugins(parts, request, submission)
-    asked = Intent(str(uuid.uuid4()), submission, idempotency_key, created_at=parts.ledger.now())
+    asked = Intent(str(uuid.uuid4()), submission, key[0], created_at=parts.ledger.now(), request_sha256=key[1])
     intent = await parts.ledger.open_intent(asked)
     if intent.id != asked.id:
+        _check_same(asked, intent)
         return await _repeat(parts, provider, intent, tag=tag)
     sent = _tagged(request, provider, intent) if tag else request
     try:
@@ -121,6 +127,33 @@ def _with_an_id(batch: Batch, provider: "Provider") -> Batch:
     return batch
 
 
+async def request_sha256(parts: "Parts", account: str, request: "BatchRequest", extra: Mapping[str, Any]) -> str:
+    """Of all that makes two requests the same. An input file is its content where it was uploaded through us."""
+    content = None
+    if request.input_file_id is not None:
+        content = await parts.ledger.file_sha256(account, request.input_file_id)
+    asked = [
+        content or request.input_file_id,
+        request.endpoint,
+        request.completion_window,
+        untagged(request.metadata),
+        request.output_expires_after,
+        request.model,
+        extra,
+    ]
+    return hashlib.sha256(json.dumps(asked, sort_keys=True, default=dict).encode()).hexdigest()
+
+
+def _check_same(asked: Intent, first: Intent) -> None:
+    if None in (asked.request_sha256, first.request_sha256) or asked.request_sha256 == first.request_sha256:
+        return
+    made = f"batch {first.batch_id}" if first.batch_id else "a batch"
+    raise IdempotencyMismatchError(
+        f"idempotency key {asked.idempotency_key!r} was used before, with another input or other options, for {made}: "
+        "repeat a request with its own key, and give another request another key"
+    )
+
+
 def submission_of(
     provider: "Provider",
     request: "BatchRequest",
@@ -129,8 +162,6 @@ def submission_of(
     extra_body: Mapping[str, Any] | None,
 ) -> Submission:
     """What is known of a batch before it is made; the caller's own trace where none is given."""
-    if not isinstance(attribution, Attribution):
-        attribution = Attribution(**attribution) if attribution else _NOBODY
     extra = extra_body or {}
     source = request.input_file_id or extra.get("input_blob")
     signed = any("?" in str(url) for url in (source, extra.get("input_blob"), extra.get("output_folder")))
@@ -143,7 +174,7 @@ def submission_of(
         input_file_id=_unsigned(source),
         model=request.model,
         metadata=untagged(request.metadata),
-        attribution=attribution,
+        attribution=attribution_of(attribution),
         traceparent=traceparent or current_traceparent(),
         # A signature is not kept, and without it there is no second try.
         again=Again(expiry, dict(extra)) if waits_for_room(provider) and not signed else None,

@@ -1,109 +1,178 @@
-"""What callers hand over as `file=`, made into a stream that a provider can send."""
+"""Files that callers hand over as `file=`, made into a stream that a provider can send."""
 
 import asyncio
+import hashlib
+import inspect
 import io
 import os
-from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator, Mapping
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
-from typing import IO, Any, TypeAlias, cast
+from typing import IO, Any, Protocol, TypeAlias, TypeVar, cast
 
+from .engine import CALLERS_LOOP
 from .errors import UsageError
 from .providers import FileUpload
 
 CHUNK = 256 * 1024
 
-Content: TypeAlias = "bytes | IO[bytes] | os.PathLike[str] | str | Iterable[bytes] | AsyncIterable[bytes]"
-FileTypes: TypeAlias = "Content | tuple[str | None, Content] | tuple[str | None, Content, str | None]"
-"""As the OpenAI SDK: content, `(filename, content)` or `(filename, content, content_type)`. A str is a path."""
+Result = TypeVar("Result")
+
+
+_Source: TypeAlias = tuple[Callable[[], AsyncIterator[bytes]], int | None, bool, str | None]
+"""A pass over the bytes, their number if known, whether there can be a second pass, and a name."""
+
+
+class AsyncReadable(Protocol):
+    """An async file: aiofiles', anyio's, Starlette's and FastAPI's `UploadFile`."""
+
+    def read(self, size: int = ..., /) -> Awaitable[bytes]: ...
+
+
+Content: TypeAlias = bytes | IO[bytes] | AsyncReadable | os.PathLike[str] | str | Iterable[bytes] | AsyncIterable[bytes]
+FileTypes: TypeAlias = (
+    Content
+    | tuple[str | None, Content]
+    | tuple[str | None, Content, str | None]
+    | tuple[str | None, Content, str | None, Mapping[str, str]]
+)
+"""As the OpenAI SDK: content, `(filename, content)`, … with the content's type and headers. A str is a path."""
+
+
+@dataclass(slots=True)
+class Sent:
+    """An upload's bytes as they pass: how many, and their SHA-256; the last pass counts."""
+
+    size: int = 0
+    sha256: Any = field(default_factory=hashlib.sha256)
+
+    async def watch(self, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+        self.size, self.sha256 = 0, hashlib.sha256()
+        async for chunk in chunks:
+            self.size += len(chunk)
+            self.sha256.update(chunk)
+            yield chunk
+
+
+def watched(upload: FileUpload) -> tuple[FileUpload, Sent]:
+    """The same upload, and what was sent of it."""
+    sent, opened = Sent(), upload.open
+    return replace(upload, open=lambda: sent.watch(opened())), sent
 
 
 def upload_of(file: FileTypes, *, purpose: str, expires_after: Mapping[str, Any] | None = None) -> FileUpload:
-    """UsageError for a missing file, a file opened as text, or something that is no file."""
+    """UsageError for a missing file, a file opened as text or closed, or something that is no file."""
     filename, content, content_type = _parts(file)
-    if isinstance(content, str | os.PathLike):
-        path = Path(content)
-        if not path.is_file():
-            raise UsageError(f"no such file: {path}")
-        return FileUpload(
-            filename or path.name,
-            purpose,
-            lambda: _from_path(path),
-            size=path.stat().st_size,
-            content_type=content_type,
-            expires_after=expires_after,
-        )
-    if isinstance(content, bytes | bytearray | memoryview):
-        data = bytes(content)
-        return FileUpload(
-            filename or "upload.jsonl",
-            purpose,
-            lambda: _from_bytes(data),
-            size=len(data),
-            content_type=content_type,
-            expires_after=expires_after,
-        )
-    if hasattr(content, "read"):
-        return _from_handle(cast("IO[bytes]", content), filename, purpose, content_type, expires_after)
-    if hasattr(content, "__aiter__") or hasattr(content, "__iter__"):
-        stream: Iterable[bytes] | AsyncIterable[bytes] = content
-        return FileUpload(
-            filename or "upload.jsonl",
-            purpose,
-            lambda: _from_iterable(stream),
-            replayable=False,
-            content_type=content_type,
-            expires_after=expires_after,
-        )
-    raise UsageError(f"file= takes a path, bytes, a binary file or an iterable of bytes, not {type(content).__name__}")
-
-
-def _parts(file: FileTypes) -> tuple[str | None, Content, str]:
-    if not isinstance(file, tuple):
-        return None, file, "application/jsonl"
-    filename, content, *rest = cast("tuple[str | None, Content, *tuple[str | None, ...]]", file)
-    return filename, content, (rest[0] if rest and rest[0] else "application/jsonl")
-
-
-def _from_handle(
-    handle: IO[bytes], filename: str | None, purpose: str, content_type: str, expires_after: Mapping[str, Any] | None
-) -> FileUpload:
-    if isinstance(handle, io.TextIOBase):
-        raise UsageError("file= was opened as text: open it with mode 'rb'")
-    name = filename or Path(str(getattr(handle, "name", "") or "upload.jsonl")).name
-    start, size = _extent(handle)
+    open_, size, replayable, own_name = _source(content)
     return FileUpload(
-        name,
+        _readable(filename or own_name or "upload.jsonl"),
         purpose,
-        lambda: _read(handle, start),
+        open_,
         size=size,
-        replayable=start is not None,
-        content_type=content_type,
+        replayable=replayable,
+        content_type=content_type or "application/jsonl",
         expires_after=expires_after,
     )
 
 
-def _extent(handle: IO[bytes]) -> tuple[int | None, int | None]:
-    """Where the handle stands and how many bytes follow, if it can seek."""
+def _source(content: Content) -> _Source:
+    if isinstance(content, str | os.PathLike):
+        path = Path(content)
+        if not path.is_file():
+            raise UsageError(f"no such file: {path}")
+        return lambda: _from_path(path), path.stat().st_size, True, path.name
+    if isinstance(content, bytes | bytearray | memoryview):
+        data = bytes(content)
+        return lambda: _from_bytes(data), len(data), True, None
+    if hasattr(content, "read"):
+        return _from_handle(content)
+    stream: Any = content
+    if isinstance(stream, Iterable | AsyncIterable):
+        return partial(_from_iterable, cast("Iterable[bytes] | AsyncIterable[bytes]", stream)), None, False, None
+    raise UsageError(f"file= takes a path, bytes, a binary file or an iterable of bytes, not {type(content).__name__}")
+
+
+def _parts(file: FileTypes) -> tuple[str | None, Content, str | None]:
+    if not isinstance(file, tuple):
+        return None, file, None
+    if not 2 <= len(file) <= 4 or not isinstance(file[0], str | None):  # noqa: PLR2004 - httpx's own forms
+        raise UsageError("file= as a tuple is (filename, content) or (filename, content, content_type)")
+    filename, content, *rest = cast("tuple[str | None, Content, *tuple[Any, ...]]", file)
+    return filename, content, (rest[0] if rest else None)
+
+
+def _from_handle(given: Any) -> _Source:
+    """A seekable handle from its start, wherever it stands, as the OpenAI SDK sends it."""
+    handle = _synchronous(given)
+    if isinstance(handle, io.TextIOBase):
+        raise UsageError("file= was opened as text: open it with mode 'rb'")
+    if getattr(handle, "closed", False) is True:
+        raise UsageError("file= is closed: open it, and close it after the call")
+    name = _name_of(given) or _name_of(handle)
+    again = _can_rewind(handle)
+    if inspect.iscoroutinefunction(handle.read):
+        return lambda: _read_async(handle, from_start=again), None, again, name
+    return lambda: _read(handle, from_start=again), _size(handle) if again else None, again, name
+
+
+def _synchronous(handle: Any) -> Any:
+    """The plain file inside an async one that shows it (Starlette's and FastAPI's `UploadFile`): read in threads."""
+    inner: Any = getattr(handle, "file", None)
+    if not inspect.iscoroutinefunction(handle.read) or not hasattr(inner, "read"):
+        return handle
+    return handle if inspect.iscoroutinefunction(inner.read) else inner
+
+
+def _name_of(handle: Any) -> str | None:
+    for attribute in ("filename", "name"):
+        name: Any = getattr(handle, attribute, None)
+        if isinstance(name, str | bytes) and name:
+            return Path(os.fsdecode(name)).name or None
+    return None
+
+
+def _readable(filename: str) -> str:
+    """Half a character, as names of files in archives may have, becomes `?`: no header can carry it."""
+    return filename.encode("utf-8", "replace").decode()
+
+
+def _can_rewind(handle: Any) -> bool:
+    seekable = getattr(handle, "seekable", None)
+    if seekable is None or inspect.iscoroutinefunction(seekable):
+        return hasattr(handle, "seek")
+    return bool(seekable())
+
+
+def _size(handle: IO[bytes]) -> int | None:
+    """Bytes from its start to its end; None where nothing but reading tells."""
     try:
-        start = handle.tell()
+        here = handle.tell()
         end = handle.seek(0, os.SEEK_END)
-        handle.seek(start)
+        handle.seek(here)
     except (OSError, ValueError, AttributeError):
-        return None, None
-    return start, end - start
+        return None
+    return end
 
 
 async def _from_path(path: Path) -> AsyncIterator[bytes]:
     with await asyncio.to_thread(path.open, "rb") as handle:
-        async for chunk in _read(handle, None):
+        async for chunk in _read(handle, from_start=False):
             yield chunk
 
 
-async def _read(handle: IO[bytes], start: int | None) -> AsyncIterator[bytes]:
-    if start is not None:
-        await asyncio.to_thread(handle.seek, start)
+async def _read(handle: IO[bytes], *, from_start: bool) -> AsyncIterator[bytes]:
+    if from_start:
+        await asyncio.to_thread(handle.seek, 0)
     while chunk := await asyncio.to_thread(handle.read, CHUNK):
-        yield chunk
+        yield _bytes(chunk)
+
+
+async def _read_async(handle: Any, *, from_start: bool) -> AsyncIterator[bytes]:
+    if from_start:
+        await _where_it_was_made(handle.seek, 0)
+    while chunk := await _where_it_was_made(handle.read, CHUNK):
+        yield _bytes(chunk)
 
 
 async def _from_bytes(data: bytes) -> AsyncIterator[bytes]:
@@ -112,15 +181,38 @@ async def _from_bytes(data: bytes) -> AsyncIterator[bytes]:
 
 
 async def _from_iterable(stream: Iterable[bytes] | AsyncIterable[bytes]) -> AsyncIterator[bytes]:
+    end = object()
     if isinstance(stream, AsyncIterable):
-        async for chunk in stream:
-            yield chunk
+        pieces = aiter(stream)
+        while (piece := await _where_it_was_made(anext, pieces, end)) is not end:
+            yield _bytes(piece)
         return
     iterator = iter(stream)
-    end = object()
     while (piece := await asyncio.to_thread(_next_of, iterator, end)) is not end:
-        yield cast("bytes", piece)
+        yield _bytes(piece)
 
 
 def _next_of(iterator: Iterator[bytes], end: object) -> object:
     return next(iterator, end)
+
+
+async def _where_it_was_made(call: Callable[..., Awaitable[Result]], *arguments: Any) -> Result:
+    """The call's result, from the caller's own loop where this runs on the engine's."""
+
+    async def step() -> Result:
+        return await call(*arguments)
+
+    home = CALLERS_LOOP.get()
+    if home is None or home is asyncio.get_running_loop():
+        return await step()
+    return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(step(), home))
+
+
+def _bytes(piece: Any) -> bytes:
+    if isinstance(piece, bytes):
+        return piece
+    if isinstance(piece, bytearray):
+        return bytes(piece)
+    if isinstance(piece, str):
+        raise UsageError("file= gives text, not bytes: open it with mode 'rb', or encode it")
+    raise UsageError(f"file= gives {type(piece).__name__}, not bytes")

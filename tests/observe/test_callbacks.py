@@ -142,7 +142,7 @@ def test_clients_of_one_s_own_hear_too(
 
 
 def test_mistakes_say_what_is_wrong() -> None:
-    with pytest.raises(batchmeter.BatchmeterError, match="no event type 'batch_succes'; known: acreate_batch"):
+    with pytest.raises(batchmeter.BatchmeterError, match="no event type 'batch_succes'; did you mean 'batch_success'"):
         batchmeter.on("batch_succes")(success)  # type: ignore[call-overload]
     with pytest.raises(batchmeter.BatchmeterError, match="name='…'"):
         batchmeter.on("batch_success")(lambda event: None)

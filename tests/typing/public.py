@@ -13,6 +13,7 @@ import httpx
 import httpx2
 
 import batchmeter
+from batchmeter.pages import AsyncPage
 from openai import AsyncAzureOpenAI, AsyncOpenAI, AzureOpenAI, OpenAI
 
 # -- LiteLLM's calls, as they are -------------------------------------------------------------------------------------
@@ -34,7 +35,7 @@ async def calls() -> None:
     assert_type(settlement, batchmeter.Settlement)
     assert_type(settlement.cost, batchmeter.Cost)
     page = await batchmeter.alist_batches(limit=10)
-    assert_type(page, batchmeter.Page[batchmeter.Batch])
+    assert_type(page, AsyncPage[batchmeter.Batch])
     assert_type([listed.id for listed in page], list[str])
     await batchmeter.acreate_batch(endpoint=7)  # type: ignore[arg-type]
 

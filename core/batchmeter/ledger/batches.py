@@ -185,7 +185,7 @@ async def get_batch(session: Session, batch_id: str, account: str | None = None)
 
 async def batches_of_id(session: Session, batch_id: str) -> list[TrackedBatch]:
     """One for each account that has this id, newest first."""
-    return await session.decoded(await session.rows("batches_of_id", batch_id=batch_id), serialize.tracked)
+    return await serialize.readable(session, await session.rows("batches_of_id", batch_id=batch_id), serialize.tracked)
 
 
 async def list_batches(
@@ -213,7 +213,7 @@ async def list_batches(
         before=before,
         limit=limit,
     )
-    return await session.decoded(found, serialize.tracked)
+    return await serialize.readable(session, found, serialize.tracked)
 
 
 async def open_intent(session: Session, intent: Intent) -> Intent:
@@ -221,7 +221,8 @@ async def open_intent(session: Session, intent: Intent) -> Intent:
     new = replace(intent, created_at=intent.created_at or session.now, state="open", batch_id=None, reason=None)
     names = {"id": new.id, "account": new.submission.account, "key": new.idempotency_key}
     submission = serialize.dump_submission(new.submission)
-    if await session.row("add_intent", **names, submission=submission, created_at=new.created_at) is not None:
+    made = {"submission": submission, "created_at": new.created_at, "request_sha256": new.request_sha256}
+    if await session.row("add_intent", **names, **made) is not None:
         return new
     found = await session.row("find_intent", **names)
     return new if found is None else serialize.intent(found)
@@ -244,7 +245,7 @@ async def open_intents(
 ) -> list[Intent]:
     """The oldest `limit` of each account; also those that a clock which ran ahead has dated hours after now."""
     found = await session.rows("open_intents", before=created_before, account=account, limit=limit, horizon=HORIZON)
-    return await session.decoded(found, serialize.intent)
+    return await serialize.readable(session, found, serialize.intent)
 
 
 async def get_intent(session: Session, intent_id: str) -> Intent | None:

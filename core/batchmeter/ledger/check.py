@@ -1,12 +1,15 @@
 """Whether a ledger keeps its promises, and what is open in it."""
 
-from collections.abc import Mapping
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
-from .copy import count_rows
+from . import serialize
+from .copy import Table, count_rows, read_page, read_tables
 from .ledger import Ledger
 from .records import Millis
-from .session import Session
+from .session import Row, Session
 
 CHECKS: Mapping[str, str] = {
     "check_beginnings": "batches without their acreate_batch",
@@ -54,10 +57,45 @@ class Following:
     oldest_at: Millis
 
 
+DOCUMENTS: Mapping[str, Callable[[Row], object]] = {
+    "intent": serialize.intent,
+    "batch": serialize.tracked,
+    "settlement": serialize.settled,
+    "event": serialize.stored_event,
+    "file": lambda row: serialize.load_attribution(row["attribution"]),
+    "proxy_key": serialize.proxy_key,
+}
+"""Table -> how its rows are read wherever they are used."""
+
+
 async def check(ledger: Ledger) -> Health:
-    """Reads every table; writes nothing."""
+    """Reads every row of every table; writes nothing."""
     wrong, damage, version = await ledger.database.read(_check)
+    for table in await ledger.database.read(read_tables):
+        if bad := await _unreadable(ledger, table):
+            wrong[f"rows of {table.name} that cannot be read, the first: {bad[0]}"] = len(bad)
     return Health(ledger.url, version, await count_rows(ledger), wrong, damage)
+
+
+async def _unreadable(ledger: Ledger, table: Table) -> list[str]:
+    """Which rows, and why."""
+    bad, after = list[str](), dict[str, object]()
+    if table.name not in DOCUMENTS:
+        return bad
+    while page := await ledger.database.read(partial(read_page, table, after)):
+        bad += await asyncio.to_thread(_unreadable_of, page, DOCUMENTS[table.name])
+        after = {f"after_{column}": page[-1][column] for column in table.key}
+    return bad
+
+
+def _unreadable_of(page: Sequence[Row], decode: Callable[[Row], object]) -> list[str]:
+    bad: list[str] = []
+    for row in page:
+        try:
+            decode(row)
+        except serialize.UNREADABLE as error:
+            bad.append(f"{serialize.described(row)}: {' '.join(str(error).splitlines()[:3])}")
+    return bad
 
 
 async def following(ledger: Ledger) -> list[Following]:

@@ -32,7 +32,7 @@ async def claim_due(
     candidates = [{"pk": pk} for pk in due_at]
     taken = await session.each("claim_batches", candidates, owner=owner, lease=millis(lease_seconds), limit=limit)
     taken.sort(key=lambda row: (due_at[row["pk"]], row["pk"]))
-    return await session.decoded(taken, serialize.claim)
+    return await serialize.readable(session, taken, serialize.claim)
 
 
 async def _most_overdue(session: Session, accounts: list[dict[str, object]], wanted: int) -> list[Row]:

@@ -16,9 +16,21 @@ CACHED_IDS = 10_000
 
 
 async def record_file(
-    session: Session, account: str, file: FileObject, attribution: Attribution | None, lines: int | None
+    session: Session,
+    account: str,
+    file: FileObject,
+    attribution: Attribution | None,
+    lines: int | None,
+    sha256: str | None = None,
 ) -> None:
-    await _put(session, account, file.id, snapshot=serialize.dump(file), attribution=attribution, lines=lines)
+    snapshot = serialize.dump(file)
+    await _put(session, account, file.id, snapshot=snapshot, attribution=attribution, lines=lines, sha256=sha256)
+
+
+async def file_sha256(session: Session, account: str, file_id: str) -> str | None:
+    """Of its bytes, where it was uploaded through us."""
+    row = await session.row("file_sha256", account=account, file_id=file_id)
+    return None if row is None else row["sha256"]
 
 
 async def own_outputs(session: Session, account: str, batch: Batch, submission: Submission | None = None) -> None:
@@ -45,6 +57,7 @@ async def _put(
     snapshot: str | None,
     attribution: Attribution | None,
     lines: int | None = None,
+    sha256: str | None = None,
 ) -> None:
     await session.run(
         "put_file",
@@ -53,6 +66,7 @@ async def _put(
         snapshot=snapshot,
         attribution=None if attribution is None else serialize.dump(attribution),
         lines=lines,
+        sha256=sha256,
     )
 
 

@@ -28,7 +28,7 @@ async def find_key(session: Session, secret_sha256: str) -> ProxyKey | None:
 
 
 async def list_keys(session: Session) -> list[ProxyKey]:
-    return await session.decoded(await session.rows("list_keys"), serialize.proxy_key)
+    return await serialize.readable(session, await session.rows("list_keys"), serialize.proxy_key)
 
 
 async def has_keys(session: Session) -> bool:
@@ -90,7 +90,7 @@ async def batches_of_key(
             return None
         before = cursor["pk"]
     found = await session.rows("batches_of_key", key_id=key_id, account=account, before=before, limit=limit)
-    return await session.decoded(found, serialize.tracked)
+    return await serialize.readable(session, found, serialize.tracked)
 
 
 async def files_of_key(
@@ -130,7 +130,14 @@ async def take_place(session: Session, key_id: str, place: str, *, most: int, le
         return "full"
     if opened + (0 if row is None else int(row["busy"])) >= most:
         return "wait"
-    await session.row("reserve_answer", scope=scope, name=place, lease=millis(lease_seconds), horizon=HORIZON)
+    await session.row(
+        "reserve_answer",
+        scope=scope,
+        name=place,
+        lease=millis(lease_seconds),
+        horizon=HORIZON,
+        request_sha256=None,
+    )
     return "mine"
 
 
@@ -139,19 +146,29 @@ async def renew_answer(session: Session, scope: str, name: str, *, lease_seconds
     await session.run("renew_answer", scope=scope, name=name, lease=millis(lease_seconds))
 
 
-async def reserve_answer(session: Session, scope: str, name: str, *, lease_seconds: float) -> Answer:
+async def reserve_answer(
+    session: Session, scope: str, name: str, *, lease_seconds: float, request_sha256: str | None = None
+) -> Answer:
     """The first one's answer; or, for nobody else in this time, the right to give it."""
-    lease = millis(lease_seconds)
-    mine = await session.row("reserve_answer", scope=scope, name=name, lease=lease, horizon=HORIZON)
+    mine = await session.row(
+        "reserve_answer",
+        scope=scope,
+        name=name,
+        lease=millis(lease_seconds),
+        horizon=HORIZON,
+        request_sha256=request_sha256,
+    )
     if mine is not None:
         return Answer(state="mine")
     row = await session.row("get_answer", scope=scope, name=name)
-    document = None if row is None else row["document"]
-    return Answer(state="busy" if document is None else "kept", document=document)
+    document, asked = (None, None) if row is None else (row["document"], row["request_sha256"])
+    return Answer(state="busy" if document is None else "kept", document=document, request_sha256=asked)
 
 
-async def keep_answer(session: Session, scope: str, name: str, document: str) -> None:
-    await session.run("keep_answer", scope=scope, name=name, document=document)
+async def keep_answer(
+    session: Session, scope: str, name: str, document: str, request_sha256: str | None = None
+) -> None:
+    await session.run("keep_answer", scope=scope, name=name, document=document, request_sha256=request_sha256)
 
 
 async def drop_answer(session: Session, scope: str, name: str) -> None:

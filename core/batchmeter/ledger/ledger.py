@@ -135,12 +135,19 @@ class Ledger:
     # files, and what else belongs to accounts
     owner_of = read(files.owner_of)
     owners_of = read(files.owners_of)
+    file_sha256 = read(files.file_sha256)
 
     async def record_file(
-        self, account: str, file: FileObject, *, attribution: Attribution | None = None, lines: int | None = None
+        self,
+        account: str,
+        file: FileObject,
+        *,
+        attribution: Attribution | None = None,
+        lines: int | None = None,
+        sha256: str | None = None,
     ) -> None:
         """Known already: what is None now stays as it was."""
-        await self.database.write(lambda session: files.record_file(session, account, file, attribution, lines))
+        await self.database.write(lambda session: files.record_file(session, account, file, attribution, lines, sha256))
         self._accounts.put(file.id, account)
 
     async def account_of(self, object_id: str) -> str | None:

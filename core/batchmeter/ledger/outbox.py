@@ -18,7 +18,7 @@ async def claim_deliveries(
     seqs = sorted(row["event_seq"] for row in taken)
     found = await session.each("get_deliveries", [{"event_seq": seq} for seq in seqs], logger=logger)
     found.sort(key=lambda row: row["seq"])
-    return await session.decoded(found, serialize.delivery)
+    return await serialize.readable(session, found, serialize.delivery)
 
 
 async def finish_deliveries(session: Session, results: Sequence[DeliveryResult]) -> int:
@@ -41,7 +41,7 @@ async def deliveries(
     session: Session, *, logger: str | None = None, state: DeliveryState | None = None, limit: int = 1000
 ) -> list[Delivery]:
     found = await session.rows("list_deliveries", logger=logger, state=state, limit=limit)
-    return await session.decoded(found, serialize.delivery)
+    return await serialize.readable(session, found, serialize.delivery)
 
 
 async def replay(session: Session, logger: str, *, since: Millis | None = None, dead_only: bool = False) -> int:
@@ -110,7 +110,9 @@ async def events(
 ) -> list[StoredEvent]:
     """In recorded order; `key` is the id of the proxy key whose batches they are about."""
     await session.rows("fence_events")
-    found = await session.rows(
-        "list_events", types=serialize.or_none(types), after=after, since=since, batch_id=batch_id, key=key, limit=limit
-    )
-    return await session.decoded(found, serialize.stored_event)
+    chosen = {"types": serialize.or_none(types), "since": since, "batch_id": batch_id, "key": key, "limit": limit}
+    while found := await session.rows("list_events", after=after, **chosen):
+        if readable := await serialize.readable(session, found, serialize.stored_event):
+            return readable
+        after = found[-1]["seq"]  # whoever pages would take an empty page for the last
+    return []

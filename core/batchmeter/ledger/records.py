@@ -86,6 +86,8 @@ class Intent:
     batch_id: str | None = None
     reason: str | None = None
     """Why it was closed without a batch."""
+    request_sha256: str | None = None
+    """Of what was asked with the idempotency key; None where nobody compares."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -328,3 +330,5 @@ class Answer(Frozen, frozen=True):
     state: Literal["mine", "busy", "kept"]
     """`mine`: nobody has answered; keep or drop it. `busy`: another request with the same key is being answered."""
     document: str | None = None
+    request_sha256: str | None = None
+    """Of the request that it is the answer to, where that was told."""

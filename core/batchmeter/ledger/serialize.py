@@ -1,7 +1,8 @@
 """Rows to dataclasses and back; documents are JSON text."""
 
 import json
-from collections.abc import Collection
+import logging
+from collections.abc import Callable, Collection, Sequence
 from decimal import Decimal
 from typing import Any, TypeVar, cast
 
@@ -9,6 +10,7 @@ import msgspec
 from pydantic import BaseModel, TypeAdapter, ValidationError
 from pydantic_core import PydanticSerializationError
 
+from batchmeter.errors import UsageError
 from batchmeter.events import EVENT, Settlement
 from batchmeter.models import Attribution, Batch
 from batchmeter.pricing.groups import Group, GroupKey, Groups
@@ -27,7 +29,7 @@ from .records import (
     TrackedBatch,
     progress_of,
 )
-from .session import Row
+from .session import Row, Session
 
 _SUBMISSION = TypeAdapter(Submission)
 _BATCH = TypeAdapter(Batch)
@@ -41,6 +43,9 @@ _submitted = msgspec.json.Decoder(Submitted).decode
 _sums = msgspec.json.Decoder(Sums).decode
 
 Document = TypeVar("Document")
+log = logging.getLogger("batchmeter")
+UNREADABLE = (ValueError, TypeError, KeyError, msgspec.MsgspecError)
+"""What decoding a row raises that somebody wrote wrongly."""
 
 
 def dump(model: BaseModel) -> str:
@@ -73,10 +78,36 @@ def dump_submission(submission: Submission) -> str:
 
 
 def _dump_submission(submission: Submission) -> str:
+    """UsageError for what could not be read back."""
     try:
-        return _SUBMISSION.dump_json(submission).decode()
+        text = _SUBMISSION.dump_json(submission, warnings=False).decode()
     except PydanticSerializationError:
-        return json.dumps(_SUBMISSION.dump_python(submission, mode="json"), separators=(",", ":"))
+        text = json.dumps(_SUBMISSION.dump_python(submission, mode="json", warnings=False), separators=(",", ":"))
+    try:
+        load_submission(text)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        raise UsageError(f"{'.'.join(map(str, first['loc']))}: {first['msg']}: nothing was submitted") from None
+    return text
+
+
+async def readable(session: Session, rows: Sequence[Row], decode: Callable[[Row], Document]) -> list[Document]:
+    """One row that cannot be read hides no other: it is logged and left out, and `ledger check` counts it."""
+
+    def tolerant(row: Row) -> Document | None:
+        try:
+            return decode(row)
+        except UNREADABLE as error:
+            log.error("ledger: %s cannot be read: %s", described(row), str(error).splitlines()[0])  # noqa: TRY400 - the row, not our code
+            return None
+
+    return [found for found in await session.decoded(rows, tolerant) if found is not None]
+
+
+def described(row: Row) -> str:
+    """Which one it is, in words."""
+    names = ("account", "batch_id", "batch_pk", "id", "seq", "file_id")
+    return ", ".join(f"{name} {row[name]}" for name in names if name in row.keys()) or "a row"  # noqa: SIM118 - a sqlite3.Row iterates over values
 
 
 def load_submission(text: str) -> Submission:
@@ -137,6 +168,7 @@ def intent(row: Row) -> Intent:
         state=row["state"],
         batch_id=row["batch_id"],
         reason=row["reason"],
+        request_sha256=row["request_sha256"],
     )
 
 

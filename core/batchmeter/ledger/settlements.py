@@ -53,7 +53,7 @@ async def settle_all(session: Session, endings: Sequence[Ending]) -> list[bool]:
 def _outputs(ending: Ending) -> list[dict[str, object]]:
     tracked, batch = ending.claim.tracked, ending.settlement.batch
     attribution = serialize.dump(tracked.submission.attribution)
-    owned = {"account": tracked.account, "snapshot": None, "attribution": attribution, "lines": None}
+    owned = {"account": tracked.account, "snapshot": None, "attribution": attribution, "lines": None, "sha256": None}
     named = {file_id for file_id in (batch.output_file_id, batch.error_file_id) if file_id}
     return [{**owned, "file_id": file_id} for file_id in sorted(named)]
 
@@ -156,7 +156,7 @@ async def failed(
     if position is None:
         return []
     found = await session.rows("list_failed", account=account, since=since, limit=limit, **position)
-    return await session.decoded(found, serialize.tracked)
+    return await serialize.readable(session, found, serialize.tracked)
 
 
 async def _position(session: Session, after: str | None) -> dict[str, object] | None:

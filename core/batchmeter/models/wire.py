@@ -5,7 +5,7 @@ numbers may be strings, times may be ISO 8601 (Azure's older REST versions, Toge
 """
 
 from collections.abc import Iterator
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -19,6 +19,18 @@ class Wire(BaseModel):
     """What a provider sent: unknown fields ride along."""
 
     model_config = ConfigDict(extra="allow", protected_namespaces=())
+
+    def __getitem__(self, name: str) -> Any:
+        """`batch["id"]`, for code that has dictionaries."""
+        if name not in type(self).model_fields and name not in (self.__pydantic_extra__ or {}):
+            raise KeyError(name)
+        return getattr(self, name)
+
+    def get(self, name: str, default: Any = None) -> Any:
+        try:
+            return self[name]
+        except KeyError:
+            return default
 
 
 class RequestCounts(Wire):

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from batchmeter import api
+from batchmeter.arguments import attribution_of
 from batchmeter.blocking import Client
 from batchmeter.client import AsyncClient
 from batchmeter.errors import UsageError
@@ -32,9 +33,7 @@ def observe(
     `using` an open client of yours in place of the default one; `attribution` rides on every event.
     """
     http = _http_client(client)
-    if not isinstance(attribution, Attribution):
-        attribution = Attribution(**(attribution or {}))
-    recorder = Recorder(_host(using), attribution)
+    recorder = Recorder(_host(using), attribution_of(attribution))
     hook = AsyncHook(recorder) if hasattr(http, "aclose") else Hook(recorder)
     # First: a hook of the app's own that raises must not hide a batch that exists.
     _set(http, [hook, *_others(http)])

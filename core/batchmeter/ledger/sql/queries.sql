@@ -216,8 +216,9 @@ SELECT count(*) AS open FROM batchmeter.batch WHERE key_id = %(key_id)s AND sett
 
 -- name: reserve_answer
 -- Nothing is returned when there is an answer, or somebody is making it.
-INSERT INTO batchmeter.answer (scope, name, busy_until, recorded_at) VALUES (%(scope)s, %(name)s, %(now)s + %(lease)s, %(now)s)
-ON CONFLICT (scope, name) DO UPDATE SET busy_until = excluded.busy_until
+INSERT INTO batchmeter.answer (scope, name, busy_until, recorded_at, request_sha256)
+VALUES (%(scope)s, %(name)s, %(now)s + %(lease)s, %(now)s, %(request_sha256)s::text)
+ON CONFLICT (scope, name) DO UPDATE SET busy_until = excluded.busy_until, request_sha256 = excluded.request_sha256
 WHERE answer.document IS NULL AND (answer.busy_until <= %(now)s OR answer.busy_until > %(now)s + %(horizon)s)
 RETURNING scope;
 
@@ -244,11 +245,13 @@ ON CONFLICT DO NOTHING RETURNING scope;
 DELETE FROM batchmeter.answer WHERE scope = %(scope)s AND name = %(name)s;
 
 -- name: get_answer
-SELECT document FROM batchmeter.answer WHERE scope = %(scope)s AND name = %(name)s;
+SELECT document, request_sha256 FROM batchmeter.answer WHERE scope = %(scope)s AND name = %(name)s;
 
 -- name: keep_answer
-INSERT INTO batchmeter.answer (scope, name, document, busy_until, recorded_at) VALUES (%(scope)s, %(name)s, %(document)s, 0, %(now)s)
-ON CONFLICT (scope, name) DO UPDATE SET document = excluded.document;
+INSERT INTO batchmeter.answer (scope, name, document, busy_until, recorded_at, request_sha256)
+VALUES (%(scope)s, %(name)s, %(document)s, 0, %(now)s, %(request_sha256)s::text)
+ON CONFLICT (scope, name) DO UPDATE SET document = excluded.document,
+    request_sha256 = coalesce(excluded.request_sha256, answer.request_sha256);
 
 -- name: drop_answer
 DELETE FROM batchmeter.answer WHERE scope = %(scope)s AND name = %(name)s AND document IS NULL;
@@ -308,8 +311,8 @@ FROM (
 
 -- name: add_intent
 -- Nothing is returned when the id or the idempotency key is taken.
-INSERT INTO batchmeter.intent (id, account, idempotency_key, submission, created_at, state)
-VALUES (%(id)s, %(account)s, %(key)s::text, %(submission)s, %(created_at)s, 'open')
+INSERT INTO batchmeter.intent (id, account, idempotency_key, submission, created_at, state, request_sha256)
+VALUES (%(id)s, %(account)s, %(key)s::text, %(submission)s, %(created_at)s, 'open', %(request_sha256)s::text)
 ON CONFLICT DO NOTHING RETURNING *;
 
 -- name: find_intent
@@ -412,10 +415,14 @@ WHERE true
 ORDER BY pk DESC LIMIT %(limit)s;
 
 -- name: put_file
-INSERT INTO batchmeter.file AS kept (file_id, account, snapshot, attribution, recorded_at, lines)
-VALUES (%(file_id)s, %(account)s, %(snapshot)s::text, %(attribution)s::text, %(now)s, %(lines)s::bigint)
+INSERT INTO batchmeter.file AS kept (file_id, account, snapshot, attribution, recorded_at, lines, sha256)
+VALUES (%(file_id)s, %(account)s, %(snapshot)s::text, %(attribution)s::text, %(now)s, %(lines)s::bigint, %(sha256)s::text)
 ON CONFLICT (file_id, account) DO UPDATE SET snapshot = coalesce(excluded.snapshot, kept.snapshot),
-    attribution = coalesce(kept.attribution, excluded.attribution), lines = coalesce(kept.lines, excluded.lines);
+    attribution = coalesce(kept.attribution, excluded.attribution), lines = coalesce(kept.lines, excluded.lines),
+    sha256 = coalesce(excluded.sha256, kept.sha256);
+
+-- name: file_sha256
+SELECT sha256 FROM batchmeter.file WHERE file_id = %(file_id)s AND account = %(account)s;
 
 -- name: account_of
 -- The newest, where accounts share a provider account.

@@ -1,0 +1,189 @@
+"""Arguments of calls, each checked before anything is sent or written: one error that names the argument."""
+
+import json
+import math
+from collections.abc import Mapping
+from typing import Any, Protocol, TypeAlias, cast
+
+from .config import validated
+from .errors import UsageError
+from .models import Attribution
+from .providers import CallOptions
+
+_NOBODY = Attribution()
+LITELLM_ONLY = frozenset(
+    {"drop_params", "litellm_call_id", "litellm_metadata", "litellm_trace_id", "request_timeout", "user"}
+)
+"""LiteLLM's arguments that are no setting of an account; `user` and `litellm_metadata` say whose a batch is."""
+
+
+class TimeoutParts(Protocol):
+    """A timeout of httpx or httpx2."""
+
+    @property
+    def connect(self) -> float | None: ...
+    @property
+    def read(self) -> float | None: ...
+
+
+Timeout: TypeAlias = float | TimeoutParts
+"""Seconds."""
+
+
+class _Given(Attribution, frozen=True, extra="forbid"):
+    """A caller's attribution: a misspelt key would be nobody's batch."""
+
+
+def attribution_of(given: Attribution | Mapping[str, Any] | None) -> Attribution:
+    """UsageError for an unknown key, with the nearest one, and for a value of another type."""
+    if given is None or isinstance(given, Attribution):
+        return given or _NOBODY
+    values = _mapping("attribution", given)
+    return Attribution(**validated(_Given, values, "attribution").model_dump()) if values else _NOBODY
+
+
+def caller_of(arguments: Mapping[str, Any], attribution: Attribution) -> Attribution:
+    """With LiteLLM's `user=` and the tags of its `litellm_metadata=`, where the attribution does not say."""
+    notes = _mapping("litellm_metadata", arguments.get("litellm_metadata") or {})
+    told: dict[str, Any] = {"user": text_of("user", arguments.get("user")), "tags": tuple(notes.get("tags") or ())}
+    added = {name: value for name, value in told.items() if value and not getattr(attribution, name)}
+    return attribution_of({**attribution.model_dump(exclude_none=True), **added}) if added else attribution
+
+
+def settings_of(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """A call's account settings, from what it was given besides. An OpenAI client as `client=` stands for its own."""
+    settings = {name: value for name, value in arguments.items() if name not in LITELLM_ONLY and value is not None}
+    if settings.get("timeout") is None and arguments.get("request_timeout") is not None:
+        settings["timeout"] = seconds_of("request_timeout", arguments["request_timeout"])
+    client = settings.get("client")
+    if hasattr(client, "base_url") and hasattr(client, "api_key"):
+        del settings["client"]
+        settings = {**_settings_of_client(client), **settings}
+    return settings
+
+
+def _settings_of_client(client: Any) -> dict[str, Any]:
+    """Address and credentials of an OpenAI client; those it reads from a function are asked for by it alone."""
+    key = client.api_key if isinstance(client.api_key, str) and not client.api_key.startswith("<") else None
+    given = {
+        "api_base": str(client.base_url),
+        "api_key": key or None,
+        "organization": getattr(client, "organization", None),
+        "project": getattr(client, "project", None),
+        "api_version": getattr(client, "_api_version", None),
+        "ad_token": getattr(client, "_azure_ad_token", None),
+        "ad_token_provider": getattr(client, "_azure_ad_token_provider", None),
+    }
+    return {name: value for name, value in given.items() if value}
+
+
+def text_of(name: str, given: object) -> str | None:
+    """None, or a text that every ledger can keep."""
+    if given is None:
+        return None
+    if not isinstance(given, str):
+        raise UsageError(f"{name} must be a string, not {_shown(given)}")
+    if "\0" in given or (not given.isprintable() and _is_broken(given)):
+        raise UsageError(f"{name} has a character that cannot be kept: {given[:80]!r}")
+    return given
+
+
+def required_text(name: str, given: object) -> str:
+    text = text_of(name, given)
+    if not text:
+        raise UsageError(f"{name} is {'missing' if text is None else 'empty'}")
+    return text
+
+
+def id_of(name: str, given: object) -> str:
+    """Of a file or batch."""
+    if given is None or given == "":
+        empty = "None" if given is None else "empty"
+        raise UsageError(f"{name} is {empty}: give the id (a batch without good answers has no output_file_id)")
+    return required_text(name, given)
+
+
+def metadata_of(given: Mapping[str, str] | None) -> dict[str, str] | None:
+    """Strings to strings, as every provider wants them; the rest of the rules are the provider's to enforce."""
+    if given is None:
+        return None
+    for key, value in _mapping("metadata", given).items():
+        if not isinstance(value, str):
+            raise UsageError(f"metadata must map strings to strings: {key!r} has {type(value).__name__} {value!r}")
+    return dict(given)
+
+
+def document_of(name: str, given: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
+    """What goes into a request's JSON."""
+    if given is None:
+        return None
+    values = _mapping(name, given)
+    try:
+        json.dumps(values)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise UsageError(f"{name} is no JSON: {error}") from None
+    return values
+
+
+def seconds_of(name: str, given: object) -> float | None:
+    """A number, its text, or a timeout of httpx or httpx2, whose `read` counts, as LiteLLM takes it."""
+    if given is None:
+        return None
+    value: object = getattr(given, "read", None) if hasattr(given, "connect") else given
+    if value is None:
+        return None
+    try:
+        seconds = float(cast("Any", value))
+    except (TypeError, ValueError):
+        seconds = math.nan
+    if isinstance(value, bool) or not 0 < seconds < math.inf:
+        raise UsageError(f"{name} must be a number of seconds above 0, not {_shown(given)}")
+    return seconds
+
+
+def whole_of(name: str, given: object) -> int | None:
+    if given is None or (isinstance(given, int) and not isinstance(given, bool)):
+        return given
+    raise UsageError(f"{name} must be a whole number, not {_shown(given)}")
+
+
+def options(
+    extra_headers: Mapping[str, str] | None = None,
+    extra_query: Mapping[str, Any] | None = None,
+    extra_body: Mapping[str, Any] | None = None,
+    timeout: object = None,
+) -> CallOptions:
+    """The per-call overrides, with nothing for None."""
+    headers = _mapping("extra_headers", extra_headers or {})
+    for name, value in headers.items():
+        if not isinstance(value, str):
+            raise UsageError(f"extra_headers must map strings to strings: {name!r} has {type(value).__name__}")
+    return CallOptions(
+        headers,
+        _mapping("extra_query", extra_query or {}),
+        document_of("extra_body", extra_body) or {},
+        seconds_of("timeout", timeout),
+    )
+
+
+def _mapping(name: str, given: object) -> Mapping[str, Any]:
+    if not isinstance(given, Mapping):
+        raise UsageError(f"{name} must be a mapping, not {type(given).__name__}")
+    values = cast("Mapping[object, Any]", given)
+    for key in values:
+        if not isinstance(key, str):
+            raise UsageError(f"{name} must have strings as keys, not {_shown(key)}")
+    return cast("Mapping[str, Any]", values)
+
+
+def _is_broken(text: str) -> bool:
+    """Half a character, which has no UTF-8."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return True
+    return False
+
+
+def _shown(value: object) -> str:
+    return f"{type(value).__name__} {value!r:.80}"
