@@ -13,7 +13,6 @@ import threading
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
 from concurrent.futures import Future
-from contextvars import ContextVar
 from dataclasses import dataclass, field
 from importlib import import_module
 from queue import SimpleQueue
@@ -22,6 +21,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 from weakref import WeakSet
 
 from .errors import ClosedError
+from .uploads import CALLERS_LOOP
 
 if TYPE_CHECKING:
     from .client import AsyncClient
@@ -31,8 +31,6 @@ log = logging.getLogger("batchmeter")
 Result = TypeVar("Result")
 Work = Callable[["AsyncClient"], Coroutine[Any, Any, Result]]
 
-CALLERS_LOOP: ContextVar[asyncio.AbstractEventLoop | None] = ContextVar("batchmeter_callers_loop", default=None)
-"""The loop of who awaits a call that runs on the engine's: an async file or generator is read where it was made."""
 EXIT_SECONDS = 5.0
 """How long the interpreter's exit waits for deliveries under way."""
 GRACE_SECONDS = 1.0

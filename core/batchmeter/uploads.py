@@ -6,16 +6,18 @@ import inspect
 import io
 import os
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping
+from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import IO, Any, Protocol, TypeAlias, TypeVar, cast
 
-from .engine import CALLERS_LOOP
 from .errors import UsageError
 from .providers import FileUpload
 
 CHUNK = 256 * 1024
+CALLERS_LOOP: ContextVar[asyncio.AbstractEventLoop | None] = ContextVar("batchmeter_callers_loop", default=None)
+"""The loop of who awaits a call that runs on the engine's: an async file or generator is read where it was made."""
 
 Result = TypeVar("Result")
 
