@@ -7,6 +7,7 @@ lose, and never retries a create (the client's intents do that safely).
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
+from decimal import Decimal
 from typing import Any, ClassVar, Literal, Protocol, runtime_checkable
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr
@@ -129,7 +130,7 @@ class OutputFile:
 
 @dataclass(frozen=True, slots=True)
 class Capabilities:
-    """What the tracker may rely on."""
+    """What tracker and price book may rely on."""
 
     list_after_any_id: bool = True
     """`after` takes any batch id and the list is newest first: the window cover works."""
@@ -138,6 +139,10 @@ class Capabilities:
     max_metadata_pairs: int = 16
     native_lines: bool = False
     """`outputs()` gives rows in the vendor's own dialect rather than OpenAI's."""
+    priced_as: str | None = None
+    """The provider id whose published prices hold here; by default its own."""
+    standard_factor: Decimal | None = None
+    """A batch's price as a share of the standard price, where the price book knows the standard price only."""
 
 
 @runtime_checkable

@@ -32,7 +32,7 @@ class SandboxProvider:
     """The price book has OpenAI's prices for it, whose models it answers as."""
     invented: ClassVar[bool] = True
     Settings: ClassVar[type[AccountSettings]] = SandboxSettings
-    capabilities: ClassVar[Capabilities] = Capabilities()
+    capabilities: ClassVar[Capabilities] = Capabilities(priced_as="openai")  # it answers as OpenAI's models
     region: str | None = None
 
     def __init__(self, account: str, settings: SandboxSettings, *, engine: Engine | None = None) -> None:

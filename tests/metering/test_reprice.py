@@ -41,6 +41,7 @@ def outcome(metering: Metering) -> Outcome:
         cost=metering.cost,
         models=metering.models,
         notes=metering.notes,
+        rates=metering.rates,
     )
 
 
@@ -83,3 +84,24 @@ def test_what_is_in_no_file_is_no_unpriced_line():
         "lines_missing": 3,
         "lines_malformed": 2,
     }
+
+
+class Dropped(Flat):
+    """A newer book, which knows one model no longer, and of the other no output."""
+
+    def rates(self, query: Any) -> Rates | None:
+        return Rates({"input": RATES["input"] * 3}) if query.model == "m" else None
+
+
+def test_what_the_book_has_dropped_keeps_the_settlements_rates():
+    lines = [lines_of.openai(model, {"prompt_tokens": 10, "completion_tokens": 5}) for model in ("m", "n")]
+    first = meter([lines_of.dump(*lines)], prices=FLAT)
+
+    found = reprice(outcome(first), first.groups, Job(prices=Dropped()))
+
+    new, old = 3 * 10 * RATES["input"] + 5 * RATES["output"], 10 * RATES["input"] + 5 * RATES["output"]
+    assert found.cost.total == (new + old) / 1_000_000
+    assert found.cost.flags == ("rates_kept",)
+    assert (
+        reprice(outcome(first).model_copy(update={"rates": ()}), first.groups, Job(prices=Dropped())).cost.total is None
+    )

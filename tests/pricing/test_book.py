@@ -391,3 +391,20 @@ def test_a_zero_in_a_source_is_no_price(ask: Ask, book: PriceBook) -> None:
         if not all((*tier.batch.values(), *tier.standard.values()))
     }
     assert zeros == free
+
+
+def test_a_provider_declares_whose_prices_it_has_and_its_discount(ask: Ask) -> None:
+    assert ask("somebody/gpt-5-mini") is None
+    assert prices(ask("somebody/gpt-5-mini", priced_as="openai"), "input") == decimals("0.125")
+    own = PriceBook.load({"somebody/gpt-5-mini": {"standard": {"input": "1"}}})
+    assert prices(ask("somebody/gpt-5-mini", of=own), "input") == [None]
+    assert prices(ask("somebody/gpt-5-mini", of=own, standard_factor=Decimal("0.7")), "input") == decimals("0.7")
+    assert prices(ask("somebody/gpt-5-mini", of=own, priced_as="openai"), "input") == decimals("0.5")
+
+
+@pytest.mark.parametrize(
+    ("provider", "word"),
+    [("openai", "EU "), ("nobody", "x"), ("xai", None), ("mistral", "eu"), ("azure", "westeurope")],
+)
+def test_regions_that_prices_know(book: PriceBook, provider: str, word: str | None) -> None:
+    book.check_region(provider, word)

@@ -14,9 +14,9 @@ from typing import Any
 import pytest
 
 from batchmeter.errors import ConfigError
-from batchmeter.pricing import installed
+from batchmeter.pricing import catalogue
 from batchmeter.pricing.book import PriceBook
-from batchmeter.pricing.catalogue import EMBEDDED, Catalogue
+from batchmeter.pricing.catalogue import EMBEDDED, NAME, Catalogue, folder, install
 from batchmeter.pricing.groups import BUCKETS
 from batchmeter.pricing.listing import diff
 
@@ -102,26 +102,44 @@ def newer() -> bytes:
 
 def test_an_update_is_used_when_its_hash_fits_and_it_is_newer() -> None:
     content = newer()
-    installed.install(content, hashlib.sha256(content).hexdigest().upper())
+    install(content, hashlib.sha256(content).hexdigest().upper())
     assert PriceBook().catalogue.built == "2099-01-01"
     changes = list(diff(Catalogue.open(EMBEDDED), PriceBook().catalogue))
     assert {change.bucket for change in changes} == {"input"}
     assert ("openai", "gpt-4o-mini") in {(change.provider, change.model) for change in changes}
 
 
-def test_an_older_update_is_left_alone() -> None:
-    content = packed({**document(), "built": "2020-01-01"})
-    installed.install(content, hashlib.sha256(content).hexdigest())
-    assert PriceBook().catalogue.digest == Catalogue.open(EMBEDDED).digest
+def older() -> bytes:
+    return packed({**document(), "built": "2020-01-01"})
+
+
+def test_an_update_goes_back_in_time_only_by_force() -> None:
+    for content in (newer(), packed({**document(), "built": "2098-01-01"})):
+        install(newer(), hashlib.sha256(newer()).hexdigest())
+        with pytest.raises(ConfigError, match="--force"):
+            install(older(), hashlib.sha256(older()).hexdigest())
+        assert PriceBook().catalogue.built == "2099-01-01"
+        install(content, hashlib.sha256(content).hexdigest(), force=True)
+        assert PriceBook().catalogue.built == json.loads(gzip.decompress(content))["built"]
+    install(older(), hashlib.sha256(older()).hexdigest(), force=True)
+    assert PriceBook().catalogue.built == "2020-01-01"
+
+
+def test_forced_prices_end_with_the_next_newer_package(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    install(older(), hashlib.sha256(older()).hexdigest(), force=True)
+    package = tmp_path / "embedded.json"
+    package.write_bytes(packed({**document(), "built": "2097-01-01"}))
+    monkeypatch.setattr(catalogue, "EMBEDDED", package)
+    assert PriceBook().catalogue.built == "2097-01-01"
 
 
 @pytest.mark.parametrize("content", [b"\x1f\x8bnonsense", b"<html>", b"{}"])
 def test_nothing_is_installed_that_is_not_a_catalogue(content: bytes) -> None:
     with pytest.raises(ConfigError):
-        installed.install(content, hashlib.sha256(content).hexdigest())
+        install(content, hashlib.sha256(content).hexdigest())
     with pytest.raises(ConfigError, match="nothing was changed"):
-        installed.install(newer(), "0" * 64)
-    assert not (installed.folder() / installed.NAME).exists()
+        install(newer(), "0" * 64)
+    assert not (folder() / NAME).exists()
 
 
 def test_importing_reads_no_catalogue() -> None:

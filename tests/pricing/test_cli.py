@@ -1,5 +1,6 @@
 """`batchmeter prices`."""
 
+import gzip
 import hashlib
 import json
 import threading
@@ -53,6 +54,38 @@ def test_show_asks_everyone_and_marks_estimates() -> None:
     assert "estimated" in result.stdout
 
 
+@pytest.mark.parametrize(
+    "listed", ["openai/gpt-5", "groq/openai/gpt-oss-120b", "fireworks/accounts/fireworks/models/glm-5p1"]
+)
+def test_show_takes_a_model_as_list_prints_it(listed: str) -> None:
+    assert listed in prices("list").stdout.splitlines()
+    rows = json.loads(prices("show", listed, "--json").stdout)
+    assert {f"{row['provider']}/{row['model']}" for row in rows} == {listed}
+
+
+@pytest.mark.parametrize(
+    ("model", "region", "named"),
+    [
+        ("openai/gpt-5.4", "erope", "eu"),
+        ("azure/gpt-5", "data-zone-mars", "data-zone-eu"),
+        ("vertex_ai/gemini-2.5-pro", "europe", "europe-west4"),
+        ("bedrock/amazon.nova-pro-v1:0", "useast", "us-east-1"),
+        ("mistral/mistral-large-4", "us", "eu"),
+    ],
+)
+def test_an_unknown_region_is_an_error_that_names_known_ones(model: str, region: str, named: str) -> None:
+    refused = prices("show", model, "--region", region)
+    assert refused.exit_code == 2
+    assert region in refused.output
+    assert named in refused.output
+    assert prices("show", model, "--region", named).exit_code == 0
+
+
+def test_a_region_of_one_seller_shows_that_one() -> None:
+    rows = json.loads(prices("show", "gpt-5.4", "--region", "data-zone-eu", "--json").stdout)
+    assert {row["provider"] for row in rows} == {"azure"}
+
+
 def test_show_knows_the_users_rows(tmp_path: Path) -> None:
     file = tmp_path / "mine.toml"
     file.write_text('[prices."hosted_vllm/llama"]\nbatch = { input = "0.1", output = "0.2" }\n')
@@ -98,6 +131,14 @@ def test_update_from_a_file_by_hash_only(tmp_path: Path) -> None:
     done = prices("update", "--from", str(other), "--sha256", hashlib.sha256(newer()).hexdigest())
     assert done.exit_code == 0, done.output
     assert "2099-01-01" in done.output
+    old = json.dumps({**json.loads(gzip.decompress(newer())), "built": "2020-01-01"}).encode()
+    other.write_bytes(old)
+    back = ("update", "--from", str(other), "--sha256", hashlib.sha256(old).hexdigest())
+    refused = prices(*back)
+    assert refused.exit_code == 2
+    assert "2099-01-01: nothing was changed; --force goes back" in refused.output
+    assert prices(*back, "--force").exit_code == 0
+    assert json.loads(prices("list", "--json").stdout)["built"] == "2020-01-01"
 
 
 @pytest.fixture

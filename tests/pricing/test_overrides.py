@@ -156,7 +156,7 @@ def test_rows_for_a_provider_that_nobody_has_are_found() -> None:
         "mine/x": ROW,
         "theirs/x": ROW,
     }
-    assert PriceBook.load(rows).strangers(["openai", "mine"]) == {"opneai": ["openai"], "theirs": []}
+    assert PriceBook.load(rows).strangers(["openai", "mine", "sandbox"]) == {"opneai": ["openai"], "theirs": []}
 
 
 @pytest.mark.parametrize(

@@ -42,4 +42,4 @@ PRICED = {*SNAPSHOTS.values(), "text-embedding-3-small"} - {"omni-moderation-202
 
 @pytest.mark.parametrize("model", sorted(PRICED))
 def test_every_snapshot_has_a_price(model):
-    assert PriceBook.load(None).rates(PriceQuery("sandbox", model, date(2026, 11, 22))) is not None
+    assert PriceBook.load(None).rates(PriceQuery("sandbox", model, date(2026, 11, 22), priced_as="openai")) is not None

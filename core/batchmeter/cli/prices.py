@@ -2,7 +2,6 @@
 
 import datetime as dt
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,6 +11,7 @@ from .show import as_json, console, print_json, table
 
 if TYPE_CHECKING:
     from batchmeter.pricing.book import PriceBook
+    from batchmeter.pricing.groups import PriceQuery
     from batchmeter.pricing.listing import Listed
 
 prices_file = click.option(
@@ -34,15 +34,13 @@ def prices() -> None:
 def show(
     model: str, provider: str | None, at: str | None, region: str | None, prices_file: str | None, json_output: bool
 ) -> None:
-    """Every rate of MODEL, by prompt length, in a batch and outside."""
+    """Every rate of MODEL (`gpt-5`, or `openai/gpt-5` as `prices list` prints it), in a batch and outside."""
     from batchmeter.pricing import listing
-    from batchmeter.pricing.groups import PriceQuery
 
     book = _book(prices_file)
     day = _date(at)
-    query = PriceQuery(provider or "", model, day, region=region)
-    sellers = [provider] if provider else listing.providers_of(book, query)
-    found = [listed for name in sellers for listed in listing.show(book, replace(query, provider=name))]
+    sellers = [(provider, model)] if provider else listing.sellers(book, model, day)
+    found = [listed for query in _in_region(book, sellers, day, region) for listed in listing.show(book, query)]
     if json_output:
         print_json([listing.plain(listed) for listed in found])
     elif found:
@@ -50,6 +48,27 @@ def show(
     if not found:
         click.echo(f'{model}: no price. Add a row of your own: [prices."{provider or "provider"}/{model}"]', err=True)
         raise click.exceptions.Exit(1)
+
+
+def _in_region(
+    book: "PriceBook", sellers: Sequence[tuple[str, str]], day: dt.date, region: str | None
+) -> "list[PriceQuery]":
+    """What to ask of whom; the error of the first of them where none has this region."""
+    from batchmeter.errors import UsageError
+    from batchmeter.pricing.groups import PriceQuery
+
+    known: list[PriceQuery] = []
+    errors: list[UsageError] = []
+    for provider, model in sellers:
+        try:
+            book.check_region(provider, region)
+        except UsageError as error:
+            errors.append(error)
+        else:
+            known.append(PriceQuery(provider, model, day, region=region))
+    if errors and not known:
+        raise errors[0]
+    return known
 
 
 def _show(book: "PriceBook", model: str, day: dt.date, found: Sequence["Listed"]) -> None:
@@ -124,14 +143,13 @@ def diff(other: Path, json_output: bool) -> None:
     "--from", "source", required=True, metavar="FILE_OR_URL", help="A compiled catalogue (catalogue.json.gz)."
 )
 @click.option("--sha256", required=True, help="The SHA-256 of its bytes, from whoever published it.")
-def update(source: str, sha256: str) -> None:
+@click.option("--force", is_flag=True, help="Go back to older prices, until the package brings newer ones.")
+def update(source: str, sha256: str, force: bool) -> None:
     """Put a newer catalogue into your data folder, if its bytes are the ones you expect."""
-    from batchmeter.pricing import installed
+    from batchmeter.pricing.catalogue import NAME, folder, install
 
-    catalogue = installed.install(_bytes(source), sha256)
-    click.echo(f"{installed.folder() / installed.NAME}: prices of {catalogue.built}, digest {catalogue.digest[:12]}")
-    if installed.current().digest != catalogue.digest:
-        click.echo("It is not newer than the embedded catalogue, which stays in use.", err=True)
+    catalogue = install(_bytes(source), sha256, force=force)
+    click.echo(f"{folder() / NAME}: prices of {catalogue.built}, digest {catalogue.digest[:12]}")
 
 
 def _bytes(source: str) -> bytes:

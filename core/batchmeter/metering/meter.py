@@ -14,6 +14,7 @@ from typing import Any, cast
 from batchmeter.errors import UsageError
 from batchmeter.events import Outcome
 from batchmeter.pricing.groups import Groups, PriceSource
+from batchmeter.pricing.price import Kept
 from batchmeter.providers import OutputFile
 
 from .input_models import InputModels, input_models
@@ -242,6 +243,7 @@ def reprice(settled: Outcome, groups: Groups, job: Job) -> Metering:
         for name, model in settled.models.items()
         if model.lines > grouped[name]
     }
+    job = replace(job, prices=Kept(job.prices or price_book(), settled.rates))
     priced = price(groups, job, kept, settled.cost.details)
     unpriced = (
         settled.request_counts.unpriced + _about_prices(priced.cost.unknown) - _about_prices(settled.cost.unknown)

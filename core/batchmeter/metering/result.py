@@ -13,7 +13,7 @@ from pydantic import Field, SkipValidation
 
 from batchmeter.models import Cost, Frozen, LineCounts, ModelUsage, RatesUsed, ReportedCost, Usage
 from batchmeter.pricing.groups import Group, GroupKey, Groups, PriceQuery, PriceSource, Rates
-from batchmeter.pricing.price import MAX_DETAILS, Ask, Priced, PriceModel, Share, price_groups
+from batchmeter.pricing.price import MAX_DETAILS, Ask, Priced, PriceModel, Share, Terms, price_groups
 from batchmeter.providers import ContentStream
 
 from .dialects import Dialects
@@ -47,6 +47,8 @@ class Job:
     """By default the embedded price book."""
     price_model: PriceModel | None = None
     """From a line's model to the one to price (Azure: deployment -> model)."""
+    terms: Terms = field(default_factory=Terms)
+    """What the provider declares of its prices."""
     ask: Ask | None = None
     """Tried before `prices` (the `price_lines` hook)."""
     dialects: Dialects | None = None
@@ -234,6 +236,7 @@ def price(
         ask=free_or(job.ask),
         unknown=unknown,
         details=details,
+        terms=job.terms,
     )
 
 

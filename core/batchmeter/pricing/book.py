@@ -13,20 +13,18 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from .catalogue import Catalogue, Row
+from batchmeter.errors import UsageError
+
+from .catalogue import Catalogue, Row, current
 from .groups import TOOLS, PriceQuery, Rates
-from .installed import current
-from .names import names
+from .names import GLOBAL_WORDS, Region, names, region_class, vendor
 from .overrides import UserRow, UserRows, read_rows
-from .regions import Region, region_class
 from .rules import Derived, batch_rates, standard_rates
 
 REGION_ASSUMED = "region_assumed_global"
 PRICE_CHANGED = "price_change_during_batch"
 BY_FAMILY = "snapshot_priced_as_family"
 MAX_ALIASES = 8
-PRICED_AS = {"sandbox": "openai"}
-"""The sandbox answers as OpenAI's models, so its batches cost what theirs do."""
 MAX_REMEMBERED = 4096
 """Answers kept: model names come from files, so their number is anybody's."""
 
@@ -71,17 +69,30 @@ class PriceBook:
     @property
     def providers(self) -> tuple[str, ...]:
         """Everyone with a row, sorted."""
-        listed = {provider for provider, _ in self.catalogue.models()}
-        return tuple(sorted(listed | {name.partition("/")[0] for name in self._user.by_name}))
+        return tuple(sorted(self.catalogue.providers | {name.partition("/")[0] for name in self._user.by_name}))
 
     def regions(self, provider: str, model: str) -> list[str | None]:
         """Region classes that price this exact id; None is the global price."""
         return [row.region for row in self.catalogue.rows(provider, model)]
 
+    def check_region(self, provider: str, region: str | None) -> None:
+        """UsageError where this word names no region that the provider's prices know."""
+        word = (region or "").strip().lower()
+        classes = self.catalogue.regions(provider)
+        known = vendor(provider)
+        if word in GLOBAL_WORDS | classes or (known.places is not None and known.places.fullmatch(word)):
+            return
+        if known.places is None and not classes and provider not in self.catalogue.providers:
+            return  # nobody knows its regions
+        some = [f"a place such as {known.example}"] if known.example else []
+        raise UsageError(
+            f"{provider} has no region {region!r}; it takes {', '.join(['global', *sorted(classes), *some])}"
+        )
+
     def strangers(self, providers: Collection[str]) -> dict[str, list[str]]:
         """Providers in the user's rows that are neither among these nor in the catalogue -> what they may have meant."""
-        unknown = self._user.providers.difference(providers, PRICED_AS)
-        listed = {provider for provider, _ in self.catalogue.models()} if unknown else set[str]()
+        unknown = self._user.providers.difference(providers)
+        listed = self.catalogue.providers if unknown else set[str]()
         return {name: get_close_matches(name, listed.union(providers), n=1) for name in sorted(unknown - listed)}
 
     def rates(self, query: PriceQuery) -> Rates | None:
@@ -119,7 +130,7 @@ class PriceBook:
     def _declared(self, row: UserRow, query: PriceQuery) -> Rates:
         """The user's own rates: the whole truth about this model, no uplift and nothing filled in beside them."""
         if query.processing == "batch" and not row.has_batch:
-            found = batch_rates(row.row, query.prompt_over, self.catalogue.factor(query.provider))
+            found = batch_rates(row.row, query.prompt_over, self._factor(query))
         elif query.processing == "batch":
             found = row.declared_batch(query.prompt_over)
         else:
@@ -127,7 +138,8 @@ class PriceBook:
         return _rates(found, (), "user")
 
     def _published(self, query: PriceQuery) -> Rates | None:
-        query = replace(query, provider=PRICED_AS.get(query.provider, query.provider))
+        if query.priced_as is not None:
+            query = replace(query, provider=query.priced_as)
         for name in names(query.provider, query.model):
             if name.family and not self.catalogue.is_family(query.provider, name.id):
                 continue
@@ -136,6 +148,12 @@ class PriceBook:
                 return self._in_region(rows, query, (BY_FAMILY,) if name.family else ())
         return None
 
+    def _factor(self, query: PriceQuery) -> Decimal | None:
+        """A batch's usual share of the standard price: the provider's own word, else the catalogue's."""
+        if query.standard_factor is not None:
+            return query.standard_factor
+        return self.catalogue.factor(query.priced_as or query.provider)
+
     def _in_region(self, rows: list[Row], query: PriceQuery, flags: tuple[str, ...]) -> Rates | None:
         region = region_class(query.provider, query.region, query.geo)
         own = next((row for row in rows if row.region == region.name), None)
@@ -143,8 +161,7 @@ class PriceBook:
         if row is None:
             return None
         if query.processing == "batch":
-            factor = row.batch_factor(self.catalogue.factor(query.provider))
-            found = batch_rates(row, query.prompt_over, factor)
+            found = batch_rates(row, query.prompt_over, row.batch_factor(self._factor(query)))
         else:
             found = standard_rates(row, query.prompt_over)
         found.estimated |= row.assumed & found.rates.keys()

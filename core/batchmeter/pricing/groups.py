@@ -80,6 +80,10 @@ class PriceQuery:
     prompt_over: int = 0
     processing: str = "batch"
     batch_created: date | None = None
+    priced_as: str | None = None
+    """The provider whose published prices hold for this one (a sandbox: those of the vendor that it imitates)."""
+    standard_factor: Decimal | None = None
+    """The provider's own batch price, as a share of its standard price, where it declares one."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -54,9 +54,14 @@ def _differs(last: Listed, processing: str, rates: Rates) -> bool:
     return last.processing != processing or dict(last.rates.usd_per_million) != dict(rates.usd_per_million)
 
 
-def providers_of(book: PriceBook, query: PriceQuery) -> list[str]:
-    """Everyone who sells this model, by the catalogue or the user's rows."""
-    return [name for name in book.providers if book.rates(replace(query, provider=name)) is not None]
+def sellers(book: PriceBook, name: str, day: date) -> list[tuple[str, str]]:
+    """(provider, id) of everyone who sells this model, by the catalogue or the user's rows.
+
+    `name` is an id, or `provider/id` as the catalogue lists it; `openai/gpt-oss-120b` is both.
+    """
+    provider, slash, model = name.partition("/")
+    asked = [(each, name) for each in book.providers] + ([(provider, model)] if slash else [])
+    return [each for each in asked if book.rates(PriceQuery(*each, at=day)) is not None]
 
 
 def diff(before: Catalogue, after: Catalogue) -> Iterator[Change]:

@@ -1,30 +1,34 @@
-"""The ids under which the catalogue may know a model: exact first, then what the vendor itself adds to a name.
+"""Names of models and regions as a vendor writes them, and the ids and classes under which the catalogue lists them.
 
-Never fuzzy, never by prefix: `my-luna` is not Luna, and a fine-tuned model is never its base.
+An id is exact first, then what the vendor itself adds to a name: never fuzzy, never by prefix. `my-luna` is not Luna, and
+a fine-tuned model is never its base. What a vendor adds is in data/vendors.toml.
 """
 
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass
+import tomllib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Any
 
+TABLE = Path(__file__).parent / "data" / "vendors.toml"
+GLOBAL_WORDS = frozenset({"global", "not_available", "default", ""})
 _FINE_TUNED = re.compile(r"^(ft:[^:]+):.+$")
-_SNAPSHOTS = {
-    "openai": re.compile(r"-\d{4}-\d{2}-\d{2}$"),
-    "azure": re.compile(r"-\d{4}-\d{2}-\d{2}$"),
-    "anthropic": re.compile(r"-20\d{6}$"),
-    "gemini": re.compile(r"-\d{3}$"),
-    "vertex_ai": re.compile(r"(?:@20\d{6}|@default|@latest|@\d{3}|-\d{3})$"),
-}
-"""How a vendor dates or numbers a snapshot; the others' ids are taken as they are."""
-_DATED = re.compile(r"^(.+)-(20\d{6})$")
-"""As Claude names itself in its answers; Vertex AI's catalogue has `@` for the last hyphen."""
-_RESOURCE = re.compile(
-    r"^(?:projects/[^/]+/locations/[^/]+/)?(?:publishers/(?P<publisher>[^/]+)/)?models/(?P<id>[^/]+)$"
-)
-_UNNAMED = frozenset({None, "google", "anthropic"})
-"""Publishers whose models go by the id alone; others' are `publisher/id` in the catalogue."""
-_ARN = re.compile(r"^arn:aws[\w-]*:bedrock:[^:]*:[^:]*:(?:inference-profile|foundation-model)/(?P<id>.+)$")
-_BEDROCK_VERSION = re.compile(r"-v\d+(?::\d+)?$")
+
+Rewrites = Sequence[tuple[re.Pattern[str], str]]
+
+
+@dataclass(frozen=True, slots=True)
+class Vendor:
+    """One provider's ways with names."""
+
+    bare: Rewrites = ()
+    spellings: Rewrites = ()
+    snapshot: re.Pattern[str] | None = None
+    region: Mapping[str, str] = field(default_factory=dict[str, str])
+    places: re.Pattern[str] | None = None
+    example: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +38,34 @@ class Name:
     id: str
     family: bool = False
     """Only where the catalogue declares this alias to speak for its snapshots."""
+
+
+@dataclass(frozen=True, slots=True)
+class Region:
+    """The class to look for, and whether anybody said so."""
+
+    name: str | None
+    """None: the global price."""
+    known: bool
+
+
+@cache
+def vendors() -> Mapping[str, Vendor]:
+    """By provider id; read once."""
+    table = tomllib.loads(TABLE.read_text(encoding="utf-8"))
+    return {name: _vendor(entry) for name, entry in table.items()}
+
+
+def vendor(provider: str) -> Vendor:
+    return vendors().get(provider) or Vendor()
+
+
+def _vendor(entry: Mapping[str, Any]) -> Vendor:
+    bare, spellings = (
+        [(re.compile(pattern), put) for pattern, put in entry.get(key, ())] for key in ("bare", "spellings")
+    )
+    snapshot, places = (re.compile(entry[key]) if key in entry else None for key in ("snapshot", "places"))
+    return Vendor(bare, spellings, snapshot, entry.get("region", {}), places, entry.get("example"))
 
 
 def names(provider: str, model: str) -> Iterator[Name]:
@@ -48,7 +80,9 @@ def names(provider: str, model: str) -> Iterator[Name]:
         return
     if bare.startswith("ft:"):
         return
-    yield from _spellings(provider, bare)
+    for pattern, put in vendor(provider).spellings:
+        if pattern.match(bare):
+            yield Name(pattern.sub(put, bare))
     family = without_snapshot(provider, bare)
     if family != bare:
         yield Name(family, family=True)
@@ -65,38 +99,27 @@ def base_model(provider: str, model: str) -> str:
 
 def without_snapshot(provider: str, model: str) -> str:
     """The id without its date or number."""
-    pattern = _SNAPSHOTS.get(provider)
+    pattern = vendor(provider).snapshot
     return pattern.sub("", model) if pattern else model
 
 
 def _bare(provider: str, model: str) -> str:
     """The id inside a resource name or ARN."""
-    if provider in {"vertex_ai", "gemini"}:
-        match = _RESOURCE.match(model)
-        if match is None:
-            return model.removeprefix("google/")
-        return match["id"] if match["publisher"] in _UNNAMED else f"{match['publisher']}/{match['id']}"
-    if provider == "bedrock":
-        match = _ARN.match(model)
-        return match["id"] if match else model
+    for pattern, put in vendor(provider).bare:
+        if pattern.match(model):
+            return pattern.sub(put, model)
     return model
 
 
-def _spellings(provider: str, bare: str) -> Iterator[Name]:
-    """One model, several spellings at one vendor."""
-    if provider == "vertex_ai" and "@" not in bare:
-        dated = _DATED.match(bare)
-        if dated:
-            yield Name(f"{dated[1]}@{dated[2]}")
-        yield Name(f"{bare}@default")
-    if provider == "vertex_ai" and bare.endswith(("@default", "@latest")):
-        yield Name(bare.rpartition("@")[0])
-    if provider == "bedrock":
-        unprefixed = bare.removeprefix("global.")
-        for spelling in (unprefixed, _BEDROCK_VERSION.sub("", bare), _BEDROCK_VERSION.sub("", unprefixed)):
-            if spelling != bare:
-                yield Name(spelling)
-        if not _BEDROCK_VERSION.search(unprefixed):
-            for version in ("-v1:0", "-v1"):
-                yield Name(f"{bare}{version}")
-                yield Name(f"{unprefixed}{version}")
+def region_class(provider: str, region: str | None, geo: str | None) -> Region:
+    """The region class that decides a price: the job's region, and the line's own geo where the vendor prices by that."""
+    word, rule = (region or "").strip().lower(), vendor(provider).region
+    if only := rule.get("only"):
+        return Region(only if (geo or word).strip().lower() == only else None, known=True)
+    if not word:
+        return Region(None, known=False)
+    if word in GLOBAL_WORDS:
+        return Region(None, known=True)
+    if prefix := rule.get("prefix"):  # a location does not tell a global deployment from one of a zone
+        return Region(word, known=True) if word.startswith(prefix) else Region(None, known=False)
+    return Region(rule.get("class", word), known=True)

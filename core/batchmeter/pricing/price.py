@@ -22,12 +22,64 @@ VENDOR_REPORTED = "vendor_reported"
 """Flag and origin: the vendor's own amount on the rows stands for a price that we do not know."""
 REPORTED_DIFFERS = "reported_cost_differs"
 """Note: the vendor's amounts and ours differ by more than `TOLERANCE`."""
+RATES_KEPT = "rates_kept"
+"""Flag: the book no longer has a rate; the one of the settlement was taken again."""
 TOLERANCE = Decimal("0.005")
 MAX_DETAILS = 10
 """Details kept of one reason."""
 
 PriceModel = Callable[[str], str]
 Ask = Callable[[PriceQuery], Rates | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What a provider declares of its prices: see `Capabilities`."""
+
+    priced_as: str | None = None
+    standard_factor: Decimal | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """A price source behind which stand the rates that a settlement was made at: what the book has dropped since keeps
+    its price, and says so."""
+
+    source: PriceSource
+    used: Sequence[RatesUsed]
+
+    @property
+    def digest(self) -> str:
+        return self.source.digest
+
+    @property
+    def boundaries(self) -> tuple[int, ...]:
+        return self.source.boundaries
+
+    def rates(self, query: PriceQuery) -> Rates | None:
+        """The source's, with what only the settlement has."""
+        found = self.source.rates(query)
+        kept = next((used for used in self.used if _fits(used, query)), None)
+        if kept is None or (found is not None and kept.usd_per_million.keys() <= found.usd_per_million.keys()):
+            return found
+        rates = found or Rates({}, estimated_buckets=frozenset(), origin=kept.origin, region=kept.region)
+        added = {bucket: rate for bucket, rate in kept.usd_per_million.items() if bucket not in rates.usd_per_million}
+        guessed = rates.estimated_buckets if rates.estimated_buckets is not None else rates.usd_per_million.keys()
+        estimated = frozenset(guessed if rates.estimated else ()) | (added.keys() & kept.estimated)
+        return replace(
+            rates,
+            usd_per_million={**rates.usd_per_million, **added},
+            estimated=bool(estimated),
+            estimated_buckets=estimated,
+            flags=(*rates.flags, RATES_KEPT),
+        )
+
+
+def _fits(used: RatesUsed, query: PriceQuery) -> bool:
+    asked = (query.model, query.prompt_over, query.geo, query.processing)
+    return (used.priced_as or used.model, used.prompt_over, used.geo, used.processing) == asked and bool(
+        used.usd_per_million
+    )
 
 
 @dataclass(slots=True)
@@ -85,18 +137,20 @@ def price_groups(
     ask: Ask | None = None,
     unknown: Mapping[str, int] | None = None,
     details: Mapping[str, Sequence[str]] | None = None,
+    terms: Terms | None = None,
 ) -> Priced:
     """Price every group at the rates of `at` (UTC).
 
     `price_model` maps a name to the model to price (Azure: deployment -> model); `ask` is tried before `source`;
-    `unknown` adds lines that never reached a group (`usage_missing`), by reason, and `details` the first of them.
+    `unknown` adds lines that never reached a group (`usage_missing`), by reason, and `details` the first of them;
+    `terms` are what the provider declares of its prices.
     """
     total = _Sum()
     for reason, lines in (unknown or {}).items():
         total.lacks(reason, lines, (details or {}).get(reason, ()))
     with localcontext(EXACT):
         for key, group in groups.items():
-            query = _query(key, provider, region, at, batch_created, price_model)
+            query = _query(key, provider, region, at, batch_created, price_model, terms or Terms())
             _price(total, key, group, query, source, ask)
     unpriced = sum(total.unknown.values())
     cost = Cost(
@@ -115,7 +169,13 @@ def price_groups(
 
 
 def _query(
-    key: GroupKey, provider: str, region: str | None, at: date, created: date | None, price_model: PriceModel | None
+    key: GroupKey,
+    provider: str,
+    region: str | None,
+    at: date,
+    created: date | None,
+    price_model: PriceModel | None,
+    terms: Terms,
 ) -> PriceQuery | None:
     if not key.model:
         return None
@@ -128,6 +188,8 @@ def _query(
         prompt_over=key.prompt_over,
         processing=key.processing,
         batch_created=created,
+        priced_as=terms.priced_as,
+        standard_factor=terms.standard_factor,
     )
 
 

@@ -10,6 +10,7 @@ from batchmeter.ledger.records import TrackedBatch
 from batchmeter.metering import Job, meter_outputs
 from batchmeter.models import Batch, full_endpoint, utc_from_epoch
 from batchmeter.pricing.groups import PriceSource
+from batchmeter.pricing.price import Terms
 from batchmeter.providers import CallOptions, ContentStream, OutputFile, Provider
 
 from .events_of import Bill
@@ -54,9 +55,14 @@ def job_of(provider: Provider, tracked: TrackedBatch, batch: Batch, prices: Pric
         created=_day(batch.created_at),
         prices=prices,
         price_model=provider.price_model,
+        terms=terms_of(provider),
         ask=plugins.price_lines if plugins.prices_lines else None,
         input_file=partial(_input, provider, file_id) if file_id else None,
     )
+
+
+def terms_of(provider: Provider) -> Terms:
+    return Terms(provider.capabilities.priced_as, provider.capabilities.standard_factor)
 
 
 @asynccontextmanager
