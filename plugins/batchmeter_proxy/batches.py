@@ -1,11 +1,14 @@
 """`/batches`: create, retrieve, cancel, list."""
 
+import hashlib
+import json
 from collections.abc import Mapping
 from typing import Any, cast
 
 from starlette.responses import Response
 
 from batchmeter.errors import BatchmeterError, ProviderError, made_nothing
+from batchmeter.tracking.tag import untagged
 
 from .answers import answer, number, page_answer, rendered
 from .call import ACCOUNT_FIELDS, Call
@@ -62,7 +65,15 @@ async def create(call: Call) -> Response:
             raise
         return rendered(made)
 
-    return await once(call, f"batches {account}", submit)
+    return await once(call, f"batches {account}", submit, lambda: _fingerprint(call, account, body))
+
+
+async def _fingerprint(call: Call, account: str, body: Mapping[str, Any]) -> str:
+    """Of what was asked; an input file is its content where it was uploaded through us."""
+    content = await (await call.client.ready()).ledger.file_sha256(account, body["input_file_id"])
+    asked = {**body, "completion_window": body.get("completion_window") or "24h"}
+    asked |= {"input_file_id": content or body["input_file_id"], "metadata": untagged(body.get("metadata"))}
+    return hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()
 
 
 async def retrieve(call: Call) -> Response:

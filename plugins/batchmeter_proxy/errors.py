@@ -20,6 +20,7 @@ _KEPT_PREFIXES = ("x-ratelimit-", "openai-")
 _STATUS: tuple[tuple[type[BaseException], int, str | None], ...] = (
     (errors.UnknownAccountError, 404, "unknown_account"),
     (errors.InvalidInputError, 400, "invalid_input_file"),
+    (errors.IdempotencyMismatchError, 409, "idempotency_mismatch"),
     (errors.ConfigError, 500, "misconfigured"),
     (errors.UsageError, 400, None),
     (errors.NotSupportedError, 400, "not_supported"),

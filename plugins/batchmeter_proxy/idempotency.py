@@ -19,10 +19,12 @@ _LOOKS, _LOOK_SECONDS = 50, 0.1
 """How long a repeat waits for the first one's answer before it is told to come again."""
 
 
-async def once(call: Call, scope: str, work: Callable[[], Awaitable[bytes]]) -> Response:
+async def once(
+    call: Call, scope: str, work: Callable[[], Awaitable[bytes]], fingerprint: Callable[[], Awaitable[str]]
+) -> Response:
     """`work` gives the JSON; what it raises is nobody's answer, and the next one may try.
 
-    `scope` names the route and the account that was really meant, however the request spelled it.
+    `fingerprint` hashes what was asked: the same key for something else is refused. `scope` names the route and the account that was really meant, however the request spelled it.
 
     So it may soon after a process died over it.
     """
@@ -41,6 +43,9 @@ async def once(call: Call, scope: str, work: Callable[[], Awaitable[bytes]]) -> 
         message = "Another request with this Idempotency-Key is still being answered."
         raise Refusal(409, message, code="idempotency_key_in_use", headers=headers)
     if known.document is not None:
+        if known.request_sha256 not in {None, await fingerprint()}:
+            message = "This Idempotency-Key was used before for another request. Give another request another key."
+            raise Refusal(409, message, code="idempotency_mismatch")
         return Response(known.document, media_type="application/json")
     try:
         async with held(ledger, scope, key):
@@ -49,7 +54,7 @@ async def once(call: Call, scope: str, work: Callable[[], Awaitable[bytes]]) -> 
         await ledger.drop_answer(scope, key)
         raise
     try:
-        await ledger.keep_answer(scope, key, document.decode())
+        await ledger.keep_answer(scope, key, document.decode(), await fingerprint())
     except LedgerError:
         log.exception("the answer for an Idempotency-Key could not be kept; a repeat will do it again")
     return Response(document, media_type="application/json")

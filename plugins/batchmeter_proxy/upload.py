@@ -70,7 +70,9 @@ async def _receive(call: Call, incoming: Incoming, length: int | None) -> Respon
     chosen.append(provider)
     call.allow(provider.account)
     check_members(call, provider, set(reader.fields) - _OURS)
-    return await once(call, f"files {provider.account}", lambda: _send(call, provider, intake, length))
+    return await once(
+        call, f"files {provider.account}", lambda: _send(call, provider, intake, length), intake.fingerprint
+    )
 
 
 def _account(call: Call, intake: Intake) -> str:
@@ -94,7 +96,8 @@ async def _send(call: Call, provider: Provider, intake: Intake, length: int | No
         if not intake.accepted:  # the provider answered before it had the whole body
             await intake.finish()
         parts = await call.client.ready()
-        await parts.ledger.record_file(provider.account, made, attribution=call.attribution(), lines=intake.lines)
+        whose, sha256 = call.attribution(), intake.sha256.hexdigest()
+        await parts.ledger.record_file(provider.account, made, attribution=whose, lines=intake.lines, sha256=sha256)
     except BaseException:
         await _take_back(provider, made)
         raise

@@ -1,10 +1,12 @@
 """One upload's body: parsed, checked, and passed on only after both."""
 
 import asyncio
+import hashlib
 import json
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
+from typing import Any
 
 from batchmeter.http import form_head
 from batchmeter.inputs import InputChecker, InputLimits, InputSummary
@@ -44,6 +46,8 @@ class Intake:
     """All is here and good."""
     complete: bool = field(default=False, init=False)
     """So it was at `begin`: the file is in memory, and `pieces` can be read again."""
+    sha256: Any = field(default_factory=hashlib.sha256, init=False)
+    """Of the file's bytes so far."""
     _raw: bytearray = field(default_factory=bytearray, init=False)
     _held: list[bytes] = field(default_factory=list[bytes], init=False)
     _early: frozenset[str] = field(default=frozenset(), init=False)
@@ -143,8 +147,17 @@ class Intake:
             raise Refusal(400, "The multipart body ends before its last boundary.", code="invalid_multipart")
         return chunk
 
+    async def fingerprint(self) -> str:
+        """SHA-256 of the file and the form's fields, once all is read."""
+        while chunk := await self._next():
+            self._pieces(chunk)
+        asked = json.dumps([self.sha256.hexdigest(), self.reader.filename, sorted(self.reader.fields.items())])
+        return hashlib.sha256(asked.encode()).hexdigest()
+
     def _pieces(self, chunk: bytes) -> list[bytes]:
         pieces = self.reader.feed(chunk)
+        for piece in pieces:
+            self.sha256.update(piece)
         self.size += sum(map(len, pieces))
         if self.size > self.largest:
             raise self.incoming.full

@@ -110,6 +110,27 @@ async def test_the_same_idempotency_key_makes_one_batch_and_one_file(sdk, lines,
     assert other.id != files[0].id
 
 
+async def test_an_idempotency_key_of_another_request_is_refused(sdk, lines):
+    again = {"Idempotency-Key": "m-1"}
+    asked = {"purpose": "batch", "extra_headers": again}
+    file = await sdk.files.create(file=("in.jsonl", lines(2)), **asked)
+    create = {"endpoint": CHAT, "completion_window": "24h", "extra_headers": again}
+    batch = await sdk.batches.create(input_file_id=file.id, **create)
+    copy = await sdk.files.create(file=("in.jsonl", lines(2)), purpose="batch")
+    assert (await sdk.batches.create(input_file_id=copy.id, **create)).id == batch.id  # the same requests
+    other = await sdk.files.create(file=("in.jsonl", lines(3)), purpose="batch")
+    for call in (
+        lambda: sdk.files.create(file=("in.jsonl", lines(3)), **asked),
+        lambda: sdk.files.create(file=("in.jsonl", lines(2)), **{**asked, "purpose": "user_data"}),
+        lambda: sdk.batches.create(input_file_id=other.id, **create),
+        lambda: sdk.batches.create(input_file_id=file.id, metadata={"day": "2"}, **create),
+    ):
+        with pytest.raises(openai.ConflictError) as caught:
+            await call()
+        assert caught.value.code == "idempotency_mismatch"
+    assert (await sdk.batches.list()).data == [batch]
+
+
 async def test_a_refused_upload_frees_its_idempotency_key(sdk, lines):
     again = {"Idempotency-Key": "b-1"}
     with pytest.raises(openai.BadRequestError):
