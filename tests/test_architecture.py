@@ -15,6 +15,7 @@ LAYERS = [
     {"_version", "retry_after", "errors"},
     {"models", "config", "host", "hookspecs", "http"},
     {"events", "providers"},
+    {"provider_guard"},
     {"pricing"},
     {
         "metering",

@@ -1,5 +1,7 @@
 """Accounts by name, each one provider made on first use; and the ad-hoc ones of calls that bring their own key."""
 
+import asyncio
+import logging
 import re
 from collections.abc import Mapping
 from contextlib import suppress
@@ -13,6 +15,8 @@ from .providers import AccountSettings, Provider, ProviderFactory
 
 if TYPE_CHECKING:
     from .plugins import Plugins
+
+log = logging.getLogger("batchmeter")
 
 SPELLINGS = {
     "vertex_project": "project",
@@ -199,8 +203,11 @@ class Accounts:
 
     async def tidy(self) -> None:
         """Close what is no longer used; calls under way there come to their end."""
-        while self._retired:
-            await self._retired.pop().aclose()
+        retired, self._retired = self._retired, []
+        closed = await asyncio.gather(*(provider.aclose() for provider in retired), return_exceptions=True)
+        for provider, error in zip(retired, closed, strict=True):
+            if isinstance(error, Exception):
+                log.warning("account %s: its provider could not be closed: %s", provider.account, error)
 
     async def aclose(self) -> None:
         made, self._made = [*self._made.values(), *self._passing], {}

@@ -19,6 +19,7 @@ from .errors import BatchmeterError, ConfigError, SubmissionRefusedError
 from .isolation import contained
 from .loggers import Logger, call, call_in_time
 from .on_demand import Providers
+from .provider_guard import guarded
 
 if TYPE_CHECKING:
     from .events import Event, EventType
@@ -259,7 +260,7 @@ class Plugins:
             return
 
         def register(factory: "ProviderFactory") -> None:
-            if not self._providers.add(factory):
+            if not self._providers.add(guarded(factory)):
                 raise ConfigError(f"plugin {name!r}: provider {factory.name!r} is registered already")
 
         if strange:

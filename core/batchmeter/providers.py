@@ -4,17 +4,22 @@ A provider holds one account's connections. It translates, and passes errors on;
 lose, and never retries a create (the client's intents do that safely).
 """
 
+import base64
+import binascii
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any, ClassVar, Literal, Protocol, runtime_checkable
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
 
 from .errors import APIStatusError
 from .http.failure import redact_url
 from .models import Batch, FileDeleted, FileObject, Page
+
+_WEBHOOK_PREFIX = "whsec_"
+_SHORTEST_WEBHOOK_KEY = 8
 
 
 class AccountSettings(BaseModel):
@@ -46,10 +51,37 @@ class AccountSettings(BaseModel):
     adopt: bool = False
     """Track every batch of this account, whoever made it."""
 
+    @field_validator("webhook_secrets")
+    @classmethod
+    def _usable_secrets(cls, secrets: tuple[SecretStr, ...]) -> tuple[SecretStr, ...]:
+        for secret in secrets:
+            webhook_key(secret.get_secret_value())
+        return secrets
+
     def __repr_args__(self) -> Iterable[tuple[str | None, Any]]:
         """Addresses without a password or a signature in them."""
         for name, value in super().__repr_args__():
             yield name, redact_url(value) if isinstance(value, str) and "://" in value else value
+
+
+def webhook_key(secret: str) -> bytes:
+    """The bytes that sign a vendor's webhooks: the base64 after `whsec_`, or the text itself.
+
+    ValueError for a secret that anybody could guess: with an empty key every webhook is signed.
+    """
+    text = secret.strip()
+    if not text.startswith(_WEBHOOK_PREFIX):
+        if not text:
+            raise ValueError("is an empty webhook secret")
+        return text.encode()
+    coded = text.removeprefix(_WEBHOOK_PREFIX).rstrip("=")
+    try:
+        key = base64.b64decode(coded + "=" * (-len(coded) % 4), validate=True)
+    except binascii.Error:
+        raise ValueError("is a webhook secret without base64 after whsec_") from None
+    if len(key) < _SHORTEST_WEBHOOK_KEY:
+        raise ValueError(f"is a webhook secret of less than {_SHORTEST_WEBHOOK_KEY} bytes after whsec_")
+    return key
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,15 +1,15 @@
 """Standard Webhooks (standardwebhooks.com): whether a body was signed with one of our secrets, just now."""
 
 import base64
-import binascii
 import hashlib
 import hmac
 from collections.abc import Iterable, Mapping
 
+from batchmeter.providers import webhook_key
+
 from .answers import whole_number
 
 TOLERANCE_SECONDS = 300
-_PREFIX = "whsec_"
 _VERSION = "v1,"
 
 
@@ -36,19 +36,9 @@ def verify(headers: Mapping[str, str], body: bytes, secrets: Iterable[str], *, n
     candidates = [part[len(_VERSION) :] for part in given.split() if part.startswith(_VERSION)]
     good = False
     for secret in secrets:
-        right = base64.b64encode(hmac.digest(_key(secret), signed, hashlib.sha256))
+        right = base64.b64encode(hmac.digest(webhook_key(secret), signed, hashlib.sha256))
         for candidate in candidates:
             good |= hmac.compare_digest(right, candidate.encode("utf-8", "surrogateescape"))
     if not good:
         raise BadSignatureError("The signature fits none of this account's webhook secrets.")
     return webhook_id
-
-
-def _key(secret: str) -> bytes:
-    """`whsec_` and base64, as vendors show it; anything else is taken as it is."""
-    if not secret.startswith(_PREFIX):
-        return secret.encode()
-    try:
-        return base64.b64decode(secret.removeprefix(_PREFIX) + "==")
-    except binascii.Error:
-        return secret.encode()

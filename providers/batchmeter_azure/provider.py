@@ -6,7 +6,7 @@ from functools import partial
 from typing import Any, ClassVar
 
 from batchmeter.errors import APIStatusError, UsageError
-from batchmeter.http import HttpClient
+from batchmeter.http import HttpClient, origin_of, redact_url
 from batchmeter.inputs import InputLimits
 from batchmeter.models import Batch, FileObject
 from batchmeter.providers import AccountSettings, BatchRequest, CallOptions, Capabilities, FileUpload, OutputFile
@@ -42,7 +42,7 @@ class AzureProvider(OpenAIWire):
         base_url, query = address(account, settings)
         client = HttpClient(base_url, headers=settings.headers, auth=self._auth.api, params=query, **shared)
         super().__init__(client, region=settings.region)
-        self._blobs = BlobStore(self._auth.storage, settings.storage_sas, **shared)
+        self._blobs = BlobStore(self._auth.storage, settings.storage_sas, settings.storage_origins, **shared)
 
     async def create_file(self, upload: FileUpload, options: CallOptions) -> FileObject:
         check_expiry("expires_after", upload.expires_after)
@@ -105,7 +105,14 @@ class AzureProvider(OpenAIWire):
             raise UsageError(
                 f"a batch on your own storage needs output_folder: set it under [accounts.{self.account}] or in extra_body"
             )
-        where = {"input_blob": blob, "output_folder": {"url": folder} if isinstance(folder, str) else folder}
+        target: Any = {"url": folder} if isinstance(folder, str) else folder
+        url = str(target.get("url", ""))
+        if origin_of(url) not in self._settings.storage_origins:
+            raise UsageError(
+                f"the answers would lie at {redact_url(url)}, which is at none of this account's storage accounts: "
+                f"name it in output_folder or storage_accounts under [accounts.{self.account}]"
+            )
+        where = {"input_blob": blob, "output_folder": target}
         return (
             replace(request, input_file_id=None, metadata=None),
             replace(options, extra_body={**options.extra_body, **where}),

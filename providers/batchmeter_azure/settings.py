@@ -5,6 +5,7 @@ from typing import Any, ClassVar
 
 from pydantic import Field, SecretStr
 
+from batchmeter.http import origin_of
 from batchmeter.providers import AccountSettings
 from batchmeter_openai.settings import from_env, secret_from_env
 
@@ -36,12 +37,21 @@ class AzureSettings(AccountSettings):
 
     output_folder: str | None = None
     """The container (and folder) URL for batches on your own storage."""
+    storage_accounts: tuple[str, ...] = ()
+    """More storage accounts that outputs are read from: names, or addresses (`https://mine.blob.core.windows.net`)."""
     storage_sas: SecretStr | None = None
-    """Read permission for their outputs; without it the Entra credential reads them."""
+    """Read permission for their outputs; without it the Entra credential reads them. Goes to these accounts only."""
 
     file_wait: float = 600.0
     """Seconds a create waits for its input file to be processed."""
     retry_queue_full: float = 0.0
     """Seconds in which a batch is submitted again while the deployment's token queue is full; 0: never."""
+
+    @property
+    def storage_origins(self) -> frozenset[tuple[str, str, int | None]]:
+        """Scheme, host and port of every storage account that the settings name."""
+        named = [name if "://" in name else f"https://{name}.blob.core.windows.net" for name in self.storage_accounts]
+        return frozenset(origin_of(url) for url in (*named, self.output_folder or "") if url)
+
     http_client: Any = Field(default=None, exclude=True, repr=False)
     """Your own `httpx.AsyncClient` or `httpx2.AsyncClient`; closing it stays your business."""

@@ -1,17 +1,26 @@
-"""Answers into models, tolerant of what compatible servers do differently; unknown fields are kept."""
+"""Answers as models: tolerant of what compatible servers do differently, and safe to keep whatever a server sends."""
 
+import logging
+import math
 from collections.abc import Callable
 from typing import Any, TypeVar, cast
 
 from pydantic import BaseModel, ValidationError
 
 from batchmeter.errors import APIResponseError
+from batchmeter.http import without_signatures
 from batchmeter.models import Batch, FileDeleted, FileObject, Page
 
 Model = TypeVar("Model", bound=BaseModel)
 Item = TypeVar("Item", Batch, FileObject)
 
+log = logging.getLogger("batchmeter")
+
 _REQUIRED = frozenset({"id", "status"})
+_MOST_NESTED = 32
+"""Levels of an answer that are kept; vendors' own have five, and serialisers give up at 255."""
+_LONGEST_ID = 2048
+"""Characters; gateways' ids are base64 of several others."""
 
 
 def as_file(raw: object) -> FileObject:
@@ -27,8 +36,11 @@ def as_batch(raw: object) -> Batch:
     if isinstance(body.get("metadata"), dict):
         body["metadata"] = {key: text if isinstance(text, str) else str(text) for key, text in body["metadata"].items()}
     if isinstance(body.get("input_blob"), str):
-        body["input_blob"] = body["input_blob"].partition("?")[0]  # Azure repeats a signature, which nobody needs again
-    return _read(Batch, body)
+        body["input_blob"] = body["input_blob"].partition("?")[0]  # a signature is repeated there that nobody needs
+    batch = _read(Batch, body)
+    for name in ("output_file_id", "error_file_id"):
+        _check_id(f"a batch with {name}", getattr(batch, name) or "-")
+    return batch
 
 
 def as_deleted(raw: object, file_id: str) -> FileDeleted:
@@ -43,10 +55,19 @@ def as_page(raw: object, item: Callable[[object], Item], page: type[Page[Item]])
     rows = _rows(envelope.pop("value", None) if found is None else found)
     if rows is None:
         raise APIResponseError(f"expected a list with `data`, got {_shown(envelope)}; is api_base the API's address?")
-    data = [item(row) for row in rows]
+    data = [found for row in rows if (found := _item(row, item)) is not None]
     ends = {"first_id": data[0].id, "last_id": data[-1].id} if data else {}
     said = {name: value for name, value in envelope.items() if value is not None}
     return _read(page, {**ends, **said, "data": data})
+
+
+def _item(row: object, item: Callable[[object], Item]) -> Item | None:
+    """One row of a list; one that cannot be read hides no other."""
+    try:
+        return item(row)
+    except APIResponseError as error:
+        log.warning("a list holds a row that cannot be read, which is passed over: %s", error)
+        return None
 
 
 def _errors(raw: object) -> object:
@@ -65,19 +86,39 @@ def _rows(raw: object) -> list[object] | None:
 def _mapping(raw: object, what: str) -> dict[str, Any]:
     if not isinstance(raw, dict):
         raise APIResponseError(f"expected {what}, got {_shown(raw)}; is api_base the API's address?")
-    return dict(cast("dict[str, Any]", raw))
+    return cast("dict[str, Any]", _kept(cast("object", raw), _MOST_NESTED))
+
+
+def _kept(value: object, levels: int) -> object:
+    """JSON as it may be stored and shown: no signatures of URLs, no NaN, nothing below `levels`."""
+    if isinstance(value, str):
+        return without_signatures(value) if "sig" in value.lower() else value
+    if isinstance(value, dict):
+        members = cast("dict[str, object]", value)
+        return {name: _kept(item, levels - 1) for name, item in members.items()} if levels else None
+    if isinstance(value, list):
+        return [_kept(item, levels - 1) for item in cast("list[object]", value)] if levels else None
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _check_id(what: str, text: str) -> None:
+    """An id is opaque, but fits into one line, and is no way up in a path."""
+    if not text.isprintable() or not text.strip(".") or len(text) > _LONGEST_ID:
+        raise APIResponseError(f"expected {what}, got the id {text[:80]!r}, which is none")
 
 
 def _read(model: type[Model], body: dict[str, Any]) -> Model:
     """The model; an optional field in a shape nobody has seen yet is dropped rather than the whole answer."""
     try:
-        return model.model_validate(body)
+        made = model.model_validate(body)
     except ValidationError as error:
         odd = {str(problem["loc"][0]) for problem in error.errors()}
         if odd & _REQUIRED:
             named = ", ".join(sorted(odd))
             raise APIResponseError(f"{model.__name__} without a readable {named}: {_shown(body)}") from error
-        return model.model_validate({name: value for name, value in body.items() if name not in odd})
+        made = model.model_validate({name: value for name, value in body.items() if name not in odd})
+    _check_id(f"a {model.__name__}", str(getattr(made, "id", "-")))
+    return made
 
 
 def _shown(raw: object) -> str:

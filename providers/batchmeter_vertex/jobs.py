@@ -11,7 +11,7 @@ from batchmeter.providers import BatchRequest, CallOptions
 from .auth import Tokens
 from .names import Blob, job_id, model_resource, no_such
 from .settings import VertexSettings
-from .shape import Json, mapping, objects
+from .shape import Json, fresh_token, mapping, objects
 from .states import labels_for
 from .untranslatable import log
 
@@ -65,8 +65,11 @@ class Jobs:
 
     async def _walk(self, after: str, size: int, options: CallOptions) -> tuple[list[Json], bool]:
         token: str | None = None
+        tokens: set[str] = set()
         while True:
             jobs, token = await self._list(size, token, options)
+            if token is not None:
+                fresh_token(token, tokens, "Vertex AI's list of jobs")
             found = next((i for i, job in enumerate(jobs) if _id(job) == after), None)
             if found is not None and (found + 1 < len(jobs) or token is None):
                 return jobs[found + 1 :], token is not None
@@ -81,7 +84,8 @@ class Jobs:
 
     async def _list(self, size: int, token: str | None, options: CallOptions) -> tuple[list[Json], str | None]:
         page = await self._call("GET", "", options, params={"pageSize": size, "pageToken": token})
-        jobs, following = objects(page.get("batchPredictionJobs")), page.get("nextPageToken") or None
+        jobs = objects(page.get("batchPredictionJobs"))
+        following = str(page.get("nextPageToken") or "") or None
         if jobs and following:
             self._following[_id(jobs[-1])] = following
             if len(self._following) > _REMEMBERED:

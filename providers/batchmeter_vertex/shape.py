@@ -2,6 +2,10 @@
 
 from typing import Any, TypeGuard, cast
 
+from batchmeter.errors import APIResponseError
+
+MOST_PAGES = 10_000
+"""Of one list: ten million objects."""
 Json = dict[str, Any]
 
 
@@ -34,6 +38,15 @@ def whole(value: object) -> int:
         return int(cast("Any", value or 0))
     except (TypeError, ValueError):
         return 0
+
+
+def fresh_token(token: object, seen: set[str], what: str) -> str:
+    """The token of a list's next page; APIResponseError where it was given before, or where there is no end of them."""
+    text = str(token)
+    if text in seen or len(seen) >= MOST_PAGES:
+        raise APIResponseError(f"{what} leads in a circle, or has no end: page {len(seen) + 1}")
+    seen.add(text)
+    return text
 
 
 def present(**fields: object) -> Json:

@@ -10,7 +10,7 @@ from batchmeter.models import FileObject
 from batchmeter.providers import CallOptions, ContentStream
 
 from .names import Blob
-from .shape import Json, mapping, objects
+from .shape import Json, fresh_token, mapping, objects, whole
 
 _FIELDS = "name,bucket,size,timeCreated,contentType,metadata"
 
@@ -33,13 +33,16 @@ class Storage:
         """Metadata of every object whose name begins so, by name."""
         params: dict[str, Any] = {"prefix": folder.name, "fields": f"items({_FIELDS}),nextPageToken"}
         bucket = Blob(folder.bucket, "").path
+        tokens: set[str] = set()
         while True:
             page = mapping((await self.http.request("GET", bucket.removesuffix("/"), params=params)).json())
             for item in objects(page.get("items")):
-                yield item
-            if not page.get("nextPageToken"):
+                if isinstance(item.get("name"), str) and isinstance(item.get("bucket"), str):
+                    yield item
+            token = page.get("nextPageToken")
+            if not token:
                 return
-            params["pageToken"] = page["nextPageToken"]
+            params["pageToken"] = fresh_token(token, tokens, f"Cloud Storage's list of {folder.uri}")
 
     async def delete(self, blob: Blob, options: CallOptions | None = None) -> None:
         options = options or CallOptions()
@@ -76,7 +79,7 @@ def file_object(blob: Blob, item: Json) -> FileObject:
         raise APIResponseError(f"Cloud Storage described {blob.uri} without its size")
     return FileObject(
         id=blob.id,
-        bytes=int(size),
+        bytes=whole(size),
         created_at=item.get("timeCreated"),
         filename=noted.get("batchmeter-filename") or blob.name.rsplit("/", 1)[-1],
         purpose=noted.get("batchmeter-purpose") or "batch",

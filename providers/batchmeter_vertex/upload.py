@@ -3,6 +3,7 @@
 import re
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from urllib.parse import urlsplit
 
 from batchmeter.errors import APIConnectionError, APIResponseError, APIStatusError, InternalServerError
 from batchmeter.http import CHUNK, Body, HttpClient, Response
@@ -105,7 +106,7 @@ class Upload:
         return piece
 
     async def _open(self) -> str:
-        """The session's address; `ifGenerationMatch=0` makes the name ours or nobody's."""
+        """The session; `ifGenerationMatch=0` makes the name ours or nobody's."""
         response = await self.http.request(
             "POST",
             f"upload/{self.blob.path.rsplit('/', 1)[0]}",
@@ -121,7 +122,7 @@ class Upload:
         location = response.headers.get("location")
         if not location:
             raise APIResponseError("Cloud Storage opened an upload session without saying where")
-        return location
+        return _session(location, self.http.base_url)
 
     async def _send(self, piece: Piece, *, last: bool) -> Json:
         """One piece, however often it takes; the object's metadata after the last one."""
@@ -186,6 +187,18 @@ class Upload:
         if not start <= kept <= end:
             raise APIResponseError(f"{self.blob.uri}: Cloud Storage says it holds {kept} bytes, not {start} to {end}")
         return kept
+
+
+def _session(location: str, base_url: str) -> str:
+    """A session's path and query, asked for at the account's own storage host, whatever host the answer names.
+
+    A file and its token go to no host that an answer chose; and emulators name one that only they can reach.
+    """
+    try:
+        named, own = urlsplit(location), urlsplit(base_url)
+    except ValueError:
+        raise APIResponseError("Cloud Storage opened an upload session at an address that is none") from None
+    return own._replace(path=named.path, query=named.query, fragment="").geturl()
 
 
 def _content_range(start: int, end: int, total: str) -> str:

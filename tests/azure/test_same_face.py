@@ -29,6 +29,7 @@ async def client(azure, tmp_path, monkeypatch):
             "api_key": "azure-key-0123456789",
             "region": "data-zone-eu",
             "deployments": {"batch4o": "gpt-4o-2024-08-06"},
+            "storage_accounts": ["acct"],
         },
         "azure-global": {
             "provider": "azure",

@@ -100,25 +100,27 @@ def blob_batch(storage, completed=3, folder="out"):
 
 
 async def test_no_rows_where_the_counts_say_none(storage, account):
-    output, error = await account(storage_sas=SAS).outputs(blob_batch(storage, completed=0))
+    output, error = await account(storage_sas=SAS, storage_accounts=[storage]).outputs(blob_batch(storage, completed=0))
     assert await read_output(output) == b""
     assert await read_output(error) == b""
 
 
 async def test_answers_that_were_deleted_are_not_nothing(storage, account):
-    output, _ = await account(storage_sas=SAS).outputs(blob_batch(storage, completed=3))
+    output, _ = await account(storage_sas=SAS, storage_accounts=[storage]).outputs(blob_batch(storage, completed=3))
     with pytest.raises(errors.NotFoundError):
         await read_output(output)
 
 
 async def test_a_container_that_is_gone_is_not_nothing(storage, account):
-    _, error = await account(storage_sas=SAS).outputs(blob_batch(storage, folder="gone"))
+    _, error = await account(storage_sas=SAS, storage_accounts=[storage]).outputs(blob_batch(storage, folder="gone"))
     with pytest.raises(errors.NotFoundError):
         await read_output(error)
 
 
 async def test_a_refused_sas_shows_no_signature(storage, account):
-    output, error = await account(storage_sas="sig=wrong-signature-0123").outputs(blob_batch(storage))
+    output, error = await account(storage_sas="sig=wrong-signature-0123", storage_accounts=[storage]).outputs(
+        blob_batch(storage)
+    )
     with pytest.raises(errors.PermissionDeniedError) as caught:
         await read_output(output)
     assert "wrong-signature" not in f"{caught.value!r} {caught.value} {caught.value.body}"
@@ -129,7 +131,7 @@ async def test_without_any_access(storage, account, monkeypatch):
     import sys
 
     monkeypatch.setitem(sys.modules, "azure.identity", None)
-    output, _ = await account(api_key="azure-key-0123456789").outputs(blob_batch(storage))
+    output, _ = await account(api_key="azure-key-0123456789", storage_accounts=[storage]).outputs(blob_batch(storage))
     with pytest.raises(
         errors.ConfigError, match=r"cannot read its own storage: set storage_sas under \[accounts.azure-eu"
     ):
@@ -144,7 +146,7 @@ async def test_the_keys_of_the_api_do_not_go_to_the_storage(storage, azure, acco
         return Answer(200, b"")
 
     async with serving(listening) as url:
-        provider = account(storage_sas=SAS, api_key="azure-key-0123456789", headers={"x-private": "1"})
+        provider = account(storage_sas=SAS, storage_accounts=[url], headers={"x-private": "1"})
         output, _ = await provider.outputs(blob_batch(url))
         await read_output(output)
     assert not {"api-key", "authorization", "x-private"} & set(seen[0])
@@ -172,9 +174,11 @@ async def test_azurite_takes_our_sas(emulator, account):
         permission="r",
         expiry=dt.datetime.now(dt.UTC) + dt.timedelta(hours=1),
     )
-    output, error = await account(storage_sas=sas).outputs(blob_batch(f"{url}/{name}"))
+    output, error = await account(storage_sas=sas, storage_accounts=[url]).outputs(blob_batch(f"{url}/{name}"))
     assert len(await read_output(output)) == 2_100_000
     assert await read_output(error) == b""
-    (wrong, _) = await account(storage_sas=sas[:-6] + "AAA%3D").outputs(blob_batch(f"{url}/{name}"))
+    (wrong, _) = await account(storage_sas=sas[:-6] + "AAA%3D", storage_accounts=[url]).outputs(
+        blob_batch(f"{url}/{name}")
+    )
     with pytest.raises(errors.PermissionDeniedError):
         await read_output(wrong)

@@ -7,7 +7,7 @@ import httpx2
 import pytest
 from pydantic import SecretStr
 
-from batchmeter.http import HttpClient
+from batchmeter.http import HttpClient, origin_of
 from batchmeter.models import Batch
 from batchmeter.providers import AccountSettings, BatchRequest, CallOptions
 from batchmeter.submit import submission_of
@@ -33,11 +33,12 @@ def told(caplog):
 
 
 async def test_a_signed_url_is_logged_without_its_signature(library, told):
-    store = BlobStore(no_auth, SecretStr(f"sv=2024&sig={SECRET}"))
     script = Script([Answer(body=b"x")])
-    async with serving(script) as url, store.open(f"{url}/out/results.jsonl", may_be_missing=False) as content:
-        assert b"".join([chunk async for chunk in content.chunks]) == b"x"
-    await store.aclose()
+    async with serving(script) as url:
+        store = BlobStore(no_auth, SecretStr(f"sv=2024&sig={SECRET}"), {origin_of(url)})
+        async with store.open(f"{url}/out/results.jsonl", may_be_missing=False) as content:
+            assert b"".join([chunk async for chunk in content.chunks]) == b"x"
+        await store.aclose()
     assert SECRET in script.received[0].target
     assert f"{url}/out/results.jsonl" in told.text
     assert SECRET not in told.text

@@ -1,4 +1,6 @@
-"""Tenants of a proxy, in front of a served sandbox (as in `tests/proxy`) or of a vendor that keeps what it was sent."""
+"""Tenants of a proxy, in front of a served sandbox (as in `tests/proxy`) or of a vendor that keeps what it was sent;
+and both HTTP libraries.
+"""
 
 import json
 from dataclasses import dataclass
@@ -66,3 +68,9 @@ async def vendor(tmp_path):
             transport = httpx2.ASGITransport(create_app(client))
             async with httpx2.AsyncClient(transport=transport, base_url="http://proxy") as opened:
                 yield Vendor(script, client, opened)
+
+
+@pytest.fixture(params=["httpx", "httpx2"])
+def library(request, monkeypatch):
+    monkeypatch.setenv("BATCHMETER_HTTP", request.param)
+    return request.param

@@ -8,6 +8,8 @@ import click
 
 from batchmeter.errors import BatchmeterError, UsageError
 
+from .inert import inert, make_log_inert
+
 COMMANDS = {
     "submit": "submit:submit",
     "batches": "batches:batches",
@@ -91,9 +93,10 @@ class Commands(click.Group):
 def main(ctx: click.Context, config: str | None, ledger: str | None) -> None:
     """Know what your LLM batch jobs did and cost."""
     ctx.obj = {"config": config, "ledger": ledger}
+    make_log_inert()
 
 
 def _complain(error: BatchmeterError) -> None:
     lines = [f"error: {error}", *getattr(error, "__notes__", [])]
     for line in lines:
-        click.echo(line, err=True)
+        click.echo(inert(line), err=True)

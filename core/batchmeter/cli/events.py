@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from .inert import inert_json
 from .session import client, run
 from .show import as_json, cost, table
 
@@ -63,7 +64,7 @@ def millis(text: str | None) -> int | None:
 def _print(found: "list[StoredEvent]", *, json_lines: bool) -> None:
     if json_lines:
         for stored in found:
-            click.echo(stored.payload)
+            click.echo(inert_json(stored.payload.decode()))
         return
     rows = [
         (event.time.strftime("%Y-%m-%d %H:%M:%SZ"), event.type, event.account, event.batch_id, _cost(event))

@@ -16,6 +16,8 @@ from rich.text import Text
 
 from batchmeter.models import Cost, ModelUsage, Usage
 
+from .inert import inert, inert_json
+
 as_json = click.option("--json", "json_output", is_flag=True, help="Print JSON for machines.")
 """The option every command takes."""
 
@@ -26,13 +28,20 @@ PIPE_WIDTH = 160
 """Columns where there is no terminal to ask."""
 
 
+class _Inert(Console):
+    """A console on which a stranger's text does nothing but stand there."""
+
+    def print(self, *objects: Any, **options: Any) -> None:
+        super().print(*(inert(one) if isinstance(one, str) else one for one in objects), **options)
+
+
 def console() -> Console:
-    return Console(width=None if sys.stdout.isatty() else PIPE_WIDTH, highlight=False, markup=False)
+    return _Inert(width=None if sys.stdout.isatty() else PIPE_WIDTH, highlight=False, markup=False)
 
 
 def errors() -> Console:
     """For progress and remarks: standard error, so that standard output stays the result."""
-    return Console(stderr=True, highlight=False, markup=False)
+    return _Inert(stderr=True, highlight=False, markup=False)
 
 
 def print_json(value: object) -> None:
@@ -41,7 +50,7 @@ def print_json(value: object) -> None:
         value = value.model_dump(mode="json")
     elif dataclasses.is_dataclass(value) and not isinstance(value, type):
         value = dataclasses.asdict(value)
-    click.echo(json.dumps(value, ensure_ascii=False, default=str))
+    click.echo(inert_json(json.dumps(value, ensure_ascii=False, default=str)))
 
 
 def table(title: str | None, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
@@ -50,7 +59,7 @@ def table(title: str | None, columns: Sequence[str], rows: Iterable[Sequence[obj
     for column in columns:
         shown.add_column(column.removesuffix(">"), justify="right" if column.endswith(">") else "left", overflow="fold")
     for row in rows:
-        shown.add_row(*(Text("" if cell is None else str(cell)) for cell in row))
+        shown.add_row(*(Text("" if cell is None else inert(str(cell))) for cell in row))
     console().print(shown)
 
 

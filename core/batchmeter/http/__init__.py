@@ -3,14 +3,16 @@
 from batchmeter.retry_after import retry_after_seconds
 
 from .body import Body, form_head, multipart
-from .client import MAX_RETRY_AFTER, USER_AGENT, HttpClient, Retry
+from .client import MAX_ANSWER, MAX_DOWNLOAD, MAX_RETRY_AFTER, USER_AGENT, HttpClient, Retry
 from .decompress import CHUNK
-from .failure import delivery_error, error_message, redact_url, status_error
+from .failure import delivery_error, error_message, origin_of, redact_url, status_error, without_signatures
 from .library import http_library, tls
 from .response import Headers, Response, StreamedResponse
 
 __all__ = [
     "CHUNK",
+    "MAX_ANSWER",
+    "MAX_DOWNLOAD",
     "MAX_RETRY_AFTER",
     "USER_AGENT",
     "Body",
@@ -24,8 +26,10 @@ __all__ = [
     "form_head",
     "http_library",
     "multipart",
+    "origin_of",
     "redact_url",
     "retry_after_seconds",
     "status_error",
     "tls",
+    "without_signatures",
 ]

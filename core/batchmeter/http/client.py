@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+import re
 from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Generator, Mapping
 from contextlib import aclosing, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
@@ -12,7 +13,7 @@ from batchmeter._version import __version__
 
 from .body import Body, BodyFailedError, Pass, as_json
 from .decompress import decompressed
-from .failure import quotable, redact_url, status_error, transport_error, without_secrets
+from .failure import origin_of, quotable, redact_url, status_error, transport_error, without_secrets
 from .library import CALLS, TRANSFERS, open_client
 from .log_redaction import redacted_log
 from .response import Headers, Response, StreamedResponse
@@ -23,7 +24,14 @@ if TYPE_CHECKING:
 USER_AGENT = f"batchmeter/{__version__}"
 _CONNECT_TIMEOUT = 5.0
 _MAX_ERROR_BODY = 1 << 20
+MAX_ANSWER = 16 << 20
+"""Bytes of an answer that is held whole: the longest lists are a fifth of it."""
+MAX_DOWNLOAD = 64 << 30
+"""Bytes of a streamed body: no vendor's file is as large, and an endless one has to end."""
+_ERROR_SECONDS = 30.0
+_MB = 1 << 20
 _MAX_REDIRECTS = 5
+_ABSOLUTE = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 _FOR_STRANGERS = frozenset({"accept", "accept-encoding", "range", "user-agent"})
 """Headers that follow a redirect to another origin: none that could hold a key."""
 Retry = Literal["always", "never", "create"]
@@ -60,7 +68,8 @@ class HttpClient:
 
     `auth` is asked before every try (tokens expire). `params` go with every request. `client` is the user's own httpx
     or httpx2 AsyncClient, if any; it is then not closed here. `secrets`, and credentials in headers, are blanked where
-    an error would quote a server that repeats them.
+    an error would quote a server that repeats them. Headers, `auth` and `params` go to the host of `base_url` and to
+    no other, whatever an answer says.
     """
 
     base_url: str
@@ -72,6 +81,8 @@ class HttpClient:
     sleep: Callable[[float], Awaitable[None]] = field(default=asyncio.sleep)
     params: Mapping[str, Any] = field(default_factory=dict[str, Any])
     secrets: Collection[str] = field(default=())
+    max_answer: int = MAX_ANSWER
+    max_download: int = MAX_DOWNLOAD
     _own: "dict[tuple[int, bool], httpx.AsyncClient]" = field(
         default_factory=dict[tuple[int, bool], "httpx.AsyncClient"], init=False
     )
@@ -98,8 +109,8 @@ class HttpClient:
     ) -> Response:
         """Send and read the whole answer; raises the error of its status, APIConnectionError or APITimeoutError."""
         call = Call(method, path, params, json_body, body, headers, timeout, retry)
-        async with self._send(call) as response:
-            return Response(response.status_code, _lower(response.headers), response.content)
+        async with self._send(call) as (response, content):
+            return Response(response.status_code, _lower(response.headers), content)
 
     @asynccontextmanager
     async def stream(
@@ -113,7 +124,7 @@ class HttpClient:
     ) -> AsyncGenerator[StreamedResponse]:
         """Send and hand on the body in chunks, content-encoding undone; a body that breaks off raises."""
         call = Call(method, path, params, headers=headers, timeout=timeout, read=False)
-        async with self._send(call) as response, aclosing(self._chunks(response)) as chunks:
+        async with self._send(call) as (response, _), aclosing(self._chunks(response, self.max_download)) as chunks:
             yield StreamedResponse(response.status_code, _lower(response.headers), chunks)
 
     async def aclose(self) -> None:
@@ -124,13 +135,13 @@ class HttpClient:
             await self._left.pop().aclose()
 
     @asynccontextmanager
-    async def _send(self, call: Call) -> AsyncGenerator["httpx.Response"]:
-        """An answer below 400; its connection is given back at the end."""
+    async def _send(self, call: Call) -> AsyncGenerator["tuple[httpx.Response, bytes]"]:
+        """An answer below 400 and, where `call.read`, its body; its connection is given back at the end."""
         self._under_way += 1
         try:
-            response = await self._tries(call)
+            response, content = await self._tries(call)
             try:
-                yield response
+                yield response, content
             finally:
                 await response.aclose()
         except BodyFailedError as failed:
@@ -140,7 +151,7 @@ class HttpClient:
             while self._left and not self._under_way:
                 await self._left.pop().aclose()
 
-    async def _tries(self, call: Call) -> "httpx.Response":
+    async def _tries(self, call: Call) -> "tuple[httpx.Response, bytes]":
         once = call.retry != "always" or (call.body is not None and not call.body.replayable)
         for attempt in range(0 if once else self.max_retries):
             try:
@@ -154,17 +165,16 @@ class HttpClient:
             await self.sleep(delay)
         return await self._try(call)
 
-    async def _try(self, call: Call) -> "httpx.Response":
+    async def _try(self, call: Call) -> "tuple[httpx.Response, bytes]":
         headers = await self._headers(call)
         response = await self._answer(call, headers)
         try:
-            await self._accept(call, response, headers)
+            return response, await self._accept(call, response, headers)
         except BaseException:
             await response.aclose()
             raise
-        return response
 
-    async def _accept(self, call: Call, response: "httpx.Response", sent: Headers) -> None:
+    async def _accept(self, call: Call, response: "httpx.Response", sent: Headers) -> bytes:
         if response.status_code >= 400:  # noqa: PLR2004 - HTTP's own line between answers and errors
             raise await self._status_error(response, sent)
         if response.has_redirect_location:
@@ -172,12 +182,20 @@ class HttpClient:
             raise errors.APIResponseError(
                 f"{self._where()} redirects to {target}; set api_base to the API's own address"
             )
-        if call.read:
-            with self._ours():
-                await response.aread()
+        return await self._whole(response, self._seconds(call)) if call.read else b""
+
+    async def _whole(self, response: "httpx.Response", seconds: float) -> bytes:
+        """The body, within `max_answer` bytes and within `seconds` from here, however slowly it trickles."""
+        try:
+            async with asyncio.timeout(seconds), aclosing(self._chunks(response, self.max_answer)) as chunks:
+                return b"".join([chunk async for chunk in chunks])
+        except TimeoutError:
+            raise errors.APITimeoutError(
+                f"{self._where()} did not come to the end of its answer in {seconds:g} s"
+            ) from None
 
     async def _answer(self, call: Call, headers: Headers) -> "httpx.Response":
-        """The answer; redirects of a GET are followed, without credentials to any other origin."""
+        """The answer; redirects of a GET are followed, to any host but the account's own as a stranger."""
         client = await self._client(TRANSFERS if call.transfer else CALLS, fresh=call.retry == "create")
         response = await self._exchange(client, call, headers)
         for _ in range(_MAX_REDIRECTS):
@@ -185,11 +203,30 @@ class HttpClient:
             if call.method != "GET" or target is None:
                 break
             await response.aclose()
-            same = _origin(target.url) == _origin(response.request.url)
-            chosen = headers if same else {name: text for name, text in headers.items() if name in _FOR_STRANGERS}
-            moved = Call("GET", str(target.url), timeout=call.timeout)
-            response = await self._exchange(client, moved, chosen, {})
+            url = str(target.url)
+            self._check_redirect(str(response.request.url), url)
+            if self._is_own(url):
+                moved = Call("GET", url, timeout=call.timeout)
+                response = await self._exchange(client, moved, headers, {})
+            else:
+                response = await self._as_stranger(client, response.request, url, headers)
         return response
+
+    def _check_redirect(self, source: str, target: str) -> None:
+        scheme = origin_of(target)[0]
+        if scheme not in ("http", "https") or (scheme, origin_of(source)[0]) == ("http", "https"):
+            raise errors.APIResponseError(
+                f"{self._where()} redirects to {redact_url(target)}: batchmeter does not go from https to {scheme}"
+            )
+
+    async def _as_stranger(
+        self, client: "httpx.AsyncClient", earlier: "httpx.Request", url: str, headers: Headers
+    ) -> "httpx.Response":
+        """A GET that carries nothing of the account, nor of the caller's own client: no header, cookie or login."""
+        harmless = {name: text for name, text in headers.items() if name in _FOR_STRANGERS}
+        with self._ours(), redacted_log(self.secrets):
+            request = type(earlier)("GET", url, headers=harmless, extensions=dict(earlier.extensions))
+            return await client.send(request, stream=True, follow_redirects=False, auth=None)
 
     async def _exchange(
         self, client: "httpx.AsyncClient", call: Call, headers: Headers, params: Mapping[str, Any] | None = None
@@ -222,10 +259,10 @@ class HttpClient:
             content = body.chunks
         elif call.json_body is not None:
             content = as_json(call.json_body)
-        url = call.path if "://" in call.path else f"{self.base_url.rstrip('/')}/{call.path.lstrip('/')}"
+        url = self._url(call.path)
         query = {**self.params, **(call.params or {})} if params is None else params
         chosen = {key: value for key, value in query.items() if value is not None}
-        seconds = self.timeout if call.timeout is None else call.timeout
+        seconds = self._seconds(call)
         return client.build_request(
             call.method,
             url,
@@ -234,6 +271,22 @@ class HttpClient:
             headers=headers,
             timeout=(min(seconds, _CONNECT_TIMEOUT), seconds, seconds, seconds),
         )
+
+    def _seconds(self, call: Call) -> float:
+        return self.timeout if call.timeout is None else call.timeout
+
+    def _url(self, path: str) -> str:
+        """The address below `base_url`; a whole address only where it is at the same host."""
+        if _ABSOLUTE.match(path) is None:
+            return f"{self.base_url.rstrip('/')}/{path.lstrip('/')}"
+        if not self._is_own(path):
+            raise errors.APIResponseError(
+                f"{self._where()} named an address at another host, {redact_url(path)}; nothing was sent there"
+            )
+        return path
+
+    def _is_own(self, url: str) -> bool:
+        return origin_of(url) == origin_of(self.base_url)
 
     async def _headers(self, call: Call) -> dict[str, str]:
         merged = {"user-agent": USER_AGENT, "accept": "application/json", **_lower(self.headers)}
@@ -246,8 +299,7 @@ class HttpClient:
         elif call.json_body is not None:
             merged["content-type"] = "application/json"
         merged.update(_lower(call.headers or {}))
-        if "range" in merged:
-            merged.setdefault("accept-encoding", "identity")
+        merged.setdefault("accept-encoding", "identity" if "range" in merged else "gzip")
         for name, text in merged.items():
             if not (name.isascii() and text.isascii() and f"{name}{text}".isprintable()):
                 raise errors.ConfigError(
@@ -271,21 +323,24 @@ class HttpClient:
         """Built from as much of the body as arrives: an error that breaks off is still that error."""
         content = b""
         try:
-            async with aclosing(self._chunks(response)) as chunks:
+            async with asyncio.timeout(_ERROR_SECONDS), aclosing(self._chunks(response, _MAX_ERROR_BODY)) as chunks:
                 async for chunk in chunks:
                     content += chunk
-                    if len(content) > _MAX_ERROR_BODY:
-                        break
-        except errors.ProviderError:
+        except (errors.ProviderError, TimeoutError):
             pass
         safe = without_secrets(content, sent, self.secrets)
         return status_error(response.status_code, _lower(response.headers), safe, where=self._where())
 
-    async def _chunks(self, response: "httpx.Response") -> AsyncGenerator[bytes]:
+    async def _chunks(self, response: "httpx.Response", most: int) -> AsyncGenerator[bytes]:
+        """Unpacked, in pieces; APIResponseError once there are more than `most` bytes."""
         got = 0
         with self._ours():
             async for chunk in decompressed(response, self._where()):
                 got += len(chunk)
+                if got > most:
+                    raise errors.APIResponseError(
+                        f"{self._where()} sent more than {most // _MB:,} MB in one answer; the rest was not read"
+                    )
                 yield chunk
         declared = response.headers.get("content-length", "")
         if declared.isdecimal() and got != int(declared) and "content-encoding" not in response.headers:
@@ -304,10 +359,6 @@ class HttpClient:
 
     def _where(self) -> str:
         return redact_url(self.base_url)
-
-
-def _origin(url: "httpx.URL") -> tuple[str, str, int | None]:
-    return url.scheme, url.host, url.port
 
 
 def _lower(headers: Any) -> dict[str, str]:

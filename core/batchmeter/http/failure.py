@@ -1,8 +1,10 @@
 """HTTP failures as batchmeter's own exceptions: everything the server said, without the secrets."""
 
 import json
+import re
 from collections.abc import Iterable, Mapping
 from typing import cast
+from urllib.parse import urlsplit
 
 from batchmeter import errors
 from batchmeter.errors import Rejected, RetryLater
@@ -23,6 +25,10 @@ _NEVER_SENT = frozenset(
 _UNQUOTABLE = frozenset({"LocalProtocolError"})
 """Their text repeats header values: the key."""
 _MIN_SECRET = 8
+_SIGNATURE = re.compile(
+    rb"((?:\b|%3f|%26|%2526)(?:sig|signature|x-(?:amz|goog)-signature)(?:=|%3d|%253d))[^&\s\"'<>\\]+", re.IGNORECASE
+)
+"""A signature in a URL, as a storage's error repeats it: plain, or escaped once or twice."""
 _NEVER_TAKEN = frozenset({400, 413, 415, 422})
 _TAKEN_LATER = frozenset({429, 503})
 
@@ -54,7 +60,7 @@ def status_error(status: int, headers: Mapping[str, str], content: bytes, *, whe
     body: object
     try:
         body = json.loads(content)
-    except ValueError:
+    except (ValueError, RecursionError):
         body = content.decode("utf-8", "replace")
     fallback = errors.InternalServerError if status >= 500 else errors.APIStatusError  # noqa: PLR2004 - 5xx
     cls = _BY_STATUS.get(status, fallback)
@@ -86,13 +92,28 @@ def without_secrets(content: bytes, headers: Mapping[str, str], others: Iterable
     for secret in sorted(secrets, key=len, reverse=True):  # one may be part of another
         if len(secret) >= _MIN_SECRET:
             content = content.replace(secret, b"[redacted]")
-    return content
+    return _SIGNATURE.sub(rb"\1[redacted]", content)
+
+
+def without_signatures(text: str) -> str:
+    """A text in which signed URLs have lost their signatures."""
+    return _SIGNATURE.sub(rb"\1[redacted]", text.encode("utf-8", "surrogatepass")).decode("utf-8", "surrogatepass")
 
 
 def _credentials(headers: Mapping[str, str]) -> Iterable[bytes]:
     for name, value in headers.items():
         if name in ("authorization", "proxy-authorization") or "key" in name or "token" in name:
             yield value.rpartition(" ")[2].encode()
+
+
+def origin_of(url: str) -> tuple[str, str, int | None]:
+    """Scheme, host and port; empty parts for an address that is none."""
+    try:
+        parts = urlsplit(url)
+        port = parts.port or {"http": 80, "https": 443}.get(parts.scheme)
+    except ValueError:
+        return "", "", None
+    return parts.scheme, (parts.hostname or "").rstrip("."), port
 
 
 def redact_url(url: str) -> str:

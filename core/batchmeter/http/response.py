@@ -23,6 +23,8 @@ class Response:
         """The decoded body; APIResponseError when it is not JSON (a login page, a proxy's HTML)."""
         try:
             return json.loads(self.content)
+        except RecursionError:
+            raise errors.APIResponseError("expected JSON, got one that is nested too deeply to be read") from None
         except ValueError as error:
             kind = self.headers.get("content-type", "no content-type")
             raise errors.APIResponseError(
