@@ -13,7 +13,7 @@ from batchmeter.providers import ContentStream, OutputFile
 from . import ids
 from .lines import Lines
 from .names import Blob, View, no_such, parse_uri, refuse_bigquery
-from .shape import Json, whole
+from .shape import Json, modelled, whole
 from .states import STATUS_BY_STATE, output_folder
 from .storage import Storage
 
@@ -51,7 +51,8 @@ class Outputs:
         items = await self._items(job)
         if not items:
             raise no_such("file", view.id)
-        return FileObject(
+        return modelled(
+            FileObject,
             id=view.id,
             bytes=sum(whole(item.get("size")) for item in items),
             created_at=job.get("endTime"),

@@ -1,12 +1,15 @@
 """Picking through other people's JSON without trusting its types."""
 
-from typing import Any, TypeGuard, cast
+from typing import Any, TypeGuard, TypeVar, cast
+
+from pydantic import BaseModel, ValidationError
 
 from batchmeter.errors import APIResponseError
 
 MOST_PAGES = 10_000
 """Of one list: ten million objects."""
 Json = dict[str, Any]
+Model = TypeVar("Model", bound=BaseModel)
 
 
 def is_object(value: object) -> TypeGuard[Json]:
@@ -38,6 +41,20 @@ def whole(value: object) -> int:
         return int(cast("Any", value or 0))
     except (TypeError, ValueError):
         return 0
+
+
+def modelled(model: type[Model], /, **fields: object) -> Model:
+    """The model; an optional field in a shape nobody has seen yet is left out rather than the whole answer refused."""
+    try:
+        return model(**fields)
+    except ValidationError as error:
+        odd = {str(problem["loc"][0]) for problem in error.errors()}
+        try:
+            return model(**{name: value for name, value in fields.items() if name not in odd})
+        except ValidationError:
+            raise APIResponseError(
+                f"Google described a {model.__name__} without a readable {', '.join(odd)}"
+            ) from error
 
 
 def fresh_token(token: object, seen: set[str], what: str) -> str:

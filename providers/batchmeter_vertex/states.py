@@ -7,7 +7,7 @@ from batchmeter.models import Batch, BatchError, BatchErrors, RequestCounts
 
 from . import ids
 from .names import View, model_name
-from .shape import Json, mapping, objects, sequence, whole
+from .shape import Json, mapping, modelled, objects, sequence, whole
 
 STATUS_BY_STATE = {
     "JOB_STATE_QUEUED": "validating",
@@ -55,7 +55,8 @@ def batch_from_job(job: Json, *, input_file_id: str | None, native: bool = False
     job_id = str(job.get("name", "")).rsplit("/", 1)[-1]
     ended: Json = {_END_FIELD[status]: job.get("endTime") or job.get("updateTime")} if status in _END_FIELD else {}
     output, error = _views(job, job_id, native=native) if ended else (None, None)
-    return Batch(
+    return modelled(
+        Batch,
         id=job_id,
         endpoint=endpoint_of(job),
         model=model_name(str(job.get("model") or "")),

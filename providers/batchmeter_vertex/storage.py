@@ -10,7 +10,7 @@ from batchmeter.models import FileObject
 from batchmeter.providers import CallOptions, ContentStream
 
 from .names import Blob
-from .shape import Json, fresh_token, mapping, objects, whole
+from .shape import Json, fresh_token, mapping, modelled, objects, whole
 
 _FIELDS = "name,bucket,size,timeCreated,contentType,metadata"
 
@@ -77,7 +77,8 @@ def file_object(blob: Blob, item: Json) -> FileObject:
     size = item.get("size")
     if size is None:
         raise APIResponseError(f"Cloud Storage described {blob.uri} without its size")
-    return FileObject(
+    return modelled(
+        FileObject,
         id=blob.id,
         bytes=whole(size),
         created_at=item.get("timeCreated"),

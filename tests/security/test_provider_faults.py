@@ -1,0 +1,206 @@
+"""A provider plugin that hangs, exits or answers nonsense: other accounts go on, and closing ends."""
+
+import asyncio
+import json
+from contextlib import asynccontextmanager
+
+import pytest
+
+from batchmeter import errors, hookimpl
+from batchmeter.client import AsyncClient
+from batchmeter.config import Settings
+from batchmeter.models import Batch, FileDeleted, FileObject, Page
+from batchmeter.provider_guard import apart
+from batchmeter.providers import AccountSettings, Capabilities, ContentStream, OutputFile
+from batchmeter.testing.recorder import Recorder
+from batchmeter.tracking import intents
+
+NOW = 1_790_000_000
+LOST = 2
+"""The create whose answer is lost; while no fault is set, no list shows any batch either."""
+LINE = {"custom_id": "r-1", "response": {"status_code": 200, "body": {"model": "gpt-4o-mini", "usage": {}}}}
+
+
+class OddError(BaseException):
+    pass
+
+
+async def hang():
+    """It takes no notice of being cancelled."""
+    while True:
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            continue
+
+
+async def leave():
+    raise SystemExit(3)
+
+
+async def odd():
+    raise OddError
+
+
+async def cancel():
+    raise asyncio.CancelledError
+
+
+async def nothing():
+    return None
+
+
+async def mapping():
+    return {"id": "batch_1", "status": "completed"}
+
+
+FAULTS = [hang, leave, odd, cancel, nothing, mapping]
+
+
+class BareProvider:
+    """A provider in memory: every batch has ended when it is first looked at. Account `bad` misbehaves."""
+
+    name = "bare"
+    Settings = AccountSettings
+    capabilities = Capabilities()
+    region = None
+    endpoint = "memory://"
+    fault = None
+
+    def __init__(self, account, settings):
+        self.account = account
+        self.batches = {}
+        self.made = 0
+
+    async def _fault(self):
+        return await type(self).fault() if self.account == "bad" and type(self).fault is not None else self
+
+    async def create_file(self, upload, options):
+        return FileObject(id="file-1")
+
+    async def retrieve_file(self, file_id, options):
+        return FileObject(id=file_id)
+
+    async def list_files(self, **_):
+        return Page(data=[])
+
+    async def delete_file(self, file_id, options):
+        return FileDeleted(id=file_id)
+
+    @asynccontextmanager
+    async def file_content(self, file_id, options):
+        yield await self._stream()
+
+    async def _stream(self):
+        async def chunks():
+            yield json.dumps(LINE).encode() + b"\n"
+
+        return ContentStream(chunks())
+
+    async def create_batch(self, request, options):
+        self.made += 1
+        name = f"{self.account}_{self.made}"
+        self.batches[name] = Batch(id=name, status="validating", created_at=NOW, metadata=request.metadata)
+        if self.made == LOST:
+            raise errors.APITimeoutError("no answer in time")
+        return self.batches[name]
+
+    async def retrieve_batch(self, batch_id, options):
+        if (answer := await self._fault()) is not self:
+            return answer
+        counts = {"total": 1, "completed": 1, "failed": 0}
+        return Batch(id=batch_id, status="completed", output_file_id="file-2", request_counts=counts, completed_at=2)
+
+    async def cancel_batch(self, batch_id, options):
+        return self.batches[batch_id]
+
+    async def list_batches(self, *, after, limit, options):
+        if (answer := await self._fault()) is not self:
+            return answer
+        shown = [] if type(self).fault is None else list(self.batches.values())[::-1]
+        return Page(data=[] if after else shown)
+
+    async def outputs(self, batch):
+        return [OutputFile("file-2", "output", lambda: self.file_content("file-2", None))]
+
+    def price_model(self, model):
+        return model
+
+    async def aclose(self):
+        await self._fault()
+
+
+@pytest.fixture
+async def site(tmp_path, monkeypatch):
+    """A client with a bad account and a good one: each has an open batch, and a create whose answer was lost."""
+
+    class Mine(BareProvider):
+        pass
+
+    class Plugin:
+        @hookimpl
+        def register_providers(self, register):
+            register(Mine)
+
+    accounts = {name: {"provider": "bare"} for name in ("bad", "good")}
+    settings = Settings(ledger=str(tmp_path / "ledger.db"), accounts=accounts, track=False, load=())
+    client, log = AsyncClient(settings=settings), Recorder()
+    for plugin in (Plugin(), log):
+        client.plugins.register(plugin)
+    await client.open()
+    monkeypatch.setattr(client.ledger.database, "_clock", lambda: NOW * 1000)
+    monkeypatch.setattr(intents, "SEARCH_SECONDS", 0.1)
+    for account in accounts:
+        request = {"input_file_id": "file-1", "endpoint": "/v1/chat/completions", "custom_llm_provider": account}
+        await client.batches.create(**request)
+        with pytest.raises(errors.CreateUnknownError):
+            await client.batches.create(**request)
+    monkeypatch.setattr(client.ledger.database, "_clock", lambda: (NOW + 120) * 1000)
+    yield client, Mine, log
+    await asyncio.wait_for(client.aclose(), 20)
+
+
+@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.__name__)
+async def test_other_accounts_go_on_and_closing_ends(fault, site):
+    client, provider, log = site
+    provider.fault = staticmethod(fault)
+    await client.tracker.reconcile()
+    tracking = asyncio.create_task(client.tracker.run())
+    settled = [await client.batches.wait(f"good_{number}", timeout=30) for number in (1, LOST)]
+    tracking.cancel()
+    await asyncio.wait({tracking}, timeout=20)
+    assert tracking.done()
+    assert [one.status for one in settled] == ["completed", "completed"]
+    await asyncio.wait_for(client.aclose(), 20)
+    created = sorted(event.batch_id for event in log.events if event.type == "acreate_batch")
+    assert created == ["bad_1", "good_1", "good_2"]
+
+
+async def test_a_call_that_ignores_its_end_does_not_hold_the_loop():
+    """`asyncio.run` waits for every task that it knows of."""
+
+    def in_a_loop():
+        async def main():
+            with pytest.raises(errors.APITimeoutError, match="mine did not end in 0.01 s"):
+                await apart(hang(), "mine", seconds=0.01)
+
+        asyncio.run(main())
+
+    await asyncio.wait_for(asyncio.to_thread(in_a_loop), 20)
+
+
+@pytest.mark.parametrize(
+    ("fault", "error", "said"),
+    [
+        (leave, RuntimeError, "retrieve_batch raised SystemExit: 3"),
+        (odd, RuntimeError, "raised OddError"),
+        (cancel, RuntimeError, "cancelled itself"),
+        (nothing, errors.APIResponseError, "provider 'bare': retrieve_batch gave NoneType where .* a Batch"),
+        (mapping, errors.APIResponseError, "gave dict"),
+    ],
+)
+async def test_the_error_names_plugin_method_and_answer(fault, error, said, site):
+    client, provider, _ = site
+    provider.fault = staticmethod(fault)
+    with pytest.raises(error, match=said):
+        await client.batches.retrieve("bad_1")
