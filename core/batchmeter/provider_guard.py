@@ -130,12 +130,13 @@ async def apart(work: Coroutine[Any, Any, Result], who: str, *, seconds: float |
 
 async def _end(task: asyncio.Task[Any]) -> None:
     task.cancel()
-    await asyncio.wait({task}, timeout=GRACE_SECONDS)
-    if task.done():
-        return
-    # The loop's own end would wait for it for ever: asyncio.run() gathers every task that is registered.
-    asyncio.tasks._unregister_task(task)  # noqa: SLF001
-    task._log_destroy_pending = False  # type: ignore[attr-defined]  # noqa: SLF001
+    try:
+        await asyncio.wait({task}, timeout=GRACE_SECONDS)
+    finally:  # cancelled once more meanwhile, perhaps
+        if not task.done():
+            # The loop's own end would wait for it for ever: asyncio.run() gathers every task that is registered.
+            asyncio.tasks._unregister_task(task)  # noqa: SLF001 - there is no public way
+            task._log_destroy_pending = False  # type: ignore[attr-defined]  # noqa: SLF001
 
 
 def _check(name: str, kind: type, given: object, who: str) -> None:

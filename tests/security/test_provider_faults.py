@@ -2,11 +2,12 @@
 
 import asyncio
 import json
+import time
 from contextlib import asynccontextmanager
 
 import pytest
 
-from batchmeter import errors, hookimpl
+from batchmeter import errors, hookimpl, provider_guard
 from batchmeter.client import AsyncClient
 from batchmeter.config import Settings
 from batchmeter.models import Batch, FileDeleted, FileObject, Page
@@ -130,6 +131,11 @@ class BareProvider:
         await self._fault()
 
 
+def later():
+    """An hour after the creates, and from then on a hundred times as fast as here."""
+    return (NOW + 3600) * 1000 + int(time.monotonic() * 100_000)
+
+
 @pytest.fixture
 async def site(tmp_path, monkeypatch):
     """A client with a bad account and a good one: each has an open batch, and a create whose answer was lost."""
@@ -142,6 +148,8 @@ async def site(tmp_path, monkeypatch):
         def register_providers(self, register):
             register(Mine)
 
+    monkeypatch.setattr(provider_guard, "GRACE_SECONDS", 0.1)
+    monkeypatch.setitem(provider_guard._SECONDS, "aclose", 0.2)
     accounts = {name: {"provider": "bare"} for name in ("bad", "good")}
     settings = Settings(ledger=str(tmp_path / "ledger.db"), accounts=accounts, track=False, load=())
     client, log = AsyncClient(settings=settings), Recorder()
@@ -149,13 +157,13 @@ async def site(tmp_path, monkeypatch):
         client.plugins.register(plugin)
     await client.open()
     monkeypatch.setattr(client.ledger.database, "_clock", lambda: NOW * 1000)
-    monkeypatch.setattr(intents, "SEARCH_SECONDS", 0.1)
+    monkeypatch.setattr(intents, "MOST_SECONDS", 0.1)
     for account in accounts:
         request = {"input_file_id": "file-1", "endpoint": "/v1/chat/completions", "custom_llm_provider": account}
         await client.batches.create(**request)
         with pytest.raises(errors.CreateUnknownError):
             await client.batches.create(**request)
-    monkeypatch.setattr(client.ledger.database, "_clock", lambda: (NOW + 120) * 1000)
+    monkeypatch.setattr(client.ledger.database, "_clock", later)
     yield client, Mine, log
     await asyncio.wait_for(client.aclose(), 20)
 
@@ -171,7 +179,7 @@ async def test_other_accounts_go_on_and_closing_ends(fault, site):
     await asyncio.wait({tracking}, timeout=20)
     assert tracking.done()
     assert [one.status for one in settled] == ["completed", "completed"]
-    await asyncio.wait_for(client.aclose(), 20)
+    await asyncio.wait_for(client.aclose(timeout=0.5), 20)
     created = sorted(event.batch_id for event in log.events if event.type == "acreate_batch")
     assert created == ["bad_1", "good_1", "good_2"]
 

@@ -55,7 +55,7 @@ def print_json(value: object) -> None:
 
 def table(title: str | None, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     """A table; columns whose name ends in `>` are right-aligned."""
-    shown = Table(title=title, title_justify="left", header_style="bold")
+    shown = Table(title=None if title is None else Text(inert(title)), title_justify="left", header_style="bold")
     for column in columns:
         shown.add_column(column.removesuffix(">"), justify="right" if column.endswith(">") else "left", overflow="fold")
     for row in rows:
