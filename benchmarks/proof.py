@@ -169,7 +169,7 @@ async def _made(ledger: Ledger, box: SandboxProvider, file_id: str, number: int)
     batch: Batch = await box.create_batch(request, CallOptions())
     submission = Submission(box.account, "sandbox", batch.endpoint, input_file_id=file_id, metadata=metadata)
     event = created_event(submission, batch, time=ledger.now())
-    await ledger.record_created(submission, batch, event, loggers=LOGGERS, next_poll_at=ledger.now(), durable=False)
+    await ledger.record_created(submission, batch, event, next_poll_at=ledger.now(), durable=False)
 
 
 def _input(lines: int) -> FileUpload:

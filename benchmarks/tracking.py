@@ -126,7 +126,7 @@ async def settle(ledger: Ledger) -> int:
 async def settle_one(ledger: Ledger, claim: Claim) -> bool:
     account, batch = claim.tracked.account, claim.tracked.batch.model_copy(update={"status": "completed"})
     settlement, event = ending(account, batch, datetime.fromtimestamp(ledger.now() / 1000, UTC))
-    return await ledger.settle(claim, settlement, {}, event, loggers=LOGGERS)
+    return await ledger.settle(claim, settlement, {}, event)
 
 
 def ending(account: str, batch: Batch, now: datetime) -> tuple[Settlement, BatchSucceeded]:
@@ -194,7 +194,6 @@ def driver_settle(connection: Any, kind: str, settled: list[dict[str, Any]]) -> 
     pks = {row["place"]: row["pk"] for row in driver_run(connection, kind, "settle_batch", settled)}
     settled = [{**values, "batch_pk": pks[values["place"]]} for values in settled]
     driver_run(connection, kind, "add_settlement", settled)
-    driver_run(connection, kind, "loggers_of_batch", settled)
     events = [{**values, "id": values["event_id"]} for values in settled]
     seqs = [row["seq"] for row in driver_run(connection, kind, "add_event", events)]
     driver_run(connection, kind, "add_deliveries", [{**settled[0], "seq": seq} for seq in seqs])
@@ -235,7 +234,7 @@ def settled_documents() -> dict[str, Any]:
         "groups": "[]",
         "type": "batch_success",
         "payload": dump(event).encode(),
-        "loggers": LOGGERS,
+        "callbacks": [],
     }
 
 

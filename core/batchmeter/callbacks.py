@@ -1,6 +1,8 @@
 """`@batchmeter.on`: a plain function as a logger of this process, for whoever wants a callback and not a plugin."""
 
 import inspect
+import os
+import sys
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -65,8 +67,9 @@ def on(*event_types: Any, name: str | None = None) -> Any:
     """Call the function, `def` or `async def`, with each event of these types (bare: of every type).
 
     It is a logger like any other: its own lane, retried with back-off while it raises, `RetryLater` and `Rejected`
-    understood, at least once. It hears of what clients of this process record or settle, from when it is registered;
-    the ledger knows it as `on:<module>.<name>`, so what is due when the process ends comes after its next start.
+    understood, at least once. It hears of the batches that clients of this program submit, whichever process records
+    their events, and of those that they settle, from when it is registered. The ledger knows it as
+    `on:<module>.<function>@<file>`, or as `on:<name>`: what is due when the program ends comes after its next start.
     """
     if len(event_types) == 1 and callable(event_types[0]):
         return _register(event_types[0], frozenset(KINDS), name)
@@ -94,7 +97,7 @@ def attach(plugins: "Plugins") -> None:
     with _lock:
         _attached.add(plugins)
         for name, callback in _callbacks.items():
-            plugins.register(_hooks(callback), name)
+            plugins.register(_hooks(callback), name, scoped=True)
 
 
 def _register(function: Function, kinds: frozenset[Kind], name: str | None) -> Function:
@@ -116,7 +119,7 @@ def _register(function: Function, kinds: frozenset[Kind], name: str | None) -> F
                 kinds |= before.kinds
         _callbacks[chosen] = Callback(function, kinds)
         for plugins in _attached:
-            plugins.register(_hooks(_callbacks[chosen]), chosen)
+            plugins.register(_hooks(_callbacks[chosen]), chosen, scoped=True)
     return function
 
 
@@ -130,7 +133,13 @@ def _name(function: AnyFunction) -> str:
     qualname = getattr(function, "__qualname__", None)
     if qualname is None or "<lambda>" in qualname:
         raise UsageError(f"{function!r} has no name of its own: say @batchmeter.on(…, name='…')")
-    return f"{function.__module__}.{qualname}"
+    return f"{function.__module__}.{qualname}@{_place(function.__module__)}"
+
+
+def _place(module: str) -> str:
+    """The module's file: every script is `__main__`. Without one, as in a notebook, the folder it runs in."""
+    file: str | None = getattr(sys.modules.get(module), "__file__", None)
+    return os.path.abspath(file) if file else os.getcwd()  # noqa: PTH100, PTH109 - pathlib costs import time
 
 
 def _code(function: AnyFunction) -> object:

@@ -56,6 +56,7 @@ class Parts:
         from .ledger import open_ledger  # noqa: PLC0415 - `import batchmeter` stays light
         from .pricing.book import PriceBook  # noqa: PLC0415
         from .tracking.deliver import Deliverer  # noqa: PLC0415
+        from .tracking.logger_lane import LaneOptions  # noqa: PLC0415
         from .tracking.options import TrackerOptions  # noqa: PLC0415
         from .tracking.tracker import Tracker  # noqa: PLC0415
 
@@ -68,7 +69,7 @@ class Parts:
         if ledger is None:
             ledger = open_ledger(settings.ledger, engines=plugins.ledgers)
         await ledger.open(wait=settings.track)
-        deliverer = Deliverer(ledger, plugins)
+        deliverer = Deliverer(ledger, plugins, options=LaneOptions(longest_pause=settings.longest_pause))
         options = TrackerOptions(adopt=tuple(accounts.adopting()), longest_pause=settings.longest_pause)
         tracker = Tracker(ledger, accounts, plugins, source, options=options, on_event=deliverer.notify)
         return cls(plugins, ledger, tracker, deliverer, source)
@@ -150,6 +151,7 @@ class AsyncClient:
                 )
                 self._loop = asyncio.get_running_loop()
                 await self.plugins.startup(ClientHost(self.plugins, self._parts.ledger), self)
+                await self._parts.ledger.subscribe(self.plugins.subscriptions)
                 self._start(self._parts)
         return self
 

@@ -1,13 +1,16 @@
 """Finds installed plugins by their entry points, and reads what a plugin's module declares before any setting is read."""
 
 import logging
+import re
 import sys
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache, partial, reduce
 from importlib import import_module
 from importlib.metadata import Distribution, EntryPoint, entry_points
+from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
 from typing import Any, cast
@@ -20,6 +23,8 @@ log = logging.getLogger("batchmeter")
 
 GROUP = "batchmeter"
 REGISTER_SECONDS = 20.0
+_MOST_SOURCES = 500
+"""Files of a package that are read."""
 _MARK = f"{PROJECT}_impl"
 """The attribute that pluggy's `hookimpl` marker sets."""
 
@@ -108,6 +113,26 @@ def declared(module: ModuleType, name: str) -> tuple[str, ...]:
     if isinstance(value, str) or not isinstance(value, tuple | list | set | frozenset):
         raise ConfigError(f"{module.__name__}.{name} is no tuple of texts")
     return tuple(str(each) for each in cast("tuple[object, ...]", value))
+
+
+def defines(plugin: Installed, hook: str) -> bool:
+    """Whether the plugin's source has a function of the hook's name: read, not run, as the plugin cannot be asked."""
+    pattern = re.compile(rf"^\s*(async\s+)?def\s+{hook}\s*\(", re.MULTILINE)
+    return any(pattern.search(text) for text in _sources(plugin.entry.module.partition(".")[0]))
+
+
+def _sources(package: str) -> Iterator[str]:
+    try:
+        spec = find_spec(package)
+    except (ImportError, ValueError):
+        return
+    folders = [Path(place) for place in (spec.submodule_search_locations or ())] if spec else []
+    files = [path for folder in folders for path in sorted(folder.rglob("*.py"))[:_MOST_SOURCES]]
+    if spec is not None and spec.origin and spec.origin.endswith(".py"):
+        files.append(Path(spec.origin))
+    for path in files:
+        with suppress(OSError):
+            yield path.read_text("utf-8", errors="replace")
 
 
 def module_hook(module: ModuleType, name: str) -> Callable[..., object] | None:

@@ -26,6 +26,7 @@ BatchmeterError
 ├── LedgerError                   the ledger cannot be used; the message says how to mend it
 │   └── LedgerTooNewError         written by a newer batchmeter
 ├── ClosedError                   batchmeter was closed, or the interpreter ends, while a call was under way
+├── RedactorMissingError          a plugin that redacts events does not work here, so none leaves
 ├── SettlementError               a batch ended but could not be settled in time
 └── DeliveryError                 raised BY logger plugins, to say what to do with an event
     ├── RetryLater                again, not before .after seconds
@@ -63,6 +64,7 @@ __all__ = [
     "Problem",
     "ProviderError",
     "RateLimitError",
+    "RedactorMissingError",
     "Rejected",
     "RetryLater",
     "SettlementError",
@@ -244,6 +246,10 @@ class LedgerTooNewError(LedgerError):
 
 class ClosedError(BatchmeterError):
     """batchmeter was closed, or the interpreter is ending."""
+
+
+class RedactorMissingError(BatchmeterError):
+    """A plugin that redacts events is missing or has failed: no event leaves until it works, or is abandoned."""
 
 
 class SettlementError(BatchmeterError):

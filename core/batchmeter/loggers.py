@@ -26,6 +26,8 @@ class Logger:
     name: str
     version: str
     implementations: "Mapping[EventType, pluggy.HookImpl]" = field(repr=False)
+    scoped: bool = False
+    """A callback of this program: it is owed only this program's batches."""
     _running: "set[object]" = field(default_factory=set[object], init=False, repr=False)
 
     @property

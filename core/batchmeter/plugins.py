@@ -4,21 +4,22 @@ import asyncio
 import inspect
 import logging
 import os
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from types import ModuleType
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import pluggy
-from pydantic import BaseModel
 
 from . import hookspecs
-from .config import Settings, nearest, validated
-from .discovery import Installed, declared, installed_plugins, registered
+from .config import Settings
+from .discovery import registered
 from .errors import BatchmeterError, ConfigError, SubmissionRefusedError
 from .isolation import contained
+from .ledger.records import Subscription
 from .loggers import Logger, call, call_in_time
 from .on_demand import Providers
+from .plugin_loader import Loader, PluginInfo, reason
 from .provider_guard import guarded
 
 if TYPE_CHECKING:
@@ -38,18 +39,6 @@ _MODULE_HOOKS = ("register_commands", "register_events")
 _EVENT_HOOKS: tuple["EventType", ...] = ("acreate_batch", "batch_success", "batch_failure")
 
 
-@dataclass(frozen=True, slots=True)
-class PluginInfo:
-    """One line of `batchmeter plugins`."""
-
-    name: str
-    version: str
-    hooks: tuple[str, ...]
-    state: Literal["on", "off", "failed"]
-    reason: str = ""
-    distribution: str = ""
-
-
 @dataclass(eq=False)
 class Plugins:
     """The plugins of one client."""
@@ -57,14 +46,18 @@ class Plugins:
     settings: Settings = field(default_factory=Settings)
     environ: Mapping[str, str] = field(default_factory=lambda: os.environ, repr=False)
     _manager: pluggy.PluginManager = field(init=False, repr=False)
-    _info: dict[str, PluginInfo] = field(default_factory=dict[str, PluginInfo], init=False)
+    infos: dict[str, PluginInfo] = field(default_factory=dict[str, PluginInfo], init=False)
     _loggers: dict[str, Logger] = field(default_factory=dict[str, Logger], init=False, repr=False)
     _providers: Providers = field(init=False, repr=False)
     ledgers: "dict[str, Engine]" = field(default_factory=dict[str, "Engine"], init=False, repr=False)
     """URL scheme -> the engine that opens such ledgers."""
-    _refused: list[PluginInfo] = field(default_factory=list[PluginInfo], init=False)
+    _subscriptions: tuple[Subscription, ...] | None = field(default=None, init=False, repr=False)
+    suspects: dict[str, str] = field(default_factory=dict[str, str], init=False, repr=False)
+    """Installed plugins that would redact, as far as can be told, and do not work here -> why."""
+    configured: set[str] = field(default_factory=set[str], init=False, repr=False)
+    """Plugins that the user has asked for, by a section, a variable or their name."""
+    refused: list[PluginInfo] = field(default_factory=list[PluginInfo], init=False)
     _specs: list[ModuleType] = field(default_factory=lambda: [hookspecs], init=False, repr=False)
-    _modules: dict[str, ModuleType] = field(default_factory=dict[str, ModuleType], init=False, repr=False)
 
     def __post_init__(self) -> None:
         self._manager = pluggy.PluginManager(hookspecs.PROJECT)
@@ -78,12 +71,7 @@ class Plugins:
         ConfigError only for what the user wrote: a section or name that fits no plugin, or a setting it refuses.
         """
         plugins = cls(settings, os.environ if environ is None else environ)
-        found = installed_plugins()
-        plugins._check_names({one.name for one in found})
-        wanted = [one for one in found if plugins._is_wanted(one)]
-        usable = [one for one in wanted if plugins._import(one)]  # all of them first: they bring each other's hooks
-        for one in usable:
-            plugins._load(one, plugins._modules[one.name])
+        Loader(plugins, settings, plugins.environ).load()
         return plugins
 
     @property
@@ -92,21 +80,64 @@ class Plugins:
         return self._loggers
 
     @property
+    def callbacks(self) -> tuple[str, ...]:
+        """Of the loggers those that belong to this program alone."""
+        return tuple(name for name, logger in self._loggers.items() if logger.scoped)
+
+    @property
+    def subscriptions(self) -> tuple[Subscription, ...]:
+        """Who is owed events: what is on and hears of them, and what is configured but cannot be used. The same tuple
+        until something changes."""
+        if self._subscriptions is None:
+            self._subscriptions = tuple(self._subscribing())
+        return self._subscriptions
+
+    @property
+    def redactors(self) -> frozenset[str]:
+        """Plugins with a `redact` that work here."""
+        return frozenset(name for name, info in self.infos.items() if info.state == "on" and "redact" in info.hooks)
+
+    def _subscribing(self) -> Iterator[Subscription]:
+        for name, info in list(self.infos.items()):
+            logger = self._loggers.get(name)
+            if info.state == "on":
+                kinds = {*(logger.handles if logger else ()), *(hook for hook in info.hooks if hook == "redact")}
+                yield Subscription(name, frozenset(kinds), scoped=bool(logger and logger.scoped))
+            elif info.state == "failed" and (info.hooks or name in self.configured):
+                kinds = {hook for hook in info.hooks if hook == "redact" or hook in _EVENT_HOOKS}
+                yield Subscription(name, frozenset(kinds), problem=info.reason)
+
+    @property
     def providers(self) -> "Mapping[str, ProviderFactory]":
         return self._providers
 
+    def promise(self, names: Collection[str], load: Callable[[], None]) -> None:
+        """Providers that `load` registers once one of them is asked for."""
+        self._providers.promise(names, load)
+
     def info(self) -> list[PluginInfo]:
         self._providers.load_all()
-        return sorted([*self._info.values(), *self._refused], key=lambda info: info.name)
+        return sorted([*self.infos.values(), *self.refused], key=lambda info: info.name)
 
-    def register(self, plugin: object, name: str | None = None, *, version: str = "", distribution: str = "") -> str:
-        """Enable an object with hookimpls; returns its name. ConfigError when it implements no hook or a wrong one."""
+    def register(
+        self,
+        plugin: object,
+        name: str | None = None,
+        *,
+        version: str = "",
+        distribution: str = "",
+        scoped: bool = False,
+    ) -> str:
+        """Enable an object with hookimpls; returns its name. ConfigError when it implements no hook or a wrong one.
+
+        `scoped`: a program's callback, which is owed only that program's batches.
+        """
         chosen = name or getattr(plugin, "__name__", None) or type(plugin).__name__
         if inspect.isclass(plugin):
             raise ConfigError(f"plugin {chosen!r} is a class; give one of its objects: {plugin.__name__}(…)")
         brought = getattr(plugin, "hookspecs", None)
         try:
-            self._add_hookspecs(brought)
+            self.add_hookspecs(brought)
             self._manager.register(plugin, chosen)
             self._manager.check_pending()
         except (ValueError, pluggy.PluginValidationError) as error:
@@ -127,7 +158,7 @@ class Plugins:
                 raise ConfigError(f"plugin {chosen!r}: {hook} is a function of the plugin's package, not a method")
         self._register_providers(chosen, implementations, strange=distribution not in ("", hookspecs.PROJECT))
         self._register_ledgers(chosen, implementations)
-        self._info[chosen] = PluginInfo(
+        self.infos[chosen] = PluginInfo(
             chosen, version, tuple(sorted(implementations)), "on", distribution=distribution
         )
         events: dict[EventType, pluggy.HookImpl] = {
@@ -135,14 +166,16 @@ class Plugins:
         }
         if events:
             # A new dict: other threads may be reading the one there is.
-            self._loggers = {**self._loggers, chosen: Logger(chosen, version, events)}
+            self._loggers = {**self._loggers, chosen: Logger(chosen, version, events, scoped=scoped)}
+        self._subscriptions = None
         return chosen
 
     def unregister(self, name: str) -> None:
         """Forget a plugin; its undelivered events stay in the ledger for its return."""
         self._manager.unregister(name=name)
+        self._subscriptions = None
         self._loggers = {key: logger for key, logger in self._loggers.items() if key != name}
-        self._info.pop(name, None)
+        self.infos.pop(name, None)
 
     def collect(self, hook: str) -> list[Any]:
         """All that implementations of `hook(register)` register; one that fails registers nothing, with a warning.
@@ -162,7 +195,7 @@ class Plugins:
             implementation.function(given)
         except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever a plugin does, the others go on
             name, hook = implementation.plugin_name, implementation.function.__name__
-            log.warning("plugin %s: %s failed: %s", name, hook, _reason(error))
+            log.warning("plugin %s: %s failed: %s", name, hook, reason(error))
             return False
         return True
 
@@ -200,9 +233,12 @@ class Plugins:
                 await call_in_time(implementation, given, timeout=STARTUP_SECONDS)
             except Exception as error:
                 log.exception("plugin %s failed at startup and is disabled", name)
-                info = self._info[name]
+                info = self.infos[name]
                 self.unregister(name)
-                self._info[name] = replace(info, state="failed", reason=_reason(error))
+                self.infos[name] = replace(info, state="failed", reason=reason(error))
+                if "redact" in info.hooks:
+                    self.suspects[name] = f"failed at startup: {reason(error)}"
+                self._subscriptions = None
 
     async def before_submit(self, submission: "PlannedBatch", estimate: "Estimate | None") -> None:
         """Ask every plugin; SubmissionRefusedError, or the plugin's own BatchmeterError, where one refuses."""
@@ -213,7 +249,7 @@ class Plugins:
             except BatchmeterError:
                 raise
             except Exception as error:
-                raise SubmissionRefusedError(f"plugin {implementation.plugin_name}: {_reason(error)}") from error
+                raise SubmissionRefusedError(f"plugin {implementation.plugin_name}: {reason(error)}") from error
 
     def call_hook(self, name: str, /, **arguments: Any) -> list[tuple[str, Any]]:
         """Call a hook that a plugin brought; (plugin's name, result) of each implementation that did not fail."""
@@ -239,7 +275,7 @@ class Plugins:
         except Exception:
             log.exception("plugin %s failed at shutdown", implementation.plugin_name)
 
-    def _add_hookspecs(self, specs: object) -> None:
+    def add_hookspecs(self, specs: object) -> None:
         """Those of a module that a plugin's package names `hookspecs`."""
         if isinstance(specs, ModuleType) and specs not in self._specs:
             self._manager.add_hookspecs(specs)
@@ -279,117 +315,9 @@ class Plugins:
 
         implementation.function(register)
 
-    def _check_names(self, found: Collection[str]) -> None:
-        source = self.settings.source or "settings"
-        for name in (*self.settings.plugins, *(self.settings.load or ()), *self.settings.disable):
-            if name not in found:
-                raise ConfigError(f"{source}: no plugin named {name!r} is installed{nearest(name, found)}")
-
-    def _is_wanted(self, plugin: Installed) -> bool:
-        """Whether its module is to be imported; else it is written down why not."""
-        if plugin.refusal:
-            log.error("plugin %s of %s is not used: %s", plugin.name, plugin.distribution, plugin.refusal)
-            info = PluginInfo(plugin.name, plugin.version, (), "failed", plugin.refusal, plugin.distribution)
-            self._refused.append(info)
-            return False
-        section = self.settings.plugins.get(plugin.name, {})
-        if plugin.name in self.settings.disable:
-            return self._off(plugin, "disabled by BATCHMETER_DISABLE")
-        if section.get("enabled") is False:
-            return self._off(plugin, f"disabled by [plugins.{plugin.name}]")
-        if not plugin.ours and self.settings.load is not None and plugin.name not in self.settings.load:
-            return self._off(plugin, "not named in BATCHMETER_PLUGINS")
-        return True
-
-    def _off(self, plugin: Installed, reason: str) -> bool:
-        self._info[plugin.name] = PluginInfo(plugin.name, plugin.version, (), "off", reason, plugin.distribution)
-        return False
-
-    def _import(self, plugin: Installed) -> bool:
-        """Its module, and the hooks and events that it brings."""
-        try:
-            module = plugin.module()
-            self._add_hookspecs(getattr(module, "hookspecs", None))
-        except Exception as error:  # noqa: BLE001 - whatever a plugin does at import, the others live
-            self._failed(plugin, _reason(error))
-            return False
-        self._modules[plugin.name] = module
-        return True
-
-    def _load(self, plugin: Installed, module: ModuleType) -> None:
-        try:
-            unset = self._unset(plugin, declared(module, "env"))
-            if unset:
-                self._off(plugin, unset)
-                return
-            providers = declared(module, "providers")
-            if providers:
-                self._providers.promise(providers, lambda: self._enable(plugin))
-                return
-        except ConfigError as error:
-            self._failed(plugin, str(error))
-            return
-        self._enable(plugin)
-
-    def _unset(self, plugin: Installed, variables: Collection[str]) -> str:
-        """Why a plugin that acts only when it is told to stays off; empty when it is on."""
-        if not variables:
-            return ""
-        if self.settings.load is not None:
-            return "" if plugin.name in self.settings.load else "not named in BATCHMETER_PLUGINS"
-        if plugin.name in self.settings.plugins or any(self.environ.get(name) for name in variables):
-            return ""
-        return f"not configured: set [plugins.{plugin.name}] or {next(iter(variables))}"
-
-    def _enable(self, plugin: Installed) -> None:
-        try:
-            made = self._construct(plugin.name, plugin.load(), ours=plugin.ours)
-            self.register(made, plugin.name, version=plugin.version, distribution=plugin.distribution)
-        except ConfigError as error:
-            if plugin.name in self.settings.plugins:
-                raise
-            self._failed(plugin, str(error))
-        except Exception as error:  # noqa: BLE001 - whatever a plugin does when it is made, the others live
-            self._failed(plugin, _reason(error))
-
-    def _failed(self, plugin: Installed, reason: str) -> None:
-        log.warning("plugin %s cannot be used: %s", plugin.name, reason)
-        self._info[plugin.name] = PluginInfo(plugin.name, plugin.version, (), "failed", reason, plugin.distribution)
-
-    def _construct(self, name: str, value: object, *, ours: bool = True) -> object:
-        section = {key: item for key, item in self.settings.plugins.get(name, {}).items() if key != "enabled"}
-        where = f"{self.settings.source or 'settings'}: [plugins.{name}]"
-        if not inspect.isclass(value):
-            if section:
-                raise ConfigError(f"{where}: this plugin takes no settings")
-            return value
-        make = cast("Callable[..., object]", value)
-        model = getattr(value, "Settings", None)
-        if isinstance(model, type) and issubclass(model, BaseModel):
-            chosen = validated(model, section, where)
-            return make(chosen) if ours else contained(lambda: make(chosen), seconds=CONSTRUCT_SECONDS)
-        _check_arguments(make, section, where)
-        return make(**section) if ours else contained(lambda: make(**section), seconds=CONSTRUCT_SECONDS)
-
 
 def _yields(function: Callable[..., object]) -> bool:
     return inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function)
-
-
-def _check_arguments(make: Callable[..., object], section: Mapping[str, Any], where: str) -> None:
-    parameters = inspect.signature(make).parameters
-    if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values()):
-        return
-    for key in section:
-        if key not in parameters:
-            raise ConfigError(f"{where}: unknown key {key!r}{nearest(key, parameters)}")
-
-
-def _reason(error: BaseException) -> str:
-    """One line for people; a missing vendor SDK says what to install."""
-    if isinstance(error, ModuleNotFoundError):
-        return f"{error}: install the plugin's extra, such as pip install 'batchmeter[all]'"
-    return f"{type(error).__name__}: {error}"
 
 
 def ledger_engines() -> "dict[str, Engine]":

@@ -26,7 +26,7 @@ from .errors import (
 from .host import PlannedBatch
 from .ledger.records import Again, Intent, Submission
 from .models import Attribution, Batch
-from .tracking.events_of import created_event, loggers_for
+from .tracking.events_of import created_event
 from .tracking.room import next_try, waits_for_room
 from .tracking.schedule import next_look
 from .tracking.tag import TAG, tag_of, tagged, untagged, without_tag
@@ -83,6 +83,7 @@ async def _submit_once(
     tag: bool,
 ) -> Batch:
     await _ask_plugins(parts, request, submission)
+    submission = _with_callbacks(parts, submission)
     asked = Intent(str(uuid.uuid4()), submission, key[0], created_at=parts.ledger.now(), request_sha256=key[1])
     intent = await parts.ledger.open_intent(asked)
     if intent.id != asked.id:
@@ -119,6 +120,12 @@ async def _ask_plugins(parts: "Parts", request: "BatchRequest", submission: Subm
         metadata=dict(request.metadata or {}),
     )
     await parts.plugins.before_submit(planned, None)
+
+
+def _with_callbacks(parts: "Parts", submission: Submission) -> Submission:
+    """This program's callbacks hear of its batches, whichever process records their events."""
+    callbacks = parts.plugins.callbacks
+    return submission if callbacks == submission.callbacks else replace(submission, callbacks=callbacks)
 
 
 def _with_an_id(batch: Batch, provider: "Provider") -> Batch:
@@ -249,13 +256,14 @@ async def record_created(
 
     Returns it without our tag.
     """
+    await parts.ledger.subscribe(parts.plugins.subscriptions)
+    submission = _with_callbacks(parts, submission)
     now = parts.ledger.now()
     event = created_event(submission, batch, time=now)
     tracked = await parts.ledger.record_created(
         submission,
         batch,
         event,
-        loggers=loggers_for(event, parts.plugins.loggers),
         next_poll_at=now + int(next_look(batch, now / 1000, random.random) * 1000),
         intent_id=intent_id,
         durable=durable,

@@ -90,10 +90,6 @@ SELECT %(id)s, %(type)s, %(account)s, %(batch_id)s, %(revision)s, %(now)s, %(pay
 ) FROM fence
 RETURNING seq, %(place)s::integer AS place;
 
--- name: add_deliveries
-INSERT INTO batchmeter.delivery (event_seq, logger, state, next_attempt_at)
-SELECT %(seq)s, wanted.logger, 'pending', %(now)s FROM unnest(%(loggers)s::text[]) AS wanted (logger);
-
 -- name: fence_events
 -- Waits until every writer that has taken a seq has committed: a seq that shows up later is larger than all seen now.
 SELECT pg_advisory_xact_lock(4702111234474983746);
@@ -124,8 +120,9 @@ WITH recorded AS (
     RETURNING seq
 ), deliveries AS (
     INSERT INTO batchmeter.delivery (event_seq, logger, state, next_attempt_at)
-    SELECT added.seq, wanted.logger, 'pending', %(now)s
-    FROM added CROSS JOIN unnest(%(loggers)s::text[]) AS wanted (logger)
+    SELECT added.seq, s.name, 'pending', %(now)s FROM added CROSS JOIN batchmeter.subscription AS s
+    WHERE s.ended_at IS NULL AND (s.kinds = '*' OR strpos(s.kinds, ',' || %(type)s::text || ',') > 0)
+      AND (s.scoped = 0 OR s.name = ANY(%(callbacks)s::text[]))
 )
 SELECT * FROM recorded;
 

@@ -5,9 +5,9 @@ import json
 from starlette.responses import JSONResponse, Response
 
 from batchmeter.costs import GROUPINGS, cost_report, moment
-from batchmeter.errors import UsageError
+from batchmeter.errors import RedactorMissingError, UsageError
 from batchmeter.events import EventType
-from batchmeter.ledger.records import Millis
+from batchmeter.ledger.records import Millis, StoredEvent
 
 from .answers import number, rendered, whole_number
 from .call import Call
@@ -67,7 +67,11 @@ async def events(call: Call) -> Response:
     kind = asked.get("type") or None
     if kind is not None and kind not in _TYPES:
         raise _invalid("type", f"expected one of {', '.join(_TYPES)}, but got {kind!r} instead")
-    found = await (await call.client.ready()).ledger.events(
+    recorded = asked.get("recorded") == "true"
+    if recorded and not call.identity.admin:
+        raise Refusal(403, "Only an admin key may see events as they were recorded.", code="admin_only")
+    parts = await call.client.ready()
+    found = await parts.ledger.events(
         types=None if kind is None else [kind],
         after=seq,
         since=_moment(call, "from"),
@@ -75,12 +79,19 @@ async def events(call: Call) -> Response:
         key=_scope(call.identity),
         limit=limit + 1,
     )
-    page = found[:limit]
+    page = found[:limit] if recorded else await _shown(call, found[:limit])
     ends = {"has_more": len(found) > limit, "last_id": str(page[-1].seq) if page else after}
     tail = json.dumps({"object": "list", **ends}).encode()
-    # The events as they were recorded, byte for byte.
+    # The events as loggers get them: as they were recorded, byte for byte, where no plugin redacts them.
     body = b'{"data":[' + b",".join(stored.payload for stored in page) + b"]," + tail[1:]
     return Response(body, media_type="application/json")
+
+
+async def _shown(call: Call, page: list[StoredEvent]) -> list[StoredEvent]:
+    try:
+        return await call.client.deliverer.redaction.shown(page)
+    except RedactorMissingError as error:
+        raise Refusal(503, str(error), code="redactor_missing") from error
 
 
 def _scope(identity: Identity) -> str | None:
@@ -119,7 +130,14 @@ ROUTES = (
         "Recorded events, in order",
         operation={
             **gives("EventList"),
-            **query(after="text", limit="number", type="|".join(_TYPES), batch_id="text", **{"from": "text"}),
+            **query(
+                after="text",
+                limit="number",
+                type="|".join(_TYPES),
+                batch_id="text",
+                recorded="true|false",
+                **{"from": "text"},
+            ),
         },
     ),
 )

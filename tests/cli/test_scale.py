@@ -149,7 +149,9 @@ def test_a_logger_that_was_removed_is_abandoned(shell) -> None:
     assert shell("prune", "--older-than", "0h", "--json").json == {"forgotten": 0}
     assert shell("abandon", "--logger", "webhook", "--json").json == {"logger": "webhook", "deliveries": 2}
     assert {row["reason"] for row in shell("deliveries", "--dead", "--json").json} == {"abandoned"}
-    assert shell("abandon", "--logger", "webhook").out == "0 deliveries to webhook given up\n"
+    assert (
+        shell("abandon", "--logger", "webhook").out == "webhook is owed nothing any more; 0 deliveries to it given up\n"
+    )
     assert shell("prune", "--older-than", "0h", "--json").json == {"forgotten": 1}
 
 

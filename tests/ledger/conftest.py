@@ -15,9 +15,10 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from batchmeter.callbacks import KINDS
 from batchmeter.events import BatchCreated, BatchFailed, BatchSucceeded, Settlement, event_id
 from batchmeter.ledger import open_ledger
-from batchmeter.ledger.records import Submission
+from batchmeter.ledger.records import Submission, Subscription
 from batchmeter.models import Attribution, Batch, Cost, LineCounts, Usage
 from batchmeter.pricing.groups import Group, GroupKey
 
@@ -41,6 +42,7 @@ class Maker:
 
     clock: Clock
     numbers: "itertools.count[int]" = field(default_factory=lambda: itertools.count(1))
+    subscribed: set = field(default_factory=set)
 
     def submission(self, account="openai", **fields) -> Submission:
         metadata = fields.pop("metadata", {"team": "search"})
@@ -90,13 +92,20 @@ class Maker:
 
     async def record(self, ledger, account="openai", batch=None, loggers=("file",), due_in=0.0, **submission):
         batch = batch or self.batch()
+        await self.subscribe(ledger, loggers)
         return await ledger.record_created(
-            self.submission(account, **submission),
+            self.submission(account, callbacks=tuple(loggers), **submission),
             batch,
             self.created(account, batch),
-            loggers=loggers,
             next_poll_at=ledger.now() + round(due_in * 1000),
         )
+
+    async def subscribe(self, ledger, loggers) -> None:
+        """As callbacks of every kind, so that a test says which loggers a batch is owed to."""
+        new = [name for name in loggers if (ledger, name) not in self.subscribed]
+        self.subscribed |= {(ledger, name) for name in new}
+        if new:
+            await ledger.subscribe(tuple(Subscription(name, frozenset(KINDS), scoped=True) for name in new))
 
     async def settle(self, ledger, tracked, status="completed", loggers=("file",)) -> bool:
         claim = await ledger.claim(tracked.account, tracked.batch_id, owner="w", lease_seconds=60)
@@ -106,7 +115,8 @@ class Maker:
         account = claim.tracked.account
         batch = claim.tracked.batch.model_copy(update={"status": status})
         settlement = self.settlement(account, batch)
-        return await ledger.settle(claim, settlement, self.groups(), self.ending(account, batch), loggers=loggers)
+        await self.subscribe(ledger, loggers)
+        return await ledger.settle(claim, settlement, self.groups(), self.ending(account, batch), callbacks=loggers)
 
 
 @pytest.fixture

@@ -35,7 +35,7 @@ async def settle(ledger, claim: Claim) -> None:
     now = datetime.fromtimestamp(ledger.now() / 1000, UTC)
     outcome = {"account": account, "provider": "openai", "batch_id": batch.id, "batch": batch, "status": "completed"}
     event = BatchSucceeded(id=event_id(account, batch.id, "batch_success"), time=now, **outcome)
-    await ledger.settle(claim, Settlement(**outcome, settled_at=now), {}, event, loggers=["file"])
+    await ledger.settle(claim, Settlement(**outcome, settled_at=now), {}, event, callbacks=["file"])
 
 
 if __name__ == "__main__":

@@ -71,7 +71,7 @@ class Run:
     async def revise(self, account, batch_id, revision):
         batch = self.make.batch(batch_id, "completed")
         settlement = self.make.settlement(account, batch, revision)
-        await self.ledger.revise(settlement, {}, self.make.ending(account, batch, revision), loggers=["otel"])
+        await self.ledger.revise(settlement, {}, self.make.ending(account, batch, revision), callbacks=["otel"])
 
     async def claim_deliveries(self, logger, limit):
         taken = await self.ledger.claim_deliveries(logger, owner="d", limit=limit, lease_seconds=2)

@@ -134,7 +134,7 @@ async def test_costs_show_the_newest_revision_and_gauges_follow(ledger, make, cl
     settlement = settlement.model_copy(
         update={"cost": settlement.cost.model_copy(update={"total": None, "unknown": {"unknown_model": 2}})}
     )
-    assert await ledger.revise(settlement, make.groups(), make.ending("openai", batch, 2), loggers=[]) is True
+    assert await ledger.revise(settlement, make.groups(), make.ending("openai", batch, 2)) is True
     (second,) = await ledger.costs()
     assert (second.settlement.batch_id, second.settled_at) == (batch.id, first.settled_at)
     told = second.settlement

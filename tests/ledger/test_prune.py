@@ -80,7 +80,7 @@ async def test_what_was_forgotten_is_summed(ledger, make, clock, monkeypatch):
         clock.advance(60)
     batch = tracked.batch.model_copy(update={"status": "completed"})
     corrected = make.settlement("azure", batch, revision=2, total="0.5")
-    assert await ledger.revise(corrected, {}, make.ending("azure", batch, 2), loggers=())
+    assert await ledger.revise(corrected, {}, make.ending("azure", batch, 2))
     kept = await make.record(ledger, loggers=())
     assert await ledger.pruned_totals() == []
     assert await ledger.prune(settled_before=clock.now) == 6

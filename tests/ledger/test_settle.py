@@ -17,7 +17,8 @@ async def test_a_settlement_event_and_deliveries_appear_together(ledger, make, c
     settlement = make.settlement("openai", batch)
     event = make.ending("openai", batch)
     clock.advance(2)
-    assert await ledger.settle(claim, settlement, make.groups(), event, loggers=["otel"]) is True
+    await make.subscribe(ledger, ["otel"])
+    assert await ledger.settle(claim, settlement, make.groups(), event, callbacks=["otel"]) is True
     assert await ledger.settlement("b1") == (settlement, make.groups())
     assert await ledger.settlement("b1", "openai") == (settlement, make.groups())
     assert await ledger.settlement("b1", "azure") is None
@@ -50,11 +51,12 @@ async def test_a_revision_is_kept_once_and_told_to_all_who_knew(ledger, make):
     tracked = await make.record(ledger, loggers=["file"])
     batch = tracked.batch.model_copy(update={"status": "completed"})
     second = make.settlement("openai", batch, revision=2, total="1.5")
+    await make.subscribe(ledger, ["otel"])
     correction = make.ending("openai", batch, revision=2)
-    assert await ledger.revise(second, {}, correction, loggers=["otel"]) is False, "nothing to revise yet"
+    assert await ledger.revise(second, {}, correction, callbacks=["otel"]) is False, "nothing to revise yet"
     await make.settle(ledger, tracked, loggers=["file"])
-    assert await ledger.revise(second, {}, correction, loggers=["otel"]) is True
-    assert await ledger.revise(second, {}, correction, loggers=["otel"]) is False
+    assert await ledger.revise(second, {}, correction, callbacks=["otel"]) is True
+    assert await ledger.revise(second, {}, correction, callbacks=["otel"]) is False
     assert await ledger.settlement(batch.id) == (second, {})
     assert await ledger.settlements() == [(second, {})]
     last = (await ledger.events())[-1]
@@ -76,7 +78,7 @@ async def test_settlements_are_paged_in_the_order_of_settling_even_while_they_ar
             revised = settlement.model_copy(
                 update={"revision": 2, "settled_at": settlement.settled_at + timedelta(days=1)}
             )
-            await ledger.revise(revised, groups, make.ending("openai", settlement.batch, 2), loggers=())
+            await ledger.revise(revised, groups, make.ending("openai", settlement.batch, 2))
         after = page[-1][0].batch_id
     assert seen == names
     assert [s.batch_id for s, _ in await ledger.settlements(since=started + 2000)] == ["b", "d"]
@@ -98,7 +100,7 @@ async def test_a_transaction_that_fails_leaves_nothing(ledger, make):
     final = tracked.batch.model_copy(update={"status": "completed"})
     taken = make.created("openai", tracked.batch)  # an event id that exists
     with pytest.raises(LedgerError):
-        await ledger.settle(claim, make.settlement("openai", final), {}, taken, loggers=["file"])
+        await ledger.settle(claim, make.settlement("openai", final), {}, taken)
     assert await ledger.settlement(tracked.batch_id) is None
     assert (await ledger.get_batch(tracked.batch_id)).settled_at is None
     assert len(await ledger.events()) == 1
@@ -108,13 +110,14 @@ async def test_a_transaction_that_fails_leaves_nothing(ledger, make):
 async def test_settled_at_the_same_time_each_is_whole_and_fails_alone(ledger, make):
     for number in range(20):
         await make.record(ledger, batch=make.batch(f"b{number}"), loggers=["file"] if number else [])
+    await make.subscribe(ledger, ["otel"])
     claims = await ledger.claim_due(owner="w", limit=20, lease_seconds=60)
     bad = claims[7]
     final = bad.tracked.batch.model_copy(update={"status": "completed"})
     taken = make.created("openai", bad.tracked.batch)  # an event id that exists
     outcomes = await asyncio.gather(
         *(make.settle_claim(ledger, claim, loggers=["otel"]) for claim in claims if claim is not bad),
-        ledger.settle(bad, make.settlement("openai", final), {}, taken, loggers=()),
+        ledger.settle(bad, make.settlement("openai", final), {}, taken),
         make.settle_claim(ledger, replace(claims[3], token=claims[3].token - 1)),
         make.settle_claim(ledger, claims[3]),
         return_exceptions=True,

@@ -231,7 +231,7 @@ async def test_writes_that_wait_together_share_a_commit_and_fail_alone(tmp_path,
     await make.record(ledger, batch=make.batch("b0"))
     claim = await ledger.claim("openai", "b0", owner="w", lease_seconds=60)
     commits.clear()
-    wrong = ledger.settle(claim, make.settlement("openai", final), {}, taken, loggers=[])
+    wrong = ledger.settle(claim, make.settlement("openai", final), {}, taken)
     right = [make.record(ledger, batch=make.batch(f"b{number}")) for number in range(1, 41)]
     *recorded, failed = await asyncio.gather(*right, wrong, return_exceptions=True)
     assert [tracked.batch_id for tracked in recorded] == [f"b{number}" for number in range(1, 41)]

@@ -71,9 +71,7 @@ async def test_a_closed_intent_whose_batch_turns_up_late_is_created_after_all(le
     await ledger.close_intent("i1", "not found")
     await ledger.open_intent(Intent("i2", make.submission(), idempotency_key="k"))
     batch = make.batch("late")
-    await ledger.record_created(
-        make.submission(), batch, make.created("openai", batch), loggers=(), next_poll_at=0, intent_id="i1"
-    )
+    await ledger.record_created(make.submission(), batch, make.created("openai", batch), next_poll_at=0, intent_id="i1")
     assert ((await ledger.intent("i1")).state, (await ledger.intent("i1")).batch_id) == ("created", "late")
     assert (await ledger.intent("i2")).state == "open"
 
@@ -83,8 +81,9 @@ async def test_recording_makes_batch_event_and_deliveries_at_once(ledger, make, 
     submission = make.submission(attribution=attribution)
     batch = make.batch(custom={"kept": [1, None]})
     event = make.created("openai", batch)
+    await make.subscribe(ledger, ["otel", "file"])
     tracked = await ledger.record_created(
-        submission, batch, event, loggers=["otel", "file"], next_poll_at=clock.now + 5, intent_id="i1"
+        submission, batch, event, callbacks=["otel", "file"], next_poll_at=clock.now + 5, intent_id="i1"
     )
     assert tracked == await ledger.get_batch(batch.id)
     assert (tracked.submission, tracked.batch, tracked.intent_id) == (submission, batch, "i1")
@@ -101,7 +100,7 @@ async def test_recording_twice_changes_nothing_but_the_intent(ledger, make):
     first = await make.record(ledger, batch=batch, metadata={"from": "sweep"})
     await ledger.open_intent(Intent("i1", make.submission()))
     again = await ledger.record_created(
-        make.submission(), batch, make.created("openai", batch), loggers=["x"], next_poll_at=9, intent_id="i1"
+        make.submission(), batch, make.created("openai", batch), callbacks=["x"], next_poll_at=9, intent_id="i1"
     )
     assert (again.submission, again.next_poll_at) == (first.submission, first.next_poll_at)
     assert again.intent_id == "i1"

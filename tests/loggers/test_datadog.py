@@ -77,11 +77,9 @@ async def record(client, events, *batch_ids, **changes) -> list:
     endings = []
     for batch_id in batch_ids:
         created, ending = events.created(batch_id), events.succeeded(batch_id, **changes)
-        await client.ledger.record_created(
-            Submission("openai", "openai"), created.batch, created, loggers=["datadog"], next_poll_at=0
-        )
+        await client.ledger.record_created(Submission("openai", "openai"), created.batch, created, next_poll_at=0)
         claim = await client.ledger.claim("openai", batch_id, owner="t", lease_seconds=60)
-        assert await client.ledger.settle(claim, settlement(ending), {}, ending, loggers=["datadog"])
+        assert await client.ledger.settle(claim, settlement(ending), {}, ending)
         endings.append(ending)
     return endings
 

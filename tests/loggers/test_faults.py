@@ -21,9 +21,10 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
     ExportTraceServiceResponse,
 )
 
+from batchmeter.callbacks import KINDS
 from batchmeter.events import Settlement
 from batchmeter.ledger import open_ledger
-from batchmeter.ledger.records import Submission
+from batchmeter.ledger.records import Submission, Subscription
 from batchmeter_datadog.spans import spans_of
 from batchmeter_file import read_events
 
@@ -155,14 +156,13 @@ def recorded(events) -> list:
 async def fill(path, recorded) -> None:
     ledger = open_ledger(path)
     await ledger.open()
+    await ledger.subscribe(tuple(Subscription(name, frozenset(KINDS)) for name in LOGGERS))
     for created, ending in recorded:
         batch_id, now = created.batch_id, ending.time
-        await ledger.record_created(
-            Submission("openai", "openai"), created.batch, created, loggers=LOGGERS, next_poll_at=0
-        )
+        await ledger.record_created(Submission("openai", "openai"), created.batch, created, next_poll_at=0)
         claim = await ledger.claim("openai", batch_id, owner="test", lease_seconds=60)
         fields = {name: getattr(ending, name) for name in Settlement.model_fields if name != "settled_at"}
-        assert await ledger.settle(claim, Settlement(settled_at=now, **fields), {}, ending, loggers=LOGGERS)
+        assert await ledger.settle(claim, Settlement(settled_at=now, **fields), {}, ending)
     await ledger.aclose()
 
 

@@ -36,12 +36,11 @@ class Book:
             Submission(account, "openai"),
             event.batch,
             events.created(batch_id, account=account),
-            loggers=["otel"],
             next_poll_at=self.now,
         )
         settlement = self.settlement(event)
         claim = await self.ledger.claim(account, batch_id, owner="test", lease_seconds=60)
-        assert await self.ledger.settle(claim, settlement, {}, event, loggers=["otel"])
+        assert await self.ledger.settle(claim, settlement, {}, event)
         return settlement
 
     def settlement(self, event) -> Settlement:

@@ -134,7 +134,7 @@ def test_clients_of_one_s_own_hear_too(
 ) -> None:
     batchmeter.on("batch_success")(register(success))
     with batchmeter.Client(ledger=tmp_path / "other.db") as client:
-        assert f"on:{__name__}.success" in client.plugins.loggers
+        assert f"on:{__name__}.success@{__file__}" in client.plugins.loggers
         file = client.files.create(file=requests)
         batch = client.batches.create(input_file_id=file.id, endpoint=COMPLETIONS)
         client.batches.wait(batch.id)

@@ -14,7 +14,8 @@ from batchmeter.config import Settings
 from batchmeter.discovery import installed_plugins
 from batchmeter.errors import BatchmeterError, ConfigError, LedgerError, SubmissionRefusedError
 from batchmeter.ledger import open_ledger
-from batchmeter.plugins import PluginInfo, Plugins
+from batchmeter.plugin_loader import PluginInfo
+from batchmeter.plugins import Plugins
 from batchmeter.testing.requests import lines_of
 
 LOGGER = """

@@ -17,6 +17,7 @@ from batchmeter.config import Settings
 from batchmeter.errors import ConfigError, RetryLater
 from batchmeter.events import BatchCreated, event_id
 from batchmeter.models import Batch
+from batchmeter.plugin_loader import Loader
 from batchmeter.plugins import Plugins
 
 
@@ -202,9 +203,9 @@ def test_a_settings_model_is_validated() -> None:
         def __init__(self, settings: Settings) -> None:
             self.settings = settings
 
-    plugins = Plugins(Settings(plugins={"mine": {"ulr": "x"}}))
+    settings = Settings(plugins={"mine": {"ulr": "x"}})
     with pytest.raises(ConfigError, match="did you mean 'url'"):
-        plugins._construct("mine", Mine)
+        Loader(Plugins(settings), settings, {}).construct("mine", Mine)
 
 
 def test_builtin_loggers_act_only_when_configured(tmp_path: Path) -> None:

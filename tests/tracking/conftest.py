@@ -23,7 +23,7 @@ from batchmeter.plugins import Plugins
 from batchmeter.pricing.book import PriceBook
 from batchmeter.providers import BatchRequest, CallOptions, Capabilities, ContentStream, FileUpload, OutputFile
 from batchmeter.tracking.deliver import Deliverer
-from batchmeter.tracking.events_of import created_event, loggers_for
+from batchmeter.tracking.events_of import created_event
 from batchmeter.tracking.logger_lane import LaneOptions
 from batchmeter.tracking.tracker import Tracker
 
@@ -275,8 +275,8 @@ class World:
         made = batch(batch_id, "validating", **fields)
         submission = Submission(account, "openai", made.endpoint, input_file_id="in", metadata={"team": "search"})
         event = created_event(submission, made, time=self.clock.now)
-        loggers = loggers_for(event, self.plugins.loggers)
-        await self.ledger.record_created(submission, made, event, loggers=loggers, next_poll_at=self.clock.now)
+        await self.ledger.subscribe(self.plugins.subscriptions)
+        await self.ledger.record_created(submission, made, event, next_poll_at=self.clock.now)
         return made
 
     async def endings(self) -> list[AnyEvent]:

@@ -173,9 +173,7 @@ async def test_adopting_everything_while_a_create_is_under_way_takes_nothing_fro
     provider.listing = [made, world.batch("theirs", metadata={"team": "sales"})]
     assert await world.tracker().adopt_all("openai") == 2
     event = created_event(mine.submission, made, time=world.clock.now)
-    await world.ledger.record_created(
-        mine.submission, made, event, loggers=(), next_poll_at=world.clock.now, intent_id=mine.id
-    )
+    await world.ledger.record_created(mine.submission, made, event, next_poll_at=world.clock.now, intent_id=mine.id)
     ours, theirs = [await world.ledger.get_batch(name) for name in ("ours", "theirs")]
     assert (ours.submission, theirs.submission.adopted) == (mine.submission, True)
     assert len(await world.ledger.events()) == 2

@@ -1,4 +1,4 @@
-"""`batchmeter deliveries`, `replay`, `abandon`: which logger has what, sending it again, and giving it up."""
+"""`batchmeter deliveries` and `replay`: which logger has what, and sending it again."""
 
 from typing import TYPE_CHECKING
 
@@ -8,7 +8,6 @@ from batchmeter.config import nearest
 
 from .events import millis
 from .session import client, run
-from .session import ledger as open_ledger
 from .show import as_json, console, instant, print_json, table
 
 if TYPE_CHECKING:
@@ -79,23 +78,6 @@ def replay(logger: str, since: str | None, dead: bool, json_output: bool) -> Non
     console().print(f"{count:,} events due again for {logger}{later}")
 
 
-@click.command()
-@click.option("--logger", "logger", required=True, help="The logger, such as one that was removed.")
-@as_json
-def abandon(logger: str, json_output: bool) -> None:
-    """Give up the deliveries that a logger has not accepted, so that their batches can be pruned; `replay` undoes it."""
-
-    async def work() -> int:
-        async with open_ledger() as opened:
-            return await opened.abandon(logger, reason="abandoned")
-
-    count = run(work())
-    if json_output:
-        print_json({"logger": logger, "deliveries": count})
-    else:
-        console().print(f"{count:,} deliveries to {logger} given up")
-
-
 async def _check_name(opened: "AsyncClient", logger: str) -> None:
     """A misspelt one would be owed every event, and keep its batches from being pruned.
 
@@ -110,6 +92,7 @@ async def _check_name(opened: "AsyncClient", logger: str) -> None:
 def _list(logger: str | None, state: str, limit: int, json_output: bool) -> None:
     async def work() -> list[dict[str, object]]:
         async with client() as opened:
+            held = await opened.deliverer.redaction.missing() if state == "pending" else ""
             found = await opened.ledger.deliveries(
                 logger=logger, state="dead" if state == "dead" else "pending", limit=limit
             )
@@ -121,7 +104,7 @@ def _list(logger: str | None, state: str, limit: int, json_output: bool) -> None
                 "event_id": d.stored.event.id,
                 "attempts": d.attempts,
                 "next_attempt_at": d.next_attempt_at,
-                "reason": d.last_error,
+                "reason": f"held back: {held}" if held else d.last_error,
             }
             for d in found
         ]

@@ -22,10 +22,17 @@ POLL_SECONDS = 1.0
 @click.option("--type", "types", multiple=True, type=click.Choice(TYPES), help="Only this type; repeat for more.")
 @click.option("--since", metavar="TIME", help="Only those recorded since this UTC time (ISO 8601).")
 @click.option("--batch", "batch_id", help="Only this batch's.")
+@click.option("--recorded", is_flag=True, help="As recorded, not as `redact` plugins leave it for loggers.")
 @click.option("--limit", default=1000, show_default=True)
 @as_json
 def events(
-    follow: bool, types: tuple[str, ...], since: str | None, batch_id: str | None, limit: int, json_output: bool
+    follow: bool,
+    types: tuple[str, ...],
+    since: str | None,
+    batch_id: str | None,
+    recorded: bool,
+    limit: int,
+    json_output: bool,
 ) -> None:
     """Print recorded events in order: a table, or the whole events as JSON lines (always with --follow)."""
 
@@ -40,7 +47,8 @@ def events(
                     batch_id=batch_id,
                     limit=limit,
                 )
-                _print(found, json_lines=json_output or follow)
+                shown = found if recorded else await opened.deliverer.redaction.shown(found)
+                _print(shown, json_lines=json_output or follow)
                 seen = found[-1].seq if found else seen
                 if not follow:
                     return

@@ -38,6 +38,8 @@ def check(json_output: bool) -> None:
             console().print(f"wrong: {count:,} {what}")
         for line in health.damage:
             console().print(f"damaged: {line}")
+        for line in health.warnings:
+            console().print(f"warning: {line}")
         console().print("sound" if health.sound else "not sound: keep this ledger, and report it with this output")
     click.get_current_context().exit(0 if health.sound else 1)
 

@@ -22,7 +22,7 @@ async def record_created(
     submission: Submission,
     batch: Batch,
     event: BatchCreated,
-    loggers: Collection[str],
+    callbacks: Collection[str],
     next_poll_at: Millis,
     intent_id: str | None,
 ) -> TrackedBatch:
@@ -39,9 +39,10 @@ async def record_created(
         "key_id": submission.attribution.key,
         **serialize.snapshot_columns(batch),
     }
+    owed = sorted({*submission.callbacks, *callbacks})
     whole = session.has("record_whole")  # each round trip to a server is one that a submission waits for
     if whole:
-        row = await session.row("record_whole", **columns, **_beside(submission, batch, event, loggers))
+        row = await session.row("record_whole", **columns, **_beside(submission, batch, event, owed))
     else:
         row = await session.row("add_batch", **columns)
     if row is None:
@@ -56,24 +57,24 @@ async def record_created(
         event_again = event.model_copy(
             update={"id": event_id(event.account, event_name(again, batch.id), "acreate_batch")}
         )
-        return await record_created(session, again, batch, event_again, loggers, next_poll_at, intent_id)
+        return await record_created(session, again, batch, event_again, callbacks, next_poll_at, intent_id)
     session.signal("batches")
     session.signal("deliveries")
     if not whole:
-        await add_event(session, event, loggers)
+        await add_event(session, event, owed)
         await use_input(session, submission)
         await own_outputs(session, submission.account, batch, submission)
     return serialize.tracked_as(row, submission, batch)
 
 
-def _beside(submission: Submission, batch: Batch, event: BatchCreated, loggers: Collection[str]) -> dict[str, object]:
+def _beside(submission: Submission, batch: Batch, event: BatchCreated, callbacks: list[str]) -> dict[str, object]:
     """What goes into other tables."""
     return {
         "event_id": event.id,
         "type": event.type,
         "revision": event.revision,
         "payload": serialize.dump(event).encode(),
-        "loggers": sorted(set(loggers)),
+        "callbacks": callbacks,
         "file_id": sorted({file_id for file_id in (batch.output_file_id, batch.error_file_id) if file_id}),
         "attribution": serialize.dump(submission.attribution),
         "input_file_id": submission.input_file_id,

@@ -10,6 +10,7 @@ from .copy import Table, count_rows, read_page, read_tables
 from .ledger import Ledger
 from .records import Millis
 from .session import Row, Session
+from .subscriptions import unattended_text
 
 CHECKS: Mapping[str, str] = {
     "check_beginnings": "batches without their acreate_batch",
@@ -36,6 +37,8 @@ class Health:
     """What must not be -> how often it is."""
     damage: tuple[str, ...]
     """What the database says of its own file."""
+    warnings: tuple[str, ...] = ()
+    """Nothing is wrong, but somebody has to act: events that nobody delivers."""
 
     @property
     def sound(self) -> bool:
@@ -74,7 +77,8 @@ async def check(ledger: Ledger) -> Health:
     for table in await ledger.database.read(read_tables):
         if bad := await _unreadable(ledger, table):
             wrong[f"rows of {table.name} that cannot be read, the first: {bad[0]}"] = len(bad)
-    return Health(ledger.url, version, await count_rows(ledger), wrong, damage)
+    warnings = tuple(unattended_text(one) for one in await ledger.unattended())
+    return Health(ledger.url, version, await count_rows(ledger), wrong, damage, warnings)
 
 
 async def _unreadable(ledger: Ledger, table: Table) -> list[str]:

@@ -15,10 +15,11 @@ from batchmeter.pricing.groups import Groups
 from . import batches, claims, files, outbox, upkeep
 from . import keys as keyring
 from . import settlements as endings
+from . import subscriptions as subscribers
 from .files import AccountCache
 from .group_commit import GroupCommit
 from .operation import read, write
-from .records import Claim, Millis, Submission, TrackedBatch
+from .records import Claim, Millis, Submission, Subscription, TrackedBatch
 from .session import Database, Topic
 
 
@@ -28,6 +29,7 @@ class Ledger:
         self.url = database.url
         """For messages; without a password."""
         self._accounts = AccountCache()
+        self._subscribed: Sequence[Subscription] = ()
         self._settling = GroupCommit(self._settle_all, database.of_one)
 
     def __repr__(self) -> str:
@@ -67,16 +69,16 @@ class Ledger:
         batch: Batch,
         event: BatchCreated,
         *,
-        loggers: Collection[str],
+        callbacks: Collection[str] = (),
         next_poll_at: Millis,
         intent_id: str | None = None,
         durable: bool = True,
     ) -> TrackedBatch:
-        """Batch row + event + one delivery a logger, and the intent becomes `created`. Known already: only returned.
+        """Batch row + event + one delivery a subscription, and the intent becomes `created`. Known already: only returned.
 
         Not `durable`: does not wait for the disk. What a power cut takes back then is found again by its intent.
         """
-        made = (submission, batch, event, loggers, next_poll_at, intent_id)
+        made = (submission, batch, event, callbacks, next_poll_at, intent_id)
         tracked = await self.database.write(lambda session: batches.record_created(session, *made), durable=durable)
         self._accounts.put(batch.id, submission.account)
         return tracked
@@ -104,13 +106,14 @@ class Ledger:
         groups: Groups,
         event: BatchSucceeded | BatchFailed,
         *,
-        loggers: Collection[str],
+        callbacks: Collection[str] = (),
     ) -> bool:
         """Settlement + event + deliveries, once: False when the lease was lost or it is settled already.
 
-        Deliveries go to `loggers` and to every logger that got an earlier event of this batch.
+        Deliveries go to every subscription that handles the event, of callbacks to those of the program that submitted
+        the batch and to `callbacks`, those of the one that settles it.
         """
-        return await self._settling.add(endings.Ending(claim, settlement, groups, event, loggers))
+        return await self._settling.add(endings.Ending(claim, settlement, groups, event, callbacks))
 
     async def _settle_all(self, group: Sequence[endings.Ending]) -> list[bool]:
         return await self.database.write(lambda session: endings.settle_all(session, group), durable=True)
@@ -128,9 +131,26 @@ class Ledger:
     finish_deliveries = write(outbox.finish_deliveries)
     deliveries = read(outbox.deliveries)
     replay = write(outbox.replay, durable=True)
-    abandon = write(outbox.abandon, durable=True)
     next_delivery_at = read(outbox.next_delivery_at)
     gauges = read(outbox.gauges)
+
+    # who is owed events
+    async def subscribe(self, wanted: Sequence[Subscription]) -> None:
+        """Before this process records an event: what it has is owed it. Nothing to do for what was subscribed here."""
+        if wanted is self._subscribed:
+            return
+        known = set(self._subscribed)
+        new = [one for one in wanted if one not in known]
+        news = await self.database.read(lambda session: subscribers.news(session, new)) if new else []
+        if news:
+            await self.database.write(lambda session: subscribers.subscribe(session, news), durable=True)
+        self._subscribed = wanted
+
+    subscriptions = read(subscribers.subscriptions)
+    touch_subscriptions = write(subscribers.touch)
+    unattended = read(subscribers.unattended)
+    redactors = read(subscribers.redactors)
+    abandon = write(subscribers.end, durable=True)
 
     # files, and what else belongs to accounts
     owner_of = read(files.owner_of)

@@ -55,11 +55,6 @@ async def replay(session: Session, logger: str, *, since: Millis | None = None, 
     return reopened + await session.run("backfill_deliveries", logger=logger, since=since)
 
 
-async def abandon(session: Session, logger: str, *, reason: str) -> int:
-    """Give up all that this logger has not accepted: dead, until it is replayed; returns how many."""
-    return await session.run("abandon_deliveries", logger=logger, reason=reason)
-
-
 async def next_delivery_at(session: Session, loggers: Collection[str]) -> Millis | None:
     due = await session.each("next_delivery", [{"logger": name} for name in dict.fromkeys(loggers)])
     return min((row["due"] for row in due), default=None)
@@ -72,10 +67,11 @@ async def gauges(session: Session) -> list[LoggerGauge]:
     ]
 
 
-async def add_event(session: Session, event: AnyEvent, loggers: Collection[str], batch_id: str | None = None) -> None:
-    """The event and its deliveries; an event id that exists already is an error, never a second delivery.
+async def add_event(session: Session, event: AnyEvent, callbacks: Collection[str], batch_id: str | None = None) -> None:
+    """The event and its deliveries to whoever is subscribed, and to these callbacks.
 
-    `batch_id` is the ledger's name of the batch, where another batch has its id by now.
+    An event id that exists already is an error, never a second delivery. `batch_id` is the ledger's name of the batch,
+    where another batch has its id by now.
     """
     row = await session.row(
         "add_event",
@@ -89,13 +85,7 @@ async def add_event(session: Session, event: AnyEvent, loggers: Collection[str],
     )
     assert row is not None
     session.signal("deliveries")
-    if loggers:
-        await session.run("add_deliveries", seq=row["seq"], loggers=sorted(set(loggers)))
-
-
-async def loggers_of_batch(session: Session, account: str, batch_id: str) -> set[str]:
-    found = await session.rows("loggers_of_batch", account=account, batch_id=batch_id, place=0)
-    return {row["logger"] for row in found}
+    await session.run("add_deliveries", seq=row["seq"], type=event.type, callbacks=sorted(set(callbacks)))
 
 
 async def events(

@@ -46,6 +46,8 @@ class Submission:
     again: Again | None = None
     id_reused: int | None = None
     """Set where an earlier batch of the account had the same id (a server that counts from 1 again): its row's number."""
+    callbacks: tuple[str, ...] = ()
+    """Callbacks of the program that submitted it: they are owed its events, whichever process records them."""
 
 
 def progress_of(batch: Batch) -> int:
@@ -174,6 +176,39 @@ class DeliveryResult:
     state: DeliveryState
     next_attempt_at: Millis | None = None
     error: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Subscription:
+    """One who is owed events, as a process has it."""
+
+    name: str
+    kinds: frozenset[str] = frozenset()
+    """Event kinds that it handles, and `redact` for a redactor; without any it is owed nothing."""
+    scoped: bool = False
+    """A program's callback: owed only batches that name it, or that its process settles."""
+    problem: str = ""
+    """Why this process cannot use it: its events wait for one that can."""
+
+
+@dataclass(frozen=True, slots=True)
+class Subscribed:
+    """One who is owed events, as the ledger knows it."""
+
+    name: str
+    kinds: frozenset[str] | None
+    """None: not known yet, so all."""
+    scoped: bool
+    since: Millis
+    last_seen: Millis | None
+    """When a process last had it working."""
+    ended_at: Millis | None = None
+    """When it was abandoned."""
+    problem: str | None = None
+    """What the last process that could not use it said."""
+    owed: int = 0
+    oldest_owed_at: Millis | None = None
+    dead: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from batchmeter.pricing.groups import Groups
 from . import serialize
 from .batches import at
 from .claims import in_order
-from .outbox import add_event, loggers_of_batch
+from .outbox import add_event
 from .records import Claim, Millis, Settled, TrackedBatch
 from .session import Session
 
@@ -23,11 +23,12 @@ class Ending:
     settlement: Settlement
     groups: Groups
     event: BatchSucceeded | BatchFailed
-    loggers: Collection[str]
+    callbacks: Collection[str]
+    """Those of the program that settles it."""
 
 
 async def settle_all(session: Session, endings: Sequence[Ending]) -> list[bool]:
-    """Each settlement whole: batch, output files, settlement, event, deliveries. Six trips, however many they are.
+    """Each settlement whole: batch, output files, settlement, event, deliveries. Five trips, however many they are.
 
     Left out is a batch whose lease was lost (the fence), that is settled, or that has this revision.
     """
@@ -38,16 +39,16 @@ async def settle_all(session: Session, endings: Sequence[Ending]) -> list[bool]:
     await session.each("put_file", [output for item in settled for output in _outputs(asked[item["place"]])])
     stored = {row["place"] for row in await session.each("add_settlement", settled)}
     new = [item for item in settled if item["place"] in stored]
-    loggers = {item["place"]: set(asked[item["place"]].loggers) for item in new}
-    for row in await session.each("loggers_of_batch", new):
-        loggers[row["place"]].add(row["logger"])
-    seqs = {row["place"]: row["seq"] for row in await session.each("add_event", new)}
-    await session.each(
-        "add_deliveries", [{"seq": seqs[place], "loggers": sorted(names)} for place, names in loggers.items()]
-    )
+    added = await session.each("add_event", new)
+    await session.each("add_deliveries", [{"seq": row["seq"], **_owed(asked[row["place"]])} for row in added])
     if new:
         session.signal("deliveries")
     return [place in stored for place in asked]
+
+
+def _owed(ending: Ending) -> dict[str, object]:
+    callbacks = {*ending.claim.tracked.submission.callbacks, *ending.callbacks}
+    return {"type": ending.event.type, "callbacks": sorted(callbacks)}
 
 
 def _outputs(ending: Ending) -> list[dict[str, object]]:
@@ -81,11 +82,14 @@ async def revise(
     groups: Groups,
     event: BatchSucceeded | BatchFailed,
     *,
-    loggers: Collection[str],
+    callbacks: Collection[str] = (),
 ) -> bool:
     """A later revision of a settled batch; False if that revision exists."""
     row = await session.row("settled_batch", account=settlement.account, batch_id=settlement.batch_id)
-    if row is None or not await _store(session, row["pk"], settlement, groups, event, loggers):
+    if row is None:
+        return False
+    owed = {*serialize.load_submission(row["submission"]).callbacks, *callbacks}
+    if not await _store(session, row["pk"], settlement, groups, event, owed):
         return False
     await session.run("revise_batch", pk=row["pk"], **serialize.cost_columns(settlement))
     return True
@@ -97,7 +101,7 @@ async def _store(
     settlement: Settlement,
     groups: Groups,
     event: BatchSucceeded | BatchFailed,
-    loggers: Collection[str],
+    callbacks: Collection[str],
 ) -> bool:
     new = await session.row(
         "add_settlement",
@@ -109,8 +113,7 @@ async def _store(
     )
     if new is None:
         return False
-    earlier = await loggers_of_batch(session, event.account, settlement.batch_id)
-    await add_event(session, event, earlier | set(loggers), settlement.batch_id)
+    await add_event(session, event, callbacks, settlement.batch_id)
     return True
 
 

@@ -26,6 +26,7 @@ WORDS = (
     (r"::(double precision|[a-z]+)(\[\])?", ""),
     (r"\bgreatest\(", "max("),
     (r"\bleast\(", "min("),
+    (r"\bstrpos\(", "instr("),
     (r"\bkey_of\((\w+)\)", r"json_extract(\1, '$.key')"),
     (r" FOR (NO KEY )?UPDATE( OF \w+)?( SKIP LOCKED)?", ""),
 )

@@ -12,7 +12,7 @@ from batchmeter.ledger.records import Intent, Submission
 from batchmeter.models import Batch
 from batchmeter.providers import CallOptions, Provider
 
-from .events_of import created_event, loggers_for
+from .events_of import created_event
 from .listed import SKEW_SECONDS, back_to
 from .needs import Accounts, Plugins
 from .tag import tag_of, untagged
@@ -49,11 +49,12 @@ class Adopter:
         submission = intent.submission if intent else _found(provider, batch)
         now = self.ledger.now()
         event = created_event(submission, batch, time=now)
+        await self.ledger.subscribe(self.plugins.subscriptions)
         await self.ledger.record_created(
             submission,
             batch,
             event,
-            loggers=loggers_for(event, self.plugins.loggers),
+            callbacks=self.plugins.callbacks,
             next_poll_at=now,
             intent_id=intent.id if intent else None,
         )

@@ -10,6 +10,8 @@ from collections.abc import Sequence
 
 from batchmeter.errors import LedgerError
 from batchmeter.ledger.ledger import Ledger
+from batchmeter.ledger.subscriptions import unattended_text
+from batchmeter.redaction import Redaction
 
 from .logger_lane import LaneOptions, LoggerLane
 from .needs import Plugins
@@ -19,6 +21,7 @@ from .watch import Sleep, nap
 log = logging.getLogger("batchmeter")
 
 DEFAULTS = LaneOptions()
+ATTEND_SECONDS = 60.0
 
 
 class Deliverer:
@@ -40,6 +43,9 @@ class Deliverer:
         self._options = options
         self._random = random
         self._sleep = sleep
+        self.redaction = Redaction(ledger, plugins)
+        self._attended_at = float("-inf")
+        self._warned: set[str] = set()
         self._lanes: dict[str, LoggerLane] = {}
         self._wake = asyncio.Event()
         self._closing = False
@@ -54,6 +60,7 @@ class Deliverer:
         try:
             while not self._closing:
                 self._wake.clear()
+                await self._attend()
                 self._start_and_stop(running)
                 for name in running:
                     self._lane(name).wake.set()
@@ -85,6 +92,23 @@ class Deliverer:
                 log.warning("deliveries: %s", error)
         return not pending
 
+    async def _attend(self) -> None:
+        """Every minute: the ledger learns what works here, and the log of events that nobody delivers."""
+        now = self._ledger.now() / 1000
+        try:
+            await self._ledger.subscribe(self._plugins.subscriptions)
+            if now - self._attended_at < ATTEND_SECONDS:
+                return
+            self._attended_at = now
+            await self._ledger.touch_subscriptions({*self._plugins.loggers, *self._plugins.redactors})
+            unattended = await self._ledger.unattended()
+            for one in unattended:
+                if one.name not in self._warned:
+                    log.warning("%s", unattended_text(one))
+            self._warned = {one.name for one in unattended}
+        except LedgerError as error:
+            log.warning("subscriptions: %s", error)
+
     def _start_and_stop(self, running: dict[str, asyncio.Task[None]]) -> None:
         """Loggers come and go while a client is open."""
         names = self._names()
@@ -100,7 +124,7 @@ class Deliverer:
     def _lane(self, name: str) -> LoggerLane:
         if name not in self._lanes:
             self._lanes[name] = LoggerLane(
-                name, self._ledger, self._plugins, self.owner, self._options, self._random, self._sleep
+                name, self._ledger, self._plugins, self.redaction, self.owner, self._options, self._random, self._sleep
             )
         return self._lanes[name]
 

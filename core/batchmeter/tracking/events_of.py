@@ -1,6 +1,6 @@
 """From what the ledger knows of a batch, and what it was metered at, to its settlement and its events."""
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -10,7 +10,6 @@ from batchmeter.events import (
     BatchFailed,
     BatchSucceeded,
     BatchTimes,
-    Event,
     EventType,
     Outcome,
     Settlement,
@@ -32,7 +31,6 @@ from batchmeter.models import (
 )
 from batchmeter.pricing.groups import Groups
 
-from .needs import Logger
 from .tag import untagged
 
 UNAVAILABLE = "output_unavailable"
@@ -160,11 +158,6 @@ def reported_usage(usage: BatchUsage | None) -> Usage | None:
         output_tokens=usage.output_tokens,
         reasoning_tokens=usage.output_tokens_details.reasoning_tokens if usage.output_tokens_details else 0,
     )
-
-
-def loggers_for(event: Event, loggers: Mapping[str, Logger]) -> Collection[str]:
-    """Names of the enabled loggers that have a hook for this event."""
-    return [name for name, logger in loggers.items() if event.type in logger.handles]
 
 
 def moment(millis: Millis) -> datetime:

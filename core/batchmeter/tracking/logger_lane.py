@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import math
 from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -10,6 +11,7 @@ from batchmeter.errors import LedgerError, Rejected, RetryLater
 from batchmeter.events import Event
 from batchmeter.ledger.ledger import Ledger
 from batchmeter.ledger.records import Delivery, DeliveryResult
+from batchmeter.redaction import Redaction
 
 from .breaker import Breaker
 from .needs import Logger, Plugins
@@ -42,6 +44,8 @@ class LaneOptions:
     """Between probes of a logger whose credentials are refused (401, 403)."""
     threshold: int = 5
     """Failures in a row after which only single probes are made, with back-off."""
+    longest_pause: float = 3600.0
+    """That a logger may ask for: a backend's Retry-After of days would keep its events from it."""
     max_stuck: int = 3
     """Calls that ignore their cancellation; with so many the logger is asked no more until one returns."""
 
@@ -59,6 +63,7 @@ class LoggerLane:
     name: str
     ledger: Ledger
     plugins: Plugins
+    redaction: Redaction
     owner: str
     options: LaneOptions
     random: Random
@@ -69,6 +74,9 @@ class LoggerLane:
     breaker: Breaker = field(init=False)
     _stuck: set[asyncio.Task[None]] = field(default_factory=set[asyncio.Task[None]])
     _refused: bool = False
+    _failing: bool = False
+    _held: str = ""
+    _long_pause_logged: bool = False
 
     def __post_init__(self) -> None:
         self.breaker = Breaker(self.random, threshold=self.options.threshold)
@@ -97,6 +105,8 @@ class LoggerLane:
         logger = self.plugins.loggers.get(self.name)
         if logger is None or not self.breaker.allows(self._now()) or len(self._stuck) >= self.options.max_stuck:
             return 0
+        if await self._is_held_back():
+            return 0
         limit = 1 if self.breaker.probing else self.options.block
         claiming = self.ledger.claim_deliveries(
             self.name, owner=self.owner, limit=limit, lease_seconds=self.options.lease
@@ -105,11 +115,21 @@ class LoggerLane:
         await self._hand_over(logger, claimed)
         return len(claimed)
 
+    async def _is_held_back(self) -> bool:
+        """Nothing is claimed, and no attempt counted, while a redactor is missing."""
+        held = await self.redaction.missing()
+        if held and held != self._held:
+            log.warning("EVENTS FOR LOGGER %s ARE HELD BACK: %s", self.name, held)
+        if self._held and not held:
+            log.info("events for logger %s are held back no more", self.name)
+        self._held = held
+        return bool(held)
+
     async def _rest(self) -> float:
         """Seconds until something is due, or the logger is probed."""
         due = await self.ledger.next_delivery_at([self.name])
         now = self._now()
-        if len(self._stuck) >= self.options.max_stuck or due is None:
+        if len(self._stuck) >= self.options.max_stuck or due is None or self._held:
             return self.options.idle
         return min(max(due / 1000 - now, self.breaker.open_until - now, 0.05), self.options.idle)
 
@@ -218,13 +238,14 @@ class LoggerLane:
         if self.breaker.probing:
             log.info("logger %s accepts events again", self.name)
         self.breaker.success()
-        self._refused = False
+        self._refused = self._failing = False
 
     def _failed(self, delivery: Delivery, error: Exception) -> DeliveryResult:
         text = _text(error)
         if _status(error) in _REFUSALS:
             return self._pause(delivery, text)
-        asked = error.after if isinstance(error, RetryLater) else None
+        asked = self._pause_asked(error)
+        self._log_first(delivery, error, text)
         was_open = self.breaker.probing
         self.breaker.failure(self._now(), retry_after=asked)
         if self.breaker.probing and not was_open:
@@ -235,6 +256,30 @@ class LoggerLane:
         pace = Pace(error_first=self.options.backoff_first, error_longest=self.options.backoff_longest)
         delay = after_error(delivery.attempts + 1, self.random, pace=pace) if asked is None else asked
         return self._again(delivery, delay, text)
+
+    def _log_first(self, delivery: Delivery, error: Exception, text: str) -> None:
+        """The first failure since the last success; the breaker tells of the fifth."""
+        if not self._failing:
+            log.warning(
+                "logger %s failed with event %s, which is tried again: %s", self.name, delivery.stored.event.id, text
+            )
+            log.debug("logger %s: where it failed", self.name, exc_info=error)
+        self._failing = True
+
+    def _pause_asked(self, error: Exception) -> float | None:
+        """Seconds; None where none, or no number that is one, was asked for."""
+        asked = error.after if isinstance(error, RetryLater) else None
+        if asked is None or math.isnan(asked):
+            return None
+        if asked > self.options.longest_pause and not self._long_pause_logged:
+            self._long_pause_logged = True
+            log.warning(
+                "logger %s asks for a pause of %g s: it is tried again after %g s",
+                self.name,
+                asked,
+                self.options.longest_pause,
+            )
+        return min(max(asked, 0.0), self.options.longest_pause)
 
     def _pause(self, delivery: Delivery, text: str) -> DeliveryResult:
         """Refused credentials are no fault of the event: it stays pending until a person has mended them."""

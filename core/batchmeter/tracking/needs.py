@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Protocol
 
 from batchmeter.events import Event, EventType
+from batchmeter.ledger.records import Subscription
 from batchmeter.pricing.groups import PriceQuery, Rates
 from batchmeter.providers import Provider
 
@@ -54,9 +55,25 @@ class Plugins(Protocol):
     """The plugins of one client."""
 
     @property
+    def callbacks(self) -> tuple[str, ...]:
+        """Loggers that belong to this program alone."""
+        ...
+
+    @property
+    def subscriptions(self) -> tuple[Subscription, ...]:
+        """Who is owed events because of what this process has."""
+        ...
+
+    @property
     def loggers(self) -> Mapping[str, Logger]:
         """The enabled ones, now."""
         ...
+
+    @property
+    def redactors(self) -> frozenset[str]: ...
+
+    @property
+    def suspects(self) -> Mapping[str, str]: ...
 
     @property
     def prices_lines(self) -> bool: ...

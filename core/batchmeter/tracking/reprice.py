@@ -13,7 +13,7 @@ from batchmeter.models import Cost, ModelUsage
 from batchmeter.pricing.groups import Groups, PriceSource
 
 from .bill import job_of
-from .events_of import ending_event, loggers_for
+from .events_of import ending_event
 from .needs import Accounts, Plugins
 
 PAGE = 500
@@ -56,7 +56,8 @@ class Repricer:
             revised, submission = found
             if not dry_run:
                 event = ending_event(submission, revised)
-                await self.ledger.revise(revised, groups, event, loggers=loggers_for(event, self.plugins.loggers))
+                await self.ledger.subscribe(self.plugins.subscriptions)
+                await self.ledger.revise(revised, groups, event, callbacks=self.plugins.callbacks)
             changed.append(Repriced(revised.account, revised.batch_id, revised.revision, settlement.cost, revised.cost))
         return changed
 

@@ -25,7 +25,6 @@ from .events_of import (
     UNAVAILABLE,
     Bill,
     ending_event,
-    loggers_for,
     settlement_of,
     unreadable,
 )
@@ -84,8 +83,8 @@ class Settler:
         settlement = settlement_of(tracked, batch, bill, time=self.ledger.now(), revision=revision)
         event = ending_event(tracked.submission, settlement)
         log.info("batch %s of %s: late files, revision %d: %s", batch.id, tracked.account, revision, bill.cost.total)
-        loggers = loggers_for(event, self.plugins.loggers)
-        return await self.ledger.revise(settlement, bill.groups, event, loggers=loggers)
+        await self.ledger.subscribe(self.plugins.subscriptions)
+        return await self.ledger.revise(settlement, bill.groups, event, callbacks=self.plugins.callbacks)
 
     async def give_up(self, claim: Claim) -> Settlement:
         """The provider has forgotten the batch itself: its cost is unknown, and says so."""
@@ -95,8 +94,9 @@ class Settler:
     async def _record(self, claim: Claim, batch: Batch, bill: Bill) -> Settlement:
         settlement = settlement_of(claim.tracked, batch, bill, time=self.ledger.now())
         event = ending_event(claim.tracked.submission, settlement)
-        loggers = loggers_for(event, self.plugins.loggers)
-        if not await self.ledger.settle(claim, settlement, bill.groups, event, loggers=loggers):
+        await self.ledger.subscribe(self.plugins.subscriptions)
+        owed = self.plugins.callbacks
+        if not await self.ledger.settle(claim, settlement, bill.groups, event, callbacks=owed):
             raise LeaseLostError(batch.id)
         log.info("batch %s of %s settled: %s, %s", batch.id, settlement.account, settlement.status, bill.cost.total)
         return settlement

@@ -33,12 +33,12 @@ async def report(tmp_path, events, url) -> None:
     await ledger.open()
     event = events.succeeded("batch_metrics")
     await ledger.record_created(
-        Submission("openai", "openai"), event.batch, events.created("batch_metrics"), loggers=["otel"], next_poll_at=0
+        Submission("openai", "openai"), event.batch, events.created("batch_metrics"), next_poll_at=0
     )
     claim = await ledger.claim("openai", "batch_metrics", owner="t", lease_seconds=60)
     fields = {name: getattr(event, name) for name in Settlement.model_fields if name != "settled_at"}
     settlement = Settlement(settled_at=datetime.now(UTC), **fields)
-    assert await ledger.settle(claim, settlement, {}, event, loggers=["otel"])
+    assert await ledger.settle(claim, settlement, {}, event)
     channel = Channel(OTelSettings(endpoint=url).exporter("metrics", OTLPMetricExporter))
     assert await Reporter(channel, resource()).report(ledger)
     channel.close()

@@ -116,6 +116,64 @@ SELECT logger FROM found WHERE logger IS NOT NULL;
 -- name: next_due
 SELECT min(next_poll_at) AS due FROM batchmeter.batch WHERE account = %(account)s AND next_poll_at IS NOT NULL;
 
+-- name: add_deliveries
+-- To every live subscription that handles the kind; to a program's callbacks only where they are named.
+INSERT INTO batchmeter.delivery (event_seq, logger, state, next_attempt_at)
+SELECT %(seq)s::bigint, s.name, 'pending', %(now)s::bigint FROM batchmeter.subscription AS s
+WHERE s.ended_at IS NULL AND (s.kinds = '*' OR strpos(s.kinds, ',' || %(type)s::text || ',') > 0)
+  AND (s.scoped = 0 OR s.name = ANY(%(callbacks)s::text[]));
+
+-- name: list_subscriptions
+SELECT * FROM batchmeter.subscription ORDER BY name;
+
+-- name: subscribe
+-- One that was ended begins anew.
+INSERT INTO batchmeter.subscription AS known (name, kinds, scoped, since, last_seen)
+VALUES (%(name)s, %(kinds)s, %(scoped)s, %(now)s, %(now)s)
+ON CONFLICT (name) DO UPDATE SET kinds = excluded.kinds, scoped = excluded.scoped, last_seen = excluded.last_seen,
+    since = CASE WHEN known.ended_at IS NULL THEN known.since ELSE excluded.since END, ended_at = NULL, problem = NULL;
+
+-- name: subscribe_broken
+-- Owed events until it is mended; what it handles is not known, unless it was seen before. One that was ended stays so.
+INSERT INTO batchmeter.subscription AS known (name, kinds, scoped, since, problem)
+VALUES (%(name)s, %(kinds)s, 0, %(now)s, %(problem)s)
+ON CONFLICT (name) DO UPDATE SET problem = excluded.problem WHERE known.ended_at IS NULL;
+
+-- name: touch_subscription
+UPDATE batchmeter.subscription SET last_seen = %(now)s, problem = NULL WHERE name = %(name)s AND ended_at IS NULL;
+
+-- name: end_subscription
+UPDATE batchmeter.subscription SET ended_at = %(now)s WHERE name = %(name)s AND ended_at IS NULL;
+
+-- name: owed_to
+SELECT count(*) AS owed, min(event_seq) AS first_seq FROM batchmeter.delivery WHERE logger = %(logger)s AND state = 'pending';
+
+-- name: dead_of
+SELECT count(*) AS dead FROM batchmeter.delivery WHERE logger = %(logger)s AND state = 'dead';
+
+-- name: event_time
+SELECT recorded_at FROM batchmeter.event WHERE seq = %(seq)s;
+
+-- name: loggers_owed
+-- Those with pending deliveries, by skipping along the index.
+WITH RECURSIVE found (logger) AS (
+    SELECT min(logger) FROM batchmeter.delivery WHERE state = 'pending'
+    UNION ALL
+    SELECT (SELECT min(d.logger) FROM batchmeter.delivery AS d WHERE d.logger > found.logger AND d.state = 'pending')
+    FROM found WHERE found.logger IS NOT NULL
+)
+SELECT logger FROM found WHERE logger IS NOT NULL;
+
+-- name: loggers_with_dead
+-- Those with dead deliveries, by skipping along the index.
+WITH RECURSIVE found (logger) AS (
+    SELECT min(logger) FROM batchmeter.delivery WHERE state = 'dead'
+    UNION ALL
+    SELECT (SELECT min(d.logger) FROM batchmeter.delivery AS d WHERE d.logger > found.logger AND d.state = 'dead')
+    FROM found WHERE found.logger IS NOT NULL
+)
+SELECT logger FROM found WHERE logger IS NOT NULL;
+
 -- name: list_deliveries
 SELECT d.*, e.seq, e.payload FROM batchmeter.delivery AS d JOIN batchmeter.event AS e ON e.seq = d.event_seq
 WHERE true
@@ -264,16 +322,12 @@ UPDATE batchmeter.batch SET known_usd = %(known_usd)s::double precision, unprice
 WHERE pk = %(pk)s;
 
 -- name: settled_batch
-SELECT pk FROM batchmeter.batch WHERE account = %(account)s AND batch_id = %(batch_id)s AND settled_at IS NOT NULL;
+SELECT pk, submission FROM batchmeter.batch WHERE account = %(account)s AND batch_id = %(batch_id)s AND settled_at IS NOT NULL;
 
 -- name: add_settlement
 INSERT INTO batchmeter.settlement (batch_pk, revision, recorded_at, settlement, line_groups)
 VALUES (%(batch_pk)s, %(revision)s, %(now)s, %(settlement)s, %(groups)s)
 ON CONFLICT DO NOTHING RETURNING batch_pk, %(place)s::integer AS place;
-
--- name: loggers_of_batch
-SELECT DISTINCT d.logger, %(place)s::integer AS place FROM batchmeter.event AS e JOIN batchmeter.delivery AS d ON d.event_seq = e.seq
-WHERE e.batch_id = %(batch_id)s AND e.account = %(account)s;
 
 -- name: list_events
 SELECT seq, payload FROM batchmeter.event

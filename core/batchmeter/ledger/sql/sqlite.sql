@@ -68,10 +68,6 @@ VALUES (:id, :type, :account, :batch_id, :revision, :now, :payload, (
 ))
 RETURNING seq, :place AS place;
 
--- name: add_deliveries
-INSERT INTO delivery (event_seq, logger, state, next_attempt_at)
-SELECT :seq, value, 'pending', :now FROM json_each(:loggers);
-
 -- name: fence_events
 -- Where writers are many, waits for those that have taken a seq and not yet committed. Here there is one writer.
 SELECT 1 WHERE 0;

@@ -1,0 +1,67 @@
+"""Redaction: events leave the ledger only through every redactor that it knows of."""
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Protocol, cast
+
+from .errors import RedactorMissingError
+from .ledger.serialize import dump
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from .events import AnyEvent, Event
+    from .ledger.ledger import Ledger
+    from .ledger.records import StoredEvent
+
+
+class Redactors(Protocol):
+    """Of the plugins of one client those that redact."""
+
+    @property
+    def redactors(self) -> frozenset[str]:
+        """Names of those that work here."""
+        ...
+
+    @property
+    def suspects(self) -> "Mapping[str, str]":
+        """Installed plugins that would redact and do not work here -> why."""
+        ...
+
+    async def redact(self, event: "Event") -> "Event": ...
+
+
+class Redaction:
+    """Fails closed: a redactor that was seen once, or is installed, and does not work here holds every event back."""
+
+    def __init__(self, ledger: "Ledger", plugins: Redactors) -> None:
+        self._ledger = ledger
+        self._plugins = plugins
+
+    async def missing(self) -> str:
+        """Why events are held back here; empty when they are not."""
+        suspects = self._plugins.suspects
+        live, abandoned = await self._ledger.redactors()
+        absent = sorted((live | (suspects.keys() - abandoned)) - self._plugins.redactors)
+        if not absent:
+            return ""
+        named = "; ".join(f"redactor {name!r} {suspects.get(name, 'is not installed here')}" for name in absent)
+        return f"{named}: mend it, or end it for good with `batchmeter abandon {absent[0]}`"
+
+    async def redact(self, event: "AnyEvent") -> "AnyEvent":
+        """The event as loggers may see it. RedactorMissingError where a redactor is missing; else what one raises."""
+        await self._check()
+        return cast("AnyEvent", await self._plugins.redact(event))
+
+    async def shown(self, found: "Sequence[StoredEvent]") -> "list[StoredEvent]":
+        """Recorded events as loggers may see them; the recorded bytes where nothing was changed."""
+        await self._check()
+        return [await self._shown(stored) for stored in found]
+
+    async def _shown(self, stored: "StoredEvent") -> "StoredEvent":
+        event = cast("AnyEvent", await self._plugins.redact(stored.event))
+        return stored if event == stored.event else replace(stored, event=event, payload=dump(event).encode())
+
+    async def _check(self) -> None:
+        held = await self.missing()
+        if held:
+            raise RedactorMissingError(f"events are held back: {held}")
