@@ -32,12 +32,12 @@ def rendered(model: BaseModel) -> bytes:
         return _json(model.model_dump(mode="json"))
 
 
-def number(text: str | None, name: str, most: int) -> int | None:
-    """A `limit` from the query; Refusal unless it is 1 to `most`."""
+def number(text: str | None, name: str, most: int, *, least: int = 1) -> int | None:
+    """A `limit` from the query; Refusal unless it is `least` to `most`. A 0 is for the provider to judge."""
     if text is None or text == "":
         return None
     found = whole_number(text)
-    if found is None or not 1 <= found <= most:
+    if found is None or not least <= found <= most:
         message = f"Invalid '{name}': expected an integer from 1 to {most}, but got {text!r} instead."
         raise Refusal(400, message, code="invalid_value", param=name)
     return found

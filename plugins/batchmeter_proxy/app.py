@@ -12,11 +12,13 @@ from starlette.responses import Response
 
 from batchmeter import AsyncClient, __version__
 from batchmeter.config import validated
+from batchmeter.errors import LedgerError
+from batchmeter.http import AnswerHead, noted_answers
 
 from . import batches, costs, files, openapi, status, webhooks
 from .auth import Keys
 from .call import Call
-from .errors import Refusal, error_response, request_id
+from .errors import Refusal, error_response, kept, request_id
 from .identity import ANONYMOUS, Action, Admit, Authenticate, anything
 from .options import ProxyOptions
 from .read_cache import Reads
@@ -118,10 +120,13 @@ class Proxy:
         await self.client.ready()
         call = await self._call(request, found)
         try:
-            return await found.route.handler(call)
+            with noted_answers() as heads:
+                response = await found.route.handler(call)
         finally:
-            for done in call.done:
-                await asyncio.shield(done(not call.in_vain))
+            await _finish(call)
+        if heads:
+            _pass_on(heads, response)
+        return response
 
     def _check_headers(self, scope: "Scope") -> None:
         if sum(len(name) + len(value) for name, value in scope["headers"]) > self.state.options.max_header_bytes:
@@ -133,7 +138,7 @@ class Proxy:
             return Call(request, self.state, ANONYMOUS, found.ids, found.account)
         identity = await self.state.authenticate(request)
         await self.state.admit(identity, Action("request"))
-        return Call(request, self.state, identity, found.ids, found.account)
+        return Call(request, self.state, identity, found.ids, _account(request, found))
 
     async def _live(self, receive: "Receive", send: "Send") -> None:
         """The client is open from start to end of the server, unless its owner had opened it."""
@@ -151,6 +156,30 @@ class Proxy:
         if mine:
             await self.client.aclose()
         await send({"type": "lifespan.shutdown.complete"})
+
+
+def _account(request: Request, found: Found) -> str | None:
+    """Azure's newest clients put `/openai/v1` behind every address: then it names no account."""
+    of_azure = not found.azure and ("api-key" in request.headers or "api-version" in request.query_params)
+    return None if found.account == "openai" and of_azure else found.account
+
+
+async def _finish(call: Call) -> None:
+    """What waited for the end of the request. A ledger that is away then spoils no answer: leases run out."""
+    for done in call.done:
+        try:
+            await asyncio.shield(done(not call.in_vain))
+        except LedgerError:
+            log.exception("what a request had taken of its key's limits could not be given back")
+
+
+def _pass_on(heads: Sequence[AnswerHead], response: Response) -> None:
+    """The provider's own headers, and its status for what was made: Azure answers an upload with 201."""
+    last = heads[-1]
+    for name, text in kept(last.headers).items():
+        response.headers.setdefault(name, text)
+    if last.method == "POST" and response.status_code == 200:  # noqa: PLR2004 - any success
+        response.status_code = last.status_code
 
 
 def _check_text(path: str, scope: "Scope") -> None:

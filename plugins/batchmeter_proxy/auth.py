@@ -49,7 +49,9 @@ class Keys:
             return _anonymous(request)
         secret = _secret(request)
         if secret is None:
-            raise _unknown("You didn't provide an API key: send it as `Authorization: Bearer` or `x-api-key`.")
+            raise _unknown(
+                "You didn't provide an API key: send it as `Authorization: Bearer`, `x-api-key` or `api-key`."
+            )
         return self._identity(await self._key(ledger, secret), ledger.now())
 
     async def admit(self, identity: Identity, action: Action) -> Done | None:
@@ -105,7 +107,7 @@ def _secret(request: Request) -> str | None:
         scheme, _, secret = given.partition(" ")
         secret = secret.strip() if scheme.lower() == "bearer" else ""
     else:
-        secret = request.headers.get("x-api-key", "").strip()
+        secret = (request.headers.get("x-api-key") or request.headers.get("api-key", "")).strip()
     return secret if 0 < len(secret) <= _LONGEST_SECRET else None
 
 

@@ -96,7 +96,8 @@ async def list_batches(call: Call) -> Response:
     account = call.account or call.client.accounts.default
     call.allow(account)
 
-    limit = number(query.get("limit"), "limit", LARGEST_BATCHES) or _PAGE
+    asked = number(query.get("limit"), "limit", LARGEST_BATCHES, least=0 if call.identity.admin else 1)
+    limit = _PAGE if asked is None else asked
     after = query.get("after") or None
     if not call.identity.admin:
         return page_answer(await own_batches(call, account, after=after, limit=limit))

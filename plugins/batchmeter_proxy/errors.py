@@ -2,6 +2,7 @@
 
 import json
 import logging
+import re
 import secrets
 from collections.abc import Mapping
 from typing import Any
@@ -13,10 +14,9 @@ from batchmeter import errors
 log = logging.getLogger("batchmeter")
 
 _TYPES = {401: "authentication_error", 403: "permission_error", 429: "rate_limit_error"}
-_KEPT = frozenset(
-    {"content-type", "retry-after", "retry-after-ms", "x-request-id", "x-should-retry", "apim-request-id"}
-)
-_KEPT_PREFIXES = ("x-ratelimit-", "openai-")
+_OF_ERRORS = frozenset({"content-type", "retry-after", "retry-after-ms", "x-should-retry"})
+_KEPT = re.compile(r"x-request-id|apim-request-id|x-ratelimit-.+|openai-.+|deployment-.*tokens")
+"""Headers of a provider's answer that its caller gets, of successes and errors alike."""
 _STATUS: tuple[tuple[type[BaseException], int, str | None], ...] = (
     (errors.UnknownAccountError, 404, "unknown_account"),
     (errors.InvalidInputError, 400, "invalid_input_file"),
@@ -71,6 +71,11 @@ def error_response(error: BaseException) -> Response:
     return envelope(Refusal(500, "The proxy failed; its log says how.", code="internal_error"))
 
 
+def kept(headers: Mapping[str, str]) -> dict[str, str]:
+    """Those of a provider's headers (by lower-case name) that go on to the caller."""
+    return {name: text for name, text in headers.items() if _KEPT.fullmatch(name)}
+
+
 def envelope(refusal: Refusal) -> Response:
     body = {
         "message": refusal.message,
@@ -107,7 +112,7 @@ def _ours(error: BaseException, status: int, code: str | None) -> Refusal:
 
 
 def _passed_on(error: errors.APIStatusError) -> Response:
-    headers = {name: text for name, text in error.headers.items() if name in _KEPT or name.startswith(_KEPT_PREFIXES)}
+    headers = {name: text for name, text in error.headers.items() if name in _OF_ERRORS} | kept(error.headers)
     if not error.content:
         return envelope(Refusal(error.status_code, str(error), headers={**headers, "content-type": "application/json"}))
     return Response(error.content, error.status_code, headers)

@@ -12,7 +12,7 @@ from .answers import answer, number, page_answer
 from .body import TooSlowError
 from .call import Call
 from .describe import gives, gives_bytes, query, takes
-from .errors import Refusal
+from .errors import Refusal, kept
 from .key_listings import LARGEST_FILES, own_files
 from .options import ProxyOptions
 from .ownership import account_for, no_file
@@ -22,8 +22,8 @@ from .upload import create
 if TYPE_CHECKING:
     from starlette.types import Message, Receive, Scope, Send
 
-_KEPT = ("content-range", "accept-ranges", "etag", "last-modified", "content-disposition", "x-request-id")
-_ASKED = ("range", "if-range")
+_KEPT = ("content-range", "accept-ranges", "etag", "last-modified", "content-disposition")
+_ASKED = ("range", "if-range", "accept")
 
 
 async def retrieve(call: Call) -> Response:
@@ -46,7 +46,8 @@ async def list_files(call: Call) -> Response:
     if order not in (None, "asc", "desc"):
         message = f"Invalid 'order': expected 'asc' or 'desc', but got {order!r} instead."
         raise Refusal(400, message, code="invalid_value", param="order")
-    limit = number(query.get("limit"), "limit", LARGEST_FILES) or LARGEST_FILES
+    asked = number(query.get("limit"), "limit", LARGEST_FILES, least=0 if call.identity.admin else 1)
+    limit = LARGEST_FILES if asked is None else asked
     if not call.identity.admin:
         return page_answer(await own_files(call, account, purpose=purpose, order=order, after=after, limit=limit))
     page = await call.client.files.list(
@@ -79,7 +80,7 @@ class Download(Response):
         self._options = options
         self.status_code = stream.status_code
         self.background = None
-        headers = {name: text for name in _KEPT if (text := stream.headers.get(name))}
+        headers = {name: text for name in _KEPT if (text := stream.headers.get(name))} | kept(stream.headers)
         headers["content-type"] = stream.content_type
         if stream.size is not None:
             headers["content-length"] = str(stream.size)

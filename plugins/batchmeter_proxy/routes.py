@@ -13,7 +13,8 @@ from .errors import Refusal
 
 Handler: TypeAlias = Callable[[Call], Awaitable[Response]]
 
-_VERSION = r"(?:/v1|/(?P<account>[^/]+)/v1)?"
+_VERSION = r"(?:/v1|/openai|/(?P<account>[^/]+)(?:/v1|(?P<azure>/openai(?:/v1)?)))?"
+"""`/openai` is where clients of Azure OpenAI look; the account in front of it is that of their `azure_endpoint`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +52,8 @@ class Found:
     route: Route
     ids: Mapping[str, str]
     account: str | None
+    azure: bool = False
+    """The path is the one that clients of Azure OpenAI make of an address with an account in it."""
 
 
 class Table:
@@ -69,8 +72,9 @@ class Table:
                 continue
             if method in route.methods:
                 named = {name: unquote(text) for name, text in match.groupdict().items() if text is not None}
+                azure = named.pop("azure", None) is not None
                 account = named.pop("account", None) if route.versioned else None
-                return Found(route, named, account)
+                return Found(route, named, account, azure)
             allowed |= route.methods
         if allowed:
             known = ", ".join(sorted(allowed))

@@ -35,7 +35,7 @@ async def account_of(client, object_id: str) -> str | None:
         ("DELETE", "/v1/batches/batch_1", 405, "method_not_allowed"),
         ("GET", "/webhooks/openai", 405, "method_not_allowed"),
         ("GET", "/nobody/v1/batches", 404, "unknown_account"),
-        ("GET", "/v1/batches?limit=0", 400, "invalid_value"),
+        ("GET", "/v1/batches?limit=101", 400, "invalid_value"),
         ("GET", "/v1/files?limit=ten", 400, "invalid_value"),
         ("GET", "/v1/models/none", 404, "model_not_found"),
         ("POST", "/v1/files", 400, "invalid_content_type"),

@@ -7,6 +7,7 @@ from .client import MAX_ANSWER, MAX_DOWNLOAD, MAX_RETRY_AFTER, USER_AGENT, HttpC
 from .decompress import CHUNK
 from .failure import delivery_error, error_message, origin_of, redact_url, status_error, without_signatures
 from .library import http_library, tls
+from .noted import AnswerHead, noted_answers
 from .response import Headers, Response, StreamedResponse
 
 __all__ = [
@@ -15,6 +16,7 @@ __all__ = [
     "MAX_DOWNLOAD",
     "MAX_RETRY_AFTER",
     "USER_AGENT",
+    "AnswerHead",
     "Body",
     "Headers",
     "HttpClient",
@@ -26,6 +28,7 @@ __all__ = [
     "form_head",
     "http_library",
     "multipart",
+    "noted_answers",
     "origin_of",
     "redact_url",
     "retry_after_seconds",

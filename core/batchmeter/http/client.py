@@ -16,6 +16,7 @@ from .decompress import decompressed
 from .failure import origin_of, quotable, redact_url, status_error, transport_error, without_secrets
 from .library import CALLS, TRANSFERS, open_client
 from .log_redaction import redacted_log
+from .noted import note
 from .response import Headers, Response, StreamedResponse
 
 if TYPE_CHECKING:
@@ -169,10 +170,12 @@ class HttpClient:
         headers = await self._headers(call)
         response = await self._answer(call, headers)
         try:
-            return response, await self._accept(call, response, headers)
+            content = await self._accept(call, response, headers)
         except BaseException:
             await response.aclose()
             raise
+        note(call.method, response.status_code, response.headers.items())
+        return response, content
 
     async def _accept(self, call: Call, response: "httpx.Response", sent: Headers) -> bytes:
         if response.status_code >= 400:  # noqa: PLR2004 - HTTP's own line between answers and errors
