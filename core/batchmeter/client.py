@@ -7,7 +7,7 @@ import logging
 import os
 from collections.abc import Callable, Coroutine, Iterable, Mapping
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeAlias, TypeVar
 
@@ -48,6 +48,8 @@ class Parts:
     deliverer: "Deliverer"
     prices: "PriceSource"
     sleep: "Sleep" = asyncio.sleep
+    chores: set[asyncio.Task[None]] = field(default_factory=set[asyncio.Task[None]])
+    """What calls left to be done after them; given up when the client closes."""
 
     @classmethod
     async def build(
@@ -73,6 +75,11 @@ class Parts:
         options = TrackerOptions(adopt=tuple(accounts.adopting()), longest_pause=settings.longest_pause)
         tracker = Tracker(ledger, accounts, plugins, source, options=options, on_event=deliverer.notify)
         return cls(plugins, ledger, tracker, deliverer, source)
+
+    def start(self, chore: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(chore)
+        self.chores.add(task)
+        task.add_done_callback(self.chores.discard)
 
     async def listen(self) -> None:
         """Work that other processes put into the ledger wakes this one's loops at once, where the engine can tell."""
@@ -167,7 +174,7 @@ class AsyncClient:
             async with asyncio.timeout_at(end):
                 await parts.tracker.idle()
         parts.deliverer.close()
-        running, self._running = self._running, []
+        running, self._running = [*self._running, *parts.chores], []
         await _end(running, grace={"batchmeter deliverer": _left(end)})
         if left := _left(end):
             await parts.deliverer.drain(left)

@@ -37,6 +37,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("batchmeter")
 
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 10.0
+"""Seconds between tries to close an intent while the ledger is away."""
+
 
 async def submit(
     parts: "Parts",
@@ -85,7 +88,11 @@ async def _submit_once(
     await _ask_plugins(parts, request, submission)
     submission = _with_callbacks(parts, submission)
     asked = Intent(str(uuid.uuid4()), submission, key[0], created_at=parts.ledger.now(), request_sha256=key[1])
-    intent = await parts.ledger.open_intent(asked)
+    try:
+        intent = await parts.ledger.open_intent(asked)
+    except LedgerError:  # it may have been written all the same
+        parts.start(_free_later(parts, asked.id, "not sent: the ledger did not answer"))
+        raise
     if intent.id != asked.id:
         _check_same(asked, intent)
         return await _repeat(parts, provider, intent, tag=tag)
@@ -94,17 +101,37 @@ async def _submit_once(
         batch = _with_an_id(await provider.create_batch(sent, options), provider)
     except (APIStatusError, APIConnectionError, APIResponseError) as error:
         if made_nothing(error):
-            await parts.ledger.close_intent(intent.id, f"refused: {error}")
+            await _free(parts, intent.id, f"refused: {error}")
             raise
         return await _search(parts, provider, intent, error, tagged=intent.id in (sent.metadata or {}).values())
     except BatchmeterError as error:
         # Found before anything was sent: a missing key, a bad argument, an input file that never got ready.
-        await parts.ledger.close_intent(intent.id, f"not sent: {type(error).__name__}")
+        await _free(parts, intent.id, f"not sent: {type(error).__name__}")
         raise
     except BaseException:
         log.warning("create at %s was interrupted; intent %s stays open until it is known", provider.account, intent.id)
         raise
     return await _record(parts, intent, batch)
+
+
+async def _free(parts: "Parts", intent_id: str, reason: str) -> None:
+    """Nothing was made, so the idempotency key is free again; as soon as the ledger answers, if it does not now."""
+    try:
+        await parts.ledger.close_intent(intent_id, reason)
+    except LedgerError as error:
+        log.warning("intent %s cannot be closed yet: %s", intent_id, error)
+        parts.start(_free_later(parts, intent_id, reason))
+
+
+async def _free_later(parts: "Parts", intent_id: str, reason: str) -> None:
+    """Until the ledger answers; a process that ends before leaves it to the tracker."""
+    pause = _FIRST_PAUSE
+    while True:
+        await parts.sleep(pause)
+        try:
+            return await parts.ledger.close_intent(intent_id, reason)
+        except LedgerError:
+            pause = min(pause * 2, _LONGEST_PAUSE)
 
 
 async def _ask_plugins(parts: "Parts", request: "BatchRequest", submission: Submission) -> None:

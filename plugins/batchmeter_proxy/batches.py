@@ -25,6 +25,7 @@ _TEXTS = ("input_file_id", "endpoint", "completion_window")
 _OBJECTS = ("metadata", "output_expires_after")
 _NAMED = frozenset({*_TEXTS, *_OBJECTS, *ACCOUNT_FIELDS, "model"})
 _PAGE = 20
+_WINDOW = "24h"
 
 
 async def create(call: Call) -> Response:
@@ -49,7 +50,7 @@ async def create(call: Call) -> Response:
             made = await call.client.batches.create(
                 input_file_id=input_file_id,
                 endpoint=body["endpoint"],
-                completion_window=body.get("completion_window") or "24h",
+                completion_window=body.get("completion_window") or _WINDOW,
                 metadata=body.get("metadata"),
                 output_expires_after=body.get("output_expires_after"),
                 model=models[0] if models else None,
@@ -69,10 +70,13 @@ async def create(call: Call) -> Response:
 
 
 async def _fingerprint(call: Call, account: str, body: Mapping[str, Any]) -> str:
-    """Of what was asked; an input file is its content where it was uploaded through us."""
-    content = await (await call.client.ready()).ledger.file_sha256(account, body["input_file_id"])
-    asked = {**body, "completion_window": body.get("completion_window") or "24h"}
-    asked |= {"input_file_id": content or body["input_file_id"], "metadata": untagged(body.get("metadata"))}
+    """Of all that makes two creates the same; an input file is its content where it was uploaded here."""
+    ledger = (await call.client.ready()).ledger
+    content = await ledger.file_sha256(account, body["input_file_id"])
+    asked = {name: value for name, value in body.items() if name not in ACCOUNT_FIELDS and value is not None}
+    asked["completion_window"] = body.get("completion_window") or _WINDOW
+    asked["metadata"] = untagged(body.get("metadata"))
+    asked["input_file_id"] = content or body["input_file_id"]
     return hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()
 
 

@@ -22,6 +22,7 @@ _STATUS: tuple[tuple[type[BaseException], int, str | None], ...] = (
     (errors.InvalidInputError, 400, "invalid_input_file"),
     (errors.IdempotencyMismatchError, 409, "idempotency_mismatch"),
     (errors.ConfigError, 500, "misconfigured"),
+    (errors.IdempotencyMismatchError, 409, "idempotency_mismatch"),
     (errors.UsageError, 400, None),
     (errors.NotSupportedError, 400, "not_supported"),
     (errors.CreateUnknownError, 502, "create_unknown"),
@@ -31,7 +32,7 @@ _STATUS: tuple[tuple[type[BaseException], int, str | None], ...] = (
     (errors.LedgerError, 503, "ledger_unavailable"),
 )
 """Our exceptions -> status and code; the first that fits."""
-_FINAL = (errors.CreateUnknownError, errors.ConfigError)
+_FINAL = (errors.CreateUnknownError, errors.ConfigError, errors.IdempotencyMismatchError)
 """A client that tries these again makes a second batch, or the same mistake."""
 
 

@@ -3,10 +3,13 @@
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 
 from starlette.responses import Response
 
-from batchmeter.errors import LedgerError
+from batchmeter.errors import IdempotencyMismatchError, LedgerError
+from batchmeter.ledger.ledger import Ledger
+from batchmeter.ledger.records import Answer
 
 from .call import Call
 from .errors import Refusal
@@ -24,37 +27,42 @@ async def once(
 ) -> Response:
     """`work` gives the JSON; what it raises is nobody's answer, and the next one may try.
 
-    `fingerprint` hashes what was asked: the same key for something else is refused. `scope` names the route and the account that was really meant, however the request spelled it.
-
-    So it may soon after a process died over it.
+    `scope` names the route and the account that was really meant, however the request spelled it. `fingerprint` is the
+    request's SHA-256, asked for after `work` or in its place: another request with a key that was used is refused. A
+    process that died over an answer leaves the key free soon.
     """
     key = call.idempotency_key
     if key is None:
         return Response(await work(), media_type="application/json")
     ledger = (await call.client.ready()).ledger
-    known = await ledger.reserve_answer(scope, key, lease_seconds=LEASE)
-    for _ in range(_LOOKS):
-        if known.state != "busy":
-            break
-        await asyncio.sleep(_LOOK_SECONDS)
-        known = await ledger.reserve_answer(scope, key, lease_seconds=LEASE)
-    if known.state == "busy":
-        headers = {"retry-after": str(_BUSY_SECONDS)}
-        message = "Another request with this Idempotency-Key is still being answered."
-        raise Refusal(409, message, code="idempotency_key_in_use", headers=headers)
+    known = await _reserved(ledger, scope, key)
     if known.document is not None:
-        if known.request_sha256 not in {None, await fingerprint()}:
-            message = "This Idempotency-Key was used before for another request. Give another request another key."
-            raise Refusal(409, message, code="idempotency_mismatch")
+        if known.request_sha256 not in (None, await fingerprint()):
+            message = f"The Idempotency-Key {key!r} was used before, with another input or other options."
+            raise IdempotencyMismatchError(message)
         return Response(known.document, media_type="application/json")
     try:
         async with held(ledger, scope, key):
             document = await work()
     except BaseException:
-        await ledger.drop_answer(scope, key)
+        with suppress(LedgerError):  # the lease runs out by itself
+            await ledger.drop_answer(scope, key)
         raise
     try:
         await ledger.keep_answer(scope, key, document.decode(), await fingerprint())
     except LedgerError:
         log.exception("the answer for an Idempotency-Key could not be kept; a repeat will do it again")
     return Response(document, media_type="application/json")
+
+
+async def _reserved(ledger: Ledger, scope: str, key: str) -> Answer:
+    """The first one's answer, or the right to give it; Refusal where it is still being made."""
+    for look in range(_LOOKS):
+        known = await ledger.reserve_answer(scope, key, lease_seconds=LEASE)
+        if known.state != "busy":
+            return known
+        if look < _LOOKS - 1:
+            await asyncio.sleep(_LOOK_SECONDS)
+    headers = {"retry-after": str(_BUSY_SECONDS)}
+    message = "Another request with this Idempotency-Key is still being answered."
+    raise Refusal(409, message, code="idempotency_key_in_use", headers=headers)

@@ -96,8 +96,9 @@ async def _send(call: Call, provider: Provider, intake: Intake, length: int | No
         if not intake.accepted:  # the provider answered before it had the whole body
             await intake.finish()
         parts = await call.client.ready()
-        whose, sha256 = call.attribution(), intake.sha256.hexdigest()
-        await parts.ledger.record_file(provider.account, made, attribution=whose, lines=intake.lines, sha256=sha256)
+        await parts.ledger.record_file(
+            provider.account, made, attribution=call.attribution(), lines=intake.lines, sha256=intake.sha256
+        )
     except BaseException:
         await _take_back(provider, made)
         raise

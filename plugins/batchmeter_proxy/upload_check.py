@@ -6,7 +6,6 @@ import json
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any
 
 from batchmeter.http import form_head
 from batchmeter.inputs import InputChecker, InputLimits, InputSummary
@@ -46,8 +45,7 @@ class Intake:
     """All is here and good."""
     complete: bool = field(default=False, init=False)
     """So it was at `begin`: the file is in memory, and `pieces` can be read again."""
-    sha256: Any = field(default_factory=hashlib.sha256, init=False)
-    """Of the file's bytes so far."""
+    _hash: "hashlib._Hash" = field(default_factory=hashlib.sha256, init=False)
     _raw: bytearray = field(default_factory=bytearray, init=False)
     _held: list[bytes] = field(default_factory=list[bytes], init=False)
     _early: frozenset[str] = field(default=frozenset(), init=False)
@@ -136,10 +134,18 @@ class Intake:
         if not self.accepted and self.reader.filename is not None:
             await self._accept()
 
-    async def drain(self) -> None:
-        """Read what is left and forget it."""
-        while await self.incoming.read():
-            pass
+    @property
+    def sha256(self) -> str:
+        """Of the file's bytes so far."""
+        return self._hash.hexdigest()
+
+    async def fingerprint(self) -> str:
+        """Of all that makes two uploads the same; what was not read yet is read for it, and forgotten."""
+        self._held.clear()
+        while chunk := await self._next():
+            self._pieces(chunk)
+        fields = {name: text for name, text in self.reader.fields.items() if name not in ACCOUNT_FIELDS}
+        return hashlib.sha256(json.dumps([self.sha256, fields], sort_keys=True).encode()).hexdigest()
 
     async def _next(self) -> bytes:
         chunk = await self.incoming.read()
@@ -147,18 +153,11 @@ class Intake:
             raise Refusal(400, "The multipart body ends before its last boundary.", code="invalid_multipart")
         return chunk
 
-    async def fingerprint(self) -> str:
-        """SHA-256 of the file and the form's fields, once all is read."""
-        while chunk := await self._next():
-            self._pieces(chunk)
-        asked = json.dumps([self.sha256.hexdigest(), self.reader.filename, sorted(self.reader.fields.items())])
-        return hashlib.sha256(asked.encode()).hexdigest()
-
     def _pieces(self, chunk: bytes) -> list[bytes]:
         pieces = self.reader.feed(chunk)
-        for piece in pieces:
-            self.sha256.update(piece)
         self.size += sum(map(len, pieces))
+        for piece in pieces:
+            self._hash.update(piece)
         if self.size > self.largest:
             raise self.incoming.full
         return pieces
