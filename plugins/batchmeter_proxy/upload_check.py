@@ -6,6 +6,7 @@ import json
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
+from typing import Any
 
 from batchmeter.http import form_head
 from batchmeter.inputs import InputChecker, InputLimits, InputSummary
@@ -45,7 +46,7 @@ class Intake:
     """All is here and good."""
     complete: bool = field(default=False, init=False)
     """So it was at `begin`: the file is in memory, and `pieces` can be read again."""
-    _hash: "hashlib._Hash" = field(default_factory=hashlib.sha256, init=False)
+    _hash: Any = field(default_factory=hashlib.sha256, init=False)
     _raw: bytearray = field(default_factory=bytearray, init=False)
     _held: list[bytes] = field(default_factory=list[bytes], init=False)
     _early: frozenset[str] = field(default=frozenset(), init=False)
