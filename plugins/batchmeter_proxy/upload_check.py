@@ -138,7 +138,7 @@ class Intake:
     @property
     def sha256(self) -> str:
         """Of the file's bytes so far."""
-        return self._hash.hexdigest()
+        return str(self._hash.hexdigest())
 
     async def fingerprint(self) -> str:
         """Of all that makes two uploads the same; what was not read yet is read for it, and forgotten."""
