@@ -33,12 +33,10 @@ from typing import Any
 from batchmeter.ledger.records import Claim, Submission, TrackedBatch
 from batchmeter.models import Batch, Page
 from batchmeter.providers import Capabilities
-from batchmeter.tracking.budget import Budget
-from batchmeter.tracking.follow import Follower
-from batchmeter.tracking.lane import Lane
-from batchmeter.tracking.options import DEFAULTS
-from batchmeter.tracking.schedule import BACKGROUND, Pace
-from batchmeter.tracking.sweep import Sweep
+from batchmeter.tracking.account_state import AccountState, Budget
+from batchmeter.tracking.list_polling import ListPolling
+from batchmeter.tracking.schedule import BACKGROUND, Pace, Timetable
+from batchmeter.tracking.tracker import DEFAULTS
 
 DAY = 86_400.0
 START = 1000 * DAY
@@ -221,15 +219,15 @@ class Tracker:
         self.account, self.chance = account, chance
         anything: Any = account
         self.provider = anything
-        self.follower = Follower(anything, anything, chance.random, pace=policy.pace)
-        self.sweep = Sweep(anything, self.follower, enabled=policy.cover)
+        self.timetable = Timetable(account.now, chance.random, policy.pace)
+        self.lists = ListPolling(anything, self.timetable, enabled=policy.cover)
         budget = Budget(lambda: account.now_s, account.sleep, most=DEFAULTS.requests_per_second)
-        self.lane = Lane(account.account, chance.random, budget, DEFAULTS.looks, DEFAULTS.downloads)
+        self.lane = AccountState(account.account, chance.random, budget, DEFAULTS.looks, DEFAULTS.downloads)
         start, lives = account.now_s, account.lives
         if policy.history:
             earlier = [life.ended - life.created for life in lives if start - 7200 < life.ended <= start]
             for seconds in chance.sample(earlier, min(HISTORY, len(earlier))):
-                self.follower.histories.add(account.account, [], seconds)
+                self.timetable.durations.add(account.account, [], seconds)
         self.coming = deque(life for life in lives if life.created > start)
         told = (life for life in lives if policy.webhook and life.ended > start and chance.random() > WEBHOOK_LOSS)
         self.hooks = deque(sorted((life.ended + chance.expovariate(1 / WEBHOOK_SECONDS), life.id) for life in told))
@@ -240,7 +238,7 @@ class Tracker:
                 account.plan(life, start + chance.uniform(0, wait))
 
     def next_look(self, life: Life, batch: Batch) -> float:
-        return self.follower.still_open(Claim(self.account.tracked(life), 0, 0), batch).next_poll_at / 1000
+        return self.timetable.alone(self.account.account, batch, self.account.tracked(life).submission.model) / 1000
 
     async def round(self) -> None:
         account = self.account
@@ -250,7 +248,7 @@ class Tracker:
         while self.hooks and self.hooks[0][0] <= account.now_s:
             life = account.by_id[self.hooks.popleft()[1]]
             if not life.settled:
-                self.follower.hints.told(account.account, life.id)
+                self.timetable.hints.told(account.account, life.id)
                 account.plan(life, account.now_s)
         taken = account.take_due(DEFAULTS.block)
         before = account.lists + account.looks
@@ -261,7 +259,7 @@ class Tracker:
     async def serve(self, taken: Sequence[Life]) -> None:
         account, draw = self.account, self.chance.random()
         claims = [Claim(account.tracked(life), 0, 0) for life in taken]
-        seen = await self.sweep.cover(self.lane, self.provider, claims, lambda: draw)
+        seen = await self.lists.cover(self.lane, self.provider, claims, lambda: draw)
         for life in taken:
             batch = seen.get(life.id)
             if batch is None:
@@ -270,10 +268,10 @@ class Tracker:
                 batch = life.seen(account.now_s)
             life.kept = batch
             if batch.ended:
-                self.follower.found(account.account, batch)
+                self.timetable.found(account.account, batch)
                 account.settle(life)
             elif life.id in seen:
-                account.plan(life, self.follower.look_together(account.account, batch, lambda: draw) / 1000)
+                account.plan(life, self.timetable.listed(account.account, batch, lambda: draw) / 1000)
             else:
                 account.plan(life, self.next_look(life, batch))
 

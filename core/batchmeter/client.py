@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from .pricing.groups import PriceSource
     from .tracking.deliver import Deliverer
     from .tracking.tracker import Tracker
-    from .tracking.watch import Sleep
+    from .tracking.wakeups import Sleep
 
 log = logging.getLogger("batchmeter")
 
@@ -59,8 +59,7 @@ class Parts:
         from .pricing.book import PriceBook  # noqa: PLC0415
         from .tracking.deliver import Deliverer  # noqa: PLC0415
         from .tracking.logger_lane import LaneOptions  # noqa: PLC0415
-        from .tracking.options import TrackerOptions  # noqa: PLC0415
-        from .tracking.tracker import Tracker  # noqa: PLC0415
+        from .tracking.tracker import Tracker, TrackerOptions  # noqa: PLC0415
 
         chosen: Prices = prices if prices is not None else settings.prices
         if isinstance(chosen, os.PathLike):

@@ -19,8 +19,7 @@ from batchmeter.providers import BatchRequest, CallOptions
 from batchmeter.testing.recorder import Recorder
 from batchmeter.testing.sandbox import Sandbox
 from batchmeter.testing.wire import Answer, Received, serving
-from batchmeter.tracking.budget import Budget
-from batchmeter.tracking.lane import Lane
+from batchmeter.tracking.account_state import AccountState, Budget
 from batchmeter.tracking.tag import TAG
 
 ENDPOINT = "/v1/chat/completions"
@@ -166,7 +165,7 @@ async def test_a_key_that_may_not_see_the_batch_changes_nothing(make_client: Mak
 
 
 def test_a_refused_key_is_known_to_its_lane() -> None:
-    lane = Lane("openai", lambda: 0.5, Budget(lambda: 0.0, asyncio.sleep))
+    lane = AccountState("openai", lambda: 0.5, Budget(lambda: 0.0, asyncio.sleep))
     lane.failed(AuthenticationError("no", status_code=401), 0.0)
     assert lane.refused
     lane.worked(1e9)

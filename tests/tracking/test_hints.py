@@ -2,7 +2,7 @@
 
 import pytest
 
-from batchmeter.tracking.hints import LATE, RELIABLE, Hints
+from batchmeter.tracking.durations import LATE, RELIABLE, Hints
 from batchmeter.tracking.schedule import BACKGROUND, next_look
 
 T0 = 1_790_000_000

@@ -7,8 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from batchmeter.models import Batch
-from batchmeter.tracking.histories import Histories
-from batchmeter.tracking.history import FEWEST, History
+from batchmeter.tracking.durations import FEWEST, Durations, History
 from batchmeter.tracking.schedule import Pace, next_look
 
 NOW = 1_790_000_000.0
@@ -102,21 +101,21 @@ def test_a_look_follows_the_work_that_history_gives_it():
 
 
 def test_a_model_with_too_few_endings_is_judged_by_its_account():
-    histories = Histories()
+    durations = Durations()
     for seconds in hours(4, each=FEWEST - 1):
-        histories.add("openai", {"gpt-4o"}, seconds)
-    assert histories.of("openai", "gpt-4o") is None
-    histories.add("openai", {"gpt-4o-mini"}, 4 * 3600)
-    assert histories.of("openai", "gpt-4o") is histories.of("openai", None) is not None
-    assert histories.of("openai", "gpt-4o-mini") is histories.of("openai", None)
-    assert histories.of("azure", "gpt-4o") is None
-    histories.add("openai", {"gpt-4o"}, 4 * 3600)
-    own = histories.of("openai", "gpt-4o")
+        durations.add("openai", {"gpt-4o"}, seconds)
+    assert durations.of("openai", "gpt-4o") is None
+    durations.add("openai", {"gpt-4o-mini"}, 4 * 3600)
+    assert durations.of("openai", "gpt-4o") is durations.of("openai", None) is not None
+    assert durations.of("openai", "gpt-4o-mini") is durations.of("openai", None)
+    assert durations.of("azure", "gpt-4o") is None
+    durations.add("openai", {"gpt-4o"}, 4 * 3600)
+    own = durations.of("openai", "gpt-4o")
     assert own is not None
-    assert own is not histories.of("openai", None)
+    assert own is not durations.of("openai", None)
 
 
-async def test_histories_come_from_the_ledger_and_from_what_is_settled_here(world):
+async def test_durations_come_from_the_ledger_and_from_what_is_settled_here(world):
     provider = world.provider()
     for number in range(FEWEST + 2):
         name = f"batch_{number}"
@@ -124,14 +123,14 @@ async def test_histories_come_from_the_ledger_and_from_what_is_settled_here(worl
         provider.batches[name] = [world.batch(name)]
     tracker = world.tracker()
     await tracker.once()
-    own = tracker._follower.histories.of("openai", "gpt-4o-mini")
+    own = tracker._timetable.durations.of("openai", "gpt-4o-mini")
     assert own is not None
     assert own.ages[0] == own.ages[-1] == 100
     world.clock.advance(60)
     other = world.tracker()
-    assert other._follower.histories.of("openai", "gpt-4o-mini") is None
-    await other._follower.histories.refresh(world.ledger)
-    assert other._follower.histories.of("openai", "gpt-4o-mini") == own
+    assert other._timetable.durations.of("openai", "gpt-4o-mini") is None
+    await other._timetable.durations.refresh(world.ledger)
+    assert other._timetable.durations.of("openai", "gpt-4o-mini") == own
     await world.submitted("new", created_at=world.clock.now // 1000)
     provider.batches["new"] = [world.batch("new", "in_progress", created_at=world.clock.now // 1000)]
     await other.once()
@@ -160,21 +159,21 @@ async def test_what_one_probe_has_read_no_other_reads_again(world, reads):
         provider.batches[f"batch_{number}"] = [world.batch(f"batch_{number}")]
     await world.tracker().once()
     world.clock.advance(60)
-    histories = Histories()
-    await histories.refresh(world.ledger)
-    assert histories.of("openai", "gpt-4o-mini") is not None
+    durations = Durations()
+    await durations.refresh(world.ledger)
+    assert durations.of("openai", "gpt-4o-mini") is not None
     assert sum(reads) <= 100, "three pages, not sixteen times as many"
 
 
 async def test_a_reread_is_rare_and_bounded(world, reads):
-    histories = Histories()
+    durations = Durations()
     for _ in range(10):
-        await histories.refresh(world.ledger)
+        await durations.refresh(world.ledger)
     first = len(reads)
     assert first > 0
     assert sum(reads) <= 4000
     assert max(reads) <= 25, "nobody waits long behind one of them"
     world.clock.advance(1801)
-    await histories.refresh(world.ledger)
+    await durations.refresh(world.ledger)
     assert len(reads) > first
     assert sum(reads) <= 8000

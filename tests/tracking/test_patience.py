@@ -5,44 +5,57 @@ import itertools
 import pytest
 
 from batchmeter.errors import NotFoundError
-from batchmeter.tracking.patience import PATIENCE, Attempt, Attempts
+from batchmeter.ledger.records import Attempts
+from batchmeter.tracking.schedule import PATIENCE, exhausted, one_more
 
-NOW = 1_790_000_000.0
+NOW = 1_790_000_000_000
 DAY = 86_400
 
 
-def test_attempts_are_counted_through_the_text_that_the_ledger_keeps():
-    first = Attempts.of("APITimeoutError: no answer").met("output_not_listed", NOW)
-    second = Attempts.of(first.text("nothing yet: really")).met("output_not_listed", NOW + 30)
-    assert second.each == (Attempt("output_not_listed", NOW, 2),)
-    third = Attempts.of(second.text("x")).met("output_broken", NOW + 40)
-    assert third.newest == Attempt("output_broken", NOW + 40)
-    fourth = Attempts.of(third.text("output_not_found: look 9 since 2026-01-01T00:00:00Z")).met(
-        "output_not_listed", NOW
-    )
-    assert fourth.each == (Attempt("output_not_listed", NOW, 3), Attempt("output_broken", NOW + 40))
+def test_attempts_are_counted_by_trouble():
+    first = one_more((), "output_not_listed", NOW)
+    second = one_more(first, "output_not_listed", NOW + 30_000)
+    assert second == (Attempts("output_not_listed", NOW, 2),)
+    third = one_more(second, "output_broken", NOW + 40_000)
+    assert third[0] == Attempts("output_broken", NOW + 40_000)
+    fourth = one_more(third, "output_not_listed", NOW + 50_000)
+    assert fourth == (Attempts("output_not_listed", NOW, 3), Attempts("output_broken", NOW + 40_000))
+    assert str(fourth[0]) == "output_not_listed: look 3 since 2026-09-21T14:13:20.000Z"
 
 
-@pytest.mark.parametrize("text", [None, "", "RateLimitError: slow down", "other: look 1 since 2026-01-01T00:00:00Z: x"])
-def test_other_text_counts_nothing_and_stays_as_it_is(text):
-    assert Attempts.of(text).newest is None
-    assert Attempts.of(text).text("RateLimitError: slow down") == "RateLimitError: slow down"
+async def test_attempts_have_a_column_that_errors_of_the_account_leave_alone(world):
+    provider = world.provider()
+    await world.submitted()
+    provider.batches["batch_1"] = [
+        world.batch(output_file_id=None),
+        world.rate_limited(1),
+        world.batch(status="in_progress"),
+    ]
+    tracker = world.tracker()
+    await tracker.once()
+    kept = (await world.ledger.get_batch("batch_1")).attempts
+    assert [(one.trouble, one.looks) for one in kept] == [("output_not_listed", 1)]
+    world.clock.advance(60)
+    await tracker.once()
+    tracked = await world.ledger.get_batch("batch_1")
+    assert (tracked.attempts, tracked.last_error) == (kept, "RateLimitError: slow down")
 
 
 @pytest.mark.parametrize("trouble", sorted(PATIENCE))
 def test_patience_needs_both_its_looks_and_its_time(trouble):
     patience = PATIENCE[trouble]
-    assert not Attempt(trouble, NOW, patience.looks).exhausted(NOW + patience.seconds - 1)
-    assert not Attempt(trouble, NOW, patience.looks - 1).exhausted(NOW + patience.seconds + 1)
-    assert Attempt(trouble, NOW, patience.looks).exhausted(NOW + patience.seconds)
+    until = NOW + round(patience.seconds * 1000)
+    assert not exhausted(Attempts(trouble, NOW, patience.looks), until - 1000)
+    assert not exhausted(Attempts(trouble, NOW, patience.looks - 1), until + 1000)
+    assert exhausted(Attempts(trouble, NOW, patience.looks), until)
 
 
 def test_a_batch_nobody_knows_is_given_up_only_well_past_its_deadline():
-    attempt = Attempt("batch_not_found", NOW, 500)
-    assert not attempt.exhausted(NOW + 50_000, expires_at=NOW + 50_000)
-    assert attempt.exhausted(NOW + 54_000, expires_at=NOW + 50_000)
-    assert not attempt.exhausted(NOW + 3000, expires_at=NOW - 10**6)
-    assert attempt.exhausted(NOW + 4000, expires_at=NOW - 10**6)
+    attempts, second = Attempts("batch_not_found", NOW, 500), NOW // 1000
+    assert not exhausted(attempts, NOW + 50_000_000, expires_at=second + 50_000)
+    assert exhausted(attempts, NOW + 54_000_000, expires_at=second + 50_000)
+    assert not exhausted(attempts, NOW + 3_000_000, expires_at=second - 10**6)
+    assert exhausted(attempts, NOW + 4_000_000, expires_at=second - 10**6)
 
 
 def gone():
@@ -112,7 +125,7 @@ async def test_a_step_that_fails_by_a_bug_is_told_and_tried_rarely(world, caplog
     await world.submitted()
     provider.batches["batch_1"] = [world.batch()]
     tracker = world.tracker()
-    settler, ledger_settle = tracker._follower.settler, world.ledger.settle
+    ledger_settle = world.ledger.settle
     failures = iter(range(5))
 
     async def fails(*given, **more):
@@ -120,7 +133,7 @@ async def test_a_step_that_fails_by_a_bug_is_told_and_tried_rarely(world, caplog
             raise ZeroDivisionError("a bug of ours")
         return await ledger_settle(*given, **more)
 
-    settler.ledger.settle = fails
+    world.ledger.settle = fails
     await tracker.once()
     tracked = await world.ledger.get_batch("batch_1")
     assert tracked.last_error == "ZeroDivisionError: a bug of ours"

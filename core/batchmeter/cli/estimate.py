@@ -63,7 +63,7 @@ async def _estimate(file: Path, account: str | None, region: str | None) -> "Est
 async def _history(opened: "AsyncClient", account: str) -> "dict[str, History]":
     """By the model that answered, and by the alias that a dated snapshot is asked for by."""
     from batchmeter.estimate import History
-    from batchmeter.tracking.timings import settled
+    from batchmeter.tracking.durations import settled
 
     sums: defaultdict[str, list[int]] = defaultdict(lambda: [0, 0])
     async for settlement in settled(opened.ledger):

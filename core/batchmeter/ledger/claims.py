@@ -102,6 +102,7 @@ def _release(result: Reschedule) -> dict[str, object]:
         "token": result.claim.token,
         "next_poll_at": result.next_poll_at,
         "error": serialize.storable(result.error),
+        "attempts": serialize.dump_attempts(result.attempts),
         **(unchanged if result.batch is None else serialize.snapshot_columns(result.batch)),
     }
 

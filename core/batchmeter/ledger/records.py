@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any, Literal
 
@@ -92,6 +93,18 @@ class Intent:
     """Of what was asked with the idempotency key; None where nobody compares."""
 
 
+class Attempts(msgspec.Struct, frozen=True, gc=False):
+    """Looks at an ended batch that met one trouble, since its first."""
+
+    trouble: str
+    since: Millis
+    looks: int = 1
+
+    def __str__(self) -> str:
+        since = datetime.fromtimestamp(self.since / 1000, UTC).replace(tzinfo=None).isoformat(timespec="milliseconds")
+        return f"{self.trouble}: look {self.looks} since {since}Z"
+
+
 @dataclass(frozen=True, slots=True)
 class TrackedBatch:
     """One batch that the ledger knows."""
@@ -109,6 +122,8 @@ class TrackedBatch:
     last_polled_at: Millis | None = None
     settled_at: Millis | None = None
     intent_id: str | None = None
+    attempts: tuple[Attempts, ...] = ()
+    """What keeps its ending from being read, newest trouble first."""
     progress: int = -1
     """The most completed requests that any look has shown; -1 until one shows that it has started."""
     retired_id: str | None = None
@@ -142,6 +157,8 @@ class Reschedule:
     batch: Batch | None = None
     """The new snapshot, if there was an answer."""
     error: str | None = None
+    attempts: tuple[Attempts, ...] = ()
+    """What there were, this look included; none where it found the batch open."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,7 @@ from batchmeter.pricing.groups import Group, GroupKey, Groups
 
 from .pruned_totals import PrunedTotals
 from .records import (
+    Attempts,
     Claim,
     Delivery,
     Intent,
@@ -39,6 +40,7 @@ _ATTRIBUTION = TypeAdapter(Attribution)
 _rendered: list[tuple[Submission | None, str]] = [(None, "")]
 """The last one; swapped as one, for every ledger's thread."""
 _MOST = 2**53
+_attempts = msgspec.json.Decoder(tuple[Attempts, ...]).decode
 _submitted = msgspec.json.Decoder(Submitted).decode
 _sums = msgspec.json.Decoder(Sums).decode
 
@@ -159,6 +161,10 @@ def snapshot_columns(batch: Batch) -> dict[str, object]:
     }
 
 
+def dump_attempts(attempts: tuple[Attempts, ...]) -> str | None:
+    return msgspec.json.encode(attempts).decode() if attempts else None
+
+
 def intent(row: Row) -> Intent:
     return Intent(
         id=row["id"],
@@ -189,6 +195,7 @@ def tracked_as(row: Row, submission: Submission, batch: Batch) -> TrackedBatch:
         last_polled_at=row["last_polled_at"],
         settled_at=row["settled_at"],
         intent_id=row["intent_id"],
+        attempts=() if row["attempts"] is None else _attempts(row["attempts"]),
         progress=row["progress"],
         retired_id=row["batch_id"] if row["batch_id"].startswith(f"{batch.id}~") else None,
     )

@@ -16,7 +16,7 @@ from batchmeter.redaction import Redaction
 from .logger_lane import LaneOptions, LoggerLane
 from .needs import Plugins
 from .schedule import Random
-from .watch import Sleep, nap
+from .wakeups import Sleep, nap
 
 log = logging.getLogger("batchmeter")
 

@@ -13,11 +13,10 @@ from batchmeter.ledger.ledger import Ledger
 from batchmeter.ledger.records import Delivery, DeliveryResult
 from batchmeter.redaction import Redaction
 
-from .breaker import Breaker
+from .account_state import Breaker
 from .needs import Logger, Plugins
 from .schedule import Pace, Random, after_error
-from .taking import take, to_the_end
-from .watch import Sleep, nap
+from .wakeups import Sleep, nap, take, to_the_end
 
 log = logging.getLogger("batchmeter")
 

@@ -12,9 +12,9 @@ from batchmeter.metering import reprice
 from batchmeter.models import Cost, ModelUsage
 from batchmeter.pricing.groups import Groups, PriceSource
 
-from .bill import job_of
 from .events_of import ending_event
 from .needs import Accounts, Plugins
+from .settle import job_of
 
 PAGE = 500
 

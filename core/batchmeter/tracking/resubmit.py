@@ -17,7 +17,7 @@ from .adopt import Adopter
 from .needs import Accounts
 from .room import next_try, waits_for_room
 from .tag import RETRY_OF, tagged
-from .watch import Sleep
+from .wakeups import Sleep
 
 log = logging.getLogger("batchmeter")
 

@@ -1,13 +1,15 @@
-"""When to look again: pure functions of a batch, the time and a random number. All waiting is in the tables here."""
+"""When to look again, and how often: functions of a batch, the time and a random number. All waiting is in the tables here."""
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Literal
 from zlib import crc32
 
+from batchmeter.ledger.records import Attempts, Millis
 from batchmeter.models import Batch
 
-from .history import History
+from .durations import Durations, Hints, History
 
 Random = Callable[[], float]
 """Uniform in [0, 1)."""
@@ -102,7 +104,7 @@ def _by_deadline(wait: float, left: float, pace: Pace) -> float:
     return min(wait, first_after if first_after > 0 else max(pace.after_deadline, -left * pace.age_share))
 
 
-def pause_asked(error: Exception, longest: float) -> float | None:
+def pause_asked(error: BaseException | None, longest: float) -> float | None:
     """Seconds that the provider asked for, at most `longest`; None where it asked for nothing."""
     asked: float | None = getattr(error, "retry_after", None)
     return None if asked is None else min(max(asked, 0.0), longest)
@@ -126,3 +128,104 @@ def after_error(
 def interactive(waited: float, pace: WaitPace = INTERACTIVE) -> float:
     """Seconds until `wait()` looks again: every second at first, slower as the wait grows."""
     return min(max(waited * pace.growth, pace.first), pace.longest)
+
+
+@dataclass
+class Timetable:
+    """When this process looks at open batches: by the durations it knows, and by the webhooks that have told it."""
+
+    clock: Callable[[], Millis]
+    random: Random
+    pace: Pace = BACKGROUND
+    durations: Durations = field(default_factory=Durations)
+    hints: Hints = field(default_factory=Hints)
+
+    def alone(self, account: str, batch: Batch, model: str | None = None) -> Millis:
+        """The next look at one open batch."""
+        return self.clock() + millis(self._wait(account, batch, self.random, model))
+
+    def listed(self, account: str, batch: Batch, random: Random, model: str | None = None) -> Millis:
+        """The next look at one that a list shows, when others of its account are listed too."""
+        seconds = self._wait(account, batch, random, model, together=True)
+        return millis(in_step(self.clock() / 1000 + seconds, account, self.pace))
+
+    def found(self, account: str, batch: Batch) -> None:
+        """A look shows an ending that nobody had seen."""
+        self.hints.found(account, batch, self.clock() / 1000)
+
+    def _wait(self, account: str, batch: Batch, random: Random, model: str | None, *, together: bool = False) -> float:
+        history = self.durations.of(account, batch.model or model)
+        told = self.hints.will_tell(account, batch.id)
+        now = self.clock() / 1000
+        return next_look(batch, now, random, self.pace, history=history, told=told, together=together)
+
+
+def millis(seconds: float) -> Millis:
+    return max(int(seconds * 1000), 1)
+
+
+Trouble = Literal[
+    "output_not_listed",
+    "never_started",
+    "nothing_done",
+    "lines_missing",
+    "output_not_found",
+    "output_broken",
+    "batch_not_found",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """Both are used up before a batch is settled without."""
+
+    seconds: float
+    looks: int
+    first: float = 2.0
+    longest: float = 60.0
+
+
+PATIENCE: dict[Trouble, Patience] = {
+    "output_not_listed": Patience(600, 8),
+    "never_started": Patience(2, 2, first=3.0),
+    "nothing_done": Patience(120, 6),
+    "lines_missing": Patience(2, 2, first=3.0),
+    "output_not_found": Patience(120, 6),
+    "output_broken": Patience(7 * 24 * 3600, 20, longest=3600.0),
+    "batch_not_found": Patience(48 * 3600, 5, first=15.0, longest=600.0),
+}
+"""A lag is minutes, with as many looks as they have undisturbed; an outage may be days (outputs are kept for weeks). `batch_not_found` ends earlier where `expires_at` is known."""
+PAST_EXPIRY = 3600.0
+"""A batch that its provider no longer knows is given up this long after it must have ended."""
+
+
+def one_more(attempts: Iterable[Attempts], trouble: Trouble, now: Millis) -> tuple[Attempts, ...]:
+    """With a look that met this trouble, as the first.
+
+    A look that meets another trouble, or an error that says nothing about the batch, forgets none: a provider whose
+    answers alternate would never use up any patience. A look that finds the batch open forgets them all.
+    """
+    known = {one.trouble: one for one in attempts}
+    earlier = known.pop(trouble, Attempts(trouble, now, 0))
+    return Attempts(trouble, earlier.since, earlier.looks + 1), *known.values()
+
+
+def exhausted(attempts: Attempts, now: Millis, *, expires_at: float | None = None) -> bool:
+    """Whether it is time to settle without."""
+    patience, since = _patience(attempts), attempts.since / 1000
+    until = since + patience.seconds
+    if attempts.trouble == "batch_not_found" and expires_at is not None:
+        until = max(expires_at, since) + PAST_EXPIRY
+    return attempts.looks >= patience.looks and now / 1000 >= until
+
+
+def after_trouble(attempts: Attempts, random: Random, *, retry_after: float | None = None) -> float:
+    """Seconds until the next look; looks that are counted come at nearly full distance."""
+    patience = _patience(attempts)
+    pace = Pace(error_first=patience.first, error_longest=patience.longest)
+    return after_error(attempts.looks, lambda: 0.5 + 0.5 * random(), retry_after=retry_after, pace=pace)
+
+
+def _patience(attempts: Attempts) -> Patience:
+    """The longest, for a trouble that only another version of batchmeter knows."""
+    return next((one for name, one in PATIENCE.items() if name == attempts.trouble), PATIENCE["output_broken"])

@@ -1,38 +1,31 @@
-"""A finished batch's answers, read to the end and written down once: settlement, event and deliveries."""
+"""What a finished batch's answers come to: its files read whole, metered, and compared with what its provider counts."""
 
 import logging
-from collections.abc import Awaitable, Callable, Sequence
-from contextlib import suppress
-from dataclasses import dataclass, replace
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from dataclasses import dataclass, field, replace
+from datetime import date
+from functools import partial
 
 from batchmeter.errors import (
+    APIResponseError,
     AuthenticationError,
     NotFoundError,
     PermissionDeniedError,
     ProviderError,
     RateLimitError,
 )
-from batchmeter.events import Settlement
-from batchmeter.ledger.ledger import Ledger
-from batchmeter.ledger.records import Claim, TrackedBatch, progress_of
+from batchmeter.ledger.records import TrackedBatch, progress_of
+from batchmeter.metering import Job, meter_outputs
 from batchmeter.metering.result import LINES_MALFORMED
-from batchmeter.models import Batch, LineCounts, RequestCounts
-from batchmeter.providers import OutputFile, Provider
+from batchmeter.models import Batch, LineCounts, RequestCounts, full_endpoint, utc_from_epoch
+from batchmeter.pricing.groups import PriceSource
+from batchmeter.pricing.price import Terms
+from batchmeter.providers import CallOptions, ContentStream, OutputFile, Provider
 
-from .events_of import (
-    BATCH_UNAVAILABLE,
-    LINES_MISSING,
-    UNAVAILABLE,
-    Bill,
-    ending_event,
-    settlement_of,
-    unreadable,
-)
-from .lease import LeaseLostError, Leases
+from .events_of import LINES_MISSING, UNAVAILABLE, Bill, unreadable
 from .needs import Plugins
-from .patience import Attempts, Trouble
-from .schedule import LONGEST_PAUSE, Random, pause_asked
-from .whole import Watched
+from .schedule import Trouble
 
 log = logging.getLogger("batchmeter")
 
@@ -43,132 +36,71 @@ _ACCOUNT_ERRORS = (AuthenticationError, PermissionDeniedError, RateLimitError)
 """Say nothing about the batch: tried again for as long as it takes."""
 
 
-@dataclass(frozen=True, slots=True)
-class Later:
-    """Not settled: look again."""
+class NotReadableError(Exception):
+    """The answers cannot be read yet; `without` tells what the batch comes to when patience with this is used up."""
 
-    seconds: float
-    error: str
-    cause: Exception | None = None
+    def __init__(self, trouble: Trouble, detail: str, without: Bill | Callable[[], Awaitable[Bill]]) -> None:
+        super().__init__(detail)
+        self.trouble: Trouble = trouble
+        self._without = without
+
+    async def without(self) -> Bill:
+        return self._without if isinstance(self._without, Bill) else await self._without()
 
 
-@dataclass(frozen=True, slots=True)
-class Settler:
-    """Settles claimed batches."""
+async def read_bill(provider: Provider, tracked: TrackedBatch, batch: Batch, meter: Meter) -> Bill:
+    """The answers, metered and all there. NotReadableError otherwise; errors of the account as they come."""
+    progress = max(tracked.progress, progress_of(batch))
+    download = Download(())
+    try:
+        download = Download.of(await provider.outputs(batch))
+        trouble = awaited(batch, download.files, progress)
+        bill = Bill() if trouble else await meter(provider, tracked, batch, download.checked())
+    except NotFoundError as error:
+        salvage = partial(_salvage, provider, tracked, batch, download, meter)
+        raise NotReadableError("output_not_found", str(error), salvage) from error
+    except _ACCOUNT_ERRORS:
+        raise
+    except Exception as error:
+        if not isinstance(error, ProviderError):  # a bug of ours or of a plugin's keeps its traceback
+            log.exception("batch %s: its answers could not be metered", batch.id)
+        raise NotReadableError("output_broken", f"{type(error).__name__}: {error}", unreadable(batch)) from error
+    if trouble is not None:
+        raise NotReadableError(trouble, "the provider lists no output file yet", nothing_listed(batch, progress))
+    _check_all_there(batch, bill, progress)
+    return bill
 
-    ledger: Ledger
-    plugins: Plugins
-    meter: Meter
-    random: Random
-    leases: Leases
-    longest_pause: float = LONGEST_PAUSE
 
-    async def settle(self, provider: Provider, claim: Claim, batch: Batch) -> Settlement | Later:
-        """LeaseLostError when another worker has the batch, or had settled it already."""
-        async with self.leases.held(claim):
-            bill = await self._bill(provider, claim.tracked, batch)
-        return bill if isinstance(bill, Later) else await self._record(claim, batch, bill)
+def _check_all_there(batch: Batch, bill: Bill, progress: int) -> None:
+    """A file cut off between two lines looks whole: read it once more before believing that lines are missing."""
+    counts = batch.request_counts or RequestCounts()
+    completed = counts.completed if batch.status == "cancelled" else max(counts.completed, progress)
+    found = bill.lines.succeeded + bill.lines.failed
+    detail = f"{found} lines of {counts.total} could be read, {bill.lines.malformed} could not"
+    if says_nothing(batch, bill, progress):
+        raise NotReadableError("output_not_listed", detail, nothing_listed(batch, progress))
+    if not _short(batch, bill, counts, completed):
+        return
+    if found + bill.lines.malformed < counts.total:
+        bill = replace(bill, notes=(*bill.notes, LINES_MISSING))
+    sure = batch.status != "cancelled" and completed > _accounted(bill)
+    raise NotReadableError("lines_missing", detail, _partly(bill, completed, LINES_MISSING) if sure else bill)
 
-    async def revise(self, provider: Provider, tracked: TrackedBatch, batch: Batch) -> bool:
-        """A settled batch shows files that its settlement has not seen: the next revision, if they can be read."""
-        found = await self.ledger.settlement(tracked.batch_id, tracked.account)
-        if found is None or not shows_more(batch, found[0].batch):
-            return False
-        bill = await self._bill(provider, replace(tracked, last_error=None), batch)
-        if isinstance(bill, Later):
-            if bill.cause is not None and isinstance(bill.cause, ProviderError):
-                raise bill.cause
-            return False
-        revision = found[0].revision + 1
-        settlement = settlement_of(tracked, batch, bill, time=self.ledger.now(), revision=revision)
-        event = ending_event(tracked.submission, settlement)
-        log.info("batch %s of %s: late files, revision %d: %s", batch.id, tracked.account, revision, bill.cost.total)
-        await self.ledger.subscribe(self.plugins.subscriptions)
-        return await self.ledger.revise(settlement, bill.groups, event, callbacks=self.plugins.callbacks)
 
-    async def give_up(self, claim: Claim) -> Settlement:
-        """The provider has forgotten the batch itself: its cost is unknown, and says so."""
-        batch = claim.tracked.batch
-        return await self._record(claim, batch, unreadable(batch, BATCH_UNAVAILABLE))
-
-    async def _record(self, claim: Claim, batch: Batch, bill: Bill) -> Settlement:
-        settlement = settlement_of(claim.tracked, batch, bill, time=self.ledger.now())
-        event = ending_event(claim.tracked.submission, settlement)
-        await self.ledger.subscribe(self.plugins.subscriptions)
-        owed = self.plugins.callbacks
-        if not await self.ledger.settle(claim, settlement, bill.groups, event, callbacks=owed):
-            raise LeaseLostError(batch.id)
-        log.info("batch %s of %s settled: %s, %s", batch.id, settlement.account, settlement.status, bill.cost.total)
-        return settlement
-
-    async def _bill(self, provider: Provider, tracked: TrackedBatch, batch: Batch) -> Bill | Later:
-        watched, progress = Watched(()), max(tracked.progress, progress_of(batch))
-        try:
-            watched = Watched.of(await provider.outputs(batch))
-            trouble = awaited(batch, watched.files, progress)
-            if trouble is not None:
-                later = self._later(trouble, tracked, "the provider lists no output file yet")
-                return later or nothing_listed(batch, progress)
-            bill = await self.meter(provider, tracked, batch, watched.checked())
-        except NotFoundError as error:
-            later = self._later("output_not_found", tracked, str(error), error)
-            return later or await self._salvage(provider, tracked, batch, watched)
-        except _ACCOUNT_ERRORS:
-            raise
-        except Exception as error:  # noqa: BLE001 - whatever it is, the batch must come to an end
-            _tell(error, batch)
-            later = self._later("output_broken", tracked, f"{type(error).__name__}: {error}", error)
-            return later or unreadable(batch)
-        return self._all_there(tracked, batch, bill, progress)
-
-    def _all_there(self, tracked: TrackedBatch, batch: Batch, bill: Bill, progress: int) -> Bill | Later:
-        """A file cut off between two lines looks whole: read it once more before believing that lines are missing."""
-        counts = batch.request_counts or RequestCounts()
-        completed = counts.completed if batch.status == "cancelled" else max(counts.completed, progress)
-        found = bill.lines.succeeded + bill.lines.failed
-        nothing = says_nothing(batch, bill, progress)
-        if not nothing and not _short(batch, bill, counts, completed):
-            return bill
-        trouble: Trouble = "output_not_listed" if nothing else "lines_missing"
-        detail = f"{found} lines of {counts.total} could be read, {bill.lines.malformed} could not"
-        later = self._later(trouble, tracked, detail)
-        if later is not None:
-            return later
-        if nothing:
-            return nothing_listed(batch, progress)
-        absent = found + bill.lines.malformed < counts.total
-        if absent:
-            bill = replace(bill, notes=(*bill.notes, LINES_MISSING))
-        sure = batch.status != "cancelled" and completed > _accounted(bill)
-        return _partly(bill, completed, LINES_MISSING) if sure else bill
-
-    async def _salvage(self, provider: Provider, tracked: TrackedBatch, batch: Batch, watched: Watched) -> Bill:
-        """What can be known when a file is gone for good."""
-        lost = {file.kind for file in watched.files if file.id in watched.gone} or {"output"}
-        rest = watched.without_gone()
-        bill = Bill()
-        if rest.files:
-            with suppress(NotFoundError):
-                bill = await self.meter(provider, tracked, batch, rest.checked())
-        if lost == {"error"}:
-            return replace(bill, notes=(*bill.notes, ERRORS_UNAVAILABLE))
-        if not bill.lines.succeeded:
-            return unreadable(batch)
-        completed = batch.request_counts.completed if batch.request_counts else 0
-        return _partly(replace(bill, notes=(*bill.notes, UNAVAILABLE)), completed, UNAVAILABLE)
-
-    def _later(
-        self, trouble: Trouble, tracked: TrackedBatch, detail: str, cause: Exception | None = None
-    ) -> Later | None:
-        """None when patience is used up."""
-        now = self.ledger.now() / 1000
-        attempts = Attempts.of(tracked.last_error).met(trouble, now)
-        attempt, text = attempts.each[0], attempts.text(detail)
-        if attempt.exhausted(now):
-            log.warning("batch %s: given up: %s", tracked.batch_id, text)
-            return None
-        asked = None if cause is None else pause_asked(cause, self.longest_pause)
-        return Later(attempt.delay(self.random, retry_after=asked), text, cause)
+async def _salvage(provider: Provider, tracked: TrackedBatch, batch: Batch, download: "Download", meter: Meter) -> Bill:
+    """What can be known when a file is gone for good."""
+    lost = {file.kind for file in download.files if file.id in download.gone} or {"output"}
+    rest = download.without_gone()
+    bill = Bill()
+    if rest.files:
+        with suppress(NotFoundError):
+            bill = await meter(provider, tracked, batch, rest.checked())
+    if lost == {"error"}:
+        return replace(bill, notes=(*bill.notes, ERRORS_UNAVAILABLE))
+    if not bill.lines.succeeded:
+        return unreadable(batch)
+    completed = batch.request_counts.completed if batch.request_counts else 0
+    return _partly(replace(bill, notes=(*bill.notes, UNAVAILABLE)), completed, UNAVAILABLE)
 
 
 def shows_more(batch: Batch, than: Batch) -> bool:
@@ -238,7 +170,107 @@ def _accounted(bill: Bill) -> int:
     return bill.lines.succeeded + bill.cost.unknown.get(LINES_MALFORMED, 0)
 
 
-def _tell(error: Exception, batch: Batch) -> None:
-    """A provider's trouble is a line; anything else is a bug of ours or a plugin's, and keeps its traceback."""
-    if not isinstance(error, ProviderError):
-        log.error("batch %s: its answers could not be metered", batch.id, exc_info=error)
+@dataclass(slots=True)
+class Download:
+    """A finished batch's files: each is read whole, or is an error: nothing is settled on a file that was cut off."""
+
+    files: Sequence[OutputFile]
+    """Each once: some servers name one file as output and as error file."""
+    gone: set[str] = field(default_factory=set[str])
+    """Ids of files that their provider no longer has."""
+
+    @classmethod
+    def of(cls, files: Sequence[OutputFile]) -> "Download":
+        return cls(list({file.id: file for file in reversed(files)}.values())[::-1])
+
+    def checked(self) -> list[OutputFile]:
+        """The same files; reading one raises APIResponseError when fewer or more bytes came than were announced."""
+        return [replace(file, open=partial(self._open, file)) for file in self.files]
+
+    def without_gone(self) -> "Download":
+        return Download([file for file in self.files if file.id not in self.gone])
+
+    @asynccontextmanager
+    async def _open(self, file: OutputFile) -> AsyncGenerator[ContentStream]:
+        try:
+            async with file.open() as stream:
+                yield replace(stream, chunks=_counted(stream, file))
+        except NotFoundError:
+            self.gone.add(file.id)
+            raise
+
+
+async def _counted(stream: ContentStream, file: OutputFile) -> AsyncIterator[bytes]:
+    seen = 0
+    async for chunk in stream.chunks:
+        seen += len(chunk)
+        yield chunk
+    if stream.size is not None and seen != stream.size:
+        raise APIResponseError(f"{file.kind} file {file.id}: {seen} bytes came, {stream.size} were announced")
+
+
+def meter_with(prices: PriceSource, plugins: Plugins) -> Meter:
+    """The meter that prices with these."""
+
+    async def bill(provider: Provider, tracked: TrackedBatch, batch: Batch, files: Sequence[OutputFile]) -> Bill:
+        metering = await meter_outputs(files, job_of(provider, tracked, batch, prices, plugins))
+        return Bill(
+            lines=metering.lines,
+            usage=metering.usage,
+            cost=metering.cost,
+            models=metering.models,
+            groups=metering.groups,
+            notes=metering.notes,
+            duplicates=metering.duplicates,
+            rates=metering.rates,
+            reported_cost=metering.reported_cost,
+        )
+
+    return bill
+
+
+def job_of(provider: Provider, tracked: TrackedBatch, batch: Batch, prices: PriceSource, plugins: Plugins) -> Job:
+    """Prices are those of the day it ended, by the provider's clock; else of the day it was made.
+
+    Counts of a cancelled batch are not its answers': they are seen to fall while it is being cancelled.
+    """
+    submission, counts = tracked.submission, batch.request_counts
+    file_id = batch.input_file_id or submission.input_file_id
+    return Job(
+        provider=submission.provider,
+        endpoint=full_endpoint(batch.endpoint or submission.endpoint),
+        region=submission.region or provider.region,
+        model=batch.model or submission.model,
+        completed=counts.completed if counts and batch.status != "cancelled" else None,
+        priced_at=_day(batch.ended_at) or _day(batch.created_at),
+        created=_day(batch.created_at),
+        prices=prices,
+        price_model=provider.price_model,
+        terms=terms_of(provider),
+        ask=plugins.price_lines if plugins.prices_lines else None,
+        input_file=partial(_input, provider, file_id) if file_id else None,
+    )
+
+
+def terms_of(provider: Provider) -> Terms:
+    return Terms(provider.capabilities.priced_as, provider.capabilities.standard_factor)
+
+
+@asynccontextmanager
+async def _input(provider: Provider, file_id: str) -> AsyncGenerator[ContentStream]:
+    """An input file that was deleted names no models; the answers are still there."""
+    async with AsyncExitStack() as stack:
+        try:
+            content = await stack.enter_async_context(provider.file_content(file_id, CallOptions()))
+        except NotFoundError:
+            content = ContentStream(_no_bytes())
+        yield content
+
+
+async def _no_bytes() -> AsyncIterator[bytes]:
+    yield b""
+
+
+def _day(epoch: int | None) -> date | None:
+    moment = utc_from_epoch(epoch)
+    return None if moment is None else moment.date()

@@ -7,7 +7,7 @@ import random as stdlib_random
 import secrets
 import socket
 from collections.abc import Callable, Coroutine, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -19,26 +19,56 @@ from batchmeter.models import Batch
 from batchmeter.pricing.groups import PriceSource
 from batchmeter.providers import Provider
 
+from .account_state import AccountState, Budget
 from .adopt import Adopter, Adoption
-from .bill import meter_with
-from .budget import Budget
-from .follow import Follower
 from .intents import Reconciler
-from .lane import Lane
 from .lease import Leases
+from .list_polling import ListPolling
 from .needs import Accounts, Plugins
-from .options import DEFAULTS, TrackerOptions
+from .poller import Poller, Summary
 from .resubmit import Resubmitter
-from .schedule import Random
-from .serve import Server, Summary
-from .settle import Meter, Settler
-from .sweep import Sweep
-from .taking import take
-from .waiting import OnUpdate, Waiter
-from .watch import Newest, Sleep, Watch, nap
+from .schedule import LONGEST_PAUSE, Random, Timetable
+from .settle import Meter, meter_with
+from .wait import OnUpdate, Waiter
+from .wakeups import Newest, Sleep, Watch, nap, take
 from .whose import Whose, with_id
 
 log = logging.getLogger("batchmeter")
+
+
+@dataclass(frozen=True, slots=True)
+class TrackerOptions:
+    """Seconds, and numbers of things at a time."""
+
+    lease: float = 120.0
+    """A killed worker's batches are taken over after this."""
+    block: int = 500
+    """Batches claimed at once: enough of one account for its lists to be worth their while."""
+    look: float = 60.0
+    """One request to a provider, with its retries."""
+    idle: float = 10.0
+    """Longest sleep: other processes submit too."""
+    reconcile: float = 60.0
+    """Between two looks for lost creates."""
+    unusable: float = 60.0
+    """Before an account that is not configured here is tried again."""
+    looks: int = 8
+    """Requests of one account under way."""
+    downloads: int = 8
+    """Settlements of one account under way."""
+    requests_per_second: float = 20.0
+    """For one account, on average, looks only; halved whenever it answers 429."""
+    longest_pause: float = LONGEST_PAUSE
+    """A Retry-After counts for at most this long."""
+    adopt: tuple[str, ...] = ()
+    """Accounts whose every batch is tracked, whoever made it."""
+    adopt_since: float = 48 * 3600.0
+    """How far back a starting tracker looks for them, until it has read the account's list once."""
+    list_many: bool = True
+    """Ask one list for many due batches, where the provider can."""
+
+
+DEFAULTS = TrackerOptions()
 
 
 class Tracker:
@@ -69,24 +99,29 @@ class Tracker:
         self._random = random
         self._sleep = sleep
         self._also: set[str] = set()
-        self._lanes: dict[str, Lane] = {}
-        self._tasks: set[asyncio.Task[None]] = set()
-        self._wake = asyncio.Event()
-        self._watch = Watch()
-        leases = Leases(ledger, options.lease)
+        self._states: dict[str, AccountState] = {}
         self._compared = Newest()
-        settler = self._settler = Settler(
-            ledger, plugins, meter or meter_with(prices, plugins), random, leases, options.longest_pause
+        self._timetable = Timetable(ledger.now, random)
+        watch = Watch()
+        self._poller = Poller(
+            ledger,
+            plugins,
+            meter or meter_with(prices, plugins),
+            self._timetable,
+            Leases(ledger, options.lease),
+            ListPolling(ledger, self._timetable, options.look, options.list_many),
+            watch,
+            self._recorded,
+            options.look,
+            options.longest_pause,
         )
-        self._follower = Follower(ledger, settler, random, options.look, options.longest_pause)
-        self._sweep = Sweep(ledger, self._follower, enabled=options.list_many)
-        self._server = Server(self._follower, self._sweep.cover, self._changed, self._spawn, leases)
+        self._wake = self._poller.wake
         self.whose = Whose(ledger, accounts)
         self.adopter = Adopter(ledger, plugins, self._recorded, self.whose)
         self._adoption = Adoption(self.adopter, accounts, options.adopt_since)
         self._reconciler = Reconciler(ledger, accounts, self.adopter)
         self._resubmitter = Resubmitter(ledger, accounts, self.adopter)
-        self._waiter = Waiter(ledger, self._follower, self._watch, sleep, self.owner, options.lease)
+        self._waiter = Waiter(ledger, self._poller, watch, sleep, self.owner, options.lease)
 
     # for the rest of the process
 
@@ -109,11 +144,11 @@ class Tracker:
             return
         if tracked.settled_at is None:
             self._also.add(account)
-            self._spawn(self._settle_observed(account, batch.id))
+            self._poller.start(self._settle_observed(account, batch.id))
         elif (batch.output_file_id or batch.error_file_id) and self._compared.new(
             (account, batch.id, batch.output_file_id, batch.error_file_id)
         ):
-            self._spawn(self._revise_observed(tracked, batch))
+            self._poller.start(self._revise_observed(tracked, batch))
 
     async def told(self, account: str, batch_id: str) -> bool:
         """A webhook says that it has ended: look at once. False: it is settled, or nobody's."""
@@ -121,7 +156,7 @@ class Tracker:
         if not await self._ledger.wake(account, batch_id):
             return False
         if tracked is not None and not tracked.batch.ended:
-            self._follower.hints.told(account, batch_id)
+            self._timetable.hints.told(account, batch_id)
         self.notify(account)
         return True
 
@@ -147,7 +182,7 @@ class Tracker:
     async def adopt(self, account: str, batch_id: str) -> bool:
         """Track a batch that was made elsewhere; False when it is tracked already."""
         provider = self._accounts.get(account)
-        return await self.adopter.adopt(provider, await self._follower.look(provider, batch_id))
+        return await self.adopter.adopt(provider, await self._poller.look(provider, batch_id))
 
     async def adopt_all(self, account: str, *, since: datetime | None = None) -> int:
         """Track every batch that the account lists, back to `since`; returns how many were new."""
@@ -167,7 +202,7 @@ class Tracker:
 
     async def idle(self) -> None:
         """Returns when no settlement is under way here."""
-        while settling := [task for task in self._tasks if not task.done()]:
+        while settling := [task for task in self._poller.tasks if not task.done()]:
             await asyncio.wait(settling)
 
     # the loop
@@ -181,25 +216,27 @@ class Tracker:
                 if not await self._tolerant(self._round(), 0):
                     await nap(self._sleep, self._wake, await self._tolerant(self._rest(), self._options.idle))
         finally:
-            tasks = [reconciling, *self._tasks]
+            tasks = [reconciling, *self._poller.tasks]
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
+            await self._tolerant(self._poller.give_back(self._poller.unfinished), None)
+            self._poller.unfinished.clear()
 
     async def once(self) -> Summary:
         """Reconcile and submit again, then serve everything that is due now, to the end."""
         await self._tolerant(self.reconcile(), 0)
         await self._tolerant(self.resubmit(), 0)
-        before, seen = replace(self._server.total), set[str]()
+        before, seen = replace(self._poller.total), set[str]()
         while claims := await self._claim():
             again = [claim for claim in claims if claim.tracked.batch_id in seen]
             seen.update(claim.tracked.batch_id for claim in claims)
             self._serve([claim for claim in claims if claim not in again])
             await self.idle()
             if again:
-                await self._follower.release(again)
+                await self._poller.give_back(again)
                 break
-        return self._server.total.since(before)
+        return self._poller.total.since(before)
 
     async def _round(self) -> int:
         claims = await self._claim()
@@ -208,40 +245,32 @@ class Tracker:
 
     async def _claim(self) -> list[Claim]:
         now = self._ledger.now() / 1000
-        ready = [lane.account for lane in self._known() if lane.ready(now)]
+        ready = [state.account for state in self._known() if state.ready(now)]
         if not ready:
             return []
         options = self._options
         claiming = self._ledger.claim_due(
             owner=self.owner, limit=options.block, lease_seconds=options.lease, accounts=ready
         )
-        return await take(claiming, self._follower.release)
+        return await take(claiming, self._poller.give_back)
 
     def _serve(self, claims: Sequence[Claim]) -> None:
         by_account: dict[str, list[Claim]] = {}
         for claim in claims:
             by_account.setdefault(claim.tracked.account, []).append(claim)
         for account, mine in by_account.items():
-            lane = self._lane(account)
-            lane.serving += 1
-            self._spawn(self._serve_account(lane, mine))
-
-    async def _serve_account(self, lane: Lane, claims: Sequence[Claim]) -> None:
-        try:
-            provider = self._provider(lane)
+            state = self._state(account)
+            provider = self._provider(state)
             if provider is None:
-                await self._follower.release(list(claims))
+                self._poller.start(self._poller.give_back(mine))
             else:
-                await self._server.serve(lane, provider, claims)
-        finally:
-            lane.serving -= 1
-            self._wake.set()
+                state.unseen += 1
+                self._poller.start(self._poller.follow_due(state, provider, mine))
 
     async def _revise_observed(self, tracked: TrackedBatch, batch: Batch) -> None:
         """Files that were listed only after it was settled: a revision tells what they hold."""
         try:
-            if await self._settler.revise(self._accounts.get(tracked.account), tracked, batch):
-                self._recorded()
+            await self._poller.revise(self._accounts.get(tracked.account), tracked, batch)
         except (ProviderError, UsageError) as error:
             self._compared.forget()  # the next who looks tries again
             log.warning("batch %s: its late files cannot be read: %s", tracked.batch_id, error)
@@ -249,29 +278,30 @@ class Tracker:
     async def _settle_observed(self, account: str, batch_id: str) -> None:
         """Nothing to do where somebody holds or has settled it."""
         claiming = self._ledger.claim(account, batch_id, owner=self.owner, lease_seconds=self._options.lease)
-        claim = await take(claiming, self._follower.release_one)
+        claim = await take(claiming, self._give_back)
         if claim is not None:
-            lane = self._lane(account)
-            lane.serving += 1
-            await self._serve_account(lane, [claim])
+            self._serve([claim])
 
-    def _provider(self, lane: Lane) -> Provider | None:
+    async def _give_back(self, claim: Claim | None) -> None:
+        await self._poller.give_back([] if claim is None else [claim])
+
+    def _provider(self, state: AccountState) -> Provider | None:
         """None leaves the account's batches to a process that is configured for it."""
-        if lane.refused:
-            self.whose.refused(lane.account)
+        if state.refused:
+            self.whose.refused(state.account)
         try:
-            return self._accounts.get(lane.account)
+            return self._accounts.get(state.account)
         except UsageError as error:
-            log.warning("account %s has open batches but cannot be used here: %s", lane.account, error)
-            lane.unusable_until = self._ledger.now() / 1000 + self._options.unusable
+            log.warning("account %s has open batches but cannot be used here: %s", state.account, error)
+            state.unusable_until = self._ledger.now() / 1000 + self._options.unusable
             return None
 
     async def _rest(self) -> float:
         """Seconds until something is due, or an account is tried again."""
         now = self._ledger.now() / 1000
-        lanes = self._known()
-        due = await self._ledger.next_due_at([lane.account for lane in lanes if lane.ready(now)])
-        moments = [lane.resumes_at for lane in lanes if lane.resumes_at > now]
+        states = self._known()
+        due = await self._ledger.next_due_at([state.account for state in states if state.ready(now)])
+        moments = [state.resumes_at for state in states if state.resumes_at > now]
         if due is not None:
             moments.append(due / 1000)
         return min([self._options.idle, *(max(moment - now, 0.05) for moment in moments)])
@@ -283,7 +313,7 @@ class Tracker:
             await asyncio.gather(
                 self._tolerant(self.reconcile(), 0),
                 self._tolerant(self.resubmit(), 0),
-                self._tolerant(self._follower.histories.refresh(self._ledger), None),
+                self._tolerant(self._timetable.durations.refresh(self._ledger), None),
                 self._tolerant(self._adoption.sweep_all(self._options.adopt), None),
             )
             await self._sleep(self._options.reconcile)
@@ -298,31 +328,17 @@ class Tracker:
             log.exception("tracker: a step failed")
         return fallback
 
-    def _known(self) -> list[Lane]:
-        return [self._lane(account) for account in sorted({*self._accounts.names(), *self._also})]
+    def _known(self) -> list[AccountState]:
+        return [self._state(account) for account in sorted({*self._accounts.names(), *self._also})]
 
-    def _lane(self, account: str) -> Lane:
-        if account not in self._lanes:
+    def _state(self, account: str) -> AccountState:
+        if account not in self._states:
             budget = Budget(lambda: self._ledger.now() / 1000, self._sleep, most=self._options.requests_per_second)
             options = self._options
-            self._lanes[account] = Lane(
+            self._states[account] = AccountState(
                 account, self._random, budget, options.looks, options.downloads, options.longest_pause
             )
-        return self._lanes[account]
-
-    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._done)
-
-    def _done(self, task: asyncio.Task[None]) -> None:
-        self._tasks.discard(task)
-        if not task.cancelled() and (error := task.exception()) is not None:
-            log.error("tracker: a task failed", exc_info=error)
-
-    def _changed(self, claim: Claim) -> None:
-        self._watch.changed(claim.tracked.account, claim.tracked.batch_id)
-        self._recorded()
+        return self._states[account]
 
     def _recorded(self) -> None:
         self._on_event()

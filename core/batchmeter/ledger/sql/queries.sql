@@ -76,6 +76,7 @@ UPDATE batchmeter.batch SET
     next_poll_at = CASE WHEN woken = 1 THEN least(%(now)s::bigint, %(next_poll_at)s::bigint) ELSE %(next_poll_at)s::bigint END,
     lease_until = NULL, lease_owner = NULL, lease_token = lease_token + 1, woken = 0,
     poll_count = poll_count + 1, last_polled_at = %(now)s::bigint, last_error = %(error)s,
+    attempts = %(attempts)s::text,
     error_count = CASE WHEN %(error)s::text IS NULL THEN 0 ELSE error_count + 1 END,
     snapshot = CASE WHEN %(ended)s::smallint < ended OR %(snapshot)s::text IS NULL THEN snapshot ELSE %(snapshot)s END,
     status = CASE WHEN %(ended)s::smallint < ended OR %(snapshot)s::text IS NULL THEN status ELSE %(status)s END,
@@ -578,7 +579,7 @@ SELECT settlement FROM batchmeter.settlement WHERE batch_pk = %(pk)s ORDER BY re
 -- name: settle_batch
 -- The fence: nothing is returned when the lease was lost or the batch is settled.
 UPDATE batchmeter.batch SET settled_at = %(now)s, next_poll_at = NULL, lease_until = NULL, lease_owner = NULL,
-    lease_token = lease_token + 1, woken = 0, last_error = NULL, error_count = 0,
+    lease_token = lease_token + 1, woken = 0, last_error = NULL, error_count = 0, attempts = NULL,
     known_usd = %(known_usd)s::double precision, unpriced_lines = %(unpriced_lines)s::bigint,
     snapshot = CASE WHEN %(ended)s::smallint < ended THEN snapshot ELSE %(snapshot)s::text END,
     status = CASE WHEN %(ended)s::smallint < ended THEN status ELSE %(status)s::text END,

@@ -1,12 +1,13 @@
-"""Sleeping until something happens: a nap that an event ends early, and events per batch."""
+"""Naps that an event ends early, events per batch, and ledger calls that a cancellation must not cut in two."""
 
 import asyncio
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Generator, Hashable
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
+Taken = TypeVar("Taken")
 Sleep = Callable[[float], Awaitable[None]]
 
 
@@ -61,3 +62,21 @@ class Newest:
 
     def forget(self) -> None:
         self._seen.clear()
+
+
+async def to_the_end(writing: Awaitable[Taken]) -> Taken:
+    """What `writing` returns; a cancellation in the middle is raised when it has finished."""
+    return await take(writing, _nothing)
+
+
+async def take(claiming: Awaitable[Taken], give_back: Callable[[Taken], Awaitable[object]]) -> Taken:
+    """What `claiming` returns; a cancellation in the middle lets it finish and gives its claims back first."""
+    task = asyncio.ensure_future(claiming)
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await give_back(await task)
+        raise
+
+
+async def _nothing(_: object) -> None: ...

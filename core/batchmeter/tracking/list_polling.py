@@ -14,12 +14,11 @@ from batchmeter.errors import APIStatusError
 from batchmeter.ledger.ledger import Ledger
 from batchmeter.ledger.records import Claim, Millis
 from batchmeter.models import Batch, Page
-from batchmeter.providers import Provider
+from batchmeter.providers import CallOptions, Provider
 
-from .follow import Follower, blame
-from .lane import Lane
-from .order import MOST_KNOWN, Order, Window
-from .schedule import CLOSING, Random
+from .account_state import AccountState, answer_in_time, blame
+from .order import MOST_KNOWN, WINDOW, Order, Window
+from .schedule import CLOSING, Random, Timetable
 
 log = logging.getLogger("batchmeter")
 
@@ -27,86 +26,89 @@ DISTRUST_SECONDS = 3600.0
 
 
 @dataclass
-class Sweep:
+class ListPolling:
     """Covers due batches with lists, per account."""
 
     ledger: Ledger
-    follower: Follower
+    timetable: Timetable
+    look_seconds: float = 60.0
     enabled: bool = True
     _orders: dict[str, Order] = field(default_factory=dict[str, Order])
     _distrusted: dict[str, float] = field(default_factory=dict[str, float])
     _done: set[tuple[str, str]] = field(default_factory=set[tuple[str, str]])
     """Ended batches in lists that are settled, or nobody's: not worth another question to the ledger."""
 
-    async def cover(self, lane: Lane, provider: Provider, claims: Sequence[Claim], random: Random) -> dict[str, Batch]:
+    async def cover(
+        self, state: AccountState, provider: Provider, claims: Sequence[Claim], random: Random
+    ) -> dict[str, Batch]:
         """Due batch -> what a list showed. Those missing are to be asked for one by one.
 
         What else it showed is passed on: endings, and open batches that need no look of their own soon.
         """
-        if not self._possible(lane, provider):
+        if not self._possible(state, provider):
             return {}
-        order = self._orders.setdefault(lane.account, Order())
+        order = self._orders.setdefault(state.account, Order())
         order.add(claim.tracked.batch for claim in claims)
         due = {claim.tracked.batch_id for claim in claims}
         closing = {claim.tracked.batch_id for claim in claims if claim.tracked.batch.status in CLOSING}
         seen: dict[str, Batch] = {}
         asked: set[str | None] = set()
         while windows := order.plan(due.difference(seen), closing, asked):
-            if lane.breaker.probing:
+            if state.breaker.probing:
                 del windows[1:]  # while the account is in doubt, the first goes alone
             asked.update(window.cursor for window in windows)
-            began = self.follower.ledger.now()
-            pages = await asyncio.gather(*(self._list(lane, provider, order, window) for window in windows))
+            began = self.ledger.now()
+            pages = await asyncio.gather(*(self._list(state, provider, order, window) for window in windows))
             shown = _newest(batch for page in pages if page is not None for batch in page.data)
             seen.update({name: batch for name, batch in shown.items() if name in due})
             others = [batch for name, batch in shown.items() if name not in due]
-            await self._pass_on(lane.account, [batch for batch in others if batch.ended])
-            await self._put_off(lane.account, [batch for batch in others if not batch.ended], random, began)
+            await self._pass_on(state.account, [batch for batch in others if batch.ended])
+            await self._put_off(state.account, [batch for batch in others if not batch.ended], random, began)
             if None in pages:
                 break
         return seen
 
-    def _possible(self, lane: Lane, provider: Provider) -> bool:
-        return self.enabled and provider.capabilities.list_after_any_id and not self._is_distrusted(lane)
+    def _possible(self, state: AccountState, provider: Provider) -> bool:
+        return self.enabled and provider.capabilities.list_after_any_id and not self._is_distrusted(state)
 
-    def _is_distrusted(self, lane: Lane) -> bool:
-        return self._now() < self._distrusted.get(lane.account, 0.0)
+    def _is_distrusted(self, state: AccountState) -> bool:
+        return self._now() < self._distrusted.get(state.account, 0.0)
 
     def _now(self) -> float:
-        return self.follower.ledger.now() / 1000
+        return self.ledger.now() / 1000
 
-    async def _list(self, lane: Lane, provider: Provider, order: Order, window: Window) -> Page[Batch] | None:
+    async def _list(self, state: AccountState, provider: Provider, order: Order, window: Window) -> Page[Batch] | None:
         """One of several at a time. None: the rest is asked one by one (and waits there, if the account is in trouble)."""
-        async with lane.looking:
-            if not lane.pause_left(self._now()):
-                await lane.budget.take()
-            if lane.pause_left(self._now()) or self._is_distrusted(lane):
+        async with state.looking:
+            if await state.pause_or_budget() or self._is_distrusted(state):
                 return None  # one of those that went first was refused, or came in no order
             try:
-                page = await self.follower.look_at_many(provider, window.cursor)
+                options = CallOptions(timeout=self.look_seconds)
+                asked = provider.list_batches(after=window.cursor, limit=WINDOW, options=options)
+                page = await answer_in_time(provider, asked, self.look_seconds)
             except Exception as error:  # noqa: BLE001 - a list that fails costs only the saving
-                lane.failed(error, self._now())
+                state.failed(error, self._now())
                 if isinstance(error, APIStatusError) and blame(error) == "batch" and window.cursor is not None:
                     order.forget(window.cursor)
                 return None
-        lane.worked(self._now())
+        state.worked(self._now())
         if not _in_order(page, window):
-            self._distrust(lane)
+            self._distrust(state)
             return None
         order.add(page.data)
         return page
 
-    def _distrust(self, lane: Lane) -> None:
-        if not self._is_distrusted(lane):
+    def _distrust(self, state: AccountState) -> None:
+        if not self._is_distrusted(state):
             log.warning(
-                "account %s: its lists are not newest first after a cursor; asking for each batch", lane.account
+                "account %s: its lists are not newest first after a cursor; asking for each batch", state.account
             )
-        self._distrusted[lane.account] = self._now() + DISTRUST_SECONDS
+        self._distrusted[state.account] = self._now() + DISTRUST_SECONDS
 
     async def _put_off(self, account: str, batches: Sequence[Batch], random: Random, asked: Millis) -> None:
         """They fall into step with the lists' due ones; a backlog's own, claimed or not, is listed once."""
         if batches:
-            looks = [(batch.id, self.follower.look_together(account, batch, random)) for batch in batches]
+            looks = [(batch.id, self.timetable.listed(account, batch, random)) for batch in batches]
             await self.ledger.put_off(account, looks, asked=asked)
 
     async def _pass_on(self, account: str, ended: Sequence[Batch]) -> None:
@@ -119,7 +121,7 @@ class Sweep:
             self._done.clear()
         for batch in news:
             if batch.id in unsettled:
-                self.follower.found(account, batch)
+                self.timetable.found(account, batch)
             else:
                 self._done.add((account, batch.id))
 

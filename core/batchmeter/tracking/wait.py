@@ -12,14 +12,11 @@ from batchmeter.ledger.records import Claim, TrackedBatch
 from batchmeter.models import Batch
 from batchmeter.providers import Provider
 
-from .follow import Follower
 from .lease import LeaseLostError
-from .patience import Attempts
+from .poller import Poller
 from .schedule import after_error, interactive, pause_asked
-from .settle import Later
 from .tag import without_tag
-from .taking import take
-from .watch import Sleep, Watch, nap
+from .wakeups import Sleep, Watch, nap, take
 
 OnUpdate = Callable[[Batch], object]
 """Called with each new look at the batch; may return an awaitable."""
@@ -30,7 +27,7 @@ class Waiter:
     """Waits for batches, in the caller's task."""
 
     ledger: Ledger
-    follower: Follower
+    poller: Poller
     watch: Watch
     sleep: Sleep
     owner: str
@@ -80,54 +77,53 @@ class Waiter:
         claiming = self.ledger.claim(
             account, batch_id, owner=self.owner, lease_seconds=self.lease_seconds, polled=tracked.poll_count
         )
-        claim = await take(claiming, self.follower.release_one)
+        claim = await take(claiming, self._give_back)
         if claim is not None:
             return await self._step(provider, claim, on_update)
         await _tell(on_update, tracked.batch)
         return 0.0
 
+    async def _give_back(self, claim: Claim | None) -> None:
+        await self.poller.give_back([] if claim is None else [claim])
+
     def _put_off(self, tracked: TrackedBatch) -> float:
         """Seconds until an end that could not be read is tried again, by whoever tried it last."""
-        if tracked.next_poll_at is None or not tracked.batch.ended or not Attempts.of(tracked.last_error).each:
+        if tracked.next_poll_at is None or not tracked.batch.ended or not tracked.attempts:
             return 0.0
         return max((tracked.next_poll_at - self.ledger.now()) / 1000, 0.0)
 
     async def _step(self, provider: Provider, claim: Claim, on_update: OnUpdate | None) -> float | None:
         """Seconds to wait at least; None when it was settled."""
         try:
-            batch = claim.tracked.batch
-            if self.follower.needs_look(claim):
-                try:
-                    batch = await self.follower.look_again(provider, claim)
-                except Exception as error:  # noqa: BLE001 - an outage is waited out
-                    return await self._failed(claim, error)
+            try:
+                batch = await self.poller.newest(provider, claim.tracked)
+            except Exception as error:  # noqa: BLE001 - an outage is waited out
+                return await self._failed(claim, error)
             await _tell(on_update, batch)
-            return await self._finish(provider, claim, batch)
+            try:
+                result = await self.poller.follow(provider, claim, seen=batch)
+            except (LeaseLostError, LedgerError):
+                raise
+            except Exception as error:  # noqa: BLE001 - as above
+                return await self._failed(claim, error)
         except LeaseLostError:
             return 0.0
         except BaseException:
-            await self.follower.release([claim])
+            await self.poller.give_back([claim])
             raise
-
-    async def _finish(self, provider: Provider, claim: Claim, batch: Batch) -> float | None:
-        if not batch.ended:
-            await self.ledger.reschedule([self.follower.still_open(claim, batch)])
-            return 0.0
-        try:
-            result = await self.follower.finish(provider, claim, batch)
-        except (LeaseLostError, LedgerError):
-            raise
-        except Exception as error:  # noqa: BLE001 - as above
-            return await self._failed(claim, error)
-        return result.seconds if isinstance(result, Later) else None
+        if isinstance(result, Settlement):
+            return None
+        return result if batch.ended else 0.0
 
     async def _failed(self, claim: Claim, error: Exception) -> float | None:
         """A refused key or a wrong setting is the caller's to mend; anything else passes."""
-        gone = await self.follower.failed(claim, error)
+        gone = await self.poller.failed(claim, error)
         if isinstance(error, AuthenticationError | PermissionDeniedError | UsageError):
             raise error
-        pause = after_error(claim.tracked.error_count + 1, self.follower.random, first=1.0)
-        return None if gone else max(min(pause, 30.0), pause_asked(error, self.follower.longest_pause) or 0.0)
+        if isinstance(gone, Settlement):
+            return None
+        pause = after_error(claim.tracked.error_count + 1, self.poller.timetable.random, first=1.0)
+        return max(min(pause, 30.0), pause_asked(error, self.poller.longest_pause) or 0.0)
 
 
 async def _tell(on_update: OnUpdate | None, batch: Batch) -> None:

@@ -1,0 +1,241 @@
+"""One account's part of the tracker: its breaker, its budget of requests, and how many of its batches are in hand."""
+
+import asyncio
+import logging
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Literal, TypeVar
+
+from batchmeter.errors import (
+    APIConnectionError,
+    APIResponseError,
+    APITimeoutError,
+    AuthenticationError,
+    InternalServerError,
+    PermissionDeniedError,
+    RateLimitError,
+    UsageError,
+)
+from batchmeter.providers import Provider
+
+from .schedule import LONGEST_PAUSE, Random, pause_asked
+from .wakeups import Sleep
+
+log = logging.getLogger("batchmeter")
+
+Answer = TypeVar("Answer")
+
+MAX_BACKLOG = 64
+"""Ended batches of one account that wait for their download; more are claimed when these are done."""
+RECOVERY = 1.02
+"""Growth of the rate with each good answer."""
+Blame = Literal["batch", "account", "account now"]
+"""Whose failure it is: `account` opens its breaker after a few, `account now` at once."""
+_BLAME: tuple[tuple[type[Exception], Blame], ...] = (
+    (UsageError, "account now"),
+    (AuthenticationError, "account now"),
+    (PermissionDeniedError, "account now"),
+    (RateLimitError, "account now"),
+    (APIConnectionError, "account"),
+    (APIResponseError, "account"),
+    (InternalServerError, "account"),
+)
+
+
+async def answer_in_time(provider: Provider, call: Awaitable[Answer], seconds: float) -> Answer:
+    """APITimeoutError after so long, whatever the provider does with its own time-outs."""
+    try:
+        async with asyncio.timeout(seconds):
+            return await call
+    except TimeoutError as error:
+        raise APITimeoutError(f"{provider.endpoint}: no answer in {seconds:g} s") from error
+
+
+def blame(error: Exception) -> Blame:
+    for kind, whose in _BLAME:
+        if isinstance(error, kind):
+            return whose
+    return "batch"
+
+
+@dataclass(slots=True)
+class Breaker:
+    """After failures in a row, leaves an account or a logger alone for a while that doubles, then probes once.
+
+    Times are seconds on whatever clock the caller uses.
+    """
+
+    random: Random
+    threshold: int = 5
+    """Failures in a row that open it."""
+    first: float = 5.0
+    longest: float = 300.0
+    failures: int = 0
+    open_until: float = 0.0
+    _opened: int = 0
+
+    def allows(self, now: float) -> bool:
+        return now >= self.open_until
+
+    @property
+    def probing(self) -> bool:
+        """It was open: let one through and see."""
+        return self._opened > 0
+
+    def success(self) -> None:
+        self.failures = self._opened = 0
+        self.open_until = 0.0
+
+    def failure(self, now: float, *, retry_after: float | None = None, at_once: bool = False) -> None:
+        """Count it; `at_once` opens whatever the count (a refused key, a rate limit)."""
+        if now < self.open_until:  # of a call that was under way when it opened
+            self.open_until = max(self.open_until, now + (retry_after or 0.0))
+            return
+        self.failures += 1
+        if at_once or self.probing or self.failures >= self.threshold:
+            self._open(now, retry_after or 0.0)
+
+    def _open(self, now: float, retry_after: float) -> None:
+        wait = min(self.first * 2.0 ** min(self._opened, 30), self.longest) * (0.75 + 0.5 * self.random())
+        self._opened += 1
+        self.open_until = max(self.open_until, now + max(wait, retry_after))
+
+
+@dataclass
+class Budget:
+    """A token bucket whose rate halves when the provider says slow down, and creeps back.
+
+    Requests a second, on average; `burst` may go at once.
+    """
+
+    clock: Callable[[], float]
+    """Seconds."""
+    sleep: Sleep
+    most: float = 20.0
+    least: float = 1.0
+    burst: float = 100.0
+    rate: float = field(init=False)
+    _tokens: float = field(init=False)
+    _at: float = field(init=False)
+    _turn: asyncio.Lock = field(default_factory=asyncio.Lock, init=False)
+
+    def __post_init__(self) -> None:
+        self.rate = self.most
+        self._tokens = self.burst
+        self._at = self.clock()
+
+    async def take(self) -> None:
+        """Returns when one more request is within the budget; in the order asked."""
+        async with self._turn:
+            self._refill()
+            while self._tokens < 1:
+                await self.sleep((1 - self._tokens) / self.rate + 0.001)
+                self._refill()
+            self._tokens -= 1
+
+    def answered(self) -> None:
+        self.rate = min(self.rate * RECOVERY, self.most)
+
+    def refused(self) -> None:
+        """429: half the rate, and nothing saved up."""
+        self.rate = max(self.rate / 2, self.least)
+        self._tokens = min(self._tokens, 1.0)
+
+    def _refill(self) -> None:
+        now = self.clock()
+        self._tokens = min(self._tokens + max(now - self._at, 0.0) * self.rate, self.burst)
+        self._at = now
+
+
+@dataclass
+class AccountState:
+    """One account, as this tracker knows it. What fails here slows nobody else. Times are epoch seconds by the ledger's clock."""
+
+    account: str
+    random: Random
+    budget: Budget
+    requests: int = 8
+    """Looks at a time."""
+    downloads: int = 8
+    """Settlements at a time."""
+    longest_pause: float = LONGEST_PAUSE
+    """Seconds that a Retry-After counts for at most."""
+    unseen: int = 0
+    """Claims that are still to be looked at; nothing more is claimed meanwhile."""
+    backlog: int = 0
+    unusable_until: float = 0.0
+    """This process cannot serve it (not configured here); others may."""
+    trouble: str | None = None
+    """Why it was paused, if it was."""
+    refused: bool = False
+    """It was its key."""
+    cut_short: bool = False
+    """A Retry-After was longer than it counts for, which is said once."""
+    breaker: Breaker = field(init=False)
+    looking: asyncio.Semaphore = field(init=False)
+    settling: asyncio.Semaphore = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.breaker = Breaker(self.random, threshold=3, first=10.0)
+        self.looking = asyncio.Semaphore(self.requests)
+        self.settling = asyncio.Semaphore(self.downloads)
+
+    def ready(self, now: float) -> bool:
+        return not self.unseen and self.backlog < MAX_BACKLOG and now >= self.resumes_at
+
+    @property
+    def resumes_at(self) -> float:
+        return max(self.breaker.open_until, self.unusable_until)
+
+    def worked(self, now: float) -> None:
+        if self.pause_left(now):
+            return  # it was on its way before the account was refused
+        self.breaker.success()
+        self.budget.answered()
+        self.trouble, self.refused = None, False
+
+    def failed(self, error: Exception, now: float) -> None:
+        """A refused key or a rate limit pauses the account at once; an outage after a few failures in a row.
+
+        Requests that were under way together fail together: that is one failure, not eight.
+        """
+        whose = blame(error)
+        if whose != "batch":
+            self.trouble, self.refused = f"{type(error).__name__}: {error}", isinstance(error, AuthenticationError)
+            if isinstance(error, RateLimitError) and not self.pause_left(now):
+                self.budget.refused()
+            asked = pause_asked(error, self.longest_pause)
+            self._tell_if_shorter(error, asked)
+            self.breaker.failure(now, retry_after=asked, at_once=whose == "account now")
+
+    async def pause_or_budget(self) -> float:
+        """Seconds that it is left alone for; 0.0 when one more request is within its budget."""
+        if not self.pause_left(self.budget.clock()):
+            await self.budget.take()
+        return self.pause_left(self.budget.clock())
+
+    @asynccontextmanager
+    async def turn_to_settle(self) -> AsyncGenerator[None]:
+        """A few at a time; those that wait count as backlog."""
+        self.backlog += 1
+        try:
+            async with self.settling:
+                yield
+        finally:
+            self.backlog -= 1
+
+    def _tell_if_shorter(self, error: Exception, pause: float | None) -> None:
+        asked: float | None = getattr(error, "retry_after", None)
+        if not self.cut_short and asked is not None and pause is not None and pause < asked:
+            self.cut_short = True
+            log.warning(
+                "account %s: its provider asks to wait %g s; it is asked again after %g s (setting longest_pause)",
+                self.account,
+                asked,
+                pause,
+            )
+
+    def pause_left(self, now: float) -> float:
+        """Seconds until this account is asked again."""
+        return max(self.breaker.open_until - now, 0.0)

@@ -1,0 +1,353 @@
+"""A batch's story: looked at until it has ended, then its answers are read, and its settlement and event written down."""
+
+import asyncio
+import logging
+from collections.abc import Callable, Coroutine, Sequence
+from contextlib import AbstractAsyncContextManager, nullcontext
+from dataclasses import dataclass, field
+from typing import Any
+
+from batchmeter.errors import BatchmeterError, LedgerError, NotFoundError, ProviderError
+from batchmeter.events import Settlement
+from batchmeter.ledger.ledger import Ledger
+from batchmeter.ledger.records import Attempts, Claim, Reschedule, TrackedBatch, is_another
+from batchmeter.models import Batch
+from batchmeter.providers import CallOptions, Provider
+
+from .account_state import AccountState, answer_in_time
+from .events_of import BATCH_UNAVAILABLE, Bill, ending_event, settlement_of, unreadable
+from .lease import LeaseLostError, Leases
+from .list_polling import ListPolling
+from .needs import Plugins
+from .schedule import LONGEST_PAUSE, Timetable, after_error, after_trouble, exhausted, millis, one_more, pause_asked
+from .settle import Meter, NotReadableError, read_bill, shows_more
+from .wakeups import Watch
+from .whose import with_id
+
+log = logging.getLogger("batchmeter")
+
+_NEWER = frozenset({"output_not_listed", "never_started", "nothing_done", "lines_missing"})
+"""Troubles that only a newer snapshot can mend."""
+
+
+@dataclass(slots=True)
+class Summary:
+    """What a tracker did."""
+
+    claimed: int = 0
+    looked: int = 0
+    settled: int = 0
+    put_off: int = 0
+    """Ended, but not readable yet."""
+    errors: int = 0
+
+    def since(self, earlier: "Summary") -> "Summary":
+        return Summary(
+            self.claimed - earlier.claimed,
+            self.looked - earlier.looked,
+            self.settled - earlier.settled,
+            self.put_off - earlier.put_off,
+            self.errors - earlier.errors,
+        )
+
+
+class PausedError(Exception):
+    """The account is left alone for so many seconds."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__(seconds)
+        self.seconds = seconds
+
+
+@dataclass
+class Poller:
+    """Follows claimed batches. Each claim ends: settled, put off, given back, or lost to another worker."""
+
+    ledger: Ledger
+    plugins: Plugins
+    meter: Meter
+    timetable: Timetable
+    leases: Leases
+    lists: ListPolling
+    watch: Watch
+    recorded: Callable[[], None]
+    """Called after each recorded event."""
+    look_seconds: float = 60.0
+    """One look may take this long, retries included."""
+    longest_pause: float = LONGEST_PAUSE
+    total: Summary = field(default_factory=Summary)
+    tasks: dict[asyncio.Task[None], Claim | None] = field(default_factory=dict[asyncio.Task[None], "Claim | None"])
+    """What is under way."""
+    unfinished: list[Claim] = field(default_factory=list[Claim])
+    """Claims whose work was cancelled: to be given back."""
+    wake: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set when more may be claimed."""
+
+    async def follow(
+        self,
+        provider: Provider,
+        claim: Claim,
+        *,
+        seen: Batch | None = None,
+        account: AccountState | None = None,
+    ) -> Settlement | float:
+        """One batch, from a claim to its settlement; or the seconds until it is looked at again.
+
+        `seen` is a newer snapshot, if somebody has just shown one. `account` limits what is asked at a time; a caller
+        who waits for this batch alone has none. LeaseLostError where another worker has it now.
+        """
+        tracked = claim.tracked
+        if tracked.retired_id is not None:
+            return await self._settle(claim, tracked.batch, unreadable(tracked.batch, BATCH_UNAVAILABLE))
+
+        batch = seen or await self._look(provider, tracked, account)
+        if not batch.ended:
+            return await self._put_off(
+                claim, self.timetable.alone(tracked.account, batch, tracked.submission.model), batch
+            )
+
+        async with self.leases.held(claim), _turn(account):
+            try:
+                bill = await read_bill(provider, tracked, batch, self.meter)
+            except NotReadableError as error:
+                attempts = one_more(tracked.attempts, error.trouble, self.ledger.now())
+                if not exhausted(attempts[0], self.ledger.now()):
+                    self.total.put_off += 1
+                    asked = pause_asked(error.__cause__, self.longest_pause)
+                    wait = after_trouble(attempts[0], self.timetable.random, retry_after=asked)
+                    return await self._again(claim, wait, f"{attempts[0]}: {error}", attempts, batch)
+                log.warning("batch %s: given up: %s: %s", tracked.batch_id, attempts[0], error)
+                bill = await error.without()
+        return await self._settle(claim, batch, bill)
+
+    async def _settle(self, claim: Claim, batch: Batch, bill: Bill) -> Settlement:
+        settlement = settlement_of(claim.tracked, batch, bill, time=self.ledger.now())
+        event = ending_event(claim.tracked.submission, settlement)
+        await self.ledger.subscribe(self.plugins.subscriptions)
+        if not await self.ledger.settle(claim, settlement, bill.groups, event, callbacks=self.plugins.callbacks):
+            raise LeaseLostError(batch.id)
+        log.info("batch %s of %s settled: %s, %s", batch.id, settlement.account, settlement.status, bill.cost.total)
+        self.total.settled += 1
+        self.timetable.durations.learn(settlement, claim.tracked.submission.model)
+        self.recorded()
+        return settlement
+
+    async def _put_off(self, claim: Claim, at: int, batch: Batch) -> float:
+        await self.ledger.reschedule([Reschedule(claim, at, batch=batch)])
+        return (at - self.ledger.now()) / 1000
+
+    async def _again(
+        self,
+        claim: Claim,
+        seconds: float,
+        error: str | None,
+        attempts: tuple[Attempts, ...],
+        batch: Batch | None = None,
+    ) -> float:
+        at = self.ledger.now() + millis(seconds)
+        await self.ledger.reschedule([Reschedule(claim, at, batch=batch, error=error, attempts=attempts)])
+        return seconds
+
+    # looks
+
+    async def look(self, provider: Provider, batch_id: str) -> Batch:
+        """The provider's newest word."""
+        options = CallOptions(timeout=self.look_seconds)
+        return await answer_in_time(provider, provider.retrieve_batch(batch_id, options), self.look_seconds)
+
+    async def newest(self, provider: Provider, tracked: TrackedBatch) -> Batch:
+        """As `look`; but an end that was seen stands, at last also where the provider has forgotten the batch."""
+        known = tracked.batch
+        if not _needs_look(tracked):
+            return known
+        try:
+            return _newer(known, _still(known, await self.look(provider, known.id)))
+        except NotFoundError:
+            attempts = one_more(tracked.attempts, "batch_not_found", self.ledger.now())
+            if known.ended and exhausted(attempts[0], self.ledger.now(), expires_at=known.expires_at):
+                return known
+            raise
+
+    async def _look(self, provider: Provider, tracked: TrackedBatch, account: AccountState | None) -> Batch:
+        """In the account's turn and budget. PausedError while it is left alone."""
+        if account is None or not _needs_look(tracked):
+            return await self.newest(provider, tracked)
+        try:
+            async with account.looking:
+                pause = await account.pause_or_budget()
+                if pause:
+                    raise PausedError(pause)
+                batch = await self.newest(provider, tracked)
+        finally:
+            account.unseen -= 1
+            if not account.unseen:
+                self.wake.set()
+        account.worked(self.ledger.now() / 1000)
+        self.total.looked += 1
+        if batch.ended and not tracked.batch.ended:
+            self.timetable.found(tracked.account, batch)
+        return batch
+
+    # an account's due batches
+
+    async def follow_due(self, account: AccountState, provider: Provider, claims: Sequence[Claim]) -> None:
+        """Those that lists show are told together, each other one by its own story; returns when all stories have begun."""
+        self.total.claimed += len(claims)
+        left = {claim.tracked.batch_id: claim for claim in claims}
+        try:
+            for claim in claims:
+                if claim.tracked.retired_id is not None or not _needs_look(claim.tracked):
+                    self.start_step(account, provider, left.pop(claim.tracked.batch_id))
+            await self._listed(account, provider, left)
+            account.unseen += len(left)
+            if left and account.breaker.probing:  # the first alone while the account is in doubt
+                first = next(iter(left))
+                await self.step(account, provider, left[first])
+                del left[first]
+            while left:
+                self.start_step(account, provider, left.popitem()[1])
+        except asyncio.CancelledError:
+            self.unfinished.extend(left.values())
+            raise
+        finally:
+            account.unseen -= 1
+            self.wake.set()
+
+    async def _listed(self, account: AccountState, provider: Provider, left: dict[str, Claim]) -> None:
+        """What a list answers for many at once; all its open batches are put off in one statement."""
+        drawn = self.timetable.random()  # one for all: batches of one list stay in step, to be listed together again
+        seen = await self.lists.cover(account, provider, list(left.values()), lambda: drawn)
+        later: list[Reschedule] = []
+        for batch_id, batch in seen.items():
+            tracked = left[batch_id].tracked
+            if is_another(tracked.batch, batch):
+                continue
+            claim, newest = left.pop(batch_id), _newer(tracked.batch, batch)
+            self.total.looked += 1
+            if newest.ended:
+                if not tracked.batch.ended:
+                    self.timetable.found(account.account, newest)
+                self.start_step(account, provider, claim, newest)
+            else:
+                at = self.timetable.listed(account.account, newest, lambda: drawn, tracked.submission.model)
+                later.append(Reschedule(claim, at, batch=newest))
+        if later:
+            await self.ledger.reschedule(later)
+            for result in later:
+                self.watch.changed(account.account, result.claim.tracked.batch_id)
+
+    async def step(self, account: AccountState, provider: Provider, claim: Claim, seen: Batch | None = None) -> None:
+        """A claim that is lost, or a ledger that is away, costs this claim only: its lease runs out, and it is due."""
+        try:
+            await self._step(account, provider, claim, seen)
+        except LeaseLostError:
+            log.debug("batch %s: another worker has it", claim.tracked.batch_id)
+        except LedgerError as error:
+            log.warning("batch %s: %s", claim.tracked.batch_id, error)
+        except Exception:
+            log.exception("batch %s: its step failed", claim.tracked.batch_id)
+        finally:
+            self.watch.changed(claim.tracked.account, claim.tracked.batch_id)
+            self.wake.set()
+
+    async def _step(self, account: AccountState, provider: Provider, claim: Claim, seen: Batch | None) -> None:
+        try:
+            await self.follow(provider, claim, seen=seen, account=account)
+        except PausedError as pause:
+            await self._again(claim, pause.seconds, account.trouble, claim.tracked.attempts)
+        except (LeaseLostError, LedgerError):
+            raise
+        except Exception as error:
+            self.total.errors += 1
+            now = self.ledger.now() / 1000
+            account.failed(error, now)
+            bug = None if isinstance(error, BatchmeterError) else error
+            text = f"{type(error).__name__}: {error}"
+            log.warning("batch %s of %s: %s", claim.tracked.batch_id, account.account, text, exc_info=bug)
+            await self.failed(claim, error, not_before=account.pause_left(now))
+
+    async def failed(self, claim: Claim, error: Exception, *, not_before: float = 0.0) -> Settlement | float:
+        """Put off a batch that could not be looked at; give it up when its provider has long forgotten it."""
+        tracked, now, random = claim.tracked, self.ledger.now(), self.timetable.random
+        attempts, text = tracked.attempts, f"{type(error).__name__}: {error}"
+        if isinstance(error, NotFoundError):
+            attempts = one_more(attempts, "batch_not_found", now)
+            text = f"{attempts[0]}: {text}"
+            if exhausted(attempts[0], now, expires_at=tracked.batch.expires_at):
+                log.warning("batch %s: given up: %s", tracked.batch_id, text)
+                return await self._settle(claim, tracked.batch, unreadable(tracked.batch, BATCH_UNAVAILABLE))
+            wait = after_trouble(attempts[0], random)
+        else:
+            asked = pause_asked(error, self.longest_pause)
+            wait = after_error(tracked.error_count + 1, random, retry_after=asked)
+        return await self._again(claim, max(wait, not_before), text, attempts)
+
+    # what else becomes of batches
+
+    async def give_back(self, claims: Sequence[Claim]) -> None:
+        """Stopped in the middle: due again at once, for whoever comes next."""
+        if not claims:
+            return
+        now = self.ledger.now()
+        await self.ledger.reschedule(
+            [
+                Reschedule(claim, now, error=claim.tracked.last_error, attempts=claim.tracked.attempts)
+                for claim in claims
+            ]
+        )
+
+    async def revise(self, provider: Provider, tracked: TrackedBatch, batch: Batch) -> None:
+        """A settled batch shows files that its settlement has not seen: the next revision, if they can be read."""
+        found = await self.ledger.settlement(tracked.batch_id, tracked.account)
+        if found is None or not shows_more(batch, found[0].batch):
+            return
+        try:
+            bill = await read_bill(provider, tracked, batch, self.meter)
+        except NotReadableError as error:
+            if isinstance(error.__cause__, ProviderError):
+                raise error.__cause__ from None
+            return
+        revision = found[0].revision + 1
+        settlement = settlement_of(tracked, batch, bill, time=self.ledger.now(), revision=revision)
+        event = ending_event(tracked.submission, settlement)
+        log.info("batch %s of %s: late files, revision %d: %s", batch.id, tracked.account, revision, bill.cost.total)
+        await self.ledger.subscribe(self.plugins.subscriptions)
+        if await self.ledger.revise(settlement, bill.groups, event, callbacks=self.plugins.callbacks):
+            self.recorded()
+
+    def start_step(self, account: AccountState, provider: Provider, claim: Claim, seen: Batch | None = None) -> None:
+        self.start(self.step(account, provider, claim, seen), claim)
+
+    def start(self, work: Coroutine[Any, Any, None], claim: Claim | None = None) -> None:
+        """In a task of its own; the claim is given back if that is cancelled."""
+        task = asyncio.create_task(work)
+        self.tasks[task] = claim
+        task.add_done_callback(self._done)
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        claim = self.tasks.pop(task)
+        if task.cancelled():
+            self.unfinished += [] if claim is None else [claim]
+        elif (error := task.exception()) is not None:
+            log.error("tracker: a task failed", exc_info=error)
+
+
+def _turn(account: AccountState | None) -> AbstractAsyncContextManager[None]:
+    return nullcontext() if account is None else account.turn_to_settle()
+
+
+def _needs_look(tracked: TrackedBatch) -> bool:
+    """A final snapshot is enough to settle, unless it lacked what only a newer one has."""
+    return not tracked.batch.ended or any(one.trouble in _NEWER for one in tracked.attempts)
+
+
+def _newer(known: Batch, seen: Batch) -> Batch:
+    """A batch that goes back from its end was seen by a lagging replica: the end stands."""
+    return known if known.ended and not seen.ended else with_id(seen, known.id)
+
+
+def _still(known: Batch, seen: Batch) -> Batch:
+    """NotFoundError where the provider's server has given its id to another batch."""
+    if is_another(known, seen):
+        raise NotFoundError(f"the id {known.id} is another batch's by now", status_code=404)
+    return seen
