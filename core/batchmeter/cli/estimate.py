@@ -14,7 +14,7 @@ _DATE = re.compile(r"-\d{4}-\d{2}-\d{2}$")
 
 if TYPE_CHECKING:
     from batchmeter.client import AsyncClient
-    from batchmeter.estimate import Estimate, History
+    from batchmeter.pricing.estimate import Estimate, History
 
 
 @click.command()
@@ -49,30 +49,39 @@ def estimate(file: Path, account: str | None, region: str | None, json_output: b
 async def _estimate(file: Path, account: str | None, region: str | None) -> "Estimate":
     import asyncio
 
-    from batchmeter.estimate import estimate as of
+    from batchmeter.inputs.sizes import file_sizes
+    from batchmeter.pricing.book import PriceBook
+    from batchmeter.pricing.estimate import estimate as of
+    from batchmeter.tracking.bill import terms_of
 
     async with client() as opened:
         provider = await opened.provider(account, {})
+        prices, plugins = opened.prices, opened.plugins
+        if isinstance(prices, PriceBook):
+            prices.check_region(provider.name, region)
+        sizes = await asyncio.to_thread(file_sizes, file, prices.boundaries)
         history = await _history(opened, provider.account)
         return await asyncio.to_thread(
-            of, file, provider=provider.name, prices=opened.prices, region=region or provider.region,
-            price_model=provider.price_model, history=history,
+            of, sizes, provider=provider.name, prices=prices, region=region or provider.region,
+            price_model=provider.price_model, history=history, terms=terms_of(provider),
+            ask=plugins.price_lines if plugins.prices_lines else None,
         )  # fmt: skip
 
 
 async def _history(opened: "AsyncClient", account: str) -> "dict[str, History]":
     """By the model that answered, and by the alias that a dated snapshot is asked for by."""
-    from batchmeter.estimate import History
+    from batchmeter.pricing.estimate import History
     from batchmeter.tracking.durations import settled
 
-    sums: defaultdict[str, list[int]] = defaultdict(lambda: [0, 0])
+    sums: defaultdict[str, list[int]] = defaultdict(lambda: [0, 0, 0])
     async for settlement in settled(opened.ledger):
         if settlement.account == account:
             for model, share in settlement.models.items():
                 for name in {model, _DATE.sub("", model)}:
                     sums[name][0] += share.lines
                     sums[name][1] += share.usage.output_tokens
-    return {name: History(requests, tokens) for name, (requests, tokens) in sums.items()}
+                    sums[name][2] += share.usage.input_tokens
+    return {name: History(*three) for name, three in sums.items()}
 
 
 def _number(value: int | None) -> str:

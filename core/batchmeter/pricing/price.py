@@ -196,7 +196,7 @@ def _query(
 def _price(
     total: _Sum, key: GroupKey, group: Group, query: PriceQuery | None, source: PriceSource, ask: Ask | None
 ) -> None:
-    rates, reason = _rates(query, source, ask)
+    rates, reason = asked_rates(query, source, ask)
     billed = {bucket: count for bucket, count in group.counts.items() if count}
     missing = [bucket for bucket in billed if rates is not None and bucket not in rates.usd_per_million]
     priced = rates or Rates({})
@@ -263,7 +263,8 @@ def _keep(total: _Sum, key: GroupKey, group: Group, query: PriceQuery | None, pr
     )
 
 
-def _rates(query: PriceQuery | None, source: PriceSource, ask: Ask | None) -> tuple[Rates | None, str | None]:
+def asked_rates(query: PriceQuery | None, source: PriceSource, ask: Ask | None) -> tuple[Rates | None, str | None]:
+    """The rates, a plugin's before the source's, or why there are none."""
     if query is None:
         return None, "unknown_model"
     if ask is not None:
