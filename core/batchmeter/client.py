@@ -23,10 +23,10 @@ from .plugins import Plugins
 from .providers import Provider
 
 if TYPE_CHECKING:
-    from .costs import CostReport, GroupBy
     from .ledger.ledger import Ledger
     from .pricing.book import PriceBook
     from .pricing.groups import PriceSource
+    from .reports.costs import CostReport, GroupBy
     from .tracking.deliver import Deliverer
     from .tracking.tracker import Tracker
     from .tracking.wakeups import Sleep
@@ -206,7 +206,7 @@ class AsyncClient:
 
         Times are dates, datetimes or ISO 8601 texts, UTC unless they say otherwise; `until` a date means all of it.
         """
-        from .costs import cost_report, moment  # noqa: PLC0415 - `import batchmeter` stays light
+        from .reports.costs import cost_report, moment  # noqa: PLC0415 - `import batchmeter` stays light
 
         start = moment(None if since is None else str(since))
         end = moment(None if until is None else str(until), end=True)

@@ -4,10 +4,10 @@ import json
 
 from starlette.responses import JSONResponse, Response
 
-from batchmeter.costs import GROUPINGS, cost_report, moment
 from batchmeter.errors import RedactorMissingError, UsageError
 from batchmeter.events import EventType
 from batchmeter.ledger.records import Millis, StoredEvent
+from batchmeter.reports.costs import GROUPINGS, cost_report, moment
 
 from .answers import number, rendered, whole_number
 from .call import Call

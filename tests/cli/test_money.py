@@ -15,7 +15,9 @@ def test_an_estimate_says_what_it_knows_and_what_not(shell) -> None:
     assert model["max_output_tokens"] == 10_000
     # "question 0" is 10 bytes, "user" 4: 3 tokens and 4 for the message, at $0.125 and $1 a million.
     assert model["input_tokens"] == 70
-    assert before["upper"] == "0.01000875"
+    # At most one token a byte of such short texts, 16 for the message and 32 for the request.
+    assert model["max_input_tokens"] == 620
+    assert before["upper"] == "0.0100775"
     assert before["expected"] is None
     assert before["unknown"] == ["no_history: gpt-5-mini: no settled batch of it in this ledger"]
     assert "bytes" in before["method"]

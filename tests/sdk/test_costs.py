@@ -9,20 +9,23 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from batchmeter.blocking import Client
-from batchmeter.costs import GROUPINGS, cost_report, moment
 from batchmeter.errors import UsageError
 from batchmeter.events import Settlement
 from batchmeter.ledger.records import Submission
 from batchmeter.ledger.serialize import dump, dump_submission, settled_of
 from batchmeter.models import Attribution, Batch, Cost, LineCounts, ModelUsage, Usage
+from batchmeter.reports.costs import GROUPINGS, cost_report, moment
 
 MORNING = int(datetime(2026, 11, 22, tzinfo=UTC).timestamp() * 1000)
 
 
-def settled(number, cost, models=None, *, unknown=None, at=MORNING, **attribution):
+def settled(number, cost, models=None, *, unknown=None, at=MORNING, written=str, **attribution):
     """A batch with one line a model; `cost` None leaves `known` to the models' costs."""
     shares = {
-        name: ModelUsage(lines=1, usage=Usage(input_tokens=1), cost=part) for name, part in (models or {}).items()
+        name: part
+        if isinstance(part, ModelUsage)
+        else ModelUsage(lines=1, usage=Usage(input_tokens=1), cost=part, unknown={} if part else {"unknown_model": 1})
+        for name, part in (models or {}).items()
     }
     known = cost if cost is not None else sum((part for part in (models or {}).values() if part), Decimal(0))
     settlement = Settlement(
@@ -38,7 +41,7 @@ def settled(number, cost, models=None, *, unknown=None, at=MORNING, **attributio
         models=shares,
     )
     submission = Submission("openai", "openai", attribution=Attribution(**attribution))
-    row = {"settled_at": at, "submission": dump_submission(submission), "settlement": dump(settlement)}
+    row = {"settled_at": at, "submission": dump_submission(submission), "settlement": written(dump(settlement))}
     return settled_of(row)
 
 
@@ -58,9 +61,24 @@ async def rows(*found, group_by="model"):
     return {row.group: row for row in report.data}, report
 
 
+def older(document):
+    """As written before a model's share told what is known of it."""
+    kept = json.loads(document)
+    for share in kept["models"].values():
+        del share["known"], share["unknown"]
+    return json.dumps(kept)
+
+
+async def test_a_models_share_tells_what_is_known_of_it():
+    share = ModelUsage(lines=2, known=Decimal("0.2"), unknown={"missing_rate": 1})
+    by_model, _ = await rows(settled(1, Decimal("0.5"), {"a": Decimal("0.3"), "b": share}, unknown={"missing_rate": 1}))
+    assert (by_model["b"].total, by_model["b"].known, by_model["b"].unpriced_lines) == (None, Decimal("0.2"), 1)
+    assert None not in by_model
+
+
 async def test_what_is_known_of_a_partly_priced_model_goes_to_it():
     models = {"a": Decimal("0.3"), "b": None}
-    by_model, report = await rows(settled(1, Decimal("0.5"), models, unknown={"missing_rate": 1}))
+    by_model, report = await rows(settled(1, Decimal("0.5"), models, unknown={"missing_rate": 1}, written=older))
     assert (by_model["a"].total, by_model["a"].known) == (Decimal("0.3"), Decimal("0.3"))
     assert (by_model["b"].total, by_model["b"].known, by_model["b"].unpriced_lines) == (None, Decimal("0.2"), 1)
     assert (report.total.total, report.total.known, report.total.unpriced_lines) == (None, Decimal("0.5"), 1)
@@ -68,7 +86,7 @@ async def test_what_is_known_of_a_partly_priced_model_goes_to_it():
 
 async def test_what_could_be_several_models_is_nobody_s():
     models = {"a": None, "b": None}
-    by_model, _ = await rows(settled(1, Decimal("0.5"), models, unknown={"missing_rate": 2}))
+    by_model, _ = await rows(settled(1, Decimal("0.5"), models, unknown={"missing_rate": 2}, written=older))
     assert {name: row.known for name, row in by_model.items()} == {"a": 0, "b": 0, None: Decimal("0.5")}
 
 

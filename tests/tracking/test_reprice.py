@@ -5,8 +5,8 @@ from decimal import Decimal
 import pytest
 
 from batchmeter.pricing.book import PriceBook
-from batchmeter.tracking import reprice as module
-from batchmeter.tracking.reprice import Repricer
+from batchmeter.reports import reprice as module
+from batchmeter.reports.reprice import Repricer
 
 DEARER = {"openai/gpt-4o-mini": {"batch": {"input": "1", "output": "1"}}}
 

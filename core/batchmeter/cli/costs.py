@@ -8,7 +8,7 @@ from .session import client, run
 from .show import as_json, console, money, print_json, table
 
 if TYPE_CHECKING:
-    from batchmeter.costs import CostReport, CostSum, GroupBy
+    from batchmeter.reports.costs import CostReport, CostSum, GroupBy
 
 GROUPINGS = ("model", "account", "key", "team", "tag", "day")
 
@@ -21,7 +21,7 @@ GROUPINGS = ("model", "account", "key", "team", "tag", "day")
 @as_json
 def costs(group_by: str, since: str | None, until: str | None, key: str | None, json_output: bool) -> None:
     """What settled batches cost: by model, account, key, team, tag or day."""
-    from batchmeter.costs import cost_report, moment
+    from batchmeter.reports.costs import cost_report, moment
 
     async def work() -> "CostReport":
         async with client() as opened:

@@ -52,7 +52,7 @@ async def _estimate(file: Path, account: str | None, region: str | None) -> "Est
     from batchmeter.inputs.sizes import file_sizes
     from batchmeter.pricing.book import PriceBook
     from batchmeter.pricing.estimate import estimate as of
-    from batchmeter.tracking.bill import terms_of
+    from batchmeter.tracking.settle import terms_of
 
     async with client() as opened:
         provider = await opened.provider(account, {})

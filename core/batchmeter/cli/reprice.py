@@ -14,7 +14,7 @@ from .show import as_json, console, cost, print_json, table
 @as_json
 def reprice(batch_ids: tuple[str, ...], since: str | None, dry_run: bool, json_output: bool) -> None:
     """Price settled batches again, after new prices or your own rows; a changed cost is a new revision and event."""
-    from batchmeter.tracking.reprice import Repriced, Repricer
+    from batchmeter.reports.reprice import Repriced, Repricer
 
     async def work() -> list[Repriced]:
         async with client() as opened:

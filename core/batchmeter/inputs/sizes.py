@@ -168,8 +168,8 @@ class SizeCounter:
 
     def add_request(self, request: Mapping[str, Any]) -> None:
         """One request, decoded already."""
-        raw = request.get("body")
-        body = cast("Body", raw) if isinstance(raw, dict) else {}
+        raw: object = request.get("body")
+        body: Body = cast("dict[str, Any]", raw) if isinstance(raw, dict) else {}
         url = str(request.get("url") or "")
         total = self._sum(str(body.get("model") or "unknown"))
         limit = 0 if url.endswith(_NO_OUTPUT) else _limit(body)

@@ -8,10 +8,10 @@ from typing import Any, Literal, get_args
 
 import msgspec
 
-from .errors import UsageError
-from .ledger.ledger import Ledger
-from .ledger.records import Millis, Settled, Share, Sums
-from .models import Frozen, Usage, Usd
+from batchmeter.errors import UsageError
+from batchmeter.ledger.ledger import Ledger
+from batchmeter.ledger.records import Millis, Settled, Share, Sums
+from batchmeter.models import Frozen, Usage, Usd
 
 GroupBy = Literal["model", "account", "key", "team", "tag", "day"]
 GROUPINGS: tuple[GroupBy, ...] = get_args(GroupBy)

@@ -11,10 +11,9 @@ from batchmeter.ledger.records import Millis, Submission
 from batchmeter.metering import reprice
 from batchmeter.models import Cost, ModelUsage
 from batchmeter.pricing.groups import Groups, PriceSource
-
-from .events_of import ending_event
-from .needs import Accounts, Plugins
-from .settle import job_of
+from batchmeter.tracking.events_of import ending_event
+from batchmeter.tracking.needs import Accounts, Plugins
+from batchmeter.tracking.settle import job_of
 
 PAGE = 500
 
