@@ -16,6 +16,7 @@ from batchmeter.errors import LedgerError
 from batchmeter.http import AnswerHead, noted_answers
 
 from . import batches, costs, files, openapi, status, webhooks
+from .access_log import access, access_line
 from .auth import Keys
 from .call import Call
 from .errors import Refusal, error_response, kept, request_id
@@ -93,8 +94,11 @@ class Proxy:
         try:
             status = await self._respond(request, send)
         finally:
+            seconds = time.perf_counter() - started
             route = getattr(request.state, "route", None)
-            self.state.traffic.count(request.method, route, status, time.perf_counter() - started)
+            self.state.traffic.count(request.method, route, status, seconds)
+            if access.isEnabledFor(logging.INFO):
+                access.info("%s", access_line(request, status, seconds))
 
     async def _respond(self, request: Request, send: "Send") -> int:
         """The status that was sent."""
@@ -137,6 +141,7 @@ class Proxy:
         if found.route.public:
             return Call(request, self.state, ANONYMOUS, found.ids, found.account)
         identity = await self.state.authenticate(request)
+        request.state.key = identity.attribution.key
         await self.state.admit(identity, Action("request"))
         return Call(request, self.state, identity, found.ids, _account(request, found))
 

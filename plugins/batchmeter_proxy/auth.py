@@ -1,6 +1,7 @@
 """Who may ask: keys from the ledger, or anybody on this machine as long as no key was ever created."""
 
 import ipaddress
+import re
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -21,6 +22,8 @@ REMEMBERED_SECONDS = 2.0
 """How long a key's row serves without asking the ledger again: a revoked key stops working within that time."""
 _MANY = 4096
 _LONGEST_SECRET = 512
+_FORWARDED = re.compile(r"forwarded|x-forwarded-.+|x-real-ip")
+"""What a reverse proxy adds: behind it, every request seems to come from this machine."""
 _RESERVED = (".localhost", ".test", ".internal")
 """Nobody can register these."""
 
@@ -115,6 +118,12 @@ def _anonymous(request: Request) -> Identity:
     """Mounted in an app that listens elsewhere, the proxy is not open to the world either."""
     if request.client is not None and not _here(request.client.host):
         raise _unknown("This proxy has no keys yet, so it answers its own machine only: batchmeter keys create")
+    if any(_FORWARDED.fullmatch(name) for name in request.headers):
+        message = (
+            "This proxy has no keys yet, and this request came through another server (its Forwarded or X-Forwarded-… "
+            "header says so), so anybody may have sent it: batchmeter keys create"
+        )
+        raise Refusal(403, message, code="forwarded_without_keys")
     if cross_site(request.headers):
         message = "This proxy has no keys yet, so no web page or name from elsewhere may use it: batchmeter keys create"
         raise Refusal(403, message, code="cross_site")

@@ -13,7 +13,8 @@ from batchmeter.errors import ConfigError, UsageError
 @click.option("--port", default=4000, show_default=True, help="Port to listen on; 0 takes a free one.")
 @click.option("--workers", default=1, show_default=True, type=click.IntRange(1, 64), help="Processes to serve with.")
 @click.option("--no-track", is_flag=True, help="Leave following open batches to `batchmeter track`.")
-def serve(host: str, port: int, workers: int, no_track: bool) -> None:
+@click.option("--access-log", is_flag=True, help="Write a line for each request to standard error.")
+def serve(host: str, port: int, workers: int, no_track: bool, access_log: bool) -> None:
     """Serve OpenAI's files and batches API over the configured accounts; trackers and loggers run inside."""
     known = settings()
     try:
@@ -28,7 +29,7 @@ def serve(host: str, port: int, workers: int, no_track: bool) -> None:
             "or stay on 127.0.0.1"
         )
     options = cast("dict[str, Any]", click.get_current_context().find_root().obj or {})
-    given = {**options, "track": False} if no_track else dict(options)
+    given = {**options, "track": False if no_track else None, "access_log": access_log}
     server.serve(
         host,
         port,

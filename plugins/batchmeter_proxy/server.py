@@ -20,6 +20,7 @@ from batchmeter.config import Settings, default_ledger, load_settings
 from batchmeter.errors import ConfigError, UnknownAccountError, UsageError
 from batchmeter.ledger import open_ledger
 
+from .access_log import write_access_log
 from .app import create_app
 from .options import ProxyOptions
 
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("batchmeter")
 
 START = "BATCHMETER_SERVE"
-"""How workers are told what the command was: JSON with `config`, `ledger` and `track`."""
+"""How workers are told what the command was: JSON with `config`, `ledger`, `track` and `access_log`."""
 GRACE_SECONDS = 30
 """How long transfers under way may take once the server is told to stop."""
 _BACKLOG = 1024
@@ -47,6 +48,8 @@ def app() -> "ASGIApp":
     given = json.loads(os.environ.get(START, "{}"))
     settings = load_settings(given.get("config"), ledger=given.get("ledger"), track=given.get("track"))
     proxy = create_app(AsyncClient(settings=settings))
+    if given.get("access_log"):
+        write_access_log()
 
     async def alone(scope: "Scope", receive: "Receive", send: "Send") -> None:
         async def started(message: "Message") -> None:
