@@ -13,7 +13,7 @@ CORE = ROOT / "core" / "batchmeter"
 # A module may import from its own layer and from those below it.
 LAYERS = [
     {"_version", "retry_after", "errors"},
-    {"models", "config", "host", "hookspecs", "http"},
+    {"models", "config", "credentials", "host", "hookspecs", "http"},
     {"events", "providers"},
     {"provider_guard"},
     {"pricing"},

@@ -9,7 +9,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from .config import Settings, nearest, validated
+from .credentials import filled
 from .errors import UnknownAccountError, UsageError
+from .http.failure import origin_of
 from .labels import HOW, credential_names, credentials_of, host_of, label_of, reveal
 from .providers import AccountSettings, Provider, ProviderFactory
 
@@ -101,11 +103,11 @@ class Accounts:
         """ConfigError for a configured section that its provider would refuse; keys may still be missing."""
         for name, section in self._settings.accounts.items():
             if str(section.get("provider", name)) in self._plugins.providers:
-                self._resolve(name, {})
+                self._resolve(name, {}, keys_exist=False)
 
     def require(self, name: str) -> None:
         """As `get`, but makes nothing; keys may still be missing."""
-        self._resolve(name, {})
+        self._resolve(name, {}, keys_exist=False)
 
     def get(self, name: str) -> Provider:
         """UnknownAccountError names the nearest; ConfigError when its section is wrong."""
@@ -121,6 +123,7 @@ class Accounts:
         An ad-hoc account is named after what differs, never revealing it: `openai@localhost:8000`, `openai#1f3a9c`.
         """
         given = {SPELLINGS.get(key, key): value for key, value in overrides.items() if value is not None}
+        name = self._known_as(name)
         if not given:
             return self.get(name)
         if self._is_call_s_own(name) and (name in self._made or set(given) - HOW):
@@ -271,11 +274,22 @@ class Accounts:
         made = self._made.get(account)
         if made is None or made.settings is None:
             return {}
-        names = credential_names(made.settings)
-        without = names if names & set(given) else set[str]()
+        names = credential_names(made.settings) | made.settings.of_the_host | {"headers"}
+        elsewhere = _is_elsewhere(made.settings, given)
+        without = names if elsewhere or credential_names(made.settings) & set(given) else set[str]()
         return {name: getattr(made.settings, name) for name in made.settings.model_fields_set - without}
 
-    def _resolve(self, name: str, overrides: Mapping[str, Any]) -> tuple[ProviderFactory, AccountSettings]:
+    def _known_as(self, name: str) -> str:
+        """The provider that goes by this other name too, where no account has it."""
+        if name in self._settings.accounts or name in self._plugins.providers or "@" in name or "#" in name:
+            return name
+        providers = self._plugins.providers
+        return next((one for one in providers if name in getattr(providers[one], "also_known_as", ())), name)
+
+    def _resolve(
+        self, name: str, overrides: Mapping[str, Any], *, keys_exist: bool = True
+    ) -> tuple[ProviderFactory, AccountSettings]:
+        """A key that settings take from a variable or file must exist, unless told otherwise."""
         section = self._settings.accounts.get(name, {})
         provider = str(section.get("provider", name))
         factory = self._plugins.providers.get(provider)
@@ -285,7 +299,12 @@ class Accounts:
             raise UnknownAccountError(
                 f"no account {name!r}: its answers would be made up; add [accounts.{name}] to batchmeter.toml to use it"
             )
-        values = {**section, "provider": provider, **overrides}
+        own = filled(factory.Settings, section, self._where(name, {}), must_exist=keys_exist)
+        if set(overrides) & set(factory.Settings.addresses):
+            plain = validated(factory.Settings, {**own, "provider": provider}, self._where(name, {}))
+            if _is_elsewhere(plain, overrides):
+                own = {key: value for key, value in own.items() if key not in {*plain.of_the_host, "headers"}}
+        values = {**own, "provider": provider, **overrides}
         also = ARGUMENTS if overrides else ()
         return factory, validated(factory.Settings, values, self._where(name, overrides), also)
 
@@ -324,3 +343,10 @@ class Accounts:
 
     def _where(self, name: str, overrides: Mapping[str, Any]) -> str:
         return "arguments" if overrides else f"{self._settings.source or 'settings'}: [accounts.{name}]"
+
+
+def _is_elsewhere(settings: AccountSettings, given: Mapping[str, Any]) -> bool:
+    """Whether a call names another host than these settings: their credentials do not go there."""
+    named = [str(given[name]) for name in settings.addresses if given.get(name)]
+    mine = settings.address()
+    return bool(named) and (mine is None or origin_of(named[0]) != origin_of(mine))

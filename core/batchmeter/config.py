@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from .credentials import filled
 from .errors import ConfigError
 
 FILE_NAME = "batchmeter.toml"
@@ -79,6 +80,8 @@ def load_settings(
     values: dict[str, Any] = _read(found) if found is not None else {}
     if "source" in values:
         raise ConfigError(f"{found}: unknown key 'source'")
+    if "ledger" in values:
+        values |= filled(Settings, {"ledger": values["ledger"]}, str(found))
     _apply_environment(values, env)
     values.update({key: value for key, value in overrides.items() if value is not None})
     settings = validated(Settings, values, str(found) if found is not None else "settings")

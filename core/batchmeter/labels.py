@@ -1,6 +1,7 @@
 """What an account is called that a call made with a key, token or address of its own: after what differs."""
 
 import hashlib
+from collections.abc import Collection
 from urllib.parse import urlsplit
 
 from pydantic import SecretStr
@@ -17,7 +18,9 @@ def label_of(name: str, plain: AccountSettings, settings: AccountSettings) -> st
     label, address = name, _address(settings)
     if address and address != _address(plain):
         label += "@" + host_of(address)
-    if _identity(settings) != _identity(plain):
+    # Elsewhere, an account's own credentials are left out, which makes it nobody else.
+    unset = {field for field in (*settings.of_the_host, "headers") if not getattr(settings, field)}
+    if _identity(settings, unset) != _identity(plain, unset):
         label += "#" + hashlib.sha256(b"batchmeter account" + _identity(settings)).hexdigest()[:6]
     return label
 
@@ -38,12 +41,12 @@ def reveal(value: object) -> str:
     return value.get_secret_value() if isinstance(value, SecretStr) else str(value)
 
 
-def _identity(settings: AccountSettings) -> bytes:
+def _identity(settings: AccountSettings, unset: Collection[str] = ()) -> bytes:
     """Everything that makes it another account at the same host: six digits of its hash tell two keys apart.
 
     Of a token only that there is one: the next hour's is the same account.
     """
-    values: dict[str, object] = settings.model_dump(exclude={*_NOT_WHO, *settings.renewed})
+    values: dict[str, object] = settings.model_dump(exclude={*_NOT_WHO, *settings.renewed, *unset})
     if any(isinstance(getattr(settings, name), SecretStr) for name in settings.renewed):
         values["token"] = True
     path = urlsplit(_address(settings)).path.strip("/")

@@ -10,6 +10,7 @@ from typing import Any, Literal, Protocol, cast
 from pydantic import BaseModel
 
 from .config import Settings, nearest, validated
+from .credentials import filled
 from .discovery import Installed, declared, defines, installed_plugins
 from .errors import ConfigError
 from .isolation import contained
@@ -170,7 +171,7 @@ class Loader:
         make = cast("Callable[..., object]", value)
         model = getattr(value, "Settings", None)
         if isinstance(model, type) and issubclass(model, BaseModel):
-            chosen = validated(model, section, where)
+            chosen = validated(model, filled(model, section, where), where)
             return make(chosen) if ours else contained(lambda: make(chosen), seconds=CONSTRUCT_SECONDS)
         _check_arguments(make, section, where)
         return make(**section) if ours else contained(lambda: make(**section), seconds=CONSTRUCT_SECONDS)

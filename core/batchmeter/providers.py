@@ -10,13 +10,13 @@ from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from decimal import Decimal
-from typing import Any, ClassVar, Literal, Protocol, runtime_checkable
+from typing import Any, ClassVar, Literal, Protocol, Self, runtime_checkable
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
 
 from .errors import APIStatusError
-from .http.failure import redact_url
-from .models import Batch, FileDeleted, FileObject, Page
+from .http.failure import origin_of, redact_url
+from .models import Batch, FileDeleted, FileObject, Page, Secret
 
 _WEBHOOK_PREFIX = "whsec_"
 _SHORTEST_WEBHOOK_KEY = 8
@@ -27,12 +27,16 @@ class AccountSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
 
+    addresses: ClassVar[tuple[str, ...]] = ("api_base",)
+    """A provider's fields that say where its API is."""
+    of_the_host: ClassVar[frozenset[str]] = frozenset({"api_key"})
+    """Fields that are for one host only: from the environment they are taken for the environment's own address."""
     renewed: ClassVar[frozenset[str]] = frozenset()
     """A provider's fields that hold a token, or what gives one: with another it is still the same account."""
 
     provider: str = ""
     """The provider's name; by default the account's own."""
-    api_key: SecretStr | None = None
+    api_key: Secret | None = None
     """Its key at the vendor; never shown in logs, events or errors."""
     api_base: str | None = None
     """The API's address, where it is not the vendor's own."""
@@ -46,7 +50,7 @@ class AccountSettings(BaseModel):
     """Sent with every request."""
     tag_batches: bool = True
     """Put `batchmeter_id` into a new batch's metadata, to find it again after a lost answer."""
-    webhook_secrets: tuple[SecretStr, ...] = ()
+    webhook_secrets: tuple[Secret, ...] = ()
     """What the vendor signs its webhooks with (`whsec_…`); while one is replaced, the old and the new."""
     adopt: bool = False
     """Track every batch of this account, whoever made it."""
@@ -57,6 +61,25 @@ class AccountSettings(BaseModel):
         for secret in secrets:
             webhook_key(secret.get_secret_value())
         return secrets
+
+    @model_validator(mode="after")
+    def _only_its_own_credentials(self) -> Self:
+        """An account with an address of its own gets no credentials of the process's."""
+        named = self.address() if self.model_fields_set & set(self.addresses) else None
+        if named is not None and not self.is_usual(named):
+            for name in self.of_the_host - self.model_fields_set:
+                object.__setattr__(self, name, None)  # frozen to everybody else
+        return self
+
+    def address(self) -> str | None:
+        """Where its API is, as far as the settings say."""
+        return next((str(found) for name in self.addresses if (found := getattr(self, name, None))), None)
+
+    @classmethod
+    def is_usual(cls, address: str) -> bool:
+        """Whether the process's own credentials are for the host of this address."""
+        usual = [cls.model_fields[name].get_default(call_default_factory=True) for name in cls.addresses]
+        return origin_of(address) in [origin_of(str(found)) for found in usual if found]
 
     def __repr_args__(self) -> Iterable[tuple[str | None, Any]]:
         """Addresses without a password or a signature in them."""

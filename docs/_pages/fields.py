@@ -99,6 +99,7 @@ def _string(node: ast.stmt) -> str:
 
 
 TYPES = {
+    "Secret": "secret",
     "SecretStr": "secret",
     "Any": "object",
     "str": "text",

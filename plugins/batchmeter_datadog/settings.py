@@ -3,7 +3,9 @@
 import os
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+
+from batchmeter.models import Secret
 
 _FALSE = ("0", "false", "no", "off")
 
@@ -25,7 +27,7 @@ class DatadogSettings(BaseModel):
     mode: Literal["agentless", "agent"] | None = None
     """`agentless`: HTTPS posts that Datadog acknowledges; the default where there is an `api_key`.
     `agent`: metrics and events to the local agent's DogStatsD, which acknowledges nothing."""
-    api_key: SecretStr | None = _from("DD_API_KEY")
+    api_key: Secret | None = _from("DD_API_KEY")
     """Datadog's API key."""
     site: str = _from("DD_SITE", "datadoghq.com")
     """Such as `datadoghq.eu`."""

@@ -7,6 +7,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ImportString, SecretStr
 
+from batchmeter.models import Secret
+
 CLOUD = "https://cloud.langfuse.com"
 _ENVIRONMENT = re.compile(r"(?!langfuse)[a-z0-9_-]{1,40}")
 
@@ -33,11 +35,11 @@ class LangfuseSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", validate_default=True)
 
-    public_key: Annotated[str, AfterValidator(_given)] = Field(
+    public_key: Annotated[str, AfterValidator(str.strip), AfterValidator(_given)] = Field(
         default_factory=lambda: _from("LANGFUSE_PUBLIC_KEY", default="")
     )
     """The project's public key."""
-    secret_key: Annotated[SecretStr, AfterValidator(_given)] = Field(
+    secret_key: Annotated[Secret, AfterValidator(_given)] = Field(
         default_factory=lambda: _from("LANGFUSE_SECRET_KEY", default="")
     )
     """The project's secret key."""

@@ -8,6 +8,8 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, model_validator
 
+from batchmeter.models import Secret
+
 from .public_address import is_public, literal
 
 _PREFIX = "whsec_"
@@ -52,7 +54,7 @@ class WebhookSettings(BaseModel):
 
     url: str = Field(default_factory=_from_env("BATCHMETER_WEBHOOK_URL"))
     """Where events are posted."""
-    secret: Annotated[tuple[SecretStr, ...], BeforeValidator(_list), AfterValidator(_usable)] = Field(
+    secret: Annotated[tuple[Secret, ...], BeforeValidator(_list), AfterValidator(_usable)] = Field(
         default_factory=_from_env("BATCHMETER_WEBHOOK_SECRET")
     )
     """Signs them: `whsec_` and base64, or a text. While you replace it, the old and the new."""

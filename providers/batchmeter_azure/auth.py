@@ -28,8 +28,9 @@ class Auth:
         if self._kind == "credential":
             return _bearer(await self._credential.token(settings.token_scope))
         raise ConfigError(
-            f"account {self._account!r} has no credentials: set AZURE_OPENAI_API_KEY or AZURE_OPENAI_AD_TOKEN, "
-            f"or api_key under [accounts.{self._account}], or install batchmeter[azure] for Entra ID"
+            f"account {self._account!r} has no credentials: set AZURE_OPENAI_API_KEY or AZURE_OPENAI_AD_TOKEN (which "
+            "are for AZURE_OPENAI_ENDPOINT alone), or api_key_env, api_key_file or api_key under "
+            f"[accounts.{self._account}], or install batchmeter[azure] for Entra ID"
         )
 
     async def storage(self) -> Mapping[str, str]:

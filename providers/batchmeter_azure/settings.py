@@ -3,30 +3,33 @@
 from collections.abc import Awaitable, Callable
 from typing import Any, ClassVar
 
-from pydantic import Field, SecretStr
+from pydantic import Field
 
 from batchmeter.http import origin_of
+from batchmeter.models import Secret
 from batchmeter.providers import AccountSettings
 from batchmeter_openai.settings import from_env, secret_from_env
 
 
 class AzureSettings(AccountSettings):
+    addresses: ClassVar[tuple[str, ...]] = ("api_base", "endpoint")
+    of_the_host: ClassVar[frozenset[str]] = frozenset({"api_key", "ad_token"})
     renewed: ClassVar[frozenset[str]] = frozenset({"ad_token", "ad_token_provider", "credential"})
 
-    endpoint: str | None = Field(default_factory=from_env("AZURE_OPENAI_ENDPOINT"))
+    endpoint: str | None = Field(default_factory=from_env("AZURE_OPENAI_ENDPOINT", "AZURE_API_BASE"))
     """`https://my-resource.openai.azure.com`; with `/openai/v1` at its end the v1 API is meant."""
     api_base: str | None = None
     """Another name for `endpoint`; it wins where both are given."""
-    api_version: str | None = Field(default_factory=from_env("OPENAI_API_VERSION"))
+    api_version: str | None = Field(default_factory=from_env("OPENAI_API_VERSION", "AZURE_API_VERSION"))
     """A date (`2024-10-21`) takes the classic API; none, `preview` or `latest` take v1."""
     region: str | None = None
     """The deployment's class, which decides its rates: `global`, `data-zone-eu`, `data-zone-us`, `data-zone-apac`."""
     deployments: dict[str, str] = Field(default_factory=dict[str, str])
     """Deployment -> the model to price it as."""
 
-    api_key: SecretStr | None = Field(default_factory=secret_from_env("AZURE_OPENAI_API_KEY"))
+    api_key: Secret | None = Field(default_factory=secret_from_env("AZURE_OPENAI_API_KEY", "AZURE_API_KEY"))
     """The resource's key."""
-    ad_token: SecretStr | None = Field(default_factory=secret_from_env("AZURE_OPENAI_AD_TOKEN"))
+    ad_token: Secret | None = Field(default_factory=secret_from_env("AZURE_OPENAI_AD_TOKEN", "AZURE_AD_TOKEN"))
     """An Entra ID token; from the environment it wins over the key."""
     ad_token_provider: Callable[[], str | Awaitable[str]] | None = Field(default=None, exclude=True, repr=False)
     """Asked for a token before every request; it caches."""
@@ -39,7 +42,7 @@ class AzureSettings(AccountSettings):
     """The container (and folder) URL for batches on your own storage."""
     storage_accounts: tuple[str, ...] = ()
     """More storage accounts that outputs are read from: names, or addresses (`https://mine.blob.core.windows.net`)."""
-    storage_sas: SecretStr | None = None
+    storage_sas: Secret | None = None
     """Read permission for their outputs; without it the Entra credential reads them. Goes to these accounts only."""
 
     file_wait: float = 600.0

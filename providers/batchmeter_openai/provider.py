@@ -1,6 +1,5 @@
 """The OpenAI account: address, headers, key and region; the operations are `wire.py`'s."""
 
-import re
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
@@ -8,10 +7,8 @@ from batchmeter.errors import ConfigError
 from batchmeter.http import HttpClient
 from batchmeter.providers import AccountSettings
 
-from .settings import OpenAISettings
+from .settings import OpenAISettings, data_residency
 from .wire import OpenAIWire
-
-_RESIDENCY = re.compile(r"^https://([a-z]{2})\.api\.openai\.com(?:[:/]|$)")
 
 
 class OpenAIProvider(OpenAIWire):
@@ -19,6 +16,10 @@ class OpenAIProvider(OpenAIWire):
 
     name: ClassVar[str] = "openai"
     Settings: ClassVar[type[AccountSettings]] = OpenAISettings
+    also_known_as: ClassVar[frozenset[str]] = frozenset(
+        {"custom_openai", "hosted_vllm", "litellm_proxy", "openai_like"}
+    )
+    """LiteLLM's names for servers that speak OpenAI's language."""
 
     def __init__(self, account: str, settings: OpenAISettings, *, http: Mapping[str, Any] | None = None) -> None:
         """`http`: more arguments for the HttpClient (`sleep` in tests)."""
@@ -38,16 +39,16 @@ class OpenAIProvider(OpenAIWire):
     async def _auth(self) -> Mapping[str, str]:
         key = self._settings.api_key
         if key is None:
-            raise ConfigError(
-                f"account {self.account!r} has no API key: set OPENAI_API_KEY, or api_key under [accounts.{self.account}]"
-            )
-        return {"authorization": f"Bearer {key.get_secret_value().strip()}"}
+            raise ConfigError(f"account {self.account!r} has no API key: {self._remedy()}")
+        return {"authorization": f"Bearer {key.get_secret_value()}"}
 
-
-def data_residency(api_base: str) -> str | None:
-    """`eu` for `https://eu.api.openai.com/v1`; None where the address does not say."""
-    found = _RESIDENCY.match(api_base)
-    return found[1] if found else None
+    def _remedy(self) -> str:
+        own = f"api_key_env, api_key_file or api_key under [accounts.{self.account}]"
+        if self._settings.is_usual(self.endpoint):
+            return f"set OPENAI_API_KEY, or {own}"
+        return (
+            f"{self.endpoint} is an address of its own, which gets no other account's key: set {own}, or pass api_key="
+        )
 
 
 def _headers(settings: OpenAISettings) -> dict[str, str]:

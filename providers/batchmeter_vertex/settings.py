@@ -8,12 +8,13 @@ from typing import Any, ClassVar, Literal
 from pydantic import Field, SecretStr, field_validator, model_validator
 
 from batchmeter.errors import ConfigError
+from batchmeter.models import Secret
 from batchmeter.providers import AccountSettings
 
 TokenSource = Callable[[], str | Awaitable[str]]
 
-_PROJECT = ("GOOGLE_CLOUD_PROJECT", "VERTEXAI_PROJECT")
-_LOCATION = ("GOOGLE_CLOUD_LOCATION", "VERTEXAI_LOCATION", "VERTEX_LOCATION")
+_PROJECT = ("VERTEXAI_PROJECT", "GOOGLE_CLOUD_PROJECT")
+_LOCATION = ("VERTEXAI_LOCATION", "VERTEX_LOCATION", "GOOGLE_CLOUD_LOCATION")
 _MULTI_REGIONS = ("us", "eu")
 
 
@@ -36,9 +37,9 @@ class VertexSettings(AccountSettings):
     """`my-bucket`, `my-bucket/folder` or `gs://my-bucket/folder`."""
     prefix: str = "batchmeter"
     """Folder in the bucket; everything this account writes is below it."""
-    credentials: SecretStr | None = Field(default_factory=lambda: _secret(_env("VERTEXAI_CREDENTIALS")))
+    credentials: Secret | None = Field(default_factory=lambda: _secret(_env("VERTEXAI_CREDENTIALS")))
     """Path of a credentials file, or its JSON."""
-    token: SecretStr | TokenSource | None = Field(default=None, repr=False)
+    token: Secret | TokenSource | None = Field(default=None, repr=False)
     """An access token, or a function (plain or async) that gives a fresh one."""
     storage_base: str | None = None
     """Cloud Storage's address, for private endpoints; `STORAGE_EMULATOR_HOST` is honoured, without credentials."""

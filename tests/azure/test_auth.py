@@ -90,7 +90,8 @@ async def test_what_the_code_gives(settings, shown, azure, account):
 async def test_what_the_environment_gives(environment, settings, shown, azure, monkeypatch):
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
-    provider = AzureProvider("a", AzureSettings(endpoint=azure.url, **settings))
+    monkeypatch.setenv("AZURE_OPENAI_ENDPOINT", azure.url)
+    provider = AzureProvider("a", AzureSettings(**settings))
     assert await credentials_of(provider, azure) == shown
     await provider.aclose()
 

@@ -1,7 +1,7 @@
 """Files and batches in OpenAI's shapes; usage and cost in ours."""
 
 from .figures import Attribution, Cost, Frozen, LineCounts, ModelUsage, RatesUsed, ReportedCost, Usage
-from .reading import Count, Epoch, Id, Status, Time, Usd, full_endpoint, plain, utc_from_epoch
+from .reading import Count, Epoch, Id, Secret, Status, Time, Usd, full_endpoint, plain, utc_from_epoch
 from .wire import (
     TERMINAL_STATUSES,
     Batch,
@@ -35,6 +35,7 @@ __all__ = [
     "RatesUsed",
     "ReportedCost",
     "RequestCounts",
+    "Secret",
     "Status",
     "Time",
     "Usage",

@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, PlainSerializer
+from pydantic import BaseModel, BeforeValidator, PlainSerializer, SecretStr
 
 _WITHOUT_VERSION = frozenset(
     {
@@ -91,6 +91,15 @@ def _decimal(value: Decimal) -> str:
     return text.rstrip("0").rstrip(".") if "." in text else text
 
 
+def _stripped(value: object) -> object:
+    """The line break at the end of a mounted file is no part of the secret in it."""
+    if isinstance(value, SecretStr):
+        return SecretStr(value.get_secret_value().strip())
+    return value.strip() if isinstance(value, str) else value
+
+
+Secret = Annotated[SecretStr, BeforeValidator(_stripped)]
+"""A key or a password; never shown."""
 Id = Annotated[str | None, BeforeValidator(_none_if_empty)]
 Epoch = Annotated[int | None, BeforeValidator(_epoch)]
 Count = Annotated[int, BeforeValidator(_zero_if_none)]
