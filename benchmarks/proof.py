@@ -42,9 +42,9 @@ from batchmeter.models import Batch, Usage
 from batchmeter.plugins import Plugins
 from batchmeter.pricing.book import PriceBook
 from batchmeter.providers import BatchRequest, CallOptions, FileUpload
-from batchmeter.tracking.durations import settled
-from batchmeter.tracking.events_of import created_event
-from batchmeter.tracking.tracker import Tracker, TrackerOptions
+from batchmeter.tracker.build_events import created_event
+from batchmeter.tracker.durations import settled
+from batchmeter.tracker.tracker import Tracker, TrackerOptions
 from batchmeter_sandbox import Engine
 from batchmeter_sandbox.provider import SandboxProvider
 from batchmeter_sandbox.settings import SandboxSettings

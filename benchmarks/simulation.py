@@ -33,10 +33,10 @@ from typing import Any
 from batchmeter.ledger.records import Claim, Submission, TrackedBatch
 from batchmeter.models import Batch, Page
 from batchmeter.providers import Capabilities
-from batchmeter.tracking.account_state import AccountState, Budget
-from batchmeter.tracking.list_polling import ListPolling
-from batchmeter.tracking.schedule import BACKGROUND, Pace, Timetable
-from batchmeter.tracking.tracker import DEFAULTS
+from batchmeter.tracker.account_state import AccountState, Budget
+from batchmeter.tracker.list_polling import ListPolling
+from batchmeter.tracker.schedule import BACKGROUND, Pace, Timetable
+from batchmeter.tracker.tracker import DEFAULTS
 
 DAY = 86_400.0
 START = 1000 * DAY

@@ -32,8 +32,8 @@ LAYERS = [
         "discovery",
     },
     {"ledger", "plugins"},
-    {"accounts", "labels", "redaction", "tracking"},
-    {"client_host", "submit", "files", "batches", "client", "reports", "retrying"},
+    {"accounts", "labels", "redaction", "tracker"},
+    {"client_host", "submit", "files", "batches", "client", "reports", "rerun"},
     {"engine", "blocking", "api"},
     {"background", "observing", "running"},
     {"testing"},
@@ -68,7 +68,7 @@ TO_BE_SEPARATED = {
         "ledger",
         "ledger.ledger",
         "ledger.records",
-        "tracking.tag",
+        "tracker.metadata_tag",
     ]
 }
 """Not public; the proxy still imports them."""

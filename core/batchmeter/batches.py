@@ -159,7 +159,7 @@ class AsyncBatches:
         provider, _ = await self._client.provider_for(custom_llm_provider, account_settings, about=known, model=model)
         if not isinstance(provider, DeletesBatches):
             raise NotSupportedError(f"{provider.name} cannot delete a batch")
-        if await parts.tracker.whose.is_open(provider, known):
+        if await parts.tracker.batch_accounts.is_open(provider, known):
             raise UsageError(f"batch {batch_id} is not settled: wait for it first, or its cost will never be known")
         await provider.delete_batch(known, chosen)
 
@@ -229,7 +229,7 @@ class AsyncBatches:
         return None if found is None else found[0]
 
     async def _seen(self, provider: Provider, batch: Batch) -> Batch:
-        from .tracking.tag import without_tag  # noqa: PLC0415 - as above
+        from .tracker.metadata_tag import without_tag  # noqa: PLC0415 - as above
 
         parts = await self._client.ready()
         await parts.tracker.shown(provider, batch)

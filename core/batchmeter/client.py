@@ -27,9 +27,9 @@ if TYPE_CHECKING:
     from .pricing.book import PriceBook
     from .pricing.groups import PriceSource
     from .reports.costs import CostReport, GroupBy
-    from .tracking.deliver import Deliverer
-    from .tracking.tracker import Tracker
-    from .tracking.wakeups import Sleep
+    from .tracker.deliver import Deliverer
+    from .tracker.tracker import Tracker
+    from .tracker.wakeups import Sleep
 
 log = logging.getLogger("batchmeter")
 
@@ -57,9 +57,9 @@ class Parts:
     ) -> "Parts":
         from .ledger import open_ledger  # noqa: PLC0415 - `import batchmeter` stays light
         from .pricing.book import PriceBook  # noqa: PLC0415
-        from .tracking.deliver import Deliverer  # noqa: PLC0415
-        from .tracking.logger_lane import LaneOptions  # noqa: PLC0415
-        from .tracking.tracker import Tracker, TrackerOptions  # noqa: PLC0415
+        from .tracker.deliver import Deliverer  # noqa: PLC0415
+        from .tracker.delivery_lane import LaneOptions  # noqa: PLC0415
+        from .tracker.tracker import Tracker, TrackerOptions  # noqa: PLC0415
 
         chosen: Prices = prices if prices is not None else settings.prices
         if isinstance(chosen, os.PathLike):

@@ -26,10 +26,10 @@ from .errors import (
 from .host import PlannedBatch
 from .ledger.records import Again, Intent, Submission
 from .models import Attribution, Batch
-from .tracking.events_of import created_event
-from .tracking.room import next_try, waits_for_room
-from .tracking.schedule import next_look
-from .tracking.tag import TAG, tag_of, tagged, untagged, without_tag
+from .tracker.build_events import created_event
+from .tracker.metadata_tag import TAG, tag_of, tagged, untagged, without_tag
+from .tracker.queue_backoff import next_try, waits_for_room
+from .tracker.schedule import next_look
 
 if TYPE_CHECKING:
     from .client import Parts
@@ -250,7 +250,7 @@ async def _repeat(parts: "Parts", provider: "Provider", intent: Intent, *, tag: 
 
 async def _search(parts: "Parts", provider: "Provider", intent: Intent, error: ProviderError, *, tagged: bool) -> Batch:
     """The batch whose answer was lost, if it is listed; else the error, with the intent left open to find it."""
-    from .tracking.intents import find_lost_create  # noqa: PLC0415 - needed only when an answer is lost
+    from .tracker.lost_creates import find_lost_create  # noqa: PLC0415 - needed only when an answer is lost
 
     found = await find_lost_create(provider, intent, parts.ledger.now())
     if found is not None:

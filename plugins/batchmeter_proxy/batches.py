@@ -8,7 +8,7 @@ from typing import Any, cast
 from starlette.responses import Response
 
 from batchmeter.errors import BatchmeterError, ProviderError, made_nothing
-from batchmeter.tracking.tag import untagged
+from batchmeter.tracker.metadata_tag import untagged
 
 from .answers import answer, number, page_answer, rendered
 from .call import ACCOUNT_FIELDS, Call

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 from batchmeter.errors import NotFoundError
 from batchmeter.models import Batch, FileObject, Page
-from batchmeter.tracking.tag import without_tag
+from batchmeter.tracker.metadata_tag import without_tag
 
 from .call import Call
 from .ownership import no_batch, no_file

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from batchmeter import AsyncClient
 from batchmeter.ledger.records import TrackedBatch
 from batchmeter.models import Attribution
-from batchmeter.tracking.tag import without_tag
+from batchmeter.tracker.metadata_tag import without_tag
 
 from .answers import rendered
 

@@ -8,9 +8,9 @@ import pytest
 import batchmeter
 from batchmeter import errors
 from batchmeter.models import Attribution
-from batchmeter.retrying import retry
+from batchmeter.rerun.rerun import retry
 from batchmeter.testing.providers import lines_of
-from batchmeter.tracking.tag import RETRY_OF
+from batchmeter.tracker.metadata_tag import RETRY_OF
 from batchmeter_proxy import create_app
 
 from .site import Site, endings, pass_time, submitted

@@ -14,8 +14,8 @@ SAID = {
     "metering/result.py": r'notes\["(\w+)"\]',
     "pricing/price.py": r'(?:reason = |None, |or )"(\w+)"',
     "pricing/book.py": r'^[A-Z_]+ = "(\w+)"',
-    "tracking/events_of.py": r'^[A-Z_]+ = "(\w+)"',
-    "tracking/settle.py": r'^[A-Z_]+ = "(\w+)"',
+    "tracker/build_events.py": r'^[A-Z_]+ = "(\w+)"',
+    "tracker/settle.py": r'^[A-Z_]+ = "(\w+)"',
 }
 """File -> how it spells such a word."""
 PAGES = ("unknown-cost.md", "prices.md")

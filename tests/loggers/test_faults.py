@@ -39,8 +39,8 @@ import batchmeter_datadog, batchmeter_file, batchmeter_langfuse, batchmeter_otel
 from batchmeter.config import Settings
 from batchmeter.ledger import open_ledger
 from batchmeter.plugins import Plugins
-from batchmeter.tracking.deliver import Deliverer
-from batchmeter.tracking.logger_lane import LaneOptions
+from batchmeter.tracker.deliver import Deliverer
+from batchmeter.tracker.delivery_lane import LaneOptions
 
 OPTIONS = LaneOptions(timeout=2, lease=3, block=8, at_a_time=8, backoff_first=0.05, backoff_longest=0.2, threshold=10**6)
 

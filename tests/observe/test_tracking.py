@@ -173,5 +173,5 @@ def test_forks(script: str, requests: bytes, tmp_path: Path) -> None:
 
 
 def test_the_function_is_not_hidden_by_the_package_of_its_name() -> None:
-    code = "import batchmeter.tracking.tracker, batchmeter; assert callable(batchmeter.tracking); import batchmeter.tracking"
+    code = "import batchmeter.tracker.tracker, batchmeter; assert callable(batchmeter.tracking)"
     subprocess.run([sys.executable, "-c", code], check=True)

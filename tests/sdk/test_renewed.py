@@ -19,8 +19,8 @@ from batchmeter.providers import BatchRequest, CallOptions
 from batchmeter.testing.recorder import Recorder
 from batchmeter.testing.sandbox import Sandbox
 from batchmeter.testing.wire import Answer, Received, serving
-from batchmeter.tracking.account_state import AccountState, Budget
-from batchmeter.tracking.tag import TAG
+from batchmeter.tracker.account_state import AccountState, Budget
+from batchmeter.tracker.metadata_tag import TAG
 
 ENDPOINT = "/v1/chat/completions"
 AZURE = {"provider": "azure", "endpoint": "https://x.openai.azure.com", "api_key": "k"}
@@ -143,7 +143,7 @@ async def test_a_key_that_is_refused_makes_room_for_one_that_saw_the_batch(
         (row,) = await client.ledger.batches_of_id(batch.id)
         for key in ("key-monday", "key-tuesday"):
             assert client.accounts.get(row.account)._settings.api_key.get_secret_value() == key  # type: ignore[attr-defined]
-            client.tracker.whose.refused(row.account)
+            client.tracker.batch_accounts.refused(row.account)
 
 
 async def test_a_key_that_may_not_see_the_batch_changes_nothing(make_client: Make) -> None:
@@ -160,7 +160,7 @@ async def test_a_key_that_may_not_see_the_batch_changes_nothing(make_client: Mak
             with pytest.raises(NotFoundError):
                 await look(batch.id, api_key="key-of-another", custom_llm_provider="openai")
         (row,) = await client.ledger.batches_of_id(batch.id)
-        client.tracker.whose.refused(row.account)
+        client.tracker.batch_accounts.refused(row.account)
         assert client.accounts.get(row.account)._settings.api_key.get_secret_value() == "key-of-one"  # type: ignore[attr-defined]
 
 

@@ -7,8 +7,8 @@ import pytest
 
 from batchmeter.errors import CreateUnknownError, RateLimitError, UsageError
 from batchmeter.providers import ContentStream
-from batchmeter.retrying import retry
-from batchmeter.tracking.tag import RETRY_OF
+from batchmeter.rerun.rerun import retry
+from batchmeter.tracker.metadata_tag import RETRY_OF
 
 MIXED = "outcome=expired done=0.5 fail=0.2"
 """Of twenty requests eight are answered, two fail, ten are never run."""

@@ -14,7 +14,7 @@ from batchmeter.models import Batch, FileDeleted, FileObject, Page
 from batchmeter.provider_guard import apart
 from batchmeter.providers import AccountSettings, Capabilities, ContentStream, OutputFile
 from batchmeter.testing.recorder import Recorder
-from batchmeter.tracking import intents
+from batchmeter.tracker import lost_creates as intents
 
 NOW = 1_790_000_000
 LOST = 2

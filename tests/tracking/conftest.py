@@ -22,10 +22,10 @@ from batchmeter.models import Batch, FileDeleted, FileObject, Page
 from batchmeter.plugins import Plugins
 from batchmeter.pricing.book import PriceBook
 from batchmeter.providers import BatchRequest, CallOptions, Capabilities, ContentStream, FileUpload, OutputFile
-from batchmeter.tracking.deliver import Deliverer
-from batchmeter.tracking.events_of import created_event
-from batchmeter.tracking.logger_lane import LaneOptions
-from batchmeter.tracking.tracker import Tracker
+from batchmeter.tracker.build_events import created_event
+from batchmeter.tracker.deliver import Deliverer
+from batchmeter.tracker.delivery_lane import LaneOptions
+from batchmeter.tracker.tracker import Tracker
 
 T0 = 1_790_000_000
 """Epoch seconds at which the tests' clock starts: a day in September 2026."""

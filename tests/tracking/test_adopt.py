@@ -9,8 +9,8 @@ import pytest
 from batchmeter import AsyncClient
 from batchmeter.hookspecs import hookimpl
 from batchmeter.testing.sandbox import serve_sandbox
-from batchmeter.tracking.adopt import GRACE_SECONDS, Adopter, Adoption
-from batchmeter.tracking.whose import Whose
+from batchmeter.tracker.adopt import GRACE_SECONDS, Adopter, Adoption
+from batchmeter.tracker.batch_account import BatchAccounts
 
 REQUEST = (
     b'{"custom_id":"a","method":"POST","url":"/v1/chat/completions",'
@@ -21,7 +21,7 @@ REQUEST = (
 @pytest.fixture
 def adoption(world):
     return Adoption(
-        Adopter(world.ledger, world.plugins, lambda: None, Whose(world.ledger, world.accounts)),
+        Adopter(world.ledger, world.plugins, lambda: None, BatchAccounts(world.ledger, world.accounts)),
         world.accounts,
         48 * 3600,
     )

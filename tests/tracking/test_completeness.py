@@ -3,7 +3,7 @@
 import pytest
 
 from batchmeter.errors import UsageError
-from batchmeter.tracking.completeness import check
+from batchmeter.rerun.completeness import check
 
 
 def line_of(custom_id):

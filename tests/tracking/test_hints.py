@@ -2,8 +2,8 @@
 
 import pytest
 
-from batchmeter.tracking.durations import LATE, RELIABLE, Hints
-from batchmeter.tracking.schedule import BACKGROUND, next_look
+from batchmeter.tracker.durations import LATE, RELIABLE, Hints
+from batchmeter.tracker.schedule import BACKGROUND, next_look
 
 T0 = 1_790_000_000
 

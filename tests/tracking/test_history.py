@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from batchmeter.models import Batch
-from batchmeter.tracking.durations import FEWEST, Durations, History
-from batchmeter.tracking.schedule import Pace, next_look
+from batchmeter.tracker.durations import FEWEST, Durations, History
+from batchmeter.tracker.schedule import Pace, next_look
 
 NOW = 1_790_000_000.0
 PACE = Pace()

@@ -8,9 +8,9 @@ import pytest
 from batchmeter.errors import APIConnectionError
 from batchmeter.ledger.records import Intent, Submission
 from batchmeter.models import Attribution
-from batchmeter.tracking.events_of import created_event
-from batchmeter.tracking.intents import OPEN_INTENTS, find_lost_create
-from batchmeter.tracking.tracker import TrackerOptions
+from batchmeter.tracker.build_events import created_event
+from batchmeter.tracker.lost_creates import OPEN_INTENTS, find_lost_create
+from batchmeter.tracker.tracker import TrackerOptions
 
 T0 = 1_790_000_000
 

@@ -17,9 +17,9 @@ from batchmeter.hookspecs import hookimpl
 from batchmeter.ledger import open_ledger
 from batchmeter.plugins import Plugins
 from batchmeter.pricing.book import PriceBook
-from batchmeter.tracking.deliver import Deliverer
-from batchmeter.tracking.logger_lane import LaneOptions
-from batchmeter.tracking.tracker import Tracker, TrackerOptions
+from batchmeter.tracker.deliver import Deliverer
+from batchmeter.tracker.delivery_lane import LaneOptions
+from batchmeter.tracker.tracker import Tracker, TrackerOptions
 
 ledger_path, url, log_path = sys.argv[1:]
 log = os.open(log_path, os.O_WRONLY | os.O_APPEND | os.O_CREAT)

@@ -9,17 +9,17 @@ from batchmeter.events import event_id
 from batchmeter.ledger.check import check
 from batchmeter.ledger.records import Intent, Submission
 from batchmeter.models import Attribution
-from batchmeter.tracking.adopt import Adopter, Adoption
-from batchmeter.tracking.events_of import created_event
-from batchmeter.tracking.tag import tag_of, tagged, without_tag
-from batchmeter.tracking.whose import Whose
+from batchmeter.tracker.adopt import Adopter, Adoption
+from batchmeter.tracker.batch_account import BatchAccounts
+from batchmeter.tracker.build_events import created_event
+from batchmeter.tracker.metadata_tag import tag_of, tagged, without_tag
 
 T0 = 1_790_000_000
 TAGGED = {"team": "search", "batchmeter_id": "intent-1"}
 
 
 def adoption_of(world):
-    adopter = Adopter(world.ledger, world.plugins, lambda: None, Whose(world.ledger, world.accounts))
+    adopter = Adopter(world.ledger, world.plugins, lambda: None, BatchAccounts(world.ledger, world.accounts))
     return Adoption(adopter, world.accounts, 48 * 3600)
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from batchmeter.errors import NotFoundError
 from batchmeter.ledger.records import Attempts
-from batchmeter.tracking.schedule import PATIENCE, exhausted, one_more
+from batchmeter.tracker.schedule import PATIENCE, exhausted, one_more
 
 NOW = 1_790_000_000_000
 DAY = 86_400

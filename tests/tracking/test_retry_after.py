@@ -7,7 +7,7 @@ import pytest
 from batchmeter.errors import APIStatusError, RateLimitError
 from batchmeter.ledger.check import check
 from batchmeter.ledger.records import Reschedule
-from batchmeter.tracking.tracker import TrackerOptions
+from batchmeter.tracker.tracker import TrackerOptions
 
 FAR = ["99999999999", "1e17", "1e308", "Fri, 31 Dec 9999 23:59:59 GMT"]
 SENSELESS = [

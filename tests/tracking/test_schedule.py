@@ -5,8 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from batchmeter.models import Batch
-from batchmeter.tracking.account_state import Breaker, Budget
-from batchmeter.tracking.schedule import Pace, after_error, interactive, next_look
+from batchmeter.tracker.account_state import Breaker, Budget
+from batchmeter.tracker.schedule import Pace, after_error, interactive, next_look
 
 NOW = 1_790_000_000.0
 

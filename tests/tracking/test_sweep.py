@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 
 from batchmeter.ledger.records import Reschedule
 from batchmeter.providers import Capabilities
-from batchmeter.tracking.list_polling import _newest
-from batchmeter.tracking.schedule import BACKGROUND, in_step
-from batchmeter.tracking.tracker import TrackerOptions
+from batchmeter.tracker.list_polling import _newest
+from batchmeter.tracker.schedule import BACKGROUND, in_step
+from batchmeter.tracker.tracker import TrackerOptions
 
 T0 = 1_790_000_000
 

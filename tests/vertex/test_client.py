@@ -11,9 +11,9 @@ import openai
 from batchmeter.client import AsyncClient
 from batchmeter.config import Settings
 from batchmeter.errors import NotSupportedError, UsageError
-from batchmeter.retrying import retry
+from batchmeter.rerun.completeness import check
+from batchmeter.rerun.rerun import retry
 from batchmeter.testing.recorder import Recorder
-from batchmeter.tracking.completeness import check
 from batchmeter_proxy import create_app
 
 

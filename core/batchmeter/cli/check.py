@@ -9,7 +9,7 @@ from .session import client, run
 from .show import as_json, console, print_json, table
 
 if TYPE_CHECKING:
-    from batchmeter.tracking.completeness import Completeness
+    from batchmeter.rerun.completeness import Completeness
 
 
 @click.command()
@@ -20,7 +20,7 @@ def check(batch_id: str, account: str | None, json_output: bool) -> None:
     """Compare a finished batch's input with its output and error files; exit code 1 when anything is missing or double."""
 
     async def work() -> "Completeness":
-        from batchmeter.tracking.completeness import check
+        from batchmeter.rerun.completeness import check
 
         async with client() as opened:
             provider = await opened.provider(account, {}, about=batch_id)

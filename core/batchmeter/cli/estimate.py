@@ -52,7 +52,7 @@ async def _estimate(file: Path, account: str | None, region: str | None) -> "Est
     from batchmeter.inputs.sizes import file_sizes
     from batchmeter.pricing.book import PriceBook
     from batchmeter.pricing.estimate import estimate as of
-    from batchmeter.tracking.settle import terms_of
+    from batchmeter.tracker.settle import terms_of
 
     async with client() as opened:
         provider = await opened.provider(account, {})
@@ -71,7 +71,7 @@ async def _estimate(file: Path, account: str | None, region: str | None) -> "Est
 async def _history(opened: "AsyncClient", account: str) -> "dict[str, History]":
     """By the model that answered, and by the alias that a dated snapshot is asked for by."""
     from batchmeter.pricing.estimate import History
-    from batchmeter.tracking.durations import settled
+    from batchmeter.tracker.durations import settled
 
     sums: defaultdict[str, list[int]] = defaultdict(lambda: [0, 0, 0])
     async for settlement in settled(opened.ledger):

@@ -9,7 +9,7 @@ from .show import as_json, console, print_json
 from .wait import show_settlement, wait_for
 
 if TYPE_CHECKING:
-    from batchmeter.retrying import Retry
+    from batchmeter.rerun.rerun import Retry
 
 REASONS = ("failed", "expired", "missing")
 
@@ -27,7 +27,7 @@ def retry(batch_id: str, only: tuple[str, ...], account: str | None, wait: bool,
     """
 
     async def work() -> int:
-        from batchmeter.retrying import retry
+        from batchmeter.rerun.rerun import retry
 
         async with client() as opened:
             made = await retry(opened, batch_id, only=only or REASONS, custom_llm_provider=account)

@@ -11,7 +11,7 @@ from .show import as_json, console, duration, instant, print_json, table
 
 if TYPE_CHECKING:
     from batchmeter.ledger.check import Following
-    from batchmeter.tracking.durations import Spread, Timing
+    from batchmeter.tracker.durations import Spread, Timing
 
 
 @click.command()
@@ -22,7 +22,7 @@ def stats(since: str | None, json_output: bool) -> None:
 
     async def work() -> "tuple[list[Following], list[Timing]]":
         from batchmeter.ledger.check import following
-        from batchmeter.tracking.durations import timings
+        from batchmeter.tracker.durations import timings
 
         async with ledger() as opened:
             return await following(opened), await timings(opened, since=millis(since))

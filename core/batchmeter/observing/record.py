@@ -130,7 +130,7 @@ class Recorder:
 
     def _submission(self, client: "AsyncClient", notice: Notice, batch: Batch) -> Any:
         from batchmeter.ledger.records import Submission  # noqa: PLC0415 - as above
-        from batchmeter.tracking.tag import without_tag  # noqa: PLC0415
+        from batchmeter.tracker.metadata_tag import without_tag  # noqa: PLC0415
 
         provider = account_of(client, notice.caller)
         return Submission(

@@ -11,9 +11,9 @@ from batchmeter.ledger.records import Millis, Submission
 from batchmeter.metering import reprice
 from batchmeter.models import Cost, ModelUsage
 from batchmeter.pricing.groups import Groups, PriceSource
-from batchmeter.tracking.events_of import ending_event
-from batchmeter.tracking.needs import Accounts, Plugins
-from batchmeter.tracking.settle import job_of
+from batchmeter.tracker.build_events import ending_event
+from batchmeter.tracker.needs import Accounts, Plugins
+from batchmeter.tracker.settle import job_of
 
 PAGE = 500
 

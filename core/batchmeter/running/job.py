@@ -19,7 +19,7 @@ from .written import Written
 
 if TYPE_CHECKING:
     from batchmeter.client import AsyncClient
-    from batchmeter.tracking.wait import OnUpdate
+    from batchmeter.tracker.wait import OnUpdate
 
 LONG = 256 * 1024
 """Bytes of a line (an image in it) whose parsing would hold up the event loop."""

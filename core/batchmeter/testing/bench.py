@@ -14,8 +14,8 @@ from batchmeter.ledger import open_ledger
 from batchmeter.ledger.records import Delivery
 from batchmeter.models import Attribution
 from batchmeter.providers import BatchRequest, CallOptions
-from batchmeter.tracking.deliver import Deliverer
-from batchmeter.tracking.logger_lane import LaneOptions
+from batchmeter.tracker.deliver import Deliverer
+from batchmeter.tracker.delivery_lane import LaneOptions
 
 from .recorder import Recorder
 from .requests import lines_of

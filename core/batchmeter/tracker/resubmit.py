@@ -14,9 +14,9 @@ from batchmeter.ledger.records import Again, Intent, Millis, Submission, Tracked
 from batchmeter.providers import BatchRequest, CallOptions, HasQueue, Provider
 
 from .adopt import Adopter
+from .metadata_tag import RETRY_OF, tagged
 from .needs import Accounts
-from .room import next_try, waits_for_room
-from .tag import RETRY_OF, tagged
+from .queue_backoff import next_try, waits_for_room
 from .wakeups import Sleep
 
 log = logging.getLogger("batchmeter")

@@ -23,7 +23,7 @@ from batchmeter.pricing.groups import PriceSource
 from batchmeter.pricing.price import Terms
 from batchmeter.providers import CallOptions, ContentStream, OutputFile, Provider
 
-from .events_of import LINES_MISSING, UNAVAILABLE, Bill, unreadable
+from .build_events import LINES_MISSING, UNAVAILABLE, Bill, unreadable
 from .needs import Plugins
 from .schedule import Trouble
 

@@ -31,7 +31,7 @@ from batchmeter.models import (
 )
 from batchmeter.pricing.groups import Groups
 
-from .tag import untagged
+from .metadata_tag import untagged
 
 UNAVAILABLE = "output_unavailable"
 """Reason and note: the answers cannot be read, and never will be."""

@@ -12,12 +12,11 @@ from batchmeter.ledger.records import Intent, Submission
 from batchmeter.models import Batch
 from batchmeter.providers import CallOptions, Provider
 
-from .events_of import created_event
-from .listed import SKEW_SECONDS, back_to
+from .batch_account import BatchAccounts, made_by
+from .build_events import created_event
+from .list_polling import SKEW_SECONDS, back_to
+from .metadata_tag import tag_of, untagged
 from .needs import Accounts, Plugins
-from .tag import tag_of, untagged
-from .untagged import made_by
-from .whose import Whose
 
 log = logging.getLogger("batchmeter")
 
@@ -39,11 +38,11 @@ class Adopter:
     plugins: Plugins
     recorded: Callable[[], None]
     """Told after each new event."""
-    whose: Whose
+    batch_accounts: BatchAccounts
 
     async def adopt(self, provider: Provider, batch: Batch, intent: Intent | None = None) -> bool:
         """False when it is tracked already. With an intent, given or recognised, it counts as submitted by it."""
-        if not batch.id or await self.whose.shown(provider, batch) is not None:
+        if not batch.id or await self.batch_accounts.shown(provider, batch) is not None:
             return False
         intent = intent or await self._intent_of(provider, batch)
         submission = intent.submission if intent else _found(provider, batch)
@@ -69,7 +68,7 @@ class Adopter:
             return provider.account, batch_id
         batch = await provider.retrieve_batch(batch_id, CallOptions(timeout=LOOK_SECONDS))
         await self.adopt(provider, batch)
-        known = await self.whose.shown(provider, batch)
+        known = await self.batch_accounts.shown(provider, batch)
         return (provider.account, batch_id) if known is None else (known.account, known.batch_id)
 
     async def adopt_all(self, provider: Provider, *, since: datetime | None = None) -> int:
@@ -120,7 +119,7 @@ class Adopter:
             intent = await self.ledger.intent(tag)
             if intent is None or intent.batch_id is None:
                 return intent
-            mine = intent.batch_id == batch.id and self.whose.there(intent.submission.account, provider)
+            mine = intent.batch_id == batch.id and self.batch_accounts.at_address(intent.submission.account, provider)
             return intent if mine else None
         under_way = await self.ledger.open_intents(created_before=self.ledger.now() + 1, account=provider.account)
         made = made_by(under_way, [batch])

@@ -17,9 +17,8 @@ from batchmeter.metering.envelope import Reader, reader_for
 from batchmeter.metering.lines import LineSplitter, Unreadable
 from batchmeter.models import Batch
 from batchmeter.providers import CallOptions, ContentStream, OutputFile, Provider
-
-from .events_of import UNAVAILABLE
-from .settle import awaited
+from batchmeter.tracker.build_events import UNAVAILABLE
+from batchmeter.tracker.settle import awaited
 
 NAMED = 20
 """Ids that are named; the rest are counted."""

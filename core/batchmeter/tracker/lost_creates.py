@@ -12,10 +12,10 @@ from batchmeter.models import Batch
 from batchmeter.providers import Provider, WaitsToCreate
 
 from .adopt import GRACE_SECONDS, UNRECORDABLE, Adopter
-from .listed import SKEW_SECONDS, back_to
+from .batch_account import made_by, reads_input_of
+from .list_polling import SKEW_SECONDS, back_to
+from .metadata_tag import tag_of
 from .needs import Accounts
-from .tag import tag_of
-from .untagged import made_by, reads_input_of
 
 log = logging.getLogger("batchmeter")
 

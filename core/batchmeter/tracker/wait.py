@@ -13,9 +13,9 @@ from batchmeter.models import Batch
 from batchmeter.providers import Provider
 
 from .lease import LeaseLostError
+from .metadata_tag import without_tag
 from .poller import Poller
 from .schedule import after_error, interactive, pause_asked
-from .tag import without_tag
 from .wakeups import Sleep, Watch, nap, take
 
 OnUpdate = Callable[[Batch], object]

@@ -11,19 +11,20 @@ from itertools import combinations
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, cast
 
-from .errors import BatchmeterError, ProviderError, UsageError, made_nothing
-from .ledger.ledger import Ledger
-from .ledger.records import Again, Intent, Submission, TrackedBatch
-from .models import Batch, FileObject
-from .providers import BatchRequest, CallOptions, Provider
-from .submit import submission_of, submit
-from .tracking.completeness import Answers, Fate, input_of, read_answers, requests
-from .tracking.resubmit import Waiting
-from .tracking.room import waits_for_room
-from .tracking.tag import RETRY_OF, without_tag
+from batchmeter.errors import BatchmeterError, ProviderError, UsageError, made_nothing
+from batchmeter.ledger.ledger import Ledger
+from batchmeter.ledger.records import Again, Intent, Submission, TrackedBatch
+from batchmeter.models import Batch, FileObject
+from batchmeter.providers import BatchRequest, CallOptions, Provider
+from batchmeter.submit import submission_of, submit
+from batchmeter.tracker.metadata_tag import RETRY_OF, without_tag
+from batchmeter.tracker.queue_backoff import waits_for_room
+from batchmeter.tracker.resubmit import Waiting
+
+from .completeness import Answers, Fate, input_of, read_answers, requests
 
 if TYPE_CHECKING:
-    from .client import AsyncClient
+    from batchmeter.client import AsyncClient
 
 REASONS = {"failed": Fate.FAILED, "expired": Fate.EXPIRED, "missing": Fate.MISSING}
 """Why a request may want another try: answered with an error; never run; without any line."""

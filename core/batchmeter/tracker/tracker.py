@@ -21,9 +21,10 @@ from batchmeter.providers import Provider
 
 from .account_state import AccountState, Budget
 from .adopt import Adopter, Adoption
-from .intents import Reconciler
+from .batch_account import BatchAccounts, with_id
 from .lease import Leases
 from .list_polling import ListPolling
+from .lost_creates import Reconciler
 from .needs import Accounts, Plugins
 from .poller import Poller, Summary
 from .resubmit import Resubmitter
@@ -31,7 +32,6 @@ from .schedule import LONGEST_PAUSE, Random, Timetable
 from .settle import Meter, meter_with
 from .wait import OnUpdate, Waiter
 from .wakeups import Newest, Sleep, Watch, nap, take
-from .whose import Whose, with_id
 
 log = logging.getLogger("batchmeter")
 
@@ -116,8 +116,8 @@ class Tracker:
             options.longest_pause,
         )
         self._wake = self._poller.wake
-        self.whose = Whose(ledger, accounts)
-        self.adopter = Adopter(ledger, plugins, self._recorded, self.whose)
+        self.batch_accounts = BatchAccounts(ledger, accounts)
+        self.adopter = Adopter(ledger, plugins, self._recorded, self.batch_accounts)
         self._adoption = Adoption(self.adopter, accounts, options.adopt_since)
         self._reconciler = Reconciler(ledger, accounts, self.adopter)
         self._resubmitter = Resubmitter(ledger, accounts, self.adopter)
@@ -133,7 +133,7 @@ class Tracker:
 
     async def shown(self, provider: Provider, batch: Batch) -> None:
         """A provider's answer to anyone: where the batch is tracked, it advances."""
-        known = await self.whose.shown(provider, batch)
+        known = await self.batch_accounts.shown(provider, batch)
         if known is not None:
             await self.observed(known.account, batch if batch.id == known.batch_id else with_id(batch, known.batch_id))
 
@@ -288,7 +288,7 @@ class Tracker:
     def _provider(self, state: AccountState) -> Provider | None:
         """None leaves the account's batches to a process that is configured for it."""
         if state.refused:
-            self.whose.refused(state.account)
+            self.batch_accounts.refused(state.account)
         try:
             return self._accounts.get(state.account)
         except UsageError as error:

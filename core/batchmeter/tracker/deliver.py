@@ -13,7 +13,7 @@ from batchmeter.ledger.ledger import Ledger
 from batchmeter.ledger.subscriptions import unattended_text
 from batchmeter.redaction import Redaction
 
-from .logger_lane import LaneOptions, LoggerLane
+from .delivery_lane import LaneOptions, LoggerLane
 from .needs import Plugins
 from .schedule import Random
 from .wakeups import Sleep, nap

@@ -31,7 +31,7 @@ MAX_BACKLOG = 64
 RECOVERY = 1.02
 """Growth of the rate with each good answer."""
 Blame = Literal["batch", "account", "account now"]
-"""Whose failure it is: `account` opens its breaker after a few, `account now` at once."""
+"""BatchAccounts failure it is: `account` opens its breaker after a few, `account now` at once."""
 _BLAME: tuple[tuple[type[Exception], Blame], ...] = (
     (UsageError, "account now"),
     (AuthenticationError, "account now"),
