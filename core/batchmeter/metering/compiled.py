@@ -5,6 +5,8 @@ that is not of its shape, or that is not plainly right: `counting.count` then de
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
 from typing import Any, cast
 
 from .counting import MOST, Counts, by_kind, count, counters_of, is_amount, is_harmless, parsed, speaks, usd
@@ -12,8 +14,17 @@ from .dialects import Dialect, Usage
 
 Count = Callable[[Usage], Counts | None]
 
-_MOST_SHAPES = 64
-"""Shapes that are compiled for one file, half a millisecond each; the others are counted slowly."""
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Lane:
+    """A dialect, and which of its buckets the counts of some lines have; the others are 0."""
+
+    dialect: Dialect
+    buckets: tuple[str, ...]
+
+
+_MOST_SHAPES = 8
+"""Shapes that are compiled for one kind of body, half a millisecond each; the others are counted slowly."""
 
 
 class Counting:
@@ -21,32 +32,31 @@ class Counting:
 
     def __init__(self, dialects: tuple[Dialect, ...]) -> None:
         self._dialects = dialects
-        self._shapes: dict[tuple[Dialect | str | None, ...], list[tuple[Dialect, Count]]] = {}
-        self._compiled = 0
+        self._shapes: dict[Dialect | str | None, list[tuple[Lane, Count]]] = {}
         self.reread = 0
         """Usages that were counted as their total says."""
 
-    def count(self, usage: Usage, by: Dialect | str | None) -> tuple[Dialect, Counts] | None:
+    def count(self, usage: Usage, by: Dialect | str | None) -> tuple[Lane, Counts] | None:
         """In this dialect, or that of bodies of this kind. None where no counter is there that a dialect needs.
 
         InvalidUsageError as `counting.count`.
         """
-        for dialect, function in self._shapes.get((by, *usage), ()):
+        for lane, function in self._shapes.get(by, ()):
             counts = function(usage)
             if counts is not None:
-                return dialect, counts
+                return lane, counts
         return self._look(usage, by)
 
-    def _look(self, usage: Usage, by: Dialect | str | None) -> tuple[Dialect, Counts] | None:
+    def _look(self, usage: Usage, by: Dialect | str | None) -> tuple[Lane, Counts] | None:
         dialect = by if isinstance(by, Dialect) else self._dialect(usage, by)
         if dialect is None or not speaks(dialect, usage):
             return None
         reading, counts = count(dialect, usage)
         self.reread += reading is not dialect
-        if reading is dialect and self._compiled < _MOST_SHAPES and (function := compiled(dialect, usage)) is not None:
-            self._compiled += 1
-            self._shapes.setdefault((by, *usage), []).append((dialect, function))
-        return reading, counts
+        shapes = self._shapes.setdefault(by, [])
+        if reading is dialect and len(shapes) < _MOST_SHAPES and (found := compiled(dialect, usage)) is not None:
+            shapes.append(found)
+        return whole(reading), counts
 
     def _dialect(self, usage: Usage, kind: str | None) -> Dialect | None:
         """The body's own kind first, then what its counters allow."""
@@ -64,14 +74,19 @@ def _fit(marks: str | None, kind: str | None) -> int:
     return 0 if marks == kind else 2
 
 
-def compiled(dialect: Dialect, usage: Usage) -> Count | None:
+@cache
+def whole(dialect: Dialect) -> Lane:
+    return Lane(dialect, tuple(dialect.buckets))
+
+
+def compiled(dialect: Dialect, usage: Usage) -> tuple[Lane, Count] | None:
     """For usages of this one's shape; None where the shape is not a plain one."""
     source = _Source(dialect)
     if not source.read(usage, "usage", ""):
         return None
     names: dict[str, Any] = {"by_kind": by_kind, "is_amount": is_amount, "usd": usd, **source.constants}
     exec(compile(source.text(), f"<dialect {dialect.name}>", "exec"), names)  # noqa: S102 - names of counters are quoted
-    return cast("Count", names["count"])
+    return Lane(dialect, source.buckets()), cast("Count", names["count"])
 
 
 class _Source:
@@ -88,8 +103,7 @@ class _Source:
 
     def read(self, usage: Usage, holder: str, above: str) -> bool:
         """One object of the shape; whether all in it is plain."""
-        if above:
-            self._steps.append(f"if len({holder}) != {len(usage)}: return None")
+        self._steps.append(f"if len({holder}) != {len(usage)}: return None")
         return all(self._read(f"{above}{key}", f"{holder}[{key!r}]", value) for key, value in usage.items())
 
     def _read(self, path: str, place: str, value: object) -> bool:
@@ -131,13 +145,20 @@ class _Source:
         self._steps.append(f"{name} = {expression}")
         return name
 
+    def buckets(self) -> tuple[str, ...]:
+        """Those that the shape has counters of."""
+        sums = zip(self._dialect.buckets, map(self._sum, self._plan.buckets), strict=True)
+        return tuple(bucket for bucket, total in sums if total != "0")
+
     def text(self) -> str:
         plan = self._plan
         prompt, reasoning, total = (self._sum(terms) for terms in plan.head)
-        buckets = [self._sum(terms) for terms in plan.buckets]
-        tokens = [bucket for bucket, is_tokens in zip(buckets, plan.tokens, strict=True) if is_tokens and bucket != "0"]
+        sums = [(self._sum(terms), is_tokens) for terms, is_tokens in zip(plan.buckets, plan.tokens, strict=True)]
+        buckets = [bucket for bucket, _ in sums if bucket != "0"]
+        tokens = [bucket for bucket, is_tokens in sums if is_tokens and bucket != "0"]
         checked = [bucket for bucket in (*buckets, reasoning, self._sum(plan.check)) if bucket != "0"]
-        names = {bucket: f"b{index}" for index, bucket in enumerate(dict.fromkeys(checked))}
+        named = enumerate(dict.fromkeys(checked))
+        names = {bucket: f"b{index}" if " " in bucket else bucket for index, bucket in named}
         values = list(self._values.values())
         answer = ["prompt", names.get(reasoning, "0"), "total", "placed", self._amount()]
         lines = [
@@ -146,12 +167,12 @@ class _Source:
             *(f"    {step}" for step in self._steps),
             "  except (KeyError, TypeError): return None",
             f"  if not ({' is '.join(f'{name}.__class__' for name in values)} is int): return None" if values else "",
-            *(f"  {name} = {bucket}" for bucket, name in names.items()),
+            *(f"  {name} = {bucket}" for bucket, name in names.items() if name != bucket),
             f"  if {' or '.join(f'{name} < 0' for name in names.values())}: return None" if names else "",
             f"  prompt = {prompt}; total = {total}; placed = {' + '.join(names[b] for b in tokens) or '0'}",
             f"  if placed > {MOST} or total and total != placed: return None",
             f"  if {names.get(reasoning, '0')} > placed - prompt: return None",
-            f"  return ({', '.join([*answer, *(names.get(bucket, '0') for bucket in buckets)])},)",
+            f"  return ({', '.join([*answer, *(names[bucket] for bucket in buckets)])},)",
         ]
         return "\n".join(lines)
 

@@ -18,35 +18,36 @@ _NO_ANSWER = frozenset({"failed", "cancelled"})
 _STATUS = (re.compile(r'"status"\s*:\s*"([A-Z_]+)"'), re.compile(r'"code"\s*:\s*"?(\w+)'))
 NO_RESPONSE = "no_response"
 """Failure: a line without an answer and without an error."""
+_OK = 200
 _SLUG = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 
 
 class Reader:
-    """Reads lines: this provider's own tables first, then everybody's."""
+    """Reads lines by some tables; a `Look` knows which."""
 
-    def __init__(self, own: Dialects, others: tuple[Dialects, ...]) -> None:
-        ranked = (own, *others)
-        self.own = own
-        self._manifests = tuple(one.manifest for one in ranked if one.manifest is not None)
-        self.wire = Wire(ranked)
-        self.dialects = (*own.speaks, *(dialect for one in others if not one.private for dialect in one.speaks))
-        self._ids = ("custom_id", *(name for one in ranked for name in one.ids))
-        self._id_of = tuple(one.id_of for one in ranked if one.id_of is not None)
-        self._envelopes = tuple((envelope.key, envelope.open) for one in ranked for envelope in one.envelopes)
-        self._usage_of = tuple(one.usage_of for one in ranked if one.usage_of is not None)
-        beside = {name: added for one in reversed(ranked) for name, added in one.beside.items()}
+    def __init__(self, tables: tuple[Dialects, ...], everybody: tuple[Dialects, ...]) -> None:
+        beside = {name: added for one in reversed(everybody) for name, added in one.beside.items()}
+        fields = {name: one.body[name] for one in everybody for name in one.beside}
+        self.wire = Wire(tables, fields)
+        self._ids = ("custom_id", *(name for one in tables for name in one.ids))
+        self._id_of = tuple(one.id_of for one in tables if one.id_of is not None)
+        self._envelopes = tuple((envelope.key, envelope.open) for one in tables for envelope in one.envelopes)
+        self._usage_of = tuple(one.usage_of for one in tables if one.usage_of is not None)
+        self._manifests = tuple(one.manifest for one in tables if one.manifest is not None)
         self._added = tuple(beside.values())
-        self._beside = attrgetter(*beside, "usage")
+        self._beside = attrgetter(*beside)
         self._nothing = (None,) * len(beside)
         self._body = self.wire.body_type
 
-    def decode(self, raw: bytes | bytearray) -> Any:
-        """The line as a struct; None where it is no JSON object."""
-        return self.wire.decode(raw)
-
     def read(self, line: Any, job_model: str | None = None) -> Answer | None:
         """None for a JSON object that is nobody's answer."""
-        answer = self._answer(line, job_model)
+        response, answer = line.response, None
+        if response is not None and line.error is None and line.status is None and response.status_code == _OK:
+            body = response.body  # nearly all lines
+            if body.__class__ is self._body and body.error is None:
+                answer = self._from_body(body, job_model)
+        if answer is None:
+            answer = self._answer(line, job_model)
         if answer is not None:
             custom_id = line.custom_id
             answer.custom_id = custom_id if custom_id.__class__ is str else self.id_of(line)
@@ -97,8 +98,6 @@ class Reader:
     def _response(self, response: Any, job_model: str | None) -> Answer:
         """OpenAI's `response` with status and body; or the vendor's own answer in its place."""
         body, status = response.body, response.status_code
-        if body.__class__ is self._body and status == 200 and body.error is None:  # noqa: PLR2004 - nearly all lines
-            return self._from_body(body, job_model)
         if body is None and status is None:
             return self._bare(response, job_model)
         if isinstance(body, str):
@@ -118,18 +117,18 @@ class Reader:
         return answer if answered else Answer(failure=NO_RESPONSE)
 
     def _from_body(self, body: Any, job_model: str | None) -> Answer:
-        *beside, usage = self._beside(body)
+        usage, beside = body.usage, self._beside(body)
         kind = body.type or body.object
         if kind == "response" and body.status in _NO_ANSWER:
             return Answer(failure=failure_code(body.error) or body.status)
         if usage is None:
             found = (usage_of(body, job_model) for usage_of in self._usage_of)
             return next((answer for answer in found if answer is not None), None) or Answer(model=body.model)
-        if any(beside):
+        if beside != self._nothing:
             usage = self._with_beside(usage, beside)
         return Answer(None, None, body.model, usage, kind)
 
-    def _with_beside(self, usage: Usage, beside: list[object]) -> Usage:
+    def _with_beside(self, usage: Usage, beside: tuple[object, ...]) -> Usage:
         for value, added in zip(beside, self._added, strict=True):
             if value is not None:
                 usage |= _new(usage, added(value))
@@ -141,13 +140,46 @@ def _new(usage: Usage, added: Mapping[str, int]) -> Usage:
     return {name: count for name, count in added.items() if count or name in usage}
 
 
+class Look:
+    """A provider's lines: read by its own tables, which is fast, and by everybody's where these find no answer."""
+
+    def __init__(self, own: Dialects, others: tuple[Dialects, ...]) -> None:
+        everybody = (own, *others)
+        self.own = own
+        self.dialects = (*own.speaks, *(dialect for one in others if not one.private for dialect in one.speaks))
+        self.narrow = Reader((own,), everybody)
+        self.wide = Reader(everybody, everybody)
+
+    def answer(self, raw: bytes | bytearray, job_model: str | None = None) -> Answer | None:
+        """None for what is nobody's answer."""
+        line = self.narrow.wire.decode(raw)
+        answer = None if line is None else self.narrow.read(line, job_model)
+        if line is None or (answer is not None and (answer.usage is not None or answer.failure not in UNDECIDED)):
+            return answer
+        return self.wide.read(self.wide.wire.decode(raw), job_model)
+
+    def request_id(self, raw: bytes | bytearray) -> str | None:
+        """The caller's id of a request, or of an answer."""
+        line = self.wide.wire.decode(raw)
+        return None if line is None else self.wide.id_of(line)
+
+    def manifest(self, raw: bytes | bytearray) -> Mapping[str, int] | None:
+        """Bucket -> units, where the line holds the sums of a whole job."""
+        line = self.wide.wire.decode(raw)
+        return None if line is None else self.wide.manifest(line)
+
+
+UNDECIDED = frozenset({None, NO_RESPONSE})
+"""Failures with which a line may still be an answer in another's tables."""
+
+
 @cache
-def reader_of(own: Dialects) -> Reader:
-    return Reader(own, tuple(one for one in installed() if one.provider != own.provider))
+def look_of(own: Dialects) -> Look:
+    return Look(own, tuple(one for one in installed() if one.provider != own.provider))
 
 
-def reader_for(provider: str) -> Reader:
-    return reader_of(dialects_of(provider))
+def look_for(provider: str) -> Look:
+    return look_of(dialects_of(provider))
 
 
 def _status_code(status: str) -> str:

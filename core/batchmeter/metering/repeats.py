@@ -21,6 +21,7 @@ class Repeats:
     def __init__(self, tally: Tally, habit: Literal["no", "files", "ids"], *, many_files: bool) -> None:
         self._tally = tally
         self._habit = habit
+        self._exports = habit != "no"
         self._copies = many_files and habit == "no"
         self._ids: set[int] = set()
         self._earlier: set[int] = set()
@@ -33,12 +34,15 @@ class Repeats:
         if answer.custom_id is None:
             return False
         identity = hash(answer.custom_id)
-        if self._habit != "no" or self._copies:
+        ids = self._ids
+        if self._exports or self._copies:
             return self._is_copy(identity, answer.failure, raw)
-        if identity in self._ids:
+        if identity in ids:
             self._tally.duplicates += 1
+        elif len(ids) < MAX_IDS:
+            ids.add(identity)
         else:
-            self._remember(identity)
+            self._tally.notes["duplicates_not_checked"] += 1
         return False
 
     def end_file(self) -> None:

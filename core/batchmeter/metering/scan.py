@@ -7,14 +7,15 @@ from typing import Any, NamedTuple
 
 from batchmeter.pricing.groups import Group, GroupKey
 
-from .compiled import Counting
-from .counting import HEAD, PROMPT, REASONING, REPORTED, Counts, InvalidUsageError, UnknownCounterError, amount_in
+from .compiled import Counting, Lane
+from .counting import HEAD, MOST, PROMPT, REASONING, REPORTED, Counts, InvalidUsageError, UnknownCounterError, amount_in
 from .dialects import CHAT, Answer, Dialect, Usage
-from .envelope import NO_RESPONSE, Reader, reader_for, reader_of
-from .lines import MAX_LINE, SAMPLE, LineSplitter, Unreadable
+from .envelope import NO_RESPONSE, UNDECIDED, Look, look_for, look_of
+from .lines import MANY, MAX_LINE, SAMPLE, LineSplitter, Unreadable, without_vectors
 from .repeats import Repeats
 from .result import FREE, MAX_MODELS, UNKNOWN, Job, MalformedLine, Tally
 from .strangers import REQUEST, Gate, kind_of
+from .wire import REFUSED, loads
 
 MAX_BAD_LINES = 20
 _NO_GEO = frozenset({"", "global", "not_available"})
@@ -23,9 +24,10 @@ _ROWS = 128
 """Lines whose counts wait to be added up together: few enough to die young, so that no full garbage collection (25 ms)
 is ever due to them.
 """
-_NOTHING: Counts = (0, 0, 0, 0, None, *(0 for _ in CHAT.buckets))
-_Key = tuple[str | None, int, str | None, str, Dialect]
-"""The members of a GroupKey, and the dialect that says what the counts are."""
+_NOTHING: Counts = (0, 0, 0, 0, None)
+_FREE_LANE = Lane(CHAT, ())
+_Key = tuple[str | None, int, str | None, str, Lane]
+"""The members of a GroupKey, and the lane that says what the counts are."""
 
 
 class Scanner:
@@ -44,9 +46,9 @@ class Scanner:
         self.tally = Tally()
         self._gate = Gate(self.tally) if gate else None
         self._job = job
-        self._reader: Reader = reader_for(job.provider) if job.dialects is None else reader_of(job.dialects)
-        self._own = self._reader.own
-        self._counting = Counting(self._reader.dialects)
+        self._look: Look = look_for(job.provider) if job.dialects is None else look_of(job.dialects)
+        self._own = self._look.own
+        self._counting = Counting(self._look.dialects)
         self._boundaries = boundaries
         self._models = models or {}
         self._max_line = max_line
@@ -55,6 +57,7 @@ class Scanner:
         self._file: str | None = None
         self._rows: dict[_Key, list[Counts]] = {}
         self._waiting = 0
+        self._last: _Last | None = None
         self._repeats = Repeats(self.tally, self._own.repeats, many_files=many_files)
         self._makes_images = job.endpoint is not None and "/images/" in job.endpoint
         self._habits: dict[str | None, _Habit] = {}
@@ -85,39 +88,41 @@ class Scanner:
         if self._gate is not None:
             self._gate.finish()
 
-    def _take(self, lines: Iterable[bytes | bytearray | Unreadable]) -> None:
-        decode, read, is_repeat = self._reader.decode, self._reader.read, self._repeats.has
-        job_model = self._job.model
+    def _take(self, lines: Iterable[Any]) -> None:
+        """Bytes of a line, or Unreadable."""
+        reader, is_repeat, answered = self._look.narrow, self._repeats.has, self._answer
+        decode, read, job_model = reader.wire.strict, reader.read, self._job.model
         for raw in lines:
             self._number += 1
-            if isinstance(raw, Unreadable):
+            if raw.__class__ is Unreadable:
                 self._malformed(raw.reason, raw.sample)
                 continue
-            line = decode(raw)
-            answer = read(line, job_model) if line is not None else None
-            if answer is None or answer.failure == NO_RESPONSE:
-                self._odd(line, answer, raw)
+            try:
+                answer = read(decode(raw if len(raw) <= MANY else without_vectors(raw)), job_model)
+            except REFUSED:
+                answer = None
+            if answer is None or (answer.usage is None and answer.failure in UNDECIDED):
+                self._odd(raw)
             elif not is_repeat(answer, raw):
-                self._answer(answer)
+                answered(answer)
 
-    def _odd(self, line: Any, answer: Answer | None, raw: bytes | bytearray) -> None:
-        """A line without an answer: a blank one, a job's sums, a request, or something else altogether."""
-        if not raw.strip() or (line is not None and self._is_manifest(line)):
+    def _odd(self, raw: bytes | bytearray) -> None:
+        """A line that the provider's own tables find no usage in: a blank one, another's, a job's sums, a request, …"""
+        if not raw.strip():
             return
-        kind = None if line is None else kind_of(raw)
+        answer = self._look.answer(raw, self._job.model)
+        found = loads(raw) if answer is None or answer.failure == NO_RESPONSE else None
+        kind = kind_of(found)
         if answer is not None and kind != REQUEST:
             if not self._repeats.has(answer, raw):
                 self._answer(answer)
-            return
-        if kind is not None:
-            self.tally.strangers[kind] += 1
-        self._malformed("invalid_json" if line is None else kind or "not_an_answer", bytes(raw[:SAMPLE]))
-
-    def _is_manifest(self, line: Any) -> bool:
-        sums = self._reader.manifest(line)
-        if sums is not None:
+        elif (sums := self._look.manifest(raw)) is not None:
             self.tally.manifest = sums
-        return sums is not None
+        else:
+            if kind is not None:
+                self.tally.strangers[kind] += 1
+            unnamed = "not_an_answer" if isinstance(found, dict) else "invalid_json"
+            self._malformed(kind or unnamed, bytes(raw[:SAMPLE]))
 
     def _malformed(self, reason: str, sample: bytes) -> None:
         tally = self.tally
@@ -128,24 +133,18 @@ class Scanner:
             tally.bad_lines.append(MalformedLine(self._file, self._number, reason, text))
 
     def _answer(self, answer: Answer) -> None:
-        tally, failure = self.tally, answer.failure
+        tally, model, usage = self.tally, answer.model, answer.usage
         tally.total += 1
-        if failure is None:
-            tally.succeeded += 1
-            self._meter(answer)
+        if answer.failure is not None:
+            self._failed(answer.failure)
             return
-        tally.failed += 1
-        known = failure in tally.failures or len(tally.failures) < MAX_MODELS
-        tally.failures[failure if known else "other"] += 1
-
-    def _meter(self, answer: Answer) -> None:
-        model, usage = answer.model, answer.usage
+        tally.succeeded += 1
         if model is None or self._own.bills_job_model:
             model = self._model(answer)
-        habit = self._habits.get(answer.model) or self._habit(answer.model)
         if usage is None:
             self._uncounted(model)
             return
+        habit = self._habits.get(answer.model) or self._habit(answer.model)
         if habit.counter is not None:
             usage = {habit.counter: 1} | usage
         try:
@@ -153,25 +152,48 @@ class Scanner:
         except InvalidUsageError as error:
             self._invalid(model, usage, error)
 
+    def _failed(self, failure: str) -> None:
+        tally = self.tally
+        tally.failed += 1
+        known = failure in tally.failures or len(tally.failures) < MAX_MODELS
+        tally.failures[failure if known else "other"] += 1
+
     def _count(self, model: str | None, usage: Usage, by: Dialect | str | None) -> None:
         counted = self._counting.count(usage, by)
         if counted is None:
             self._uncounted(model)
             return
-        dialect, counts = counted
-        key = self._key(model, usage, dialect, counts)
+        lane, counts = counted
+        last = self._last
+        if last is not None and last.lane is lane and last.model == model and last.over < counts[0] <= last.upto:
+            last.rows.append(counts)
+            self._waiting += 1
+            if self._waiting >= _ROWS:
+                self._sum_up()
+            return
+        key, dialect = self._key(model, usage, lane, counts), lane.dialect
         if dialect.parts is not None and usage.get(dialect.parts[0]) is not None:
             self._add_parts(model, usage, by, (key, counts))
-        else:
-            self._add(key, counts)
+            return
+        rows = self._rows.get(key)
+        if rows is None:
+            rows = self._rows[key] = []
+        rows.append(counts)
+        if not dialect.places and dialect.parts is None:
+            self._last = _Last(model, lane, *self._tier(key[1]), rows)
+        self._waiting += 1
+        if self._waiting >= _ROWS:
+            self._sum_up()
 
-    def _add_parts(self, model: str | None, usage: Usage, by: Dialect | str | None, whole: tuple[_Key, Counts]) -> None:
+    def _add_parts(
+        self, model: str | None, usage: Usage, by: Dialect | str | None, whole_line: tuple[_Key, Counts]
+    ) -> None:
         """A line that took several requests counts once for each model that it has a part in."""
-        name, parts_of = whole[0][4].parts or ("", lambda _: None)
+        name, parts_of = whole_line[0][4].dialect.parts or ("", lambda _: None)
         parts = parts_of(usage)
         if parts is None:
             raise UnknownCounterError(name)
-        sums = {whole[0]: whole[1]}
+        sums = {whole_line[0]: whole_line[1]}
         for part in parts:
             counted = self._counting.count(part.usage, by)
             if counted is None:
@@ -197,7 +219,7 @@ class Scanner:
 
     def _uncounted(self, model: str | None) -> None:
         if self._is_free(model):
-            self._add((model or UNKNOWN, 0, None, FREE, CHAT), _NOTHING)
+            self._add_rows((model or UNKNOWN, 0, None, FREE, _FREE_LANE), [_NOTHING])
         else:
             self._lacks(model, "usage_missing")
 
@@ -227,40 +249,37 @@ class Scanner:
         asked = self._job.endpoint or model or ""
         return any(word in asked for word in self._own.free)
 
-    def _key(self, model: str | None, usage: Usage, dialect: Dialect, counts: Counts) -> _Key:
+    def _key(self, model: str | None, usage: Usage, lane: Lane, counts: Counts) -> _Key:
         bounds = self._boundaries
         at = bisect_left(bounds, counts[PROMPT])
         over = bounds[at - 1] if at else 0
-        if not dialect.places or self._own.bills_job_model:
-            return (model, over, None, "batch", dialect)
+        if not lane.dialect.places or self._own.bills_job_model:
+            return (model, over, None, "batch", lane)
         geo = usage.get("inference_geo")
         standard = usage.get("service_tier") == "standard"
         named = isinstance(geo, str) and geo not in _NO_GEO
-        return (model, over, geo if named else None, "standard" if standard else "batch", dialect)
-
-    def _add(self, key: _Key, counts: Counts) -> None:
-        rows = self._rows.get(key)
-        if rows is None:
-            rows = self._rows[key] = []
-        rows.append(counts)
-        self._waiting += 1
-        if self._waiting >= _ROWS:
-            self._sum_up()
+        return (model, over, geo if named else None, "standard" if standard else "batch", lane)
 
     def _sum_up(self) -> None:
         """Columns are added at C speed; the rows that wait are few."""
         for key, rows in self._rows.items():
             self._add_rows(key, rows)
         self._rows.clear()
+        self._last = None
         self._waiting = 0
+
+    def _tier(self, over: int) -> tuple[int, int]:
+        """Prompts of one price: more than the first, and at most the second."""
+        longer = [bound for bound in self._boundaries if bound > over]
+        return (over or -1), (longer[0] if longer else MOST)
 
     def _add_rows(self, key: _Key, rows: list[Counts], *, lines: bool = True) -> None:
         """`lines`: whether the rows count as lines, or belong to lines that another group counts."""
-        model, over, geo, processing, dialect = key
-        for used, part in _by_use(rows, tuple(dialect.buckets)):
-            self._add_up(GroupKey(model, over, geo, processing, used), part, dialect, len(part) if lines else 0)
+        model, over, geo, processing, lane = key
+        for used, part in _by_use(rows, lane.buckets):
+            self._add_up(GroupKey(model, over, geo, processing, used), part, lane, len(part) if lines else 0)
 
-    def _add_up(self, key: GroupKey, rows: list[Counts], dialect: Dialect, lines: int) -> None:
+    def _add_up(self, key: GroupKey, rows: list[Counts], lane: Lane, lines: int) -> None:
         columns = list(zip(*rows, strict=True))
         group = self._group(key)
         group.lines += lines
@@ -268,7 +287,7 @@ class Scanner:
         if columns[REPORTED][0] is not None:
             group.reported += sum(columns[REPORTED], Decimal(0))
             group.reported_lines += len(rows)
-        for bucket, column in zip(dialect.buckets, columns[HEAD:], strict=False):
+        for bucket, column in zip(lane.buckets, columns[HEAD:], strict=True):
             if units := sum(column):
                 group.counts[bucket] = group.counts.get(bucket, 0) + units
 
@@ -286,6 +305,16 @@ class _Habit(NamedTuple):
     kind: str | None
     counter: str | None
     """Counts one for each answer."""
+
+
+class _Last(NamedTuple):
+    """The price group of the line before: nearly every line has the same."""
+
+    model: str | None
+    lane: Lane
+    over: int
+    upto: int
+    rows: list[Counts]
 
 
 def _sum_of(one: Counts, other: Counts) -> Counts:

@@ -1,12 +1,12 @@
 """Tells what a file is that holds no answers: one error says it, and how to mend it."""
 
-import json
 from collections.abc import Mapping
 from typing import Any, cast
 
 from batchmeter.errors import NotAnOutputError
 
 from .result import Tally
+from .wire import loads
 
 REQUEST, BATCH, MANIFEST, FAILURE = "a_request", "a_batch", "a_manifest", "an_error"
 HEAD = 64 * 1024
@@ -77,7 +77,7 @@ class Gate:
 
     def _kind(self) -> str | None:
         named = next((kind for kind, _ in self._tally.strangers.most_common()), None)
-        return named or (kind_of(self._head) if self._tally.malformed else None)
+        return named or (kind_of(loads(self._head)) if self._tally.malformed else None)
 
     def _check(self) -> None:
         self._checked = True
@@ -87,11 +87,11 @@ class Gate:
                 raise NotAnOutputError(f"{self._name} {advice}")
 
 
-def kind_of(raw: bytes | bytearray) -> str | None:
+def kind_of(value: object) -> str | None:
     """The name of a JSON object that is no answer; None where it has none."""
-    found = _loaded(raw)
-    if found is None:
+    if not isinstance(value, dict):
         return None
+    found = cast("Mapping[str, Any]", value)
     if found.get("object") == "batch" or "processing_status" in found or "batchStats" in found:
         return BATCH
     if found.get("type") == "error" or (set(found) <= {"error", "request_id", "type"} and found.get("error")):
@@ -109,16 +109,8 @@ def _is_request(found: Mapping[str, Any]) -> bool:
     return any(isinstance(found.get(key), dict) for key in ("body", "params", "modelInput", "request"))
 
 
-def _loaded(raw: bytes | bytearray) -> Mapping[str, Any] | None:
-    try:
-        found = json.loads(raw)
-    except (ValueError, RecursionError):
-        return None
-    return cast("Mapping[str, Any]", found) if isinstance(found, dict) else None
-
-
 def _message(head: bytes) -> str:
-    found = _loaded(head) or {}
-    error = found.get("error")
+    found = loads(head)
+    error = cast("Mapping[str, Any]", found).get("error") if isinstance(found, dict) else None
     text = cast("Mapping[str, Any]", error).get("message") if isinstance(error, dict) else error
     return f": {str(text)[:200]}" if text else ""

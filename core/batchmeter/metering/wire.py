@@ -4,6 +4,7 @@ The types are made from what OpenAI's rows have and what the installed dialects 
 """
 
 import json
+from collections.abc import Mapping
 from types import UnionType
 from typing import Any, TypeVar, cast, get_args, get_origin
 
@@ -16,7 +17,7 @@ from .lines import MANY, without_vectors
 
 Dict = dict[str, Any]
 Id = str | int | float | None
-_REFUSED = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+REFUSED = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 _BODY: dict[str, Any] = {
     "model": str | None,
@@ -33,8 +34,9 @@ _LINE: dict[str, Any] = {"custom_id": Id, "error": Any, "status": str | None}
 class Wire:
     """Decodes lines, and bodies that were sent as strings."""
 
-    def __init__(self, dialects: tuple[Dialects, ...]) -> None:
-        fields = _BODY | {name: type_ for one in dialects for name, type_ in one.body.items()}
+    def __init__(self, dialects: tuple[Dialects, ...], more: Mapping[str, Any]) -> None:
+        """`more`: fields of bodies that everybody's rows may have."""
+        fields = _BODY | dict(more) | {name: type_ for one in dialects for name, type_ in one.body.items()}
         self.body_type: type[Any] = _struct("Body", fields)
         response = {**fields, "status_code": int | None, "body": self.body_type | str | None}
         self.response_type: type[Any] = _struct("Response", response)
@@ -45,7 +47,8 @@ class Wire:
             if one.manifest is not None:
                 line |= dict.fromkeys(sorted(parsed(one.manifest).counters), Any)
         self._line_type: type[Any] = _struct("Line", line)
-        self._line = msgspec.json.Decoder(self._line_type)
+        self.strict = msgspec.json.Decoder(self._line_type).decode
+        """Decodes nearly all lines; raises REFUSED for others."""
         self._body = msgspec.json.Decoder(self.body_type)
 
     def decode(self, raw: bytes | bytearray) -> Any:
@@ -53,9 +56,9 @@ class Wire:
         if len(raw) > MANY:
             raw = without_vectors(raw)
         try:
-            return self._line.decode(raw)
-        except _REFUSED:
-            return fit(_loads(raw.decode("utf-8", "replace")), self._line_type)
+            return self.strict(raw)
+        except REFUSED:
+            return fit(loads(raw), self._line_type)
 
     def decode_body(self, text: str) -> Any:
         """A body that was sent as a JSON string; None where the string is just text, or was shortened as a long line's."""
@@ -63,13 +66,18 @@ class Wire:
             return None
         try:
             return self._body.decode(text)
-        except _REFUSED:
+        except REFUSED:
             return fit(_loads(text), self.body_type)
 
 
 def _struct(name: str, fields: dict[str, Any]) -> type[Any]:
     default: dict[Any, Any] = {msgspec.Raw: msgspec.Raw()}
     return msgspec.defstruct(name, [(key, type_, default.get(type_)) for key, type_ in fields.items()], gc=False)
+
+
+def loads(raw: bytes | bytearray) -> object:
+    """As JSON, or nearly; None where it is none."""
+    return _loads(raw.decode("utf-8", "replace"))
 
 
 def _loads(text: str) -> object:

@@ -13,7 +13,7 @@ from batchmeter.errors import UsageError
 from batchmeter.events import Settlement
 from batchmeter.inputs.rules import is_embeddings
 from batchmeter.ledger.records import progress_of
-from batchmeter.metering.envelope import Reader, reader_for
+from batchmeter.metering.envelope import Look, look_for
 from batchmeter.metering.lines import LineSplitter, Unreadable
 from batchmeter.models import Batch
 from batchmeter.providers import CallOptions, ContentStream, OutputFile, Provider
@@ -44,7 +44,7 @@ class Fate(Enum):
 class Answers:
     """What a batch's files say, by hash of custom_id: some 100 bytes a request, whatever the answers' size."""
 
-    reader: Reader
+    look: Look
     repeats: bool = False
     """A request's line may come again."""
     fates: dict[int, Fate] = field(default_factory=dict[int, Fate])
@@ -64,8 +64,7 @@ class Answers:
     def add(self, raw: bytes | bytearray | Unreadable) -> None:
         if not isinstance(raw, Unreadable) and not raw.strip():
             return
-        line = None if isinstance(raw, Unreadable) else self.reader.decode(raw)
-        answer = self.reader.read(line) if line is not None else None
+        answer = None if isinstance(raw, Unreadable) else self.look.answer(raw)
         if answer is None or answer.custom_id is None:
             self.malformed += 1
             return
@@ -162,9 +161,8 @@ async def read_answers(provider: Provider, batch: Batch, settlement: Settlement 
     files = await provider.outputs(batch)
     if settlement is None and awaited(batch, files, progress_of(batch)) == "output_not_listed":
         raise UsageError(f"batch {batch.id}: the provider lists no file with its answers yet: try again in a minute")
-    reader = reader_for(provider.name)
-    repeats = reader.own.repeats != "no"
-    answers = Answers(reader, repeats=repeats, announced=_announced(provider, batch, settlement))
+    look = look_for(provider.name)
+    answers = Answers(look, repeats=look.own.repeats != "no", announced=_announced(provider, batch, settlement))
     for open_file in _opened_by(provider, batch, files):
         await _read_file(open_file, answers)
     return answers
@@ -206,14 +204,13 @@ async def requests(
     provider: Provider, batch: Batch, input_file_id: str | None
 ) -> AsyncGenerator[tuple[bytes, str | None]]:
     """Each line of the input as it was sent, with its custom_id, where it has one. One line in memory."""
-    file_id, number, reader = input_of(batch, input_file_id), 0, reader_for(provider.name)
+    file_id, number, look = input_of(batch, input_file_id), 0, look_for(provider.name)
     async with provider.file_content(file_id, CallOptions()) as content, aclosing(lines_of(content.chunks)) as lines:
         async for raw in lines:
             number += 1
             if number % _SLICE == 0:
                 await asyncio.sleep(0)
-            line = reader.decode(raw)
-            yield raw, reader.id_of(line) if line is not None else None
+            yield raw, look.request_id(raw)
 
 
 async def _read_file(open_file: Open, answers: Answers) -> None:
