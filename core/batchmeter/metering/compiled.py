@@ -9,7 +9,19 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any, cast
 
-from .counting import MOST, Counts, by_kind, count, counters_of, is_amount, is_harmless, parsed, speaks, usd
+from .counting import (
+    MOST,
+    Counts,
+    InvalidUsageError,
+    by_kind,
+    count,
+    counters_of,
+    is_amount,
+    is_harmless,
+    parsed,
+    speaks,
+    usd,
+)
 from .dialects import Dialect, Usage
 
 Count = Callable[[Usage], Counts | None]
@@ -46,6 +58,18 @@ class Counting:
             if counts is not None:
                 return lane, counts
         return self._look(usage, by)
+
+    def count_all(self, usages: list[Usage], by: Dialect | str | None) -> tuple[Lane, list[Counts]] | None:
+        """All at once; None where they are not all plain and of the first shape that was met."""
+        shapes = self._shapes.get(by)
+        if not shapes:
+            return None
+        lane, function = shapes[0]
+        try:
+            counts = [counts for counts in map(function, usages) if counts is not None]
+        except InvalidUsageError:
+            return None
+        return (lane, counts) if len(counts) == len(usages) else None
 
     def _look(self, usage: Usage, by: Dialect | str | None) -> tuple[Lane, Counts] | None:
         dialect = by if isinstance(by, Dialect) else self._dialect(usage, by)

@@ -1,6 +1,7 @@
 """Rows that come more than once: whether they are one answer or several is the vendor's habit."""
 
 from collections import Counter
+from collections.abc import Sequence
 from typing import Literal
 
 from .dialects import Answer
@@ -44,6 +45,17 @@ class Repeats:
         else:
             self._tally.notes["duplicates_not_checked"] += 1
         return False
+
+    def has_none(self, answers: Sequence[Answer]) -> bool:
+        """Whether none of these was seen before; they are then remembered. False says nothing of any."""
+        if self._exports or self._copies:
+            return False
+        new = {hash(answer.custom_id) for answer in answers if answer.custom_id is not None}
+        ids = self._ids
+        if len(new) != len(answers) or not ids.isdisjoint(new) or len(ids) + len(new) > MAX_IDS:
+            return False
+        ids |= new
+        return True
 
     def end_file(self) -> None:
         if self._habit != "no" or self._copies:

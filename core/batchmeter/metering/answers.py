@@ -1,0 +1,159 @@
+"""Counts answers into a tally: of which model, in which dialect, or why not."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
+
+from .compiled import Counting, Lane
+from .counting import Counts, InvalidUsageError, UnknownCounterError, amount_in
+from .dialects import CHAT, Answer, Dialect, Usage
+from .envelope import Look
+from .result import FREE, MAX_MODELS, UNKNOWN, Job, Tally
+from .sums import Key, Sums, sum_of
+
+_NOTHING: Counts = (0, 0, 0, 0, None)
+_FREE_LANE = Lane(CHAT, ())
+
+
+class _Habit(NamedTuple):
+    """Facts about a model's answers that no row of it tells."""
+
+    kind: str | None
+    counter: str | None
+    """Counts one for each answer."""
+
+
+class Counter:
+    """Counts one job's answers; `place` says where one stands, for those that cannot be counted."""
+
+    def __init__(
+        self, job: Job, look: Look, tally: Tally, boundaries: tuple[int, ...], models: Mapping[int, str] | None
+    ) -> None:
+        self._job = job
+        self._own = look.own
+        self._tally = tally
+        self._counting = Counting(look.dialects)
+        self._sums = Sums(tally, boundaries, places=not look.own.bills_job_model)
+        self._models = models or {}
+        self._makes_images = job.endpoint is not None and "/images/" in job.endpoint
+        self._habits: dict[str | None, _Habit] = {}
+
+    def close(self) -> None:
+        """Complete the tally."""
+        self._sums.close()
+        if self._counting.reread:
+            self._tally.notes["usage_read_by_total"] = self._counting.reread
+
+    def add_all(self, answers: Sequence[Answer], first: int, place: Callable[[int], str]) -> None:
+        """Answers with a usage from line `first` on: nearly always of one model and one shape, then counted together."""
+        if not self._add_alike(answers):
+            for number, answer in enumerate(answers, first):
+                self.add(answer, place(number))
+
+    def _add_alike(self, answers: Sequence[Answer]) -> bool:
+        kinds = {(answer.model, answer.kind, answer.dialect) for answer in answers}
+        if len(kinds) != 1:
+            return False
+        ((model, kind, dialect),) = kinds
+        habit = self._habits.get(model) or self._habit(model)
+        if model is None or self._own.bills_job_model or habit.counter is not None:
+            return False
+        found = self._counting.count_all([answer.usage or {} for answer in answers], dialect or habit.kind or kind)
+        if found is None or self._sums.has_places(found[0]):
+            return False
+        self._tally.total += len(answers)
+        self._tally.succeeded += len(answers)
+        self._sums.add_all(model, *found)
+        return True
+
+    def add(self, answer: Answer, place: str) -> None:
+        """Any answer, failed ones too."""
+        tally, model, usage = self._tally, answer.model, answer.usage
+        tally.total += 1
+        if answer.failure is not None:
+            self._failed(answer.failure)
+            return
+        tally.succeeded += 1
+        if model is None or self._own.bills_job_model:
+            model = self._model(answer)
+        if usage is None:
+            self._uncounted(model, place)
+            return
+        habit = self._habits.get(answer.model) or self._habit(answer.model)
+        if habit.counter is not None:
+            usage = {habit.counter: 1} | usage
+        try:
+            counted = self._count(model, usage, answer.dialect or habit.kind or answer.kind)
+        except InvalidUsageError as error:
+            self._invalid(model, usage, error, place)
+        else:
+            if not counted:
+                self._uncounted(model, place)
+
+    def _failed(self, failure: str) -> None:
+        tally = self._tally
+        tally.failed += 1
+        known = failure in tally.failures or len(tally.failures) < MAX_MODELS
+        tally.failures[failure if known else "other"] += 1
+
+    def _count(self, model: str | None, usage: Usage, by: Dialect | str | None) -> bool:
+        """False where no counter is there."""
+        counted = self._counting.count(usage, by)
+        if counted is None:
+            return False
+        lane, counts = counted
+        key = self._sums.key(model, usage, lane, counts)
+        parts = lane.dialect.parts
+        if parts is not None and usage.get(parts[0]) is not None:
+            self._add_parts(key, counts, usage, by)
+        else:
+            self._sums.add(key, (counts,))
+        return True
+
+    def _add_parts(self, key: Key, counts: Counts, usage: Usage, by: Dialect | str | None) -> None:
+        """A line that took several requests counts once for each model that it has a part in."""
+        name, parts_of = key.lane.dialect.parts or ("", lambda _: None)
+        parts = parts_of(usage)
+        if parts is None:
+            raise UnknownCounterError(name)
+        sums = {key: counts}
+        for part in parts:
+            counted = self._counting.count(part.usage, by)
+            if counted is None:
+                raise InvalidUsageError(name)
+            own = self._sums.key(part.model or key.model, usage, *counted)
+            sums[own] = sum_of(sums[own], counted[1]) if own in sums else counted[1]
+        models: set[str | None] = set()
+        for each, row in sums.items():
+            self._sums.add_rows(each, [row], lines=each.model not in models)
+            models.add(each.model)
+
+    def _invalid(self, model: str | None, usage: Usage, error: InvalidUsageError, place: str) -> None:
+        amount = amount_in(usage)
+        if amount is not None:
+            self._sums.add_amount(model, error.reason, amount)
+            return
+        named = f"{error}: " if isinstance(error, UnknownCounterError) else ""
+        self._tally.lacks(model, error.reason, f"{named}{place}")
+
+    def _uncounted(self, model: str | None, place: str) -> None:
+        asked = self._job.endpoint or model or ""
+        if any(word in asked for word in self._own.free):
+            self._sums.add_rows(Key(model or UNKNOWN, 0, None, FREE, _FREE_LANE), [_NOTHING])
+        else:
+            self._tally.lacks(model, "usage_missing", place)
+
+    def _model(self, answer: Answer) -> str | None:
+        job = self._job
+        named = job.model or answer.model if self._own.bills_job_model else answer.model or job.model
+        if named is None and answer.custom_id is not None:
+            return self._models.get(hash(answer.custom_id))
+        return named
+
+    def _habit(self, model: str | None) -> _Habit:
+        own, name = self._own, model or ""
+        makes_images = self._makes_images or any(name.startswith(start) for start in own.images)
+        counter = next((counter for start, counter in own.per_answer.items() if name.startswith(start)), None)
+        habit = _Habit("images" if makes_images else None, counter)
+        if len(self._habits) < MAX_MODELS:
+            self._habits[model] = habit
+        return habit
