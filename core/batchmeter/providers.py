@@ -206,7 +206,8 @@ class Provider(Protocol):
 
     It may also have what HasQueue, WaitsToCreate and DeletesBatches have, and `input_limits`
     (`batchmeter.inputs.InputLimits`): what it takes in one input file, checked before a file is sent; OpenAI's rules
-    without it, none where it is None. Where `invented` is true (a provider for tests), its answers and costs are made
+    without it, none where it is None. How its output rows count is declared under the entry-point group
+    `batchmeter.dialects`, or as `dialects` on the class (`batchmeter.metering.dialects.Dialects`). Where `invented` is true (a provider for tests), its answers and costs are made
     up: it has no account unless the settings name one. `plain_members` (a frozenset of names) are members of a create that reach nothing
     but the batch itself: a proxy lets every key send them; all others of the vendor's own are for admins.
     """

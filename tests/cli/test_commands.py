@@ -1,6 +1,7 @@
 """Every command, its output for people and for machines, and its exit code."""
 
 import json
+import re
 import signal
 from decimal import Decimal
 from pathlib import Path
@@ -217,6 +218,37 @@ def test_meter_needs_no_provider_and_reads_files_and_pipes(shell, sandbox: Sandb
     path.write_text(json.dumps(line) + "\n" + json.dumps(line | {"response": {"status_code": 200, "body": unknown}}))
     assert "unknown (at least $0.075)" in shell("meter", str(path)).out
     assert shell("meter", str(path), "--json").json["cost"]["total"] is None
+
+
+def test_meter_takes_files_and_folders_and_counts_a_row_once(shell) -> None:
+    answer = {
+        "custom_id": "r-1",
+        "response": {"status_code": 200, "body": {"model": "gpt-4o-mini", "usage": {"prompt_tokens": 1_000_000}}},
+    }
+    failed = {"custom_id": "r-2", "response": None, "error": {"code": "batch_expired", "message": "no"}}
+    folder = shell.folder / "out"
+    folder.mkdir()
+    (folder / "output.jsonl").write_text(json.dumps(answer) + "\n")
+    (folder / "errors.jsonl").write_text(json.dumps(failed) + "\n{cut off\n")
+    (folder / "notes.txt").write_text("mine")
+    output, errors = str(folder / "output.jsonl"), str(folder / "errors.jsonl")
+
+    whole = shell("meter", str(folder), "--json").json
+    copied = shell("meter", output, errors, output, str(folder), "--json").json
+
+    assert (whole["cost"]["known"], whole["lines"]["succeeded"], whole["lines"]["failed"]) == ("0.075", 1, 1)
+    assert copied["cost"] == whole["cost"]
+    assert f"malformed: {errors} line 2: invalid_json: {{cut off" in shell("meter", str(folder)).out
+
+
+def test_meter_of_no_output_is_one_error_and_no_cost(shell) -> None:
+    path = shell.folder / "odd.jsonl"
+    path.write_text("<!DOCTYPE html><html>link expired</html>")
+
+    ran = shell("meter", str(path))
+
+    assert (ran.code, ran.out) == (1, "")
+    assert re.fullmatch("error: .*odd.jsonl is an HTML or XML page.*fetch it again\n", ran.err)
 
 
 def test_meter_names_what_failed_and_what_it_could_not_read(shell) -> None:

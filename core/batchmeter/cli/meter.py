@@ -1,4 +1,4 @@
-"""`batchmeter meter FILE`: usage and cost of an output file, with no provider, key or ledger."""
+"""`batchmeter meter FILE…`: usage and cost of a job's output files, with no provider, key or ledger."""
 
 import datetime as dt
 import sys
@@ -18,7 +18,7 @@ CHUNK = 1 << 16
 
 
 @click.command()
-@click.argument("file", type=click.Path(path_type=Path))
+@click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="FILE…")
 @click.option("--provider", default="openai", show_default=True, help="Whose rows and prices these are.")
 @click.option("--endpoint", help="Such as /v1/embeddings; needed only where lines do not tell.")
 @click.option("--model", help="The job's model, where lines carry none.")
@@ -27,7 +27,7 @@ CHUNK = 1 << 16
 @click.option("--prices", "prices_file", metavar="FILE", help="Your own rows, as [prices] in batchmeter.toml.")
 @as_json
 def meter(
-    file: Path,
+    files: tuple[Path, ...],
     provider: str,
     endpoint: str | None,
     model: str | None,
@@ -36,10 +36,13 @@ def meter(
     prices_file: str | None,
     json_output: bool,
 ) -> None:
-    """Count and price every answer in FILE (`-` reads standard input)."""
+    """Count and price every answer in FILEs of one job: output, errors, shards, a manifest, or a folder of them.
+
+    A row that is in several of them counts once. `-` reads standard input.
+    """
     from batchmeter.metering import meter as measure
 
-    source: Path | Iterator[bytes] = _standard_input() if str(file) == "-" else _existing(file)
+    source = _standard_input() if [str(file) for file in files] == ["-"] else [_existing(file) for file in files]
     metering = measure(
         source,
         provider=provider,
@@ -53,22 +56,23 @@ def meter(
         print_json(metering)
     else:
         cost_table(metering.models, metering.usage, metering.cost, metering.lines)
-        _remarks(metering)
+        _remarks(metering, named=len(files) > 1 or any(file.is_dir() for file in files))
 
 
-def _remarks(metering: "Metering") -> None:
-    """What failed, what could not be read, and what else a reader should know."""
+def _remarks(metering: "Metering", *, named: bool) -> None:
+    """Failures, unreadable lines (with their file, if `named`), and notes."""
     out = console()
     for code, lines in metering.failures.items():
         out.print(f"failed: {code}: {lines:,} line{'' if lines == 1 else 's'}")
     for bad in metering.malformed_lines:
-        out.print(f"malformed: line {bad.line}: {bad.reason}: {bad.sample}")
+        where = f"{bad.file} line {bad.line}" if named else f"line {bad.line}"
+        out.print(f"malformed: {where}: {bad.reason}: {bad.sample}")
     for note in metering.notes:
         out.print(f"note: {note}")
 
 
 def _existing(file: Path) -> Path:
-    if not file.is_file():
+    if not file.exists():
         raise click.UsageError(f"no such file: {file}")
     return file
 

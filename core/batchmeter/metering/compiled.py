@@ -108,8 +108,9 @@ def compiled(dialect: Dialect, usage: Usage) -> tuple[Lane, Count] | None:
     source = _Source(dialect)
     if not source.read(usage, "usage", ""):
         return None
+    text = source.text()
     names: dict[str, Any] = {"by_kind": by_kind, "is_amount": is_amount, "usd": usd, **source.constants}
-    exec(compile(source.text(), f"<dialect {dialect.name}>", "exec"), names)  # noqa: S102 - names of counters are quoted
+    exec(compile(text, f"<dialect {dialect.name}>", "exec"), names)  # noqa: S102 - names of counters are quoted
     return Lane(dialect, source.buckets()), cast("Count", names["count"])
 
 
@@ -180,6 +181,7 @@ class _Source:
         sums = [(self._sum(terms), is_tokens) for terms, is_tokens in zip(plan.buckets, plan.tokens, strict=True)]
         buckets = [bucket for bucket, _ in sums if bucket != "0"]
         tokens = [bucket for bucket, is_tokens in sums if is_tokens and bucket != "0"]
+        units = " + ".join(bucket for bucket, is_tokens in sums if not is_tokens and bucket != "0") or "0"
         checked = [bucket for bucket in (*buckets, reasoning, self._sum(plan.check)) if bucket != "0"]
         named = enumerate(dict.fromkeys(checked))
         names = {bucket: f"b{index}" if " " in bucket else bucket for index, bucket in named}
@@ -194,7 +196,7 @@ class _Source:
             *(f"  {name} = {bucket}" for bucket, name in names.items() if name != bucket),
             f"  if {' or '.join(f'{name} < 0' for name in names.values())}: return None" if names else "",
             f"  prompt = {prompt}; total = {total}; placed = {' + '.join(names[b] for b in tokens) or '0'}",
-            f"  if placed > {MOST} or total and total != placed: return None",
+            f"  if placed > {MOST} or {units} > {MOST} or total and total != placed: return None",
             f"  if {names.get(reasoning, '0')} > placed - prompt: return None",
             f"  return ({', '.join([*answer, *(names[bucket] for bucket in buckets)])},)",
         ]

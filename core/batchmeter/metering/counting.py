@@ -196,7 +196,7 @@ def _counts(dialect: Dialect, found: Mapping[str, object]) -> Counts:
     prompt, reasoning, total = (_sum(terms, found) for terms in plan.head)
     buckets = [_sum(terms, found) for terms in plan.buckets]
     placed = sum(n for n, is_tokens in zip(buckets, plan.tokens, strict=True) if is_tokens)
-    if min(buckets, default=0) < 0 or placed > MOST or _sum(plan.check, found) < 0:
+    if min(buckets, default=0) < 0 or sum(buckets) - placed > MOST or placed > MOST or _sum(plan.check, found) < 0:
         raise InvalidUsageError("counters contradict each other")
     if reasoning > placed - prompt:
         raise InvalidUsageError("more reasoning than output")

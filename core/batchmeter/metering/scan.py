@@ -11,7 +11,7 @@ from .envelope import NO_RESPONSE, UNDECIDED, Look, look_for, look_of
 from .lines import MANY, MAX_LINE, SAMPLE, LineSplitter, Unreadable, without_vectors
 from .repeats import Repeats
 from .result import Job, MalformedLine, Tally
-from .strangers import REQUEST, Gate, kind_of
+from .strangers import Gate, kind_of
 from .wire import REFUSED, loads
 
 MAX_BAD_LINES = 20
@@ -91,7 +91,7 @@ class Scanner:
             raws.clear()
             if raw.__class__ is Unreadable:
                 self._malformed(raw.reason, raw.sample)
-            elif answer is None or (answer.usage is None and answer.failure in UNDECIDED):
+            elif answer is None or (answer.usage is None and (answer.failure in UNDECIDED or not answer.custom_id)):
                 self._odd(raw)
             elif not self._repeats.has(answer, raw):
                 self._counter.add(answer, self._place(self._number))
@@ -118,9 +118,10 @@ class Scanner:
         if not raw.strip():
             return
         answer = self._look.answer(raw, self._job.model)
-        found = loads(raw) if answer is None or answer.failure == NO_RESPONSE else None
+        doubtful = answer is None or answer.failure == NO_RESPONSE or not (answer.custom_id or answer.failure is None)
+        found = loads(raw) if doubtful else None
         kind = kind_of(found)
-        if answer is not None and kind != REQUEST:
+        if answer is not None and kind is None:
             if not self._repeats.has(answer, raw):
                 self._counter.add(answer, self._place(self._number))
         elif (sums := self._look.manifest(raw)) is not None:

@@ -63,7 +63,8 @@ class Gate:
     def end(self) -> None:
         """NotAnOutputError where no line of the file is an answer, and what there is has a name."""
         self._check()
-        if self._answers() == self._before and (kind := self._kind()) is not None and kind != MANIFEST:
+        kind = self._kind() if self._answers() == self._before else None
+        if kind is not None and (kind != MANIFEST or self._tally.manifest is None):
             raise NotAnOutputError(f"{self._name} {_ADVICE[kind]}{_message(self._head) if kind == FAILURE else ''}")
 
     def finish(self) -> None:

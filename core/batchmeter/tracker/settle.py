@@ -248,6 +248,7 @@ def job_of(provider: Provider, tracked: TrackedBatch, batch: Batch, prices: Pric
         price_model=provider.price_model,
         terms=terms_of(provider),
         ask=plugins.price_lines if plugins.prices_lines else None,
+        dialects=getattr(provider, "dialects", None),
         input_file=partial(_input, provider, file_id) if file_id else None,
     )
 
