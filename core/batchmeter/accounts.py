@@ -12,6 +12,7 @@ from .config import Settings, nearest, validated
 from .credentials import filled
 from .errors import UnknownAccountError, UsageError
 from .http.failure import origin_of
+from .inputs import limits_for, limits_of
 from .labels import HOW, credential_names, credentials_of, host_of, label_of, reveal
 from .providers import AccountSettings, Provider, ProviderFactory
 
@@ -114,7 +115,7 @@ class Accounts:
         made = self._made.get(name)
         if made is None:
             factory, settings = self._resolve(name, {})
-            made = self._made[name] = _Made(factory(name, settings), settings)
+            made = self._made[name] = _Made(_provider(factory, name, settings), settings)
         return made.provider
 
     def resolve(self, name: str, overrides: Mapping[str, Any]) -> Provider:
@@ -224,14 +225,14 @@ class Accounts:
         if known is not None and known.settings == settings:
             return known.provider
         if known is None and account != own:
-            known = self._made[account] = _Made(factory(account, settings), settings)
+            known = self._made[account] = _Made(_provider(factory, account, settings), settings)
             return known.provider
         for made in self._passing:
             if made.provider.account == account and made.settings == settings:
                 self._passing.remove(made)
                 break
         else:
-            made = _Made(factory(account, settings), settings)
+            made = _Made(_provider(factory, account, settings), settings)
         self._pass(made)
         return made.provider
 
@@ -253,7 +254,7 @@ class Accounts:
             self._passing.remove(given)
             return given
         assert given.settings is not None
-        return _Made(self._factory(given.provider.name)(account, given.settings), given.settings)
+        return _Made(_provider(self._factory(given.provider.name), account, given.settings), given.settings)
 
     def _outlives(self, given: _Made, known: _Made, *, refused: bool) -> bool:
         account = known.provider.account
@@ -350,3 +351,12 @@ def _is_elsewhere(settings: AccountSettings, given: Mapping[str, Any]) -> bool:
     named = [str(given[name]) for name in settings.addresses if given.get(name)]
     mine = settings.address()
     return bool(named) and (mine is None or origin_of(named[0]) != origin_of(mine))
+
+
+def _provider(factory: ProviderFactory, account: str, settings: AccountSettings) -> Provider:
+    """The provider of one account, with the input rules that its settings give."""
+    made = factory(account, settings)
+    own = limits_of(made)
+    if (limits := limits_for(own, settings)) is not own:
+        made.input_limits = limits  # type: ignore[attr-defined]  # any provider may have them
+    return made

@@ -18,6 +18,26 @@ from .errors import APIStatusError
 from .http.failure import origin_of, redact_url
 from .models import Batch, FileDeleted, FileObject, Page, Secret
 
+
+class InputLimitSettings(BaseModel):
+    """`[accounts.<name>.input_limits]`: what its server takes in one input file, where the provider's rules are others."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    bytes: int = Field(default=0, gt=0)
+    """Of the whole file."""
+    lines: int = Field(default=0, gt=0)
+    """Requests in one file."""
+    line_bytes: int = Field(default=0, gt=0)
+    """Of one line."""
+    embedding_inputs: int = Field(default=0, gt=0)
+    """Over all lines of an embeddings file."""
+    endpoints: tuple[str, ...] | None = None
+    """Urls that lines may have; none named: any."""
+    one_model: bool = False
+    """Whether all lines have to name the same model."""
+
+
 _WEBHOOK_PREFIX = "whsec_"
 _SHORTEST_WEBHOOK_KEY = 8
 
@@ -52,6 +72,11 @@ class AccountSettings(BaseModel):
     """Put `batchmeter_id` into a new batch's metadata, to find it again after a lost answer."""
     webhook_secrets: tuple[Secret, ...] = ()
     """What the vendor signs its webhooks with (`whsec_…`); while one is replaced, the old and the new."""
+    check_inputs: bool = True
+    """Check input files before they are sent; false leaves it to the server."""
+    input_limits: InputLimitSettings = InputLimitSettings()
+    """What its server takes in one input file, where the provider's rules are others: `bytes`, `lines`, `line_bytes`,
+    `embedding_inputs`, `endpoints` (a list of urls), `one_model`."""
     adopt: bool = False
     """Track every batch of this account, whoever made it."""
 

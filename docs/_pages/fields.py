@@ -109,6 +109,7 @@ TYPES = {
     "Path": "path",
     "ByteSize": "size",
     "timedelta": "duration",
+    "InputLimitSettings": "table",
     "Fsync": "`always`, `interval` or `never`",
 }
 """In the words of somebody who writes TOML."""
@@ -139,7 +140,7 @@ def _default(field: FieldInfo) -> str:
     value: Any = field.get_default(call_default_factory=True)
     if value is PydanticUndefined:
         return "required"
-    if value is None or value in ("", (), [], {}):
+    if value is None or value in ("", (), [], {}) or isinstance(value, BaseModel):
         return ""
     if isinstance(value, bool):
         return f"`{str(value).lower()}`"

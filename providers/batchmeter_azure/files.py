@@ -10,7 +10,7 @@ from batchmeter.models import FileObject
 LIMITS = InputLimits(lines=100_000, embedding_inputs=100_000 * 2048, endpoints=frozenset(REQUIRED))
 """Urls with and without `/v1`; no limit is known for embedding inputs but the 2,048 of one request."""
 _DAY = 86_400
-_SHORTEST, _LONGEST = 14 * _DAY, 30 * _DAY
+_SHORTEST, _LONGEST = 3 * _DAY, 30 * _DAY
 _ON_ITS_WAY = frozenset({"pending", "uploaded", "running"})
 _LOST = frozenset({"error", "deleting", "deleted"})
 _FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 30.0
@@ -23,7 +23,7 @@ def check_expiry(argument: str, given: Mapping[str, Any] | None) -> None:
     seconds = given.get("seconds")
     if not str(seconds).isdecimal() or not _SHORTEST <= int(str(seconds)) <= _LONGEST:
         raise UsageError(
-            f"{argument}: Azure keeps files for 14 to 30 days: seconds must be {_SHORTEST} to {_LONGEST}, not {seconds!r}"
+            f"{argument}: Azure keeps files for 3 to 30 days: seconds must be {_SHORTEST} to {_LONGEST}, not {seconds!r}"
         )
 
 

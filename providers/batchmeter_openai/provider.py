@@ -2,9 +2,11 @@
 
 from collections.abc import Mapping
 from typing import Any, ClassVar
+from urllib.parse import urlsplit
 
 from batchmeter.errors import ConfigError
 from batchmeter.http import HttpClient
+from batchmeter.inputs import COMPATIBLE, OPENAI
 from batchmeter.providers import AccountSettings
 
 from .settings import OpenAISettings, data_residency
@@ -35,6 +37,7 @@ class OpenAIProvider(OpenAIWire):
             **(http or {}),
         )
         super().__init__(self._client, region=settings.region or data_residency(self._client.base_url))
+        self.input_limits = OPENAI if is_openai(self._client.base_url) else COMPATIBLE
 
     async def _auth(self) -> Mapping[str, str]:
         key = self._settings.api_key
@@ -49,6 +52,12 @@ class OpenAIProvider(OpenAIWire):
         return (
             f"{self.endpoint} is an address of its own, which gets no other account's key: set {own}, or pass api_key="
         )
+
+
+def is_openai(api_base: str) -> bool:
+    """Whether OpenAI's own rules hold there; a server that only speaks its language has others."""
+    host = urlsplit(api_base).hostname or ""
+    return host == "api.openai.com" or host.endswith(".api.openai.com")
 
 
 def _headers(settings: OpenAISettings) -> dict[str, str]:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, cast
 
 from .snapshots import snapshot
+from .structured import fitting
 from .tokens import Dice, Tokens, inputs, spent, whole
 
 _TEXT = (
@@ -55,13 +56,21 @@ def _say(body: Body, tokens: Tokens, dice: Dice) -> str:
     length = (tokens.output - tokens.reasoning) // whole(body, "n", 1, 128) * 4
     start = dice.below(4, len(_TEXT))
     said = (_TEXT[start:] + _TEXT * (1 + length // len(_TEXT)))[:length].strip()
-    return json.dumps({"answer": said}) if _wants_json(body) and not tokens.cut else said
+    wanted = _format(body)
+    if not str(wanted.get("type", "")).startswith("json"):
+        return said
+    schema = wanted.get("schema") or _mapping(wanted.get("json_schema")).get("schema")
+    whole_answer = json.dumps(fitting(_mapping(schema), dice, said or _TEXT) if schema else {"answer": said})
+    return whole_answer[: max(1, length)] if tokens.cut else whole_answer
 
 
-def _wants_json(body: Body) -> bool:
-    text = cast("object", body.get("text"))
-    wanted = body.get("response_format") or (cast("Body", text).get("format") if isinstance(text, dict) else None)
-    return isinstance(wanted, dict) and str(cast("Body", wanted).get("type", "")).startswith("json")
+def _format(body: Body) -> Body:
+    """`response_format` of chat, `text.format` of responses."""
+    return _mapping(body.get("response_format")) or _mapping(_mapping(body.get("text")).get("format"))
+
+
+def _mapping(value: object) -> Body:
+    return cast("Body", value) if isinstance(value, dict) else {}
 
 
 def _usage(tokens: Tokens) -> dict[str, Any]:

@@ -7,6 +7,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeVar
 
+from batchmeter.inputs import OPENAI, InputLimits
+
 from . import asked, wire
 from .lifecycle import Job, State, state, validated_at
 from .records import Records, result_id
@@ -31,8 +33,11 @@ class Batches:
     speed: float
     script: Script
     clock: Callable[[], float]
+    limits: InputLimits = OPENAI
     _looks: dict[str, int] = field(default_factory=dict[str, int], init=False)
-    _validate: Callable[[Path, str], Requests] = field(default_factory=lambda: lru_cache(256)(validate), init=False)
+    _validate: Callable[[Path, str, InputLimits], Requests] = field(
+        default_factory=lambda: lru_cache(256)(validate), init=False
+    )
     _count: Callable[[Run], Totals] = field(default_factory=lambda: lru_cache(4096)(count), init=False)
 
     async def create(self, body: Mapping[str, Any], script: str | None = None) -> wire.Json:
@@ -64,7 +69,7 @@ class Batches:
         job = self.job(batch_id)
         at = (await self._view(job)).at
         if at.ended_at is not None:
-            raise Refusal(400, f"Cannot cancel a batch with status '{at.status}'.")
+            raise Refusal(409, f"Cannot cancel a batch with status '{at.status}'.")
         if at.status != "cancelling":
             self.records.cancel(batch_id, self.clock())
         return await self._look(self.job(batch_id))
@@ -128,7 +133,9 @@ class Batches:
             return refused(path, "invalid_request", f"Invalid file_id: {job.input_file_id}", "file_id")
         if job.script.outcome == "failed":
             return refused(path, "token_limit_exceeded", "Enqueued token limit reached for this organization.")
-        return await _work(lambda: self._validate(path, job.endpoint), inline=upload.bytes <= _INLINE_BYTES)
+        return await _work(
+            lambda: self._validate(path, job.endpoint, self.limits), inline=upload.bytes <= _INLINE_BYTES
+        )
 
     def _named(self, job: Job, view: "_View") -> frozenset[Kind]:
         """The result files that an ended batch has, and by now tells of."""

@@ -2,8 +2,11 @@
 
 import time
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
+
+from batchmeter.inputs import OPENAI
 
 from . import asked
 from .answers import answer
@@ -21,7 +24,7 @@ class Engine:
 
     At `speed` 1 a batch takes 22 minutes, at 300 (the default) 4.5 seconds. The times it reports are real ones, so a
     fast batch ends within seconds of its creation. The same `seed` gives the same ids and the same answers. `max_bytes` is
-    what its files may take together.
+    what its files may take together; with `mixed_models` one file may name several, as some compatible vendors allow.
     """
 
     def __init__(
@@ -33,6 +36,7 @@ class Engine:
         script: Script | str = "",
         faults: Iterable[Fault | str] = (),
         max_bytes: int | None = None,
+        mixed_models: bool = False,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self.faults = Faults()
@@ -43,7 +47,8 @@ class Engine:
         records = Records(self._folder, seed)
         records.refresh()
         fate = Script.parse(script) if isinstance(script, str) else script
-        self.batches = Batches(records, self._seed, speed, fate, clock)
+        limits = replace(OPENAI, one_model=not mixed_models)
+        self.batches = Batches(records, self._seed, speed, fate, clock, limits)
         self.files = Files(records, self.batches, clock)
 
     async def totals(self, batch_id: str) -> Totals:

@@ -3,10 +3,12 @@
 import json
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import replace
 from typing import ClassVar
 
 from batchmeter.errors import APIConnectionError
 from batchmeter.http import status_error
+from batchmeter.inputs import OPENAI
 from batchmeter.models import Batch, FileDeleted, FileObject, Page
 from batchmeter.providers import (
     AccountSettings,
@@ -39,6 +41,7 @@ class SandboxProvider:
         """`engine`: one that is shared; closing it stays its owner's business."""
         self.account = account
         self.region = settings.region
+        self.input_limits = replace(OPENAI, one_model=not settings.mixed_models)
         self.endpoint = f"sandbox://{settings.folder or 'in-process'}"
         self._owned = engine is None
         self.engine = engine or Engine(
@@ -48,6 +51,7 @@ class SandboxProvider:
             script=settings.script,
             faults=settings.faults,
             max_bytes=settings.max_bytes,
+            mixed_models=settings.mixed_models,
         )
 
     async def create_file(self, upload: FileUpload, options: CallOptions) -> FileObject:

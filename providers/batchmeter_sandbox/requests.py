@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from batchmeter.inputs import InputChecker
+from batchmeter.inputs import InputChecker, InputLimits
 
 Problem = dict[str, Any]
 """One entry of a failed batch's `errors.data`: code, message, param, line."""
@@ -42,9 +42,9 @@ def refused(path: Path, code: str, message: str, param: str | None = None, line:
     return Requests(path, array("Q"), None, problem)
 
 
-def validate(path: Path, endpoint: str) -> Requests:
+def validate(path: Path, endpoint: str, limits: InputLimits) -> Requests:
     """Reads the file once, as OpenAI does when a batch is `validating`."""
-    checker = InputChecker(endpoint)
+    checker = InputChecker(endpoint, limits)
     offsets = array("Q")
     position = 0
     with path.open("rb") as file:

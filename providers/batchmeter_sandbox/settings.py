@@ -22,6 +22,8 @@ class SandboxSettings(AccountSettings):
     """Keeps files and batches, across processes; by default they go with the process."""
     max_bytes: int = Field(default=1024**3, gt=0)
     """Of all files together; an upload that does not fit is refused."""
+    mixed_models: bool = False
+    """Take input files that name several models, as some compatible vendors do; OpenAI refuses them."""
     script: str = ""
     """The fate of every batch, `fail=0.05 lag=1`; metadata key `sandbox` of a batch overrides it."""
     faults: tuple[str, ...] = ()

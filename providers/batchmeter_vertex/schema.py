@@ -110,7 +110,15 @@ class _Converter:
             made["format"] = schema["format"]
         self._enum(schema, made)
         self._members(schema, made, trail)
+        self._check_whole(made)
         return made
+
+    def _check_whole(self, made: Json) -> None:
+        """Gemini refuses every line whose schema leaves open what a list or an object inside holds."""
+        if made.get("type") == "ARRAY" and "items" not in made:
+            raise self._error("an array says nothing of its items; Gemini wants their schema (items: a type)")
+        if made.get("type") == "OBJECT" and "properties" not in made:
+            raise self._error("an object names no properties; Gemini wants them (it knows no maps of arbitrary keys)")
 
     def _enum(self, schema: Json, made: Json) -> None:
         values = [schema["const"]] if "const" in schema else sequence(schema.get("enum"))
@@ -137,7 +145,10 @@ class _Converter:
             raise self._error("Gemini knows no arrays with a schema for each place (prefixItems)")
         if is_object(schema.get("items")):
             made.setdefault("type", "ARRAY")
-            made["items"] = self.convert(mapping(schema["items"]), trail)
+            items = self.convert(mapping(schema["items"]), trail)
+            if not items:
+                raise self._error("the items of an array may be anything; Gemini wants a type")
+            made["items"] = items
 
     def _property(self, name: str, schema: object, trail: tuple[str, ...]) -> Json:
         made = self.convert(mapping(schema), trail)

@@ -84,7 +84,7 @@ class FakeAzure:
         form = email.message_from_bytes(head + request.body, policy=HTTP)
         parts = {part.get_param("name", header="content-disposition"): part for part in form.iter_parts()}
         seconds = parts["expires_after[seconds]"].get_content().strip() if "expires_after[seconds]" in parts else None
-        if seconds is not None and not 1_209_600 <= int(seconds) <= 2_592_000:
+        if seconds is not None and not 259_200 <= int(seconds) <= 2_592_000:
             return refusal(400, "invalidPayload", "Invalid value for seconds.")
         content = parts["file"].get_payload(decode=True)
         made = self.add_file(content, str(parts["file"].get_filename()), pending=self.pending)

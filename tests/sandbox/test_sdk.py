@@ -114,7 +114,7 @@ async def test_a_cancelled_batch_keeps_what_ran(client, clock, submit, lines, wa
     unrun = await lines(batch.error_file_id)
     assert {line["error"]["code"] for line in unrun} <= {"batch_cancelled"}
     assert len(unrun) == 10 - ran
-    with pytest.raises(openai.BadRequestError, match="Cannot cancel a batch with status 'cancelled'"):
+    with pytest.raises(openai.ConflictError, match="Cannot cancel a batch with status 'cancelled'"):
         await client.batches.cancel(batch.id)
 
 

@@ -1,7 +1,11 @@
 """JSON Schema -> Gemini's subset."""
 
+import json
+
 import pytest
 
+from batchmeter.errors import InvalidInputError
+from batchmeter_vertex.rows import RowWriter
 from batchmeter_vertex.schema import subset
 from batchmeter_vertex.untranslatable import Notes, UntranslatableError
 
@@ -72,3 +76,35 @@ def test_lost_rules_are_said():
     schema = {"type": "integer", "exclusiveMinimum": 0, "enum": [1, 2]}
     assert subset(schema, notes, "tools") == {"type": "INTEGER"}
     assert {line.split("`")[1] for line in notes.lines()} == {"tools.exclusiveMinimum", "tools.enum"}
+
+
+OPEN = {
+    "list": {"type": "array", "items": {}},
+    "bare list": {"type": "array"},
+    "list of lists": {"type": "array", "items": {"type": "array"}},
+    "dict": {"type": "object"},
+    "dict of text": {"type": "object", "additionalProperties": {"type": "string"}},
+    "list of dicts": {"type": "array", "items": {"type": "object", "properties": {}}},
+    "list or nothing": {"anyOf": [{"type": "array", "items": {}}, {"type": "null"}]},
+    "anything": {},
+}
+
+
+@pytest.mark.parametrize("place", ["tools", "response_format"])
+@pytest.mark.parametrize("name", OPEN)
+async def test_a_schema_that_leaves_open_what_it_holds_is_refused(name, place):
+    """Gemini answers every such line with 400, so the file is refused, by line."""
+    schema = {"type": "object", "properties": {"ids": OPEN[name]}}
+    asked = {
+        "tools": [{"type": "function", "function": {"name": "f", "parameters": schema}}],
+        "response_format": {"type": "json_schema", "json_schema": {"name": "n", "schema": schema}},
+    }
+    body = {"model": "gemini-2.5-flash", "messages": [{"role": "user", "content": "hi"}]}
+    lines = [body, body | {place: asked[place]}]
+    writer = RowWriter("in.jsonl", [])
+    for number, line in enumerate(lines):
+        request = {"custom_id": f"r-{number}", "method": "POST", "url": "/v1/chat/completions", "body": line}
+        await writer.feed(json.dumps(request).encode() + b"\n")
+    with pytest.raises(InvalidInputError, match=r"line 2: .*Gemini.* \(custom_id 'r-1'\)") as caught:
+        await writer.close()
+    assert [problem.param for problem in caught.value.problems] == [f"body.{place}"]

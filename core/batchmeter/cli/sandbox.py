@@ -41,6 +41,7 @@ Faults (--fault, or header x-sandbox-fault): KIND[*TIMES] [METHOD] [/PATH*] [ret
 @click.option("--seed", type=int, help="Same seed, same ids and answers.")
 @click.option("--folder", type=click.Path(file_okay=False), help="Keep files and batches here, for the next start.")
 @click.option("--api-key", envvar="BATCHMETER_SANDBOX_KEY", help="Accept this key only (default: any).")
+@click.option("--mixed-models", is_flag=True, help="Take files that name several models, which OpenAI refuses.")
 @click.option("--script", default="", metavar="WORDS", help="Fate of every batch, such as 'fail=0.05 lag=1'.")
 @click.option(
     "--fault", "faults", multiple=True, metavar="WORDS", help="Trouble, such as 'rate_limit*2 POST /v1/batches'."
@@ -53,6 +54,7 @@ def sandbox(
     seed: int | None,
     folder: str | None,
     api_key: str | None,
+    mixed_models: bool,
     script: str,
     faults: tuple[str, ...],
     json_output: bool,
@@ -65,7 +67,7 @@ def sandbox(
     if speed <= 0:
         raise UsageError("--speed has to be greater than 0")
     try:
-        engine = Engine(folder=folder, seed=seed, speed=speed, script=script, faults=faults)
+        engine = Engine(folder=folder, seed=seed, speed=speed, script=script, faults=faults, mixed_models=mixed_models)
     except Refusal as refusal:
         raise UsageError(f"--script or --fault: {refusal.message}") from refusal
     except OSError as error:

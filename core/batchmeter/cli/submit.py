@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 @click.option("--window", default="24h", show_default=True, help="completion_window.")
 @click.option("--idempotency-key", help="Submitting again with the same key gives the same batch.")
 @click.option("--wait", is_flag=True, help="Wait for the end and print what it cost.")
+@click.option("--check/--no-check", default=True, help="Check the file's lines by the provider's rules first.")
 @click.option("--timeout", type=float, metavar="SECONDS", help="Give up waiting after this long.")
 @as_json
 def submit(
@@ -44,6 +45,7 @@ def submit(
     window: str,
     idempotency_key: str | None,
     wait: bool,
+    check: bool,
     timeout: float | None,
     json_output: bool,
 ) -> None:
@@ -57,7 +59,7 @@ def submit(
     }
     if not file.is_file():
         raise click.UsageError(f"no such file: {file}")
-    code = run(_submit(file, endpoint, account, order, wait, timeout, json_output))
+    code = run(_submit(file, endpoint, account, order, wait, check, timeout, json_output))
     click.get_current_context().exit(code)
 
 
@@ -67,11 +69,13 @@ async def _submit(
     account: str | None,
     order: dict[str, Any],
     wait: bool,
+    check: bool,
     timeout: float | None,
     json_output: bool,
 ) -> int:
     async with client() as opened:
-        checked = await asyncio.to_thread(_checked, file, endpoint, await opened.provider(account, {}))
+        provider = await opened.provider(account, {})
+        checked = await asyncio.to_thread(_checked, file, endpoint, provider if check else None)
         with file.open("rb") as handle, _Upload(handle, checked.bytes) as upload:
             uploaded = await opened.files.create(file=(file.name, upload), purpose="batch", custom_llm_provider=account)
         batch = await opened.batches.create(
@@ -87,12 +91,16 @@ async def _submit(
     return 0 if settlement.status == "completed" else 1
 
 
-def _checked(file: Path, endpoint: str | None, provider: "Provider") -> "InputSummary":
-    """By the rules of its provider, which are OpenAI's where that says nothing."""
-    from batchmeter.inputs import OPENAI, check_path, limits_of
+def _checked(file: Path, endpoint: str | None, provider: "Provider | None") -> "InputSummary":
+    """By the rules of its provider; without one, or where that has none, only the endpoint is looked for."""
+    from batchmeter.inputs import COMPATIBLE, check_path, limits_of
 
-    summary = check_path(file, endpoint, limits_of(provider) or OPENAI)
-    summary.check(str(file))
+    limits = None if provider is None else limits_of(provider)
+    summary = check_path(file, endpoint, limits or COMPATIBLE)
+    if limits is not None:
+        summary.check(str(file))
+    elif summary.endpoint is None:
+        raise click.UsageError(f"{file} is not checked and its first lines name no url: say --endpoint")
     for warning in summary.warnings:
         errors().print(f"warning: {warning}")
     return summary

@@ -2,9 +2,10 @@
 
 from .checker import MAX_PROBLEMS, InputChecker, check_file, check_path
 from .reading import InputSummary
-from .rules import OPENAI, REQUIRED, InputLimits, limits_of
+from .rules import COMPATIBLE, OPENAI, REQUIRED, InputLimits, limits_for, limits_of
 
 __all__ = [
+    "COMPATIBLE",
     "MAX_PROBLEMS",
     "OPENAI",
     "REQUIRED",
@@ -13,5 +14,6 @@ __all__ = [
     "InputSummary",
     "check_file",
     "check_path",
+    "limits_for",
     "limits_of",
 ]

@@ -1,8 +1,11 @@
 """The rules of batch input files: what a provider accepts, and what is wrong with one request, in OpenAI's codes."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
-from typing import Any, cast
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, cast
+
+if TYPE_CHECKING:
+    from batchmeter.providers import AccountSettings
 
 MB = 1024 * 1024
 
@@ -39,12 +42,26 @@ class InputLimits:
 
 
 OPENAI = InputLimits()
+COMPATIBLE = InputLimits(
+    bytes=10_240 * MB, lines=1_000_000, embedding_inputs=1_000_000_000, endpoints=None, one_model=False
+)
+"""For servers that speak OpenAI's language under rules of their own: what holds everywhere (JSON, custom_ids, POST)."""
 
 
 def limits_of(provider: object) -> InputLimits | None:
-    """What this provider's `input_limits` says, OpenAI's rules where it has none; None: its files are its own matter."""
+    """What this provider's `input_limits` says, OpenAI's rules where it has none; None: its files are not checked."""
     found: InputLimits | None = getattr(provider, "input_limits", OPENAI)
     return found
+
+
+def limits_for(own: InputLimits | None, settings: "AccountSettings") -> InputLimits | None:
+    """A provider's own limits with what an account's settings change; None where they switch the check off."""
+    if not settings.check_inputs:
+        return None
+    changed = settings.input_limits.model_dump(exclude_unset=True)
+    if "endpoints" in changed:
+        changed["endpoints"] = None if changed["endpoints"] is None else frozenset(changed["endpoints"])
+    return replace(own or COMPATIBLE, **changed) if changed else own
 
 
 def is_embeddings(endpoint: str | None) -> bool:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from batchmeter.content import lines_of
 from batchmeter.errors import NotFoundError, SettlementError
 from batchmeter.events import Settlement
-from batchmeter.inputs import OPENAI, InputLimits, limits_of
+from batchmeter.inputs import COMPATIBLE, InputLimits, limits_of
 from batchmeter.models import Attribution, Batch
 
 from .progress import progress
@@ -42,7 +42,7 @@ class Job:
 
     async def limits(self, client: "AsyncClient") -> InputLimits:
         """What the account takes in one file."""
-        return limits_of(await client.provider(self.account, self.account_settings)) or OPENAI
+        return limits_of(await client.provider(self.account, self.account_settings)) or COMPATIBLE
 
     async def run(self, client: "AsyncClient", written: Written) -> Results:
         with progress(len(written.ids), shown=self.progress) as update:

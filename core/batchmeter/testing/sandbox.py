@@ -37,12 +37,15 @@ async def serve_sandbox(
     folder: str | None = None,
     api_key: str | None = None,
     port: int = 0,
+    mixed_models: bool = False,
 ) -> AsyncGenerator[Sandbox]:
     """Serves a new sandbox on a free port; at this speed a batch takes 1.4 ms. See `batchmeter_sandbox.Script`."""
     from batchmeter_sandbox import Engine, serving  # noqa: PLC0415 - the providers are not part of core
 
     given: dict[str, Any] = {} if clock is None else {"clock": clock}
-    engine = Engine(folder=folder, seed=seed, speed=speed, script=script, faults=faults, **given)
+    engine = Engine(
+        folder=folder, seed=seed, speed=speed, script=script, faults=faults, mixed_models=mixed_models, **given
+    )
     try:
         async with serving(engine, port=port, api_key=api_key) as server:
             yield Sandbox(server.url, engine)
