@@ -3,17 +3,24 @@
 import asyncio
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from datadog.dogstatsd.base import DogStatsd
 
 from batchmeter.errors import APIConnectionError
-from batchmeter.http import HttpClient
+from batchmeter.http import HttpClient, http_library
 
 from .intake import post
 from .notes import Note
 from .points import Counts, Samples
 from .settings import DatadogSettings
 from .spans import Span
+
+
+def socket_client(path: str) -> Any:
+    """A client that reaches the agent's HTTP intake through its Unix socket."""
+    library = http_library()
+    return library.AsyncClient(transport=library.AsyncHTTPTransport(uds=path))
 
 
 class Agent:
@@ -32,8 +39,11 @@ class Agent:
             disable_buffering=False,  # an event's points in a datagram or two: the socket's queue is short
             flush_interval=0,  # no thread: flushed after each event
         )
-        self._statsd.constant_tags = []  # DD_ENV and the like are in every point's tags already
+        # DD_ENV and the like are in every point's tags already; DD_ENTITY_ID's says which pod they come from.
+        self._statsd.constant_tags = [tag for tag in self._statsd.constant_tags if tag.startswith("dd.internal.")]
         self._http = HttpClient(settings.agent_url, timeout=settings.timeout, max_retries=0)
+        if settings.trace_socket:
+            self._http.client = socket_client(settings.trace_socket)
 
     async def counts(self, second: int, counts: Counts) -> None:
         """The agent adds up; `second` is the agent's own."""
@@ -58,6 +68,9 @@ class Agent:
     async def aclose(self) -> None:
         self._statsd.stop()
         self._statsd.close_socket()
+        client, self._http.client = self._http.client, None  # of the socket, and so ours to close
+        if client is not None:
+            await client.aclose()
         await self._http.aclose()
 
     def _send_counts(self, counts: Counts) -> None:
@@ -92,5 +105,5 @@ class Agent:
             )
 
     def _check(self) -> None:
-        if self._socket and not Path(self._socket.removeprefix("unix://")).exists():
+        if self._socket and not Path(self._socket.rpartition("://")[2]).exists():
             raise APIConnectionError(f"no DogStatsD socket at {self._socket}; is the agent running?", never_sent=True)

@@ -3,7 +3,7 @@
 import os
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from batchmeter.models import Secret
 
@@ -19,6 +19,12 @@ def _list(value: object) -> object:
     return tuple(value.replace(",", " ").split()) if isinstance(value, str) else value or ()
 
 
+def _host_of(site: str) -> str:
+    """`https://app.datadoghq.eu/` is written for `datadoghq.eu`."""
+    host = site.strip().rpartition("://")[2].partition("/")[0].lower()
+    return host.removeprefix("app.").removeprefix("api.") or "datadoghq.com"
+
+
 class DatadogSettings(BaseModel):
     """`[plugins.datadog]`."""
 
@@ -29,7 +35,7 @@ class DatadogSettings(BaseModel):
     `agent`: metrics and events to the local agent's DogStatsD, which acknowledges nothing."""
     api_key: Secret | None = _from("DD_API_KEY")
     """Datadog's API key."""
-    site: str = _from("DD_SITE", "datadoghq.com")
+    site: Annotated[str, AfterValidator(_host_of)] = _from("DD_SITE", "datadoghq.com")
     """Such as `datadoghq.eu`."""
     api_url: str | None = None
     """In place of `https://api.<site>`: a proxy, or a receiver that speaks Datadog's API."""
@@ -37,6 +43,8 @@ class DatadogSettings(BaseModel):
     """Version of the metrics intake; some receivers that are not Datadog speak v1 only."""
     agent_host: str | None = None
     """Else DD_AGENT_HOST, else this machine."""
+    trace_agent_url: str | None = _from("DD_TRACE_AGENT_URL")
+    """Of the agent's HTTP intake, in place of host and port: `http://host:8126`, or `unix:///path` of its socket."""
     agent_port: int = _from("DD_TRACE_AGENT_PORT", "8126")
     """Of the agent's HTTP intake."""
     dogstatsd_port: int | None = None
@@ -81,7 +89,17 @@ class DatadogSettings(BaseModel):
         return self.mode == "agentless" or (self.mode is None and self.api_key is not None)
 
     @property
+    def trace_socket(self) -> str | None:
+        """The path of the agent's HTTP socket, where it is one."""
+        url = self.trace_agent_url or ""
+        return url.removeprefix("unix://") if url.startswith("unix://") else None
+
+    @property
     def agent_url(self) -> str:
+        if self.trace_socket:
+            return "http://localhost"
+        if self.trace_agent_url:
+            return self.trace_agent_url
         host = self.agent_host or os.environ.get("DD_AGENT_HOST") or "127.0.0.1"
         return f"http://{f'[{host}]' if ':' in host else host}:{self.agent_port}"
 

@@ -1,13 +1,13 @@
 """Tags of metrics: few names, and a bound on the values of each. Never a batch, a file or a user."""
 
-import re
+import unicodedata
 
 from batchmeter.events import Event
 
 from .settings import DatadogSettings
 
 OTHER = "other"
-_UNFIT = re.compile(r"[^a-z0-9_\-:./]")
+_MARKS = frozenset("_-:./")
 _LONGEST = 200
 
 Names = tuple[str, ...]
@@ -15,8 +15,10 @@ Names = tuple[str, ...]
 
 
 def clean(text: str) -> str:
-    """As Datadog itself would store it."""
-    return _UNFIT.sub("_", text.lower())[:_LONGEST]
+    """As Datadog itself would store it: letters of every script, marks and digits stay."""
+    lower = unicodedata.normalize("NFC", text.lower())
+    fit = (one if one in _MARKS or unicodedata.category(one)[0] in "LMN" else "_" for one in lower)
+    return "".join(fit)[:_LONGEST]
 
 
 class Tags:

@@ -13,6 +13,7 @@ from batchmeter.hookspecs import hookimpl
 
 from .appender import Appender, Fsync
 from .cloudevent import to_line
+from .stream import Stream, stream_of
 
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 
@@ -44,6 +45,18 @@ class FileSettings(BaseModel):
     """How many rotated files stay; all, if not set."""
 
 
+def _stream(settings: FileSettings) -> Stream | None:
+    try:
+        stream = stream_of(settings.path)
+    except OSError as error:
+        raise ConfigError(f"[plugins.file] path {str(settings.path)!r} cannot be written: {error}") from error
+    if stream is not None and (settings.max_bytes or settings.max_age or settings.keep):
+        raise ConfigError(
+            f"[plugins.file] path {str(settings.path)!r} is no regular file: leave out max_bytes, max_age, keep"
+        )
+    return stream
+
+
 class FileLogger:
     """Appends events to `settings.path`. A redelivery appends the same bytes again: dedupe by `source` and `id`."""
 
@@ -52,7 +65,7 @@ class FileLogger:
     def __init__(self, settings: FileSettings) -> None:
         if settings.path.is_dir():
             raise ConfigError(f"[plugins.file] path {str(settings.path)!r} is a folder; name a file in it")
-        self._appender = Appender(
+        self._appender = _stream(settings) or Appender(
             settings.path.absolute(),
             fsync=settings.fsync,
             max_bytes=settings.max_bytes,

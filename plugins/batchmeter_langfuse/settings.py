@@ -1,19 +1,32 @@
 """What the Langfuse logger can be told; the Langfuse SDK's own variables stand in for what is not set here."""
 
 import base64
+import logging
 import os
 import re
+from functools import cache
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ImportString, SecretStr
 
 from batchmeter.models import Secret
 
+log = logging.getLogger("batchmeter")
+
 CLOUD = "https://cloud.langfuse.com"
 _ENVIRONMENT = re.compile(r"(?!langfuse)[a-z0-9_-]{1,40}")
 
 
+@cache
+def _lowered(value: str) -> str:
+    """Langfuse takes lower case only; told once."""
+    log.warning("langfuse: environment %r is sent as %r, as Langfuse takes lower case only", value, value.lower())
+    return value.lower()
+
+
 def _environment(value: str | None) -> str | None:
+    if value is not None and value != value.lower():
+        value = _lowered(value)
     if value is not None and not _ENVIRONMENT.fullmatch(value):
         raise ValueError("up to 40 of a-z, 0-9, - and _, not beginning with 'langfuse'; Langfuse would show 'default'")
     return value

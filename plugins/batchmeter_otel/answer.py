@@ -11,6 +11,8 @@ from batchmeter.http import delivery_error, status_error
 
 _PROTOBUF = frozenset({"application/x-protobuf", "application/octet-stream", ""})
 _JSON = "application/json"
+_PLAIN_YES = frozenset({b"", b"success", b"ok", b"accepted", b'"success"', b'"ok"', b"{}", b"null"})
+"""What receivers say for yes, whatever type they give it: Alibaba Cloud's answers `success` as protobuf."""
 
 
 def refusal(status: int, headers: Mapping[str, str], content: bytes, *, where: str) -> Exception | None:
@@ -19,16 +21,17 @@ def refusal(status: int, headers: Mapping[str, str], content: bytes, *, where: s
         return delivery_error(status_error(status, headers, content, where=where))
     if status >= 300:  # noqa: PLR2004
         return APIResponseError(f"{where} answered with a redirect ({status}); is this the receiver's address?")
-    if not content:
+    said = content.strip()
+    if said.lower() in _PLAIN_YES:
         return None
     kind = headers.get("content-type", "").partition(";")[0].strip().lower()
-    if kind not in _PROTOBUF and kind != _JSON:
+    if (kind not in _PROTOBUF and kind != _JSON) or said.startswith(b"<"):
         return APIResponseError(f"{where} answered {status} with {kind!r}; is this the receiver's address?")
     try:
-        count, said = _rejected_json(content) if kind == _JSON else _rejected_protobuf(content)
+        count, reason = _rejected_json(content) if kind == _JSON else _rejected_protobuf(content)
     except Exception as error:  # noqa: BLE001 - whatever the decoder says, it is not an acknowledgement
         return APIResponseError(f"{where} answered {status} with {kind!r} that is none: {type(error).__name__}")
-    return Rejected(f"{where} refused {count} item(s): {said or 'no reason given'}") if count else None
+    return Rejected(f"{where} refused {count} item(s): {reason or 'no reason given'}") if count else None
 
 
 def _rejected_json(content: bytes) -> tuple[int, str]:

@@ -15,7 +15,10 @@ _W3C = TraceContextTextMapPropagator()
 
 
 def seed_of(event: Event) -> str:
-    return f"{event.provider}:{event.batch_id}"
+    """Two accounts may have a batch of one id; an account named as its provider keeps the shorter seed."""
+    if event.account == event.provider:
+        return f"{event.provider}:{event.batch_id}"
+    return f"{event.provider}\x1f{event.account}\x1f{event.batch_id}"
 
 
 def trace_id(seed: str) -> int:
