@@ -156,7 +156,9 @@ class AsyncClient:
                     self.settings, self.accounts, self.plugins, self._given_ledger, self._given_prices
                 )
                 self._loop = asyncio.get_running_loop()
-                await self.plugins.startup(ClientHost(self.plugins, self._parts.ledger), self)
+                await self.plugins.startup(
+                    ClientHost(self.plugins, self._parts.ledger, self.files, self._parts.deliverer.notify), self
+                )
                 await self._parts.ledger.subscribe(self.plugins.subscriptions)
                 self._start(self._parts)
         return self

@@ -1,25 +1,132 @@
-"""The PluginHost of an open client."""
+"""The PluginHost of an open client: each method runs in the client's own loop, whichever loop asks."""
 
-from typing import TYPE_CHECKING, Any
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from .errors import BatchmeterError
+from .ledger.store import Store, open_store
+from .redaction import Redaction
+from .reports.totals import Total, Totals, cursor_of
 
 if TYPE_CHECKING:
-    from .events import Event
+    from .events import AnyEvent, PluginEvent, Settlement
+    from .files import AsyncFiles
     from .ledger.ledger import Ledger
+    from .ledger.records import Answer, LoggerGauge, StoredEvent
     from .plugins import Plugins
+
+Result = TypeVar("Result")
 
 
 class ClientHost:
     """What the plugins of one client get at startup."""
 
-    def __init__(self, plugins: "Plugins", ledger: "Ledger") -> None:
+    def __init__(
+        self,
+        plugins: "Plugins",
+        ledger: "Ledger",
+        files: "AsyncFiles | None" = None,
+        recorded: Callable[[], None] = lambda: None,
+    ) -> None:
         self._plugins = plugins
         self._ledger = ledger
+        self._files = files
+        self._recorded = recorded
+        self._redaction = Redaction(ledger, plugins)
+        self._totals = Totals(ledger)
+        self._reading = asyncio.Lock()
+        self._loop = asyncio.get_running_loop()
+
+    @property
+    def ledger_url(self) -> str:
+        return self._ledger.url
 
     def now(self) -> int:
         return self._ledger.now()
 
-    async def redact(self, event: "Event") -> "Event":
-        return await self._plugins.redact(event)
+    async def events(
+        self, after: int = 0, *, kinds: Sequence[Any] | None = None, since: int | None = None, limit: int = 1000
+    ) -> "list[StoredEvent]":
+        return await self.run(lambda: self._ledger.events(types=kinds, after=after, since=since, limit=limit))
+
+    async def settlements(
+        self, *, since: int | None = None, after: str | None = None, limit: int = 1000
+    ) -> "list[Settlement]":
+        page = await self.run(lambda: self._ledger.settlements(since=since, after=after, limit=limit))
+        return [settlement for settlement, _ in page]
+
+    def cursor(self, settlement: "Settlement") -> str:
+        return cursor_of(settlement)
+
+    async def totals(self) -> list[Total] | None:
+        async def read() -> list[Total] | None:
+            async with self._reading:
+                return await self._totals.read()
+
+        return await self.run(read)
+
+    async def backlogs(self) -> "list[LoggerGauge]":
+        return await self.run(self._ledger.gauges)
+
+    async def once(self, scope: str, name: str) -> bool:
+        return await self.run(lambda: self._ledger.once(scope, name))
+
+    async def not_once(self, scope: str, name: str) -> None:
+        await self.run(lambda: self._ledger.not_once(scope, name))
+
+    async def reserve(self, scope: str, name: str, *, lease_seconds: float) -> "Answer":
+        return await self.run(lambda: self._ledger.reserve_answer(scope, name, lease_seconds=lease_seconds))
+
+    async def keep(self, scope: str, name: str, document: str) -> None:
+        await self.run(lambda: self._ledger.keep_answer(scope, name, document))
+
+    async def drop(self, scope: str, name: str) -> None:
+        await self.run(lambda: self._ledger.drop_answer(scope, name))
+
+    @asynccontextmanager
+    async def stream_file(self, account: str, file_id: str) -> AsyncGenerator[AsyncIterator[bytes]]:
+        if self._files is None:
+            raise BatchmeterError("no account is at hand here")
+        async with self._files.stream(file_id, custom_llm_provider=account) as content:
+            yield content.chunks
+
+    async def file_content(self, account: str, file_id: str, *, max_bytes: int = 16 << 20) -> bytes:
+        async def read() -> bytes:
+            found = bytearray()
+            async with self.stream_file(account, file_id) as chunks:
+                async for chunk in chunks:
+                    found += chunk
+                    if len(found) >= max_bytes:
+                        break
+            return bytes(found[:max_bytes])
+
+        return await self.run(read)
+
+    async def store(self, name: str, migrations: Sequence[str], statements: str) -> Store:
+        return await self.run(lambda: open_store(self._ledger.database, name, migrations, statements))
+
+    async def record(self, event: "PluginEvent") -> bool:
+        async def write() -> bool:
+            await self._ledger.subscribe(self._plugins.subscriptions)
+            new = await self._ledger.record_event(event)
+            self._recorded()
+            return new
+
+        return await self.run(write)
+
+    async def redact(self, event: "AnyEvent") -> "AnyEvent":
+        return await self.run(lambda: self._redaction.redact(event))
 
     def call_hook(self, name: str, /, **arguments: Any) -> list[tuple[str, Any]]:
         return self._plugins.call_hook(name, **arguments)
+
+    async def run(self, work: Callable[[], Awaitable[Result]]) -> Result:
+        if asyncio.get_running_loop() is self._loop:
+            return await work()
+
+        async def there() -> Result:
+            return await work()
+
+        return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(there(), self._loop))

@@ -141,15 +141,20 @@ def module_hook(module: ModuleType, name: str) -> Callable[..., object] | None:
     return function if callable(function) and hasattr(function, _MARK) else None
 
 
+def call_hook(plugin: Installed, hook: str, *arguments: object) -> None:
+    """Call a package's own implementation, if it has one; raises an Exception whatever the plugin does."""
+    function = module_hook(plugin.module(), hook)
+    if function is not None and plugin.ours:
+        function(*arguments)
+    elif function is not None:
+        contained(partial(function, *arguments), seconds=REGISTER_SECONDS)
+
+
 def call_all(environ: Mapping[str, str], hook: str, *arguments: object) -> None:
     """Call a hook on each package that implements it. A plugin that fails, whatever it does, is logged."""
     for plugin in usable(environ):
         try:
-            function = module_hook(plugin.module(), hook)
-            if function is not None and plugin.ours:
-                function(*arguments)
-            elif function is not None:
-                contained(partial(function, *arguments), seconds=REGISTER_SECONDS)
+            call_hook(plugin, hook, *arguments)
         except Exception as error:  # noqa: BLE001 - whatever a plugin does, the others' are there
             log.warning("plugin %s: its %s failed: %s: %s", plugin.name, hook, type(error).__name__, error)
 

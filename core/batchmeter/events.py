@@ -3,10 +3,11 @@
 import hashlib
 import uuid
 from decimal import Decimal
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 from pydantic import Field, TypeAdapter
 
+from .errors import ConfigError
 from .models import Attribution, Batch, Cost, Frozen, LineCounts, ModelUsage, RatesUsed, ReportedCost, Time, Usage
 
 _NAMESPACE = uuid.uuid5(uuid.NAMESPACE_URL, "https://batchmeter.dev/events")
@@ -67,6 +68,30 @@ class Event(Frozen, frozen=True):
     adopted: bool = False
     """True when the batch was found at the provider, not submitted through batchmeter."""
     revision: int = 1
+
+
+class PluginEvent(Frozen, frozen=True):
+    """What every event of a plugin's own kind carries; a subclass says `type: Literal["budget_alert"] = "budget_alert"`.
+
+    It is about no batch, or about one that it names.
+    """
+
+    id: str
+    """The same for the same thing, from any process: what is recorded already is not recorded again."""
+    type: str
+    """The kind: the name of the hook that loggers implement for it."""
+    time: Time
+    account: str = ""
+    provider: str = ""
+    batch_id: str = ""
+    revision: int = 1
+    metadata: dict[str, str] = Field(default_factory=dict[str, str])
+    attribution: Attribution = Attribution()
+    traceparent: str | None = None
+
+
+class UnknownEvent(PluginEvent, frozen=True, extra="allow"):
+    """An event of a kind whose plugin is not here."""
 
 
 class Outcome(Frozen, frozen=True):
@@ -134,3 +159,25 @@ AnyEvent = Annotated[BatchCreated | BatchSucceeded | BatchFailed, Field(discrimi
 
 EVENT: TypeAdapter[BatchCreated | BatchSucceeded | BatchFailed] = TypeAdapter(AnyEvent)
 """Reads an event back from the JSON the ledger and the file logger keep."""
+
+_MODELS: dict[str, type[PluginEvent]] = {}
+BATCH_KINDS: tuple[EventType, ...] = get_args(EventType)
+
+
+def register_event(model: type[PluginEvent]) -> None:
+    """A kind that a plugin brings. ConfigError where it has no kind of its own, or another model has it."""
+    kind: object = model.model_fields["type"].default
+    if not isinstance(kind, str) or kind in BATCH_KINDS or not kind.isidentifier():
+        raise ConfigError(f'{model.__name__} has no kind of its own: type: Literal["my_kind"] = "my_kind"')
+    if _MODELS.setdefault(kind, model).__qualname__ != model.__qualname__:
+        raise ConfigError(f"event kind {kind!r} is registered already, as {_MODELS[kind].__qualname__}")
+
+
+def event_kinds() -> tuple[str, ...]:
+    """Every kind that this process knows."""
+    return (*BATCH_KINDS, *_MODELS)
+
+
+def model_of_kind(kind: str) -> type[PluginEvent]:
+    """Of a kind that is no batch's."""
+    return _MODELS.get(kind, UnknownEvent)

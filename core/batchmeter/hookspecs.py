@@ -13,7 +13,7 @@ import pluggy
 if TYPE_CHECKING:
     import click
 
-    from .events import BatchCreated, BatchFailed, BatchSucceeded, Event
+    from .events import BatchCreated, BatchFailed, BatchSucceeded, Event, PluginEvent
     from .host import Estimate, PlannedBatch, PluginHost
     from .ledger.session import Engine
     from .pricing.groups import PriceQuery, Rates
@@ -93,10 +93,11 @@ def register_commands(cli: "click.Group") -> None:
 
 
 @_spec
-def register_events(register: "Callable[[type[Event]], None]") -> None:
-    """Called before any event is read: `register(BudgetAlert)` makes a new kind of event, recorded by `host.record`.
+def register_events(register: "Callable[[type[PluginEvent]], None]") -> None:
+    """Called before any event is read: `register(BudgetAlert)` makes a new kind of event, which `host.record` records.
 
-    Its hook has the kind's name, and is declared in the package's `hookspecs`. Implement it as `register_commands`.
+    The model is a `batchmeter.events.PluginEvent`. The hook that loggers implement has the kind's name, and is declared in
+    the package's `hookspecs`. Implement it as `register_commands`.
     """
 
 

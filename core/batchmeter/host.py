@@ -1,13 +1,19 @@
 """The host: all that a plugin may ask of the process that runs it."""
 
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar
 
 if TYPE_CHECKING:
-    from .events import Event
+    from .events import AnyEvent, PluginEvent, Settlement
+    from .ledger.records import LoggerGauge, StoredEvent
+    from .ledger.store import Store
     from .models import Attribution
+    from .reports.totals import Total
+
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,14 +47,90 @@ class Estimate(Protocol):
         ...
 
 
+class Reservation(Protocol):
+    """Whether a note is this process's to make."""
+
+    @property
+    def state(self) -> Literal["mine", "busy", "kept"]:
+        """`busy`: another process makes it."""
+        ...
+
+    @property
+    def document(self) -> str | None:
+        """What was kept."""
+        ...
+
+
 class PluginHost(Protocol):
     """What `startup(host)` gets. Its methods may be awaited in any event loop."""
+
+    @property
+    def ledger_url(self) -> str:
+        """Names the ledger, without a password: the same for all processes that share it."""
+        ...
 
     def now(self) -> int:
         """The ledger's clock: epoch milliseconds UTC."""
         ...
 
-    async def redact(self, event: "Event") -> "Event":
+    async def events(
+        self, after: int = 0, *, kinds: Sequence[str] | None = None, since: int | None = None, limit: int = 1000
+    ) -> "Sequence[StoredEvent]":
+        """Events in order, as recorded; the next page is `after` the last one's `seq`."""
+        ...
+
+    async def settlements(
+        self, *, since: int | None = None, after: str | None = None, limit: int = 1000
+    ) -> "Sequence[Settlement]":
+        """Newest revision of each batch in the order of settling; the next page is `after=host.cursor(last)`."""
+        ...
+
+    def cursor(self, settlement: "Settlement") -> str: ...
+
+    async def totals(self) -> "Sequence[Total] | None":
+        """Sums over all that was ever settled, pruned batches included; None while some are being pruned."""
+        ...
+
+    async def backlogs(self) -> "Sequence[LoggerGauge]":
+        """How far each logger is behind."""
+        ...
+
+    async def once(self, scope: str, name: str) -> bool:
+        """True for the first of all processes that asks; false for all others, also after restarts."""
+        ...
+
+    async def not_once(self, scope: str, name: str) -> None:
+        """It did not happen after all: the next that asks is the first."""
+        ...
+
+    async def reserve(self, scope: str, name: str, *, lease_seconds: float) -> Reservation:
+        """A note in the ledger that one process makes at a time: what is `mine` is kept or dropped before the lease ends."""
+        ...
+
+    async def keep(self, scope: str, name: str, document: str) -> None: ...
+
+    async def drop(self, scope: str, name: str) -> None: ...
+
+    def stream_file(self, account: str, file_id: str) -> AbstractAsyncContextManager[AsyncIterator[bytes]]:
+        """A file's content in chunks, in flat memory. Use it inside `host.run` where your loop is another."""
+        ...
+
+    async def file_content(self, account: str, file_id: str, *, max_bytes: int = 16 << 20) -> bytes:
+        """At most so many bytes of a file."""
+        ...
+
+    async def store(self, name: str, migrations: Sequence[str], statements: str) -> "Store":
+        """Tables of the plugin's own in the ledger's database, named `batchmeter.<name>_…`, in PostgreSQL's words.
+
+        `migrations` are applied in order, each once for all processes; `statements` are named by `-- name: x` above each.
+        """
+        ...
+
+    async def record(self, event: "PluginEvent") -> bool:
+        """Record an event of the plugin's own kind, owed to whoever handles it; False when its id is recorded already."""
+        ...
+
+    async def redact(self, event: "AnyEvent") -> "AnyEvent":
         """The event as loggers may see it."""
         ...
 
@@ -57,4 +139,8 @@ class PluginHost(Protocol):
 
         One that fails is logged with its cause and left out.
         """
+        ...
+
+    async def run(self, work: Callable[[], Awaitable[Result]]) -> Result:
+        """`work()` in the client's loop, from any other."""
         ...

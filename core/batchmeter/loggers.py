@@ -13,7 +13,7 @@ import pluggy
 from .errors import RetryLater
 
 if TYPE_CHECKING:
-    from .events import Event, EventType
+    from .events import Event
 
 MAX_STUCK = 3
 """Threads a hanging sync logger may hold before it is asked no more until one returns."""
@@ -25,13 +25,13 @@ class Logger:
 
     name: str
     version: str
-    implementations: "Mapping[EventType, pluggy.HookImpl]" = field(repr=False)
+    implementations: Mapping[str, pluggy.HookImpl] = field(repr=False)
     scoped: bool = False
     """A callback of this program: it is owed only this program's batches."""
     _running: "set[object]" = field(default_factory=set[object], init=False, repr=False)
 
     @property
-    def handles(self) -> "frozenset[EventType]":
+    def handles(self) -> frozenset[str]:
         return frozenset(self.implementations)
 
     @property

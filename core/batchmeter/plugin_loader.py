@@ -11,8 +11,9 @@ from pydantic import BaseModel
 
 from .config import Settings, nearest, validated
 from .credentials import filled
-from .discovery import Installed, declared, defines, installed_plugins
+from .discovery import Installed, call_hook, declared, defines, installed_plugins
 from .errors import ConfigError
+from .events import register_event
 from .isolation import contained
 
 log = logging.getLogger("batchmeter")
@@ -110,6 +111,7 @@ class Loader:
         try:
             module = plugin.module()
             self._plugins.add_hookspecs(getattr(module, "hookspecs", None))
+            call_hook(plugin, "register_events", register_event)
         except Exception as error:  # noqa: BLE001 - whatever a plugin does at import, the others live
             self._failed(plugin, reason(error))
             return False

@@ -15,6 +15,7 @@ from . import hookspecs
 from .config import Settings
 from .discovery import registered
 from .errors import BatchmeterError, ConfigError, SubmissionRefusedError
+from .events import event_kinds
 from .isolation import contained
 from .ledger.records import Subscription
 from .loggers import Logger, call, call_in_time
@@ -23,7 +24,7 @@ from .plugin_loader import Loader, PluginInfo, reason
 from .provider_guard import guarded
 
 if TYPE_CHECKING:
-    from .events import Event, EventType
+    from .events import Event
     from .host import Estimate, PlannedBatch, PluginHost
     from .ledger.session import Engine
     from .pricing.groups import PriceQuery, Rates
@@ -36,7 +37,6 @@ CONSTRUCT_SECONDS = 20.0
 BEFORE_SUBMIT_SECONDS = 10.0
 _MODULE_HOOKS = ("register_commands", "register_events")
 """They are called before settings are read."""
-_EVENT_HOOKS: tuple["EventType", ...] = ("acreate_batch", "batch_success", "batch_failure")
 
 
 @dataclass(eq=False)
@@ -104,7 +104,7 @@ class Plugins:
                 kinds = {*(logger.handles if logger else ()), *(hook for hook in info.hooks if hook == "redact")}
                 yield Subscription(name, frozenset(kinds), scoped=bool(logger and logger.scoped))
             elif info.state == "failed" and (info.hooks or name in self.configured):
-                kinds = {hook for hook in info.hooks if hook == "redact" or hook in _EVENT_HOOKS}
+                kinds = {hook for hook in info.hooks if hook == "redact" or hook in event_kinds()}
                 yield Subscription(name, frozenset(kinds), problem=info.reason)
 
     @property
@@ -161,9 +161,7 @@ class Plugins:
         self.infos[chosen] = PluginInfo(
             chosen, version, tuple(sorted(implementations)), "on", distribution=distribution
         )
-        events: dict[EventType, pluggy.HookImpl] = {
-            hook: implementations[hook] for hook in _EVENT_HOOKS if hook in implementations
-        }
+        events = {kind: implementations[kind] for kind in event_kinds() if kind in implementations}
         if events:
             # A new dict: other threads may be reading the one there is.
             self._loggers = {**self._loggers, chosen: Logger(chosen, version, events, scoped=scoped)}

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from datadog.dogstatsd.base import DogStatsd
 
@@ -40,7 +40,8 @@ class Agent:
             flush_interval=0,  # no thread: flushed after each event
         )
         # DD_ENV and the like are in every point's tags already; DD_ENTITY_ID's says which pod they come from.
-        self._statsd.constant_tags = [tag for tag in self._statsd.constant_tags if tag.startswith("dd.internal.")]
+        found = cast("list[str]", self._statsd.constant_tags)
+        self._statsd.constant_tags = [tag for tag in found if tag.startswith("dd.internal.")]
         self._http = HttpClient(settings.agent_url, timeout=settings.timeout, max_retries=0)
         if settings.trace_socket:
             self._http.client = socket_client(settings.trace_socket)

@@ -5,8 +5,6 @@ from collections.abc import Awaitable
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
-FOR_GOOD = 10 * 365 * 86400.0
-"""Seconds: until the ledger forgets the batch."""
 _REMEMBERED = 10_000
 
 
@@ -19,13 +17,17 @@ class Reserved(Protocol):
 
 
 class Answers(Protocol):
-    """Of the ledger."""
+    """Of the host."""
 
-    def reserve_answer(self, scope: str, name: str, *, lease_seconds: float) -> Awaitable[Reserved]: ...
+    def reserve(self, scope: str, name: str, *, lease_seconds: float) -> Awaitable[Reserved]: ...
 
-    def keep_answer(self, scope: str, name: str, document: str) -> Awaitable[None]: ...
+    def keep(self, scope: str, name: str, document: str) -> Awaitable[None]: ...
 
-    def drop_answer(self, scope: str, name: str) -> Awaitable[None]: ...
+    def drop(self, scope: str, name: str) -> Awaitable[None]: ...
+
+    def once(self, scope: str, name: str) -> Awaitable[bool]: ...
+
+    def not_once(self, scope: str, name: str) -> Awaitable[None]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +42,7 @@ class Memory:
         default_factory=OrderedDict[tuple[str, str], "str | None"]
     )
 
-    async def reserve_answer(self, scope: str, name: str, *, lease_seconds: float) -> Reserved:  # noqa: ARG002 - the ledger's
+    async def reserve(self, scope: str, name: str, *, lease_seconds: float) -> Reserved:  # noqa: ARG002 - the ledger's
         if (scope, name) in self._known:
             document = self._known[scope, name]
             return _Reserved("busy" if document is None else "kept", document)
@@ -49,8 +51,14 @@ class Memory:
             self._known.popitem(last=False)
         return _Reserved("mine")
 
-    async def keep_answer(self, scope: str, name: str, document: str) -> None:
+    async def keep(self, scope: str, name: str, document: str) -> None:
         self._known[scope, name] = document
 
-    async def drop_answer(self, scope: str, name: str) -> None:
+    async def drop(self, scope: str, name: str) -> None:
         self._known.pop((scope, name), None)
+
+    async def once(self, scope: str, name: str) -> bool:
+        return (await self.reserve(scope, name, lease_seconds=0)).state == "mine"
+
+    async def not_once(self, scope: str, name: str) -> None:
+        await self.drop(scope, name)

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 
 from batchmeter.errors import RetryLater
 
-from .answers import FOR_GOOD, Answers, Memory
+from .answers import Answers, Memory
 
 if TYPE_CHECKING:
-    from batchmeter.ledger.ledger import Ledger
+    from batchmeter.host import PluginHost
 
 FRESH = 3000
 """Seconds: Datadog takes points up to an hour old."""
@@ -24,7 +24,7 @@ _SCOPE = "datadog second"
 @dataclass
 class Free:
     answers: Answers = field(default_factory=Memory)
-    ledger: "Ledger | None" = None
+    host: "PluginHost | None" = None
     _used: set[int] = field(default_factory=set[int])
     """By events of their own second, or by late ones, as far as this process knows."""
     _read: int = 0
@@ -38,14 +38,13 @@ class Free:
             for second in range(now - AROUND - OVER, now - FRESH, -1):
                 if second not in self._used:
                     self._used.add(second)
-                    reserved = await self.answers.reserve_answer(_SCOPE, str(second), lease_seconds=FOR_GOOD)
-                    if reserved.state == "mine":
+                    if await self.answers.once(_SCOPE, str(second)):
                         return second
         raise RetryLater("all seconds of the last hour are taken by other events", after=60)
 
     async def _read_events(self, now: int) -> None:
         """Those since the last time."""
         since = (now - FRESH - AROUND) * 1000
-        while self.ledger is not None and (page := await self.ledger.events(after=self._read, since=since, limit=PAGE)):
+        while self.host is not None and (page := await self.host.events(after=self._read, since=since, limit=PAGE)):
             self._used.update(int(stored.event.time.timestamp()) for stored in page)
             self._read = page[-1].seq

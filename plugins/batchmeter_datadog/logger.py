@@ -19,7 +19,7 @@ from .spans import Span, spans_of, tags_of
 from .tags import Tags
 
 if TYPE_CHECKING:
-    from batchmeter import AsyncClient
+    from batchmeter.host import PluginHost
 
 AnyEvent = BatchCreated | BatchSucceeded | BatchFailed
 _OLDEST = timedelta(hours=24)
@@ -58,10 +58,9 @@ class DatadogLogger:
         self._accepted: OrderedDict[str, set[str]] = OrderedDict()
 
     @hookimpl
-    def startup(self, client: "AsyncClient") -> None:
-        self._seconds.remember_in(client.ledger)
-        self._seconds.redact = client.plugins.redact
-        self._samples_once.answers = self._counts_once.answers = client.ledger
+    def startup(self, host: "PluginHost") -> None:
+        self._seconds.remember_in(host)
+        self._samples_once.answers = self._counts_once.answers = host
 
     @hookimpl
     async def acreate_batch(self, event: BatchCreated) -> None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from batchmeter.errors import APIConnectionError, APIResponseError, APIStatusError, RetryLater
 
-from .answers import FOR_GOOD, Answers, Memory
+from .answers import Answers, Memory
 
 
 @dataclass
@@ -19,14 +19,13 @@ class Once:
 
     async def __call__(self, event_id: str, send: Callable[[], Awaitable[None]]) -> None:
         """Calls `send`, unless an earlier call may have had success."""
-        reserved = await self.answers.reserve_answer(self.scope, event_id, lease_seconds=FOR_GOOD)
-        if reserved.state != "mine":
+        if not await self.answers.once(self.scope, event_id):
             return
         try:
             await send()
         except Exception as error:
             if _refused(error):
-                await self.answers.drop_answer(self.scope, event_id)
+                await self.answers.not_once(self.scope, event_id)
             raise
 
 

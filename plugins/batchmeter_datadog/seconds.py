@@ -26,7 +26,7 @@ from .points import Counts, counts
 from .tags import Tags
 
 if TYPE_CHECKING:
-    from batchmeter.ledger.ledger import Ledger
+    from batchmeter.host import PluginHost
 
 Post = Callable[[int, Counts], Awaitable[None]]
 _USABLE = 3500
@@ -61,32 +61,31 @@ class Seconds:
     historical: bool = False
     clock: Callable[[], float] = time.time
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
-    ledger: "Ledger | None" = None
+    host: "PluginHost | None" = None
     """Without it (the class used by hand) each event gets a second of its own."""
-    redact: Callable[[Event], Awaitable[Event]] | None = None
     _answers: Answers = field(default_factory=Memory)
     _free: Free = field(default_factory=Free)
     _known: "OrderedDict[int, _Second]" = field(default_factory=OrderedDict[int, _Second])
     _beginnings: list[tuple[int, int]] = field(default_factory=list[tuple[int, int]])
     """(time, seq): nothing up to there was recorded at that time or later. The ledger would look through all its events."""
 
-    def remember_in(self, ledger: "Ledger") -> None:
-        self.ledger = self._answers = ledger
-        self._free = Free(ledger, ledger)
+    def remember_in(self, host: "PluginHost") -> None:
+        self.host = self._answers = host
+        self._free = Free(host, host)
 
     async def send(self, event: Event, post: Post) -> None:
         """Returns when what the event adds is at Datadog, with its second's other events."""
         own = counts(event, self.tags)
         if not own:
             return
-        if self.ledger is None:
+        if self.host is None:
             await self._late(event.id, 1, lambda at: post(at, own))
             return
         second = self._second(int(event.time.timestamp()))
         async with second.lock:
             if event.id not in second.events:
                 await self.sleep(max(0.0, second.start + 1 + OVER - self.clock()))
-                await self._read(self.ledger, second)
+                await self._read(self.host, second)
             if event.id not in second.events:
                 second.add(event.id, own)
             if second.accepted < len(second.events):
@@ -100,18 +99,18 @@ class Seconds:
                 self._known.popitem(last=False)
         return self._known[start]
 
-    async def _read(self, ledger: "Ledger", second: _Second) -> None:
+    async def _read(self, host: "PluginHost", second: _Second) -> None:
         """Its events as loggers may see them."""
         second.events, second.counts = set(), {}
         since = (second.start - AROUND) * 1000
         begun = bisect_right(self._beginnings, since, key=itemgetter(0))
         after = first = self._beginnings[begun - 1][1] if begun else 0
-        while page := await ledger.events(after=after, since=since, limit=PAGE):
+        while page := await host.events(after=after, since=since, limit=PAGE):
             if after == first:
                 self._begins(since, page[0].seq - 1)
             for stored in page:
                 if int(stored.event.time.timestamp()) == second.start:
-                    seen = stored.event if self.redact is None else await self.redact(stored.event)
+                    seen = await host.redact(stored.event)
                     own = counts(seen, self.tags)
                     if own:
                         second.add(stored.event.id, own)
@@ -132,18 +131,18 @@ class Seconds:
             await self._late(str(second.start), number, lambda at: post(at, second.counts))
         elif await self._accepted(second.start) < number:
             await post(second.start, second.counts)
-            await self._answers.keep_answer(_SCOPE, f"{second.start} 0", f"{second.start} {number}")
+            await self._answers.keep(_SCOPE, f"{second.start} 0", f"{second.start} {number}")
 
     async def _accepted(self, start: int) -> int:
         """From other processes. While one of them is sending it, this one may as well."""
-        reserved = await self._answers.reserve_answer(_SCOPE, f"{start} 0", lease_seconds=_LEASE)
+        reserved = await self._answers.reserve(_SCOPE, f"{start} 0", lease_seconds=_LEASE)
         return int(reserved.document.split()[1]) if reserved.document else 0
 
     async def _late(self, what: str, number: int, post: Callable[[int], Awaitable[None]]) -> None:
         """As the second that was found for it; as another, when that is too old by now and was never accepted."""
         for turn in itertools.count():
             name = f"{what} {turn}"
-            reserved = await self._answers.reserve_answer(_SCOPE, name, lease_seconds=_LEASE)
+            reserved = await self._answers.reserve(_SCOPE, name, lease_seconds=_LEASE)
             if reserved.state == "busy":
                 raise RetryLater("another process is finding a second for it", after=5)
             document = reserved.document or await self._find(name)
@@ -151,7 +150,7 @@ class Seconds:
             usable = self.clock() - second <= _USABLE
             if usable and accepted < number:
                 await post(second)
-                await self._answers.keep_answer(_SCOPE, name, f"{second} {number}")
+                await self._answers.keep(_SCOPE, name, f"{second} {number}")
             if usable or accepted:
                 return
 
@@ -159,8 +158,8 @@ class Seconds:
         try:
             second = await self._free.second(int(self.clock()))
         except RetryLater:
-            await self._answers.drop_answer(_SCOPE, name)
+            await self._answers.drop(_SCOPE, name)
             raise
         document = f"{second} 0"
-        await self._answers.keep_answer(_SCOPE, name, document)
+        await self._answers.keep(_SCOPE, name, document)
         return document

@@ -17,7 +17,7 @@ from .about import Ending
 from .records import Record, custom_id_of, lines_of, parsed, record_of
 
 if TYPE_CHECKING:
-    from batchmeter import AsyncClient
+    from batchmeter.host import PluginHost
 
 log = logging.getLogger("batchmeter.langfuse")
 
@@ -74,7 +74,7 @@ class Sample:
     ratio: float
     limit: int
 
-    async def lines(self, client: "AsyncClient", event: Ending) -> list[Line]:
+    async def lines(self, host: "PluginHost", event: Ending) -> list[Line]:
         """Fewer or none, with a warning, when a file cannot be read."""
         answers: dict[str, Record] = {}
         asked: dict[str, Record] = {}
@@ -82,18 +82,18 @@ class Sample:
             async with asyncio.timeout(_SECONDS):
                 for file_id in (event.batch.output_file_id, event.batch.error_file_id):
                     if file_id:
-                        await self._read(client, event.account, file_id, answers, self._chooser(event.batch_id))
+                        await self._read(host, event.account, file_id, answers, self._chooser(event.batch_id))
                 if answers and event.batch.input_file_id:
-                    await self._read(client, event.account, event.batch.input_file_id, asked, answers.__contains__)
+                    await self._read(host, event.account, event.batch.input_file_id, asked, answers.__contains__)
         except (BatchmeterError, TimeoutError) as error:
             log.warning("batch %s: not all sampled lines could be read: %r", event.batch_id, error)
         return [Line(name, asked.get(name), answer) for name, answer in answers.items()]
 
     async def _read(
-        self, client: "AsyncClient", account: str, file_id: str, found: dict[str, Record], wanted: Callable[[str], bool]
+        self, host: "PluginHost", account: str, file_id: str, found: dict[str, Record], wanted: Callable[[str], bool]
     ) -> None:
-        async with client.files.stream(file_id, custom_llm_provider=account) as content:
-            async for line in lines_of(content.chunks):
+        async with host.stream_file(account, file_id) as chunks:
+            async for line in lines_of(chunks):
                 if len(found) >= self.limit:
                     return
                 name = custom_id_of(line)

@@ -14,7 +14,7 @@ from .lines import Line, Sample
 from .settings import LangfuseSettings, enabled
 
 if TYPE_CHECKING:
-    from batchmeter import AsyncClient
+    from batchmeter.host import PluginHost
 
     from .sender import Sender
 
@@ -33,14 +33,14 @@ class LangfuseLogger:
         _refuse_older(version("langfuse"))
         self.settings = chosen = settings or LangfuseSettings()
         self._sample = Sample(chosen.lines, chosen.lines_limit)
-        self._client: AsyncClient | None = None
+        self._host: PluginHost | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._lock = threading.Lock()
         self._opened: Sender | None = None
 
     @hookimpl
-    async def startup(self, client: "AsyncClient") -> None:
-        self._client, self._loop = client, asyncio.get_running_loop()
+    async def startup(self, host: "PluginHost") -> None:
+        self._host, self._loop = host, asyncio.get_running_loop()
 
     @hookimpl
     def acreate_batch(self, event: BatchCreated) -> None:
@@ -62,9 +62,9 @@ class LangfuseLogger:
             opened.close()
 
     def _lines(self, event: BatchSucceeded | BatchFailed) -> list[Line]:
-        if self._client is None or self._loop is None or not self._sample.ratio or not enabled():
+        if self._host is None or self._loop is None or not self._sample.ratio or not enabled():
             return []
-        return asyncio.run_coroutine_threadsafe(self._sample.lines(self._client, event), self._loop).result()
+        return asyncio.run_coroutine_threadsafe(self._sample.lines(self._host, event), self._loop).result()
 
     def _deliver(self, event: BatchCreated | BatchSucceeded | BatchFailed, lines: list[Line]) -> None:
         """In a context of its own: no span or attribute of the application is current here."""

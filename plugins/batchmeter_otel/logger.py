@@ -14,8 +14,7 @@ from .installed import require
 from .settings import OTelSettings
 
 if TYPE_CHECKING:
-    from batchmeter import AsyncClient
-    from batchmeter.ledger.ledger import Ledger
+    from batchmeter.host import PluginHost
 
     from .sender import Sender
 
@@ -56,9 +55,9 @@ class OTelLogger:
         self._deliver(event)
 
     @hookimpl
-    async def startup(self, client: "AsyncClient") -> None:
+    async def startup(self, host: "PluginHost") -> None:
         if self.settings.mode == "durable" and self.settings.sends("metrics") and not self._off:
-            self._reporting = asyncio.create_task(self._report(client.ledger), name="batchmeter-otel-metrics")
+            self._reporting = asyncio.create_task(self._report(host), name="batchmeter-otel-metrics")
 
     @hookimpl
     async def shutdown(self) -> None:
@@ -93,20 +92,20 @@ class OTelLogger:
                 self._opened = Sender(self.settings)
             return self._opened
 
-    async def _report(self, ledger: "Ledger") -> None:
+    async def _report(self, host: "PluginHost") -> None:
         """Until cancelled; then once more if there was anything to tell, for a process that is soon over."""
         interval = self.settings.interval
         try:
             await asyncio.sleep(min(_FIRST, interval))
-            while await self._report_once(ledger):  # noqa: ASYNC110 - a clock, not a condition
+            while await self._report_once(host):  # noqa: ASYNC110 - a clock, not a condition
                 await asyncio.sleep(interval)
         except asyncio.CancelledError:
             if self._opened is not None:
                 with contextlib.suppress(Exception):
                     async with asyncio.timeout(_LAST):
-                        await self._report_once(ledger)
+                        await self._report_once(host)
             raise
 
-    async def _report_once(self, ledger: "Ledger") -> bool:
+    async def _report_once(self, host: "PluginHost") -> bool:
         sender = await asyncio.to_thread(self._sender)
-        return sender.reporter is not None and await sender.reporter.report(ledger)
+        return sender.reporter is not None and await sender.reporter.report(host)

@@ -9,6 +9,7 @@ from types import SimpleNamespace
 import pytest
 from pydantic import ValidationError
 
+from batchmeter.client_host import ClientHost
 from batchmeter.errors import (
     APIConnectionError,
     APIResponseError,
@@ -54,7 +55,7 @@ async def log(intake, clock):
         logger = DatadogLogger(DatadogSettings(**chosen))
         logger._seconds.clock, logger._seconds.sleep = clock, clock.sleep
         if client is not None:
-            logger.startup(client)
+            logger.startup(client.host)
         loggers.append(logger)
         return logger
 
@@ -68,7 +69,8 @@ async def client(tmp_path, clock):
     """What a logger sees of a client: its ledger and its plugins."""
     ledger = open_ledger(str(tmp_path / "ledger.db"), clock=lambda: int(clock.now * 1000))
     await ledger.open()
-    yield SimpleNamespace(ledger=ledger, plugins=Plugins())
+    plugins = Plugins()
+    yield SimpleNamespace(ledger=ledger, plugins=plugins, host=ClientHost(plugins, ledger))
     await ledger.aclose()
 
 
@@ -262,7 +264,7 @@ async def test_events_of_long_ago_are_looked_through_once(log, client, intake, e
         clock.now += 60
         endings += await record(client, events, f"batch_{number}", time=datetime.fromtimestamp(clock.now, UTC))
     clock.now += 3
-    client.ledger = Watched()
+    client.host = ClientHost(client.plugins, Watched())
     logger = quiet(log(client))
     for ending in (*endings, old[0]):
         await logger.batch_success(ending)
@@ -579,7 +581,7 @@ async def test_the_agent_gets_datagrams_and_spans(agent, intake, events):
 
 async def test_an_agents_counts_add_up(agent, client, events):
     endings = await record(client, events, "batch_1", "batch_2")
-    agent.logger.startup(client)
+    agent.logger.startup(client.host)
     for ending in [*endings, *endings]:
         await agent.logger.batch_success(ending)
     lines = "\n".join(datagrams(agent.receiver)).splitlines()

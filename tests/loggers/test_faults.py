@@ -34,8 +34,8 @@ AT_A_TIME = 8
 LOGGERS = ("file", "otel", "langfuse", "datadog")
 WORKER = """
 import asyncio, json, os, sys, traceback
-from types import SimpleNamespace
 import batchmeter_datadog, batchmeter_file, batchmeter_langfuse, batchmeter_otel
+from batchmeter.client_host import ClientHost
 from batchmeter.config import Settings
 from batchmeter.ledger import open_ledger
 from batchmeter.plugins import Plugins
@@ -48,7 +48,7 @@ async def main(path, sections):
     plugins = Plugins.load(Settings(load=tuple(sections), plugins=sections), {})
     ledger = open_ledger(path)
     await ledger.open()
-    await plugins.startup(SimpleNamespace(ledger=ledger, plugins=plugins))
+    await plugins.startup(ClientHost(plugins, ledger))
     deliverer = Deliverer(ledger, plugins, options=OPTIONS)
     while any(gauge.pending for gauge in await ledger.gauges()):
         await deliverer.drain(60)

@@ -9,9 +9,12 @@ import pytest
 from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 
+from batchmeter.callbacks import KINDS
+from batchmeter.client_host import ClientHost
 from batchmeter.events import BatchTimes, Settlement
 from batchmeter.ledger import open_ledger
-from batchmeter.ledger.records import DeliveryResult, Submission
+from batchmeter.ledger.records import DeliveryResult, Submission, Subscription
+from batchmeter.plugins import Plugins
 from batchmeter_otel import OTelLogger, OTelSettings
 from batchmeter_otel.otlp import Channel
 from batchmeter_otel.reporter import Reporter, instance_of
@@ -28,6 +31,9 @@ class Book:
         self.now = NOW
         self.ledger = open_ledger(str(path), clock=lambda: self.now)
         self.numbers = itertools.count()
+
+    def new_host(self, ledger=None) -> ClientHost:
+        return ClientHost(Plugins(), ledger or self.ledger)
 
     async def settle(self, events, seconds=3600.0, batch_id=None, account="openai", **changes) -> Settlement:
         batch_id = batch_id or f"batch_{next(self.numbers)}"
@@ -52,6 +58,8 @@ class Book:
 async def book(tmp_path):
     book = Book(tmp_path / "ledger.db")
     await book.ledger.open()
+    await book.ledger.subscribe((Subscription("otel", frozenset(KINDS)),))
+    book.host = book.new_host()
     yield book
     await book.ledger.aclose()
 
@@ -94,7 +102,7 @@ def by(metric, attribute, **where) -> dict:
 async def test_sums_are_the_ledgers(book, reporter, intake, events):
     for _ in range(2):
         await book.settle(events)
-    await reporter.report(book.ledger)
+    await reporter.report(book.host)
     metrics = newest(intake)
     assert intake.requests[-1].path == "/v1/metrics"
     cost = metrics["batchmeter.batch.cost"]
@@ -114,11 +122,11 @@ async def test_sums_are_the_ledgers(book, reporter, intake, events):
 async def test_accounts_that_share_an_id_are_all_counted(book, reporter, intake, events):
     await book.settle(events, batch_id="batch_of_two")
     book.now += 10 * MINUTE
-    await reporter.report(book.ledger)
+    await reporter.report(book.host)
     await book.settle(events)
     await book.settle(events, batch_id="batch_of_two", account="second")
     book.now += 10 * MINUTE
-    await reporter.report(book.ledger)
+    await reporter.report(book.host)
     points = newest(intake)["batchmeter.batch.count"].sum.data_points
     assert sum(point.as_int for point in points) == 3
 
@@ -126,7 +134,7 @@ async def test_accounts_that_share_an_id_are_all_counted(book, reporter, intake,
 async def test_no_attribute_grows_with_the_batches(book, reporter, intake, events):
     for _ in range(5):
         await book.settle(events)
-    await reporter.report(book.ledger)
+    await reporter.report(book.host)
     assert b"batch_1" not in intake.requests[-1].body
     assert b"ada" not in intake.requests[-1].body
 
@@ -134,7 +142,7 @@ async def test_no_attribute_grows_with_the_batches(book, reporter, intake, event
 async def test_durations_fall_into_batch_sized_buckets(book, reporter, intake, events):
     for seconds in (30, 60, 3601, 100_000):
         await book.settle(events, seconds=seconds)
-    await reporter.report(book.ledger)
+    await reporter.report(book.host)
     (point,) = newest(intake)["batchmeter.batch.duration"].histogram.data_points
     assert list(point.explicit_bounds)[:5] == [60, 300, 900, 1800, 3600]
     assert list(point.bucket_counts) == [2, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 1]
@@ -145,18 +153,18 @@ async def test_a_second_export_adds_what_came_since_and_nothing_twice(book, repo
     counts = []
     for _ in range(4):
         await book.settle(events)
-        await reporter.report(book.ledger)
+        await reporter.report(book.host)
         counts.append(newest(intake)["batchmeter.batch.count"].sum.data_points[0].as_int)
         book.now += 2 * MINUTE
-    await reporter.report(book.ledger)
+    await reporter.report(book.host)
     counts.append(newest(intake)["batchmeter.batch.count"].sum.data_points[0].as_int)
     assert counts == [1, 2, 3, 4, 4]
 
 
 async def test_another_process_reports_the_same_series(book, reporter, new_reporter, intake, events):
     await book.settle(events)
-    await reporter.report(book.ledger)
-    await new_reporter().report(book.ledger)
+    await reporter.report(book.host)
+    await new_reporter().report(book.new_host())
     assert intake.requests[0].body == intake.requests[1].body
     assert instance_of(book.ledger.url).encode() in intake.requests[0].body
 
@@ -165,7 +173,7 @@ async def test_unknown_cost_counts_what_is_known(book, reporter, intake, events)
     models = {name: {"lines": 1, "cost": cost} for name, cost in (("a", "0.25"), ("b", None))}
     cost = {"total": None, "known": "0.75", "unknown": {"unknown_model": 1}}
     await book.settle(events, models=models, cost=cost)
-    await reporter.report(book.ledger)
+    await reporter.report(book.host)
     models = by(newest(intake)["batchmeter.batch.cost"], "gen_ai.response.model")
     costs = {model: point.as_double for model, point in models.items()}
     assert costs == {"a": 0.25, "unknown": 0.5}
@@ -187,13 +195,13 @@ async def test_what_is_pruned_stays_in_the_sums_of_every_process(book, new_repor
     before = await sums_of(running, book, intake)
     assert await book.ledger.prune(settled_before=cut) == 5
     assert await sums_of(running, book, intake) == before
-    assert await sums_of(new_reporter(), book, intake) == before
+    assert await sums_of(new_reporter(), book, intake, book.new_host()) == before
     assert await book.ledger.prune(settled_before=book.now) == 1
     assert await sums_of(running, book, intake) == before
     await book.settle(events, seconds=90)
     book.now += 2 * MINUTE
     after = await sums_of(running, book, intake)
-    assert after == await sums_of(new_reporter(), book, intake) != before
+    assert after == await sums_of(new_reporter(), book, intake, book.new_host()) != before
     assert young.batch_id not in str(after)
 
 
@@ -211,15 +219,15 @@ async def test_while_batches_are_pruned_no_sums_are_told(book, reporter, intake,
 
     await book.settle(events)
     book.now += 2 * MINUTE
-    await reporter.report(Pruning())
+    await reporter.report(book.new_host(Pruning()))
     assert intake.requests == []
-    await reporter.report(book.ledger)
+    await reporter.report(book.host)
     assert newest(intake)["batchmeter.batch.count"].sum.data_points[0].as_int == 1
 
 
-async def sums_of(reporter, book, intake) -> dict:
+async def sums_of(reporter, book, intake, host=None) -> dict:
     """What an export says, but for its own time."""
-    await reporter.report(book.ledger)
+    await reporter.report(host or book.host)
     found = {}
     for name, metric in newest(intake).items():
         data = getattr(metric, metric.WhichOneof("data"))
@@ -237,7 +245,7 @@ async def accept_all(book) -> None:
 async def test_backlogs_are_gauges(book, reporter, intake, events):
     await book.settle(events)
     book.now += MINUTE
-    await reporter.report(book.ledger)
+    await reporter.report(book.host)
     metrics = newest(intake)
     assert metrics["batchmeter.deliveries.pending"].gauge.data_points[0].as_int == 2
     assert metrics["batchmeter.deliveries.oldest_pending"].gauge.data_points[0].as_double == 60.0
@@ -245,7 +253,7 @@ async def test_backlogs_are_gauges(book, reporter, intake, events):
 
 
 async def test_an_empty_ledger_sends_nothing(book, reporter, intake):
-    assert await reporter.report(book.ledger)
+    assert await reporter.report(book.host)
     assert intake.requests == []
 
 
@@ -253,14 +261,14 @@ async def test_an_empty_ledger_sends_nothing(book, reporter, intake):
 async def test_a_refusal_is_a_warning(book, reporter, intake, events, answer, caplog, status, goes_on):
     intake.usual = answer(status=status)
     await book.settle(events)
-    assert await reporter.report(book.ledger) is goes_on
+    assert await reporter.report(book.host) is goes_on
     assert str(status) in caplog.text
 
 
 async def test_a_client_reports_while_open_and_when_it_closes(book, intake, events, monkeypatch):
     monkeypatch.setenv("OTEL_METRIC_EXPORT_INTERVAL", "3600000")
     logger = OTelLogger(OTelSettings(endpoint=intake.url))
-    await logger.startup(book)
+    await logger.startup(book.host)
     await asyncio.sleep(0)  # the task begins
     await book.settle(events)
     await asyncio.to_thread(logger.acreate_batch, events.created())
@@ -270,7 +278,7 @@ async def test_a_client_reports_while_open_and_when_it_closes(book, intake, even
 
 async def test_a_command_that_delivered_nothing_is_not_held_up(book, intake, events):
     logger = OTelLogger(OTelSettings(endpoint=intake.url))
-    await logger.startup(book)
+    await logger.startup(book.host)
     await asyncio.sleep(0)
     await book.settle(events)
     await logger.shutdown()

@@ -12,6 +12,7 @@ from batchmeter.errors import LedgerError
 from . import serialize
 from .ledger import Ledger
 from .session import Reader, Row, Session
+from .store import bring_stores
 
 _FREE_TEXTS = frozenset({"reason", "last_error"})
 """Columns in which an older batchmeter kept texts that not every engine takes."""
@@ -85,12 +86,17 @@ async def copy_ledger(
     async with source.database.snapshot() as snapshot:
         before = await snapshot.read(_progress)
         tables = await snapshot.read(read_tables)
+        await bring_stores(await snapshot.read(plugin_schemas), target.database)
         await _check_tables(tables, source, target)
         copied = {table.name: await _copy_table(snapshot, target, table, on_progress) for table in tables}
     await target.database.write(_resume_numbers, durable=True)
     if copied != await count_rows(target):
         raise LedgerError(f"{target.url} was written to while it was copied into: empty it, and copy again")
     return Copied(copied, outdated=before != await source.database.read(_progress))
+
+
+async def plugin_schemas(session: Session) -> list[Row]:
+    return await session.rows("plugin_schemas")
 
 
 async def _check_tables(tables: list[Table], source: Ledger, target: Ledger) -> None:

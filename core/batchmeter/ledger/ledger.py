@@ -134,6 +134,10 @@ class Ledger:
     next_delivery_at = read(outbox.next_delivery_at)
     gauges = read(outbox.gauges)
 
+    record_event = write(outbox.record_event, durable=True)
+    once = write(outbox.once, durable=True)
+    not_once = write(outbox.not_once, durable=True)
+
     # who is owed events
     async def subscribe(self, wanted: Sequence[Subscription]) -> None:
         """Before this process records an event: what it has is owed it. Nothing to do for what was subscribed here."""

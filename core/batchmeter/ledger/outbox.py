@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Sequence
 
-from batchmeter.events import AnyEvent, EventType
+from batchmeter.events import AnyEvent, EventType, PluginEvent
 
 from . import serialize
 from .claims import millis
@@ -67,7 +67,9 @@ async def gauges(session: Session) -> list[LoggerGauge]:
     ]
 
 
-async def add_event(session: Session, event: AnyEvent, callbacks: Collection[str], batch_id: str | None = None) -> None:
+async def add_event(
+    session: Session, event: AnyEvent | PluginEvent, callbacks: Collection[str], batch_id: str | None = None
+) -> None:
     """The event and its deliveries to whoever is subscribed, and to these callbacks.
 
     An event id that exists already is an error, never a second delivery. `batch_id` is the ledger's name of the batch,
@@ -86,6 +88,24 @@ async def add_event(session: Session, event: AnyEvent, callbacks: Collection[str
     assert row is not None
     session.signal("deliveries")
     await session.run("add_deliveries", seq=row["seq"], type=event.type, callbacks=sorted(set(callbacks)))
+
+
+async def record_event(session: Session, event: PluginEvent) -> bool:
+    """A plugin's own event, owed to whoever handles its kind; False when it is recorded already."""
+    if await session.row("has_event", id=event.id) is not None:
+        return False
+    await add_event(session, event, ())
+    return True
+
+
+async def once(session: Session, scope: str, name: str) -> bool:
+    """True for the first of all processes that asks."""
+    return await session.row("add_answer", scope=scope, name=name, document="once") is not None
+
+
+async def not_once(session: Session, scope: str, name: str) -> None:
+    """It did not happen after all: the next that asks is the first."""
+    await session.run("forget_answer", scope=scope, name=name)
 
 
 async def events(

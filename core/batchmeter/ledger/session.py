@@ -145,6 +145,12 @@ def load_statements(package: str, file: str, words: tuple[tuple[str, str], ...] 
     return {name: Statement(name, body) for name, body in zip(parts[::2], parts[1::2], strict=True)}
 
 
+def split_statements(text: str) -> Mapping[str, str]:
+    """Name -> statement, of a text in which `-- name: x` stands above each."""
+    _, *parts = _NAME.split(text)
+    return dict(zip(parts[::2], parts[1::2], strict=True))
+
+
 def translate(text: str, words: tuple[tuple[str, str], ...]) -> str:
     for pattern, replacement in words:
         text = re.sub(pattern, replacement, text)

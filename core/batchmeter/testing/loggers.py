@@ -23,7 +23,7 @@ from typing import Any, ClassVar
 import pytest
 
 from batchmeter.config import Settings
-from batchmeter.events import Event, EventType
+from batchmeter.events import Event
 from batchmeter.plugins import Plugins
 
 from .bench import Bench, open_bench
@@ -164,7 +164,7 @@ class LoggerContract:
             assert [event_id for event_id, sent in content.items() if len(sent) > 1] == []
 
 
-def handled(logger: object) -> frozenset[EventType]:
+def handled(logger: object) -> frozenset[str]:
     """The event types it has hooks for; ConfigError when one is misspelled."""
     plugins = Plugins(Settings(), {})
     plugins.register(logger, NAME)

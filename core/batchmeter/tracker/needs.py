@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Protocol
 
-from batchmeter.events import Event, EventType
+from batchmeter.events import Event
 from batchmeter.ledger.records import Subscription
 from batchmeter.pricing.groups import PriceQuery, Rates
 from batchmeter.providers import Provider
@@ -39,7 +39,7 @@ class Logger(Protocol):
     """One enabled consumer of events."""
 
     @property
-    def handles(self) -> frozenset[EventType]: ...
+    def handles(self) -> frozenset[str]: ...
 
     @property
     def blocking(self) -> bool:

@@ -5,9 +5,11 @@ from datetime import UTC, datetime
 import pytest
 from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
 
+from batchmeter.client_host import ClientHost
 from batchmeter.events import Settlement
 from batchmeter.ledger import open_ledger
 from batchmeter.ledger.records import Submission
+from batchmeter.plugins import Plugins
 from batchmeter_langfuse import LangfuseLogger, LangfuseSettings
 from batchmeter_otel import OTelLogger, OTelSettings
 from batchmeter_otel.otlp import Channel
@@ -40,7 +42,7 @@ async def report(tmp_path, events, url) -> None:
     settlement = Settlement(settled_at=datetime.now(UTC), **fields)
     assert await ledger.settle(claim, settlement, {}, event)
     channel = Channel(OTelSettings(endpoint=url).exporter("metrics", OTLPMetricExporter))
-    assert await Reporter(channel, resource()).report(ledger)
+    assert await Reporter(channel, resource()).report(ClientHost(Plugins(), ledger))
     channel.close()
     await ledger.aclose()
 

@@ -124,6 +124,17 @@ SELECT %(seq)s::bigint, s.name, 'pending', %(now)s::bigint FROM batchmeter.subsc
 WHERE s.ended_at IS NULL AND (s.kinds = '*' OR strpos(s.kinds, ',' || %(type)s::text || ',') > 0)
   AND (s.scoped = 0 OR s.name = ANY(%(callbacks)s::text[]));
 
+-- name: plugin_schemas
+SELECT plugin, version, statements FROM batchmeter.plugin_schema ORDER BY plugin, version;
+
+-- name: add_plugin_schema
+-- Nothing is returned when it is there, or somebody was faster.
+INSERT INTO batchmeter.plugin_schema (plugin, version, statements, applied_at)
+VALUES (%(plugin)s, %(version)s, %(statements)s, %(now)s) ON CONFLICT DO NOTHING RETURNING version;
+
+-- name: has_event
+SELECT seq FROM batchmeter.event WHERE id = %(id)s;
+
 -- name: list_subscriptions
 SELECT * FROM batchmeter.subscription ORDER BY name;
 

@@ -1,0 +1,41 @@
+"""A plugin's own tables, on either engine."""
+
+import asyncio
+
+from batchmeter.ledger.store import open_store
+
+MIGRATIONS = (
+    """CREATE TABLE batchmeter.acme_sum (name text PRIMARY KEY, amount bigint NOT NULL, share double precision);
+CREATE INDEX acme_by_amount ON batchmeter.acme_sum (amount);""",
+    "ALTER TABLE batchmeter.acme_sum ADD COLUMN note text;",
+)
+STATEMENTS = """
+-- name: add
+INSERT INTO batchmeter.acme_sum AS known (name, amount, share) VALUES (%(name)s, %(amount)s, %(share)s)
+ON CONFLICT (name) DO UPDATE SET amount = known.amount + excluded.amount;
+
+-- name: some
+SELECT name, amount, share, note FROM batchmeter.acme_sum
+WHERE name = ANY(%(names)s::text[])
+  AND amount >= %(least)s -- [least]
+ORDER BY name;
+"""
+
+
+async def test_a_store_is_migrated_once_and_read_by_name(ledger):
+    store, again = await asyncio.gather(
+        *(open_store(ledger.database, "acme", MIGRATIONS, STATEMENTS) for _ in range(2)), return_exceptions=True
+    )
+    stores = [one for one in (store, again) if not isinstance(one, BaseException)]
+    assert stores == [store, again], (store, again)
+
+    async def add(session):
+        await session.each("add", [{"name": name, "amount": 2, "share": 0.5} for name in ("a", "b", "a")])
+
+    await store.write(add)
+    rows = await again.rows("some", names=["a", "b", "c"])
+    assert [(row["name"], row["amount"], row["share"], row["note"]) for row in rows] == [
+        ("a", 4, 0.5, None),
+        ("b", 2, 0.5, None),
+    ]
+    assert [row["name"] for row in await store.rows("some", names=["a", "b"], least=3)] == ["a"]
