@@ -12,8 +12,7 @@ from batchmeter.client import AsyncClient
 from batchmeter.config import Settings
 from batchmeter.ledger.files import AccountCache
 from batchmeter.ledger.ledger import Ledger
-from batchmeter.ledger.sqlite import SqliteDatabase
-from batchmeter.ledger.thread import Thread
+from batchmeter.ledger.sqlite import SqliteDatabase, Thread
 from batchmeter.testing.requests import lines_of
 from batchmeter.testing.sandbox import serve_sandbox
 
@@ -61,7 +60,7 @@ async def test_who_is_cancelled_waits_no_more_and_the_next_is_served(thread):
 
 FORKS = """
 import asyncio, os, time
-from batchmeter.ledger.thread import Thread
+from batchmeter.ledger.sqlite import Thread
 
 at_work = False
 

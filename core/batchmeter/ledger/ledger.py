@@ -28,6 +28,8 @@ class Ledger:
         self.database = database
         self.url = database.url
         """For messages; without a password."""
+        self.now = database.now
+        """The ledger's clock, whoever's machine asks: epoch milliseconds UTC."""
         self._accounts = AccountCache()
         self._subscribed: Sequence[Subscription] = ()
         self._settling = GroupCommit(self._settle_all, database.of_one)
@@ -45,9 +47,6 @@ class Ledger:
     async def aclose(self) -> None:
         await self._settling.aclose()
         await self.database.aclose()
-
-    def now(self) -> Millis:
-        return self.database.now()
 
     async def listen(self, heard: Callable[[Topic], None]) -> None:
         """Calls `heard` when any process may have made work, until cancelled. A hint: poll all the same.

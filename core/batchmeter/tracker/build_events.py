@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from batchmeter.events import (
@@ -27,7 +27,6 @@ from batchmeter.models import (
     ReportedCost,
     Usage,
     full_endpoint,
-    utc_from_epoch,
 )
 from batchmeter.pricing.groups import Groups
 
@@ -138,11 +137,11 @@ def times_of(batch: Batch) -> BatchTimes:
     """A duration is None where a timestamp is missing or the provider's clock went backwards."""
     created, started, ended = batch.created_at, batch.in_progress_at, batch.ended_at
     return BatchTimes(
-        created_at=utc_from_epoch(created),
-        in_progress_at=utc_from_epoch(started),
-        finalizing_at=utc_from_epoch(batch.finalizing_at),
-        ended_at=utc_from_epoch(ended),
-        expires_at=utc_from_epoch(batch.expires_at),
+        created_at=_moment_or_none(created),
+        in_progress_at=_moment_or_none(started),
+        finalizing_at=_moment_or_none(batch.finalizing_at),
+        ended_at=_moment_or_none(ended),
+        expires_at=_moment_or_none(batch.expires_at),
         queue_seconds=_between(created, started),
         run_seconds=_between(started, ended),
         total_seconds=_between(created, ended),
@@ -162,9 +161,11 @@ def reported_usage(usage: BatchUsage | None) -> Usage | None:
 
 def moment(millis: Millis) -> datetime:
     """The ledger's time as an aware datetime, exact to the millisecond."""
-    found = utc_from_epoch(millis // 1000)
-    assert found is not None
-    return found.replace(microsecond=millis % 1000 * 1000)
+    return datetime.fromtimestamp(millis // 1000, UTC).replace(microsecond=millis % 1000 * 1000)
+
+
+def _moment_or_none(epoch: int | None) -> datetime | None:
+    return None if epoch is None else datetime.fromtimestamp(epoch, UTC)
 
 
 def _carried(submission: Submission, batch: Batch) -> dict[str, Any]:

@@ -4,7 +4,7 @@ import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
-from datetime import date
+from datetime import UTC, date, datetime
 from functools import partial
 
 from batchmeter.errors import (
@@ -18,7 +18,7 @@ from batchmeter.errors import (
 from batchmeter.ledger.records import TrackedBatch, progress_of
 from batchmeter.metering import Job, meter_outputs
 from batchmeter.metering.result import LINES_MALFORMED
-from batchmeter.models import Batch, LineCounts, RequestCounts, full_endpoint, utc_from_epoch
+from batchmeter.models import Batch, LineCounts, RequestCounts, full_endpoint
 from batchmeter.pricing.groups import PriceSource
 from batchmeter.pricing.price import Terms
 from batchmeter.providers import CallOptions, ContentStream, OutputFile, Provider
@@ -273,5 +273,4 @@ async def _no_bytes() -> AsyncIterator[bytes]:
 
 
 def _day(epoch: int | None) -> date | None:
-    moment = utc_from_epoch(epoch)
-    return None if moment is None else moment.date()
+    return None if epoch is None else datetime.fromtimestamp(epoch, UTC).date()
