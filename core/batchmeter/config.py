@@ -6,7 +6,7 @@ import tomllib
 from collections.abc import Collection, Mapping
 from decimal import Decimal
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -90,10 +90,20 @@ def load_settings(
 
 
 def default_ledger() -> str:
-    """`ledger.db` in the user's data folder."""
+    """`ledger.db` in the user's data folder; empty where there is no home."""
+    folder = user_folder("data")
+    return "" if folder is None else str(folder / "ledger.db")
+
+
+def user_folder(kind: Literal["data", "config"]) -> Path | None:
+    """This user's folder of ours; None for a user without a home, such as a container's arbitrary uid."""
     import platformdirs  # noqa: PLC0415 - only where nothing was configured
 
-    return str(Path(platformdirs.user_data_dir("batchmeter")) / "ledger.db")
+    try:
+        found = platformdirs.user_data_dir if kind == "data" else platformdirs.user_config_dir
+        return Path(found("batchmeter"))
+    except RuntimeError:
+        return None
 
 
 def validated(model: type[Model], values: Mapping[str, Any], where: str, also: Collection[str] = ()) -> Model:
@@ -126,16 +136,22 @@ def _find(path: str | os.PathLike[str] | None, env: Mapping[str, str]) -> Path |
     named = path or env.get("BATCHMETER_CONFIG")
     if named:
         chosen = Path(named)
-        if not chosen.is_file():
+        if not _is_file(chosen):
             raise ConfigError(f"no configuration file at {chosen} (named by BATCHMETER_CONFIG or --config)")
         return chosen
     here = Path(FILE_NAME)
-    if here.is_file():
+    if _is_file(here):
         return here
-    import platformdirs  # noqa: PLC0415 - only where no file was named
+    folder = user_folder("config")
+    return folder / FILE_NAME if folder is not None and _is_file(folder / FILE_NAME) else None
 
-    home = Path(platformdirs.user_config_dir("batchmeter")) / FILE_NAME
-    return home if home.is_file() else None
+
+def _is_file(path: Path) -> bool:
+    """False also where nobody may look."""
+    try:
+        return path.is_file()
+    except OSError:
+        return False
 
 
 def _read(path: Path) -> dict[str, Any]:

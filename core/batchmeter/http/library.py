@@ -6,6 +6,7 @@
 import importlib
 import importlib.util
 import os
+from collections.abc import Iterable
 from contextlib import suppress
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
@@ -41,7 +42,29 @@ def open_client(connections: int, *, fresh: bool = False) -> "httpx.AsyncClient"
         max_keepalive_connections=0 if fresh else CALLS,
         keepalive_expiry=_KEEPALIVE_SECONDS,
     )
-    return library.AsyncClient(limits=limits, verify=tls(library.__name__))  # type: ignore[no-any-return]
+    try:
+        return library.AsyncClient(limits=limits, verify=tls(library.__name__))  # type: ignore[no-any-return]
+    except Exception as error:
+        raise errors.ConfigError(_what_is_wrong(error)) from error
+
+
+def _what_is_wrong(error: Exception) -> str:
+    """Which variable of the environment to mend. Their values are not shown: a proxy's address may hold a password."""
+    if isinstance(error, ImportError):
+        return f"{_set(_PROXIES)}: a SOCKS proxy needs the package socksio: pip install socksio"
+    if isinstance(error, OSError):
+        return f"{_set(_CERTIFICATES)}: the certificates cannot be read: {error.strerror or type(error).__name__}"
+    return f"{_set(_PROXIES)}: not an address that a proxy can have (http://host:port)"
+
+
+_PROXIES = ("ALL_PROXY", "HTTPS_PROXY", "HTTP_PROXY", "NO_PROXY")
+_CERTIFICATES = ("SSL_CERT_FILE", "SSL_CERT_DIR")
+
+
+def _set(names: Iterable[str]) -> str:
+    """Those that are, in either case."""
+    found = [spelled for name in names for spelled in (name, name.lower()) if os.environ.get(spelled)]
+    return ", ".join(found) or "the system's settings"
 
 
 def http_library() -> Any:

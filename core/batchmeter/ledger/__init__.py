@@ -32,9 +32,21 @@ def open_ledger(
     from .sqlite import SqliteDatabase, wall_clock  # noqa: PLC0415
 
     path = unquote(rest.removeprefix("/")) if found else url_or_path  # sqlite:////absolute, as SQLAlchemy has it
-    if path == default_ledger():  # nobody named it, so nobody has made its folder
-        Path(path).parent.mkdir(parents=True, exist_ok=True)
-    return Ledger(SqliteDatabase(str(Path(path).expanduser()), clock=clock or wall_clock))
+    return Ledger(SqliteDatabase(_place(path), clock=clock or wall_clock))
+
+
+def _place(path: str) -> str:
+    """The file; LedgerError where there is no home, or none that can be written."""
+    try:
+        file = Path(path or "~/ledger.db").expanduser()  # empty: nobody knows a home, and this says so
+        if path == default_ledger():  # nobody named it, so nobody has made its folder
+            file.parent.mkdir(parents=True, exist_ok=True)
+    except (OSError, RuntimeError) as error:
+        why = getattr(error, "strerror", None) or "there is no home folder"
+        raise LedgerError(
+            f"{path or 'the ledger'}: {why}: name a ledger that can be written, with --ledger, BATCHMETER_LEDGER or `ledger` in the settings"
+        ) from None
+    return str(file)
 
 
 def _engine(scheme: str, engines: "Mapping[str, Engine] | None") -> "Engine":

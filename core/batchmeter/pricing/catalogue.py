@@ -17,6 +17,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, cast
 
+from batchmeter.config import user_folder
 from batchmeter.errors import ConfigError
 
 FORMAT = 1
@@ -177,18 +178,20 @@ def _date(raw: str | None) -> date | None:
 
 
 def folder() -> Path:
-    """Where an update lies."""
-    import platformdirs  # noqa: PLC0415 - only where prices are asked for
-
-    return Path(platformdirs.user_data_dir("batchmeter")) / "prices"
+    """Where an update lies. ConfigError for a user without a home."""
+    found = user_folder("data")
+    if found is None:
+        raise ConfigError("there is no home folder to keep prices in: set HOME or XDG_DATA_HOME")
+    return found / "prices"
 
 
 def current() -> Catalogue:
     """The updated catalogue, unless the embedded one has become newer since. Nothing is fetched."""
     embedded = Catalogue.open(EMBEDDED)
-    path = folder() / NAME
-    if not path.exists():
+    home = user_folder("data")
+    if home is None or not os.path.exists(home / "prices" / NAME):  # noqa: PTH110 - False also where nobody may look
         return embedded
+    path = home / "prices" / NAME
     updated = Catalogue.open(path)
     return updated if updated.built >= embedded.built or _forced_beside() == embedded.built else embedded
 
