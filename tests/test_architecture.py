@@ -29,6 +29,7 @@ LAYERS = [
         "on_demand",
         "isolation",
         "plugin_loader",
+        "plugin_thread",
         "discovery",
     },
     {"ledger", "plugins"},

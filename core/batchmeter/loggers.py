@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pluggy
 
 from .errors import RetryLater
+from .plugin_thread import PluginThread
 
 if TYPE_CHECKING:
     from .events import Event
@@ -28,6 +29,8 @@ class Logger:
     implementations: Mapping[str, pluggy.HookImpl] = field(repr=False)
     scoped: bool = False
     """A callback of this program: it is owed only this program's batches."""
+    thread: PluginThread | None = field(default=None, repr=False)
+    """Where its `async def` hooks run; None: in the caller's loop."""
     _running: "set[object]" = field(default_factory=set[object], init=False, repr=False)
 
     @property
@@ -56,6 +59,7 @@ class Logger:
             {"event": event},
             begin=lambda: self._running.add(mark),
             end=lambda: self._running.discard(mark),
+            thread=self.thread,
         )
 
 
@@ -65,22 +69,29 @@ async def call(
     *,
     begin: Callable[[], None] = lambda: None,
     end: Callable[[], None] = lambda: None,
+    thread: PluginThread | None = None,
 ) -> Any:
     """Call with the arguments the implementation names; `begin` and `end` frame a sync one's time in its thread."""
     chosen = {name: arguments[name] for name in implementation.argnames if name in arguments}
     function: Callable[..., object] = implementation.function
     try:
         if inspect.iscoroutinefunction(function):
-            return await function(**chosen)
+            return await (function(**chosen) if thread is None else thread.run(lambda: function(**chosen), begin, end))
         result = await _in_thread(lambda: function(**chosen), begin, end)
         return await result if inspect.isawaitable(result) else result
     except SystemExit as error:  # would end the event loop, and whoever waits on it would wait for ever
         raise RuntimeError(f"it raised SystemExit: {error}") from error
 
 
-async def call_in_time(implementation: pluggy.HookImpl, arguments: Mapping[str, object], *, timeout: float) -> Any:
+async def call_in_time(
+    implementation: pluggy.HookImpl,
+    arguments: Mapping[str, object],
+    *,
+    timeout: float,
+    thread: PluginThread | None = None,
+) -> Any:
     """As `call`; TimeoutError after so many seconds, even where it ignores being cancelled."""
-    task = asyncio.create_task(call(implementation, arguments))
+    task = asyncio.create_task(call(implementation, arguments, thread=thread))
     try:
         done, _ = await asyncio.wait({task}, timeout=timeout)
     finally:

@@ -21,6 +21,7 @@ from .ledger.records import Subscription
 from .loggers import Logger, call, call_in_time
 from .on_demand import Providers
 from .plugin_loader import Loader, PluginInfo, reason
+from .plugin_thread import PluginThread
 from .provider_guard import guarded
 
 if TYPE_CHECKING:
@@ -56,6 +57,7 @@ class Plugins:
     """Installed plugins that would redact, as far as can be told, and do not work here -> why."""
     configured: set[str] = field(default_factory=set[str], init=False, repr=False)
     """Plugins that the user has asked for, by a section, a variable or their name."""
+    _threads: dict[str, PluginThread] = field(default_factory=dict[str, PluginThread], init=False, repr=False)
     refused: list[PluginInfo] = field(default_factory=list[PluginInfo], init=False)
     _specs: list[ModuleType] = field(default_factory=lambda: [hookspecs], init=False, repr=False)
 
@@ -162,11 +164,21 @@ class Plugins:
             chosen, version, tuple(sorted(implementations)), "on", distribution=distribution
         )
         events = {kind: implementations[kind] for kind in event_kinds() if kind in implementations}
+        self._give_thread(chosen, implementations, distribution)
         if events:
             # A new dict: other threads may be reading the one there is.
-            self._loggers = {**self._loggers, chosen: Logger(chosen, version, events, scoped=scoped)}
+            self._loggers = {
+                **self._loggers,
+                chosen: Logger(chosen, version, events, scoped=scoped, thread=self._threads.get(chosen)),
+            }
         self._subscriptions = None
         return chosen
+
+    def _give_thread(self, name: str, implementations: Mapping[str, pluggy.HookImpl], distribution: str) -> None:
+        """A stranger's `async def` hooks run apart; not those of older plugins, whose client belongs to its own loop."""
+        old = "startup" in implementations and "client" in implementations["startup"].argnames
+        if distribution not in ("", hookspecs.PROJECT) and not old:
+            self._threads[name] = PluginThread(name)
 
     def unregister(self, name: str) -> None:
         """Forget a plugin; its undelivered events stay in the ledger for its return."""
@@ -213,7 +225,7 @@ class Plugins:
     async def redact(self, event: "Event") -> "Event":
         """The event as loggers may see it; raises what an implementation raises."""
         for implementation in self._manager.hook.redact.get_hookimpls():
-            changed = await call(implementation, {"event": event})
+            changed = await call(implementation, {"event": event}, thread=self._threads.get(implementation.plugin_name))
             if changed is not None:
                 event = cast("Event", changed)
         return event
@@ -228,7 +240,7 @@ class Plugins:
                     "plugin %s: startup(client) goes away with the next release: take `host` in its place", name
                 )
             try:
-                await call_in_time(implementation, given, timeout=STARTUP_SECONDS)
+                await call_in_time(implementation, given, timeout=STARTUP_SECONDS, thread=self._threads.get(name))
             except Exception as error:
                 log.exception("plugin %s failed at startup and is disabled", name)
                 info = self.infos[name]
@@ -243,7 +255,8 @@ class Plugins:
         given: dict[str, object] = {"submission": submission, "estimate": estimate}
         for implementation in self._manager.hook.before_submit.get_hookimpls():
             try:
-                await call_in_time(implementation, given, timeout=BEFORE_SUBMIT_SECONDS)
+                thread = self._threads.get(implementation.plugin_name)
+                await call_in_time(implementation, given, timeout=BEFORE_SUBMIT_SECONDS, thread=thread)
             except BatchmeterError:
                 raise
             except Exception as error:
@@ -266,10 +279,13 @@ class Plugins:
         async with asyncio.TaskGroup() as group:
             for implementation in self._manager.hook.shutdown.get_hookimpls():
                 group.create_task(self._shut_down(implementation, timeout))
+        for thread in self._threads.values():
+            thread.close()
 
     async def _shut_down(self, implementation: pluggy.HookImpl, timeout: float) -> None:
         try:
-            await call_in_time(implementation, {}, timeout=timeout)
+            thread = self._threads.get(implementation.plugin_name)
+            await call_in_time(implementation, {}, timeout=timeout, thread=thread)
         except Exception:
             log.exception("plugin %s failed at shutdown", implementation.plugin_name)
 

@@ -242,3 +242,36 @@ async def test_before_submit_refuses_a_batch(raised: Exception, expected: type[E
         assert await client.ledger.open_intents(created_before=client.ledger.now() + 1) == []
     (seen,) = planned
     assert (seen.account, seen.provider, seen.input_file_id) == ("sandbox", "sandbox", file.id)  # type: ignore[attr-defined]
+
+
+async def test_an_async_hook_that_blocks_holds_up_nobody(install: Install, tmp_path: Path) -> None:
+    source = """
+        import threading, batchmeter
+
+        release = threading.Event()
+        threads = set()
+
+        class Blocks:
+            @batchmeter.hookimpl
+            async def startup(self, host):
+                threads.add(threading.current_thread().name)
+
+            @batchmeter.hookimpl
+            async def acreate_batch(self, event):
+                threads.add(threading.current_thread().name)
+                release.wait(60)
+    """
+    install("acme", source, acme="async_that_blocks:Blocks")
+    settings = Settings(ledger=str(tmp_path / "l.db"), accounts={"sandbox": {"provider": "sandbox"}}, track=False)
+    async with batchmeter.AsyncClient(settings=settings, environ={}) as client:
+        import async_that_blocks  # type: ignore[import-not-found]
+
+        file = await client.files.create(file=("in.jsonl", lines_of(1, "gpt-5-mini")), custom_llm_provider="sandbox")
+        for _ in range(5):  # the second would wait for the first one's hook
+            await client.batches.create(
+                input_file_id=file.id, endpoint="/v1/chat/completions", custom_llm_provider="sandbox"
+            )
+        assert len(await client.ledger.list_batches()) == 5
+        async_that_blocks.release.set()
+        await client.deliverer.drain(10)
+    assert async_that_blocks.threads == {"batchmeter-acme"}
