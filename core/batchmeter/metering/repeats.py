@@ -46,9 +46,14 @@ class Repeats:
             self._tally.notes["duplicates_not_checked"] += 1
         return False
 
+    @property
+    def is_by_id(self) -> bool:
+        """Whether a row's id alone tells, and not its bytes, whether it was there before."""
+        return not (self._exports or self._copies)
+
     def has_none(self, answers: Sequence[Answer]) -> bool:
         """Whether none of these was seen before; they are then remembered. False says nothing of any."""
-        if self._exports or self._copies:
+        if not self.is_by_id:
             return False
         new = {hash(answer.custom_id) for answer in answers if answer.custom_id is not None}
         ids = self._ids

@@ -69,7 +69,7 @@ class Scanner:
 
     def _take(self, lines: Iterable[Any]) -> None:
         """Bytes of each line, or Unreadable."""
-        reader, job_model = self._look.narrow, self._job.model
+        reader, job_model, by_id = self._look.narrow, self._job.model, self._repeats.is_by_id
         decode, read = reader.wire.strict, reader.read
         run: list[Answer] = []
         raws: list[bytes | bytearray] = []
@@ -83,7 +83,7 @@ class Scanner:
                     answer = None
             if answer is not None and answer.usage is not None and len(run) < _RUN:
                 run.append(answer)
-                raws.append(raw)
+                raws.append(b"" if by_id else raw)  # a line's memory is used for the next one, and stays in the cache
                 continue
             self._count(run, raws)
             self._number += 1
