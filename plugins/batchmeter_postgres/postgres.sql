@@ -13,7 +13,7 @@ ORDER BY t.relname COLLATE "C", c.attnum;
 
 -- name: check_file
 -- The server checks its own pages.
-SELECT 'ok' AS quick_check;
+SELECT 'ok' AS integrity_check;
 
 -- name: due_batches
 -- The most overdue of each account, unlocked: more of them than are wanted, because other workers look too.

@@ -1,6 +1,10 @@
 """The `batchmeter` command. Exit codes: 0 done, 1 it failed or the batch did, 2 the call has to change, 130 Ctrl-C."""
 
+import errno
+import io
 import os
+import sys
+from contextlib import suppress
 from importlib import import_module
 from typing import Any
 
@@ -44,6 +48,18 @@ class Commands(click.Group):
 
     asked = False
     """Whether plugins have added their commands."""
+
+    def main(self, *args: Any, **kwargs: Any) -> Any:
+        """A full disk, a missing right or too many open files are one line too."""
+        for stream in (sys.stdout, sys.stderr):
+            if isinstance(stream, io.TextIOWrapper) and stream.encoding.lower() != "utf-8":
+                stream.reconfigure(errors="backslashreplace")  # a terminal need not have every character
+        try:
+            return super().main(*args, **kwargs)
+        except OSError as error:
+            _discard_output()
+            click.echo(f"error: {_in_words(error)}", err=True)
+            sys.exit(1)
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         self._ask_plugins()
@@ -95,6 +111,19 @@ def main(ctx: click.Context, config: str | None, ledger: str | None) -> None:
     """Know what your LLM batch jobs did and cost."""
     ctx.obj = {"config": config, "ledger": ledger}
     make_log_inert()
+
+
+def _in_words(error: OSError) -> str:
+    where = f": {error.filename}" if error.filename else ""
+    many = error.errno in {errno.EMFILE, errno.ENFILE}
+    return f"{error.strerror or error}{where}{' (raise the limit: ulimit -n)' if many else ''}"
+
+
+def _discard_output() -> None:
+    """Or the interpreter would try once more to write what is left, and complain itself."""
+    with suppress(OSError, ValueError):
+        output = sys.stdout.fileno()
+        os.dup2(os.open(os.devnull, os.O_WRONLY), output)
 
 
 def _complain(error: BatchmeterError) -> None:

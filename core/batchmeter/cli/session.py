@@ -45,11 +45,26 @@ async def ledger(*, create: bool = True) -> "AsyncGenerator[Ledger]":
 
 def run(work: Coroutine[Any, Any, Result]) -> Result:
     """Run to the end; Ctrl-C and SIGTERM cancel it, let it clean up, and raise KeyboardInterrupt."""
-    return asyncio.run(_stoppable(work))
+    try:
+        with asyncio.Runner() as runner:
+            result = runner.run(_stoppable(work))
+    finally:
+        work.close()  # where no loop could be made for it
+    if isinstance(result, SystemExit):
+        raise result
+    return result
 
 
-async def _stoppable(work: Coroutine[Any, Any, Result]) -> Result:
-    task = asyncio.ensure_future(work)
+async def _held(work: Coroutine[Any, Any, Result]) -> Result | SystemExit:
+    """SystemExit (rich raises it when nobody reads the output) would tear down the loop under everybody else."""
+    try:
+        return await work
+    except SystemExit as end:
+        return end
+
+
+async def _stoppable(work: Coroutine[Any, Any, Result]) -> Result | SystemExit:
+    task = asyncio.ensure_future(_held(work))
     loop = asyncio.get_running_loop()
     with suppress(NotImplementedError):  # Windows has no loop signal handlers; Ctrl-C still works there
         loop.add_signal_handler(signal.SIGTERM, task.cancel)

@@ -108,7 +108,7 @@ async def following(ledger: Ledger) -> list[Following]:
 
 async def _check(session: Session) -> tuple[dict[str, int], tuple[str, ...], int]:
     wrong = {what: int(row["wrong"]) for name, what in CHECKS.items() for row in await session.rows(name)}
-    reports = [str(row["quick_check"]) for row in await session.rows("check_file")]
+    reports = [str(row["integrity_check"]) for row in await session.rows("check_file")]
     version = await session.row("schema_version")
     damage = tuple(line for line in reports if line != "ok")
     return {what: count for what, count in wrong.items() if count}, damage, version["version"] if version else 0

@@ -7,7 +7,7 @@ WHERE t.type = 'table' AND t.name <> 'schema_version' AND substr(t.name, 1, 7) <
 ORDER BY t.name, c.cid;
 
 -- name: check_file
-PRAGMA quick_check(5);
+PRAGMA integrity_check(5);
 
 -- name: due_batches
 -- The most overdue of one account.
