@@ -16,7 +16,7 @@ import psycopg
 import pytest
 
 from batchmeter.callbacks import KINDS
-from batchmeter.events import BatchCreated, BatchFailed, BatchSucceeded, Settlement, event_id
+from batchmeter.events import BatchCreated, BatchFailed, BatchSucceeded, Outcome, Settlement, event_id
 from batchmeter.ledger import open_ledger
 from batchmeter.ledger.records import Submission, Subscription
 from batchmeter.models import Attribution, Batch, Cost, LineCounts, Usage
@@ -68,7 +68,9 @@ class Maker:
 
     def ending(self, account, batch, revision=1):
         kind = BatchSucceeded if batch.status == "completed" else BatchFailed
-        return self.event(kind, account, batch, revision, status=batch.status)
+        settlement = self.settlement(account, batch, revision)
+        outcome = {name: getattr(settlement, name) for name in Outcome.model_fields}
+        return self.event(kind, account, batch, revision, **outcome)
 
     def settlement(self, account, batch, revision=1, total="0.000738") -> Settlement:
         return Settlement(

@@ -1,12 +1,16 @@
 """Whether a ledger keeps its promises, and what is open in it."""
 
 import asyncio
+import json
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 
+from batchmeter.events import Outcome
+
 from . import serialize
-from .copy import Table, count_rows, read_page, read_tables
+from .copy import PAGE_ROWS, Table, count_rows, read_page, read_tables
 from .ledger import Ledger
 from .records import Millis
 from .session import Row, Session
@@ -77,6 +81,8 @@ async def check(ledger: Ledger) -> Health:
     for table in await ledger.database.read(read_tables):
         if bad := await _unreadable(ledger, table):
             wrong[f"rows of {table.name} that cannot be read, the first: {bad[0]}"] = len(bad)
+    if differing := await _differing(ledger):
+        wrong[f"endings whose event and settlement differ, the first: {differing[0]}"] = len(differing)
     warnings = tuple(unattended_text(one) for one in await ledger.unattended())
     return Health(ledger.url, version, await count_rows(ledger), wrong, damage, warnings)
 
@@ -90,6 +96,30 @@ async def _unreadable(ledger: Ledger, table: Table) -> list[str]:
         bad += await asyncio.to_thread(_unreadable_of, page, DOCUMENTS[table.name])
         after = {f"after_{column}": page[-1][column] for column in table.key}
     return bad
+
+
+async def _differing(ledger: Ledger) -> list[str]:
+    """Every ending is written twice, so that damage to either shows."""
+    found, after = list[str](), 0
+    while page := await ledger.database.read(partial(_endings, after)):
+        found += await asyncio.to_thread(_differing_of, page)
+        after = page[-1]["seq"]
+    return found
+
+
+async def _endings(after: int, session: Session) -> list[Row]:
+    return await session.rows("list_endings", after=after, limit=PAGE_ROWS)
+
+
+def _differing_of(page: Sequence[Row]) -> list[str]:
+    differing: list[str] = []
+    for row in page:
+        with suppress(*serialize.UNREADABLE):  # what cannot be read is counted elsewhere
+            event, settlement = json.loads(bytes(row["payload"])), json.loads(row["settlement"])
+            names = [name for name in (*Outcome.model_fields, "batch") if event.get(name) != settlement.get(name)]
+            if names:
+                differing.append(f"{serialize.described(row)}: {', '.join(names)}")
+    return differing
 
 
 def _unreadable_of(page: Sequence[Row], decode: Callable[[Row], object]) -> list[str]:

@@ -1,3 +1,9 @@
+-- name: list_endings
+SELECT e.seq, e.account, e.batch_id, e.payload, s.settlement FROM batchmeter.event AS e
+JOIN batchmeter.batch AS b ON b.batch_id = e.batch_id AND b.account = e.account
+JOIN batchmeter.settlement AS s ON s.batch_pk = b.pk AND s.revision = e.revision
+WHERE e.seq > %(after)s AND e.type <> 'acreate_batch' ORDER BY e.seq LIMIT %(limit)s;
+
 -- name: progress
 SELECT (SELECT max(seq) FROM batchmeter.event) AS events, (SELECT sum(lease_token + poll_count) FROM batchmeter.batch) AS looks,
     (SELECT sum(token) FROM batchmeter.delivery) AS deliveries, (SELECT sum(used) FROM batchmeter.key_use) AS uses;
