@@ -10,7 +10,11 @@ from batchmeter.ledger import open_ledger
 from batchmeter.ledger.check import check
 from batchmeter.ledger.copy import copy_ledger, count_rows, read_page, read_tables
 from batchmeter.ledger.records import DeliveryResult, Intent, KeyLimits, ProxyKey
+from batchmeter.ledger.store import open_store
 from batchmeter.models import FileObject
+
+NOTES = "CREATE TABLE batchmeter.notes_kept (id TEXT NOT NULL PRIMARY KEY);"
+"""A plugin's own table."""
 
 
 @pytest.fixture
@@ -38,6 +42,10 @@ async def filled(make, clock, attribution):
     states = ("delivered", "dead")
     await ledger.finish_deliveries([DeliveryResult(d, s, error=s) for d, s in zip(taken, states, strict=True)])
     await ledger.claim_due(owner="w", limit=1, lease_seconds=60)
+    store = await open_store(
+        ledger.database, "notes", [NOTES], "-- name: add\nINSERT INTO batchmeter.notes_kept VALUES ('n')"
+    )
+    await store.run("add")
     yield ledger
     await ledger.aclose()
 

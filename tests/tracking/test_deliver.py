@@ -276,3 +276,13 @@ async def test_two_deliverers_share_the_work_without_doubling_it(world):
     await drained(world, world.deliverer())
     assert len(keeper.events) == 120
     assert len({event.id for event in keeper.events}) == 120
+
+
+async def test_closing_while_loggers_are_looked_up_ends_all_lanes(world):
+    world.logger("keeper")
+    deliverer = world.deliverer()
+    running = asyncio.create_task(deliverer.run())
+    await asyncio.sleep(0)  # it asks the ledger, and has no lane yet
+    deliverer.close()
+    async with asyncio.timeout(30):
+        await running

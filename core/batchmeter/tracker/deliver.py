@@ -126,6 +126,7 @@ class Deliverer:
             self._lanes[name] = LoggerLane(
                 name, self._ledger, self._plugins, self.redaction, self.owner, self._options, self._random, self._sleep
             )
+        self._lanes[name].closing = self._closing  # also of one that is made while closing
         return self._lanes[name]
 
 
