@@ -64,7 +64,7 @@ def _snapshots(rows: list[Row]) -> None:
 
 
 def taken(takes: list[dict[str, Any]], rows: list[Row], prices: Prices) -> list[Row]:
-    """Whole models that only another source still lists, as corrections.toml names them."""
+    """Rows of models that only another source still lists, as corrections.toml names them."""
     known = {(row.provider, row.model) for row in rows}
     made: list[Row] = []
     for take in takes:

@@ -113,12 +113,12 @@ def toml(name: str) -> dict[str, Any]:
 
 
 def all_quotes(wheels: Path, day: str) -> list[Quote]:
-    """What every other source says; a zero is no price there either."""
+    """Every other source's numbers; a zero is no price there either."""
     return [quote for name, read in SOURCES.items() for quote in read(wheel(wheels, name), day) if quote.rate]
 
 
 def report(wheels: Path, catalogue: Path) -> compare.Report:
-    """How the other sources see the catalogue."""
+    """The catalogue compared with the other sources."""
     disputes = toml("disputed.toml")
     book = PriceBook(catalogue=catalogue)
     day = book.catalogue.built

@@ -35,7 +35,7 @@ class Disagreement:
 
 @dataclass
 class Report:
-    """What came of comparing."""
+    """The outcome of comparing."""
 
     agreeing: int = 0
     settled: list[Disagreement] = field(default_factory=list[Disagreement])

@@ -31,7 +31,7 @@ KEYS = {
 
 
 def laid_under(rows: Iterable[Row], terms: list[dict[str, Any]]) -> None:
-    """What a vendor's page states once for many models: fills in what their rows do not say."""
+    """Terms that a vendor's page states once for many models fill in what their rows do not say."""
     for row in rows:
         for term in terms:
             check(term)

@@ -65,7 +65,7 @@ def _copy(tier: Tier, bucket: str, to: str) -> None:
 
 
 def _cached_audio(tier: Tier) -> None:
-    """Where a batch halves cached text, it halves cached audio."""
+    """Cached audio is halved in a batch as cached text is."""
     whole, batch = tier.standard.get("cached_input"), tier.batch.get("cached_input")
     if whole and batch and "cached_audio_in" in tier.standard:
         tier.batch.setdefault("cached_audio_in", tier.standard["cached_audio_in"] * batch / whole)

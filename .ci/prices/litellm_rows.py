@@ -64,7 +64,7 @@ MODES = frozenset(
         "rerank",
     }
 )
-"""What can be in a batch somewhere."""
+"""Kinds of models that can be in a batch somewhere."""
 BY_UNIT = {
     "embedding": {"input_cost_per_image": "input_image"},
     "audio_transcription": {"input_cost_per_second": "audio_second"},
@@ -85,7 +85,7 @@ PROVIDER_UPLIFTS: dict[str, dict[str, list[str | None]]] = {
 """Region class -> factor over the global price, for every model of a provider."""
 
 AZURE_PRECEDENCE = ("global", "global-standard", "")
-"""Which of several global rows of one Azure model counts."""
+"""The first of these prefixes counts, where Azure has several global rows of one model."""
 
 MIRRORED = frozenset({"together", "fireworks", "deepinfra", "dashscope", "moonshot", "voyage"})
 """Providers whose models LiteLLM lists as `its own name of the provider/model` only."""
@@ -104,7 +104,7 @@ class Tier:
 
 @dataclass
 class Row:
-    """What one model costs at one provider, in one region class, for one span of time."""
+    """One model's rates at one provider, in one region class, for one span of time."""
 
     provider: str
     model: str
@@ -114,7 +114,7 @@ class Row:
     valid_until: str | None = None
     """Exclusive."""
     cached: str = "half"
-    """What a cached token costs in a batch when no batch rate says it: `batch_input`, `standard`, `half`, `discount`,
+    """A cached token's price in a batch without a batch rate for it: `batch_input`, `standard`, `half`, `discount`,
     or `none`: not known."""
     uplift: dict[str, list[str | None]] = field(default_factory=dict[str, list[str | None]])
     """Region class -> [factor, from]."""

@@ -1,4 +1,4 @@
-"""What the other price sources say, in our words: one quote per model, region, processing, tier and bucket."""
+"""The other price sources in our words: one quote per model, region, processing, tier and bucket."""
 
 import ast
 import datetime as dt
@@ -186,7 +186,7 @@ def _genai_model(provider: str, model: _Recorded, day: str) -> Iterator[Quote]:
 
 
 def _in_force(prices: Any, day: str) -> _Recorded:
-    """Of several dated prices the one of that day."""
+    """The price of that day, out of several dated ones."""
     if not isinstance(prices, list):
         return cast("_Recorded", prices)
     begun = [(str(p.constraint.start_date or "9") if p.constraint else "", p.prices) for p in prices]

@@ -81,6 +81,14 @@ def test_an_unknown_region_is_an_error_that_names_known_ones(model: str, region:
     assert prices("show", model, "--region", named).exit_code == 0
 
 
+def test_meter_takes_no_region_that_prices_do_not_know(tmp_path: Path) -> None:
+    file = tmp_path / "output.jsonl"
+    file.write_text("{}\n")
+    refused = CliRunner().invoke(main, ["meter", str(file), "--region", "mars"])
+    assert refused.exit_code == 2
+    assert "openai has no region 'mars'; it takes global, resident, a place such as eu" in refused.output
+
+
 def test_a_region_of_one_seller_shows_that_one() -> None:
     rows = json.loads(prices("show", "gpt-5.4", "--region", "data-zone-eu", "--json").stdout)
     assert {row["provider"] for row in rows} == {"azure"}

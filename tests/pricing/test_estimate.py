@@ -42,13 +42,13 @@ def whole(book: PriceBook, *lines: bytes, at: str = "2026-11-10", provider: str 
     return estimate(sizes, provider=provider, prices=book, at=dt.date.fromisoformat(at))
 
 
-def said(text: str) -> list[dict[str, str]]:
+def user(text: str) -> list[dict[str, str]]:
     return [{"role": "user", "content": text}]
 
 
 def test_a_long_line_is_counted_whole(of: Of) -> None:
-    assert of(messages=said("abcd" * 750_000)).input_tokens == 750_005
-    assert of(messages=said("abcd" * 75_000) * 10).input_tokens == 750_050
+    assert of(messages=user("abcd" * 750_000)).input_tokens == 750_005
+    assert of(messages=user("abcd" * 75_000) * 10).input_tokens == 750_050
 
 
 @pytest.mark.parametrize(
@@ -160,8 +160,8 @@ def test_what_text_does_not_tell_is_unknown_by_name(
     ],
 )
 def test_the_callers_own_tools_and_schemas_are_text(of: Of, body: dict[str, Any]) -> None:
-    plain = of(messages=said("hi"), max_tokens=5)
-    found = of(**{"messages": said("hi"), "max_tokens": 5, **body})
+    plain = of(messages=user("hi"), max_tokens=5)
+    found = of(**{"messages": user("hi"), "max_tokens": 5, **body})
     assert found.upper is not None
     assert found.input_tokens > plain.input_tokens - 3
     assert found.max_input_tokens is not None
@@ -171,7 +171,7 @@ def test_history_tells_what_goes_in_besides_text(of: Of) -> None:
     history = {"gpt-4.1": History(10, 1_000, 20_000)}
     found = of(history=history, **parts({"type": "image_url"}))
     assert found.expected == (2_000 * Decimal(1) + 100 * Decimal(4)) / 1_000_000
-    assert of(history=history, messages=said("x"), web_search_options={}).expected is None  # a fee is no token
+    assert of(history=history, messages=user("x"), web_search_options={}).expected is None  # a fee is no token
 
 
 @settings(deadline=None, max_examples=60)
@@ -182,7 +182,7 @@ def test_history_tells_what_goes_in_besides_text(of: Of) -> None:
     st.integers(0, 10**6),
 )
 def test_no_answer_costs_more_than_at_most(texts: list[str], limit: int, choices: int, seed: int) -> None:
-    body = {"model": "gpt-5-mini", "messages": [said(text)[0] for text in texts], "max_tokens": limit, "n": choices}
+    body = {"model": "gpt-5-mini", "messages": [user(text)[0] for text in texts], "max_tokens": limit, "n": choices}
     upper = whole(BOOK, line(**body)).upper
     tokens = spent(CHAT, body, Dice(str(seed), "r"))
     real = (tokens.input * Decimal("0.125") + tokens.output * Decimal(1)) / 1_000_000
@@ -194,7 +194,7 @@ BOOK = PriceBook()
 
 
 def test_at_most_is_at_the_dearer_price_of_today_and_tomorrow(book: PriceBook) -> None:
-    request = line(model="gemini-4-carbon", messages=said("hi"), max_tokens=1_000_000)
+    request = line(model="gemini-4-carbon", messages=user("hi"), max_tokens=1_000_000)
     today, eve, later = (whole(book, request, at=f"2026-{at}", provider="gemini") for at in ("11-20", "11-30", "12-01"))
     assert today.upper is not None
     assert eve.upper == later.upper == 2 * today.upper
@@ -203,7 +203,7 @@ def test_at_most_is_at_the_dearer_price_of_today_and_tomorrow(book: PriceBook) -
 
 def test_input_counts_as_written_to_a_cache_where_that_costs_more(book: PriceBook) -> None:
     body = {"model": "claude-opus-4-8", "max_tokens": 0}
-    plain = whole(book, line(messages=said("hi there"), **body), provider="anthropic").upper
+    plain = whole(book, line(messages=user("hi there"), **body), provider="anthropic").upper
     marked = whole(
         book,
         line(
@@ -224,7 +224,7 @@ def test_sizes_take_lines_as_they_come_and_stay_small(book: PriceBook) -> None:
     counter = SizeCounter(book.boundaries)
     for number in range(3_000):
         length = (10, 150_000, 300_000)[number % 3] if number < 3 else 10
-        counter.add(line(model=f"model-{number % 200}", messages=said("a b " * length), max_tokens=10))
+        counter.add(line(model=f"model-{number % 200}", messages=user("a b " * length), max_tokens=10))
     sizes = counter.sizes()
     text = sizes.to_json()
     assert len(text) < 2_000
@@ -237,7 +237,7 @@ def test_sizes_take_lines_as_they_come_and_stay_small(book: PriceBook) -> None:
 
 
 def test_sizes_of_one_model_tell_all_that_an_estimate_needs(book: PriceBook) -> None:
-    lines = [line(messages=said("a b " * 100), max_tokens=10), line(messages=said("x"), max_tokens=5, n=2)]
+    lines = [line(messages=user("a b " * 100), max_tokens=10), line(messages=user("x"), max_tokens=5, n=2)]
     sizes = InputSizes.from_json(count_sizes(lines, book.boundaries).to_json())
     assert len(sizes.to_json()) < 200
     assert estimate(sizes, provider="openai", prices=book) == whole(

@@ -41,7 +41,10 @@ def meter(
     A row that is in several of them counts once. `-` reads standard input.
     """
     from batchmeter.metering import meter as measure
+    from batchmeter.pricing.book import PriceBook
 
+    book = PriceBook.load(prices_file if prices_file is not None else settings().prices or None)
+    book.check_region(provider, region)
     source = _standard_input() if [str(file) for file in files] == ["-"] else [_existing(file) for file in files]
     metering = measure(
         source,
@@ -50,7 +53,7 @@ def meter(
         region=region,
         model=model,
         priced_at=_date(priced_at),
-        prices=prices_file if prices_file is not None else settings().prices or None,
+        prices=book,
     )
     if json_output:
         print_json(metering)

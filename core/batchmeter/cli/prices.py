@@ -53,7 +53,7 @@ def show(
 def _in_region(
     book: "PriceBook", sellers: Sequence[tuple[str, str]], day: dt.date, region: str | None
 ) -> "list[PriceQuery]":
-    """What to ask of whom; the error of the first of them where none has this region."""
+    """The query for each seller that has this region; UsageError where none has."""
     from batchmeter.errors import UsageError
     from batchmeter.pricing.groups import PriceQuery
 
@@ -112,7 +112,7 @@ def list_models(provider: str | None, json_output: bool) -> None:
 @click.argument("other", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @as_json
 def diff(other: Path, json_output: bool) -> None:
-    """What changes from the catalogue in use to the one in the file OTHER."""
+    """Changes from the catalogue in use to the one in the file OTHER."""
     from batchmeter.pricing import listing
     from batchmeter.pricing.catalogue import Catalogue
 

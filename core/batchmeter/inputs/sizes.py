@@ -28,7 +28,7 @@ _MEDIA_ENDPOINTS = {"/images/": "images", "/videos": "video", "/audio/": "audio"
 _NO_PROMPT = frozenset(
     {"model", "metadata", "user", "safety_identifier", "prompt_cache_key", "service_tier", "stop", "include"}
 )
-"""Of a body, what the model does not read."""
+"""Fields of a body that the model does not read."""
 _WITH_KEYS = frozenset({"tools", "functions", "response_format", "text"})
 """Schemas: their keys are read, too."""
 _DATA = frozenset({"url", "data", "file_data", "image_url", "file_url"})
@@ -205,7 +205,7 @@ class SizeCounter:
 
 
 def count_sizes(lines: Iterable[bytes], boundaries: tuple[int, ...] = ()) -> InputSizes:
-    """Of a whole file, a line in memory."""
+    """A whole file's sizes, with one line in memory."""
     counter = SizeCounter(boundaries)
     for line in lines:
         counter.add(line)
@@ -271,7 +271,7 @@ def _prompts(prompt: object) -> list[object]:
 
 
 def _token_ids(prompt: object) -> int | None:
-    """How many tokens an array of them holds; None for anything else."""
+    """The number of tokens in an array of them; None for anything else."""
     numbers = cast("list[object]", prompt) if isinstance(prompt, list) else []
     return len(numbers) if numbers and all(type(number) is int for number in numbers) else None
 
@@ -314,7 +314,7 @@ def _tools(tools: object) -> Iterator[str]:
 
 
 def _parts(items: object) -> Iterator[str]:
-    """Of messages and items, and of the parts of their content."""
+    """Reasons in messages and items, and in the parts of their content."""
     for item in cast("list[object]", items) if isinstance(items, list) else []:
         if not isinstance(item, dict):
             continue

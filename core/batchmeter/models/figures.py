@@ -14,7 +14,7 @@ class Frozen(BaseModel, frozen=True, protected_namespaces=()):
 
 
 class LineCounts(Frozen, frozen=True):
-    """What the output and error files held."""
+    """Lines of the output and error files."""
 
     total: int = 0
     succeeded: int = 0
@@ -83,7 +83,7 @@ class Cost(Frozen, frozen=True):
     estimated: bool = False
     """A rate was derived (standard price x provider factor), not published."""
     flags: tuple[str, ...] = ()
-    """What else a reader should know: `region_assumed_global`, `vendor_reported`, `price_change_during_batch`, …"""
+    """More that a reader should know: `region_assumed_global`, `vendor_reported`, `price_change_during_batch`, …"""
     price_book: str | None = None
     """Digest of the catalogue and user rows that priced it."""
     priced_at: date | None = None
@@ -99,7 +99,7 @@ class ReportedCost(Frozen, frozen=True):
 
 
 class RatesUsed(Frozen, frozen=True):
-    """What priced some lines: units x rates = cost, so that an audit needs no catalogue."""
+    """The rates of some lines: units x rates = cost, so that an audit needs no catalogue."""
 
     model: str | None = None
     """As the lines name it."""
@@ -120,7 +120,7 @@ class RatesUsed(Frozen, frozen=True):
     """Buckets whose rate was derived, not published."""
     flags: tuple[str, ...] = ()
     origin: str = ""
-    """Which row said so: `user`, `correction`, `litellm`, a plugin's name; `vendor_reported` for the vendor's amount."""
+    """The row's source: `user`, `correction`, `litellm`, a plugin's name; `vendor_reported` for the vendor's amount."""
     cost: Usd = Decimal(0)
     """All that is priced of these lines."""
 
@@ -147,7 +147,7 @@ class ModelUsage(Frozen, frozen=True):
 
 
 class Attribution(Frozen, frozen=True):
-    """Who a batch belongs to, for showback."""
+    """The owner of a batch, for showback."""
 
     key: str | None = None
     """The id (never the secret) of the proxy key."""

@@ -68,7 +68,7 @@ class PriceBook:
 
     @property
     def providers(self) -> tuple[str, ...]:
-        """Everyone with a row, sorted."""
+        """Provider ids with a row, sorted."""
         return tuple(sorted(self.catalogue.providers | {name.partition("/")[0] for name in self._user.by_name}))
 
     def regions(self, provider: str, model: str) -> list[str | None]:

@@ -39,7 +39,7 @@ class Tier:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """What these models cost, here and then."""
+    """The rates of some models, in one region class, for one span of dates."""
 
     provider: str
     models: tuple[str, ...]
@@ -135,7 +135,7 @@ class Catalogue:
 
     @cached_property
     def providers(self) -> frozenset[str]:
-        """Everyone with a row."""
+        """Provider ids with a row."""
         return frozenset(provider for provider, _ in self._index)
 
     def regions(self, provider: str) -> frozenset[str]:
@@ -178,7 +178,7 @@ def _date(raw: str | None) -> date | None:
 
 
 def folder() -> Path:
-    """Where an update lies. ConfigError for a user without a home."""
+    """The folder of an update. ConfigError for a user without a home."""
     found = user_folder("data")
     if found is None:
         raise ConfigError("there is no home folder to keep prices in: set HOME or XDG_DATA_HOME")

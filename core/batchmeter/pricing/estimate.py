@@ -1,4 +1,4 @@
-"""What a batch may cost, before it is submitted: from the sizes of its requests, and what cannot be known beforehand."""
+"""The cost of a batch before it is submitted: from the sizes of its requests, with the reasons for what is unknown."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -23,7 +23,7 @@ OTHER_MODELS = "too_many_models"
 PRICE_CHANGE_AHEAD = "price_change_ahead"
 """Flag: the price of tomorrow, when the batch may end, is another."""
 MAX_BYTES = 1_900
-"""Of sizes as JSON: they are kept with an uploaded file."""
+"""The limit of sizes as JSON: they are kept with an uploaded file."""
 MAX_MODELS = 64
 FEES = frozenset({"searches", "tools"})
 """Reasons that no history of tokens settles: a use has its own fee."""
@@ -60,7 +60,7 @@ class ModelSizes(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class InputSizes(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What the requests of an input file may use: without prices, so that it is priced on the day of the submission."""
+    """The sizes of an input file's requests: without prices, so that they are priced on the day of the submission."""
 
     models: dict[str, ModelSizes] = {}
     other: int = 0
@@ -106,7 +106,7 @@ class ModelEstimate(Frozen, frozen=True):
     expected_output_tokens: int | None
     """From this ledger's settled batches of the model; None without any."""
     history_requests: int
-    """How many settled requests that rests on."""
+    """Settled requests behind the expected output."""
     expected: Usd | None
     """USD; None where the output, a price or what goes in besides text is unknown."""
     upper: Usd | None
@@ -114,7 +114,7 @@ class ModelEstimate(Frozen, frozen=True):
 
 
 class Estimate(Frozen, frozen=True):
-    """What is known before submitting. None is not zero: the reasons are in `unknown`."""
+    """The cost as far as it is known before submitting. None is not zero: the reasons are in `unknown`."""
 
     requests: int
     method: str = METHOD
@@ -130,7 +130,7 @@ class Estimate(Frozen, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class History:
-    """What one model's settled requests came to."""
+    """Sums over one model's settled requests."""
 
     requests: int
     output_tokens: int
@@ -169,19 +169,19 @@ def estimate(
 
 def _model(name: str, sizes: ModelSizes, history: History | None, pricer: "_Pricer") -> ModelEstimate:
     unlimited = sizes.unknown.get(NO_OUTPUT_LIMIT, 0)
-    told = not sizes.unknown.keys() - {NO_OUTPUT_LIMIT}
+    bounded = not sizes.unknown.keys() - {NO_OUTPUT_LIMIT}
     most_output = sum(tier.output_tokens for tier in sizes.most.values())
     output = _expected_output(sizes, history, silent=not unlimited and not most_output)
     return ModelEstimate(
         requests=sizes.requests,
         input_tokens=sum(tier.input_tokens for tier in sizes.expected.values()),
-        max_input_tokens=sum(tier.input_tokens for tier in sizes.most.values()) if told else None,
+        max_input_tokens=sum(tier.input_tokens for tier in sizes.most.values()) if bounded else None,
         max_output_tokens=None if unlimited else most_output,
         unlimited_requests=unlimited,
         expected_output_tokens=output,
         history_requests=history.requests if history else 0,
         expected=_expected(name, sizes, history, output, pricer),
-        upper=pricer.upper(name, sizes) if told and not unlimited else None,
+        upper=pricer.upper(name, sizes) if bounded and not unlimited else None,
     )
 
 
@@ -194,7 +194,7 @@ def _expected_output(sizes: ModelSizes, history: History | None, *, silent: bool
 def _expected(
     name: str, sizes: ModelSizes, history: History | None, output: int | None, pricer: "_Pricer"
 ) -> Decimal | None:
-    """What goes in besides text is as much as it was; a fee for a tool is not known."""
+    """Images and the like are taken to be as many tokens as in settled batches; a tool's fee is not known."""
     besides = sizes.unknown.keys() - {NO_OUTPUT_LIMIT}
     if output is None or besides & FEES:
         return None
@@ -280,7 +280,7 @@ def _total(costs: Sequence[Decimal | None]) -> Decimal | None:
     return sum(known, Decimal(0)) if len(known) == len(costs) else None
 
 
-_SAID = {
+_REASON_TEXT = {
     NO_OUTPUT_LIMIT: "set no max tokens",
     "images": "send or make images",
     "files": "send files",
@@ -296,6 +296,6 @@ _SAID = {
 
 def _unknown(name: str, sizes: ModelSizes, model: ModelEstimate) -> Iterator[str]:
     for reason, requests in sizes.unknown.items():
-        yield f"{reason}: {name}: {requests} requests {_SAID.get(reason, 'cannot be estimated')}"
+        yield f"{reason}: {name}: {requests} requests {_REASON_TEXT.get(reason, 'cannot be estimated')}"
     if model.expected_output_tokens is None:
         yield f"no_history: {name}: no settled batch of it in this ledger"

@@ -1,4 +1,4 @@
-"""What metering hands to pricing: integer sums of disjoint buckets, one group per price.
+"""Price groups: the integer sums of disjoint buckets that metering hands to pricing, one group for each price.
 
 Lines whose price cannot differ share a group, so that a group is priced once, in Decimal, and the sum equals pricing
 line by line. Groups are stored with a settlement: `reprice` needs no second download.
@@ -43,11 +43,11 @@ class GroupKey:
     prompt_over: int = 0
     """The largest of `PriceBook.boundaries` that this request's whole prompt exceeds; 0 if none."""
     geo: str | None = None
-    """Where a line itself names it (Anthropic's `inference_geo`)."""
+    """The place that a line itself names (Anthropic's `inference_geo`)."""
     processing: str = "batch"
     """`standard` for a line that its vendor says was served, and is billed, outside the batch."""
     buckets: tuple[str, ...] = ()
-    """What its lines use beyond input and output, sorted: a bucket without a rate leaves only its own lines unpriced."""
+    """Buckets that the lines use beyond input and output, sorted: one without a rate leaves only its own lines unpriced."""
 
 
 @dataclass(slots=True)
@@ -94,16 +94,16 @@ class Rates:
     estimated: bool = False
     """Derived from a standard price and a provider's usual discount."""
     estimated_buckets: frozenset[str] | None = None
-    """Which buckets were derived, where only some were; None: `estimated` speaks for all."""
+    """The derived buckets, if only some are derived; None: `estimated` speaks for all."""
     flags: tuple[str, ...] = ()
     origin: str = ""
-    """Which row said so: `user`, `correction`, `litellm`, a plugin's name, …"""
+    """The row's source: `user`, `correction`, `litellm`, a plugin's name, …"""
     region: str | None = None
     """The region class whose price it is; None is the global price."""
 
 
 class PriceSource(Protocol):
-    """What the meter needs of a price book."""
+    """A price book, as the meter needs it."""
 
     @property
     def digest(self) -> str: ...

@@ -72,7 +72,7 @@ class UserRows:
 
     @property
     def providers(self) -> frozenset[str]:
-        """Whose models are priced, beside those that are other rows' aliases."""
+        """Provider ids of the rows, without those that are other rows' aliases."""
         aliased = {row.alias_of[0] for row in self.by_name.values() if row.alias_of}
         return frozenset({name.partition("/")[0] for name in self.by_name} - aliased)
 

@@ -34,7 +34,7 @@ Ask = Callable[[PriceQuery], Rates | None]
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """What a provider declares of its prices: see `Capabilities`."""
+    """A provider's own word on its prices: see `Capabilities`."""
 
     priced_as: str | None = None
     standard_factor: Decimal | None = None
@@ -93,7 +93,7 @@ class Share:
 
 @dataclass(frozen=True, slots=True)
 class Priced:
-    """What the groups cost together and by model."""
+    """The cost of the groups, together and by model."""
 
     cost: Cost
     models: dict[str | None, Share] = field(default_factory=dict[str | None, Share])
@@ -280,7 +280,7 @@ def asked_rates(query: PriceQuery | None, source: PriceSource, ask: Ask | None) 
 
 
 def _checked(answer: object) -> Rates | None:
-    """What a plugin gave, in exact numbers whatever kind of number it wrote; an error where it is no rates at all."""
+    """A plugin's answer in exact numbers, whatever kind of number it wrote; TypeError or ValueError if it is no rates."""
     if answer is None:
         return None
     if inspect.iscoroutine(answer):

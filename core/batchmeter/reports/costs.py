@@ -1,4 +1,4 @@
-"""What settled batches cost, summed by model, account, key, team, tag or day: exactly, and saying what is unknown."""
+"""The cost report: settled batches summed by model, account, key, team, tag or day, exactly, with the unknown part."""
 
 import datetime as dt
 from collections.abc import Callable, Iterator, Mapping
@@ -60,7 +60,7 @@ async def cost_report(
     until: Millis | None = None,
     key: str | None = None,
 ) -> CostReport:
-    """Of batches settled from `since` to before `until`; of one proxy key's, if given."""
+    """Batches settled from `since` to before `until`; only one proxy key's, if given."""
     groups: dict[str | None, _Tally] = {}
     total = _Tally()
     after: str | None = None

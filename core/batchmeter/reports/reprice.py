@@ -97,7 +97,7 @@ class Repricer:
 
 
 def _same(one: Cost, other: Cost) -> bool:
-    """Whatever book it was computed with, and whatever older settlements do not tell."""
+    """The book's digest is left out, and the details that older settlements lack."""
     without: dict[str, object] = {"price_book": None, "details": {}}
     return one.model_copy(update=without) == other.model_copy(update=without)
 
