@@ -149,7 +149,7 @@ class AsyncBatches:
         timeout: Timeout | None = None,
         **account_settings: Any,
     ) -> None:
-        """Have a settled batch forgotten by its provider (Vertex AI); its files, and the ledger, are left alone.
+        """Have a settled batch forgotten by its provider, where that can; its files, and the ledger, are left alone.
 
         NotSupportedError where the provider keeps its batches for good, UsageError before it is settled.
         """

@@ -61,7 +61,7 @@ class AccountSettings(BaseModel):
     api_base: str | None = None
     """The API's address, where it is not the vendor's own."""
     region: str | None = None
-    """Decides rates: `global`, a cloud location, `data-zone-eu|us|apac` (Azure), `eu|us|…` (OpenAI data residency)."""
+    """Decides rates: `global`, a cloud location, a data zone, `eu|us|…` for data residency."""
     timeout: float = 600.0
     """Seconds for one request."""
     max_retries: int = 2
@@ -182,7 +182,7 @@ class BatchRequest:
     metadata: Mapping[str, str] | None = None
     output_expires_after: Mapping[str, Any] | None = None
     model: str | None = None
-    """For providers whose job names the model (Vertex AI); others read it from the lines."""
+    """For providers whose job names the model; others read it from the lines."""
 
 
 @dataclass(slots=True)
@@ -238,7 +238,7 @@ class Provider(Protocol):
     """
 
     name: ClassVar[str]
-    """The provider id that prices and `custom_llm_provider` use: `openai`, `azure`, `vertex_ai`, …"""
+    """The provider id that prices and `custom_llm_provider` use: `openai` for one."""
     capabilities: ClassVar[Capabilities]
     account: str
     region: str | None
@@ -274,7 +274,7 @@ class Provider(Protocol):
         ...
 
     def price_model(self, model: str) -> str:
-        """The model to price for a name in a line or batch (Azure: deployment -> model); the same name by default."""
+        """The model to price for a name in a line or batch (of a deployment); the same name by default."""
         ...
 
     async def aclose(self) -> None: ...

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 def retry_after_seconds(headers: Mapping[str, str]) -> float | None:
     """Seconds to wait, from `retry-after-ms` or `retry-after` (seconds or an HTTP date).
 
-    Azure sends `retry-after-ms: 0` beside the seconds that it means.
+    Some vendors send `retry-after-ms: 0` beside the seconds that it means.
     """
     millis = _number(headers.get("retry-after-ms"))
     if millis is not None and (millis > 0 or "retry-after" not in headers):

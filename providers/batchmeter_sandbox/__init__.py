@@ -7,6 +7,8 @@ import batchmeter.hookspecs as batchmeter
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    import click
+
     from batchmeter.providers import ProviderFactory
 
     from .clock import ManualClock
@@ -30,6 +32,15 @@ _HOMES = {
     "Totals": "results",
     "serving": "server",
 }
+
+
+@batchmeter.hookimpl
+def register_commands(cli: "click.Group") -> None:
+    """Brings the commands `sandbox` and `demo`."""
+    from .commands import demo, sandbox  # noqa: PLC0415 - only where commands are wanted
+
+    cli.add_command(sandbox)
+    cli.add_command(demo)
 
 
 @batchmeter.hookimpl

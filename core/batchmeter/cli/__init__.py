@@ -36,8 +36,6 @@ COMMANDS = {
     "prune": "ledger:prune",
     "plugins": "plugins:plugins",
     "new-plugin": "new_plugin:new_plugin",
-    "sandbox": "sandbox:sandbox",
-    "demo": "demo:demo",
     "version": "version:version",
 }
 """Command -> module:object, imported when it is used: `batchmeter --help` loads none of them but their first lines."""

@@ -100,7 +100,7 @@ def cancel(batch_id: str, account: str | None, json_output: bool) -> None:
 @click.argument("batch_id")
 @account_option
 def delete(batch_id: str, account: str | None) -> None:
-    """Have a settled batch forgotten by its provider (Vertex AI); its files, and what it cost, stay."""
+    """Have a settled batch forgotten by its provider, where that can; its files, and what it cost, stay."""
 
     async def work() -> None:
         async with client() as opened:

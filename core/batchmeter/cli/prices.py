@@ -26,7 +26,7 @@ def prices() -> None:
 
 @prices.command()
 @click.argument("model")
-@click.option("--provider", help="openai, azure, vertex_ai, …; default: everyone who sells this id.")
+@click.option("--provider", help="A provider's name; default: everyone who sells this id.")
 @click.option("--at", metavar="DATE", help="Prices of this UTC date (YYYY-MM-DD); default: today.")
 @click.option("--region", help="global, us-central1, data-zone-eu, eu, …")
 @prices_file

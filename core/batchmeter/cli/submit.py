@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 @click.option("--metadata", "pairs", multiple=True, metavar="K=V", help="Rides on every event; repeat for more.")
 @click.option("--team", help="Whose batch it is, for `costs --group-by team`.")
 @click.option("--user", help="Who submits it.")
-@click.option("--session", help="What it belongs to; Langfuse groups by it.")
+@click.option("--session", help="What it belongs to; loggers may group by it.")
 @click.option("--tag", "tags", multiple=True, help="For `costs --group-by tag`; repeat for more.")
 @click.option("--window", default="24h", show_default=True, help="completion_window.")
 @click.option("--idempotency-key", help="Submitting again with the same key gives the same batch.")

@@ -74,7 +74,7 @@ def status_error(status: int, headers: Mapping[str, str], content: bytes, *, whe
 
 
 def error_message(body: object) -> str | None:
-    """The human part of an error body: OpenAI's, Google's and Anthropic's `error.message`, Mistral's `detail`, text."""
+    """The human part of an error body: `error.message`, a bare `message` or `detail`, else the text."""
     if not isinstance(body, dict):
         return str(body)[:500] if body else None
     whole = cast("dict[str, object]", body)

@@ -65,7 +65,7 @@ def _seconds(text: str) -> float:
 
 
 def _iso(text: str) -> datetime:
-    """ISO 8601 with any number of fractional digits (Azure prints seven); no zone means UTC."""
+    """ISO 8601 with any number of fractional digits (vendors print up to seven); no zone means UTC."""
     head, dot, tail = text.replace("Z", "+00:00").partition(".")
     if dot:
         digits = tail[: len(tail) - len(tail.lstrip("0123456789"))]
@@ -111,7 +111,7 @@ Usd = Annotated[Decimal, PlainSerializer(_decimal, when_used="json")]
 
 
 def full_endpoint(url: str | None) -> str | None:
-    """`/chat/completions`, as Azure's classic API writes it, is `/v1/chat/completions`; other paths are kept."""
+    """`/chat/completions`, as some APIs write it, is `/v1/chat/completions`; other paths are kept."""
     return f"/v1{url}" if url in _WITHOUT_VERSION else url
 
 

@@ -1,7 +1,7 @@
 """Files and batches in OpenAI's shapes, read tolerantly.
 
 Tolerance is a rule, not a favour: unknown fields are kept, unknown statuses are open, ids are opaque, `""` means null,
-numbers may be strings, times may be ISO 8601 (Azure's older REST versions, Together) or epoch seconds.
+numbers may be strings, times may be ISO 8601 (older APIs) or epoch seconds.
 """
 
 from collections.abc import Iterator

@@ -99,7 +99,7 @@ def _by_age(batch: Batch, now: float, pace: Pace, history: History | None, *, to
 
 
 def _by_deadline(wait: float, left: float, pace: Pace) -> float:
-    """Never sleep over the moment the batch must have ended. (Azure's may run on for days.)"""
+    """Never sleep over the moment the batch must have ended. (Some run on for days.)"""
     first_after = left + pace.after_deadline
     return min(wait, first_after if first_after > 0 else max(pace.after_deadline, -left * pace.age_share))
 

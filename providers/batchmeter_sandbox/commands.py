@@ -1,0 +1,204 @@
+"""The commands `sandbox` (a provider of your own on this machine, for any OpenAI client) and `demo` (one batch with it)."""
+
+import asyncio
+import ipaddress
+import json
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from batchmeter.cli.session import run
+from batchmeter.cli.show import as_json, console, print_json
+from batchmeter.cli.wait import show_settlement, wait_for
+from batchmeter.errors import ConfigError, UsageError
+
+if TYPE_CHECKING:
+    from .engine import Engine
+
+SPEED = 400.0
+"""The sandbox's clock: a batch of 24 minutes takes under 4 seconds."""
+SHOWN = ("id", "status", "request_counts", "usage", "cost", "metadata", "times")
+TOPICS = ("otters", "tides", "sourdough", "glaciers", "jazz", "tea", "comets", "looms", "maps", "mushrooms")
+EPILOG = """\b
+Words of a script (--script, or a batch's metadata key `sandbox`, or header x-sandbox-script at its creation):
+  outcome=completed|failed|expired|cancelled
+  fail=SHARE       of the lines that fail (1: only an error file)
+  done=SHARE       of the lines run before an expiry or cancellation
+  lag=N            looks before a finished batch names its files
+  malformed=N      output lines cut in half
+  no_usage=N       output lines with usage null
+  slow=SECONDS     before every 64 KB of a download
+  truncate=N       downloads that break off halfway
+
+\b
+Faults (--fault, or header x-sandbox-fault): KIND[*TIMES] [METHOD] [/PATH*] [retry_after=SECONDS]
+  rate_limit quota server_error unavailable
+  drop             the connection breaks and nothing was done
+  lose_answer      the connection breaks after everything was done
+"""
+
+
+@click.command(epilog=EPILOG)
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
+@click.option("--port", default=4010, show_default=True, help="Port to listen on; 0 takes a free one.")
+@click.option("--speed", default=300.0, show_default=True, help="1: a batch takes 22 minutes; 300: 4.5 seconds.")
+@click.option("--seed", type=int, help="Same seed, same ids and answers.")
+@click.option("--folder", type=click.Path(file_okay=False), help="Keep files and batches here, for the next start.")
+@click.option("--api-key", envvar="BATCHMETER_SANDBOX_KEY", help="Accept this key only (default: any).")
+@click.option("--mixed-models", is_flag=True, help="Take files that name several models, which OpenAI refuses.")
+@click.option("--script", default="", metavar="WORDS", help="Fate of every batch, such as 'fail=0.05 lag=1'.")
+@click.option(
+    "--fault", "faults", multiple=True, metavar="WORDS", help="Trouble, such as 'rate_limit*2 POST /v1/batches'."
+)
+@as_json
+def sandbox(
+    host: str,
+    port: int,
+    speed: float,
+    seed: int | None,
+    folder: str | None,
+    api_key: str | None,
+    mixed_models: bool,
+    script: str,
+    faults: tuple[str, ...],
+    json_output: bool,
+) -> None:
+    """Serve OpenAI's files, batches and single calls: no model behind it, real shapes, real usage, trouble on demand."""
+    from .engine import Engine
+    from .refusal import Refusal
+
+    if not _is_loopback(host) and api_key is None:
+        raise UsageError(f"--host {host} can be reached from elsewhere: give an --api-key, or stay on 127.0.0.1")
+    if speed <= 0:
+        raise UsageError("--speed has to be greater than 0")
+    try:
+        engine = Engine(folder=folder, seed=seed, speed=speed, script=script, faults=faults, mixed_models=mixed_models)
+    except Refusal as refusal:
+        raise UsageError(f"--script or --fault: {refusal.message}") from refusal
+    except OSError as error:
+        raise ConfigError(f"--folder {folder}: {error.strerror or error}; choose one that can be written") from error
+    try:
+        run(_serve(engine, host, port, api_key, json_output=json_output))
+    finally:
+        engine.close()
+
+
+async def _serve(engine: "Engine", host: str, port: int, api_key: str | None, *, json_output: bool) -> None:
+    from .server import serving
+
+    try:
+        async with serving(engine, host=host, port=port, api_key=api_key) as server:
+            if json_output:
+                print_json({"url": server.url})
+            else:
+                click.echo(_welcome(server.url, api_key))
+            await asyncio.Event().wait()
+    except OSError as error:
+        reason = error.strerror or error
+        raise UsageError(
+            f"cannot listen on {host}:{port}: {reason}; choose another --port (0 takes a free one)"
+        ) from error
+
+
+def _welcome(url: str, api_key: str | None) -> str:
+    key = "YOUR_KEY" if api_key else "any-key"
+    return (
+        f"sandbox listening on {url}   (Ctrl-C stops)\n\n"
+        f"  any OpenAI client   OPENAI_BASE_URL={url} OPENAI_API_KEY={key}\n"
+        f'  Python              openai.OpenAI(base_url="{url}", api_key="{key}")\n'
+        f"  batchmeter          OPENAI_BASE_URL={url} OPENAI_API_KEY={key} batchmeter submit FILE --wait\n"
+        f'  trouble             metadata {{"sandbox": "fail=0.1 outcome=expired"}}, header x-sandbox-fault: rate_limit*2\n'
+    )
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+@click.command()
+@click.option("--requests", "count", default=1000, show_default=True, help="How many requests the batch has.")
+@click.option("--model", default="gpt-5-mini", show_default=True, help="The model they ask for.")
+@click.option("--folder", type=click.Path(path_type=Path), help="Where to leave the files (default: a new one).")
+@as_json
+def demo(count: int, model: str, folder: Path | None, json_output: bool) -> None:
+    """Submit, follow, meter and price a batch, with no key and no network: what you would see with a real one."""
+    chosen = folder or Path(tempfile.mkdtemp(prefix="batchmeter-demo-"))
+    chosen.mkdir(parents=True, exist_ok=True)
+    run(_demo(chosen, count, model, json_output))
+
+
+async def _demo(folder: Path, count: int, model: str, json_output: bool) -> None:
+    from batchmeter import AsyncClient
+    from batchmeter.testing.sandbox import serve_sandbox
+
+    requests = write_requests(folder / "requests.jsonl", count, model)
+    log = folder / "events.jsonl"
+
+    def say(text: str) -> None:
+        if not json_output:
+            console().print(text)
+
+    async with serve_sandbox(speed=SPEED) as sandbox:
+        say(f"1. a provider that speaks OpenAI's batch API: {sandbox.url}")
+        async with AsyncClient(settings=_settings(folder, log, sandbox.url), environ={}) as client:
+            file = await client.files.create(file=requests, purpose="batch")
+            say(f"2. uploaded {count:,} requests ({file.bytes:,} bytes) as {file.id}")
+            batch = await client.batches.create(
+                input_file_id=file.id, endpoint="/v1/chat/completions", metadata={"team": "search"}
+            )
+            say(f"3. submitted {batch.id}; following it")
+            settlement = await wait_for(client, batch.id, None)
+    if json_output:
+        print_json(settlement)
+        return
+    say("4. it has ended, and this is what it cost:\n")
+    show_settlement(settlement)
+    _show_events(log)
+
+
+def write_requests(path: Path, count: int, model: str) -> Path:
+    """A batch input file as OpenAI wants it: one request a line."""
+    with path.open("w", encoding="utf-8") as lines:
+        for number in range(count):
+            lines.write(json.dumps(_request(number, model)) + "\n")
+    return path
+
+
+def _request(number: int, model: str) -> Mapping[str, Any]:
+    topic = TOPICS[number % len(TOPICS)]
+    messages = [
+        {"role": "system", "content": "You are a patient teacher. Answer in two sentences."},
+        {"role": "user", "content": f"Question {number + 1}: what should everyone know about {topic}?"},
+    ]
+    body = {"model": model, "messages": messages, "max_completion_tokens": 400}
+    return {"custom_id": f"request-{number + 1}", "method": "POST", "url": "/v1/chat/completions", "body": body}
+
+
+def _settings(folder: Path, log: Path, url: str) -> Any:
+    from batchmeter.config import Settings
+
+    return Settings(
+        ledger=str(folder / "ledger.db"),
+        track=False,
+        load=("file",),
+        accounts={"openai": {"api_key": "any", "api_base": url}},
+        plugins={"file": {"path": str(log)}},
+    )
+
+
+def _show_events(log: Path) -> None:
+    """The file as a logger's user finds it: each event in a line, and the last one's facts in full."""
+    found = [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()]
+    out = console()
+    out.print(f"\n5. the events, as CloudEvents in {log}:\n")
+    for event in found:
+        out.print(f"   {event['data']['type']:14} {event['time']}  {event['subject']}")
+    facts = {key: found[-1]["data"][key] for key in SHOWN}
+    out.print(f"\n   {found[-1]['data']['type']} carries, among others:\n")
+    out.print_json(data=facts)
