@@ -255,7 +255,9 @@ async def _search(parts: "Parts", provider: "Provider", intent: Intent, error: P
     found = await find_lost_create(provider, intent, parts.ledger.now())
     if found is not None:
         return await _record(parts, intent, found)
-    sign = f"its metadata {TAG}={intent.id}" if tagged else f"its input {intent.submission.input_file_id} and its time"
+    source = intent.submission.input_file_id or ""
+    by_tag = tagged and "://" not in source  # a batch on the caller's own storage carries no metadata
+    sign = f"its metadata {TAG}={intent.id}" if by_tag else f"its input {source}, endpoint and time"
     hint = (
         f"the batch may or may not exist; the tracker looks for it by {sign}, and a repeated call with the same "
         "idempotency_key returns it once it is found"

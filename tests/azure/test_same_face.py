@@ -96,6 +96,8 @@ async def test_a_lost_create_on_own_storage_is_found_by_its_blob(asked, client, 
             await client.batches.create(
                 endpoint="/chat/completions", metadata={"team": "search"}, custom_llm_provider="azure-eu", **given
             )
+    assert "looks for it by its input" in str(caught.value)
+    assert "sig=signed" not in str(caught.value)
     monkeypatch.setattr(client.ledger.database, "_clock", lambda: (NOW + 61) * 1000)
     assert await client.tracker.reconcile() == 1
     intent = await client.ledger.intent(caught.value.intent_id)

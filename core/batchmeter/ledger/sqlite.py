@@ -197,11 +197,13 @@ class SqliteDatabase:
         self.url = path if path == sqlite_file.MEMORY else f"sqlite:///{path}"
         self._path = path
         self._clock = clock
-        self.now = clock
         self._thread: Thread | None = None
         self._connection: sqlite3.Connection | None = None
         self._waiting: deque[Write[Any]] = deque()
         self._synchronous = ""
+
+    def now(self) -> Millis:
+        return self._clock()
 
     async def open(self, *, create: bool, wait: bool) -> None:  # noqa: ARG002 - there is no server to wait for
         if self._thread is not None:

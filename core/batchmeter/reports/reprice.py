@@ -5,14 +5,15 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
 
+from batchmeter.accounts import Accounts
 from batchmeter.events import Settlement
 from batchmeter.ledger.ledger import Ledger
 from batchmeter.ledger.records import Millis, Submission
 from batchmeter.metering import reprice
 from batchmeter.models import Cost, ModelUsage
+from batchmeter.plugins import Plugins
 from batchmeter.pricing.groups import Groups, PriceSource
 from batchmeter.tracker.build_events import ending_event
-from batchmeter.tracker.needs import Accounts, Plugins
 from batchmeter.tracker.settle import job_of
 
 PAGE = 500

@@ -6,17 +6,18 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from batchmeter.accounts import Accounts
 from batchmeter.errors import ProviderError, UsageError
 from batchmeter.ledger.ledger import Ledger
 from batchmeter.ledger.records import Intent, Submission
 from batchmeter.models import Batch
+from batchmeter.plugins import Plugins
 from batchmeter.providers import CallOptions, Provider
 
 from .batch_account import BatchAccounts, made_by
 from .build_events import created_event
 from .list_polling import SKEW_SECONDS, back_to
 from .metadata_tag import tag_of, untagged
-from .needs import Accounts, Plugins
 
 log = logging.getLogger("batchmeter")
 

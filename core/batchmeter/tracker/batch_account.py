@@ -4,6 +4,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from batchmeter.accounts import Accounts
 from batchmeter.ledger.ledger import Ledger
 from batchmeter.ledger.records import Intent, TrackedBatch, is_another, is_same
 from batchmeter.models import Batch, full_endpoint
@@ -11,7 +12,6 @@ from batchmeter.providers import Provider
 
 from .list_polling import SKEW_SECONDS
 from .metadata_tag import tag_of
-from .needs import Accounts
 
 
 @dataclass(slots=True)

@@ -11,10 +11,10 @@ from collections.abc import Sequence
 from batchmeter.errors import LedgerError
 from batchmeter.ledger.ledger import Ledger
 from batchmeter.ledger.subscriptions import unattended_text
+from batchmeter.plugins import Plugins
 from batchmeter.redaction import Redaction
 
 from .delivery_lane import LaneOptions, LoggerLane
-from .needs import Plugins
 from .schedule import Random
 from .wakeups import Sleep, nap
 

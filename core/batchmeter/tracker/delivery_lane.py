@@ -11,10 +11,11 @@ from batchmeter.errors import LedgerError, Rejected, RetryLater
 from batchmeter.events import Event
 from batchmeter.ledger.ledger import Ledger
 from batchmeter.ledger.records import Delivery, DeliveryResult
+from batchmeter.loggers import Logger
+from batchmeter.plugins import Plugins
 from batchmeter.redaction import Redaction
 
 from .account_state import Breaker
-from .needs import Logger, Plugins
 from .schedule import Pace, Random, after_error
 from .wakeups import Sleep, nap, take, to_the_end
 

@@ -5,6 +5,7 @@ import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from batchmeter.accounts import Accounts
 from batchmeter.errors import BatchmeterError, LedgerError, ProviderError, UsageError
 from batchmeter.ledger.ledger import Ledger
 from batchmeter.ledger.records import Intent, Millis
@@ -15,7 +16,6 @@ from .adopt import GRACE_SECONDS, UNRECORDABLE, Adopter
 from .batch_account import made_by, reads_input_of
 from .list_polling import SKEW_SECONDS, back_to
 from .metadata_tag import tag_of
-from .needs import Accounts
 
 log = logging.getLogger("batchmeter")
 

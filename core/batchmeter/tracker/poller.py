@@ -12,6 +12,7 @@ from batchmeter.events import Settlement
 from batchmeter.ledger.ledger import Ledger
 from batchmeter.ledger.records import Attempts, Claim, Reschedule, TrackedBatch, is_another
 from batchmeter.models import Batch
+from batchmeter.plugins import Plugins
 from batchmeter.providers import CallOptions, Provider
 
 from .account_state import AccountState, answer_in_time
@@ -19,7 +20,6 @@ from .batch_account import with_id
 from .build_events import BATCH_UNAVAILABLE, Bill, ending_event, settlement_of, unreadable
 from .lease import LeaseLostError, Leases
 from .list_polling import ListPolling
-from .needs import Plugins
 from .schedule import LONGEST_PAUSE, Timetable, after_error, after_trouble, exhausted, millis, one_more, pause_asked
 from .settle import Meter, NotReadableError, read_bill, shows_more
 from .wakeups import Watch

@@ -8,6 +8,7 @@ import uuid
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field, replace
 
+from batchmeter.accounts import Accounts
 from batchmeter.errors import APIStatusError, BatchmeterError, ProviderError, made_nothing
 from batchmeter.ledger.ledger import Ledger
 from batchmeter.ledger.records import Again, Intent, Millis, Submission, TrackedBatch
@@ -15,7 +16,6 @@ from batchmeter.providers import BatchRequest, CallOptions, HasQueue, Provider
 
 from .adopt import Adopter
 from .metadata_tag import RETRY_OF, tagged
-from .needs import Accounts
 from .queue_backoff import next_try, waits_for_room
 from .wakeups import Sleep
 

@@ -19,12 +19,12 @@ from batchmeter.ledger.records import TrackedBatch, progress_of
 from batchmeter.metering import Job, meter_outputs
 from batchmeter.metering.result import LINES_MALFORMED
 from batchmeter.models import Batch, LineCounts, RequestCounts, full_endpoint
+from batchmeter.plugins import Plugins
 from batchmeter.pricing.groups import PriceSource
 from batchmeter.pricing.price import Terms
 from batchmeter.providers import CallOptions, ContentStream, OutputFile, Provider
 
 from .build_events import LINES_MISSING, UNAVAILABLE, Bill, unreadable
-from .needs import Plugins
 from .schedule import Trouble
 
 log = logging.getLogger("batchmeter")

@@ -11,11 +11,13 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
+from batchmeter.accounts import Accounts
 from batchmeter.errors import LedgerError, ProviderError, UsageError
 from batchmeter.events import Settlement
 from batchmeter.ledger.ledger import Ledger
 from batchmeter.ledger.records import Claim, TrackedBatch
 from batchmeter.models import Batch
+from batchmeter.plugins import Plugins
 from batchmeter.pricing.groups import PriceSource
 from batchmeter.providers import Provider
 
@@ -25,7 +27,6 @@ from .batch_account import BatchAccounts, with_id
 from .lease import Leases
 from .list_polling import ListPolling
 from .lost_creates import Reconciler
-from .needs import Accounts, Plugins
 from .poller import Poller, Summary
 from .resubmit import Resubmitter
 from .schedule import LONGEST_PAUSE, Random, Timetable
