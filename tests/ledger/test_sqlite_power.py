@@ -50,7 +50,7 @@ async def survivors(path) -> int:
 CLAIMS = {
     "due_batches": {"account": "a", "now": 1, "limit": 100},
     "claim_batches": {"pk": 1, "now": 1, "lease": 1, "owner": "w", "limit": 100},
-    "claim_batch": {"account": "a", "batch_id": "b", "now": 1, "lease": 1, "owner": "w"},
+    "claim_batch": {"account": "a", "batch_id": "b", "now": 1, "lease": 1, "owner": "w", "horizon": 1},
     "next_due": {"account": "a"},
     "renew_claims": {"account": "a", "batch_id": "b", "token": 1, "now": 1, "lease": 1},
     "settle_batch": {
