@@ -38,7 +38,9 @@ def test_a_page_starts_with_what_it_is_good_for(page):
     assert len(rest.split("\n\n")[0]) > 30
 
 
-@pytest.mark.parametrize("page", [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "SECURITY.md", *PAGES], ids=lambda page: page.name)
+@pytest.mark.parametrize(
+    "page", [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "SECURITY.md", *PAGES], ids=lambda page: page.name
+)
 def test_every_link_leads_somewhere(page):
     links = LINK.findall(FENCE.sub("", page.read_text(encoding="utf-8")))
     assert [link for link in links if dead(page, link)] == []
