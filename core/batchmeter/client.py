@@ -11,18 +11,21 @@ from dataclasses import dataclass, field
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeAlias, TypeVar
 
+from pydantic import BaseModel
+
 from . import callbacks
 from .accounts import Accounts
 from .arguments import settings_of
 from .batches import AsyncBatches
 from .client_host import ClientHost
-from .config import Settings, load_settings
+from .config import Settings, load_settings, validated
 from .errors import LedgerError
 from .files import AsyncFiles
 from .plugins import Plugins
 from .providers import Provider
 
 if TYPE_CHECKING:
+    from .access import Access
     from .ledger.ledger import Ledger
     from .pricing.book import PriceBook
     from .pricing.groups import PriceSource
@@ -34,6 +37,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("batchmeter")
 
 Result = TypeVar("Result")
+Section = TypeVar("Section", bound=BaseModel)
 Prices: TypeAlias = "PriceSource | Mapping[str, Any] | str | os.PathLike[str]"
 """A price book, rows as in `[prices]`, or the path of a file with such rows."""
 
@@ -232,6 +236,18 @@ class AsyncClient:
         self._opening = asyncio.Lock()
         self._running = []
         self._parts = self._loop = self._tracking = None
+
+    async def access(self) -> "Access":
+        """The ledger as a server in front of it may use it; opens the client on first use."""
+        from .access import Access  # noqa: PLC0415 - with the ledger, when first needed
+
+        parts = await self.ready()
+        return Access(parts.ledger, parts.tracker, parts.deliverer.redaction)
+
+    def section(self, name: str, model: type[Section]) -> Section:
+        """The settings' section of this name as a plugin's model; ConfigError that names what is wrong in it."""
+        values: Mapping[str, Any] = getattr(self.settings, name)
+        return validated(model, values, f"{self.settings.source or 'settings'}: [{name}]")
 
     async def ready(self) -> "Parts":
         """The open parts; opens on first use."""

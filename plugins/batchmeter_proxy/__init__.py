@@ -1,6 +1,8 @@
 """The proxy: an OpenAI-compatible server for files and batches over every configured account.
 
 As a plugin it brings the commands `serve` and `keys`, and a hook of its own, `register_routes` (`hookspecs.py`).
+It imports what a stranger's plugin may: what it asks of the ledger goes through `batchmeter.access`, the public face of
+the ledger for servers (keys, limits, answers, owners, costs, events); `client.section` reads its `[proxy]`.
 `create_app(client)` is the same server as an ASGI app, to mount in an app of yours.
 
 Names are imported when they are first used: every command line loads this module, and the server's libraries are an

@@ -11,7 +11,6 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
 from batchmeter import AsyncClient, __version__
-from batchmeter.config import validated
 from batchmeter.errors import LedgerError
 from batchmeter.http import AnswerHead, noted_answers
 
@@ -73,8 +72,7 @@ class Proxy:
         self, client: AsyncClient, authenticate: Authenticate, admit: Admit, routes: Sequence[Route] = ROUTES
     ) -> None:
         self.client = client
-        where = f"{client.settings.source or 'settings'}: [proxy]"
-        options = validated(ProxyOptions, client.settings.proxy, where)
+        options = client.section("proxy", ProxyOptions)
         transfers = Transfers(options.transfers, options.transfers_per_key, options.transfer_wait_seconds)
         reads, webhook_places = Reads(client, options.freshness), Places(options.webhook_bodies)
         self.state = State(client, authenticate, admit, options, reads, transfers, webhook_places)

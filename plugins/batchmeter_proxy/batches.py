@@ -7,8 +7,8 @@ from typing import Any, cast
 
 from starlette.responses import Response
 
+from batchmeter.access import untagged
 from batchmeter.errors import BatchmeterError, ProviderError, made_nothing
-from batchmeter.tracker.metadata_tag import untagged
 
 from .answers import answer, number, page_answer, rendered
 from .call import ACCOUNT_FIELDS, Call
@@ -71,8 +71,8 @@ async def create(call: Call) -> Response:
 
 async def _fingerprint(call: Call, account: str, body: Mapping[str, Any]) -> str:
     """Of all that makes two creates the same; an input file is its content where it was uploaded here."""
-    ledger = (await call.client.ready()).ledger
-    content = await ledger.file_sha256(account, body["input_file_id"])
+    access = await call.client.access()
+    content = await access.file_sha256(account, body["input_file_id"])
     asked = {name: value for name, value in body.items() if name not in ACCOUNT_FIELDS and value is not None}
     asked["completion_window"] = body.get("completion_window") or _WINDOW
     asked["metadata"] = untagged(body.get("metadata"))
@@ -111,8 +111,8 @@ async def list_batches(call: Call) -> Response:
 async def _account(call: Call, body: Mapping[str, Any], input_file_id: str) -> str:
     """Where the input file lies, unless the request says otherwise; then where its model is configured to run."""
     named = next((str(body[field]) for field in ACCOUNT_FIELDS if body.get(field)), None)
-    ledger = (await call.client.ready()).ledger
-    owner = await ledger.owner_of(input_file_id, call.account or named)
+    access = await call.client.access()
+    owner = await access.owner_of(input_file_id, call.account or named)
     if not call.identity.admin and (owner is None or not call.identity.owns(owner.attribution)):
         raise no_file(input_file_id)
     routed = call.client.settings.models.get(str(body.get("model")))

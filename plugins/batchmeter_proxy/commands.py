@@ -4,7 +4,7 @@ from typing import Any, cast
 
 import click
 
-from batchmeter.cli.session import settings
+from batchmeter import AsyncClient
 from batchmeter.errors import ConfigError, UsageError
 
 
@@ -16,19 +16,19 @@ from batchmeter.errors import ConfigError, UsageError
 @click.option("--access-log", is_flag=True, help="Write a line for each request to standard error.")
 def serve(host: str, port: int, workers: int, no_track: bool, access_log: bool) -> None:
     """Serve OpenAI's files and batches API over the configured accounts; trackers and loggers run inside."""
-    known = settings()
+    options = cast("dict[str, Any]", click.get_current_context().find_root().obj or {})
     try:
         from . import server
     except ImportError as error:
         raise ConfigError(f"{error}: the proxy needs its extra: pip install 'batchmeter[proxy]'") from error
-    proxy = server.check(known)
-    keys = server.keys_configured(known)
+    client = AsyncClient(config=options.get("config"), ledger=options.get("ledger"))
+    proxy = server.check(client)
+    keys = server.keys_configured(client)
     if not server.is_loopback(host) and not keys:
         raise UsageError(
             f"--host {host} can be reached from elsewhere: create a key first (batchmeter keys create), "
             "or stay on 127.0.0.1"
         )
-    options = cast("dict[str, Any]", click.get_current_context().find_root().obj or {})
     given = {**options, "track": False if no_track else None, "access_log": access_log}
     server.serve(
         host,

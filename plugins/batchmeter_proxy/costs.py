@@ -4,10 +4,9 @@ import json
 
 from starlette.responses import JSONResponse, Response
 
+from batchmeter.access import GROUPINGS, Access, Millis, StoredEvent, moment
 from batchmeter.errors import RedactorMissingError, UsageError
 from batchmeter.events import EventType
-from batchmeter.ledger.records import Millis, StoredEvent
-from batchmeter.reports.costs import GROUPINGS, cost_report, moment
 
 from .answers import number, rendered, whole_number
 from .call import Call
@@ -27,13 +26,13 @@ async def batch_cost(call: Call) -> Response:
     """200 with the settlement; 202 while there is none yet."""
     batch_id = call.ids["batch_id"]
     account = await account_for(call, batch_id, no_batch(batch_id))
-    ledger = (await call.client.ready()).ledger
-    tracked = await ledger.get_batch(batch_id, account)
+    access = await call.client.access()
+    tracked = await access.batch(batch_id, account)
     if tracked is None:
         raise no_batch(batch_id)
-    found = await ledger.settlement(batch_id, tracked.account)
+    found = await access.settlement(batch_id, tracked.account)
     if found is not None:
-        body = json.loads(rendered(found[0]))
+        body = json.loads(rendered(found))
         return JSONResponse({"object": "batch.cost", "settled": True, **body})
     body = {"account": tracked.account, "batch_id": batch_id, "status": tracked.batch.status, "cost": None}
     headers = {"retry-after": str(_AGAIN_SECONDS)}
@@ -46,8 +45,8 @@ async def costs(call: Call) -> Response:
     group_by = asked.get("group_by") or "model"
     if group_by not in GROUPINGS:
         raise _invalid("group_by", f"expected one of {', '.join(GROUPINGS)}, but got {group_by!r} instead")
-    report = await cost_report(
-        (await call.client.ready()).ledger,
+    access = await call.client.access()
+    report = await access.costs(
         group_by=group_by,
         since=_moment(call, "from"),
         until=_moment(call, "to", end=True),
@@ -70,8 +69,8 @@ async def events(call: Call) -> Response:
     recorded = asked.get("recorded") == "true"
     if recorded and not call.identity.admin:
         raise Refusal(403, "Only an admin key may see events as they were recorded.", code="admin_only")
-    parts = await call.client.ready()
-    found = await parts.ledger.events(
+    access = await call.client.access()
+    found = await access.events(
         types=None if kind is None else [kind],
         after=seq,
         since=_moment(call, "from"),
@@ -79,7 +78,7 @@ async def events(call: Call) -> Response:
         key=_scope(call.identity),
         limit=limit + 1,
     )
-    page = found[:limit] if recorded else await _shown(call, found[:limit])
+    page = found[:limit] if recorded else await _shown(access, found[:limit])
     ends = {"has_more": len(found) > limit, "last_id": str(page[-1].seq) if page else after}
     tail = json.dumps({"object": "list", **ends}).encode()
     # The events as loggers get them: as they were recorded, byte for byte, where no plugin redacts them.
@@ -87,9 +86,9 @@ async def events(call: Call) -> Response:
     return Response(body, media_type="application/json")
 
 
-async def _shown(call: Call, page: list[StoredEvent]) -> list[StoredEvent]:
+async def _shown(access: Access, page: list[StoredEvent]) -> list[StoredEvent]:
     try:
-        return await call.client.deliverer.redaction.shown(page)
+        return await access.shown(page)
     except RedactorMissingError as error:
         raise Refusal(503, str(error), code="redactor_missing") from error
 

@@ -7,9 +7,8 @@ from contextlib import suppress
 
 from starlette.responses import Response
 
+from batchmeter.access import Access, Answer
 from batchmeter.errors import IdempotencyMismatchError, LedgerError
-from batchmeter.ledger.ledger import Ledger
-from batchmeter.ledger.records import Answer
 
 from .call import Call
 from .errors import Refusal
@@ -34,31 +33,31 @@ async def once(
     key = call.idempotency_key
     if key is None:
         return Response(await work(), media_type="application/json")
-    ledger = (await call.client.ready()).ledger
-    known = await _reserved(ledger, scope, key)
+    access = await call.client.access()
+    known = await _reserved(access, scope, key)
     if known.document is not None:
         if known.request_sha256 not in (None, await fingerprint()):
             message = f"The Idempotency-Key {key!r} was used before, with another input or other options."
             raise IdempotencyMismatchError(message)
         return Response(known.document, media_type="application/json")
     try:
-        async with held(ledger, scope, key):
+        async with held(access, scope, key):
             document = await work()
     except BaseException:
         with suppress(LedgerError):  # the lease runs out by itself
-            await ledger.drop_answer(scope, key)
+            await access.drop_answer(scope, key)
         raise
     try:
-        await ledger.keep_answer(scope, key, document.decode(), await fingerprint())
+        await access.keep_answer(scope, key, document.decode(), await fingerprint())
     except LedgerError:
         log.exception("the answer for an Idempotency-Key could not be kept; a repeat will do it again")
     return Response(document, media_type="application/json")
 
 
-async def _reserved(ledger: Ledger, scope: str, key: str) -> Answer:
+async def _reserved(access: Access, scope: str, key: str) -> Answer:
     """The first one's answer, or the right to give it; Refusal where it is still being made."""
     for look in range(_LOOKS):
-        known = await ledger.reserve_answer(scope, key, lease_seconds=LEASE)
+        known = await access.reserve_answer(scope, key, lease_seconds=LEASE)
         if known.state != "busy":
             return known
         if look < _LOOKS - 1:

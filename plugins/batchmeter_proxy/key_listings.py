@@ -7,7 +7,6 @@ from typing import Any, TypeVar
 
 from batchmeter.errors import NotFoundError
 from batchmeter.models import Batch, FileObject, Page
-from batchmeter.tracker.metadata_tag import without_tag
 
 from .call import Call
 from .ownership import no_batch, no_file
@@ -25,12 +24,12 @@ Item = TypeVar("Item", Batch, FileObject)
 
 async def own_batches(call: Call, account: str, *, after: str | None, limit: int) -> Page[Batch]:
     """Open ones as the provider shows them now: in one page of its list, or else one by one."""
-    ledger = (await call.client.ready()).ledger
-    known = await ledger.batches_of_key(_key(call), account, after=after, limit=limit + 1)
+    access = await call.client.access()
+    known = await access.batches_of_key(_key(call), account, after=after, limit=limit + 1)
     if known is None:
         raise no_batch(str(after))
     page = known[:limit]
-    latest = {tracked.batch_id: without_tag(tracked.batch) for tracked in page}
+    latest = {tracked.batch_id: tracked.batch for tracked in page}
     asked = {tracked.batch_id for tracked in page if not is_final(tracked)}
     if len(asked) > 1:
         with suppress(NotFoundError):  # the provider may have lost what the page begins after
@@ -46,13 +45,13 @@ async def own_files(
     call: Call, account: str, *, purpose: str | None, order: str | None, after: str | None, limit: int
 ) -> Page[FileObject]:
     """Those that the provider still has: by one page of its list, or else one by one."""
-    ledger = (await call.client.ready()).ledger
+    access = await call.client.access()
     found: list[FileObject] = []
     listed: Page[FileObject] | None = None
     while True:
         room = limit - len(found)
         oldest_first = order == "asc"
-        ids = await ledger.files_of_key(_key(call), account, after=after, oldest_first=oldest_first, limit=room + 1)
+        ids = await access.files_of_key(_key(call), account, after=after, oldest_first=oldest_first, limit=room + 1)
         if ids is None:
             raise no_file(str(after))
         if not ids:

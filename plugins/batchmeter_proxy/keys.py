@@ -3,10 +3,10 @@
 import hashlib
 import secrets
 from collections.abc import Sequence
+from typing import Protocol
 
+from batchmeter.access import KeyLimits, Millis, ProxyKey
 from batchmeter.errors import UsageError
-from batchmeter.ledger.ledger import Ledger
-from batchmeter.ledger.records import KeyLimits, Millis, ProxyKey
 
 PREFIX = "bm-"
 _SECRET_BYTES = 32
@@ -17,8 +17,16 @@ _LAST_MOMENT = 253_402_300_799_999
 """The end of 9999, after which there are no dates."""
 
 
+class Keyring(Protocol):
+    """Where keys are kept."""
+
+    def now(self) -> Millis: ...
+
+    async def add_key(self, key: ProxyKey, *, secret_sha256: str) -> ProxyKey: ...
+
+
 async def create_key(
-    ledger: Ledger,
+    keyring: Keyring,
     *,
     name: str | None = None,
     owner: str | None = None,
@@ -39,7 +47,7 @@ async def create_key(
         raise UsageError(f"a key may have at most {MOST_TAGS} tags of at most {LONGEST_TAG} characters each")
     if expires_at is not None and expires_at > _LAST_MOMENT:
         raise UsageError("there is no date after the year 9999: leave it out for a key that never expires")
-    if expires_at is not None and expires_at <= ledger.now():
+    if expires_at is not None and expires_at <= keyring.now():
         raise UsageError("this key would have expired already: choose a later time")
     secret = PREFIX + secrets.token_urlsafe(_SECRET_BYTES)
     key = ProxyKey(
@@ -56,7 +64,7 @@ async def create_key(
         hint=secret[-_HINT:],
         expires_at=expires_at,
     )
-    return await ledger.add_key(key, secret_sha256=hash_of(secret)), secret
+    return await keyring.add_key(key, secret_sha256=hash_of(secret)), secret
 
 
 def hash_of(secret: str) -> str:

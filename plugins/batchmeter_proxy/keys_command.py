@@ -1,17 +1,24 @@
 """`batchmeter keys`: who may use the proxy, and how much."""
 
+import asyncio
+import json
 import re
-from collections.abc import Collection, Iterable
-from typing import TYPE_CHECKING
+import sys
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, cast
 
 import click
 
-from batchmeter.cli.events import millis
-from batchmeter.cli.session import client, run
-from batchmeter.cli.show import as_json, console, instant, print_json, table
+from batchmeter import AsyncClient
 
 if TYPE_CHECKING:
-    from batchmeter.ledger.records import ProxyKey
+    from batchmeter.access import ProxyKey
+
+as_json = click.option("--json", "json_output", is_flag=True, help="Print JSON for machines.")
+_PIPE_WIDTH = 160
+"""Columns where there is no terminal to ask."""
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 _UNITS = {"m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 """Seconds."""
@@ -52,18 +59,19 @@ def create(
     json_output: bool,
 ) -> None:
     """Create a key. Its secret is printed now and never again."""
-    from batchmeter.ledger.records import KeyLimits
+    from batchmeter.access import KeyLimits, open_access
 
     from .keys import create_key
 
     limits = KeyLimits(requests_per_minute=requests_per_minute, open_batches=open_batches, lines_per_day=lines_per_day)
 
     async def work() -> "tuple[ProxyKey, str]":
-        async with client() as opened:
-            chosen = _names(accounts)
-            _check(chosen or (), opened.accounts.names())
+        client, chosen = _client(), _names(accounts)
+        for account in chosen or ():
+            client.accounts.require(account)
+        async with open_access(client) as access:
             return await create_key(
-                opened.ledger,
+                access,
                 name=name,
                 owner=owner,
                 team=team,
@@ -73,14 +81,14 @@ def create(
                 admin=admin,
                 allow_raw=allow_raw,
                 limits=limits,
-                expires_at=_moment(expires, opened.ledger.now()),
+                expires_at=_moment(expires, access.now()),
             )
 
-    key, secret = run(work())
+    key, secret = asyncio.run(work())
     if json_output:
-        print_json({**key.model_dump(mode="json"), "secret": secret})
+        _print_json({**key.model_dump(mode="json"), "secret": secret})
         return
-    console().print(secret, soft_wrap=True)
+    click.echo(secret)
     click.echo(f"{key.id}: keep the secret above, it is not shown again", err=True)
 
 
@@ -88,17 +96,18 @@ def create(
 @as_json
 def list_keys(json_output: bool) -> None:
     """All keys, without their secrets."""
+    from batchmeter.access import open_access
 
     async def work() -> "tuple[list[ProxyKey], int]":
-        async with client() as opened:
-            return await opened.ledger.keys(), opened.ledger.now()
+        async with open_access(_client()) as access:
+            return await access.keys(), access.now()
 
-    found, now = run(work())
+    found, now = asyncio.run(work())
     if json_output:
-        print_json([{**key.model_dump(mode="json"), "state": key.state(now)} for key in found])
+        _print_json([{**key.model_dump(mode="json"), "state": key.state(now)} for key in found])
         return
     columns = ("key", "secret", "name", "owner", "team", "tags", "may use", "limits", "state", "expires")
-    table(None, columns, (_row(key, now) for key in found))
+    _print_table(columns, (_row(key, now) for key in found))
 
 
 @keys.command()
@@ -107,19 +116,49 @@ def list_keys(json_output: bool) -> None:
 def revoke(key_id: str, json_output: bool) -> None:
     """Stop a key from working, at once and for good; what it submitted goes on and stays its own."""
 
+    from batchmeter.access import open_access
+
     async def work() -> bool:
-        async with client() as opened:
-            if await opened.ledger.revoke_key(key_id):
+        async with open_access(_client()) as access:
+            if await access.revoke_key(key_id):
                 return True
-            if key_id in {key.id for key in await opened.ledger.keys()}:
+            if key_id in {key.id for key in await access.keys()}:
                 return False
             raise click.UsageError(f"no key {key_id!r}: batchmeter keys list shows their ids")
 
-    news = run(work())
+    news = asyncio.run(work())
     if json_output:
-        print_json({"id": key_id, "revoked": True})
+        _print_json({"id": key_id, "revoked": True})
         return
-    console().print(f"{key_id} {'is revoked' if news else 'was revoked before'}")
+    click.echo(f"{key_id} {'is revoked' if news else 'was revoked before'}")
+
+
+def _client() -> AsyncClient:
+    """As the global options say; it is not opened."""
+    options = cast("dict[str, Any]", click.get_current_context().find_root().obj or {})
+    return AsyncClient(config=options.get("config"), ledger=options.get("ledger"), track=False)
+
+
+def _print_json(value: object) -> None:
+    click.echo(json.dumps(value))
+
+
+def _print_table(columns: Iterable[str], rows: Iterable[Iterable[object]]) -> None:
+    """Names may hold anything: what would do something to a terminal is shown as text."""
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    shown = Table(header_style="bold")
+    for column in columns:
+        shown.add_column(column, overflow="fold")
+    for row in rows:
+        shown.add_row(*(Text("" if cell is None else _CONTROL.sub(_escaped, str(cell))) for cell in row))
+    Console(width=None if sys.stdout.isatty() else _PIPE_WIDTH, highlight=False, markup=False).print(shown)
+
+
+def _escaped(found: re.Match[str]) -> str:
+    return f"\\x{ord(found[0]):02x}"
 
 
 def _row(key: "ProxyKey", now: int) -> tuple[object, ...]:
@@ -134,7 +173,7 @@ def _row(key: "ProxyKey", now: int) -> tuple[object, ...]:
         _may_use(key),
         ", ".join(f"{most:,} {name}" for name, most in limits.items()),
         key.state(now),
-        instant(None if key.expires_at is None else key.expires_at / 1000),
+        _instant(key.expires_at),
     )
 
 
@@ -145,12 +184,12 @@ def _may_use(key: "ProxyKey") -> str:
     return f"{named} (admin)" if key.admin else named
 
 
-def _check(chosen: Iterable[str], known: Collection[str]) -> None:
-    from batchmeter.config import nearest
-
-    for name in chosen:
-        if name not in known:
-            raise click.UsageError(f"no account {name!r} is configured{nearest(name, known)}")
+def _instant(millis: int | None) -> str:
+    """At most the last there are dates for."""
+    if millis is None:
+        return ""
+    last = datetime.max.replace(tzinfo=UTC, microsecond=0).timestamp()
+    return datetime.fromtimestamp(min(millis / 1000, last), UTC).strftime("%Y-%m-%d %H:%M:%SZ")
 
 
 def _names(text: str | None) -> list[str] | None:
@@ -159,7 +198,9 @@ def _names(text: str | None) -> list[str] | None:
 
 def _moment(text: str | None, now: int) -> int | None:
     """Epoch milliseconds of `30d` from now, or of a time."""
+    from batchmeter.access import moment
+
     match = re.fullmatch(r"(\d{1,9})([mhdw])", text or "")
     if match is None:
-        return millis(text)
+        return moment(text)
     return now + int(match[1]) * _UNITS[match[2]] * 1000

@@ -8,9 +8,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from batchmeter import __version__
+from batchmeter.access import Access, CostGauge, LoggerGauge, Millis
 from batchmeter.errors import LedgerError
-from batchmeter.ledger.ledger import Ledger
-from batchmeter.ledger.records import CostGauge, LoggerGauge, Millis
 
 FRESH_SECONDS = 5.0
 _MOST_ACCOUNTS = 100
@@ -49,22 +48,22 @@ class Metrics:
         self._text = ""
         self._until = float("-inf")
 
-    async def render(self, ledger: Ledger, traffic: Traffic) -> str:
+    async def render(self, access: Access, traffic: Traffic) -> str:
         async with self._asking:
             if self._clock() >= self._until:
-                self._text = await _ledger_text(ledger)
+                self._text = await _ledger_text(access)
                 self._until = self._clock() + FRESH_SECONDS
         return self._text + "".join(_traffic_text(traffic))
 
 
-async def _ledger_text(ledger: Ledger) -> str:
+async def _ledger_text(access: Access) -> str:
     info = _family("batchmeter_build_info", "gauge", "The version that answers.", [({"version": __version__}, 1)])
     try:
-        loggers, costs = await ledger.gauges(), await ledger.cost_gauges()
+        loggers, costs = await access.gauges(), await access.cost_gauges()
     except LedgerError:
         return info + _family("batchmeter_ledger_up", "gauge", "Whether the ledger answers.", [({}, 0)])
     up = _family("batchmeter_ledger_up", "gauge", "Whether the ledger answers.", [({}, 1)])
-    return "".join((info, up, *_delivery_text(loggers, ledger.now()), *_batch_text(costs)))
+    return "".join((info, up, *_delivery_text(loggers, access.now()), *_batch_text(costs)))
 
 
 def _delivery_text(gauges: Sequence[LoggerGauge], now: Millis) -> Iterator[str]:

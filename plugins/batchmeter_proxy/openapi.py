@@ -10,9 +10,9 @@ from pydantic.json_schema import models_json_schema
 from starlette.responses import HTMLResponse, JSONResponse, Response
 
 from batchmeter import __version__
+from batchmeter.access import CostReport
 from batchmeter.events import BatchCreated, BatchFailed, BatchSucceeded, Settlement
 from batchmeter.models import Batch, FileDeleted, FileObject
-from batchmeter.reports.costs import CostReport
 
 from .call import ACCOUNT_HEADER, Call
 from .describe import gives_text, ref

@@ -7,9 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from batchmeter import AsyncClient
-from batchmeter.ledger.records import TrackedBatch
+from batchmeter.access import KnownBatch
 from batchmeter.models import Attribution
-from batchmeter.tracker.metadata_tag import without_tag
 
 from .answers import rendered
 
@@ -66,13 +65,13 @@ class Reads:
         await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _look(self, named: str | None, batch_id: str, may_see: MaySee) -> Known:
-        ledger = (await self._client.ready()).ledger
-        tracked = await ledger.get_batch(batch_id, named)
+        access = await self._client.access()
+        tracked = await access.batch(batch_id, named)
         account = tracked.account if tracked else named or self._client.accounts.default
-        attribution = tracked.submission.attribution if tracked else None
+        attribution = tracked.attribution if tracked else None
         may_see(account, attribution)
         if tracked is not None and is_final(tracked):
-            known = Known(account, attribution, rendered(without_tag(tracked.batch)), math.inf)
+            known = Known(account, attribution, rendered(tracked.batch), math.inf)
         else:
             body = await asyncio.shield(self._flight(account, batch_id))
             known = Known(account, attribution, body, self._clock() + self._freshness)
@@ -105,7 +104,7 @@ class Reads:
         self._known[named, batch_id] = known
 
 
-def is_final(tracked: TrackedBatch) -> bool:
+def is_final(tracked: KnownBatch) -> bool:
     """Ended, and no output file can be listed any more: it is there, or nothing succeeded.
 
     A file may be late even after the settlement: the provider is asked again, and what it shows then is a revision.

@@ -5,8 +5,8 @@ import logging
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
+from batchmeter.access import Access
 from batchmeter.errors import LedgerError
-from batchmeter.ledger.ledger import Ledger
 
 log = logging.getLogger("batchmeter")
 
@@ -15,9 +15,9 @@ LEASE = 15.0
 
 
 @asynccontextmanager
-async def held(ledger: Ledger, scope: str, name: str, *, lease: float = LEASE) -> AsyncGenerator[None]:
+async def held(access: Access, scope: str, name: str, *, lease: float = LEASE) -> AsyncGenerator[None]:
     """Inside, the answer stays reserved; nobody ends the reservation but its owner."""
-    renewing = asyncio.create_task(_renew(ledger, scope, name, lease))
+    renewing = asyncio.create_task(_renew(access, scope, name, lease))
     try:
         yield
     finally:
@@ -25,10 +25,10 @@ async def held(ledger: Ledger, scope: str, name: str, *, lease: float = LEASE) -
         await asyncio.gather(renewing, return_exceptions=True)
 
 
-async def _renew(ledger: Ledger, scope: str, name: str, lease: float) -> None:
+async def _renew(access: Access, scope: str, name: str, lease: float) -> None:
     while True:
         await asyncio.sleep(lease / 3)
         try:
-            await ledger.renew_answer(scope, name, lease_seconds=lease)
+            await access.renew_answer(scope, name, lease_seconds=lease)
         except LedgerError as error:
             log.warning("a reservation could not be renewed: %s", error)

@@ -12,13 +12,11 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from batchmeter import AsyncClient
-from batchmeter.config import Settings, default_ledger, load_settings
+from batchmeter.access import open_access
 from batchmeter.errors import ConfigError, UnknownAccountError, UsageError
-from batchmeter.ledger import open_ledger
 
 from .access_log import write_access_log
 from .app import create_app
@@ -46,8 +44,8 @@ def app() -> "ASGIApp":
     for name in (signal.SIGINT, signal.SIGTERM):  # a forked worker would ignore them until granian sets its own
         signal.signal(name, signal.SIG_DFL)
     given = json.loads(os.environ.get(START, "{}"))
-    settings = load_settings(given.get("config"), ledger=given.get("ledger"), track=given.get("track"))
-    proxy = create_app(AsyncClient(settings=settings))
+    client = AsyncClient(config=given.get("config"), ledger=given.get("ledger"), track=given.get("track"))
+    proxy = create_app(client)
     if given.get("access_log"):
         write_access_log()
 
@@ -102,11 +100,11 @@ def serve(
     running.serve()
 
 
-def check(settings: Settings) -> ProxyOptions:
+def check(client: AsyncClient) -> ProxyOptions:
     """`[proxy]`; ConfigError for what every worker would stumble over, or every request that is sent to a name."""
-    client = AsyncClient(settings=settings)
+    settings = client.settings
     options = create_app(client).state.options
-    uses = {f"[accounts.{name}]": name for name in settings.accounts if _wanted(settings, name)}
+    uses = {f"[accounts.{name}]": name for name in settings.accounts if _wanted(client, name)}
     uses |= {f"[models] {model!r}": account for model, account in settings.models.items()}
     if "default_account" in settings.model_fields_set:
         uses["default_account"] = settings.default_account
@@ -128,25 +126,19 @@ def is_loopback(host: str) -> bool:
     return host == "localhost"
 
 
-def keys_configured(settings: Settings) -> bool:
+def keys_configured(client: AsyncClient) -> bool:
     """Whether anybody needs a key. The ledger is asked once, before any worker starts."""
 
     async def ask() -> bool:
-        url = settings.ledger or default_ledger()
-        if url == default_ledger():
-            Path(url).parent.mkdir(parents=True, exist_ok=True)
-        ledger = open_ledger(url)
-        await ledger.open()
-        try:
-            return await ledger.has_keys()
-        finally:
-            await ledger.aclose()
+        async with open_access(client) as access:
+            return await access.has_keys()
 
     return asyncio.run(ask())
 
 
-def _wanted(settings: Settings, account: str) -> bool:
+def _wanted(client: AsyncClient, account: str) -> bool:
     """A provider may be turned off, and its accounts with it."""
+    settings = client.settings
     return settings.accounts[account].get("provider", account) not in settings.disable
 
 

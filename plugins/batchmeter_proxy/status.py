@@ -18,8 +18,8 @@ async def liveliness(call: Call) -> Response:
 async def readiness(call: Call) -> Response:
     """Ready means the ledger answers; what it holds is nobody's business here."""
     try:
-        parts = await call.client.ready()
-        await parts.ledger.account_of("readiness")
+        access = await call.client.access()
+        await access.ping()
     except LedgerError as error:
         raise Refusal(503, str(error), code="ledger_unavailable") from error
     return JSONResponse({"status": "ready"})
@@ -31,8 +31,8 @@ async def metrics(call: Call) -> Response:
     if not call.identity.everywhere:
         message = "Metrics are about all accounts: use an admin key that is not limited to some."
         raise Refusal(403, message, code="account_not_allowed")
-    ledger = (await call.client.ready()).ledger
-    text = await call.state.metrics.render(ledger, call.state.traffic)
+    access = await call.client.access()
+    text = await call.state.metrics.render(access, call.state.traffic)
     return Response(text, media_type="text/plain; version=0.0.4; charset=utf-8")
 
 

@@ -95,8 +95,8 @@ async def _send(call: Call, provider: Provider, intake: Intake, length: int | No
     try:
         if not intake.accepted:  # the provider answered before it had the whole body
             await intake.finish()
-        parts = await call.client.ready()
-        await parts.ledger.record_file(
+        access = await call.client.access()
+        await access.record_file(
             provider.account, made, attribution=call.attribution(), lines=intake.lines, sha256=intake.sha256
         )
     except BaseException:

@@ -30,30 +30,30 @@ async def receive(call: Call) -> Response:
     """A webhook is a hint that wakes: what became of the batch is asked of its provider, never read from here."""
     account = call.ids["account"]
     webhook_id, body = await _verified(call, account)
-    ledger = (await call.client.ready()).ledger
+    access = await call.client.access()
     scope = f"webhook {account}"
-    known = await ledger.reserve_answer(scope, webhook_id, lease_seconds=_LEASE_SECONDS)
+    known = await access.reserve_answer(scope, webhook_id, lease_seconds=_LEASE_SECONDS)
     if known.state != "mine":
         return JSONResponse({"received": True, "repeated": True})
     try:
         woken = await _wake(call, account, body)
     except BaseException:
-        await ledger.drop_answer(scope, webhook_id)  # the provider sends it again
+        await access.drop_answer(scope, webhook_id)  # the provider sends it again
         raise
-    await ledger.keep_answer(scope, webhook_id, "")
+    await access.keep_answer(scope, webhook_id, "")
     return JSONResponse({"received": True, "woken": woken})
 
 
 async def _verified(call: Call, account: str) -> tuple[str, bytes]:
     """The webhook's id, and its body as it was signed."""
     secrets = _secrets(call, account)
-    ledger = (await call.client.ready()).ledger
+    access = await call.client.access()
     headers = call.request.headers
     try:
-        claimed(headers, now=ledger.now() / 1000)  # strangers' bodies are not waited for
+        claimed(headers, now=access.now() / 1000)  # strangers' bodies are not waited for
         with call.state.webhooks.place():
             body = await call.body(_LARGEST, seconds=_BODY_SECONDS)
-        return verify(headers, body, secrets, now=ledger.now() / 1000), body
+        return verify(headers, body, secrets, now=access.now() / 1000), body
     except BadSignatureError as error:
         raise Refusal(401, str(error), code="invalid_webhook_signature") from None
 
@@ -71,8 +71,8 @@ def _secrets(call: Call, account: str) -> list[str]:
 async def _wake(call: Call, account: str, body: bytes) -> bool:
     """Whether it was about a batch of ours that is not settled yet."""
     batch_id = _batch_id(body)
-    parts = await call.client.ready()
-    if batch_id is None or not await parts.tracker.told(account, batch_id):
+    access = await call.client.access()
+    if batch_id is None or not await access.wake(account, batch_id):
         return False
     call.state.reads.forget(account, batch_id)
     return True

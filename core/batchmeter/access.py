@@ -1,0 +1,250 @@
+"""The ledger as a server in front of it may use it: keys and their limits, whose an object is, costs, events.
+
+A plugin that serves others asks `await client.access()` for it and reaches no ledger, tracker or deliverer besides.
+Times are epoch milliseconds UTC by the ledger's clock. All methods raise LedgerError while the ledger is away.
+"""
+
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+from .events import EventType, Settlement
+from .ledger.records import (
+    Answer,
+    CostGauge,
+    KeyLimits,
+    LimitName,
+    LoggerGauge,
+    Millis,
+    Owner,
+    Place,
+    ProxyKey,
+    StoredEvent,
+    TrackedBatch,
+)
+from .models import Attribution, Batch, FileObject
+from .reports.costs import GROUPINGS, CostReport, GroupBy, cost_report, moment
+from .tracker.metadata_tag import untagged, without_tag
+
+if TYPE_CHECKING:
+    from .client import AsyncClient
+    from .ledger.ledger import Ledger
+
+__all__ = [
+    "GROUPINGS",
+    "Access",
+    "Answer",
+    "CostGauge",
+    "CostReport",
+    "KeyLimits",
+    "KnownBatch",
+    "LimitName",
+    "LoggerGauge",
+    "Millis",
+    "Owner",
+    "Place",
+    "ProxyKey",
+    "StoredEvent",
+    "moment",
+    "open_access",
+    "untagged",
+]
+
+
+class Wakes(Protocol):
+    """A tracker, as far as it is told of batches."""
+
+    async def told(self, account: str, batch_id: str) -> bool: ...
+
+
+class Shows(Protocol):
+    """Redaction, as far as events are shown."""
+
+    async def shown(self, stored: Sequence[StoredEvent]) -> list[StoredEvent]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class KnownBatch:
+    """A batch in the ledger, as its owner made it."""
+
+    account: str
+    batch: Batch
+    """As a look last showed it."""
+    attribution: Attribution
+
+    @property
+    def batch_id(self) -> str:
+        return self.batch.id
+
+    @classmethod
+    def of(cls, tracked: TrackedBatch) -> "KnownBatch":
+        submission = tracked.submission
+        return cls(submission.account, without_tag(tracked.batch), submission.attribution)
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """See the module. Who may ask for what is the caller's business."""
+
+    _ledger: "Ledger"
+    _tracker: Wakes | None = None
+    _redaction: Shows | None = None
+
+    def now(self) -> Millis:
+        return self._ledger.now()
+
+    async def ping(self) -> None:
+        """Returns when the ledger answers."""
+        await self._ledger.account_of("")
+
+    # keys
+    async def add_key(self, key: ProxyKey, *, secret_sha256: str) -> ProxyKey:
+        """Created now, by the ledger's clock."""
+        return await self._ledger.add_key(key, secret_sha256=secret_sha256)
+
+    async def find_key(self, secret_sha256: str) -> ProxyKey | None:
+        """Also an expired or revoked one."""
+        return await self._ledger.find_key(secret_sha256)
+
+    async def keys(self) -> list[ProxyKey]:
+        return await self._ledger.keys()
+
+    async def has_keys(self) -> bool:
+        """Whether there was ever one: revoking the last opens nothing."""
+        return await self._ledger.has_keys()
+
+    async def revoke_key(self, key_id: str) -> bool:
+        """False when there is no such key or it was revoked before."""
+        return await self._ledger.revoke_key(key_id)
+
+    # limits
+    async def use_key(
+        self, key_id: str, what: LimitName, *, period: int, amount: int, most: int, once: str | None = None
+    ) -> bool:
+        """Count `amount` towards this period's limit, exactly, whoever else counts; False when it would exceed it.
+
+        What has the same `once` counts once in a period.
+        """
+        return await self._ledger.use_key(key_id, what, period=period, amount=amount, most=most, once=once)
+
+    async def return_key(
+        self, key_id: str, what: LimitName, *, period: int, amount: int, once: str | None = None
+    ) -> None:
+        """Nothing came of what was counted."""
+        await self._ledger.return_key(key_id, what, period=period, amount=amount, once=once)
+
+    async def take_place(self, key_id: str, place: str, *, most: int, lease_seconds: float) -> Place:
+        """Take one of a key's `most` places for open batches; renew and drop it as an answer of `place <key>`."""
+        return await self._ledger.take_place(key_id, place, most=most, lease_seconds=lease_seconds)
+
+    async def was_created(self, account: str, idempotency_key: str) -> bool:
+        """Whether a create with this key has made a batch, or may have."""
+        return await self._ledger.intent_of(account, idempotency_key) is not None
+
+    # answers to give again
+    async def reserve_answer(
+        self, scope: str, name: str, *, lease_seconds: float, request_sha256: str | None = None
+    ) -> Answer:
+        """The first one's answer; or, for nobody else in this time, the right to give it."""
+        return await self._ledger.reserve_answer(
+            scope, name, lease_seconds=lease_seconds, request_sha256=request_sha256
+        )
+
+    async def renew_answer(self, scope: str, name: str, *, lease_seconds: float) -> None:
+        await self._ledger.renew_answer(scope, name, lease_seconds=lease_seconds)
+
+    async def keep_answer(self, scope: str, name: str, document: str, request_sha256: str | None = None) -> None:
+        await self._ledger.keep_answer(scope, name, document, request_sha256)
+
+    async def drop_answer(self, scope: str, name: str) -> None:
+        """Nothing came of it: the next one may try."""
+        await self._ledger.drop_answer(scope, name)
+
+    # whose an object is
+    async def account_of(self, object_id: str) -> str | None:
+        return await self._ledger.account_of(object_id)
+
+    async def owner_of(self, object_id: str, account: str | None = None) -> Owner | None:
+        """Of a file or batch; a batch's output files belong to whoever submitted it."""
+        return await self._ledger.owner_of(object_id, account)
+
+    async def record_file(
+        self, account: str, file: FileObject, *, attribution: Attribution, lines: int | None, sha256: str
+    ) -> None:
+        await self._ledger.record_file(account, file, attribution=attribution, lines=lines, sha256=sha256)
+
+    async def file_sha256(self, account: str, file_id: str) -> str | None:
+        """Of the bytes of a file that was uploaded through us."""
+        return await self._ledger.file_sha256(account, file_id)
+
+    async def files_of_key(
+        self, key_id: str, account: str, *, after: str | None = None, oldest_first: bool = False, limit: int
+    ) -> list[str] | None:
+        """Ids of what it uploaded and what its batches put out; None: it has no file `after`."""
+        return await self._ledger.files_of_key(key_id, account, after=after, oldest_first=oldest_first, limit=limit)
+
+    # batches, costs, events
+    async def batch(self, batch_id: str, account: str | None = None) -> KnownBatch | None:
+        tracked = await self._ledger.get_batch(batch_id, account)
+        return None if tracked is None else KnownBatch.of(tracked)
+
+    async def batches_of_key(
+        self, key_id: str, account: str, *, after: str | None = None, limit: int
+    ) -> list[KnownBatch] | None:
+        """What it submitted, newest first; None: it has no batch `after`."""
+        found = await self._ledger.batches_of_key(key_id, account, after=after, limit=limit)
+        return None if found is None else [KnownBatch.of(tracked) for tracked in found]
+
+    async def wake(self, account: str, batch_id: str) -> bool:
+        """Look at a batch now, since somebody says it has ended; False when there is none, or it is settled."""
+        return self._tracker is not None and await self._tracker.told(account, batch_id)
+
+    async def settlement(self, batch_id: str, account: str | None) -> Settlement | None:
+        found = await self._ledger.settlement(batch_id, account)
+        return None if found is None else found[0]
+
+    async def costs(
+        self, *, group_by: GroupBy, since: Millis | None, until: Millis | None, key: str | None
+    ) -> CostReport:
+        """Of batches settled from `since` to before `until`; of one key's, if given."""
+        return await cost_report(self._ledger, group_by=group_by, since=since, until=until, key=key)
+
+    async def events(
+        self,
+        *,
+        types: Sequence[EventType] | None,
+        after: int,
+        since: Millis | None,
+        batch_id: str | None,
+        key: str | None,
+        limit: int,
+    ) -> list[StoredEvent]:
+        """As they were recorded, in order; `shown` makes of them what may be seen."""
+        return await self._ledger.events(types=types, after=after, since=since, batch_id=batch_id, key=key, limit=limit)
+
+    async def shown(self, stored: Sequence[StoredEvent]) -> list[StoredEvent]:
+        """As loggers may see them; RedactorMissingError while nobody can say."""
+        return list(stored) if self._redaction is None else await self._redaction.shown(list(stored))
+
+    # gauges
+    async def gauges(self) -> Sequence[LoggerGauge]:
+        """Each logger's backlog."""
+        return await self._ledger.gauges()
+
+    async def cost_gauges(self) -> Sequence[CostGauge]:
+        """Each account's batches by status, and what they cost."""
+        return await self._ledger.cost_gauges()
+
+
+@asynccontextmanager
+async def open_access(client: "AsyncClient") -> AsyncGenerator[Access]:
+    """The ledger of a client that is not open: no plugin starts, nothing is delivered or tracked."""
+    from .ledger import open_ledger  # noqa: PLC0415 - only where a client does not open it
+
+    ledger = open_ledger(client.settings.ledger, engines=client.plugins.ledgers)
+    await ledger.open()
+    try:
+        yield Access(ledger)
+    finally:
+        await ledger.aclose()
