@@ -61,7 +61,7 @@ class Wakes(Protocol):
 class Shows(Protocol):
     """Redaction, as far as events are shown."""
 
-    async def shown(self, stored: Sequence[StoredEvent]) -> list[StoredEvent]: ...
+    async def shown(self, found: Sequence[StoredEvent]) -> list[StoredEvent]: ...
 
 
 @dataclass(frozen=True, slots=True)
