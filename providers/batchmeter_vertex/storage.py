@@ -35,7 +35,10 @@ class Storage:
         bucket = Blob(folder.bucket, "").path
         tokens: set[str] = set()
         while True:
-            page = mapping((await self.http.request("GET", bucket.removesuffix("/"), params=params)).json())
+            try:
+                page = mapping((await self.http.request("GET", bucket.removesuffix("/"), params=params)).json())
+            except NotFoundError as error:
+                raise no_bucket(folder.bucket, error) from error
             for item in objects(page.get("items")):
                 if isinstance(item.get("name"), str) and isinstance(item.get("bucket"), str):
                     yield item
@@ -69,6 +72,16 @@ class Storage:
         ) as response:
             kind = response.headers.get("content-type", "application/octet-stream")
             yield ContentStream(response.chunks, kind, response.size, response.headers, response.status_code)
+
+
+def no_bucket(bucket: str, error: NotFoundError) -> NotFoundError:
+    """Google says "Not Found" and no more for a bucket that is not there; the same error with what to change."""
+    message = (
+        f'{error}: there is no bucket {bucket!r} for these credentials; set "bucket" in the account, or GCS_BUCKET_NAME'
+    )
+    return NotFoundError(
+        message, status_code=error.status_code, body=error.body, content=error.content, headers=error.headers
+    )
 
 
 def file_object(blob: Blob, item: Json) -> FileObject:

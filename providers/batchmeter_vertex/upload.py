@@ -5,12 +5,13 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
-from batchmeter.errors import APIConnectionError, APIResponseError, APIStatusError, InternalServerError
+from batchmeter.errors import APIConnectionError, APIResponseError, APIStatusError, InternalServerError, NotFoundError
 from batchmeter.http import CHUNK, Body, HttpClient, Response
 from batchmeter.providers import CallOptions
 
 from .names import Blob
 from .shape import Json, mapping
+from .storage import no_bucket
 
 PIECE = 8 * 1024 * 1024
 """Bytes per request, a multiple of 256 KiB as the protocol asks."""
@@ -107,7 +108,17 @@ class Upload:
 
     async def _open(self) -> str:
         """The session; `ifGenerationMatch=0` makes the name ours or nobody's."""
-        response = await self.http.request(
+        try:
+            response = await self._session_answer()
+        except NotFoundError as error:
+            raise no_bucket(self.blob.bucket, error) from error
+        location = response.headers.get("location")
+        if not location:
+            raise APIResponseError("Cloud Storage opened an upload session without saying where")
+        return _session(location, self.http.base_url)
+
+    async def _session_answer(self) -> Response:
+        return await self.http.request(
             "POST",
             f"upload/{self.blob.path.rsplit('/', 1)[0]}",
             params={
@@ -119,10 +130,6 @@ class Upload:
             headers={**self.options.extra_headers, "x-upload-content-type": self.content_type},
             json_body={"contentType": self.content_type, "metadata": dict(self.notes())},
         )
-        location = response.headers.get("location")
-        if not location:
-            raise APIResponseError("Cloud Storage opened an upload session without saying where")
-        return _session(location, self.http.base_url)
 
     async def _send(self, piece: Piece, *, last: bool) -> Json:
         """One piece, however often it takes; the object's metadata after the last one."""
