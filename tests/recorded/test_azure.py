@@ -36,7 +36,7 @@ def account(playing, name):
     return AzureProvider("azure", AzureSettings(**given, max_retries=0))
 
 
-async def ours(provider, exchange):
+async def ours(provider, exchange):  # noqa: PLR0911 - a table of calls
     """The call that a recorded request was, made of us; None for those that are made of nobody (uploads)."""
     parts = exchange.path.removeprefix("/openai/").split("/")
     match (exchange.method, *parts):
@@ -56,7 +56,7 @@ async def ours(provider, exchange):
     return None
 
 
-def theirs(client, exchange):
+def theirs(client, exchange):  # noqa: PLR0911
     parts = exchange.path.removeprefix("/openai/").split("/")
     match (exchange.method, *parts):
         case ("POST", "batches"):

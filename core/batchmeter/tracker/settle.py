@@ -50,6 +50,32 @@ class NotReadableError(Exception):
 
 async def read_bill(provider: Provider, tracked: TrackedBatch, batch: Batch, meter: Meter) -> Bill:
     """The answers, metered and all there. NotReadableError otherwise; errors of the account as they come."""
+    try:
+        return await _read_all(provider, tracked, batch, meter)
+    except Exception:
+        if (bill := await _read_outputs(provider, tracked, batch, meter)) is None:
+            raise
+        return bill
+
+
+async def _read_outputs(provider: Provider, tracked: TrackedBatch, batch: Batch, meter: Meter) -> Bill | None:
+    """The answers without an error file that no failed line needs: every request's answer is in the output."""
+    counts = batch.request_counts
+    if counts is None or counts.failed or not counts.total:
+        return None
+    try:
+        files = await provider.outputs(batch)
+        rest = [file for file in files if file.kind != "error"]
+        if not rest or len(rest) == len(files):
+            return None
+        bill = await meter(provider, tracked, batch, Download.of(rest).checked())
+    except Exception:  # noqa: BLE001 - the first reading's error is the one to tell
+        return None
+    whole = bill.lines.succeeded == counts.total and not bill.lines.malformed
+    return replace(bill, notes=(*bill.notes, ERRORS_UNAVAILABLE)) if whole else None
+
+
+async def _read_all(provider: Provider, tracked: TrackedBatch, batch: Batch, meter: Meter) -> Bill:
     progress = max(tracked.progress, progress_of(batch))
     download = Download(())
     try:
