@@ -12,7 +12,7 @@ CORE = ROOT / "core" / "batchmeter"
 
 # A module may import from its own layer and from those below it.
 LAYERS = [
-    {"_version", "retry_after", "errors"},
+    {"_version", "retry_after", "errors", "commands"},
     {"models", "config", "credentials", "host", "hookspecs", "http"},
     {"events", "providers"},
     {"provider_guard"},
@@ -55,6 +55,7 @@ PUBLIC = {"batchmeter"} | {
         "testing",
         "metering.dialects",
         "pricing.groups",
+        "commands",
         "ledger.session",
         "ledger.schema",
     )
@@ -152,10 +153,66 @@ def test_import_batchmeter_loads_nothing_else() -> None:
     assert not (heavy | sdks) & set(loaded)
 
 
-def test_import_batchmeter_takes_no_time() -> None:
-    """Under 150 ms; the best of a few, since other tests may be using the machine."""
-    code = "import time; start = time.perf_counter(); import batchmeter; print(time.perf_counter() - start)"
-    assert min(float(run(code)) for _ in range(5)) < 0.15
+def loaded_by(*arguments: str) -> set[str]:
+    """Modules of a run of the command line."""
+    code = (
+        "import sys\n"
+        "from batchmeter.cli import main\n"
+        "try:\n"
+        f"    main({list(arguments)!r})\n"
+        "except SystemExit as end:\n"
+        "    assert not end.code, end.code\n"
+        "print('loaded:', *sys.modules)"
+    )
+    return set(run(code).rpartition("loaded: ")[2].split())
+
+
+HEAVY = {
+    "asyncio",
+    "pydantic",
+    "msgspec",
+    "httpx",
+    "httpx2",
+    "rich",
+    "sqlite3",
+    "ssl",
+    "starlette",
+    "psycopg",
+    "openai",
+}
+
+
+def test_help_imports_no_command_and_nothing_heavy() -> None:
+    loaded = loaded_by("--help")
+    assert not HEAVY & loaded
+    assert {name for name in loaded if name.startswith("batchmeter.cli.")} <= {"batchmeter.cli.inert"}
+    assert {name for name in loaded if name.startswith("batchmeter.")} <= {
+        f"batchmeter.{name}"
+        for name in ("_version", "cli", "cli.inert", "commands", "discovery", "errors", "hookspecs", "isolation", "ledger", "retry_after")
+    }  # fmt: skip
+
+
+def test_metering_a_file_imports_no_client_ledger_or_server(tmp_path: Path) -> None:
+    (tmp_path / "out.jsonl").write_text(
+        '{"custom_id": "a", "response": null, "error": {"code": "x", "message": "y"}}\n'
+    )
+    loaded = loaded_by("meter", str(tmp_path / "out.jsonl"))
+    names = {"batchmeter.client", "batchmeter.ledger", "batchmeter.tracker", "batchmeter.plugins", "batchmeter.running"}
+    assert not (names | {"sqlite3", "starlette", "psycopg", "httpx", "httpx2", "openai"}) & loaded
+
+
+def test_lines_of_help_are_the_commands_own() -> None:
+    import click
+
+    from batchmeter.cli import main
+
+    formatter = click.HelpFormatter(width=100)
+    context = click.Context(main)
+    main.format_commands(context, formatter)
+    shown = formatter.getvalue()
+    own = click.HelpFormatter(width=100)
+    click.Group.format_commands(main, context, own)
+    assert shown == own.getvalue()
 
 
 def test_observing_loads_no_vendor_s_sdk() -> None:

@@ -86,9 +86,10 @@ def register_providers(register: "Callable[[ProviderFactory], None]") -> None:
 def register_commands(cli: "click.Group") -> None:
     """Called when `batchmeter` is asked for a command that is not core's, or for its help: `cli.add_command(command)`.
 
-    Import what a command needs inside the command, so that the command line starts fast. `ctx.find_root().obj` holds
-    the global options `config` and `ledger`, which `AsyncClient(**obj)` takes. Implement it as a function of the package
-    that the entry point names: it is called before settings are read, and so that no logger need be made for it.
+    Every `--help` calls this: give a `batchmeter.commands.LazyCommand`, whose module is imported when it is used, or
+    import what a command needs inside the command. `ctx.find_root().obj` holds the global options
+    `config` and `ledger`, which `AsyncClient(**obj)` takes. Implement it as a function of the package that the entry
+    point names: it is called before settings are read, and so that no logger need be made for it.
     """
 
 

@@ -12,13 +12,13 @@ extra (`pip install 'batchmeter[proxy]'`).
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-import click
-
 from batchmeter import hookimpl
 
 from . import hookspecs
 
 if TYPE_CHECKING:
+    import click
+
     from .app import Proxy, create_app
     from .errors import Refusal
     from .identity import Action, Identity
@@ -36,13 +36,16 @@ _HOMES = {
 }
 
 
-@hookimpl
-def register_commands(cli: click.Group) -> None:
-    from .commands import serve  # noqa: PLC0415 - only where commands are wanted
-    from .keys_command import keys  # noqa: PLC0415
+SERVE = "Serve OpenAI's files and batches API over the configured accounts; trackers and loggers run inside."
+KEYS = "Keys of the proxy: create, list, revoke."
 
-    cli.add_command(serve)
-    cli.add_command(keys)
+
+@hookimpl
+def register_commands(cli: "click.Group") -> None:
+    from batchmeter.commands import LazyCommand  # noqa: PLC0415 - only where commands are wanted
+
+    cli.add_command(LazyCommand("serve", "batchmeter_proxy.commands:serve", SERVE))
+    cli.add_command(LazyCommand("keys", "batchmeter_proxy.keys_command:keys", KEYS))
 
 
 def __getattr__(name: str) -> Any:

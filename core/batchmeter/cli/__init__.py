@@ -5,40 +5,91 @@ import io
 import os
 import sys
 from contextlib import suppress
-from importlib import import_module
 from typing import Any
 
 import click
 
+from batchmeter.commands import LazyCommand
 from batchmeter.errors import BatchmeterError, UsageError
 
 from .inert import inert, make_log_inert
 
 COMMANDS = {
-    "submit": "submit:submit",
-    "batches": "batches:batches",
-    "track": "track:track",
-    "adopt": "adopt:adopt",
-    "check": "check:check",
-    "retry": "retry:retry",
-    "stats": "stats:stats",
-    "meter": "meter:meter",
-    "prices": "prices:prices",
-    "costs": "costs:costs",
-    "estimate": "estimate:estimate",
-    "reprice": "reprice:reprice",
-    "events": "events:events",
-    "deliveries": "deliveries:deliveries",
-    "replay": "deliveries:replay",
-    "loggers": "loggers:loggers",
-    "abandon": "loggers:abandon",
-    "ledger": "ledger:ledger",
-    "prune": "ledger:prune",
-    "plugins": "plugins:plugins",
-    "new-plugin": "new_plugin:new_plugin",
-    "version": "version:version",
+    "submit": (
+        "submit:submit",
+        "Submit the batch input FILE (JSONL). Nothing is uploaded unless every line passes the provider's rules.",
+    ),
+    "batches": ("batches:batches", "List, show, cancel, delete or await batches (`list` when nothing else is said)."),
+    "track": (
+        "track:track",
+        "Run a tracker until Ctrl-C. Any number may share one ledger; batches are leased, never followed twice.",
+    ),
+    "adopt": (
+        "adopt:adopt",
+        "Track batches that scripts, notebooks or other gateways made: these, or all that the account lists.",
+    ),
+    "check": (
+        "check:check",
+        "Compare a finished batch's input with its output and error files; exit code 1 when anything is missing or double.",
+    ),
+    "retry": (
+        "retry:retry",
+        "Submit what failed, expired or is missing in a finished batch again; its metadata names the first batch.",
+    ),
+    "stats": (
+        "stats:stats",
+        "Open and overdue batches by account; percentiles of queue and run times by model. No provider is asked.",
+    ),
+    "meter": (
+        "meter:meter",
+        "Count and price every answer in FILEs of one job: output, errors, shards, a manifest, or a folder of them.",
+    ),
+    "prices": ("prices:prices", "Show, list, compare and update prices (USD per million tokens)."),
+    "costs": ("costs:costs", "What settled batches cost: by model, account, key, team, tag or day."),
+    "estimate": (
+        "estimate:estimate",
+        "Requests, tokens, expected and highest cost of a batch input FILE; and what nobody can know yet.",
+    ),
+    "reprice": (
+        "reprice:reprice",
+        "Price settled batches again, after new prices or your own rows; a changed cost is a new revision and event.",
+    ),
+    "events": (
+        "events:events",
+        "Print recorded events in order: a table, or the whole events as JSON lines (always with --follow).",
+    ),
+    "deliveries": (
+        "deliveries:deliveries",
+        "Each logger's backlog; with --dead or --pending, the deliveries themselves.",
+    ),
+    "replay": (
+        "deliveries:replay",
+        "Deliver recorded events to a logger again, or for the first time to one enabled later.",
+    ),
+    "loggers": (
+        "loggers:loggers",
+        "Everything that is owed events, whichever process has it: what it handles, when it was last seen, what it waits for.",
+    ),
+    "abandon": (
+        "loggers:abandon",
+        "End a logger's (or redactor's) subscription: it is owed nothing more, and what it has not accepted is dead.",
+    ),
+    "ledger": ("ledger:ledger", "Check, copy or upgrade the ledger."),
+    "prune": (
+        "ledger:prune",
+        "Forget batches settled long ago with their settlements and events; open or undelivered ones stay.",
+    ),
+    "plugins": (
+        "plugins:plugins",
+        "List plugins: name, version, state, hooks, and the reason where one is off or failed.",
+    ),
+    "new-plugin": (
+        "new_plugin:new_plugin",
+        "Write a project for a logger NAME: pyproject.toml, one module, one test, README.",
+    ),
+    "version": ("version:version", "Print the versions of batchmeter, Python and the HTTP library in use."),
 }
-"""Command -> module:object, imported when it is used: `batchmeter --help` loads none of them but their first lines."""
+"""Command -> module:object, and its line of help: `batchmeter --help` imports none of them."""
 
 
 class Commands(click.Group):
@@ -64,13 +115,22 @@ class Commands(click.Group):
         return [*COMMANDS, *sorted(self.commands.keys() - COMMANDS.keys())]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        home = COMMANDS.get(cmd_name)
-        if home is None:
-            self._ask_plugins()
-            return self.commands.get(cmd_name)
-        module, _, name = home.partition(":")
-        command: click.Command = getattr(import_module(f".{module}", __name__), name)
-        return command
+        command = self._command(cmd_name)
+        return command.load() if isinstance(command, LazyCommand) else command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """As click's own, without importing the commands."""
+        commands = [command for name in self.list_commands(ctx) if (command := self._command(name)) is not None]
+        limit = formatter.width - 6 - max(len(command.name or "") for command in commands)
+        with formatter.section("Commands"):
+            formatter.write_dl([(command.name or "", command.get_short_help_str(limit)) for command in commands])
+
+    def _command(self, name: str) -> click.Command | None:
+        if name in COMMANDS:
+            home, line = COMMANDS[name]
+            return LazyCommand(name, f"{__name__}.{home}", line)
+        self._ask_plugins()
+        return self.commands.get(name)
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]

@@ -8,24 +8,27 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import click
 
-from batchmeter.client import AsyncClient
-from batchmeter.config import Settings, load_settings
-
 if TYPE_CHECKING:
+    from batchmeter.client import AsyncClient
+    from batchmeter.config import Settings
     from batchmeter.ledger.ledger import Ledger
 
 Result = TypeVar("Result")
 
 
-def settings(**overrides: Any) -> Settings:
+def settings(**overrides: Any) -> "Settings":
     """As the global options say."""
+    from batchmeter.config import load_settings
+
     options = cast("dict[str, str | None]", click.get_current_context().find_root().obj or {})
     return load_settings(options.get("config"), ledger=options.get("ledger"), **overrides)
 
 
 @asynccontextmanager
-async def client(*, track: bool = False) -> AsyncGenerator[AsyncClient]:
+async def client(*, track: bool = False) -> "AsyncGenerator[AsyncClient]":
     """An open client. Commands follow batches only when they say so."""
+    from batchmeter.client import AsyncClient
+
     async with AsyncClient(settings=settings(track=track)) as opened:
         yield opened
 

@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
-from batchmeter.config import default_ledger
 from batchmeter.errors import LedgerError
 
 if TYPE_CHECKING:
@@ -23,7 +22,9 @@ def open_ledger(
     `engines` open URLs of their scheme; None: those of installed plugins. `clock` (epoch milliseconds) replaces the
     ledger's own, in tests.
     """
-    from .ledger import Ledger  # noqa: PLC0415 - drivers load when a ledger is opened
+    from batchmeter.config import default_ledger  # noqa: PLC0415 - engines import this package, and little else
+
+    from .ledger import Ledger  # noqa: PLC0415
 
     url_or_path = url_or_path or default_ledger()
     scheme, found, rest = url_or_path.partition("://")
@@ -37,6 +38,8 @@ def open_ledger(
 
 def _place(path: str) -> str:
     """The file; LedgerError where there is no home, or none that can be written."""
+    from batchmeter.config import default_ledger  # noqa: PLC0415 - as above
+
     try:
         file = Path(path or "~/ledger.db").expanduser()  # empty: nobody knows a home, and this says so
         if path == default_ledger():  # nobody named it, so nobody has made its folder

@@ -9,17 +9,19 @@ from datetime import date
 from functools import partial
 from os import PathLike
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from batchmeter.errors import UsageError
 from batchmeter.events import Outcome
 from batchmeter.pricing.groups import Groups, PriceSource
 from batchmeter.pricing.price import Kept
-from batchmeter.providers import OutputFile
 
 from .input_models import InputModels, input_models
 from .result import UNKNOWN, Job, Metering, Tally, metered, models_of, price, price_book, usage_of
 from .scan import Scanner, filled
+
+if TYPE_CHECKING:
+    from batchmeter.providers import OutputFile
 
 CHUNK = 64 * 1024
 """Bytes read at once: larger pieces are no faster."""
@@ -91,7 +93,7 @@ async def ameter(
     return found
 
 
-async def meter_outputs(files: Sequence[OutputFile], job: Job) -> Metering:
+async def meter_outputs(files: "Sequence[OutputFile]", job: Job) -> Metering:
     """Meter a finished batch from all its files. What opening or reading them raises is the caller's to handle."""
     job = job if job.prices else replace(job, prices=await asyncio.to_thread(price_book))
     found = await _read(files, _Reading(job))
@@ -104,7 +106,7 @@ async def meter_outputs(files: Sequence[OutputFile], job: Job) -> Metering:
     return found
 
 
-async def _read(files: Sequence[OutputFile], reading: "_Reading") -> Metering | None:
+async def _read(files: "Sequence[OutputFile]", reading: "_Reading") -> Metering | None:
     for file in files:
         async with file.open() as content:
             await reading.pump(file.id, content.chunks)

@@ -7,16 +7,18 @@ from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from functools import cache
 from pathlib import Path
-from typing import Annotated, Any, cast
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 from pydantic import Field, SkipValidation
 
 from batchmeter.models import Cost, Frozen, LineCounts, ModelUsage, RatesUsed, ReportedCost, Usage
 from batchmeter.pricing.groups import Group, GroupKey, Groups, PriceQuery, PriceSource, Rates
 from batchmeter.pricing.price import MAX_DETAILS, Ask, Priced, PriceModel, Share, Terms, price_groups
-from batchmeter.providers import ContentStream
 
 from .dialects import Dialects
+
+if TYPE_CHECKING:
+    from batchmeter.providers import ContentStream
 
 UNKNOWN = "unknown"
 """The name under which lines are shown that no line, batch or input names a model for."""
@@ -53,7 +55,7 @@ class Job:
     """Tried before `prices` (the `price_lines` hook)."""
     dialects: Dialects | None = None
     """How the rows count, where the provider's class says it itself; else as declared under the provider's name."""
-    input_file: Callable[[], AbstractAsyncContextManager[ContentStream]] | None = None
+    input_file: "Callable[[], AbstractAsyncContextManager[ContentStream]] | None" = None
     """Opens the batch's input; read only when a line names no model and neither does the job."""
 
 
