@@ -34,13 +34,19 @@ _HOMES = {
 }
 
 
+SANDBOX = (
+    "Serve OpenAI's files, batches and single calls: no model behind it, real shapes, real usage, trouble on demand."
+)
+DEMO = "Submit, follow, meter and price a batch, with no key and no network: what you would see with a real one."
+
+
 @batchmeter.hookimpl
 def register_commands(cli: "click.Group") -> None:
     """Brings the commands `sandbox` and `demo`."""
-    from .commands import demo, sandbox  # noqa: PLC0415 - only where commands are wanted
+    from batchmeter.commands import LazyCommand  # noqa: PLC0415 - only where commands are wanted
 
-    cli.add_command(sandbox)
-    cli.add_command(demo)
+    cli.add_command(LazyCommand("sandbox", "batchmeter_sandbox.commands:sandbox", SANDBOX))
+    cli.add_command(LazyCommand("demo", "batchmeter_sandbox.commands:demo", DEMO))
 
 
 @batchmeter.hookimpl
