@@ -7,7 +7,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from _pages import cli, configuration, events, hooks
+from _pages import cli, configuration, events, hooks, openapi
 
 HERE = Path(__file__).resolve().parent
 PAGES = {
@@ -15,6 +15,7 @@ PAGES = {
     "events.md": events.page,
     "reference/cli.md": cli.page,
     "reference/configuration.md": configuration.page,
+    "../plugins/batchmeter_proxy/openapi.json": openapi.page,
 }
 """File below docs/ -> what makes it."""
 

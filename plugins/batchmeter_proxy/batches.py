@@ -12,7 +12,6 @@ from batchmeter.errors import BatchmeterError, ProviderError, made_nothing
 
 from .answers import answer, number, page_answer, rendered
 from .call import ACCOUNT_FIELDS, Call
-from .describe import gives, query, takes
 from .errors import Refusal
 from .idempotency import once
 from .identity import Action
@@ -136,10 +135,9 @@ def _check(body: Mapping[str, Any]) -> None:
         raise Refusal(400, "Invalid 'input_file_id'.", code="invalid_value", param="input_file_id")
 
 
-_LISTED = {**query(limit="number", after="text"), **gives("BatchList")}
 ROUTES = (
-    Route("POST", "/batches", create, "Create a batch", operation={**takes("CreateBatch"), **gives("Batch")}),
-    Route("GET", "/batches", list_batches, "List batches", operation=_LISTED),
-    Route("GET", "/batches/{batch_id}", retrieve, "Retrieve a batch", operation=gives("Batch")),
-    Route("POST", "/batches/{batch_id}/cancel", cancel, "Cancel a batch", operation=gives("Batch")),
+    Route("POST", "/batches", create, "Create a batch"),
+    Route("GET", "/batches", list_batches, "List batches"),
+    Route("GET", "/batches/{batch_id}", retrieve, "Retrieve a batch"),
+    Route("POST", "/batches/{batch_id}/cancel", cancel, "Cancel a batch"),
 )

@@ -10,7 +10,6 @@ from batchmeter.events import EventType
 
 from .answers import number, rendered, whole_number
 from .call import Call
-from .describe import gives, query
 from .errors import Refusal
 from .identity import Identity
 from .ownership import account_for, no_batch
@@ -112,31 +111,8 @@ def _invalid(name: str, why: str) -> Refusal:
     return Refusal(400, f"Invalid '{name}': {why}.", code="invalid_value", param=name)
 
 
-_RANGE = {"from": "text", "to": "text"}
 ROUTES = (
-    Route("GET", "/batches/{batch_id}/cost", batch_cost, "What a batch used and cost", operation=gives("BatchCost")),
-    Route(
-        "GET",
-        "/costs",
-        costs,
-        "What batches cost, in groups",
-        operation={**gives("CostReport"), **query(group_by="|".join(GROUPINGS), **_RANGE)},
-    ),
-    Route(
-        "GET",
-        "/events",
-        events,
-        "Recorded events, in order",
-        operation={
-            **gives("EventList"),
-            **query(
-                after="text",
-                limit="number",
-                type="|".join(_TYPES),
-                batch_id="text",
-                recorded="true|false",
-                **{"from": "text"},
-            ),
-        },
-    ),
+    Route("GET", "/batches/{batch_id}/cost", batch_cost, "What a batch used and cost"),
+    Route("GET", "/costs", costs, "What batches cost, in groups"),
+    Route("GET", "/events", events, "Recorded events, in order"),
 )

@@ -11,7 +11,6 @@ from batchmeter.providers import ContentStream
 from .answers import answer, number, page_answer
 from .body import TooSlowError
 from .call import Call
-from .describe import gives, gives_bytes, query, takes
 from .errors import Refusal, kept
 from .key_listings import LARGEST_FILES, own_files
 from .options import ProxyOptions
@@ -130,12 +129,10 @@ async def _left(receive: "Receive") -> None:
         pass
 
 
-_UPLOADED = {**takes("CreateFile", "multipart/form-data"), **gives("FileObject")}
-_LISTED = {**query(purpose="text", limit="number", after="text", order="asc|desc"), **gives("FileList")}
 ROUTES = (
-    Route("POST", "/files", create, "Upload a file", operation=_UPLOADED),
-    Route("GET", "/files", list_files, "List files", operation=_LISTED),
-    Route("GET", "/files/{file_id}", retrieve, "Retrieve a file", operation=gives("FileObject")),
-    Route("DELETE", "/files/{file_id}", delete, "Delete a file", operation=gives("FileDeleted")),
-    Route("GET", "/files/{file_id}/content", content, "Download a file", operation=gives_bytes()),
+    Route("POST", "/files", create, "Upload a file"),
+    Route("GET", "/files", list_files, "List files"),
+    Route("GET", "/files/{file_id}", retrieve, "Retrieve a file"),
+    Route("DELETE", "/files/{file_id}", delete, "Delete a file"),
+    Route("GET", "/files/{file_id}/content", content, "Download a file"),
 )

@@ -31,7 +31,7 @@ class Route:
     public: bool = False
     """Needs no key."""
     operation: Mapping[str, Any] = field(default_factory=dict[str, Any])
-    """More of its OpenAPI operation: see `describe.py`."""
+    """Of a plugin's route: more of its OpenAPI operation. Those of the proxy are in `openapi.json`."""
 
     @property
     def methods(self) -> frozenset[str]:

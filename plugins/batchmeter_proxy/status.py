@@ -5,9 +5,8 @@ from starlette.responses import JSONResponse, Response
 from batchmeter.errors import LedgerError
 
 from .call import Call
-from .describe import Operation, gives, gives_text
 from .errors import Refusal
-from .routes import Handler, Route
+from .routes import Route
 
 
 async def liveliness(call: Call) -> Response:
@@ -55,14 +54,10 @@ async def retrieve_model(call: Call) -> Response:
     return JSONResponse(_model(name, account))
 
 
-def _own(path: str, handler: Handler, summary: str, operation: Operation, *, public: bool = False) -> Route:
-    return Route("GET", path, handler, summary, versioned=False, public=public, operation=operation)
-
-
 ROUTES = (
-    Route("GET", "/models", list_models, "List the configured models", operation=gives("ModelList")),
-    Route("GET", "/models/{model}", retrieve_model, "Retrieve a configured model", operation=gives("Model")),
-    _own("/health/liveliness", liveliness, "The process answers", gives("Health"), public=True),
-    _own("/health/readiness", readiness, "The ledger answers", gives("Health"), public=True),
-    _own("/metrics", metrics, "Metrics for Prometheus", gives_text("text/plain")),
+    Route("GET", "/models", list_models, "List the configured models"),
+    Route("GET", "/models/{model}", retrieve_model, "Retrieve a configured model"),
+    Route("GET", "/health/liveliness", liveliness, "The process answers", versioned=False, public=True),
+    Route("GET", "/health/readiness", readiness, "The ledger answers", versioned=False, public=True),
+    Route("GET", "/metrics", metrics, "Metrics for Prometheus", versioned=False),
 )

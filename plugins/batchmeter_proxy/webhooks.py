@@ -10,7 +10,6 @@ from starlette.responses import JSONResponse, Response
 from batchmeter.errors import UsageError
 
 from .call import Call
-from .describe import gives
 from .errors import Refusal
 from .ownership import can_be_id
 from .routes import Route
@@ -102,6 +101,5 @@ ROUTES = (
         "Receive a provider's webhook",
         versioned=False,
         public=True,
-        operation=gives("Received"),
     ),
 )

@@ -1,12 +1,17 @@
 """The proxy's answers keep to OpenAI's own OpenAPI file, and to the proxy's."""
 
+import importlib
 import json
 from pathlib import Path
 
 import jsonschema
 import pytest
 
+from batchmeter_proxy.app import ROUTES
+from batchmeter_proxy.openapi import path_of
+
 CHAT = "/v1/chat/completions"
+FILE = Path(__file__).parents[2] / "plugins" / "batchmeter_proxy" / "openapi.json"
 SPEC = json.loads((Path(__file__).parent.parent / "data" / "openai" / "openapi-files-batches.json").read_text())
 
 
@@ -64,3 +69,19 @@ async def test_the_ledgers_answer_is_the_providers_answer(http, lines, clock, sa
     sandbox.engine.faults.add("server_error*5 GET /v1/batches")
     assert (await http.get(f"/v1/batches/{batch['id']}")).json() == seen[0]
     await client.tracker.idle()
+
+
+def test_the_openapi_file_has_every_route_and_no_other():
+    routes = {(route.method.lower(), path_of(route)) for route in ROUTES}
+    described = json.loads(FILE.read_text(encoding="utf-8"))["paths"]
+    assert {(method, path) for path, methods in described.items() for method in methods} == routes
+    for route in ROUTES:
+        operation = described[path_of(route)][route.method.lower()]
+        assert (operation["summary"], operation["operationId"]) == (route.summary, route.name)
+        assert (operation["security"] == []) == route.public
+
+
+def test_the_openapi_file_has_the_models_as_they_are(monkeypatch):
+    monkeypatch.syspath_prepend(str(Path(__file__).parents[2] / "docs"))
+    page = importlib.import_module("_pages.openapi").page()
+    assert FILE.read_text(encoding="utf-8") == page, "run python docs/generate.py"
