@@ -12,7 +12,7 @@ CORE = ROOT / "core" / "batchmeter"
 
 # A module may import from its own layer and from those below it.
 LAYERS = [
-    {"_version", "retry_after", "errors", "commands"},
+    {"_version", "errors", "commands"},
     {"models", "config", "credentials", "host", "hookspecs", "http"},
     {"events", "providers"},
     {"provider_guard"},
@@ -35,8 +35,8 @@ LAYERS = [
     {"ledger", "plugins"},
     {"accounts", "labels", "redaction", "tracker"},
     {"access", "client_host", "submit", "files", "batches", "client", "reports", "rerun"},
-    {"engine", "blocking", "api"},
-    {"background", "observing", "running"},
+    {"sync", "api"},
+    {"observing", "running"},
     {"testing"},
     {"cli", "__main__"},
 ]

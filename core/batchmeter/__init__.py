@@ -40,10 +40,10 @@ if TYPE_CHECKING:
         list_files,
         retrieve_batch,
         retrieve_file,
+        start_tracking,
+        tracking,
         wait_batch,
     )
-    from .background import start_tracking, tracking
-    from .blocking import Client
     from .callbacks import off, on
     from .client import AsyncClient
     from .errors import BatchmeterError, Rejected, RetryLater
@@ -54,16 +54,15 @@ if TYPE_CHECKING:
     from .models import Attribution, Batch, Cost, FileObject, Page, Usage
     from .observing import observe, unobserve
     from .running import Result, Results, arun, run
+    from .sync import Client
 
 _HOMES = {
     "api": (
         "acancel_batch acreate_batch acreate_file adelete_file afile_content afile_delete afile_list "
         "afile_retrieve alist_batches alist_files aretrieve_batch aretrieve_file await_batch cancel_batch "
         "close create_batch create_file delete_file file_content file_delete file_list file_retrieve "
-        "list_batches list_files retrieve_batch retrieve_file wait_batch"
+        "list_batches list_files retrieve_batch retrieve_file start_tracking tracking wait_batch"
     ),
-    "background": "start_tracking tracking",
-    "blocking": "Client",
     "callbacks": "off on",
     "client": "AsyncClient",
     "errors": "BatchmeterError Rejected RetryLater",
@@ -73,6 +72,7 @@ _HOMES = {
     "models": "Attribution Batch Cost FileObject Page Usage",
     "observing": "observe unobserve",
     "running": "Result Results arun run",
+    "sync": "Client",
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names.split()}
 

@@ -4,17 +4,19 @@ It reads the environment and batchmeter.toml on first use, and follows every ope
 lives (`BATCHMETER_TRACK=0` turns that off). Arguments and errors are those of AsyncFiles and AsyncBatches.
 """
 
+import asyncio
 import inspect
-from collections.abc import Callable, Coroutine
+import threading
+from collections.abc import AsyncGenerator, Callable, Coroutine
+from contextlib import asynccontextmanager
 from types import SimpleNamespace
 from typing import Any, ParamSpec, TypeVar, cast
 
 from .batches import AsyncBatches
 from .client import AsyncClient
-from .content import StreamedContent
-from .engine import Engine
 from .files import AsyncFiles
 from .pages import AsyncPage, SyncPage
+from .sync import Engine, read_on
 
 P = ParamSpec("P")
 Result = TypeVar("Result")
@@ -38,7 +40,7 @@ def _async(
         result = await engine.acall(lambda client: select(client)(*args, **kwargs))
         if isinstance(result, AsyncPage):
             return cast("Result", result.through(engine.astep))
-        _read_on_engine(result)
+        read_on(engine, result)
         return result
 
     return _described(call, select(_SHAPES), ())
@@ -57,15 +59,10 @@ def _sync(
         named = {**dict(zip(names, args, strict=False)), **kwargs}
         method = cast("Callable[..., Coroutine[Any, Any, Result]]", select)
         result: Result = engine.call(lambda client: cast("Any", method(client))(*positional, **named))
-        _read_on_engine(result)
+        read_on(engine, result)
         return result
 
     return _described(call, select(_SHAPES), names)
-
-
-def _read_on_engine(result: object) -> None:
-    if isinstance(result, StreamedContent):
-        result.on(engine.step, engine.astep)
 
 
 def _pages(
@@ -119,3 +116,66 @@ alist_batches = _async(lambda client: client.batches.list)
 list_batches = _pages(lambda client: client.batches.list, "after limit custom_llm_provider extra_headers extra_body")
 await_batch = _async(lambda client: client.batches.wait)
 wait_batch = _sync(lambda client: client.batches.wait)
+
+
+_lock = threading.Lock()
+_users = 0
+"""Blocks of `tracking()` that are open over the default client."""
+
+
+@asynccontextmanager
+async def tracking(client: AsyncClient | None = None) -> AsyncGenerator[None]:
+    """`async with batchmeter.tracking():` in an app's lifespan; whatever BATCHMETER_TRACK says.
+
+    Over the default client, which is closed (delivering what is due) when the last such block ends; or over `client`,
+    which is opened in this loop and, if it was not open before, closed again. Any number of processes may track one
+    ledger: each batch is claimed by a lease, so each event is recorded once.
+    """
+    if client is not None:
+        async with _over(client):
+            yield
+        return
+    await asyncio.to_thread(_enter)
+    try:
+        yield
+    finally:
+        await asyncio.to_thread(_leave)
+
+
+def start_tracking() -> None:
+    """As `tracking`, from code without a loop (WSGI, Celery, threads) and until the process ends or `close()`.
+
+    Call it as often as you like. In a forked child (gunicorn's preload, Celery's prefork) the parent's tracker goes on
+    in the parent; the child gets one of its own with its first call to batchmeter.
+    """
+    engine.track()
+
+
+@asynccontextmanager
+async def _over(client: AsyncClient) -> AsyncGenerator[None]:
+    mine = not client.is_open
+    await client.open()
+    task = client.start_tracking()
+    try:
+        yield
+    finally:
+        if mine:
+            await client.aclose()
+        elif not client.settings.track:
+            task.cancel()
+            await asyncio.wait([task])
+
+
+def _enter() -> None:
+    global _users  # noqa: PLW0603 - one default client, one count
+    with _lock:
+        engine.track()
+        _users += 1
+
+
+def _leave() -> None:
+    global _users  # noqa: PLW0603 - as above
+    with _lock:
+        _users -= 1
+        if _users == 0:
+            engine.close()

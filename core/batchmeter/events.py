@@ -16,6 +16,19 @@ _VERSION_5 = 5 << 76 | 2 << 62
 _FREE_BITS = ~(15 << 76 | 3 << 62)
 """Of RFC 9562's name-based UUIDs."""
 
+_WITHOUT_VERSION = frozenset(
+    [
+        "/chat/completions",
+        "/completions",
+        "/embeddings",
+        "/images/edits",
+        "/images/generations",
+        "/moderations",
+        "/responses",
+        "/videos",
+    ]
+)
+
 EventType = Literal["acreate_batch", "batch_success", "batch_failure"]
 
 
@@ -27,6 +40,11 @@ def event_id(account: str, batch_id: str, event_type: EventType, revision: int =
     bits = int.from_bytes(digest.digest()[:16]) & _FREE_BITS | _VERSION_5
     text = f"{bits:032x}"
     return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+
+
+def full_endpoint(url: str | None) -> str | None:
+    """`/chat/completions`, as some APIs write it, is `/v1/chat/completions`; other paths are kept."""
+    return f"/v1{url}" if url in _WITHOUT_VERSION else url
 
 
 class BatchTimes(Frozen, frozen=True):

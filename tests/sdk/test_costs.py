@@ -8,13 +8,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from batchmeter.blocking import Client
 from batchmeter.errors import UsageError
 from batchmeter.events import Settlement
 from batchmeter.ledger.records import Submission
 from batchmeter.ledger.serialize import dump, dump_submission, settled_of
 from batchmeter.models import Attribution, Batch, Cost, LineCounts, ModelUsage, Usage
 from batchmeter.reports.costs import GROUPINGS, cost_report, moment
+from batchmeter.sync import Client
 
 MORNING = int(datetime(2026, 11, 22, tzinfo=UTC).timestamp() * 1000)
 

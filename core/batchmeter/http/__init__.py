@@ -1,6 +1,6 @@
 """HTTP for providers: small pooled clients, timeouts, retries, streamed bodies, errors passed on whole."""
 
-from batchmeter.retry_after import retry_after_seconds
+from batchmeter.errors import retry_after_seconds
 
 from .body import Body, form_head, multipart
 from .client import MAX_ANSWER, MAX_DOWNLOAD, MAX_RETRY_AFTER, USER_AGENT, HttpClient, Retry

@@ -5,16 +5,16 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from batchmeter import api
 from batchmeter.arguments import attribution_of
-from batchmeter.blocking import Client
 from batchmeter.client import AsyncClient
 from batchmeter.errors import UsageError
 from batchmeter.models import Attribution
+from batchmeter.sync import Client
 
 from .hook import AsyncHook, Hook
 from .record import Host, Recorder
 
 if TYPE_CHECKING:
-    from batchmeter.engine import Engine
+    from batchmeter.sync import Engine
 
 Observed = TypeVar("Observed")
 

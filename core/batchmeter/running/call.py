@@ -5,9 +5,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from batchmeter import api
-from batchmeter.blocking import Client
 from batchmeter.client import AsyncClient
 from batchmeter.models import Attribution
+from batchmeter.sync import Client
 
 from .job import Job
 from .requests import Lines, Requests

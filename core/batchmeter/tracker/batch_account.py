@@ -5,9 +5,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from batchmeter.accounts import Accounts
+from batchmeter.events import full_endpoint
 from batchmeter.ledger.ledger import Ledger
 from batchmeter.ledger.records import Intent, TrackedBatch, is_another, is_same
-from batchmeter.models import Batch, full_endpoint
+from batchmeter.models import Batch
 from batchmeter.providers import Provider
 
 from .list_polling import SKEW_SECONDS

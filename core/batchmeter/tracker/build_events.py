@@ -14,6 +14,7 @@ from batchmeter.events import (
     Outcome,
     Settlement,
     event_id,
+    full_endpoint,
 )
 from batchmeter.ledger.records import Millis, Submission, TrackedBatch, event_name
 from batchmeter.models import (
@@ -26,7 +27,6 @@ from batchmeter.models import (
     RatesUsed,
     ReportedCost,
     Usage,
-    full_endpoint,
 )
 from batchmeter.pricing.groups import Groups
 

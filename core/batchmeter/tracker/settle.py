@@ -15,10 +15,11 @@ from batchmeter.errors import (
     ProviderError,
     RateLimitError,
 )
+from batchmeter.events import full_endpoint
 from batchmeter.ledger.records import TrackedBatch, progress_of
 from batchmeter.metering import Job, meter_outputs
 from batchmeter.metering.result import LINES_MALFORMED
-from batchmeter.models import Batch, LineCounts, RequestCounts, full_endpoint
+from batchmeter.models import Batch, LineCounts, RequestCounts
 from batchmeter.plugins import Plugins
 from batchmeter.pricing.groups import PriceSource
 from batchmeter.pricing.price import Terms

@@ -1,6 +1,7 @@
-"""An AsyncClient on an event loop in a thread of its own: what sync calls and the module-level functions run on.
+"""Sync calls: an AsyncClient on an event loop in a thread of its own, and `Client`, its blocking face.
 
-So they work inside and outside a running loop, share one pool of connections, and go on tracking between calls.
+The module-level functions run on such a thread too. So both work inside and outside a running loop, share one pool of
+connections, and go on tracking between calls.
 """
 
 import asyncio
@@ -11,25 +12,29 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterable, Iterator, Mapping
 from concurrent.futures import Future
+from contextlib import AbstractAsyncContextManager, contextmanager
 from dataclasses import dataclass, field
 from importlib import import_module
 from queue import SimpleQueue
-from types import FrameType
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from types import FrameType, TracebackType
+from typing import Any, ParamSpec, Self, TypeVar, cast
 from weakref import WeakSet
 
+from .batches import AsyncBatches
+from .client import AsyncClient
+from .content import StreamedContent
 from .errors import ClosedError
+from .files import AsyncFiles
+from .pages import AsyncPage, SyncPage
+from .providers import ContentStream
 from .uploads import CALLERS_LOOP
-
-if TYPE_CHECKING:
-    from .client import AsyncClient
 
 log = logging.getLogger("batchmeter")
 
 Result = TypeVar("Result")
-Work = Callable[["AsyncClient"], Coroutine[Any, Any, Result]]
+Work = Callable[[AsyncClient], Coroutine[Any, Any, Result]]
 
 EXIT_SECONDS = 5.0
 """How long the interpreter's exit waits for deliveries under way."""
@@ -91,7 +96,7 @@ class Engine:
     def post(self, work: Work[Result]) -> "Future[Result]":
         """Start, from any thread, without waiting."""
 
-        async def run(client: "AsyncClient") -> Result:
+        async def run(client: AsyncClient) -> Result:
             await client.open()
             if self._tracking:
                 client.start_tracking()
@@ -181,7 +186,7 @@ def _people(threads: "Iterable[threading.Thread]") -> list[threading.Thread]:
 class _Session:
     """From a start to its close."""
 
-    client: "AsyncClient"
+    client: AsyncClient
     pid: int = field(default_factory=os.getpid)
     loop: asyncio.AbstractEventLoop = field(default_factory=asyncio.new_event_loop)
     calls: "dict[Future[Any], threading.Thread]" = field(default_factory=dict["Future[Any]", threading.Thread])
@@ -197,7 +202,7 @@ class _Session:
         # The task copies this thread's context: trace context and the caller's variables come along.
         future = asyncio.run_coroutine_threadsafe(self._call(work), self.loop)
         self.calls[future] = threading.current_thread()
-        future.add_done_callback(self._over)
+        future.add_done_callback(lambda call: self.calls.pop(call, None))
         return future
 
     def close(self, timeout: float) -> None:
@@ -245,9 +250,6 @@ class _Session:
         for task in self._tasks:
             task.cancel()
 
-    def _over(self, call: "Future[Any]") -> None:
-        self.calls.pop(call, None)
-
 
 def _closed() -> ClosedError:
     return ClosedError("batchmeter was closed during this call; batches go on, and are followed when it is used again")
@@ -271,7 +273,7 @@ async def _awaited(step: Callable[[], Awaitable[Result]]) -> Result:
     return await step()
 
 
-async def _nothing(_: "AsyncClient") -> None:
+async def _nothing(_: AsyncClient) -> None:
     """Only what every call does first."""
 
 
@@ -287,3 +289,101 @@ def _in_child() -> None:
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_in_child)
+
+
+P = ParamSpec("P")
+Item = TypeVar("Item")
+
+
+class Client:
+    """Takes what AsyncClient takes. A context manager; or call `close()`."""
+
+    def __init__(self, **arguments: Any) -> None:
+        client = AsyncClient(**arguments)
+        self.settings = client.settings
+        self.plugins = client.plugins
+        self._engine = Engine(lambda: client)
+        self.files = Files(self._engine, client.files)
+        self.batches = Batches(self._engine, client.batches)
+        self.costs = _blocking(self._engine, client.costs)
+
+    @property
+    def engine(self) -> Engine:
+        """The thread and loop that its work runs on."""
+        return self._engine
+
+    def close(self) -> None:
+        """Deliver what is due, within a bound, and stop."""
+        self._engine.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+class Files:
+    """As AsyncFiles, blocking."""
+
+    def __init__(self, engine: Engine, files: AsyncFiles) -> None:
+        self._engine = engine
+        self._files = files
+        self.create = _blocking(engine, files.create)
+        self.retrieve = _blocking(engine, files.retrieve)
+        self.list = _pages(engine, files.list)
+        self.delete = _blocking(engine, files.delete)
+        self.content = _blocking(engine, files.content)
+
+    @contextmanager
+    def stream(self, file_id: str, **arguments: Any) -> "Generator[Iterator[bytes]]":
+        """`with client.files.stream(id) as chunks: for chunk in chunks: …`, in flat memory."""
+        opened: AbstractAsyncContextManager[ContentStream] = self._files.stream(file_id, **arguments)
+        content = self._engine.step(opened.__aenter__)
+        try:
+            yield self._chunks(content)
+        finally:
+            self._engine.step(lambda: opened.__aexit__(None, None, None))
+
+    def _chunks(self, content: ContentStream) -> Iterator[bytes]:
+        while (chunk := self._engine.step(lambda: anext(content.chunks, None))) is not None:
+            yield chunk
+
+
+class Batches:
+    """As AsyncBatches, blocking."""
+
+    def __init__(self, engine: Engine, batches: AsyncBatches) -> None:
+        self.create = _blocking(engine, batches.create)
+        self.retrieve = _blocking(engine, batches.retrieve)
+        self.cancel = _blocking(engine, batches.cancel)
+        self.delete = _blocking(engine, batches.delete)
+        self.list = _pages(engine, batches.list)
+        self.wait = _blocking(engine, batches.wait)
+        self.settlement = _blocking(engine, batches.settlement)
+
+
+def _blocking(engine: Engine, method: Callable[P, Coroutine[Any, Any, Result]]) -> Callable[P, Result]:
+    def call(*args: P.args, **kwargs: P.kwargs) -> Result:
+        result = engine.call(lambda _: method(*args, **kwargs))
+        read_on(engine, result)
+        return result
+
+    call.__doc__ = method.__doc__
+    return call
+
+
+def read_on(engine: Engine, result: object) -> None:
+    """A streamed file's next bytes come from the engine's loop, where it was opened."""
+    if isinstance(result, StreamedContent):
+        result.on(engine.step, engine.astep)
+
+
+def _pages(engine: Engine, method: Callable[P, Coroutine[Any, Any, AsyncPage[Item]]]) -> Callable[P, SyncPage[Item]]:
+    def call(*args: P.args, **kwargs: P.kwargs) -> SyncPage[Item]:
+        return engine.call(lambda _: method(*args, **kwargs)).blocking(engine.step)
+
+    call.__doc__ = method.__doc__
+    return call
