@@ -1,4 +1,4 @@
-"""What an observed exchange comes to: a create is recorded before the app hears of it, a look advances the ledger."""
+"""Recorder: it records an observed create before the app hears of it, and advances the ledger by an observed look."""
 
 import asyncio
 import contextlib
@@ -10,13 +10,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 from batchmeter.models import Attribution, Batch
+from batchmeter.providers import Provider
 
-from .account import account_of
-from .answer import batches_in
-from .exchange import Caller, Kind
+from .exchange import Caller, Kind, batches_in
 
 if TYPE_CHECKING:
     from batchmeter.client import AsyncClient
+
 
 log = logging.getLogger("batchmeter")
 
@@ -153,3 +153,40 @@ class Recorder:
 
 
 _ENDINGS = (b'"completed"', b'"failed"', b'"expired"', b'"cancelled"')
+
+
+NO_KEY = "none"
+"""Of a request without one: the environment's key is for somebody else."""
+_tokens: dict[str, str] = {}
+"""Entra ID: address -> the newest token an app has used there."""
+
+
+@dataclass(frozen=True, slots=True)
+class NewestToken:
+    """Of an address: two of these for one are equal, so that the next hour's is no other setting."""
+
+    api_base: str
+
+    def __call__(self) -> str:
+        return _tokens[self.api_base]
+
+
+def account_of(client: "AsyncClient", caller: Caller) -> Provider:
+    """ConfigError, UnknownAccountError where the settings are wrong."""
+    return client.accounts.at(caller.provider, _settings(caller))
+
+
+def _settings(caller: Caller) -> dict[str, Any]:
+    """Those of who asked; None where the request named nothing."""
+    if caller.provider == "azure":
+        where = {"api_base": caller.api_base, "api_version": caller.api_version}
+        if caller.bearer is None:
+            return {**where, "api_key": caller.api_key or NO_KEY}
+        _tokens[caller.api_base] = caller.bearer
+        return {**where, "ad_token_provider": NewestToken(caller.api_base)}
+    return {
+        "api_base": caller.api_base,
+        "api_key": caller.api_key or NO_KEY,
+        "organization": caller.organization,
+        "project": caller.project,
+    }

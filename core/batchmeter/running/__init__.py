@@ -1,6 +1,6 @@
 """From requests in memory to answers by custom_id, in one call: `batchmeter.run([...], model="gpt-5-mini")`."""
 
-from .call import arun, run
+from .job import arun, run
 from .results import Result, Results
 
 __all__ = ["Result", "Results", "arun", "run"]

@@ -1,25 +1,93 @@
-"""One run on an open client: the batch this input already has, or a new one; its end; its answers."""
+"""run and arun: write the input file, submit it once however often it is asked, wait, and read the answers."""
 
 import asyncio
 import hashlib
 import json
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Generator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from batchmeter import api
+from batchmeter.client import AsyncClient
 from batchmeter.content import lines_of
 from batchmeter.errors import NotFoundError, SettlementError
 from batchmeter.events import Settlement
 from batchmeter.inputs import COMPATIBLE, InputLimits, limits_of
 from batchmeter.models import Attribution, Batch
+from batchmeter.sync import Client
 
-from .progress import progress
+from .requests import Lines, Requests, Written, write
 from .results import Result, Results
-from .written import Written
 
 if TYPE_CHECKING:
-    from batchmeter.client import AsyncClient
     from batchmeter.tracker.wait import OnUpdate
+
+
+GOES_ON = "the batch goes on; the same call waits for it again"
+
+
+def run(
+    requests: Requests,
+    *,
+    model: str | None = None,
+    provider: str | None = None,
+    endpoint: str = "/v1/chat/completions",
+    body: Mapping[str, Any] | None = None,
+    metadata: Mapping[str, str] | None = None,
+    completion_window: str = "24h",
+    attribution: Attribution | Mapping[str, Any] | None = None,
+    timeout: float | None = None,
+    progress: bool | None = None,
+    again: bool = False,
+    using: Client | None = None,
+    **account_settings: Any,
+) -> Results:
+    """Run these requests as one batch; the answers by custom_id, with what they cost.
+
+    `requests`: a list, generator, dict or data frame of texts, messages, bodies, or dicts with `custom_id`; `body` is
+    what they all share. `provider` names the account. The same call finds the same batch: interrupt it, call it again,
+    and it waits on, or returns what has ended; `again=True` submits anew. `timeout` (seconds) ends the waiting only.
+    `progress` None shows a bar on a terminal or in a notebook. Raises InvalidInputError before anything is sent.
+    """
+    job = Job(
+        endpoint, model, provider, metadata, completion_window, attribution, timeout, progress, again, account_settings
+    )
+    engine = api.engine if using is None else using.engine
+    with write(requests, Lines(endpoint, model, body or {}), engine.call(job.limits)) as written:
+        try:
+            return engine.call(lambda client: job.run(client, written))
+        except KeyboardInterrupt as interrupt:
+            interrupt.add_note(GOES_ON)
+            raise
+
+
+async def arun(
+    requests: Requests,
+    *,
+    model: str | None = None,
+    provider: str | None = None,
+    endpoint: str = "/v1/chat/completions",
+    body: Mapping[str, Any] | None = None,
+    metadata: Mapping[str, str] | None = None,
+    completion_window: str = "24h",
+    attribution: Attribution | Mapping[str, Any] | None = None,
+    timeout: float | None = None,
+    progress: bool | None = None,
+    again: bool = False,
+    using: AsyncClient | None = None,
+    **account_settings: Any,
+) -> Results:
+    """As `run`. The requests are read in a thread; cancelled, it leaves the batch for the same call to come."""
+    job = Job(
+        endpoint, model, provider, metadata, completion_window, attribution, timeout, progress, again, account_settings
+    )
+    limits = await (api.engine.acall(job.limits) if using is None else job.limits(using))
+    with await asyncio.to_thread(write, requests, Lines(endpoint, model, body or {}), limits) as written:
+        if using is not None:
+            return await job.run(using, written)
+        return await api.engine.acall(lambda client: job.run(client, written))
+
 
 LONG = 256 * 1024
 """Bytes of a line (an image in it) whose parsing would hold up the event loop."""
@@ -40,17 +108,17 @@ class Job:
     again: bool
     account_settings: Mapping[str, Any] = field(repr=False)
 
-    async def limits(self, client: "AsyncClient") -> InputLimits:
+    async def limits(self, client: AsyncClient) -> InputLimits:
         """What the account takes in one file."""
         return limits_of(await client.provider(self.account, self.account_settings)) or COMPATIBLE
 
-    async def run(self, client: "AsyncClient", written: Written) -> Results:
+    async def run(self, client: AsyncClient, written: Written) -> Results:
         with progress(len(written.ids), shown=self.progress) as update:
             batch = await self._batch(client, written)
             settlement = await self._end(client, batch.id, update)
         return Results(written.ids, await self._answers(client, settlement), settlement)
 
-    async def _batch(self, client: "AsyncClient", written: Written) -> Batch:
+    async def _batch(self, client: AsyncClient, written: Written) -> Batch:
         """The newest of this run's batches, unless it is to be run again or that one never began."""
         provider = await client.provider(self.account, self.account_settings)
         ledger = (await client.ready()).ledger
@@ -70,7 +138,7 @@ class Job:
         uploaded = await client.files.create(written.path, "batch", **self._where())
         return await self._create(client, key, uploaded.id)
 
-    async def _create(self, client: "AsyncClient", key: str, input_file_id: str | None) -> Batch:
+    async def _create(self, client: AsyncClient, key: str, input_file_id: str | None) -> Batch:
         """The batch of this key: the one there is, or a new one."""
         return await client.batches.create(
             input_file_id=input_file_id,
@@ -83,7 +151,7 @@ class Job:
             **self._where(),
         )
 
-    async def _end(self, client: "AsyncClient", batch_id: str, update: "OnUpdate | None") -> Settlement:
+    async def _end(self, client: AsyncClient, batch_id: str, update: "OnUpdate | None") -> Settlement:
         """Of this batch; or, where a full queue fails it and the account waits for room, of those that follow it."""
         until = None if self.timeout is None else asyncio.get_running_loop().time() + self.timeout
         while True:
@@ -102,7 +170,7 @@ class Job:
                 return settlement
             batch_id = following
 
-    async def _next(self, client: "AsyncClient", account: str, batch_id: str) -> str | None:
+    async def _next(self, client: AsyncClient, account: str, batch_id: str) -> str | None:
         return await (await client.ready()).tracker.next_try(account, batch_id)
 
     def _key(self, written: Written, number: int) -> str:
@@ -115,7 +183,7 @@ class Job:
     def _where(self) -> dict[str, Any]:
         return {"custom_llm_provider": self.account, **self.account_settings}
 
-    async def _answers(self, client: "AsyncClient", settlement: Settlement) -> dict[str, Result]:
+    async def _answers(self, client: AsyncClient, settlement: Settlement) -> dict[str, Result]:
         found: dict[str, Result] = {}
         batch = settlement.batch
         for file_id in (batch.error_file_id, batch.output_file_id):
@@ -143,3 +211,28 @@ async def _results(chunks: AsyncIterator[bytes]) -> AsyncIterator[Result]:
         result = await asyncio.to_thread(Result.read, line) if len(line) > LONG else Result.read(line)
         if result is not None:
             yield result
+
+
+Update = Callable[[Batch], None]
+
+
+@contextmanager
+def progress(lines: int, *, shown: bool | None) -> Generator[Update | None]:
+    """`shown` None: on a terminal or in a notebook. Yields what to call with each look at the batch."""
+    from rich.console import Console  # noqa: PLC0415 - 40 ms, and only where a bar may be shown
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn  # noqa: PLC0415
+
+    console = Console(stderr=True)
+    if not (console.is_terminal or console.is_jupyter if shown is None else shown):
+        yield None
+        return
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=console, transient=True) as bar:
+        task = bar.add_task("submitting", total=lines)
+
+        def update(batch: Batch) -> None:
+            counts = batch.request_counts
+            done = counts.completed + counts.failed if counts else 0
+            bar.update(task, description=f"{batch.id} {batch.status}", completed=done)
+
+        yield update

@@ -1,11 +1,15 @@
 """Requests as people have them (texts, messages, bodies, whole lines, data frames) into the lines of an input file."""
 
+import hashlib
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias, cast
+from pathlib import Path
+from typing import Any, Self, TypeAlias, cast
 
 from batchmeter.errors import UsageError
+from batchmeter.inputs import OPENAI, InputChecker, InputLimits
 
 Requests: TypeAlias = "Iterable[Any] | Mapping[str, Any] | Any"
 """A list or generator of: texts; lists of messages; bodies; dicts with `custom_id`. Or a dict of those by custom_id; or a
@@ -152,3 +156,36 @@ def _plain(value: Any) -> Any:
     if hasattr(value, "model_dump"):
         return value.model_dump(mode="json", exclude_unset=True)
     raise TypeError(f"{type(value).__name__} cannot be written as JSON")
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """A file on disk; a context manager that deletes it."""
+
+    path: Path
+    ids: Sequence[str]
+    digest: str
+    """SHA-256 of the content."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.path.unlink(missing_ok=True)
+
+
+def write(requests: Requests, lines: Lines, limits: InputLimits = OPENAI) -> Written:
+    """UsageError for what is no request, InvalidInputError for what the provider would refuse."""
+    digest, checker = hashlib.sha256(), InputChecker(lines.endpoint, limits)
+    with tempfile.NamedTemporaryFile(prefix="batchmeter-", suffix=".jsonl", delete=False) as file:
+        path = Path(file.name)
+        try:
+            for line in lines.of(requests):
+                file.write(line)
+                digest.update(line)
+                checker.feed(line)
+            checker.close().check("requests")
+        except BaseException:
+            path.unlink()
+            raise
+    return Written(path, lines.ids, digest.hexdigest())
