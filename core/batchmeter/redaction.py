@@ -4,28 +4,19 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol, cast
 
 from .errors import RedactorMissingError
+from .ledger import subscriptions
 from .ledger.serialize import dump
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from .events import AnyEvent, Event
     from .ledger.ledger import Ledger
     from .ledger.records import StoredEvent
 
 
-class Redactors(Protocol):
-    """Of the plugins of one client those that redact."""
-
-    @property
-    def redactors(self) -> frozenset[str]:
-        """Names of those that work here."""
-        ...
-
-    @property
-    def suspects(self) -> "Mapping[str, str]":
-        """Installed plugins that would redact and do not work here -> why."""
-        ...
+class Redactors(subscriptions.Redactors, Protocol):
+    """The same, and what they do."""
 
     async def redact(self, event: "Event") -> "Event": ...
 
@@ -40,8 +31,7 @@ class Redaction:
     async def missing(self) -> str:
         """Why events are held back here; empty when they are not."""
         suspects = self._plugins.suspects
-        live, abandoned = await self._ledger.redactors()
-        absent = sorted((live | (suspects.keys() - abandoned)) - self._plugins.redactors)
+        absent = await self._ledger.missing_redactors(self._plugins)
         if not absent:
             return ""
         named = "; ".join(f"redactor {name!r} {suspects.get(name, 'is not installed here')}" for name in absent)

@@ -127,14 +127,19 @@ WITH recorded AS (
 SELECT * FROM recorded;
 
 -- name: observe_endings
--- As lock_batch, observe_batch and put_file for each final snapshot; one that is known already is no news.
+-- As lock_batch, observe_batch and put_file for each final snapshot; one that is known already is no news, nor is one of
+-- another batch, to which the server has given the id since (records.is_another).
 WITH seen AS MATERIALIZED (
     SELECT * FROM unnest(
         %(account)s::text[], %(batch_id)s::text[], %(snapshot)b::text[], %(status)s::text[], %(ended)s::smallint[],
         %(progress)s::bigint[], %(output_file_id)s::text[], %(error_file_id)s::text[]
     ) AS v (account, batch_id, snapshot, status, ended, progress, output_file_id, error_file_id)
 ), known AS MATERIALIZED (
-    SELECT b.pk, b.batch_id, b.account, b.settled_at, b.submission, NOT (b.ended = 1 AND b.snapshot = v.snapshot) AS news
+    SELECT b.pk, b.batch_id, b.account, b.settled_at, b.submission,
+        NOT (b.ended = 1 AND b.snapshot = v.snapshot) AND NOT coalesce(
+            b.snapshot::json ->> 'created_at' <> v.snapshot::json ->> 'created_at'
+            AND b.snapshot::json ->> 'input_file_id' <> v.snapshot::json ->> 'input_file_id', false
+        ) AS news
     FROM batchmeter.batch AS b JOIN seen AS v ON b.account = v.account AND b.batch_id = v.batch_id
     ORDER BY b.account COLLATE "C", b.batch_id COLLATE "C" FOR NO KEY UPDATE OF b
 ), observed AS (

@@ -139,7 +139,7 @@ class FakeAzure:
             shown |= {"input_blob": asked["input_blob"]}
             shown |= {"output_blob": f"{folder}/results.jsonl", "error_blob": f"{folder}/errors.jsonl"}
         self.batches[batch_id] = {"shown": shown, "end": "completed"}
-        return json_answer(self.spelled(shown), 201)
+        return json_answer(self.spelled(shown))
 
     def get_batches(self, request: Received) -> Answer:
         return self.page([self.spelled(batch["shown"]) for batch in reversed(self.batches.values())], request)

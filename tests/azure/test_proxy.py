@@ -42,7 +42,7 @@ async def test_azures_own_spelling_and_number_of_lines(http, azure, monkeypatch)
     assert (limits.lines, limits.bytes) == (100_000, OPENAI.bytes)
     monkeypatch.setattr(AzureProvider, "input_limits", replace(limits, lines=3))
     answer = await send(http, lines(3))
-    assert answer.status_code == 200, answer.text
+    assert answer.status_code == 201, "as Azure answers an upload"
     answer = await send(http, lines(4))
     assert answer.status_code == 400
     assert "more than 3 requests" in answer.json()["error"]["message"]

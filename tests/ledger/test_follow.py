@@ -238,6 +238,24 @@ async def test_endings_that_a_list_showed_are_observed_together(ledger, make, cl
     assert await ledger.owner_of("out-unknown") is None
 
 
+@pytest.mark.parametrize(
+    ("another", "news"),
+    [
+        ({"created_at": 7, "input_file_id": "file-other"}, False),
+        ({"created_at": 7}, True),
+        ({"input_file_id": "file-other"}, True),
+        ({"created_at": None, "input_file_id": "file-other"}, True),
+    ],
+)
+async def test_ending_of_another_batch_with_this_id_is_no_news(ledger, make, another, news):
+    """A server that counts its ids from 1 again lists the new batch; ours is not settled with its answers."""
+    first = make.batch("batch_1", "in_progress", created_at=1, input_file_id="file-1")
+    await make.record(ledger, batch=first, due_in=50)
+    shown = make.batch("batch_1", "completed", **{"created_at": 1, "input_file_id": "file-1", **another})
+    await ledger.observe_endings("openai", [shown])
+    assert (await ledger.get_batch("batch_1")).batch == (shown if news else first)
+
+
 async def test_what_a_list_showed_open_is_put_off(ledger, make, clock):
     names = ("later", "sooner", "due", "held", "ended", "hinted")
     for name in names:

@@ -5,6 +5,7 @@ import asyncio
 import pytest
 
 from batchmeter.errors import NotFoundError
+from batchmeter.ledger.records import Attempts, Reschedule
 from batchmeter.models import Batch
 from batchmeter.testing.wire import Answer, Script, serving
 from batchmeter_proxy.read_cache import Reads
@@ -16,6 +17,10 @@ BATCH = (
 OPEN = Answer(body=BATCH % (b"in_progress", b"null"))
 GAP = Answer(body=BATCH % (b"completed", b"null"))
 DONE = Answer(body=BATCH % (b"completed", b'"file-out"'))
+LINE = (
+    b'{"custom_id": "a", "response": {"status_code": 200, "body": {"model": "gpt-4o-mini",'
+    b' "usage": {"prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 15}}}}\n'
+)
 CREATED = Answer(body=BATCH % (b"validating", b"null"))
 
 
@@ -55,6 +60,34 @@ async def test_a_final_batch_is_answered_from_the_ledger(client, at):
     gets = [request for request in script.received if request.method == "GET" and "batches" in request.path]
     assert len(gets) >= 3
     await client.tracker.idle()
+
+
+async def test_late_files_are_asked_for_and_become_a_revision(client, at, recorder):
+    """Settled without its output, which the provider lists only later: the proxy shows it to whoever asks next."""
+    answers = {"/batches/batch_1": GAP, "/files/file-out/content": Answer(body=LINE)}
+
+    async def provider(request):
+        return CREATED if request.method == "POST" else answers.get(request.path, Answer(404, b"{}"))
+
+    async with serving(provider) as address:
+        await at(address)
+        reads = Reads(client, 0)
+        assert (await seen_by(reads)).output_file_id is None
+        await client.tracker.idle()
+        tracked = await client.ledger.get_batch("batch_1")
+        claim = await client.ledger.claim("scripted", "batch_1", owner="t", lease_seconds=60)
+        assert (tracked.settled_at, claim is None) == (None, False), "it is looked for"
+        long_ago = tuple(Attempts(one.trouble, 0, 99) for one in tracked.attempts)
+        await client.ledger.reschedule([Reschedule(claim, 0, attempts=long_ago)])
+        await client.tracker.once()
+        assert (await client.batches.settlement("batch_1")).cost.total is None
+
+        assert (await seen_by(reads)).output_file_id is None, "asked once more"
+        answers["/batches/batch_1"] = DONE
+        assert (await seen_by(reads)).output_file_id == "file-out"
+        await client.tracker.idle()
+        late = await client.batches.settlement("batch_1")
+        assert (late.revision, late.request_counts.succeeded, late.cost.unknown) == (2, 1, {})
 
 
 async def test_who_asks_at_the_same_time_shares_one_call(client, at):

@@ -1,6 +1,8 @@
 """AsyncClient against the sandbox over HTTP: one acreate_batch, one ending, exact cost, whatever is lost on the way."""
 
 import asyncio
+import json
+import time
 from collections.abc import Callable
 from decimal import Decimal
 from pathlib import Path
@@ -22,6 +24,7 @@ from batchmeter.errors import (
 )
 from batchmeter.testing.recorder import Recorder
 from batchmeter.testing.sandbox import Sandbox, serve_sandbox
+from batchmeter.testing.wire import Answer, Received, serving
 
 Make = Callable[..., AsyncClient]
 
@@ -118,6 +121,39 @@ async def test_a_refused_create_raises_the_providers_error_and_leaves_no_intent(
             await client.batches.create(input_file_id="file-1", endpoint="/v1/nonsense")
         assert caught.value.status_code == 400
         assert await client.ledger.open_intents(created_before=client.ledger.now() + 1) == []
+    assert log.events == []
+
+
+@pytest.mark.parametrize("shown", [b'"id": ""', b'"id": null', b'"object": "batch"'])
+async def test_create_without_an_id_is_looked_for_by_its_tag(make_client: Make, log: Recorder, shown: bytes) -> None:
+    """The server made the batch, and its answer names none: no row without a name, no second create, one event."""
+    sent: list[bytes] = []
+
+    async def provider(request: Received) -> Answer:
+        if request.method == "POST":
+            sent.append(request.body)
+            return Answer(body=b'{%s, "status": "validating", "endpoint": "/v1/chat/completions"}' % shown)
+        listed = {"id": "batch_1", "status": "in_progress", "created_at": int(time.time())} | json.loads(sent[0])
+        return Answer(body=json.dumps({"object": "list", "data": [listed], "has_more": False}).encode())
+
+    async with serving(provider) as address, make_client(address) as client:
+        batch = await client.batches.create(input_file_id="file-1", endpoint="/v1/chat/completions")
+        assert (batch.id, len(sent)) == ("batch_1", 1)
+        assert [one.batch_id for one in await client.ledger.list_batches()] == ["batch_1"]
+        await client.deliverer.drain(5)
+    assert [(event.type, event.batch_id) for event in log.events] == [("acreate_batch", "batch_1")]
+
+
+async def test_create_without_an_id_that_no_list_shows_is_unknown(make_client: Make, log: Recorder) -> None:
+    async def provider(request: Received) -> Answer:
+        made = b'{"id": "", "status": "validating", "endpoint": "/v1/chat/completions"}'
+        return Answer(body=made if request.method == "POST" else b'{"object": "list", "data": [], "has_more": false}')
+
+    async with serving(provider) as address, make_client(address) as client:
+        with pytest.raises(CreateUnknownError, match="the id '', which is none"):
+            await client.batches.create(input_file_id="file-1", endpoint="/v1/chat/completions")
+        assert len(await client.ledger.open_intents(created_before=client.ledger.now() + 1)) == 1
+        assert await client.ledger.list_batches() == []
     assert log.events == []
 
 

@@ -152,7 +152,7 @@ class Ledger:
     subscriptions = read(subscribers.subscriptions)
     touch_subscriptions = write(subscribers.touch)
     unattended = read(subscribers.unattended)
-    redactors = read(subscribers.redactors)
+    missing_redactors = read(subscribers.missing_redactors)
     abandon = write(subscribers.end, durable=True)
 
     # files, and what else belongs to accounts

@@ -1,10 +1,10 @@
 """A ledger operation: a function that takes an open transaction, made into a method that is one transaction."""
 
 from collections.abc import Awaitable, Callable, Coroutine
-from functools import wraps
-from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
+from functools import partial
+from typing import Any, Concatenate, Generic, ParamSpec, Protocol, TypeVar
 
-from .session import Database, Session
+from .session import Database, Kind, Session
 
 Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
@@ -15,27 +15,32 @@ class HasDatabase(Protocol):
     def database(self) -> Database: ...
 
 
-Work = Callable[Concatenate[Session, Arguments], Awaitable[Result]]
-"""What runs inside the transaction; its first parameter is the session."""
-Method = Callable[Concatenate[HasDatabase, Arguments], Coroutine[Any, Any, Result]]
-"""The ledger's method: the same parameters, less the session."""
+class Operation(Generic[Arguments, Result]):
+    """In a class body: a method with the function's parameters, less the session."""
+
+    def __init__(self, work: Callable[Concatenate[Session, Arguments], Awaitable[Result]], kind: Kind) -> None:
+        self._work = work
+        self._kind: Kind = kind
+        self._name = ""
+        self.__doc__ = work.__doc__
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self._name = name
+
+    def __get__(self, ledger: HasDatabase, owner: type) -> Callable[Arguments, Coroutine[Any, Any, Result]]:
+        """Made once for each ledger, and kept there: a call goes straight to the engine."""
+        method = partial(ledger.database.run, self._work, self._kind)
+        vars(ledger)[self._name] = method
+        return method
 
 
-def read(work: Work[Arguments, Result], /) -> Method[Arguments, Result]:
-    """`name = read(function)` in a class body: a method that runs the function in one read transaction."""
-
-    @wraps(work)
-    async def method(ledger: HasDatabase, /, *args: Arguments.args, **kwargs: Arguments.kwargs) -> Result:
-        return await ledger.database.read(lambda session: work(session, *args, **kwargs))
-
-    return method
+def read(work: Callable[Concatenate[Session, Arguments], Awaitable[Result]], /) -> Operation[Arguments, Result]:
+    """`name = read(function)`: the function in one read transaction."""
+    return Operation(work, "read")
 
 
-def write(work: Work[Arguments, Result], /, *, durable: bool = False) -> Method[Arguments, Result]:
+def write(
+    work: Callable[Concatenate[Session, Arguments], Awaitable[Result]], /, *, durable: bool = False
+) -> Operation[Arguments, Result]:
     """The same in one write transaction; `durable`: it has reached the disk when the call returns."""
-
-    @wraps(work)
-    async def method(ledger: HasDatabase, /, *args: Arguments.args, **kwargs: Arguments.kwargs) -> Result:
-        return await ledger.database.write(lambda session: work(session, *args, **kwargs), durable=durable)
-
-    return method
+    return Operation(work, "durable write" if durable else "write")

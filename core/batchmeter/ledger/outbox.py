@@ -8,12 +8,24 @@ from . import serialize
 from .claims import millis
 from .records import Delivery, DeliveryResult, DeliveryState, LoggerGauge, Millis, StoredEvent
 from .session import Session
+from .subscriptions import Redactors, missing_redactors
 
 
 async def claim_deliveries(
-    session: Session, logger: str, *, owner: str, limit: int, lease_seconds: float
+    session: Session,
+    logger: str,
+    *,
+    owner: str,
+    limit: int,
+    lease_seconds: float,
+    redactors: Redactors | None = None,
 ) -> list[Delivery]:
-    """Due ones in recorded order; an ending waits for the same batch's `acreate_batch` unless that is dead."""
+    """Due ones in recorded order; an ending waits for the same batch's `acreate_batch` unless that is dead.
+
+    None at all while a redactor is missing that every event has to pass; `redactors` are those of the worker.
+    """
+    if redactors is not None and await missing_redactors(session, redactors):
+        return []
     taken = await session.rows("claim_deliveries", logger=logger, owner=owner, limit=limit, lease=millis(lease_seconds))
     seqs = sorted(row["event_seq"] for row in taken)
     found = await session.each("get_deliveries", [{"event_seq": seq} for seq in seqs], logger=logger)

@@ -5,14 +5,17 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from functools import cache, lru_cache
 from importlib.resources import files
-from typing import Any, Literal, Protocol, TypeVar
+from typing import Any, Concatenate, Literal, ParamSpec, Protocol, TypeVar
 
 Millis = int
 """Epoch milliseconds, UTC."""
 Topic = Literal["batches", "deliveries"]
 """What a transaction may have made new work of."""
 TOPICS: Mapping[str, Topic] = {"batches": "batches", "deliveries": "deliveries"}
+Kind = Literal["read", "write", "durable write"]
+"""Of a transaction."""
 
+Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
 
 _NAME = re.compile(r"-- name: (\w+)")
@@ -127,6 +130,17 @@ class Database(Reader, Protocol):
 
     async def write(self, work: Work[Result], *, durable: bool = False) -> Result:
         """All or nothing; `durable` survives a power cut, the rest may lose its last moments (never its order)."""
+        ...
+
+    async def run(
+        self,
+        work: Callable[Concatenate[Session, Arguments], Awaitable[Result]],
+        kind: Kind,
+        /,
+        *args: Arguments.args,
+        **kwargs: Arguments.kwargs,
+    ) -> Result:
+        """`work(session, …)` in a transaction of this kind."""
         ...
 
 

@@ -1,8 +1,9 @@
 """Subscriptions: who is owed events, whichever process has it."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
+from typing import Protocol
 
 from .records import Millis, Subscribed, Subscription
 from .session import Row, Session
@@ -13,6 +14,20 @@ UNSEEN_MILLIS = 15 * 60_000
 """Processes say every minute what they have; one that nobody had for so long has nobody."""
 REDACT = "redact"
 """The kind that redactors subscribe to."""
+
+
+class Redactors(Protocol):
+    """Of one process's plugins those that redact."""
+
+    @property
+    def redactors(self) -> frozenset[str]:
+        """Names of those that work here."""
+        ...
+
+    @property
+    def suspects(self) -> Mapping[str, str]:
+        """Installed plugins that would redact and do not work here -> why."""
+        ...
 
 
 async def news(session: Session, wanted: Sequence[Subscription]) -> list[Subscription]:
@@ -100,11 +115,12 @@ def _utc(millis: Millis) -> str:
     return datetime.fromtimestamp(millis / 1000, UTC).strftime("%Y-%m-%d %H:%M:%SZ")
 
 
-async def redactors(session: Session) -> tuple[frozenset[str], frozenset[str]]:
-    """Names of those that must see every event before loggers do, and of those that were abandoned."""
+async def missing_redactors(session: Session, here: Redactors) -> list[str]:
+    """Those that must see every event before loggers do, and do not work here: subscribed ones and suspects."""
     rows = [_subscribed(row) for row in await session.rows("list_subscriptions")]
-    live = frozenset(one.name for one in rows if one.kinds is not None and REDACT in one.kinds and one.ended_at is None)
-    return live, frozenset(one.name for one in rows if one.ended_at is not None)
+    live = {one.name for one in rows if one.kinds is not None and REDACT in one.kinds and one.ended_at is None}
+    abandoned = {one.name for one in rows if one.ended_at is not None}
+    return sorted((live | (here.suspects.keys() - abandoned)) - here.redactors)
 
 
 async def _counted(session: Session, one: Subscribed, *, has_dead: bool = False) -> Subscribed:

@@ -6,11 +6,12 @@ import os
 import random as stdlib_random
 import secrets
 import socket
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from batchmeter.errors import LedgerError
 from batchmeter.ledger.ledger import Ledger
 from batchmeter.ledger.subscriptions import unattended_text
+from batchmeter.loggers import Logger
 from batchmeter.plugins import Plugins
 from batchmeter.redaction import Redaction
 
@@ -47,12 +48,17 @@ class Deliverer:
         self._attended_at = float("-inf")
         self._warned: set[str] = set()
         self._lanes: dict[str, LoggerLane] = {}
+        self._served: Mapping[str, Logger] | None = None
+        """The loggers whose lanes run."""
         self._wake = asyncio.Event()
         self._closing = False
 
     def notify(self) -> None:
         """New events may be in the ledger."""
-        self._wake.set()
+        if self._plugins.loggers is not self._served:
+            self._wake.set()  # one came or went
+        for lane in self._lanes.values():
+            lane.wake.set()
 
     async def run(self) -> None:
         """Until closed, after which what is under way is finished; or cancelled, and that goes back to the ledger."""
@@ -62,8 +68,6 @@ class Deliverer:
                 self._wake.clear()
                 await self._attend()
                 self._start_and_stop(running)
-                for name in running:
-                    self._lane(name).wake.set()
                 await nap(self._sleep, self._wake, self._options.idle)
             if running:
                 await asyncio.wait(running.values())
@@ -112,6 +116,7 @@ class Deliverer:
     def _start_and_stop(self, running: dict[str, asyncio.Task[None]]) -> None:
         """Loggers come and go while a client is open."""
         names = self._names()
+        self._served = self._plugins.loggers
         for name in [name for name in running if name not in names]:
             running.pop(name).cancel()
         for name in names:

@@ -105,25 +105,28 @@ class LoggerLane:
         logger = self.plugins.loggers.get(self.name)
         if logger is None or not self.breaker.allows(self._now()) or len(self._stuck) >= self.options.max_stuck:
             return 0
-        if await self._is_held_back():
-            return 0
-        limit = 1 if self.breaker.probing else self.options.block
-        claiming = self.ledger.claim_deliveries(
-            self.name, owner=self.owner, limit=limit, lease_seconds=self.options.lease
-        )
-        claimed = await take(claiming, self._give_back)
-        await self._hand_over(logger, claimed)
+        claimed = await take(self._claiming(), self._give_back)
+        self._note_held("" if claimed else await self.redaction.missing())
+        if claimed:
+            await self._hand_over(logger, claimed)
         return len(claimed)
 
-    async def _is_held_back(self) -> bool:
+    def _claiming(self) -> Coroutine[Any, Any, list[Delivery]]:
         """Nothing is claimed, and no attempt counted, while a redactor is missing."""
-        held = await self.redaction.missing()
+        return self.ledger.claim_deliveries(
+            self.name,
+            owner=self.owner,
+            limit=1 if self.breaker.probing else self.options.block,
+            lease_seconds=self.options.lease,
+            redactors=self.plugins,
+        )
+
+    def _note_held(self, held: str) -> None:
         if held and held != self._held:
             log.warning("EVENTS FOR LOGGER %s ARE HELD BACK: %s", self.name, held)
         if self._held and not held:
             log.info("events for logger %s are held back no more", self.name)
         self._held = held
-        return bool(held)
 
     async def _rest(self) -> float:
         """Seconds until something is due, or the logger is probed."""

@@ -176,9 +176,7 @@ class Tracker:
         """
         provider = provider or self._accounts.get(account)
         self.notify(account)
-        settlement = await self._waiter.wait(provider, account, batch_id, timeout=timeout, on_update=on_update)
-        self._recorded()
-        return settlement
+        return await self._waiter.wait(provider, account, batch_id, timeout=timeout, on_update=on_update)
 
     async def adopt(self, account: str, batch_id: str) -> bool:
         """Track a batch that was made elsewhere; False when it is tracked already."""

@@ -55,20 +55,34 @@ class Waiter:
         with self.watch.on(account, batch_id) as changed:
             while True:
                 changed.clear()
-                found = await self.ledger.settlement(batch_id, account)
-                if found is not None:
-                    return found[0]
+                tracked = await self.ledger.get_batch(batch_id, account)
+                if tracked is not None and tracked.settled_at is not None:
+                    return await self._elsewhere(account, batch_id)
                 if self.ledger.now() >= look_at:  # else another worker's step woke us: that is no reason for a look
-                    asked = await self._turn(provider, account, batch_id, on_update)
-                    if asked is None:
-                        continue
+                    result = await self._turn(provider, account, batch_id, tracked, on_update)
+                    if isinstance(result, Settlement):
+                        return result
                     now = self.ledger.now()
-                    look_at = now + int(max(interactive((now - started) / 1000), asked) * 1000)
+                    look_at = now + int(max(interactive((now - started) / 1000), result) * 1000)
                 await nap(self.sleep, changed, (look_at - self.ledger.now()) / 1000)
 
-    async def _turn(self, provider: Provider, account: str, batch_id: str, on_update: OnUpdate | None) -> float | None:
-        """Seconds to wait at least; None when it was settled."""
-        tracked = await self.ledger.get_batch(batch_id, account)
+    async def _elsewhere(self, account: str, batch_id: str) -> Settlement:
+        """Another worker has settled it; its event may be ours to deliver."""
+        found = await self.ledger.settlement(batch_id, account)
+        if found is None:
+            raise SettlementError(f"batch {batch_id} of account {account} has been pruned from the ledger")
+        self.poller.recorded()
+        return found[0]
+
+    async def _turn(
+        self,
+        provider: Provider,
+        account: str,
+        batch_id: str,
+        tracked: TrackedBatch | None,
+        on_update: OnUpdate | None,
+    ) -> Settlement | float:
+        """Its settlement, or the seconds to wait at least."""
         if tracked is None:
             raise SettlementError(f"batch {batch_id} of account {account} is not tracked: submit or adopt it first")
         put_off = self._put_off(tracked)
@@ -92,8 +106,8 @@ class Waiter:
             return 0.0
         return max((tracked.next_poll_at - self.ledger.now()) / 1000, 0.0)
 
-    async def _step(self, provider: Provider, claim: Claim, on_update: OnUpdate | None) -> float | None:
-        """Seconds to wait at least; None when it was settled."""
+    async def _step(self, provider: Provider, claim: Claim, on_update: OnUpdate | None) -> Settlement | float:
+        """As `_turn`, of a batch that is ours now."""
         try:
             try:
                 batch = await self.poller.newest(provider, claim.tracked)
@@ -111,17 +125,15 @@ class Waiter:
         except BaseException:
             await self.poller.give_back([claim])
             raise
-        if isinstance(result, Settlement):
-            return None
-        return result if batch.ended else 0.0
+        return result if isinstance(result, Settlement) or batch.ended else 0.0
 
-    async def _failed(self, claim: Claim, error: Exception) -> float | None:
+    async def _failed(self, claim: Claim, error: Exception) -> Settlement | float:
         """A refused key or a wrong setting is the caller's to mend; anything else passes."""
         gone = await self.poller.failed(claim, error)
         if isinstance(error, AuthenticationError | PermissionDeniedError | UsageError):
             raise error
         if isinstance(gone, Settlement):
-            return None
+            return gone
         pause = after_error(claim.tracked.error_count + 1, self.poller.timetable.random, first=1.0)
         return max(min(pause, 30.0), pause_asked(error, self.poller.longest_pause) or 0.0)
 
