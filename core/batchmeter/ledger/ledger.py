@@ -12,7 +12,7 @@ from batchmeter.events import BatchCreated, BatchFailed, BatchSucceeded, Settlem
 from batchmeter.models import Attribution, Batch, FileObject
 from batchmeter.pricing.groups import Groups
 
-from . import batches, claims, files, outbox, upkeep
+from . import batches, claims, files, outbox, spend, upkeep
 from . import keys as keyring
 from . import settlements as endings
 from . import subscriptions as subscribers
@@ -203,12 +203,25 @@ class Ledger:
     keep_answer = write(keyring.keep_answer, durable=True)
     drop_answer = write(keyring.drop_answer)
 
+    # sums of what settled batches cost
+    label_metadata = write(spend.label_metadata, durable=True)
+    metadata_keys = read(spend.metadata_keys)
+
+    async def roll_spend(self, *, blocks: int | None = None) -> int:
+        """Bring the sums up to the last event, at most so many blocks of it; returns how many endings were added."""
+        return await spend.roll(self.database, limit=blocks)
+
+    async def rebuild_spend(self, keys: Collection[str] | None = None) -> int:
+        """Sum all anew; `keys`: by exactly these metadata keys. Returns how many endings were added."""
+        return await spend.rebuild(self.database, keys)
+
     # upkeep
     stats = read(upkeep.stats)
     pruned_totals = read(upkeep.pruned_totals)
 
     async def prune(self, *, settled_before: Millis) -> int:
         """Forget batches settled before then, with their events, unless a delivery is pending; returns how many."""
+        await self.roll_spend()
         pruned = 0
         while block := await self.database.write(lambda session: upkeep.prune_batches(session, settled_before)):
             pruned += block

@@ -258,6 +258,7 @@ class Share(msgspec.Struct, frozen=True, gc=False):
     known: Decimal | None = None
     """None in settlements older than the field."""
     unknown: Mapping[str, int] = {}
+    list_price: Decimal | None = None
 
 
 class SettledCost(msgspec.Struct, frozen=True, gc=False):
@@ -270,6 +271,8 @@ class Answered(msgspec.Struct, frozen=True, gc=False):
     """Lines with an answer."""
 
     total: int = 0
+    failed: int = 0
+    malformed: int = 0
 
 
 class Sums(msgspec.Struct, frozen=True, gc=False):
@@ -281,6 +284,8 @@ class Sums(msgspec.Struct, frozen=True, gc=False):
     usage: Mapping[str, int] = {}
     cost: SettledCost = SettledCost()
     models: Mapping[str, Share] = {}
+    provider: str = ""
+    status: str = ""
 
 
 class Submitter(msgspec.Struct, frozen=True, gc=False):
@@ -288,12 +293,14 @@ class Submitter(msgspec.Struct, frozen=True, gc=False):
 
     key: str | None = None
     team: str | None = None
+    user: str | None = None
     tags: tuple[str, ...] = ()
 
 
 class Submitted(msgspec.Struct, frozen=True, gc=False):
     account: str
     attribution: Submitter = Submitter()
+    metadata: Mapping[str, str] = {}
 
 
 class Settled(msgspec.Struct, frozen=True, gc=False):

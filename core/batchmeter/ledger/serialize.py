@@ -21,6 +21,7 @@ from .records import (
     Claim,
     Delivery,
     Intent,
+    Millis,
     ProxyKey,
     Settled,
     StoredEvent,
@@ -218,11 +219,15 @@ def pruned_totals(row: Row) -> PrunedTotals:
 
 
 def settled_of(row: Row) -> Settled:
+    return settled_as(row["settled_at"], row["submission"], row["settlement"])
+
+
+def settled_as(settled_at: Millis, submission: str, settlement: str) -> Settled:
     try:
-        return Settled(row["settled_at"], _submitted(row["submission"]), _sums(row["settlement"]))
+        return Settled(settled_at, _submitted(submission), _sums(settlement))
     except (msgspec.MsgspecError, UnicodeDecodeError):  # a lone surrogate, as in `_load`
-        submission, settlement = json.loads(row["submission"]), json.loads(row["settlement"])
-        return Settled(row["settled_at"], msgspec.convert(submission, Submitted), msgspec.convert(settlement, Sums))
+        owner, sums = json.loads(submission), json.loads(settlement)
+        return Settled(settled_at, msgspec.convert(owner, Submitted), msgspec.convert(sums, Sums))
 
 
 def cost_columns(settlement: Settlement) -> dict[str, object]:

@@ -6,7 +6,7 @@ from typing import Any
 
 from batchmeter.events import Settlement
 
-from . import serialize
+from . import serialize, spend
 from .files import FRESH
 from .pruned_totals import PrunedTotals
 from .records import CostGauge, Millis
@@ -55,9 +55,11 @@ async def cost_gauges(session: Session) -> list[CostGauge]:
 async def prune_batches(session: Session, settled_before: Millis) -> int:
     """One block of them; 0 when there are no more."""
     await session.run("lock_pruned_totals")
-    old = await session.rows("prunable", before=settled_before, limit=PRUNE_BLOCK)
+    mark = await spend.lock_mark(session)
+    old = await session.rows("prunable", before=settled_before, mark=mark, limit=PRUNE_BLOCK)
     batches = [{"account": row["account"], "batch_id": row["batch_id"]} for row in old]
     await _add_up(session, [{"pk": row["pk"]} for row in old])
+    await spend.keep_pruned(session, [{"pk": row["pk"]} for row in old])
     await session.each("prune_events", batches)
     await session.each("prune_intents", [{"intent_id": row["intent_id"]} for row in old if row["intent_id"]])
     await session.each("prune_batches", [{"pk": row["pk"]} for row in old])

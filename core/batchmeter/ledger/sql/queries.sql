@@ -547,11 +547,13 @@ SELECT count(*) AS open FROM batchmeter.intent WHERE state = 'open';
 SELECT max(version) AS version FROM batchmeter.schema_version;
 
 -- name: prunable
--- Settled long ago, and no logger still waits for any of its events. What another process is about to forget is its own.
+-- Settled long ago, summed, and no logger still waits for any of its events. What another process is about to forget is its own.
 SELECT b.pk, b.account, b.batch_id, b.intent_id FROM batchmeter.batch AS b
 WHERE b.settled_at < %(before)s AND NOT EXISTS (
     SELECT 1 FROM batchmeter.event AS e JOIN batchmeter.delivery AS d ON d.event_seq = e.seq
     WHERE e.batch_id = b.batch_id AND e.account = b.account AND d.state = 'pending'
+) AND NOT EXISTS (
+    SELECT 1 FROM batchmeter.event AS e WHERE e.batch_id = b.batch_id AND e.account = b.account AND e.seq > %(mark)s
 )
 ORDER BY b.settled_at LIMIT %(limit)s FOR UPDATE OF b SKIP LOCKED;
 
@@ -603,3 +605,155 @@ UPDATE batchmeter.batch SET settled_at = %(now)s, next_poll_at = NULL, lease_unt
     ended = greatest(ended, %(ended)s::smallint)
 WHERE account = %(account)s AND batch_id = %(batch_id)s AND lease_token = %(token)s AND next_poll_at IS NOT NULL
 RETURNING pk, %(place)s::integer AS place;
+
+-- name: spend_mark
+SELECT seq FROM batchmeter.spend_mark WHERE name = 'events';
+
+-- name: lock_spend_mark
+-- Held until the transaction ends: sums are written by one at a time.
+INSERT INTO batchmeter.spend_mark AS known (name, seq) VALUES ('events', 0)
+ON CONFLICT (name) DO UPDATE SET seq = known.seq RETURNING seq;
+
+-- name: move_spend_mark
+UPDATE batchmeter.spend_mark SET seq = %(seq)s WHERE name = 'events';
+
+-- name: last_event
+SELECT coalesce(max(seq), 0)::bigint AS seq FROM batchmeter.event;
+
+-- name: spend_endings
+-- Endings in order. earlier: the revision that the batch was summed with, whose figures this one replaces.
+SELECT e.seq, e.revision, b.settled_at, b.submission, s.settlement,
+    (SELECT min(f.seq) FROM batchmeter.event AS f WHERE f.batch_id = e.batch_id AND f.account = e.account
+       AND f.type IN ('batch_success', 'batch_failure')) AS first_seq,
+    x.revision AS earlier_revision, x.settlement AS earlier
+FROM batchmeter.event AS e
+JOIN batchmeter.batch AS b ON b.batch_id = e.batch_id AND b.account = e.account
+JOIN batchmeter.settlement AS s ON s.batch_pk = b.pk AND s.revision = e.revision
+LEFT JOIN batchmeter.settlement AS x ON x.batch_pk = b.pk AND x.revision = (
+    SELECT max(o.revision) FROM batchmeter.event AS o WHERE o.batch_id = e.batch_id AND o.account = e.account
+      AND o.type IN ('batch_success', 'batch_failure') AND o.seq < e.seq
+)
+WHERE e.seq > %(after)s AND e.seq <= %(upto)s AND e.type IN ('batch_success', 'batch_failure')
+ORDER BY e.seq LIMIT %(limit)s;
+
+-- name: spend_settled
+-- Batches in the order of their first settling, as they were when `mark` was the last event.
+SELECT page.pk, page.settled_at, page.submission, page.first_seq,
+    (SELECT s.settlement FROM batchmeter.settlement AS s WHERE s.batch_pk = page.pk AND s.revision = page.revision) AS settlement
+FROM (
+    SELECT b.pk, b.settled_at, b.submission,
+        (SELECT min(f.seq) FROM batchmeter.event AS f WHERE f.batch_id = b.batch_id AND f.account = b.account
+           AND f.type IN ('batch_success', 'batch_failure')) AS first_seq,
+        (SELECT max(o.revision) FROM batchmeter.event AS o WHERE o.batch_id = b.batch_id AND o.account = b.account
+           AND o.type IN ('batch_success', 'batch_failure') AND o.seq <= %(mark)s) AS revision
+    FROM batchmeter.batch AS b
+    WHERE b.settled_at IS NOT NULL
+      AND (b.settled_at, b.pk) > (%(after_time)s::bigint, %(after_pk)s::bigint) -- [after_pk]
+    ORDER BY b.settled_at, b.pk LIMIT %(limit)s
+) AS page ORDER BY page.settled_at, page.pk;
+
+-- name: spend_of_batch
+SELECT b.settled_at, b.submission, s.settlement,
+    (SELECT min(f.seq) FROM batchmeter.event AS f WHERE f.batch_id = b.batch_id AND f.account = b.account
+       AND f.type IN ('batch_success', 'batch_failure')) AS first_seq
+FROM batchmeter.batch AS b JOIN batchmeter.settlement AS s ON s.batch_pk = b.pk
+WHERE b.pk = %(pk)s ORDER BY s.revision DESC LIMIT 1;
+
+-- name: add_spend_group
+INSERT INTO batchmeter.spend_group (id, account, provider, model, team, user_name, key_id, status, labels)
+VALUES (%(id)s, %(account)s, %(provider)s, %(model)s, %(team)s, %(user_name)s, %(key_id)s, %(status)s, %(labels)s)
+ON CONFLICT DO NOTHING;
+
+-- name: add_spend_label
+INSERT INTO batchmeter.spend_label (group_id, name, value) VALUES (%(group_id)s, %(name)s, %(value)s)
+ON CONFLICT DO NOTHING;
+
+-- name: add_spend
+INSERT INTO batchmeter.spend_sum AS known (
+    kind, period, group_id, batches, incomplete, inexact, lines, failed, unpriced, usd, nano, atto, list_lines,
+    list_usd, list_nano, list_atto, saved_usd, saved_nano, saved_atto, input_tokens, cached_input_tokens,
+    cache_write_5m_tokens, cache_write_1h_tokens, audio_input_tokens, image_input_tokens, video_input_tokens,
+    output_tokens, audio_output_tokens, image_output_tokens, video_output_tokens, reasoning_tokens, web_searches,
+    file_searches, maps_queries, tool_calls, containers, sessions, generated_images, input_images, audio_seconds,
+    pages
+) VALUES (
+    %(kind)s, %(period)s, %(group_id)s, %(batches)s, %(incomplete)s, %(inexact)s, %(lines)s, %(failed)s,
+    %(unpriced)s, %(usd)s, %(nano)s, %(atto)s, %(list_lines)s, %(list_usd)s, %(list_nano)s, %(list_atto)s,
+    %(saved_usd)s, %(saved_nano)s, %(saved_atto)s, %(input_tokens)s, %(cached_input_tokens)s,
+    %(cache_write_5m_tokens)s, %(cache_write_1h_tokens)s, %(audio_input_tokens)s, %(image_input_tokens)s,
+    %(video_input_tokens)s, %(output_tokens)s, %(audio_output_tokens)s, %(image_output_tokens)s,
+    %(video_output_tokens)s, %(reasoning_tokens)s, %(web_searches)s, %(file_searches)s, %(maps_queries)s,
+    %(tool_calls)s, %(containers)s, %(sessions)s, %(generated_images)s, %(input_images)s, %(audio_seconds)s,
+    %(pages)s
+) ON CONFLICT (kind, period, group_id) DO UPDATE SET
+    batches = known.batches + excluded.batches, incomplete = known.incomplete + excluded.incomplete,
+    inexact = known.inexact + excluded.inexact, lines = known.lines + excluded.lines,
+    failed = known.failed + excluded.failed, unpriced = known.unpriced + excluded.unpriced,
+    usd = known.usd + excluded.usd, nano = known.nano + excluded.nano, atto = known.atto + excluded.atto,
+    list_lines = known.list_lines + excluded.list_lines, list_usd = known.list_usd + excluded.list_usd,
+    list_nano = known.list_nano + excluded.list_nano, list_atto = known.list_atto + excluded.list_atto,
+    saved_usd = known.saved_usd + excluded.saved_usd, saved_nano = known.saved_nano + excluded.saved_nano,
+    saved_atto = known.saved_atto + excluded.saved_atto, input_tokens = known.input_tokens + excluded.input_tokens,
+    cached_input_tokens = known.cached_input_tokens + excluded.cached_input_tokens,
+    cache_write_5m_tokens = known.cache_write_5m_tokens + excluded.cache_write_5m_tokens,
+    cache_write_1h_tokens = known.cache_write_1h_tokens + excluded.cache_write_1h_tokens,
+    audio_input_tokens = known.audio_input_tokens + excluded.audio_input_tokens,
+    image_input_tokens = known.image_input_tokens + excluded.image_input_tokens,
+    video_input_tokens = known.video_input_tokens + excluded.video_input_tokens,
+    output_tokens = known.output_tokens + excluded.output_tokens,
+    audio_output_tokens = known.audio_output_tokens + excluded.audio_output_tokens,
+    image_output_tokens = known.image_output_tokens + excluded.image_output_tokens,
+    video_output_tokens = known.video_output_tokens + excluded.video_output_tokens,
+    reasoning_tokens = known.reasoning_tokens + excluded.reasoning_tokens,
+    web_searches = known.web_searches + excluded.web_searches,
+    file_searches = known.file_searches + excluded.file_searches,
+    maps_queries = known.maps_queries + excluded.maps_queries, tool_calls = known.tool_calls + excluded.tool_calls,
+    containers = known.containers + excluded.containers, sessions = known.sessions + excluded.sessions,
+    generated_images = known.generated_images + excluded.generated_images,
+    input_images = known.input_images + excluded.input_images,
+    audio_seconds = known.audio_seconds + excluded.audio_seconds, pages = known.pages + excluded.pages;
+
+-- name: add_spend_unknown
+INSERT INTO batchmeter.spend_unknown AS known (kind, period, group_id, reason, batches, lines)
+VALUES (%(kind)s, %(period)s, %(group_id)s, %(reason)s, %(batches)s, %(lines)s)
+ON CONFLICT (kind, period, group_id, reason) DO UPDATE SET
+    batches = known.batches + excluded.batches, lines = known.lines + excluded.lines;
+
+-- name: spend_rows
+-- Of some kinds, with what they have in common.
+SELECT d.*, g.account, g.provider, g.model, g.team, g.user_name, g.key_id, g.status, g.labels
+FROM batchmeter.spend_sum AS d JOIN batchmeter.spend_group AS g ON g.id = d.group_id
+WHERE d.kind = %(kind)s AND d.period >= %(first)s AND d.period <= %(last)s
+  AND (d.period, d.group_id) > (%(after)s, %(after_group)s) -- [after_group]
+ORDER BY d.period, d.group_id LIMIT %(limit)s;
+
+-- name: spend_unknown_rows
+SELECT d.*, g.account, g.provider, g.model, g.team, g.user_name, g.key_id, g.status, g.labels
+FROM batchmeter.spend_unknown AS d JOIN batchmeter.spend_group AS g ON g.id = d.group_id
+WHERE d.kind = %(kind)s AND d.period >= %(first)s AND d.period <= %(last)s
+  AND (d.period, d.group_id, d.reason) > (%(after)s, %(after_group)s, %(after_reason)s) -- [after_group]
+ORDER BY d.period, d.group_id, d.reason LIMIT %(limit)s;
+
+-- name: forget_spend
+DELETE FROM batchmeter.spend_sum WHERE kind < %(pruned)s;
+
+-- name: forget_spend_unknown
+DELETE FROM batchmeter.spend_unknown WHERE kind < %(pruned)s;
+
+-- name: forget_spend_labels
+DELETE FROM batchmeter.spend_label WHERE NOT EXISTS (SELECT 1 FROM batchmeter.spend_sum AS d WHERE d.group_id = spend_label.group_id);
+
+-- name: forget_spend_groups
+DELETE FROM batchmeter.spend_group WHERE NOT EXISTS (SELECT 1 FROM batchmeter.spend_sum AS d WHERE d.group_id = spend_group.id);
+
+-- name: spend_metadata_keys
+SELECT name, since FROM batchmeter.spend_metadata_key ORDER BY name;
+
+-- name: add_spend_metadata_key
+INSERT INTO batchmeter.spend_metadata_key (name, since) VALUES (%(name)s, %(since)s) ON CONFLICT DO NOTHING;
+
+-- name: forget_spend_metadata_keys
+DELETE FROM batchmeter.spend_metadata_key;
+
+-- name: spend_months
+SELECT DISTINCT period FROM batchmeter.spend_sum WHERE kind = %(kind)s ORDER BY period;

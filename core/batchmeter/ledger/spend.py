@@ -1,0 +1,334 @@
+"""Spend: sums of what settled batches cost, fed exactly once from the events, in the order that they were recorded.
+
+A batch counts with the highest revision among its ending events up to the mark, and for the day it was first settled.
+"""
+
+from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, timedelta
+from functools import partial
+from typing import Any
+
+from . import serialize
+from .records import Millis, Settled
+from .session import Database, Reader, Row, Session
+from .spend_figures import COLUMNS, Group, Kind, Place, Tally, day_of, labels_of, month_of
+
+ROLL_EVENTS = 1000
+"""In one transaction, so that nobody waits long behind it."""
+PAGE_ROWS = 500
+_EVER = 2**31 - 1
+"""A period after all others."""
+
+
+async def roll(database: Database, *, limit: int | None = None) -> int:
+    """Add what happened since the mark, block by block (`limit`: so many at most); returns how many endings were added.
+
+    What is recorded before the call is in the sums when it returns, whoever added it.
+    """
+    upto, mark = await database.read(_ends)
+    added = blocks = 0
+    while mark < upto and (limit is None or blocks < limit):
+        endings, mark = await database.write(partial(roll_block, upto))
+        added += endings
+        blocks += 1
+    return added
+
+
+async def _ends(session: Session) -> tuple[int, int]:
+    """The last event, and the mark. No event will show up later with a smaller number."""
+    mark, last = await session.row("spend_mark"), await session.row("last_event")
+    mark_seq, last_seq = mark["seq"] if mark else 0, last["seq"] if last else 0
+    if mark_seq < last_seq:
+        await session.rows("fence_events")
+    return last_seq, mark_seq
+
+
+async def roll_block(upto: int, session: Session) -> tuple[int, int]:
+    mark = await lock_mark(session)
+    if mark >= upto:  # somebody else was faster
+        return 0, mark
+    keys = await _metadata_keys(session)
+    endings = await session.rows("spend_endings", after=mark, upto=upto, limit=ROLL_EVENTS)
+    tally = Tally()
+    await session.decoded(endings, partial(_add_ending, tally, keys))
+    await _store(session, tally.spread())
+    mark = endings[-1]["seq"] if len(endings) == ROLL_EVENTS else upto
+    await session.run("move_spend_mark", seq=mark)
+    return len(endings), mark
+
+
+async def lock_mark(session: Session) -> int:
+    """The last event in the sums; until the transaction ends, nobody else adds to them."""
+    row = await session.row("lock_spend_mark")
+    assert row is not None
+    return int(row["seq"])
+
+
+def _add_ending(tally: Tally, keys: Mapping[str, int], row: Row) -> None:
+    earlier = row["earlier_revision"]
+    if earlier is not None and earlier > row["revision"]:
+        return
+    labels = _keys_of(keys, row)
+    if earlier is not None:
+        _add(tally, row, row["earlier"], labels, -1)
+    _add(tally, row, row["settlement"], labels, 1)
+
+
+def _add(tally: Tally, row: Row, document: str, keys: Collection[str], sign: int, kind: Kind = Kind(0)) -> None:
+    """What cannot be read adds nothing, and takes nothing away later: `ledger check` names it."""
+    try:
+        settled = serialize.settled_as(row["settled_at"], row["submission"], document)
+    except serialize.UNREADABLE:
+        return
+    tally.add(settled, keys, sign, kind)
+
+
+def _keys_of(keys: Mapping[str, int], row: Row) -> list[str]:
+    """The metadata keys that label a batch: those that were known when it first ended."""
+    return [name for name, since in keys.items() if row["first_seq"] > since]
+
+
+async def _store(session: Session, tally: Tally) -> None:
+    groups = {place[2] for place in tally.sums} | {place[2] for place, _ in tally.unknown}
+    ids = {group: group.id for group in groups}
+    await session.each("add_spend_group", [{"id": ids[group], **group.columns()} for group in groups])
+    labels = [(ids[group], *label) for group in groups for label in labels_of(group)]
+    names = ("group_id", "name", "value")
+    await session.each("add_spend_label", [dict(zip(names, label, strict=True)) for label in labels])
+    sums = [
+        {**_key(place, ids), **{name: figures[name] for name in COLUMNS}}
+        for place, figures in tally.sums.items()
+        if any(figures.values())
+    ]
+    await session.each("add_spend", sums)
+    reasons = [
+        {**_key(place, ids), "reason": reason, "batches": figures["batches"], "lines": figures["lines"]}
+        for (place, reason), figures in tally.unknown.items()
+        if any(figures.values())
+    ]
+    await session.each("add_spend_unknown", reasons)
+
+
+def _key(place: Place, ids: Mapping[Group, int]) -> dict[str, int]:
+    kind, period, group = place
+    return {"kind": int(kind), "period": period, "group_id": ids[group]}
+
+
+async def _metadata_keys(session: Session) -> dict[str, int]:
+    """Name -> the event after which it counts."""
+    return {row["name"]: row["since"] for row in await session.rows("spend_metadata_keys")}
+
+
+async def metadata_keys(session: Session) -> list[str]:
+    return list(await _metadata_keys(session))
+
+
+async def label_metadata(session: Session, names: Collection[str]) -> None:
+    """Group by these metadata keys too, from now on; batches that ended before count as having none."""
+    new = [name for name in names if name not in await _metadata_keys(session)]
+    if new:
+        await lock_mark(session)
+        last = await session.row("last_event")
+        assert last is not None
+        await session.each("add_spend_metadata_key", [{"name": name, "since": last["seq"]} for name in new])
+
+
+async def keep_pruned(session: Session, batches: Sequence[Mapping[str, object]]) -> None:
+    """What batches that are about to be pruned came to (they are in the sums already), apart, for a rebuild."""
+    keys = await _metadata_keys(session)
+    tally = Tally()
+
+    def add(row: Row) -> None:
+        _add(tally, row, row["settlement"], _keys_of(keys, row), 1, Kind.PRUNED)
+
+    await session.decoded(await session.each("spend_of_batch", batches), add)
+    await _store(session, tally)
+
+
+# rebuilding and checking
+
+
+async def rebuild(database: Database, keys: Collection[str] | None = None) -> int:
+    """Sum everything anew, from all events and from what was kept of pruned batches; returns how many endings.
+
+    `keys`: from now on group by exactly these metadata keys, also what happened before.
+    """
+    await database.write(partial(_start_anew, keys), durable=True)
+    return await roll(database)
+
+
+async def _start_anew(keys: Collection[str] | None, session: Session) -> None:
+    await lock_mark(session)
+    named = list(await _metadata_keys(session)) if keys is None else sorted(keys)
+    await session.run("forget_spend_metadata_keys")
+    await session.each("add_spend_metadata_key", [{"name": name, "since": 0} for name in named])
+    for statement in ("forget_spend", "forget_spend_unknown"):
+        await session.run(statement, pruned=int(Kind.PRUNED))
+    for statement in ("forget_spend_labels", "forget_spend_groups"):
+        await session.run(statement)
+    async for tally in _kept(session):
+        await _store(session, tally.spread())
+    await session.run("move_spend_mark", seq=0)
+
+
+async def _kept(session: Session) -> AsyncIterator[Tally]:
+    """What was kept of pruned batches, in pages, as if it were not pruned."""
+    for of in (Kind.PRUNED | Kind.LABELLED, Kind.PRUNED | Kind.LABELLED | Kind.MODELS):
+        async for page in stored_rows(session, of, 0, _EVER):
+            yield Tally(*_as_live(page))
+
+
+def _as_live(tally: Tally) -> tuple[Any, Any]:
+    live = Tally()
+    for (kind, period, group), figures in tally.sums.items():
+        live.sums[kind & ~Kind.PRUNED, period, group].update(figures)
+    for ((kind, period, group), reason), figures in tally.unknown.items():
+        live.unknown[(kind & ~Kind.PRUNED, period, group), reason].update(figures)
+    return live.sums, live.unknown
+
+
+async def stored_rows(session: Session, kind: Kind, first: int, last: int) -> AsyncIterator[Tally]:
+    """Rows of one kind and range of periods, in pages."""
+    after: dict[str, Any] = {}
+    chosen = {"kind": int(kind), "first": first, "last": last, "limit": PAGE_ROWS}
+    while page := await session.rows("spend_rows", **chosen, **after):
+        tally = Tally()
+        for row in page:
+            tally.sums[kind, row["period"], _group(row)].update({name: row[name] for name in COLUMNS if row[name]})
+        yield tally
+        after = {"after": page[-1]["period"], "after_group": page[-1]["group_id"]}
+    after = {}
+    while page := await session.rows("spend_unknown_rows", **chosen, **after):
+        tally = Tally()
+        for row in page:
+            tally.unknown[(kind, row["period"], _group(row)), row["reason"]].update(
+                {name: row[name] for name in ("batches", "lines") if row[name]}
+            )
+        yield tally
+        last_row = page[-1]
+        after = {
+            "after": last_row["period"], "after_group": last_row["group_id"], "after_reason": last_row["reason"]
+        }  # fmt: skip
+
+
+def _group(row: Row) -> Group:
+    return Group(**{name: row[name] for name in Group.__slots__})
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """A row of the sums that is not what the settlements come to."""
+
+    period: str
+    group: Group
+    column: str
+
+    def __str__(self) -> str:
+        who = ", ".join(f"{name} {value}" for name, value in self.group.columns().items() if value)
+        return f"{self.period} ({who}): {self.column}"
+
+
+async def check(reader: Reader) -> list[Difference]:
+    """Every row of the sums against the settlements and what was kept of pruned batches, month by month."""
+    mark, keys = await reader.read(_mark_and_keys)
+    found: list[Difference] = []
+    tally, month = Tally(), None
+    seen: set[int] = set()
+    async for settled, labels in _rolled(reader, mark, keys):
+        new = month_of(day_of(settled.settled_at))
+        if month is not None and new != month:
+            found += await reader.read(partial(_compare_month, month, tally))
+            seen.add(month)
+            tally = Tally()
+        month = new
+        tally.add(settled, labels)
+    if month is not None:
+        found += await reader.read(partial(_compare_month, month, tally))
+        seen.add(month)
+    for other in sorted(set(await reader.read(_months)) - seen):
+        found += await reader.read(partial(_compare_month, other, Tally()))
+    return found
+
+
+async def _mark_and_keys(session: Session) -> tuple[int, dict[str, int]]:
+    mark = await session.row("spend_mark")
+    return (mark["seq"] if mark else 0), await _metadata_keys(session)
+
+
+async def _months(session: Session) -> list[int]:
+    return [row["period"] for row in await session.rows("spend_months", kind=int(Kind.MONTHS))]
+
+
+async def _rolled(
+    reader: Reader, mark: int, keys: Mapping[str, int]
+) -> AsyncIterator[tuple[Settled, Collection[str]]]:
+    """Batches in the sums, in the order of their first settling."""
+    after: dict[str, Millis] = {}
+    while page := await reader.read(partial(_settled_page, mark, after)):
+        for row in page:
+            if row["settlement"] is None:  # its ending is not in the sums yet
+                continue
+            try:
+                settled = serialize.settled_as(row["settled_at"], row["submission"], row["settlement"])
+            except serialize.UNREADABLE:
+                continue
+            yield settled, _keys_of(keys, row)
+        after = {"after_time": page[-1]["settled_at"], "after_pk": page[-1]["pk"]}
+
+
+async def _settled_page(mark: int, after: Mapping[str, Millis], session: Session) -> list[Row]:
+    return await session.rows("spend_settled", mark=mark, limit=PAGE_ROWS, **after)
+
+
+async def _compare_month(month: int, live: Tally, session: Session) -> list[Difference]:
+    """Every kind of row of one month."""
+    first, last = _days_of(month)
+    for of in (Kind(0), Kind.MODELS):
+        async for page in stored_rows(session, Kind.PRUNED | Kind.LABELLED | of, first, last):
+            sums, unknown = _as_live(page)
+            _merge(live, sums, unknown)
+    expected, stored = live.spread(), Tally()
+    for kind in map(Kind, range(Kind.PRUNED)):
+        ends = (month, month) if kind & Kind.MONTHS else (first, last)
+        async for page in stored_rows(session, kind, *ends):
+            _merge(stored, page.sums, page.unknown)
+    return [*_differences(expected.sums, stored.sums), *_reasons(expected.unknown, stored.unknown)]
+
+
+def _merge(tally: Tally, sums: Mapping[Place, Any], unknown: Mapping[tuple[Place, str], Any]) -> None:
+    for place, figures in sums.items():
+        tally.sums[place].update(figures)
+    for key, figures in unknown.items():
+        tally.unknown[key].update(figures)
+
+
+def _days_of(month: int) -> tuple[int, int]:
+    """Its first and last day, since 1970."""
+    begins = [date(1970 + count // 12, count % 12 + 1, 1) for count in (month, month + 1)]
+    first, after = ((begin - date(1970, 1, 1)).days for begin in begins)
+    return first, after - 1
+
+
+def _named(place: Place) -> str:
+    kind, period, _ = place
+    if kind & Kind.MONTHS:
+        return f"{1970 + period // 12}-{period % 12 + 1:02}"
+    return (date(1970, 1, 1) + timedelta(days=period)).isoformat()
+
+
+def _differences(expected: Mapping[Place, Any], stored: Mapping[Place, Any]) -> Iterable[Difference]:
+    for place in expected.keys() | stored.keys():
+        ours, theirs = expected.get(place, {}), stored.get(place, {})
+        for column in COLUMNS:
+            if ours.get(column, 0) != theirs.get(column, 0):
+                yield Difference(_named(place), place[2], column)
+                break
+
+
+def _reasons(expected: Mapping[Any, Any], stored: Mapping[Any, Any]) -> Iterable[Difference]:
+    for key in expected.keys() | stored.keys():
+        ours, theirs = expected.get(key, {}), stored.get(key, {})
+        if any(ours.get(column, 0) != theirs.get(column, 0) for column in ("batches", "lines")):
+            (place, reason) = key
+            yield Difference(_named(place), place[2], f"lines unknown for {reason}")
