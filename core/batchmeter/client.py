@@ -74,6 +74,8 @@ class Parts:
         if ledger is None:
             ledger = open_ledger(settings.ledger, engines=plugins.ledgers)
         await ledger.open(wait=settings.track)
+        if settings.reports.metadata_keys:
+            await ledger.label_metadata(settings.reports.metadata_keys)
         deliverer = Deliverer(ledger, plugins, options=LaneOptions(longest_pause=settings.longest_pause))
         options = TrackerOptions(adopt=tuple(accounts.adopting()), longest_pause=settings.longest_pause)
         tracker = Tracker(ledger, accounts, plugins, source, options=options, on_event=deliverer.notify)

@@ -18,6 +18,15 @@ FILE_NAME = "batchmeter.toml"
 Model = TypeVar("Model", bound=BaseModel)
 
 
+class Reports(BaseModel):
+    """`[reports]`: how costs are summed."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    metadata_keys: tuple[str, ...] = ()
+    """Metadata keys that costs can be grouped by (`metadata.customer`), of batches that end from then on."""
+
+
 class Settings(BaseModel):
     """Everything batchmeter can be told, apart from what a provider or plugin reads itself."""
 
@@ -45,6 +54,7 @@ class Settings(BaseModel):
     """`[models]`: model -> account, for input files that come to the proxy without naming an account."""
     proxy: dict[str, Any] = {}
     """`[proxy]`: freshness, limits and time-outs of `batchmeter serve`."""
+    reports: Reports = Reports()
     source: str | None = None
     """The file that was read; set by `load_settings`."""
 

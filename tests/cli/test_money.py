@@ -101,3 +101,11 @@ def test_costs_are_summed(shell):
     assert report["total"]["total"] in table
     assert shell("costs", "--from", "2999-01-01", "--json").json["data"] == []
     assert shell("costs", "--to", "tomorrow").code == 2
+
+
+def test_sums_are_rolled_up_and_rebuilt(shell):
+    assert shell("submit", shell.requests(2), "--wait").code == 0
+    shell("ledger", "rollup")
+    assert shell("ledger", "rollup", "--json").json["endings"] == 0
+    assert shell("ledger", "rollup", "--rebuild", "--json").json["endings"] == 1
+    assert shell("ledger", "check", "--json").json["sound"] is True

@@ -11,7 +11,7 @@ from batchmeter.ledger.check import check
 from batchmeter.ledger.copy import copy_ledger, count_rows, read_page, read_tables
 from batchmeter.ledger.records import DeliveryResult, Intent, KeyLimits, ProxyKey
 from batchmeter.ledger.store import open_store
-from batchmeter.models import FileObject
+from batchmeter.models import Cost, FileObject
 
 NOTES = "CREATE TABLE batchmeter.notes_kept (id TEXT NOT NULL PRIMARY KEY);"
 """A plugin's own table."""
@@ -24,7 +24,12 @@ async def filled(make, clock, attribution):
     await ledger.open()
     await ledger.open_intent(Intent("i1", make.submission(), idempotency_key="k"))
     await ledger.record_file("openai", FileObject(id="file_1", note="\ud83d"), attribution=attribution, lines=7)
-    await make.settle(ledger, await make.record(ledger, loggers=()), loggers=())
+    await ledger.label_metadata(["team"])
+    tracked = await make.record(ledger, loggers=())
+    await make.settle(ledger, tracked, loggers=())
+    unknown = make.settlement("openai", tracked.batch.model_copy(update={"status": "completed"}), 2)
+    unknown = unknown.model_copy(update={"cost": Cost(total=None, unknown={"unknown_model": 3})})
+    assert await ledger.revise(unknown, {}, make.ending("openai", unknown.batch, 2))
     clock.advance(1)
     assert await ledger.prune(settled_before=clock.now) == 1
     clock.advance(7200)

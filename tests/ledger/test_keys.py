@@ -118,7 +118,7 @@ async def test_costs_are_of_a_time_and_a_key(ledger, make, clock, attribution):
     assert await ids(key="key_9") == []
     first = (await ledger.costs(limit=1))[0]
     assert (first.settled_at, first.submission.account) == (start, "openai")
-    assert first.submission.attribution == Submitter("key_1", "search", ("nightly",))
+    assert first.submission.attribution == Submitter("key_1", "search", ("nightly",), "ada")
     assert await ids(after=first.cursor, limit=2) == ["b1", "b2"]
     assert await ids(after="unknown") == []
 

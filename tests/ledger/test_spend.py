@@ -55,14 +55,14 @@ async def test_an_ending_is_in_the_sums_once(ledger, make, attribution):
     await settle(ledger, make, attribution=attribution)
     assert await ledger.roll_spend() == 1
     assert await ledger.roll_spend() == 0
-    ((_, day, group), figures), = (await rows(ledger, Kind(0))).items()
+    (((_, day, group), figures),) = (await rows(ledger, Kind(0))).items()
     assert datetime.fromtimestamp(day * 86_400, UTC) == datetime(2027, 1, 15, tzinfo=UTC)
     assert (group.team, group.user_name, group.key_id, group.status, group.labels) == (
         "search", "ada", "key_1", "completed", "",
     )  # fmt: skip
     assert (figures["batches"], figures["lines"], usd(figures)) == (1, 3, Decimal("0.000738"))
     assert (figures["input_tokens"], figures["output_tokens"]) == (10, 4)
-    ((_, _, labelled), _), = (await rows(ledger, Kind.LABELLED)).items()
+    (((_, _, labelled), _),) = (await rows(ledger, Kind.LABELLED)).items()
     assert labelled.labels == '[["","nightly"]]'
     assert await spend.check(ledger.database) == []
 
@@ -134,7 +134,7 @@ async def test_metadata_keys_label_what_ends_after_they_are_named(ledger, make):
 async def test_check_names_sums_that_differ(ledger, make, column):
     await settle(ledger, make)
     await ledger.roll_spend()
-    statement = f"UPDATE batchmeter.spend_sum SET {column} = {column} + 1 WHERE kind = 0"  # noqa: S608
+    statement = f"UPDATE batchmeter.spend_sum SET {column} = {column} + 1 WHERE kind = 0"
     await ledger.database.write(lambda session: session.run(session.statement(statement)))
     assert "openai" in str((await spend.check(ledger.database))[0])
     await ledger.rebuild_spend()

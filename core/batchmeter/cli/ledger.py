@@ -6,7 +6,7 @@ import re
 import click
 
 from .session import ledger as open_ledger
-from .session import run
+from .session import run, settings
 from .show import as_json, console, errors, print_json, table
 
 _AGE = re.compile(r"(\d+)([hdw])")
@@ -98,6 +98,24 @@ def migrate(json_output: bool) -> None:
         print_json({"url": url, "schema_version": version})
     else:
         console().print(f"{url} has schema version {version}, this release's")
+
+
+@ledger.command()
+@click.option("--rebuild", is_flag=True, help="Add up everything anew, by the metadata keys of the settings.")
+@as_json
+def rollup(rebuild: bool, json_output: bool) -> None:
+    """Bring the sums that cost reports read up to the last event (trackers and reports do)."""
+
+    async def work() -> tuple[str, int]:
+        keys = settings().reports.metadata_keys
+        async with open_ledger(create=False) as opened:
+            return opened.url, await (opened.rebuild_spend(keys) if rebuild else opened.roll_spend())
+
+    url, added = run(work())
+    if json_output:
+        print_json({"url": url, "rebuilt": rebuild, "endings": added})
+    else:
+        console().print(f"{url}: {'rebuilt, ' if rebuild else ''}{added:,} endings added to the sums of costs")
 
 
 @click.command()

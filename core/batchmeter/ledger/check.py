@@ -9,7 +9,7 @@ from functools import partial
 
 from batchmeter.events import Outcome
 
-from . import serialize
+from . import serialize, spend
 from .copy import PAGE_ROWS, Table, count_rows, read_page, read_tables
 from .ledger import Ledger
 from .records import Millis
@@ -83,6 +83,11 @@ async def check(ledger: Ledger) -> Health:
             wrong[f"rows of {table.name} that cannot be read, the first: {bad[0]}"] = len(bad)
     if differing := await _differing(ledger):
         wrong[f"endings whose event and settlement differ, the first: {differing[0]}"] = len(differing)
+    async with ledger.database.snapshot() as snapshot:
+        if unequal := await spend.check(snapshot):
+            wrong[
+                f"sums of costs that differ from the settlements (`batchmeter ledger rollup --rebuild` adds up anew), the first: {unequal[0]}"
+            ] = len(unequal)
     warnings = tuple(unattended_text(one) for one in await ledger.unattended())
     return Health(ledger.url, version, await count_rows(ledger), wrong, damage, warnings)
 

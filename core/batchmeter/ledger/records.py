@@ -293,8 +293,8 @@ class Submitter(msgspec.Struct, frozen=True, gc=False):
 
     key: str | None = None
     team: str | None = None
-    user: str | None = None
     tags: tuple[str, ...] = ()
+    user: str | None = None
 
 
 class Submitted(msgspec.Struct, frozen=True, gc=False):

@@ -12,7 +12,7 @@ from typing import Any
 from . import serialize
 from .records import Millis, Settled
 from .session import Database, Reader, Row, Session
-from .spend_figures import COLUMNS, Group, Kind, Place, Tally, day_of, labels_of, month_of
+from .spend_figures import COLUMNS, DAYS, Group, Kind, Place, Tally, day_of, labels_of, month_of
 
 ROLL_EVENTS = 1000
 """In one transaction, so that nobody waits long behind it."""
@@ -75,7 +75,7 @@ def _add_ending(tally: Tally, keys: Mapping[str, int], row: Row) -> None:
     _add(tally, row, row["settlement"], labels, 1)
 
 
-def _add(tally: Tally, row: Row, document: str, keys: Collection[str], sign: int, kind: Kind = Kind(0)) -> None:
+def _add(tally: Tally, row: Row, document: str, keys: Collection[str], sign: int, kind: Kind = DAYS) -> None:
     """What cannot be read adds nothing, and takes nothing away later: `ledger check` names it."""
     try:
         settled = serialize.settled_as(row["settled_at"], row["submission"], document)
@@ -126,7 +126,8 @@ async def metadata_keys(session: Session) -> list[str]:
 
 async def label_metadata(session: Session, names: Collection[str]) -> None:
     """Group by these metadata keys too, from now on; batches that ended before count as having none."""
-    new = [name for name in names if name not in await _metadata_keys(session)]
+    known = await _metadata_keys(session)
+    new = [name for name in names if name not in known]
     if new:
         await lock_mark(session)
         last = await session.row("last_event")
@@ -260,9 +261,7 @@ async def _months(session: Session) -> list[int]:
     return [row["period"] for row in await session.rows("spend_months", kind=int(Kind.MONTHS))]
 
 
-async def _rolled(
-    reader: Reader, mark: int, keys: Mapping[str, int]
-) -> AsyncIterator[tuple[Settled, Collection[str]]]:
+async def _rolled(reader: Reader, mark: int, keys: Mapping[str, int]) -> AsyncIterator[tuple[Settled, Collection[str]]]:
     """Batches in the sums, in the order of their first settling."""
     after: dict[str, Millis] = {}
     while page := await reader.read(partial(_settled_page, mark, after)):

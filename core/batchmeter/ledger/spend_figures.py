@@ -43,6 +43,10 @@ class Kind(IntFlag):
     PRUNED = 8
 
 
+DAYS = Kind(0)
+"""Whole batches by day, without labels."""
+
+
 @dataclass(frozen=True, slots=True)
 class Group:
     """What batches, or shares of models, have in common; empty texts where there is nothing."""
@@ -78,13 +82,15 @@ Place = tuple[Kind, int, Group]
 class Tally:
     """Sums under way, of any number of places."""
 
-    sums: defaultdict[Place, Counter[str]] = field(default_factory=lambda: defaultdict[Place, Counter[str]](Counter[str]))
+    sums: defaultdict[Place, Counter[str]] = field(
+        default_factory=lambda: defaultdict[Place, Counter[str]](Counter[str])
+    )
     unknown: defaultdict[tuple[Place, str], Counter[str]] = field(
         default_factory=lambda: defaultdict[tuple[Place, str], Counter[str]](Counter[str])
     )
     """By place and reason: batches and lines."""
 
-    def add(self, settled: Settled, keys: Iterable[str], sign: int = 1, kind: Kind = Kind(0)) -> None:
+    def add(self, settled: Settled, keys: Iterable[str], sign: int = 1, kind: Kind = DAYS) -> None:
         """One batch, into the finest places: days, with labels. `keys`: the metadata keys that are labels."""
         day = settled.settled_at // DAY_MILLIS
         for model, part in parts(settled.settlement):
@@ -144,8 +150,8 @@ def _shares(settlement: Sums) -> Iterator[tuple[str, Part]]:
         yield name, _part(share.lines, share.usage, known, complete, unpriced, reasons, 0, _listed([share]))
     whole = cost.total is not None
     if (rest and len(untold) != 1) or (not shares and not whole):
-        unpriced, reasons = (0, {}) if shares else (sum(cost.unknown.values()), cost.unknown)
-        yield "", _part(0, {}, rest, whole or bool(shares), unpriced, reasons, 0, _listed([]))
+        lacking: Mapping[str, int] = {} if shares else cost.unknown
+        yield "", _part(0, {}, rest, whole or bool(shares), sum(lacking.values()), lacking, 0, _listed([]))
 
 
 def _known(share: Share) -> Decimal | None:

@@ -213,6 +213,7 @@ class Tracker:
             while True:
                 self._wake.clear()
                 if not await self._tolerant(self._round(), 0):
+                    await self._tolerant(self._ledger.roll_spend(blocks=1), 0)
                     await nap(self._sleep, self._wake, await self._tolerant(self._rest(), self._options.idle))
         finally:
             tasks = [reconciling, *self._poller.tasks]
@@ -235,6 +236,7 @@ class Tracker:
             if again:
                 await self._poller.give_back(again)
                 break
+        await self._tolerant(self._ledger.roll_spend(), 0)
         return self._poller.total.since(before)
 
     async def _round(self) -> int:
@@ -314,6 +316,7 @@ class Tracker:
                 self._tolerant(self.resubmit(), 0),
                 self._tolerant(self._timetable.durations.refresh(self._ledger), None),
                 self._tolerant(self._adoption.sweep_all(self._options.adopt), None),
+                self._tolerant(self._ledger.roll_spend(), 0),
             )
             await self._sleep(self._options.reconcile)
 
