@@ -28,8 +28,9 @@ from .reports.costs import GROUPINGS, CostReport, GroupBy, cost_report, moment
 from .tracker.metadata_tag import untagged, without_tag
 
 if TYPE_CHECKING:
-    from .client import AsyncClient
+    from .config import Settings
     from .ledger.ledger import Ledger
+    from .plugins import Plugins
 
 __all__ = [
     "GROUPINGS",
@@ -56,6 +57,13 @@ class Wakes(Protocol):
     """A tracker, as far as it is told of batches."""
 
     async def told(self, account: str, batch_id: str) -> bool: ...
+
+
+class Configured(Protocol):
+    """A client that need not be open."""
+
+    settings: "Settings"
+    plugins: "Plugins"
 
 
 class Shows(Protocol):
@@ -238,7 +246,7 @@ class Access:
 
 
 @asynccontextmanager
-async def open_access(client: "AsyncClient") -> AsyncGenerator[Access]:
+async def open_access(client: Configured) -> AsyncGenerator[Access]:
     """The ledger of a client that is not open: no plugin starts, nothing is delivered or tracked."""
     from .ledger import open_ledger  # noqa: PLC0415 - only where a client does not open it
 

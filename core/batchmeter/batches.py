@@ -24,13 +24,13 @@ from .pages import AsyncPage
 from .providers import BatchRequest, DeletesBatches, Provider
 
 if TYPE_CHECKING:
-    from .client import AsyncClient
+    from .runtime import Runtime
 
 
 class AsyncBatches:
     """Batches at any account; the common arguments are those of `AsyncFiles`."""
 
-    def __init__(self, client: "AsyncClient") -> None:
+    def __init__(self, client: "Runtime") -> None:
         self._client = client
 
     async def create(

@@ -7,9 +7,8 @@ import logging
 import os
 from collections.abc import Callable, Coroutine, Iterable, Mapping
 from concurrent.futures import Future
-from dataclasses import dataclass, field
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from pydantic import BaseModel
 
@@ -19,89 +18,23 @@ from .arguments import settings_of
 from .batches import AsyncBatches
 from .client_host import ClientHost
 from .config import Settings, load_settings, validated
-from .errors import LedgerError
 from .files import AsyncFiles
 from .plugins import Plugins
 from .providers import Provider
+from .runtime import Parts, Prices
 
 if TYPE_CHECKING:
     from .access import Access
     from .ledger.ledger import Ledger
-    from .pricing.book import PriceBook
     from .pricing.groups import PriceSource
     from .reports.costs import CostReport, GroupBy
     from .tracker.deliver import Deliverer
     from .tracker.tracker import Tracker
-    from .tracker.wakeups import Sleep
 
 log = logging.getLogger("batchmeter")
 
 Result = TypeVar("Result")
 Section = TypeVar("Section", bound=BaseModel)
-Prices: TypeAlias = "PriceSource | Mapping[str, Any] | str | os.PathLike[str]"
-"""A price book, rows as in `[prices]`, or the path of a file with such rows."""
-
-
-@dataclass
-class Parts:
-    """What an open client consists of."""
-
-    plugins: Plugins
-    ledger: "Ledger"
-    tracker: "Tracker"
-    deliverer: "Deliverer"
-    prices: "PriceSource"
-    sleep: "Sleep" = asyncio.sleep
-    chores: set[asyncio.Task[None]] = field(default_factory=set[asyncio.Task[None]])
-    """What calls left to be done after them; given up when the client closes."""
-
-    @classmethod
-    async def build(
-        cls, settings: Settings, accounts: Accounts, plugins: Plugins, ledger: "Ledger | None", prices: "Prices | None"
-    ) -> "Parts":
-        from .ledger import open_ledger  # noqa: PLC0415 - `import batchmeter` stays light
-        from .pricing.book import PriceBook  # noqa: PLC0415
-        from .tracker.deliver import Deliverer  # noqa: PLC0415
-        from .tracker.delivery_lane import LaneOptions  # noqa: PLC0415
-        from .tracker.tracker import Tracker, TrackerOptions  # noqa: PLC0415
-
-        chosen: Prices = prices if prices is not None else settings.prices
-        if isinstance(chosen, os.PathLike):
-            chosen = os.fspath(chosen)
-        source = await asyncio.to_thread(PriceBook.load, chosen) if isinstance(chosen, str | Mapping) else chosen
-        if isinstance(source, PriceBook):
-            await asyncio.to_thread(_tell_strangers, source, settings, plugins)
-        if ledger is None:
-            ledger = open_ledger(settings.ledger, engines=plugins.ledgers)
-        await ledger.open(wait=settings.track)
-        if settings.reports.metadata_keys:
-            await ledger.label_metadata(settings.reports.metadata_keys)
-        deliverer = Deliverer(ledger, plugins, options=LaneOptions(longest_pause=settings.longest_pause))
-        options = TrackerOptions(adopt=tuple(accounts.adopting()), longest_pause=settings.longest_pause)
-        tracker = Tracker(ledger, accounts, plugins, source, options=options, on_event=deliverer.notify)
-        return cls(plugins, ledger, tracker, deliverer, source)
-
-    def start(self, chore: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.create_task(chore)
-        self.chores.add(task)
-        task.add_done_callback(self.chores.discard)
-
-    async def listen(self) -> None:
-        """Work that other processes put into the ledger wakes this one's loops at once, where the engine can tell."""
-        wake = {"batches": self.tracker.notify, "deliveries": self.deliverer.notify}
-        try:
-            await self.ledger.listen(lambda topic: wake[topic]())
-        except LedgerError as error:
-            log.warning("ledger: not told of other processes' work, which is found by looking: %s", error)
-
-
-def _tell_strangers(book: "PriceBook", settings: Settings, plugins: Plugins) -> None:
-    """Rows for a provider that nobody has price nothing; accounts' names are easily taken for one."""
-    for name, near in book.strangers(plugins.providers).items():
-        provider = settings.accounts.get(name, {}).get("provider", next(iter(near), None))
-        hint = f'; did you mean "{provider}/…"?' if provider else ""
-        log.warning('prices: rows for "%s/…" price nothing: no provider has that name%s', name, hint)
-
 
 _INHERITED: list[object] = []
 DRAIN_SECONDS = 5.0
@@ -251,7 +184,7 @@ class AsyncClient:
         values: Mapping[str, Any] = getattr(self.settings, name)
         return validated(model, values, f"{self.settings.source or 'settings'}: [{name}]")
 
-    async def ready(self) -> "Parts":
+    async def ready(self) -> Parts:
         """The open parts; opens on first use."""
         if self._parts is None:
             await self.open()
@@ -306,12 +239,12 @@ class AsyncClient:
     def prices(self) -> "PriceSource":
         return self._open_parts().prices
 
-    def _open_parts(self) -> "Parts":
+    def _open_parts(self) -> Parts:
         if self._parts is None:
             raise RuntimeError("this client is not open: use `async with AsyncClient() as client` or await open()")
         return self._parts
 
-    def _start(self, parts: "Parts") -> None:
+    def _start(self, parts: Parts) -> None:
         self._running.append(asyncio.create_task(parts.deliverer.run(), name="batchmeter deliverer"))
         self._running.append(asyncio.create_task(parts.listen(), name="batchmeter listener"))
         if self.settings.track:

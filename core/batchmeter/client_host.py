@@ -6,9 +6,10 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from .errors import BatchmeterError
+from .host import Total
 from .ledger.store import Store, open_store
 from .redaction import Redaction
-from .reports.totals import Total, Totals, cursor_of
+from .reports.totals import Totals, cursor_of
 
 if TYPE_CHECKING:
     from .events import AnyEvent, PluginEvent, Settlement

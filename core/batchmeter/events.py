@@ -1,7 +1,10 @@
 """The three events loggers get. Frozen; every time in them comes from the ledger, so a resend is byte-identical."""
 
 import hashlib
+import math
 import uuid
+from collections import Counter
+from collections.abc import Sequence
 from decimal import Decimal
 from typing import Annotated, Literal, get_args
 
@@ -61,6 +64,28 @@ class BatchTimes(Frozen, frozen=True):
     """in_progress -> ended."""
     total_seconds: float | None = None
     """created -> ended."""
+
+
+class DurationTotals(Frozen, frozen=True):
+    """From creation to end, of those batches of which it is known."""
+
+    minutes: dict[int, int] = Field(default_factory=dict[int, int])
+    """Minutes, begun ones counted whole -> batches."""
+    seconds: float = 0.0
+    shortest: float = 0.0
+    longest: float = 0.0
+
+    def plus(self, took: Sequence[float]) -> "DurationTotals":
+        if not took:
+            return self
+        minutes = Counter(self.minutes)
+        minutes.update(math.ceil(seconds / 60) for seconds in took)
+        return DurationTotals(
+            minutes=dict(minutes),
+            seconds=self.seconds + sum(took),
+            shortest=min(took) if not self.minutes else min(self.shortest, *took),
+            longest=max(self.longest, *took),
+        )
 
 
 class Event(Frozen, frozen=True):

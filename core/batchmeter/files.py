@@ -15,7 +15,7 @@ from .providers import ContentStream
 from .uploads import FileTypes, Sent, upload_of, watched
 
 if TYPE_CHECKING:
-    from .client import AsyncClient
+    from .runtime import Runtime
 
 
 log = logging.getLogger("batchmeter")
@@ -28,7 +28,7 @@ class AsyncFiles:
     this call, `extra_headers`, `extra_query`, `extra_body` and `timeout` (seconds), and raises ProviderErrors.
     """
 
-    def __init__(self, client: "AsyncClient") -> None:
+    def __init__(self, client: "Runtime") -> None:
         self._client = client
 
     async def create(

@@ -3,15 +3,17 @@
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
+from datetime import datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar
+
+from .events import DurationTotals
+from .models import Attribution, LineCounts, ModelUsage
 
 if TYPE_CHECKING:
     from .events import AnyEvent, PluginEvent, Settlement
     from .ledger.records import LoggerGauge, StoredEvent
     from .ledger.store import Store
-    from .models import Attribution
-    from .reports.totals import Total
 
 Result = TypeVar("Result")
 
@@ -26,7 +28,7 @@ class PlannedBatch:
     model: str | None
     region: str | None
     input_file_id: str | None
-    attribution: "Attribution"
+    attribution: Attribution
     metadata: Mapping[str, str] = field(default_factory=dict[str, str])
 
 
@@ -61,6 +63,26 @@ class Reservation(Protocol):
         ...
 
 
+@dataclass(slots=True)
+class Total:
+    """One account's settled batches of one status."""
+
+    provider: str
+    account: str
+    status: str
+    batches: int = 0
+    since: datetime | None = None
+    """When the first of them was settled."""
+    request_counts: LineCounts = field(default_factory=LineCounts)
+    models: dict[str, ModelUsage] = field(default_factory=dict[str, ModelUsage])
+    """By model; the cost is that of batches in which all of the model's lines could be priced."""
+    known: Decimal = Decimal(0)
+    """USD: the priced part of the cost."""
+    unattributed: Decimal = Decimal(0)
+    """USD of it that belongs to no model: the priced part of models that are unpriced in part."""
+    durations: DurationTotals = field(default_factory=DurationTotals)
+
+
 class PluginHost(Protocol):
     """What `startup(host)` gets. Its methods may be awaited in any event loop."""
 
@@ -87,7 +109,7 @@ class PluginHost(Protocol):
 
     def cursor(self, settlement: "Settlement") -> str: ...
 
-    async def totals(self) -> "Sequence[Total] | None":
+    async def totals(self) -> Sequence[Total] | None:
         """Sums over all that was ever settled, pruned batches included; None while some are being pruned."""
         ...
 

@@ -32,8 +32,8 @@ from .tracker.queue_backoff import next_try, waits_for_room
 from .tracker.schedule import next_look
 
 if TYPE_CHECKING:
-    from .client import Parts
     from .providers import BatchRequest, CallOptions, Provider
+    from .runtime import Parts
 
 log = logging.getLogger("batchmeter")
 

@@ -26,8 +26,8 @@ from .attributes import provider_name
 from .spans import nanoseconds
 
 if TYPE_CHECKING:
-    from batchmeter.ledger.pruned_totals import Durations
-    from batchmeter.reports.totals import Total
+    from batchmeter.events import DurationTotals
+    from batchmeter.host import Total
 
 BOUNDS = (60, 300, 900, 1800, 3600, 7200, 14400, 28800, 43200, 64800, 82800, 86400, 90000)
 """Seconds; from one minute to just over the usual window of a day."""
@@ -50,7 +50,7 @@ class Buckets:
     low: float = float("inf")
     high: float = 0.0
 
-    def add_all(self, past: "Durations") -> None:
+    def add_all(self, past: "DurationTotals") -> None:
         """The bounds are whole minutes."""
         for minutes, batches in past.minutes.items():
             self.counts[bisect.bisect_left(BOUNDS, minutes * 60)] += batches

@@ -1,6 +1,5 @@
 """Pruned totals: the counts and cost of batches that were pruned, so that sums over everything do not shrink."""
 
-import math
 from collections import Counter
 from collections.abc import Sequence
 from datetime import datetime
@@ -8,30 +7,8 @@ from decimal import Decimal
 
 from pydantic import Field
 
-from batchmeter.events import Settlement
+from batchmeter.events import DurationTotals, Settlement
 from batchmeter.models import Frozen, LineCounts, ModelUsage, Usd
-
-
-class Durations(Frozen, frozen=True):
-    """From creation to end, of those batches of which it is known."""
-
-    minutes: dict[int, int] = Field(default_factory=dict[int, int])
-    """Minutes, begun ones counted whole -> batches."""
-    seconds: float = 0.0
-    shortest: float = 0.0
-    longest: float = 0.0
-
-    def plus(self, took: Sequence[float]) -> "Durations":
-        if not took:
-            return self
-        minutes = Counter(self.minutes)
-        minutes.update(math.ceil(seconds / 60) for seconds in took)
-        return Durations(
-            minutes=dict(minutes),
-            seconds=self.seconds + sum(took),
-            shortest=min(took) if not self.minutes else min(self.shortest, *took),
-            longest=max(self.longest, *took),
-        )
 
 
 class PrunedTotals(Frozen, frozen=True):
@@ -47,7 +24,7 @@ class PrunedTotals(Frozen, frozen=True):
     models: dict[str, ModelUsage] = Field(default_factory=dict[str, ModelUsage])
     """The cost is that of batches in which all of the model's lines could be priced."""
     known: Usd = Decimal(0)
-    durations: Durations = Durations()
+    durations: DurationTotals = DurationTotals()
 
     @classmethod
     def key_of(cls, settlement: Settlement) -> tuple[str, str, str]:

@@ -4,13 +4,14 @@ Cumulative, and computed from what is stored: the same from any process, however
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 from batchmeter.events import Settlement
+from batchmeter.host import Total
 from batchmeter.ledger.ledger import Ledger
-from batchmeter.ledger.pruned_totals import Durations, PrunedTotals
+from batchmeter.ledger.pruned_totals import PrunedTotals
 from batchmeter.models import LineCounts, ModelUsage
 
 PAGE_ROWS = 200
@@ -18,26 +19,6 @@ YOUNG = timedelta(minutes=1)
 """A settlement younger than this is added anew each time: an older one may still be on its way into the ledger."""
 Key = tuple[str, str, str]
 """Provider, account and status."""
-
-
-@dataclass(slots=True)
-class Total:
-    """One account's settled batches of one status."""
-
-    provider: str
-    account: str
-    status: str
-    batches: int = 0
-    since: datetime | None = None
-    """When the first of them was settled."""
-    request_counts: LineCounts = field(default_factory=LineCounts)
-    models: dict[str, ModelUsage] = field(default_factory=dict[str, ModelUsage])
-    """By model; the cost is that of batches in which all of the model's lines could be priced."""
-    known: Decimal = Decimal(0)
-    """USD: the priced part of the cost."""
-    unattributed: Decimal = Decimal(0)
-    """USD of it that belongs to no model: the priced part of models that are unpriced in part."""
-    durations: Durations = field(default_factory=Durations)
 
 
 class Totals:

@@ -1,0 +1,107 @@
+"""Parts: what an open client consists of, and what the calls of `client.files` and `client.batches` ask of a client."""
+
+import asyncio
+import logging
+import os
+from collections.abc import Coroutine, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
+
+from .accounts import Accounts
+from .config import Settings
+from .errors import LedgerError
+from .plugins import Plugins
+from .providers import Provider
+
+if TYPE_CHECKING:
+    from .ledger.ledger import Ledger
+    from .pricing.book import PriceBook
+    from .pricing.groups import PriceSource
+    from .tracker.deliver import Deliverer
+    from .tracker.tracker import Tracker
+    from .tracker.wakeups import Sleep
+
+log = logging.getLogger("batchmeter")
+
+Prices: TypeAlias = "PriceSource | Mapping[str, Any] | str | os.PathLike[str]"
+"""A price book, rows as in `[prices]`, or the path of a file with such rows."""
+
+
+@dataclass
+class Parts:
+    """What an open client consists of."""
+
+    plugins: Plugins
+    ledger: "Ledger"
+    tracker: "Tracker"
+    deliverer: "Deliverer"
+    prices: "PriceSource"
+    sleep: "Sleep" = asyncio.sleep
+    chores: set[asyncio.Task[None]] = field(default_factory=set[asyncio.Task[None]])
+    """What calls left to be done after them; given up when the client closes."""
+
+    @classmethod
+    async def build(
+        cls, settings: Settings, accounts: Accounts, plugins: Plugins, ledger: "Ledger | None", prices: "Prices | None"
+    ) -> "Parts":
+        from .ledger import open_ledger  # noqa: PLC0415 - `import batchmeter` stays light
+        from .pricing.book import PriceBook  # noqa: PLC0415
+        from .tracker.deliver import Deliverer  # noqa: PLC0415
+        from .tracker.delivery_lane import LaneOptions  # noqa: PLC0415
+        from .tracker.tracker import Tracker, TrackerOptions  # noqa: PLC0415
+
+        chosen: Prices = prices if prices is not None else settings.prices
+        if isinstance(chosen, os.PathLike):
+            chosen = os.fspath(chosen)
+        source = await asyncio.to_thread(PriceBook.load, chosen) if isinstance(chosen, str | Mapping) else chosen
+        if isinstance(source, PriceBook):
+            await asyncio.to_thread(_tell_strangers, source, settings, plugins)
+        if ledger is None:
+            ledger = open_ledger(settings.ledger, engines=plugins.ledgers)
+        await ledger.open(wait=settings.track)
+        if settings.reports.metadata_keys:
+            await ledger.label_metadata(settings.reports.metadata_keys)
+        deliverer = Deliverer(ledger, plugins, options=LaneOptions(longest_pause=settings.longest_pause))
+        options = TrackerOptions(adopt=tuple(accounts.adopting()), longest_pause=settings.longest_pause)
+        tracker = Tracker(ledger, accounts, plugins, source, options=options, on_event=deliverer.notify)
+        return cls(plugins, ledger, tracker, deliverer, source)
+
+    def start(self, chore: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(chore)
+        self.chores.add(task)
+        task.add_done_callback(self.chores.discard)
+
+    async def listen(self) -> None:
+        """Work that other processes put into the ledger wakes this one's loops at once, where the engine can tell."""
+        wake = {"batches": self.tracker.notify, "deliveries": self.deliverer.notify}
+        try:
+            await self.ledger.listen(lambda topic: wake[topic]())
+        except LedgerError as error:
+            log.warning("ledger: not told of other processes' work, which is found by looking: %s", error)
+
+
+def _tell_strangers(book: "PriceBook", settings: Settings, plugins: Plugins) -> None:
+    """Rows for a provider that nobody has price nothing; accounts' names are easily taken for one."""
+    for name, near in book.strangers(plugins.providers).items():
+        provider = settings.accounts.get(name, {}).get("provider", next(iter(near), None))
+        hint = f'; did you mean "{provider}/…"?' if provider else ""
+        log.warning('prices: rows for "%s/…" price nothing: no provider has that name%s', name, hint)
+
+
+class Runtime(Protocol):
+    """A client, as far as its calls use it."""
+
+    accounts: Accounts
+
+    async def ready(self) -> Parts:
+        """The open parts; opens on first use."""
+        ...
+
+    async def provider_for(
+        self,
+        account: str | None,
+        overrides: Mapping[str, Any],
+        *,
+        about: str | None = None,
+        model: str | None = None,
+    ) -> tuple[Provider, str | None]: ...
