@@ -74,22 +74,27 @@ def compare(
         _sort(report, Disagreement(quote, ours, estimated), corrections, disputes)
     used = _absent(report, book, sorted(names), at, absences)
     report.stale = [dispute["reason"] for dispute in disputes if not any(_matches(dispute, d) for d in report.disputed)]
-    report.stale += [absence["reason"] for absence in absences if absence["reason"] not in used]
+    report.stale += [
+        f"{name} ({a['reason']})" for a in absences for name in a["models"] if (a["reason"], name) not in used
+    ]
     return report
 
 
-def _absent(report: Report, book: PriceBook, names: list[tuple[str, str]], at: date, absences: list[Words]) -> set[str]:
-    """Sorts out the models without a price; gives the reasons that excused one."""
-    used: set[str] = set()
+def _absent(
+    report: Report, book: PriceBook, names: list[tuple[str, str]], at: date, absences: list[Words]
+) -> set[tuple[str, str]]:
+    """Sorts out the models without a price; gives the reasons and patterns that excused one."""
+    used: set[tuple[str, str]] = set()
     for provider, model in names:
         if book.rates(PriceQuery(provider, model, at, region="global")) is not None:
             continue
         if any(region is not None for region in book.regions(provider, model)):
             continue
         reasons = [
-            absence["reason"]
+            (absence["reason"], name)
             for absence in absences
-            if provider in absence["providers"] and any(fnmatchcase(model, name) for name in absence["models"])
+            for name in absence["models"]
+            if provider in absence["providers"] and fnmatchcase(model, name)
         ]
         used.update(reasons)
         (report.excused if reasons else report.lacking).append(f"{provider}/{model}")

@@ -138,18 +138,26 @@ class Row:
 
 def rows(price_map: dict[str, dict[str, Any]]) -> Iterator[tuple[Row, dict[str, Any]]]:
     """Every priced row of ours that LiteLLM's map holds, with its entry; one per (provider, model, region)."""
-    seen: dict[tuple[str, str, str | None], int] = {}
+    best: dict[tuple[str, str, str | None], int] = {}
     made: list[tuple[tuple[str, str, str | None], int, Row, dict[str, Any]]] = []
     for (provider, model, region, rank), entry in placed(price_map):
         row = _row(provider, model, region, entry)
-        if any(tier.standard or tier.batch for tier in row.tiers):
+        if any(tier.standard or tier.batch for tier in row.tiers) or _says_zero(entry):
             identity = (provider, model, region)
-            seen[identity] = min(rank, seen.get(identity, rank))
+            best[identity] = min(rank, best.get(identity, rank))
             made.append((identity, rank, row, entry))
     for identity, rank, row, entry in made:
-        if seen.get(identity) == rank:
-            del seen[identity]
-            yield row, entry
+        if best.get(identity) == rank:
+            del best[identity]
+            if any(tier.standard or tier.batch for tier in row.tiers):
+                yield row, entry
+
+
+def _says_zero(entry: dict[str, Any]) -> bool:
+    """A model's own key with zeros has no price, and none of a rival key's: experimental models stand there so, and the
+    rival's price is some other model's.
+    """
+    return any(entry.get(name) == 0 for name in ("input_cost_per_token", "output_cost_per_token"))
 
 
 def placed(price_map: dict[str, dict[str, Any]]) -> Iterator[tuple[tuple[str, str, str | None, int], dict[str, Any]]]:

@@ -76,6 +76,11 @@ LITELLM: dict[str, Any] = {
     "voyage/v-1": {"litellm_provider": "voyage", "mode": "embedding", "input_cost_per_token": Decimal("6e-08")},
     "fireworks-ai-up-to-4b": {"litellm_provider": "fireworks_ai", "input_cost_per_token": Decimal("1e-07")},
     "gemini/g-exp": {"litellm_provider": "gemini", "input_cost_per_token": 0, "output_cost_per_token": Decimal(0)},
+    "g-exp": {
+        "litellm_provider": "gemini",
+        "input_cost_per_token": Decimal("3e-07"),
+        "output_cost_per_token": Decimal(1),
+    },
     "gemini/gemini-3": {
         "litellm_provider": "gemini",
         "input_cost_per_token": Decimal("1e-06"),
@@ -149,6 +154,10 @@ def test_rows_of_litellms_map(build: dict[str, ModuleType]) -> None:
     assert row.uplift == {"resident": ["1.1", None]}
     assert named(rows, "xai", "g").tiers[1].over == 199_999
     assert named(rows, "azure", "m-1").tiers[0].standard["input"] == 2
+
+
+def test_a_model_listed_at_zero_takes_no_other_keys_price(build: dict[str, ModuleType]) -> None:
+    assert not [row for row in made(build) if row.model == "g-exp"]
 
 
 def test_rates_of_searches_images_pages_and_video(build: dict[str, ModuleType]) -> None:
@@ -315,7 +324,7 @@ def test_every_disagreement_is_settled_disputed_or_open(build: dict[str, ModuleT
     stale = {**dispute, "models": ["n-*"], "reason": "r2"}
     listed = [("gemini", "g-exp"), ("openai", "m-1"), ("azure", "m-1")]
     absences = [
-        {"providers": ["gemini"], "models": ["g-exp"], "reason": "r3"},
+        {"providers": ["gemini"], "models": ["g-exp", "g-old"], "reason": "r3"},
         {"providers": ["openai"], "models": ["m-1"], "reason": "r4"},
     ]
     report = build["compare"].compare(
@@ -327,7 +336,7 @@ def test_every_disagreement_is_settled_disputed_or_open(build: dict[str, ModuleT
     assert [item.quote for item in report.disputed] == [quotes[3]]
     assert report.lacking == ["openai/unheard-of"]
     assert report.excused == ["gemini/g-exp"]
-    assert report.stale == ["r2", "r4"]
+    assert report.stale == ["r2", "g-old (r3)", "m-1 (r4)"]
     text = "\n".join(build["compare"].lines(report))
     assert "OPEN: 1" in text
     assert "openai/m-1 - batch over 0 output: ours 4.0 (estimated), genai-prices 9" in text
