@@ -21,7 +21,7 @@ _CONVERSE = Dialect(
         "output": "outputTokens",
     },
     total="totalTokens",
-    harmless=frozenset({"cacheDetails.5m", "cacheDetails.*", "serverToolUsage.*"}),
+    harmless=frozenset({"cacheDetails.5m", "serverToolUsage.*"}),
     lists={"cacheDetails": ("ttl", "inputTokens")},
 )
 CONVERSE = replace(_CONVERSE, readings=(replace(_CONVERSE, total=f"totalTokens + {_READ} + {_WRITTEN}"),))
@@ -31,14 +31,14 @@ TITAN = Dialect(
     name="titan",
     needs="inputTextTokenCount",
     prompt="inputTextTokenCount",
-    buckets={"input": "inputTextTokenCount", "input_image": "images", "output": "results.*"},
+    buckets={"input": "inputTextTokenCount", "input_image": "images", "output": "results.[]"},
     lists={"results": (None, "tokenCount")},
 )
 """Amazon Titan text and embeddings; an image is billed apiece."""
 
 LLAMA = Dialect(
     name="llama",
-    needs="prompt_token_count",
+    needs="prompt_token_count generation_token_count",
     prompt="prompt_token_count",
     buckets={"input": "prompt_token_count", "output": "generation_token_count"},
 )
@@ -60,6 +60,8 @@ def _usage_of(body: Any, _: str | None) -> Answer | None:
         "prompt_token_count": body.prompt_token_count,
         "generation_token_count": body.generation_token_count,
     }
+    if any("tokenCount" not in result for result in body.results or ()):
+        return None
     there = {name: value for name, value in counters.items() if value is not None}
     return Answer(model=body.model, usage=there) if there else None
 
@@ -80,10 +82,6 @@ def _input_shape(_: type) -> Any:
     return msgspec.Raw
 
 
-def _nothing(_: Any) -> None:
-    """The request is no answer."""
-
-
 DIALECTS = Dialects(
     provider="bedrock",
     speaks=(CONVERSE, TITAN, LLAMA),
@@ -96,7 +94,7 @@ DIALECTS = Dialects(
     usage_of=_usage_of,
     envelopes=(
         Envelope(key="modelOutput", shape=_shape, open=_open),
-        Envelope(key="modelInput", shape=_input_shape, open=_nothing),
+        Envelope(key="modelInput", shape=_input_shape, open=None),
     ),
     ids=("recordId",),
     manifest=MANIFEST,

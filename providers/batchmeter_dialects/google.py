@@ -10,7 +10,7 @@ from msgspec import Struct
 
 from batchmeter.metering.dialects import Answer, Dialect, Dialects, Envelope, Usage
 
-_CACHED = "cachedContentTokenCount|cacheTokensDetails.*"
+_CACHED = "cachedContentTokenCount|cacheTokensDetails.[]"
 _INPUT = f"promptTokenCount|tokenCount - {_CACHED} - promptTokensDetails.AUDIO + cacheTokensDetails.AUDIO"
 _OUTPUT = "candidatesTokenCount - candidatesTokensDetails.AUDIO - candidatesTokensDetails.IMAGE - candidatesTokensDetails.VIDEO"
 _BUCKETS = {
@@ -27,7 +27,8 @@ _BUCKETS = {
     "output": f"{_OUTPUT} + thoughtsTokenCount",
 }
 _DETAILS = ("promptTokensDetails", "cacheTokensDetails", "candidatesTokensDetails", "toolUsePromptTokensDetails")
-_TEXT = ("TEXT", "DOCUMENT", "MODALITY_UNSPECIFIED", "*")
+_TEXT = ("TEXT", "DOCUMENT", "MODALITY_UNSPECIFIED", "None")
+"""Kinds that are billed as text; JSON leaves an unspecified one out."""
 
 GEMINI = Dialect(
     name="gemini",
@@ -36,6 +37,7 @@ GEMINI = Dialect(
     buckets=_BUCKETS,
     reasoning="thoughtsTokenCount",
     total="totalTokenCount",
+    checks=("promptTokenCount|tokenCount - promptTokensDetails.[]",),
     harmless=frozenset(
         {
             *(f"{details}.{kind}" for details in _DETAILS for kind in _TEXT),
@@ -78,6 +80,7 @@ def _with_readings(dialect: Dialect) -> Dialect:
         dialect,
         prompt=f"{dialect.prompt} + {_CACHED}",
         buckets={**buckets, "input": buckets["input"].replace(cached, "")},
+        checks=(f"promptTokenCount|tokenCount + {_CACHED} - promptTokensDetails.[]", *dialect.checks[1:]),
     )
     return replace(dialect, readings=(thoughts_inside, cached_beside))
 
@@ -93,7 +96,13 @@ def _searched(dialect: Dialect) -> Dialect:
     return replace(searched, readings=(*searched.readings, dialect))
 
 
-MEDIA = replace(GEMINI, name="gemini_media", buckets=_output_last(_BUCKETS | _MEDIA))
+MEDIA = replace(
+    GEMINI,
+    name="gemini_media",
+    buckets=_output_last(_BUCKETS | _MEDIA),
+    checks=(*GEMINI.checks, "promptTokensDetails.[]|promptTokenCount|tokenCount - promptTokenCount|tokenCount"),
+)
+"""Details that leave some tokens out would make them text."""
 _BY_MEDIA = {False: (_with_readings(GEMINI), _searched(GEMINI)), True: (_with_readings(MEDIA), _searched(MEDIA))}
 
 COMPAT = Dialect(
@@ -112,6 +121,9 @@ PREDICTIONS = Dialect(
     buckets={"input": "token_count"},
 )
 """Vertex AI's older text embeddings."""
+
+
+OUTPUTS = frozenset({"candidatesTokenCount", "totalTokenCount", "thoughtsTokenCount"})
 
 
 class _Candidate(Struct, gc=False):
@@ -172,6 +184,8 @@ def _usage_of(body: Any, job_model: str | None, *, vertex: bool) -> Answer | Non
     if usage is None and body.tokenCount is not None:
         usage = {"tokenCount": body.tokenCount}
     candidates = bytes(body.candidates)
+    if bytes(body.candidates) and usage and not OUTPUTS & usage.keys():
+        return Answer(model=model, kind="gemini")  # it wrote something, and nobody knows how much
     if usage is None:
         answered = body.modelVersion or any(map(bytes, (candidates, body.promptFeedback, body.embedding)))
         return Answer(model=model, kind="gemini") if answered else None
@@ -237,10 +251,6 @@ def _request(_: type) -> Any:
     return _Request | None
 
 
-def _nothing(_: Any) -> None:
-    """The request is no answer."""
-
-
 def _dialects(provider: Literal["gemini", "vertex_ai"]) -> Dialects:
     vertex = provider == "vertex_ai"
     return Dialects(
@@ -258,7 +268,7 @@ def _dialects(provider: Literal["gemini", "vertex_ai"]) -> Dialects:
         envelopes=(
             Envelope(key="predictions", shape=_list_of_predictions, open=_predictions),
             Envelope(key="prediction", shape=_one_prediction, open=_predictions),
-            Envelope(key="request", shape=_request, open=_nothing),
+            Envelope(key="request", shape=_request, open=None),
         ),
         ids=("key",),
         id_of=_labelled,

@@ -11,7 +11,7 @@ _INPUT = f"prompt_tokens - {_CACHED}"
 
 _WITH_CONNECTORS = Dialect(
     name="mistral",
-    needs="prompt_tokens",
+    needs="prompt_tokens completion_tokens|total_tokens",
     prompt="prompt_tokens + connector_tokens",
     buckets={
         "input": f"{_INPUT} + connector_tokens",

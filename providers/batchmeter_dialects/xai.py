@@ -53,9 +53,9 @@ def _needing_tools(dialect: Dialect) -> Dialect:
 CHAT = _with_tools(
     replace(REASONING_BESIDE, readings=tuple(replace(r, readings=()) for r in REASONING_BESIDE.readings))
 )
-CHAT_WITH_DETAILS = replace(CHAT, needs=f"prompt_tokens {_TOOLS}")
+CHAT_WITH_DETAILS = replace(CHAT, needs=f"{CHAT.needs} {_TOOLS}")
 ANSWERS = _with_tools(RESPONSES)
-ANSWERS_WITH_DETAILS = replace(ANSWERS, needs=f"input_tokens {_TOOLS}")
+ANSWERS_WITH_DETAILS = replace(ANSWERS, needs=f"{ANSWERS.needs} {_TOOLS}")
 AMOUNT = Dialect(
     name="xai_amount",
     needs="cost_in_usd_ticks",

@@ -4,7 +4,7 @@ Whatever decides the bill is carried over, in names that OpenAI or compatibles u
 costs what its row does. Usage that a row does not have is null, never zero.
 """
 
-from batchmeter_dialects.google import grounded
+from batchmeter_dialects.google import OUTPUTS, grounded
 
 from .shape import Json, mapping, objects, present, whole
 
@@ -16,8 +16,8 @@ _TOOLS = {
 
 
 def gemini_usage(meta: Json, candidates: object = None, model: str | None = None) -> Json | None:
-    """`usageMetadata` -> chat usage; a counter that is missing means 0, a total that is missing is the sum."""
-    if not _counts_prompt(meta):
+    """`usageMetadata` -> chat usage; a total that is missing is the sum. Null where nothing tells the output."""
+    if not _counts_prompt(meta) or not OUTPUTS & meta.keys():
         return None
     tools = _tools(candidates, model)
     thoughts, cached = whole(meta.get("thoughtsTokenCount")), _cached(meta)
@@ -68,7 +68,7 @@ def embedding_usage(metas: list[Json]) -> Json | None:
 
 def claude_usage(usage: Json) -> Json | None:
     """Anthropic's cache counters are beside `input_tokens`; thinking is inside `output_tokens`."""
-    if usage.get("input_tokens") is None:
+    if usage.get("input_tokens") is None or usage.get("output_tokens") is None:
         return None
     cached, (written, for_an_hour) = whole(usage.get("cache_read_input_tokens")), _written(usage)
     prompt = whole(usage.get("input_tokens")) + cached + written

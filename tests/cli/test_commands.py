@@ -223,7 +223,10 @@ def test_meter_needs_no_provider_and_reads_files_and_pipes(shell, sandbox: Sandb
 def test_meter_takes_files_and_folders_and_counts_a_row_once(shell) -> None:
     answer = {
         "custom_id": "r-1",
-        "response": {"status_code": 200, "body": {"model": "gpt-4o-mini", "usage": {"prompt_tokens": 1_000_000}}},
+        "response": {
+            "status_code": 200,
+            "body": {"model": "gpt-4o-mini", "usage": {"prompt_tokens": 1_000_000, "total_tokens": 1_000_000}},
+        },
     }
     failed = {"custom_id": "r-2", "response": None, "error": {"code": "batch_expired", "message": "no"}}
     folder = shell.folder / "out"

@@ -21,7 +21,11 @@ COMPATIBLES: dict[str, Row] = {
     ),
     "open model on vertex": (
         (
-            {"status": "", "request": {}, "response": lines_of.openai("m", {"prompt_tokens": 4})["response"]["body"]},
+            {
+                "status": "",
+                "request": {},
+                "response": lines_of.openai("m", {"completion_tokens": 0, "prompt_tokens": 4})["response"]["body"],
+            },
             {"provider": "vertex_ai"},
         ),
         {"input": 4},
@@ -130,7 +134,7 @@ COMPATIBLES: dict[str, Row] = {
         (
             {
                 "custom_id": "a",
-                "response": {"status_code": 200, "body": '{"model":"m","usage":{"prompt_tokens":3}}'},
+                "response": {"status_code": 200, "body": '{"model":"m","usage":{"prompt_tokens":3,"total_tokens":3}}'},
                 "error": None,
             },
             {},

@@ -24,7 +24,11 @@ LINES = st.lists(
         st.builds(
             lambda text, prompt, cached, model: lines_of.openai(
                 model,
-                {"prompt_tokens": prompt + cached, "prompt_tokens_details": {"cached_tokens": cached}},
+                {
+                    "completion_tokens": 0,
+                    "prompt_tokens": prompt + cached,
+                    "prompt_tokens_details": {"cached_tokens": cached},
+                },
                 choices=[{"message": {"content": text}}],
                 metadata={"usage": {"prompt_tokens": 10**6}, text: {"usage": text}},
             ),
@@ -87,6 +91,7 @@ def test_a_missing_rate_is_only_its_own_lines_trouble(tokens: list[tuple[int, in
         lines_of.openai(
             "m",
             {
+                "completion_tokens": 0,
                 "prompt_tokens": text + audio + cached,
                 "prompt_tokens_details": {"audio_tokens": audio, "cached_tokens": cached},
             },

@@ -48,18 +48,22 @@ def test_buckets(name: str):
 
 
 INVALID: dict[str, tuple[Json, Json]] = {
-    "cached over prompt": chat({"prompt_tokens": 10, "prompt_tokens_details": {"cached_tokens": 11}}),
+    "cached over prompt": chat(
+        {"completion_tokens": 0, "prompt_tokens": 10, "prompt_tokens_details": {"cached_tokens": 11}}
+    ),
     "cached and audio over prompt": chat(
-        {"prompt_tokens": 10, "prompt_tokens_details": {"cached_tokens": 6, "audio_tokens": 6}}
+        {"completion_tokens": 0, "prompt_tokens": 10, "prompt_tokens_details": {"cached_tokens": 6, "audio_tokens": 6}}
     ),
     "negative": chat({"prompt_tokens": -10, "completion_tokens": 1}),
-    "negative part": chat({"prompt_tokens": 10, "prompt_tokens_details": {"cached_tokens": -1}}),
-    "fractional": chat({"prompt_tokens": 1.5}),
-    "a word": chat({"prompt_tokens": "many"}),
-    "infinite": chat({"prompt_tokens": "1e400"}),
-    "true": chat({"prompt_tokens": True}),
-    "a list": chat({"prompt_tokens": [1]}),
-    "absurd": chat({"prompt_tokens": 2**70}),
+    "negative part": chat(
+        {"completion_tokens": 0, "prompt_tokens": 10, "prompt_tokens_details": {"cached_tokens": -1}}
+    ),
+    "fractional": chat({"completion_tokens": 0, "prompt_tokens": 1.5}),
+    "a word": chat({"completion_tokens": 0, "prompt_tokens": "many"}),
+    "infinite": chat({"completion_tokens": 0, "prompt_tokens": "1e400"}),
+    "true": chat({"completion_tokens": 0, "prompt_tokens": True}),
+    "a list": chat({"completion_tokens": 0, "prompt_tokens": [1]}),
+    "absurd": chat({"completion_tokens": 0, "prompt_tokens": 2**70}),
     "reasoning over output": chat(
         {
             "prompt_tokens": 1,
@@ -80,7 +84,7 @@ INVALID: dict[str, tuple[Json, Json]] = {
         ),
         {"provider": "anthropic"},
     ),
-    "gemini cache over prompt": gemini({"promptTokenCount": 5, "cachedContentTokenCount": 6}),
+    "gemini cache over prompt": gemini({"promptTokenCount": 5, "cachedContentTokenCount": 6, "totalTokenCount": 5}),
 }
 
 
@@ -148,7 +152,9 @@ def test_no_particular_geo(geo: Any):
 
 
 def test_openais_service_tier_selects_nothing():
-    line = lines_of.openai("m", {"prompt_tokens": 1, "service_tier": "standard"}, service_tier="standard")
+    line = lines_of.openai(
+        "m", {"completion_tokens": 0, "prompt_tokens": 1, "service_tier": "standard"}, service_tier="standard"
+    )
 
     assert list(groups(line)) == [GroupKey("m")]
 
@@ -157,7 +163,7 @@ def test_openais_service_tier_selects_nothing():
     ("prompt", "over"), [(999, 0), (1_000, 0), (1_001, 1_000), (5_000, 1_000), (5_001, 5_000), (10**9, 5_000)]
 )
 def test_the_whole_prompt_decides_the_tier(prompt: int, over: int):
-    usage = {"prompt_tokens": prompt, "prompt_tokens_details": {"cached_tokens": prompt}}
+    usage = {"completion_tokens": 0, "prompt_tokens": prompt, "prompt_tokens_details": {"cached_tokens": prompt}}
 
     assert [key.prompt_over for key in groups(lines_of.openai("m", usage))] == [over]
 

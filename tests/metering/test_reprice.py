@@ -15,11 +15,11 @@ USAGE = {"prompt_tokens": 2_000, "completion_tokens": 5}
 LINES = lines_of.numbered(
     [
         lines_of.openai("m", USAGE),
-        lines_of.openai("m", {"prompt_tokens": 1}),
+        lines_of.openai("m", {"completion_tokens": 0, "prompt_tokens": 1}),
         lines_of.openai("unpriced-1", USAGE),
         lines_of.openai(None, USAGE),
         lines_of.openai("m", None),
-        lines_of.openai("n", {"prompt_tokens": -1}),
+        lines_of.openai("n", {"completion_tokens": 0, "prompt_tokens": -1}),
         lines_of.openai("omni-moderation-latest", None),
         lines_of.openai_failed(),
     ]

@@ -128,7 +128,7 @@ def test_shapes_are_bounded_and_counted_all_the_same():
 
 def test_an_unknown_counter_leaves_its_line_unknown_and_says_where():
     good = lines_of.openai("m", {"prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 15}, "a")
-    odd = lines_of.openai("m", {"prompt_tokens": 10, "holograms": 2}, "b")
+    odd = lines_of.openai("m", {"completion_tokens": 0, "prompt_tokens": 10, "holograms": 2}, "b")
 
     found = meter([lines_of.dump(good, odd)], prices=FLAT)
 

@@ -136,8 +136,8 @@ class Counter:
         self._tally.lacks(model, error.reason, f"{named}{place}")
 
     def _uncounted(self, model: str | None, place: str) -> None:
-        asked = self._job.endpoint or model or ""
-        if any(word in asked for word in self._own.free):
+        endpoint, name = self._job.endpoint or "", model or ""
+        if any(word in endpoint or name.startswith(word) for word in self._own.free):
             self._sums.add_rows(Key(model or UNKNOWN, 0, None, FREE, _FREE_LANE), [_NOTHING])
         else:
             self._tally.lacks(model, "usage_missing", place)

@@ -7,6 +7,7 @@ that is not of its shape, or that is not plainly right: `counting.count` then de
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
+from itertools import pairwise
 from typing import Any, cast
 
 from .counting import (
@@ -152,7 +153,11 @@ class _Source:
         return self.read(by_kind(items, columns), held, f"{path}.")
 
     def _read_leaf(self, path: str, place: str, value: object) -> bool:
-        if path in self._dialect.reported:
+        if path == self._dialect.reported_unless:
+            if value:
+                return False
+            self._steps.append(f"if {place}: return None")
+        elif path in self._dialect.reported:
             self._amounts[path] = self._held(place)
         elif path in self._plan.counters:
             if type(value) is not int:
@@ -182,7 +187,10 @@ class _Source:
         buckets = [bucket for bucket, _ in sums if bucket != "0"]
         tokens = [bucket for bucket, is_tokens in sums if is_tokens and bucket != "0"]
         units = " + ".join(bucket for bucket, is_tokens in sums if not is_tokens and bucket != "0") or "0"
-        checked = [bucket for bucket in (*buckets, reasoning, self._sum(plan.check)) if bucket != "0"]
+        same = [
+            f"{a} != {b}" for terms in plan.buckets for _, names in terms for a, b in pairwise(self._present(names))
+        ]
+        checked = [bucket for bucket in (*buckets, reasoning, *map(self._sum, plan.checks)) if bucket != "0"]
         named = enumerate(dict.fromkeys(checked))
         names = {bucket: f"b{index}" if " " in bucket else bucket for index, bucket in named}
         values = list(self._values.values())
@@ -193,6 +201,7 @@ class _Source:
             *(f"    {step}" for step in self._steps),
             "  except (KeyError, TypeError): return None",
             f"  if not ({' is '.join(f'{name}.__class__' for name in values)} is int): return None" if values else "",
+            f"  if {' or '.join(dict.fromkeys(same))}: return None" if same else "",
             *(f"  {name} = {bucket}" for bucket, name in names.items() if name != bucket),
             f"  if {' or '.join(f'{name} < 0' for name in names.values())}: return None" if names else "",
             f"  prompt = {prompt}; total = {total}; placed = {' + '.join(names[b] for b in tokens) or '0'}",
@@ -201,6 +210,9 @@ class _Source:
             f"  return ({', '.join([*answer, *(names[bucket] for bucket in buckets)])},)",
         ]
         return "\n".join(lines)
+
+    def _present(self, counters: tuple[str, ...]) -> list[str]:
+        return [self._values[counter] for counter in counters if counter in self._values]
 
     def _sum(self, terms: tuple[tuple[int, tuple[str, ...]], ...]) -> str:
         found = ((sign, next((c for c in alternatives if c in self._values), None)) for sign, alternatives in terms)

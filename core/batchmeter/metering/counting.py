@@ -17,6 +17,8 @@ Counts = tuple[Any, ...]
 """Prompt, reasoning, the vendor's total, tokens placed, the vendor's amount in USD (None: not said); then the dialect's
 buckets in its order. All but the amount are int."""
 HEAD = 5
+SUM = "[]"
+"""Stands in a formula for the sum over all items of a list of counters."""
 PROMPT, REASONING, TOTAL, PLACED, REPORTED = range(HEAD)
 
 
@@ -49,7 +51,7 @@ class Parsed:
     needs: tuple[tuple[str, ...], ...]
     head: tuple[_Terms, _Terms, _Terms]
     """Prompt, reasoning, total."""
-    check: _Terms
+    checks: tuple[_Terms, ...]
     buckets: tuple[_Terms, ...]
     tokens: tuple[bool, ...]
     """Which buckets are tokens."""
@@ -60,16 +62,19 @@ class Parsed:
 @cache
 def parsed(dialect: Dialect) -> Parsed:
     needs = tuple(tuple(word.split("|")) for word in dialect.needs.split())
-    formulas = (dialect.prompt, dialect.reasoning, dialect.total, dialect.check, *dialect.buckets.values())
+    formulas = (dialect.prompt, dialect.reasoning, dialect.total, *dialect.checks, *dialect.buckets.values())
     terms = [_terms(formula) for formula in formulas]
+    checked = 3 + len(dialect.checks)
     named = {counter for formula in terms for _, alternatives in formula for counter in alternatives}
     return Parsed(
         needs=needs,
         head=(terms[0], terms[1], terms[2]),
-        check=terms[3],
-        buckets=tuple(terms[4:]),
+        checks=tuple(terms[3:checked]),
+        buckets=tuple(terms[checked:]),
         tokens=tuple(bucket not in UNITS for bucket in dialect.buckets),
-        counters=frozenset(named | set(dialect.reported) | {path for word in needs for path in word}),
+        counters=frozenset(
+            named | set(dialect.reported) | {dialect.reported_unless} - {""} | {path for word in needs for path in word}
+        ),
     )
 
 
@@ -124,7 +129,7 @@ def _leaves(dialect: Dialect, usage: Mapping[str, object], above: str) -> Iterat
 
 
 def by_kind(items: Iterable[object], columns: tuple[str | None, str] | None) -> dict[str, object]:
-    """Kind -> sum over its items, `*` -> sum over all; amounts in other fields of the items by their name."""
+    """Kind -> sum over its items, `[]` -> sum over all; amounts in other fields of the items by their name."""
     sums: dict[str, object] = {}
     kind_field, count_field = columns or (None, None)
     for item in items:
@@ -133,7 +138,7 @@ def by_kind(items: Iterable[object], columns: tuple[str | None, str] | None) -> 
         for name, value in fields.items():
             if name == count_field:
                 count = number(value)
-                sums["*"] = cast("int", sums.get("*", 0)) + count
+                sums[SUM] = cast("int", sums.get(SUM, 0)) + count
                 if kind_field:
                     sums[str(kind)] = cast("int", sums.get(str(kind), 0)) + count
             elif name != kind_field and is_amount(value):
@@ -142,6 +147,8 @@ def by_kind(items: Iterable[object], columns: tuple[str | None, str] | None) -> 
 
 
 def is_harmless(dialect: Dialect, path: str) -> bool:
+    if path.endswith(f".{SUM}"):
+        return True  # its kinds are looked at one by one
     steps = path.split(".")
     above = (".".join(steps[:depth]) for depth in range(1, len(steps)))
     return path in dialect.harmless or any(f"{prefix}.*" in dialect.harmless for prefix in above)
@@ -193,14 +200,25 @@ def _other_reading(dialect: Dialect, found: Mapping[str, object]) -> tuple[Diale
 
 def _counts(dialect: Dialect, found: Mapping[str, object]) -> Counts:
     plan = parsed(dialect)
+    _agree(plan.buckets, found)
     prompt, reasoning, total = (_sum(terms, found) for terms in plan.head)
     buckets = [_sum(terms, found) for terms in plan.buckets]
     placed = sum(n for n, is_tokens in zip(buckets, plan.tokens, strict=True) if is_tokens)
-    if min(buckets, default=0) < 0 or sum(buckets) - placed > MOST or placed > MOST or _sum(plan.check, found) < 0:
+    checks = [_sum(terms, found) for terms in plan.checks]
+    if min([*buckets, *checks], default=0) < 0 or sum(buckets) - placed > MOST or placed > MOST:
         raise InvalidUsageError("counters contradict each other")
     if reasoning > placed - prompt:
         raise InvalidUsageError("more reasoning than output")
     return (prompt, reasoning, total, placed, reported_amount(dialect, found), *buckets)
+
+
+def _agree(formulas: Iterable[_Terms], found: Mapping[str, object]) -> None:
+    """Two names of one counter have the same number, or the line contradicts itself."""
+    for terms in formulas:
+        for _, alternatives in terms:
+            there = {counter: number(found[counter]) for counter in alternatives if counter in found}
+            if len(set(there.values())) > 1:
+                raise InvalidUsageError(f"{' and '.join(there)} differ")
 
 
 def _sum(terms: _Terms, found: Mapping[str, object]) -> int:
@@ -215,6 +233,8 @@ def _sum(terms: _Terms, found: Mapping[str, object]) -> int:
 
 def reported_amount(dialect: Dialect, found: Mapping[str, object]) -> Decimal | None:
     """USD, exactly as the vendor's digits say."""
+    if found.get(dialect.reported_unless):
+        return None
     for counter, dollars in dialect.reported.items():
         value = found.get(counter)
         if isinstance(value, int | float | str) and not isinstance(value, bool):
@@ -240,7 +260,7 @@ def number(value: object) -> int:
     if type(value) is int:
         if 0 <= value <= MOST:
             return value
-    elif value is None or value == "":
+    elif value is None:
         return 0
     elif isinstance(value, str):
         return number(_number_in(value))

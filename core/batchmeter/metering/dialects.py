@@ -37,14 +37,16 @@ class Dialect:
     """Already inside `output`."""
     total: str = ""
     """The vendor's own sum of all tokens; a line whose buckets have another sum takes a reading that has this one."""
-    check: str = ""
-    """One more formula that must not come out negative."""
+    checks: tuple[str, ...] = ()
+    """More formulas that must not come out negative."""
     harmless: frozenset[str] = frozenset()
     """Counters that are known not to be billed, or to be inside another; `path.*` for all below a path."""
     lists: Mapping[str, tuple[str | None, str]] = field(default_factory=dict[str, tuple[str | None, str]])
     """List of counters -> the field that names an item's kind, and the field that counts."""
     reported: Mapping[str, Decimal] = field(default_factory=dict[str, Decimal])
     """Counter of the vendor's own amount -> USD for one of it; the first that is there counts."""
+    reported_unless: str = ""
+    """A switch that says the amount is not all that somebody bills for the line."""
     marks: str | None = None
     """The `type` or `object` of the bodies that count so, where counters alone do not tell; `!x`: any other."""
     readings: tuple["Dialect", ...] = ()
@@ -84,8 +86,8 @@ class Envelope:
     key: str
     shape: Callable[[type], Any]
     """From the type of bodies to the type of what is there; it has only what is read."""
-    open: Callable[[Any], object]
-    """From the line to its body, to a failed Answer, or to None where there is neither."""
+    open: Callable[[Any], object] | None
+    """From the line to its body, to a failed Answer, or to None where there is neither. None: it is the request."""
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -117,7 +119,7 @@ class Dialects:
     repeats: Literal["no", "files", "ids"] = "no"
     """Whether rows are exported more than once: in several files, or anywhere under the same id."""
     free: tuple[str, ...] = ()
-    """Endpoints, or parts of model names, that are not billed."""
+    """Endpoints, and starts of model names, that are not billed."""
     per_answer: Mapping[str, str] = field(default_factory=dict[str, str])
     """Start of a model's name -> the counter that each of its answers adds one to."""
     images: tuple[str, ...] = ()
@@ -171,13 +173,15 @@ _CHAT = {
 }
 _REPORTED = {"cost_in_usd_ticks": Decimal("1e-10"), "cost.total_cost": Decimal(1), "cost": Decimal(1)}
 """Amounts in USD that some compatibles put on every row."""
+_BYOK = "is_byok"
+"""A router's row that was paid with the caller's own key at another vendor: `cost` is the router's fee only."""
 _MONEY = {"cost.*", "cost_details.*"}
 _TIMES = {"queue_time", "prompt_time", "completion_time", "total_time"}
 """Seconds that some compatibles send along with their counters."""
 
 _INSIDE = Dialect(
     name="chat",
-    needs="prompt_tokens",
+    needs="prompt_tokens completion_tokens|total_tokens",
     prompt="prompt_tokens",
     buckets=_CHAT,
     reasoning=_REASONED,
@@ -197,6 +201,7 @@ _INSIDE = Dialect(
         }
     ),
     reported=_REPORTED,
+    reported_unless=_BYOK,
 )
 
 _BESIDE = replace(_INSIDE, name="chat_reasoning_beside", buckets=_CHAT | {"output": f"{_CHAT_OUTPUT} + {_REASONED}"})
@@ -210,7 +215,7 @@ REASONING_BESIDE = replace(_BESIDE, readings=(_INSIDE,))
 _KEPT = "input_tokens_details.cache_write_tokens_details.ttl_12h_tokens"
 RESPONSES = Dialect(
     name="responses",
-    needs="input_tokens",
+    needs="input_tokens output_tokens|total_tokens",
     prompt="input_tokens",
     buckets={
         "input": "input_tokens - input_tokens_details.cached_tokens - input_tokens_details.cache_write_tokens"
@@ -223,7 +228,7 @@ RESPONSES = Dialect(
         "web_search": "web_search_calls + num_sources_used",
         "file_search": "file_search_calls",
         "container": "containers",
-        "image_generation": "image_generation_calls",
+        "image_generation": "image_generation_calls|tool_usage.image_gen",
         "output": "output_tokens - output_tokens_details.audio_tokens",
     },
     reasoning="output_tokens_details.reasoning_tokens",
@@ -239,12 +244,13 @@ RESPONSES = Dialect(
         }
     ),
     reported=_REPORTED,
+    reported_unless=_BYOK,
     marks="!message",
 )
 
 IMAGES = Dialect(
     name="images",
-    needs="input_tokens",
+    needs="input_tokens output_tokens|total_tokens",
     prompt="input_tokens",
     buckets={
         "input": "input_tokens - input_tokens_details.image_tokens - input_tokens_details.cached_tokens",
@@ -256,11 +262,12 @@ IMAGES = Dialect(
     total="total_tokens",
     harmless=frozenset({"input_tokens_details.text_tokens", "output_tokens_details.image_tokens", *_MONEY}),
     reported=_REPORTED,
+    reported_unless=_BYOK,
     marks="images",
 )
 """OpenAI image generations and edits: output is image tokens unless the details say text."""
 IMAGES_BY_DETAILS = replace(
-    IMAGES, name="images_by_details", needs="input_tokens input_tokens_details.image_tokens", marks="!response"
+    IMAGES, name="images_by_details", needs=f"{IMAGES.needs} input_tokens_details.image_tokens", marks="!response"
 )
 
 _CALLS = {
@@ -321,16 +328,6 @@ class Item(Struct, gc=False):
     environment: _Environment | None = None
 
 
-class _Searches(Struct, gc=False):
-    num_requests: int | None = None
-
-
-class _ToolUsage(Struct, gc=False):
-    """What OpenAI says of its own tools beside the usage."""
-
-    web_search: _Searches | None = None
-
-
 def _items(output: Sequence[Item]) -> Mapping[str, int]:
     """Uses of OpenAI's own tools: billed, and in no counter of `usage`. Calls share a container."""
     counts: Usage = {}
@@ -347,25 +344,32 @@ def _items(output: Sequence[Item]) -> Mapping[str, int]:
 
 
 def _counted_as(item: Item) -> str | None:
-    if item.type is None or item.type in _UNBILLED:
+    if item.type in _UNBILLED:
         return None
     if item.type != "web_search_call":
-        return _CALLS.get(item.type, f"output.{item.type}")
+        return _CALLS.get(item.type or "", f"output.{item.type}")
     done = item.status in {None, "completed"} and (item.action is None or item.action.type not in _LOOKED)
     return "web_search_calls" if done else None
 
 
-def _tool_usage(usage: _ToolUsage) -> Mapping[str, int]:
-    searches = usage.web_search.num_requests if usage.web_search else None
-    return {} if searches is None else {"web_search_calls": searches}
+def _tool_usage(usage: Mapping[str, Any]) -> Mapping[str, int]:
+    """OpenAI's own words on its tools, beside the usage: they count searches; another tool that has amounts was used."""
+    searches = (usage.get("web_search") or {}).get("num_requests")
+    counts = {} if searches is None else {"web_search_calls": searches}
+    others = {name: uses for name, uses in usage.items() if name != "web_search" and _has_amounts(uses)}
+    return counts | {f"tool_usage.{name}": 1 for name in others}
+
+
+def _has_amounts(uses: object) -> bool:
+    return any(map(_has_amounts, uses.values())) if isinstance(uses, dict) else bool(uses)
 
 
 OPENAI = Dialects(
     provider="openai",
     speaks=(CHAT, IMAGES, IMAGES_BY_DETAILS, RESPONSES),
-    body={"output": list[Item], "tool_usage": _ToolUsage},
+    body={"output": list[Item], "tool_usage": dict[str, dict[str, Any] | None] | None},
     beside={"output": _items, "tool_usage": _tool_usage},
-    free=("moderation",),
+    free=("/moderations", "omni-moderation", "text-moderation"),
     per_answer={
         "gpt-4o-search-preview": "num_search_queries",
         "gpt-4o-mini-search-preview": "num_search_queries",

@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping
 from functools import cache
 from operator import attrgetter
-from typing import Any
+from typing import Any, cast
 
 from .counting import HEAD, count, parsed, speaks
 from .dialects import Answer, Dialects, Usage, failure_code
@@ -31,7 +31,11 @@ class Reader:
         self.wire = Wire(tables, fields)
         self._ids = ("custom_id", *(name for one in tables for name in one.ids))
         self._id_of = tuple(one.id_of for one in tables if one.id_of is not None)
-        self._envelopes = tuple((envelope.key, envelope.open) for one in tables for envelope in one.envelopes)
+        self._envelopes = tuple(
+            (envelope.key, envelope.open) for one in tables for envelope in one.envelopes if envelope.open
+        )
+        self.places = ("response", *(key for key, _ in self._envelopes))
+        """Keys of a line that hold an answer."""
         self._usage_of = tuple(one.usage_of for one in tables if one.usage_of is not None)
         self._manifests = tuple(one.manifest for one in tables if one.manifest is not None)
         self._added = tuple(beside.values())
@@ -102,7 +106,7 @@ class Reader:
             return self._bare(response, job_model)
         if isinstance(body, str):
             body = self.wire.decode_body(body)
-        if status is not None and not 200 <= status < 300:  # noqa: PLR2004 - HTTP success
+        if status and not 200 <= status < 300:  # noqa: PLR2004 - HTTP success
             code = failure_code(body.error) if body is not None else None
             return Answer(failure=f"http_{status}" if code in {None, "error"} else code)
         if body is None:
@@ -157,6 +161,10 @@ class Look:
         if line is None or (answer is not None and (answer.usage is not None or answer.failure not in UNDECIDED)):
             return answer
         return self.wide.read(self.wide.wire.decode(raw), job_model)
+
+    def has_content(self, line: object) -> bool:
+        """Whether there is something in an answer's place, though no table can read it."""
+        return isinstance(line, dict) and any(cast("Mapping[str, Any]", line).get(key) for key in self.wide.places)
 
     def request_id(self, raw: bytes | bytearray) -> str | None:
         """The caller's id of a request, or of an answer."""

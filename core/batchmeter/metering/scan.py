@@ -121,6 +121,8 @@ class Scanner:
         doubtful = answer is None or answer.failure == NO_RESPONSE or not (answer.custom_id or answer.failure is None)
         found = loads(raw) if doubtful else None
         kind = kind_of(found)
+        if answer is not None and answer.failure == NO_RESPONSE and self._look.has_content(found):
+            answer.failure = None
         if answer is not None and kind is None:
             if not self._repeats.has(answer, raw):
                 self._counter.add(answer, self._place(self._number))

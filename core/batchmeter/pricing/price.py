@@ -20,6 +20,8 @@ EXACT = Context(prec=80)
 
 VENDOR_REPORTED = "vendor_reported"
 """Flag and origin: the vendor's own amount on the rows stands for a price that we do not know."""
+FREE_SUFFIX = ":free"
+"""End of a model name by which routers mark what costs nothing; any other zero on a row is no price."""
 REPORTED_DIFFERS = "reported_cost_differs"
 """Note: the vendor's amounts and ours differ by more than `TOLERANCE`."""
 RATES_KEPT = "rates_kept"
@@ -208,14 +210,15 @@ def _price(
     total.reported_lines += group.reported_lines
     if reason is None and not missing:
         _compare(total, group, known)
-    elif group.reported_lines:
+    elif group.reported or (group.reported_lines and (key.model or "").endswith(FREE_SUFFIX)):
         known, priced = group.reported, Rates({}, flags=(VENDOR_REPORTED,), origin=VENDOR_REPORTED)
-    total.flags.update(priced.flags if rates is not None or group.reported_lines else ())
+    total.flags.update(priced.flags)
     total.estimated = total.estimated or _is_estimated(priced, billed)
     share = total.models.setdefault(key.model, Share())
     share.known += known
     total.known += known
-    unpriced = max(group.lines, int(bool(billed))) - group.reported_lines  # a part of another group's line is no line
+    named = group.reported_lines if priced.origin == VENDOR_REPORTED else 0
+    unpriced = max(group.lines, int(bool(billed))) - named  # a part of another group's line is no line
     if (reason is not None or missing) and unpriced:
         reason = reason or "missing_rate"
         share.unknown[reason] += unpriced

@@ -1,0 +1,189 @@
+"""Rows that contradict themselves, or leave something out, are unknown by reason; none of them is free or exact."""
+
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from batchmeter.metering import meter
+
+from . import lines_of
+from .prices import FLAT
+
+Json = dict[str, Any]
+CHAT = {"prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 15}
+MESSAGE = {"input_tokens": 10, "output_tokens": 5}
+GEMINI = {"promptTokenCount": 10, "candidatesTokenCount": 5, "totalTokenCount": 15}
+CONVERSE = {"inputTokens": 9, "outputTokens": 2}
+XAI_TOOLS = "server_side_tool_usage_details"
+
+
+def chat(usage: Json, provider: str = "openai") -> tuple[Json, str]:
+    return lines_of.openai("m", usage), provider
+
+
+def response(**body: Any) -> tuple[Json, str]:
+    usage = {"input_tokens": 10, "output_tokens": 5, "total_tokens": 15}
+    return lines_of.openai("m", usage, object="response", **body), "openai"
+
+
+def iterations(*entries: Any, **more: Any) -> tuple[Json, str]:
+    return lines_of.anthropic("m", {**MESSAGE, **more, "iterations": list(entries)}), "anthropic"
+
+
+def gemini(usage: Json, model: str = "m") -> tuple[Json, str]:
+    return lines_of.gemini_api(model, usage), "gemini"
+
+
+def tokens(**kinds: int) -> list[Json]:
+    return [{"modality": kind, "tokenCount": count} for kind, count in kinds.items()]
+
+
+def bedrock(output: Json) -> tuple[Json, str]:
+    return lines_of.bedrock(output), "bedrock"
+
+
+UNKNOWN: dict[str, tuple[tuple[Json, str], str]] = {
+    "chat without an output": (chat({"prompt_tokens": 10}), "usage_missing"),
+    "chat with a null output": (chat({"prompt_tokens": 10, "completion_tokens": None}), "usage_missing"),
+    "chat with an empty counter": (chat({"prompt_tokens": "", "completion_tokens": 5}), "usage_invalid"),
+    "mistral without an output": (chat({"prompt_tokens": 10}, "mistral"), "usage_missing"),
+    "two cached counters that differ": (
+        chat(CHAT | {"cached_tokens": 5, "prompt_tokens_details": {"cached_tokens": 1}}),
+        "usage_invalid",
+    ),
+    "responses without an output": (
+        (lines_of.openai("m", {"input_tokens": 10}, object="response"), "openai"),
+        "usage_missing",
+    ),
+    "an item without a type": (response(output=[{"status": "completed"}]), "unknown_counter"),
+    "an item that is null": (response(output=[None]), "unknown_counter"),
+    "a tool that only tool_usage names": (response(tool_usage={"video_gen": {"seconds": 3}}), "unknown_counter"),
+    "a message without an output": ((lines_of.anthropic("m", {"input_tokens": 10}), "anthropic"), "usage_missing"),
+    "an iteration of an unknown type": (iterations({"type": "teleport", **MESSAGE}), "unknown_counter"),
+    "an advisor that names no model": (iterations({"type": "advisor_message", **MESSAGE}), "unknown_counter"),
+    "an iteration with iterations": (
+        iterations({"type": "compaction", **MESSAGE, "iterations": [{"type": "compaction", **MESSAGE}]}),
+        "unknown_counter",
+    ),
+    "messages that the top level does not sum": (
+        iterations({"type": "message", "input_tokens": 99, "output_tokens": 5}),
+        "unknown_counter",
+    ),
+    "a fallback that the top level does not have": (
+        iterations({"type": "fallback_message", "input_tokens": 99, "output_tokens": 5}),
+        "unknown_counter",
+    ),
+    "a result that is no object": (({"custom_id": "a", "result": "done"}, "anthropic"), "usage_missing"),
+    "gemini without an output": (gemini({"promptTokenCount": 10}), "usage_missing"),
+    "gemini details over the prompt": (gemini(GEMINI | {"promptTokensDetails": tokens(TEXT=30)}), "usage_invalid"),
+    "gemini kinds that are new": (gemini(GEMINI | {"promptTokensDetails": tokens(SMELL=10)}), "unknown_counter"),
+    "gemini cache details that differ": (
+        gemini(GEMINI | {"cachedContentTokenCount": 4, "cacheTokensDetails": tokens(TEXT=8)}),
+        "usage_invalid",
+    ),
+    "an embedding's details under the prompt": (
+        (
+            {
+                "key": "a",
+                "response": {
+                    "embedding": {},
+                    "usageMetadata": {"promptTokenCount": 10, "promptTokensDetails": tokens(TEXT=3)},
+                },
+            },
+            "gemini",
+        ),
+        "usage_invalid",
+    ),
+    "a response that no table reads": (({"key": "a", "response": {"new": {"x": 1}}}, "gemini"), "usage_missing"),
+    "a response that is text": (({"custom_id": "a", "response": "hello"}, "openai"), "usage_missing"),
+    "a response that is a list": (({"custom_id": "a", "response": [1]}, "openai"), "usage_missing"),
+    "llama without an output": (bedrock({"prompt_token_count": 5}), "usage_missing"),
+    "titan results without a count": (
+        bedrock({"inputTextTokenCount": 5, "results": [{"outputText": "x"}]}),
+        "usage_missing",
+    ),
+    "a cache of an unknown lifetime": (
+        bedrock({"usage": CONVERSE | {"cacheWriteInputTokens": 3, "cacheDetails": [{"ttl": "24h", "inputTokens": 3}]}}),
+        "unknown_counter",
+    ),
+    "xai tools under two names": (
+        (lines_of.xai("m", CHAT | {XAI_TOOLS: {"file_search_calls": 1, "collections_search_calls": 2}}), "xai"),
+        "usage_invalid",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", UNKNOWN)
+def test_a_row_that_contradicts_itself_is_unknown(name: str):
+    (line, provider), reason = UNKNOWN[name]
+
+    found = meter([lines_of.dump(line)], provider=provider, model="gemini-embedding-2", prices=FLAT)
+
+    assert (found.cost.total, found.cost.unknown) == (None, {reason: 1})
+    assert (found.lines.succeeded, found.lines.failed) == (1, 0)
+
+
+ROUTER: dict[str, tuple[Json, str, str | None]] = {
+    "its own amount": ({"cost": "0.02"}, "unpriced", "0.02"),
+    "zero for a model it marks as free": ({"cost": 0}, "unpriced:free", "0"),
+    "zero for any other": ({"cost": 0}, "unpriced", None),
+    "a fee beside another vendor's bill": (
+        {"cost": 0.001, "is_byok": True, "cost_details": {"upstream_inference_cost": 0.02}},
+        "unpriced",
+        None,
+    ),
+    "not paid elsewhere": ({"cost": 0.02, "is_byok": False}, "unpriced", "0.02"),
+    "a negative amount": ({"cost": -1}, "unpriced", None),
+}
+
+
+@pytest.mark.parametrize("name", ROUTER)
+def test_a_routers_amount_is_used_where_it_is_the_whole_bill(name: str):
+    more, model, total = ROUTER[name]
+
+    lines = [lines_of.openai(model, CHAT | more, f"r-{n}") for n in range(2)]
+
+    found = meter([lines_of.dump(*lines)], provider="openrouter", prices=FLAT).cost.total
+
+    assert found == (None if total is None else 2 * Decimal(total))
+
+
+@pytest.mark.parametrize(
+    ("line", "provider", "buckets"),
+    [
+        (lines_of.openai("m", {"prompt_tokens": 8, "total_tokens": 8}), "openai", {"input": 8}),
+        (
+            {"custom_id": "a", "response": {"status_code": 0, "body": {"usage": CHAT}}},
+            "openai",
+            {"input": 10, "output": 5},
+        ),
+        (
+            {"custom_id": "a", "result": {"type": "paused", "message": lines_of.message("m", MESSAGE)}},
+            "anthropic",
+            {"input": 10, "output": 5},
+        ),
+        (
+            response(output=[{"type": "image_generation_call"}], tool_usage={"image_gen": {"output_tokens": 9}})[0],
+            "openai",
+            {"input": 10, "image_generation": 1, "output": 5},
+        ),
+        (
+            response(tool_usage={"image_gen": {"output_tokens": 9}})[0],
+            "openai",
+            {"input": 10, "image_generation": 1, "output": 5},
+        ),
+    ],
+)
+def test_a_row_that_is_odd_but_whole_is_counted(line: Json, provider: str, buckets: dict[str, int]):
+    found = meter([lines_of.dump(line)], provider=provider, prices=FLAT)
+
+    assert [group.counts for group in found.groups.values()] == [buckets]
+
+
+def test_a_model_with_moderation_in_its_name_is_not_free():
+    own = [lines_of.openai("omni-moderation-latest", None)]
+    tuned = [lines_of.openai("ft:gpt-4o:my-moderation", None)]
+
+    assert meter([lines_of.dump(*own)]).cost.total == 0
+    assert meter([lines_of.dump(*tuned)]).cost.unknown == {"usage_missing": 1}
