@@ -16,8 +16,8 @@ _TOOLS = {
 
 
 def gemini_usage(meta: Json, candidates: object = None, model: str | None = None) -> Json | None:
-    """`usageMetadata` -> chat usage; a total that is missing is the sum. Null where nothing tells the output."""
-    if not _counts_prompt(meta) or not OUTPUTS & meta.keys():
+    """`usageMetadata` -> chat usage; a total that is missing is the sum. Null where nothing tells the output of candidates."""
+    if not _counts_prompt(meta) or (candidates and not OUTPUTS & meta.keys()):
         return None
     tools = _tools(candidates, model)
     thoughts, cached = whole(meta.get("thoughtsTokenCount")), _cached(meta)
