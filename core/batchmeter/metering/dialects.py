@@ -352,16 +352,16 @@ def _counted_as(item: Item) -> str | None:
     return "web_search_calls" if done else None
 
 
-def _tool_usage(usage: Mapping[str, Any]) -> Mapping[str, int]:
+def _tool_usage(usage: Mapping[str, Usage | None]) -> Mapping[str, int]:
     """OpenAI's own words on its tools, beside the usage: they count searches; another tool that has amounts was used."""
     searches = (usage.get("web_search") or {}).get("num_requests")
-    counts = {} if searches is None else {"web_search_calls": searches}
+    counts: Usage = {} if searches is None else {"web_search_calls": searches}
     others = {name: uses for name, uses in usage.items() if name != "web_search" and _has_amounts(uses)}
     return counts | {f"tool_usage.{name}": 1 for name in others}
 
 
 def _has_amounts(uses: object) -> bool:
-    return any(map(_has_amounts, uses.values())) if isinstance(uses, dict) else bool(uses)
+    return any(map(_has_amounts, cast("Usage", uses).values())) if isinstance(uses, dict) else bool(uses)
 
 
 OPENAI = Dialects(
