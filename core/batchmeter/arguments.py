@@ -160,10 +160,20 @@ def options(
             raise UsageError(f"extra_headers must map strings to strings: {name!r} has {type(value).__name__}")
     return CallOptions(
         headers,
-        _mapping("extra_query", extra_query or {}),
+        _query_of(extra_query or {}),
         document_of("extra_body", extra_body) or {},
         seconds_of("timeout", timeout),
     )
+
+
+def _query_of(given: object) -> Mapping[str, Any]:
+    """What goes into an address, which has no place for half a character."""
+    values = _mapping("extra_query", given)
+    try:
+        json.dumps(values, ensure_ascii=False, default=str).encode()
+    except (ValueError, RecursionError) as error:
+        raise UsageError(f"extra_query cannot be sent: {error}") from None
+    return values
 
 
 def _mapping(name: str, given: object) -> Mapping[str, Any]:

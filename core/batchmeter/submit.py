@@ -23,6 +23,7 @@ from .errors import (
     ProviderError,
     made_nothing,
 )
+from .events import full_endpoint
 from .host import PlannedBatch
 from .ledger.records import Again, Intent, Submission
 from .models import Attribution, Batch
@@ -162,17 +163,20 @@ def _with_an_id(batch: Batch, provider: "Provider") -> Batch:
 
 
 async def request_sha256(parts: "Parts", account: str, request: "BatchRequest", extra: Mapping[str, Any]) -> str:
-    """Of all that makes two requests the same. An input file is its content where it was uploaded through us."""
+    """Of all that makes two requests the same. An input file is its content where it was uploaded through us.
+
+    Two spellings of one thing are the same: an endpoint without `/v1`, and what is empty or left out.
+    """
     content = None
     if request.input_file_id is not None:
         content = await parts.ledger.file_sha256(account, request.input_file_id)
     asked = [
         content or request.input_file_id,
-        request.endpoint,
+        full_endpoint(request.endpoint),
         request.completion_window,
         untagged(request.metadata),
-        request.output_expires_after,
-        request.model,
+        request.output_expires_after or None,
+        request.model or None,
         extra,
     ]
     return hashlib.sha256(json.dumps(asked, sort_keys=True, default=dict).encode()).hexdigest()

@@ -9,6 +9,7 @@ from starlette.responses import Response
 
 from batchmeter.access import untagged
 from batchmeter.errors import BatchmeterError, ProviderError, made_nothing
+from batchmeter.events import full_endpoint
 
 from .answers import answer, number, page_answer, rendered
 from .call import ACCOUNT_FIELDS, Call
@@ -73,6 +74,7 @@ async def _fingerprint(call: Call, account: str, body: Mapping[str, Any]) -> str
     access = await call.client.access()
     content = await access.file_sha256(account, body["input_file_id"])
     asked = {name: value for name, value in body.items() if name not in ACCOUNT_FIELDS and value is not None}
+    asked["endpoint"] = full_endpoint(body["endpoint"])
     asked["completion_window"] = body.get("completion_window") or _WINDOW
     asked["metadata"] = untagged(body.get("metadata"))
     asked["input_file_id"] = content or body["input_file_id"]

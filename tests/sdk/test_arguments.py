@@ -47,6 +47,8 @@ WRONG: tuple[tuple[dict[str, Any], str], ...] = (
     ({"extra_headers": "Authorization: sk-wrong"}, "extra_headers must be a mapping, not str"),
     ({"extra_headers": {"x": 1}}, "extra_headers must map strings to strings: 'x' has int"),
     ({"extra_query": [1]}, "extra_query must be a mapping"),
+    ({"extra_query": {"a": ["\ud83d"]}}, "extra_query cannot be sent"),
+    ({"extra_query": {"\ud83d": "a"}}, "extra_query cannot be sent"),
     ({"timeout": "soon"}, "timeout must be a number of seconds above 0, not str 'soon'"),
     ({"timeout": -1}, "timeout must be a number of seconds above 0"),
     ({"timeout": True}, "timeout must be a number of seconds above 0"),
@@ -132,6 +134,20 @@ async def test_a_key_used_for_another_request_is_refused(
         with pytest.raises(IdempotencyMismatchError):
             await _submit(client, tuesday)
     assert log.types == ["acreate_batch"]
+
+
+@pytest.mark.parametrize(
+    "spelling", [{"endpoint": "/chat/completions"}, {"output_expires_after": {}}, {"model": ""}, {"metadata": {}}]
+)
+async def test_key_repeated_in_another_spelling_is_the_same_request(
+    make_client: Make, sandbox: Sandbox, requests: Path, spelling: dict[str, Any]
+) -> None:
+    """Azure's and OpenAI's endpoint; an option that is empty and one that is left out."""
+    async with make_client(sandbox.url) as client:
+        file = await client.files.create(requests)
+        asked = {"input_file_id": file.id, "endpoint": CHAT, "idempotency_key": "nightly"}
+        first = await client.batches.create(**asked)
+        assert (await client.batches.create(**{**asked, **spelling})).id == first.id
 
 
 DATA = b'{"custom_id": "1"}\n' * 3

@@ -44,7 +44,8 @@ async def test_another_create_with_the_same_key_is_refused(sdk, client, lines, k
             await create(sdk, file_id, **changed)
         assert (caught.value.code, caught.value.type) == ("idempotency_mismatch", "invalid_request_error")
         assert caught.value.response.headers["x-should-retry"] == "false"
-    assert (await create(sdk, file.id, metadata={"a": "b"})).id == first.id
+    for endpoint in (CHAT, CHAT.removeprefix("/v1")):
+        assert (await create(sdk, file.id, metadata={"a": "b"}, endpoint=endpoint)).id == first.id
     assert [batch.id async for batch in sdk.batches.list()] == [first.id]
 
 

@@ -28,6 +28,8 @@ log = logging.getLogger("batchmeter")
 
 _NEWER = frozenset({"output_not_listed", "never_started", "nothing_done", "lines_missing"})
 """Troubles that only a newer snapshot can mend."""
+_LISTED_LATE = frozenset({"output_not_listed", "nothing_done"})
+"""Those after which the output may be listed all the same."""
 
 
 @dataclass(slots=True)
@@ -75,6 +77,8 @@ class Poller:
     look_seconds: float = 60.0
     """One look may take this long, retries included."""
     longest_pause: float = LONGEST_PAUSE
+    settled_without: Callable[[TrackedBatch], None] = lambda _: None
+    """Called when a batch is settled whose output was never listed."""
     total: Summary = field(default_factory=Summary)
     tasks: dict[asyncio.Task[None], Claim | None] = field(default_factory=dict[asyncio.Task[None], "Claim | None"])
     """What is under way."""
@@ -118,6 +122,8 @@ class Poller:
                     return await self._again(claim, wait, f"{attempts[0]}: {error}", attempts, batch)
                 log.warning("batch %s: given up: %s: %s", tracked.batch_id, attempts[0], error)
                 bill = await error.without()
+                if error.trouble in _LISTED_LATE:
+                    self.settled_without(tracked)
         return await self._settle(claim, batch, bill)
 
     async def _settle(self, claim: Claim, batch: Batch, bill: Bill) -> Settlement:

@@ -24,6 +24,7 @@ from batchmeter.providers import Provider
 from .account_state import AccountState, Budget
 from .adopt import Adopter, Adoption
 from .batch_account import BatchAccounts, with_id
+from .late_files import LateFiles
 from .lease import Leases
 from .list_polling import ListPolling
 from .lost_creates import Reconciler
@@ -115,7 +116,9 @@ class Tracker:
             self._recorded,
             options.look,
             options.longest_pause,
+            lambda tracked: self._late.expect(tracked.account, tracked.batch_id),
         )
+        self._late = LateFiles(ledger.now, accounts, self.shown)
         self._wake = self._poller.wake
         self.batch_accounts = BatchAccounts(ledger, accounts)
         self.adopter = Adopter(ledger, plugins, self._recorded, self.batch_accounts)
@@ -224,9 +227,10 @@ class Tracker:
             self._poller.unfinished.clear()
 
     async def once(self) -> Summary:
-        """Reconcile and submit again, then serve everything that is due now, to the end."""
+        """Reconcile, submit again, look for late files, then serve everything that is due now, to the end."""
         await self._tolerant(self.reconcile(), 0)
         await self._tolerant(self.resubmit(), 0)
+        await self._tolerant(self._late.look(), 0)
         before, seen = replace(self._poller.total), set[str]()
         while claims := await self._claim():
             again = [claim for claim in claims if claim.tracked.batch_id in seen]
@@ -308,12 +312,13 @@ class Tracker:
         return min([self._options.idle, *(max(moment - now, 0.05) for moment in moments)])
 
     async def _reconcile_now_and_then(self) -> None:
-        """Lost creates, batches to submit again, and what others made."""
+        """Lost creates, batches to submit again, late files, and what others made."""
         while True:
             await self._tolerant(self._ledger.correct_times(), 0)
             await asyncio.gather(
                 self._tolerant(self.reconcile(), 0),
                 self._tolerant(self.resubmit(), 0),
+                self._tolerant(self._late.look(), 0),
                 self._tolerant(self._timetable.durations.refresh(self._ledger), None),
                 self._tolerant(self._adoption.sweep_all(self._options.adopt), None),
                 self._tolerant(self._ledger.roll_spend(), 0),
