@@ -5,6 +5,8 @@ from dataclasses import replace
 
 import pytest
 
+from batchmeter.client import AsyncClient
+from batchmeter.config import Settings
 from batchmeter.errors import CreateUnknownError, RateLimitError, UsageError
 from batchmeter.providers import ContentStream
 from batchmeter.rerun.rerun import retry
@@ -59,6 +61,32 @@ def change(monkeypatch, provider, changed):
 
 async def _chunks(data):
     yield data
+
+
+async def test_batch_under_its_second_id_is_retried_once(client, requests, monkeypatch):
+    """A gateway's lists name it otherwise than its create did."""
+    batch = await submitted(client, requests, MIXED)
+    provider = client.accounts.get("openai")
+    retrieve = provider.retrieve_batch
+
+    async def by_both(batch_id, options):
+        shown = await retrieve(batch.id if batch_id == "batch_raw" else batch_id, options)
+        return shown.model_copy(update={"id": batch_id})
+
+    monkeypatch.setattr(provider, "retrieve_batch", by_both)
+    first = await retry(client, batch.id)
+    again = await retry(client, "batch_raw")
+    assert (first.new, again.new, again.batch.id) == (True, False, first.batch.id)
+
+
+async def test_batch_that_two_accounts_see_is_retried_once(sandbox, tmp_path, requests):
+    shared = {"provider": "openai", "api_key": "sk-test-key", "api_base": sandbox.url}
+    accounts = {"openai": shared, "twin": shared}
+    async with AsyncClient(settings=Settings(ledger=str(tmp_path / "l.db"), accounts=accounts, load=())) as client:
+        batch = await submitted(client, requests, MIXED)
+        first = await retry(client, batch.id, custom_llm_provider="twin")
+        again = await retry(client, batch.id)
+        assert (first.new, again.new, again.batch.id) == (True, False, first.batch.id)
 
 
 async def test_answers_that_are_not_listed_yet_are_not_asked_for_again(client, requests):

@@ -17,6 +17,7 @@ from batchmeter.ledger.records import Again, Intent, Submission, TrackedBatch
 from batchmeter.models import Batch, FileObject
 from batchmeter.providers import BatchRequest, CallOptions, Provider
 from batchmeter.submit import submission_of, submit
+from batchmeter.tracker.batch_account import with_id
 from batchmeter.tracker.metadata_tag import RETRY_OF, without_tag
 from batchmeter.tracker.queue_backoff import waits_for_room
 from batchmeter.tracker.resubmit import Waiting
@@ -76,11 +77,10 @@ async def retry(
 
     Endpoint, metadata and attribution are those of the first. UsageError while it is open, or when nothing is left.
     """
-    parts, only = await client.ready(), tuple(dict.fromkeys(only))
+    only = tuple(dict.fromkeys(only))
     provider = await client.provider(custom_llm_provider, {}, about=batch_id)
-    shown = await client.batches.retrieve(batch_id, custom_llm_provider=provider.account)
-    tracked = await parts.ledger.get_batch(batch_id, provider.account)
-    first = _First(client, parts.ledger, provider, shown, tracked)
+    first = await _looked_up(client, provider, batch_id)
+    provider = first.provider
     made = await _made_before(first, only)
     before = {reason: batch.id for reason, batch in made.items()}
     if left := [reason for reason in only if reason not in made]:
@@ -94,6 +94,19 @@ async def retry(
     if not made:
         raise UsageError(f"batch {batch_id}: nothing to retry: no request is {' or '.join(only)}")
     return Retry(list(made.values())[-1], 0, before)
+
+
+async def _looked_up(client: "AsyncClient", provider: Provider, batch_id: str) -> _First:
+    """Under the account and the id that the ledger knows: a gateway has two ids of it, two accounts may see it."""
+    parts = await client.ready()
+    shown = await provider.retrieve_batch(batch_id, CallOptions())
+    await parts.tracker.shown(provider, shown)
+    tracked = await parts.tracker.batch_accounts.tracked(provider, shown)
+    if tracked is None:
+        return _First(client, parts.ledger, provider, without_tag(shown), None)
+    if tracked.account in client.accounts.names():
+        provider = client.accounts.get(tracked.account)
+    return _First(client, parts.ledger, provider, without_tag(with_id(shown, tracked.batch_id)), tracked)
 
 
 async def _made_before(first: _First, only: Collection[str]) -> dict[str, Batch]:
