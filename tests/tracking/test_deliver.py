@@ -116,6 +116,25 @@ async def test_retry_later_is_obeyed_to_the_second(world):
     assert keeper.types == ["acreate_batch", "batch_success"]
 
 
+@pytest.mark.parametrize(
+    ("after", "pause"),
+    [("7", 7), ("Fri, 31 Dec 1999 23:59:59 GMT", 1), (10**400, 3600), (float("nan"), 1), (-5, 0), ([], 1)],
+    ids=["text", "date", "huge", "nan", "negative", "list"],
+)
+async def test_pause_that_is_no_number_costs_its_event_alone(world, after, pause):
+    """A plugin may hand on what its backend sent."""
+    keeper = world.logger()
+    keeper.trouble = [RetryLater("busy", after=after)]
+    await ended(world)
+    deliverer = world.deliverer()
+    await deliverer.drain(10)
+    (first, *_) = await world.ledger.deliveries(logger="keeper")
+    assert (first.attempts, first.last_error) == (1 if pause else 2, "RetryLater: busy" if pause else None)
+    world.clock.advance(pause + 1)
+    await deliverer.drain(10)
+    assert keeper.types == ["acreate_batch", "batch_success"]
+
+
 async def test_a_hanging_logger_is_given_up_and_delays_no_other(world):
     fine, keeper = world.logger("fine"), world.logger()
     never = asyncio.Event()

@@ -5,7 +5,7 @@ import logging
 import math
 from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 from batchmeter.errors import LedgerError, Rejected, RetryLater
 from batchmeter.events import Event
@@ -271,7 +271,7 @@ class LoggerLane:
 
     def _pause_asked(self, error: Exception) -> float | None:
         """Seconds; None where none, or no number that is one, was asked for."""
-        asked = error.after if isinstance(error, RetryLater) else None
+        asked = _number(error.after) if isinstance(error, RetryLater) else None
         if asked is None or math.isnan(asked):
             return None
         if asked > self.options.longest_pause and not self._long_pause_logged:
@@ -313,6 +313,16 @@ class LoggerLane:
 def _text(error: BaseException) -> str:
     """One line for people; a traceback would name our files, not theirs."""
     return f"{type(error).__name__}: {error}"[:_ERROR_CHARS]
+
+
+def _number(asked: object) -> float | None:
+    """Seconds; None for what is no number: a plugin may hand on what its backend sent."""
+    try:
+        return float(cast("Any", asked))
+    except (TypeError, ValueError):
+        return None
+    except OverflowError:
+        return math.inf
 
 
 def _status(error: BaseException) -> object:
