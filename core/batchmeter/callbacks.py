@@ -133,10 +133,10 @@ def _name(function: AnyFunction) -> str:
     qualname = getattr(function, "__qualname__", None)
     if qualname is None or "<lambda>" in qualname:
         raise UsageError(f"{function!r} has no name of its own: say @batchmeter.on(…, name='…')")
-    return f"{function.__module__}.{qualname}@{_place(function.__module__)}"
+    return f"{function.__module__}.{qualname}@{place(function.__module__)}"
 
 
-def _place(module: str) -> str:
+def place(module: str) -> str:
     """The module's file: every script is `__main__`. Without one, as in a notebook, the folder it runs in."""
     file: str | None = getattr(sys.modules.get(module), "__file__", None)
     return os.path.abspath(file) if file else os.getcwd()  # noqa: PTH100, PTH109 - pathlib costs import time

@@ -47,7 +47,8 @@ class AsyncClient:
     """One ledger, the configured accounts and the enabled loggers.
 
     `settings` is used as it is; else the environment and `config` (or batchmeter.toml) are read, with the other
-    arguments on top. `plugins` are extra objects with hookimpls. Opens on first use; close it, or use `async with`.
+    arguments on top. `plugins` are extra objects with hookimpls; the ledger knows them by their class and its module, or by
+    the names of a mapping. Opens on first use; close it, or use `async with`.
     """
 
     def __init__(
@@ -57,7 +58,7 @@ class AsyncClient:
         config: str | os.PathLike[str] | None = None,
         ledger: "str | os.PathLike[str] | Ledger | None" = None,
         accounts: Mapping[str, Mapping[str, Any]] | None = None,
-        plugins: Iterable[object] = (),
+        plugins: Iterable[object] | Mapping[str, object] = (),
         prices: "Prices | None" = None,
         track: bool | None = None,
         environ: Mapping[str, str] | None = None,
@@ -72,8 +73,8 @@ class AsyncClient:
             settings = settings.model_copy(update={"accounts": {**settings.accounts, **accounts}})
         self.settings = settings
         self.plugins = Plugins.load(settings, environ)
-        for plugin in plugins:
-            self.plugins.register(plugin)
+        for name, plugin in plugins.items() if isinstance(plugins, Mapping) else ((None, each) for each in plugins):
+            self.plugins.register(plugin, name)
         callbacks.attach(self.plugins)
         self.accounts = Accounts(settings, self.plugins)
         self.accounts.check()

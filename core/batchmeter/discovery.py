@@ -116,8 +116,10 @@ def declared(module: ModuleType, name: str) -> tuple[str, ...]:
 
 
 def defines(plugin: Installed, hook: str) -> bool:
-    """Whether the plugin's source has a function of the hook's name: read, not run, as the plugin cannot be asked."""
-    pattern = re.compile(rf"^\s*(async\s+)?def\s+{hook}\s*\(", re.MULTILINE)
+    """Whether the plugin's source implements the hook, as far as can be read: it is not run, and cannot be asked."""
+    pattern = re.compile(
+        rf"""^\s*(async\s+)?def\s+{hook}\s*\(|^\s*{hook}\s*=|specname\s*=\s*["']{hook}["']""", re.MULTILINE
+    )
     return any(pattern.search(text) for text in _sources(plugin.entry.module.partition(".")[0]))
 
 
@@ -133,6 +135,12 @@ def _sources(package: str) -> Iterator[str]:
     for path in files:
         with suppress(OSError):
             yield path.read_text("utf-8", errors="replace")
+
+
+def marked(value: object) -> set[str]:
+    """The hooks that a plugin's class, module or object implements, before it is made."""
+    options = {name: getattr(getattr(value, name, None), _MARK, None) for name in dir(value)}
+    return {option["specname"] or name for name, option in options.items() if option is not None}
 
 
 def module_hook(module: ModuleType, name: str) -> Callable[..., object] | None:

@@ -5,6 +5,7 @@ import math
 import uuid
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
 from decimal import Decimal
 from typing import Annotated, Literal, get_args
 
@@ -224,3 +225,16 @@ def event_kinds() -> tuple[str, ...]:
 def model_of_kind(kind: str) -> type[PluginEvent]:
     """Of a kind that is no batch's."""
     return _MODELS.get(kind, UnknownEvent)
+
+
+@dataclass(frozen=True, slots=True)
+class Subscription:
+    """One who is owed events, as a process has it."""
+
+    name: str
+    kinds: frozenset[str] = frozenset()
+    """Event kinds that it handles, and `redact` for a redactor; without any it is owed nothing."""
+    scoped: bool = False
+    """A program's callback: owed only batches that name it, or that its process settles."""
+    problem: str = ""
+    """Why this process cannot use it: its events wait for one that can."""

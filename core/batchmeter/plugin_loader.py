@@ -2,23 +2,28 @@
 
 import inspect
 import logging
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from types import ModuleType
-from typing import Any, Literal, Protocol, cast
+from typing import TYPE_CHECKING, Any, Literal, Protocol, cast
 
 from pydantic import BaseModel
 
 from .config import Settings, nearest, validated
 from .credentials import filled
-from .discovery import Installed, call_hook, declared, defines, installed_plugins
+from .discovery import Installed, call_hook, declared, defines, installed_plugins, marked
 from .errors import ConfigError
 from .events import register_event
 from .isolation import contained
 
+if TYPE_CHECKING:
+    from .providers import ProviderFactory
+
 log = logging.getLogger("batchmeter")
 
 CONSTRUCT_SECONDS = 20.0
+_WAITING = {"register_providers", "register_commands", "register_events", "startup", "shutdown"}
+"""Hooks of plugins that are made only once one of their providers is used."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,13 +132,20 @@ class Loader:
                 self._off(plugin, unset)
                 return
             providers = declared(module, "providers")
-            if providers:
+            if providers and self._only_provides(plugin):
                 self._plugins.promise(providers, lambda: self._enable(plugin))
                 return
         except ConfigError as error:
             self._failed(plugin, str(error))
             return
+        except Exception as error:  # noqa: BLE001 - whatever a plugin does when it is asked, the others live
+            self._failed(plugin, reason(error))
+            return
         self._enable(plugin)
+
+    def _only_provides(self, plugin: Installed) -> bool:
+        """A redactor or logger that also brings a provider cannot wait until that is used."""
+        return plugin.ours or marked(plugin.load()) <= _WAITING
 
     def _unset(self, plugin: Installed, variables: Collection[str]) -> str:
         """Why a plugin that acts only when it is told to stays off; empty when it is on."""
@@ -193,3 +205,47 @@ def reason(error: BaseException) -> str:
     if isinstance(error, ModuleNotFoundError):
         return f"{error}: install the plugin's extra, such as pip install 'batchmeter[all]'"
     return f"{type(error).__name__}: {error}"
+
+
+class Providers(Mapping[str, "ProviderFactory"]):
+    """Provider classes by name. Promised names count as present; asking for one loads its plugin, which adds it."""
+
+    def __init__(self) -> None:
+        self._made: dict[str, ProviderFactory] = {}
+        self._promised: dict[str, Callable[[], None]] = {}
+
+    def promise(self, names: Collection[str], load: Callable[[], None]) -> None:
+        """`load` adds these providers. ConfigError where a name is taken."""
+        for name in names:
+            if name in self:
+                raise ConfigError(f"provider {name!r} is registered already")
+        self._promised.update(dict.fromkeys(names, load))
+
+    def add(self, factory: "ProviderFactory") -> bool:
+        """False when another class has the name."""
+        return factory.name not in self._promised and self._made.setdefault(factory.name, factory) is factory
+
+    def load_all(self) -> None:
+        for name in sorted(self._promised):
+            self._fetch(name)
+
+    def __getitem__(self, name: str) -> "ProviderFactory":
+        self._fetch(name)
+        return self._made[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(sorted({*self._made, *self._promised}))
+
+    def __len__(self) -> int:
+        return len({*self._made, *self._promised})
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._made or name in self._promised
+
+    def _fetch(self, name: str) -> None:
+        load = self._promised.get(name)
+        if load is None:
+            return
+        for promised in [each for each, other in self._promised.items() if other is load]:
+            del self._promised[promised]
+        load()

@@ -7,21 +7,18 @@ import os
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from types import ModuleType
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import pluggy
 
 from . import hookspecs
+from .callbacks import place
 from .config import Settings
-from .discovery import registered
 from .errors import BatchmeterError, ConfigError, SubmissionRefusedError
-from .events import event_kinds
+from .events import Subscription, event_kinds
+from .hook_calls import Logger, PluginThread, call, call_in_time
 from .isolation import contained
-from .ledger.records import Subscription
-from .loggers import Logger, call, call_in_time
-from .on_demand import Providers
-from .plugin_loader import Loader, PluginInfo, reason
-from .plugin_thread import PluginThread
+from .plugin_loader import Loader, PluginInfo, Providers, reason
 from .provider_guard import guarded
 
 if TYPE_CHECKING:
@@ -58,6 +55,8 @@ class Plugins:
     configured: set[str] = field(default_factory=set[str], init=False, repr=False)
     """Plugins that the user has asked for, by a section, a variable or their name."""
     _threads: dict[str, PluginThread] = field(default_factory=dict[str, PluginThread], init=False, repr=False)
+    _apart: bool = field(default=False, init=False, repr=False)
+    """The program's own plugins run apart, too."""
     refused: list[PluginInfo] = field(default_factory=list[PluginInfo], init=False)
     _specs: list[ModuleType] = field(default_factory=lambda: [hookspecs], init=False, repr=False)
 
@@ -107,7 +106,8 @@ class Plugins:
                 yield Subscription(name, frozenset(kinds), scoped=bool(logger and logger.scoped))
             elif info.state == "failed" and (info.hooks or name in self.configured):
                 kinds = {hook for hook in info.hooks if hook == "redact" or hook in event_kinds()}
-                yield Subscription(name, frozenset(kinds), problem=info.reason)
+                if kinds or not info.hooks:  # one that was known to handle none is owed none
+                    yield Subscription(name, frozenset(kinds), problem=info.reason)
 
     @property
     def providers(self) -> "Mapping[str, ProviderFactory]":
@@ -134,7 +134,7 @@ class Plugins:
 
         `scoped`: a program's callback, which is owed only that program's batches.
         """
-        chosen = name or getattr(plugin, "__name__", None) or type(plugin).__name__
+        chosen = name or _name(plugin)
         if inspect.isclass(plugin):
             raise ConfigError(f"plugin {chosen!r} is a class; give one of its objects: {plugin.__name__}(…)")
         brought = getattr(plugin, "hookspecs", None)
@@ -159,7 +159,7 @@ class Plugins:
                 self._manager.unregister(plugin)
                 raise ConfigError(f"plugin {chosen!r}: {hook} is a function of the plugin's package, not a method")
         self._register_providers(chosen, implementations, strange=distribution not in ("", hookspecs.PROJECT))
-        self._register_ledgers(chosen, implementations)
+        self._register_ledgers(chosen, implementations, strange=distribution not in ("", hookspecs.PROJECT))
         self.infos[chosen] = PluginInfo(
             chosen, version, tuple(sorted(implementations)), "on", distribution=distribution
         )
@@ -175,10 +175,25 @@ class Plugins:
         return chosen
 
     def _give_thread(self, name: str, implementations: Mapping[str, pluggy.HookImpl], distribution: str) -> None:
-        """A stranger's `async def` hooks run apart; not those of older plugins, whose client belongs to its own loop."""
+        """`async def` hooks run apart; not ours, nor those of older plugins, whose client belongs to its own loop.
+
+        What the program itself gave may use what lives in its loop, and stays in it where the client runs in that.
+        """
         old = "startup" in implementations and "client" in implementations["startup"].argnames
-        if distribution not in ("", hookspecs.PROJECT) and not old:
-            self._threads[name] = PluginThread(name)
+        strange = distribution != hookspecs.PROJECT and (distribution != "" or self._apart)
+        if strange and not old:
+            self._threads.setdefault(name, PluginThread(name))
+
+    def run_apart(self) -> None:
+        """The client's loop is nobody's own: also callbacks and the program's own objects get loops of their own."""
+        self._apart = True
+        for name, info in self.infos.items():
+            plugin = self._manager.get_plugin(name)
+            if plugin is not None:
+                self._give_thread(name, self._implementations(plugin), info.distribution)
+        self._loggers = {
+            name: replace(logger, thread=self._threads.get(name)) for name, logger in self._loggers.items()
+        }
 
     def unregister(self, name: str) -> None:
         """Forget a plugin; its undelivered events stay in the ledger for its return."""
@@ -225,9 +240,10 @@ class Plugins:
     async def redact(self, event: "Event") -> "Event":
         """The event as loggers may see it; raises what an implementation raises."""
         for implementation in self._manager.hook.redact.get_hookimpls():
-            changed = await call(implementation, {"event": event}, thread=self._threads.get(implementation.plugin_name))
+            name = implementation.plugin_name
+            changed = await call(implementation, {"event": event}, thread=self._threads.get(name))
             if changed is not None:
-                event = cast("Event", changed)
+                event = _redacted(name, event, changed)
         return event
 
     async def startup(self, host: "PluginHost", client: object = None) -> None:
@@ -270,7 +286,7 @@ class Plugins:
             chosen = {each: arguments[each] for each in implementation.argnames if each in arguments}
             try:
                 results.append((implementation.plugin_name, implementation.function(**chosen)))
-            except Exception:
+            except (Exception, SystemExit):
                 log.exception("plugin %s: its %s failed", implementation.plugin_name, name)
         return results
 
@@ -313,13 +329,10 @@ class Plugins:
             if not self._providers.add(guarded(factory)):
                 raise ConfigError(f"plugin {name!r}: provider {factory.name!r} is registered already")
 
-        if strange:
-            contained(lambda: implementation.function(register), seconds=CONSTRUCT_SECONDS)
-        else:
-            implementation.function(register)
+        _call_register(implementation, register, strange=strange)
 
-    def _register_ledgers(self, name: str, implementations: Mapping[str, pluggy.HookImpl]) -> None:
-        implementation = implementations.get("register_ledgers")
+    def _register_ledgers(self, name: str, hooks: Mapping[str, pluggy.HookImpl], *, strange: bool) -> None:
+        implementation = hooks.get("register_ledgers")
         if implementation is None:
             return
 
@@ -327,13 +340,32 @@ class Plugins:
             if self.ledgers.setdefault(scheme, engine) is not engine:
                 raise ConfigError(f"plugin {name!r}: {scheme}:// ledgers are opened by another plugin already")
 
+        _call_register(implementation, register, strange=strange)
+
+
+def _call_register(implementation: pluggy.HookImpl, register: Callable[..., None], *, strange: bool) -> None:
+    if strange:
+        contained(lambda: implementation.function(register), seconds=CONSTRUCT_SECONDS)
+    else:
         implementation.function(register)
+
+
+def _redacted(name: str, event: "Event", changed: object) -> "Event":
+    """RuntimeError where it is no longer the same event: nothing but what a redactor made leaves."""
+    if type(changed) is not type(event) or changed.id != event.id:
+        raise RuntimeError(f"plugin {name}: its redact returned {type(changed).__name__}, not the event {event.id}")
+    return changed
+
+
+def _name(plugin: object) -> str:
+    """By module and class, as two programs with one ledger may both have a `Slack`; a script's is told by its file."""
+    given = getattr(plugin, "__name__", None)
+    if isinstance(given, str):
+        return given
+    kind = type(plugin)
+    script = f"@{place(kind.__module__)}" if kind.__module__ == "__main__" else ""
+    return f"{kind.__module__}.{kind.__qualname__}{script}"
 
 
 def _yields(function: Callable[..., object]) -> bool:
     return inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function)
-
-
-def ledger_engines() -> "dict[str, Engine]":
-    """URL scheme -> engine, of installed plugins, without the rest of them."""
-    return registered(os.environ, "register_ledgers")

@@ -195,6 +195,7 @@ class _Session:
     _closing: bool = False
 
     def __post_init__(self) -> None:
+        self.client.plugins.run_apart()
         self.thread = threading.Thread(target=self._run, name="batchmeter", daemon=True)
         self.thread.start()
 

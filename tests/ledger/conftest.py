@@ -16,9 +16,9 @@ import psycopg
 import pytest
 
 from batchmeter.callbacks import KINDS
-from batchmeter.events import BatchCreated, BatchFailed, BatchSucceeded, Outcome, Settlement, event_id
+from batchmeter.events import BatchCreated, BatchFailed, BatchSucceeded, Outcome, Settlement, Subscription, event_id
 from batchmeter.ledger import open_ledger
-from batchmeter.ledger.records import Submission, Subscription
+from batchmeter.ledger.records import Submission
 from batchmeter.models import Attribution, Batch, Cost, LineCounts, Usage
 from batchmeter.pricing.groups import Group, GroupKey
 

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from batchmeter.events import BatchCreated, BatchFailed, BatchSucceeded, BatchTimes, Event, event_id
-from batchmeter.loggers import Logger
+from batchmeter.hook_calls import Logger
 from batchmeter.models import Attribution, Batch, Cost, LineCounts, ModelUsage, Usage
 from batchmeter.plugins import Plugins
 

@@ -22,9 +22,9 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
 )
 
 from batchmeter.callbacks import KINDS
-from batchmeter.events import Settlement
+from batchmeter.events import Settlement, Subscription
 from batchmeter.ledger import open_ledger
-from batchmeter.ledger.records import Submission, Subscription
+from batchmeter.ledger.records import Submission
 from batchmeter_datadog.spans import spans_of
 from batchmeter_file import read_events
 

@@ -11,9 +11,9 @@ from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportM
 
 from batchmeter.callbacks import KINDS
 from batchmeter.client_host import ClientHost
-from batchmeter.events import BatchTimes, Settlement
+from batchmeter.events import BatchTimes, Settlement, Subscription
 from batchmeter.ledger import open_ledger
-from batchmeter.ledger.records import DeliveryResult, Submission, Subscription
+from batchmeter.ledger.records import DeliveryResult, Submission
 from batchmeter.plugins import Plugins
 from batchmeter_otel import OTelLogger, OTelSettings
 from batchmeter_otel.otlp import Channel

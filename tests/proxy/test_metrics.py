@@ -38,9 +38,9 @@ async def test_they_tell_what_happened(client, http, sdk, lines, clock):
     assert found["batchmeter_batches_settled"]["openai", "completed"] == 1
     assert found["batchmeter_cost_known_usd"]["openai",] == pytest.approx(float(settlement.cost.total))
     assert found["batchmeter_cost_unpriced_lines"]["openai",] == 0
-    assert found["batchmeter_deliveries_delivered"]["Recorder",] == 3
-    assert found["batchmeter_deliveries_pending"]["Recorder",] == 0
-    assert found["batchmeter_deliveries_oldest_pending_seconds"]["Recorder",] == 0
+    assert found["batchmeter_deliveries_delivered"]["batchmeter.testing.recorder.Recorder",] == 3
+    assert found["batchmeter_deliveries_pending"]["batchmeter.testing.recorder.Recorder",] == 0
+    assert found["batchmeter_deliveries_oldest_pending_seconds"]["batchmeter.testing.recorder.Recorder",] == 0
     assert found["batchmeter_http_requests_total"]["POST", "/batches", "200"] == 2
     assert found["batchmeter_http_seconds_total"]["/batches",] > 0
     assert found["batchmeter_ledger_up"][()] == 1

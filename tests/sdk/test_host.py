@@ -222,4 +222,4 @@ async def test_startup_may_still_take_the_client(tmp_path: Path, caplog: pytest.
     settings = Settings(ledger=str(tmp_path / "l.db"), accounts=ACCOUNTS, track=False, load=())
     async with batchmeter.AsyncClient(settings=settings, plugins=[Old()], environ={}) as client:
         assert got == [client]
-    assert "plugin Old: startup(client) goes away with the next release" in caplog.text
+    assert "Old: startup(client) goes away with the next release" in caplog.text

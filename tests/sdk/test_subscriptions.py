@@ -8,11 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 
 import batchmeter
+from batchmeter import cli
 from batchmeter.config import Settings
 from batchmeter.errors import RedactorMissingError
-from batchmeter.ledger.records import Subscription
+from batchmeter.events import Subscription
+from batchmeter.plugins import Plugins
 from batchmeter.testing.requests import lines_of
 
 ACCOUNTS = {"sandbox": {"provider": "sandbox", "speed": 1e6}}
@@ -32,6 +35,9 @@ class Recorder:
     @batchmeter.hookimpl
     async def batch_success(self, event: batchmeter.BatchSucceeded) -> None:
         self.seen.append(event)
+
+
+RECORDER = f"{__name__}.Recorder"
 
 
 def client(path: Path, *plugins: object, **settings: Any) -> batchmeter.AsyncClient:
@@ -54,7 +60,7 @@ async def test_a_process_without_the_logger_owes_it_events(tmp_path: Path) -> No
         batch_id = await submit(other)
         await other.batches.wait(batch_id)
         (owed,) = await other.ledger.subscriptions()
-        assert (owed.name, owed.owed, owed.dead) == ("Recorder", 2, 0)
+        assert (owed.name, owed.owed, owed.dead) == (RECORDER, 2, 0)
     recorder = Recorder()
     async with client(tmp_path, recorder) as last:
         await last.deliverer.drain(10)
@@ -78,7 +84,7 @@ async def test_events_from_before_a_subscription_are_not_owed(tmp_path: Path) ->
         await submit(first)
     async with client(tmp_path, Recorder()) as second:
         assert [one.owed for one in await second.ledger.subscriptions()] == [0]
-        assert await second.ledger.replay("Recorder") == 1
+        assert await second.ledger.replay(RECORDER) == 1
 
 
 async def test_a_configured_plugin_that_cannot_be_used_is_owed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -97,8 +103,8 @@ async def test_a_configured_plugin_that_cannot_be_used_is_owed(tmp_path: Path, m
 async def test_abandon_ends_a_subscription_until_it_is_opened_again(tmp_path: Path) -> None:
     async with client(tmp_path, Recorder()) as with_logger, client(tmp_path) as without:
         await submit(without)
-        assert await without.ledger.abandon("Recorder", reason="abandoned") in (0, 1)
-        await with_logger.ledger.touch_subscriptions(["Recorder"])
+        assert await without.ledger.abandon(RECORDER, reason="abandoned") in (0, 1)
+        await with_logger.ledger.touch_subscriptions([RECORDER])
         await submit(without)
         (ended,) = await without.ledger.subscriptions()
         assert ended.ended_at is not None
@@ -253,6 +259,91 @@ async def test_a_redactor_that_was_seen_once_is_missed_where_it_is_not_installed
         await opened.ledger.abandon("privacy", reason="abandoned")
         await opened.deliverer.drain(10)
     assert [event.metadata for event in recorder.seen] == [{"customer": "Ada"}]
+
+
+@pytest.mark.parametrize("breaks", ["", "import"])
+def test_a_redactor_that_never_worked_can_be_abandoned(
+    privacy: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, breaks: str
+) -> None:
+    """The ledger has never heard of it, and it holds everything back."""
+    privacy(breaks, load=("file",))
+    ledger, events = str(tmp_path / "l.db"), tmp_path / "events.jsonl"
+    monkeypatch.setenv("BATCHMETER_FILE_PATH", str(events))
+    monkeypatch.delenv("BATCHMETER_PLUGINS", raising=False)
+    if not breaks:
+        monkeypatch.setenv("BATCHMETER_PLUGINS", "file")
+    (tmp_path / "c.toml").write_text("track = false\ndefault_account = 'sandbox'\n[accounts.sandbox]\nspeed = 1e6\n")
+    (tmp_path / "in.jsonl").write_bytes(lines_of(1, "gpt-5-mini"))
+
+    def command(*words: str) -> Any:
+        return CliRunner().invoke(cli.main, ["--config", str(tmp_path / "c.toml"), "--ledger", ledger, *words])
+
+    done = command("submit", str(tmp_path / "in.jsonl"))
+    assert done.exit_code == 0, done.output
+    held = command("events", "--json")
+    assert held.exit_code != 0
+    assert "batchmeter abandon privacy" in held.stderr
+    assert not events.exists()
+    done = command("abandon", "privacy")
+    assert done.exit_code == 0, done.output
+    assert command("events", "--json").exit_code == 0
+    assert len(events.read_text().splitlines()) == 1
+
+
+@pytest.mark.parametrize("changed", [{"id": "stranger"}, None])
+async def test_a_redactor_gives_back_the_same_event(tmp_path: Path, changed: Any) -> None:
+    recorder = Recorder()
+
+    class Odd:
+        @batchmeter.hookimpl
+        def redact(self, event: Any) -> Any:
+            return {"an": "event"} if changed is None else event.model_copy(update=changed)
+
+    async with client(tmp_path, recorder, Odd()) as opened:
+        await submit(opened)
+        await opened.deliverer.drain(10)
+        (pending,) = await opened.ledger.deliveries()
+    assert recorder.seen == []
+    assert "its redact returned" in (pending.last_error or "")
+
+
+async def test_a_redactor_that_brings_a_provider_does_not_wait_for_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = "providers = ('acme',)\n" + textwrap.dedent(REDACTOR).replace(
+        "class Privacy:", "class Privacy:\n    @batchmeter.hookimpl\n    def register_providers(self, register): ...\n"
+    )
+    install(tmp_path / "site", "acme", source, "acme_that_redacts:Privacy")
+    monkeypatch.syspath_prepend(str(tmp_path / "site"))
+    recorder = Recorder()
+    settings = Settings(ledger=str(tmp_path / "l.db"), accounts=ACCOUNTS, track=False)
+    async with batchmeter.AsyncClient(settings=settings, plugins=[recorder], environ={}) as opened:
+        await submit(opened, metadata={"customer": "Ada"})
+        await opened.deliverer.drain(10)
+    assert [event.metadata for event in recorder.seen] == [{}]
+
+
+@pytest.mark.parametrize(
+    "source", ["async def redact(self, event): ...", "redact = hookimpl(scrub)", '@hookimpl(specname="redact")']
+)
+def test_a_redactor_is_known_by_its_source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, source: str) -> None:
+    install(tmp_path / "site", "acme", f"import gone\n{source}\n", "acme_by_source:Privacy")
+    monkeypatch.syspath_prepend(str(tmp_path / "site"))
+    assert set(Plugins.load(Settings(load=()), {}).suspects) == {"acme"}
+
+
+async def test_a_guard_that_fails_at_startup_is_owed_no_events(tmp_path: Path) -> None:
+    class Guard:
+        @batchmeter.hookimpl
+        def startup(self, host: object) -> None:
+            raise ConnectionError("its database is away")
+
+        @batchmeter.hookimpl
+        def before_submit(self, submission: object) -> None: ...
+
+    async with client(tmp_path, Guard()) as opened:
+        await submit(opened)
+        assert await opened.ledger.subscriptions() == []
 
 
 async def test_what_is_shown_is_redacted(privacy: Any, tmp_path: Path) -> None:

@@ -52,10 +52,13 @@ def abandon(name: str | None, logger: str | None, json_output: bool) -> None:
         raise click.UsageError("name the logger: batchmeter abandon NAME (`batchmeter loggers` lists them)")
 
     async def work() -> int:
+        from batchmeter.discovery import installed_plugins
+
         from .session import ledger as open_ledger
 
         async with open_ledger() as opened:
             known = {one.name for one in await opened.subscriptions()} | {g.logger for g in await opened.gauges()}
+            known |= {one.name for one in installed_plugins()}  # a redactor that never worked is in no ledger
             if chosen not in known:
                 from batchmeter.config import nearest
 

@@ -1,5 +1,6 @@
 """The durable store of batches, settlements, events and deliveries: `open_ledger` makes one."""
 
+import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -53,9 +54,9 @@ def _place(path: str) -> str:
 
 
 def _engine(scheme: str, engines: "Mapping[str, Engine] | None") -> "Engine":
-    from batchmeter.plugins import ledger_engines  # noqa: PLC0415 - only where a plugin opens the ledger
+    from batchmeter.discovery import registered  # noqa: PLC0415 - only where a plugin opens the ledger
 
-    known = ledger_engines() if engines is None else engines
+    known: Mapping[str, Engine] = registered(os.environ, "register_ledgers") if engines is None else engines
     if scheme not in known:
         urls = "".join(f", {name}://…" for name in sorted(known))
         raise LedgerError(f"no plugin opens {scheme}:// ledgers: give a file's path, sqlite:///path{urls}")

@@ -8,7 +8,7 @@ Operations raise LedgerError with how to mend it.
 from collections.abc import Callable, Collection, Sequence
 from functools import partial
 
-from batchmeter.events import BatchCreated, BatchFailed, BatchSucceeded, Settlement
+from batchmeter.events import BatchCreated, BatchFailed, BatchSucceeded, Settlement, Subscription
 from batchmeter.models import Attribution, Batch, FileObject
 from batchmeter.pricing.groups import Groups
 
@@ -19,7 +19,7 @@ from . import subscriptions as subscribers
 from .files import AccountCache
 from .group_commit import GroupCommit
 from .operation import read, write
-from .records import Claim, Millis, Submission, Subscription, TrackedBatch
+from .records import Claim, Millis, Submission, TrackedBatch
 from .session import Database, Topic
 
 

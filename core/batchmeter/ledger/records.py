@@ -196,19 +196,6 @@ class DeliveryResult:
 
 
 @dataclass(frozen=True, slots=True)
-class Subscription:
-    """One who is owed events, as a process has it."""
-
-    name: str
-    kinds: frozenset[str] = frozenset()
-    """Event kinds that it handles, and `redact` for a redactor; without any it is owed nothing."""
-    scoped: bool = False
-    """A program's callback: owed only batches that name it, or that its process settles."""
-    problem: str = ""
-    """Why this process cannot use it: its events wait for one that can."""
-
-
-@dataclass(frozen=True, slots=True)
 class Subscribed:
     """One who is owed events, as the ledger knows it."""
 

@@ -5,7 +5,9 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Protocol
 
-from .records import Millis, Subscribed, Subscription
+from batchmeter.events import Subscription
+
+from .records import Millis, Subscribed
 from .session import Row, Session
 
 FRESH_MILLIS = 30_000
@@ -67,8 +69,11 @@ async def touch(session: Session, names: Collection[str]) -> None:
 
 
 async def end(session: Session, name: str, *, reason: str) -> int:
-    """Owe it no more events, and give up those that it has not accepted: dead, until replayed. Returns how many."""
-    await session.run("end_subscription", name=name)
+    """Owe it no more events, and give up those that it has not accepted: dead, until replayed. Returns how many.
+
+    One that the ledger does not know is written down as ended: a redactor that is installed, and never worked yet.
+    """
+    await session.run("end_subscription", name=name, kinds=_text({REDACT}))
     return await session.run("abandon_deliveries", logger=name, reason=reason)
 
 

@@ -9,9 +9,9 @@ from typing import Any, cast
 
 from batchmeter.errors import LedgerError, Rejected, RetryLater
 from batchmeter.events import Event
+from batchmeter.hook_calls import Logger
 from batchmeter.ledger.ledger import Ledger
 from batchmeter.ledger.records import Delivery, DeliveryResult
-from batchmeter.loggers import Logger
 from batchmeter.plugins import Plugins
 from batchmeter.redaction import Redaction
 
@@ -217,11 +217,6 @@ class LoggerLane:
         """Nothing but an Exception comes out, whatever the logger does."""
         try:
             await logger.deliver(await self._redacted(event))
-        except asyncio.CancelledError:
-            task = asyncio.current_task()
-            if task is not None and task.cancelling():
-                raise
-            raise RuntimeError("it cancelled itself") from None
         except (SystemExit, KeyboardInterrupt) as error:
             raise RuntimeError(f"it raised {type(error).__name__}") from error
 

@@ -161,7 +161,9 @@ ON CONFLICT (name) DO UPDATE SET problem = excluded.problem WHERE known.ended_at
 UPDATE batchmeter.subscription SET last_seen = %(now)s, problem = NULL WHERE name = %(name)s AND ended_at IS NULL;
 
 -- name: end_subscription
-UPDATE batchmeter.subscription SET ended_at = %(now)s WHERE name = %(name)s AND ended_at IS NULL;
+INSERT INTO batchmeter.subscription AS known (name, kinds, scoped, since, ended_at)
+VALUES (%(name)s, %(kinds)s, 0, %(now)s, %(now)s)
+ON CONFLICT (name) DO UPDATE SET ended_at = excluded.ended_at WHERE known.ended_at IS NULL;
 
 -- name: owed_to
 SELECT count(*) AS owed, min(event_seq) AS first_seq FROM batchmeter.delivery WHERE logger = %(logger)s AND state = 'pending';

@@ -1,0 +1,262 @@
+"""Calls one plugin's implementation, alone: sync or async, with the arguments it names, never blocking the loop.
+
+A plain `def` runs in a thread of its own. An `async def` runs in a loop of its plugin's own (`PluginThread`) where the
+plugin cannot need the caller's; in the caller's loop it is watched, and named where it held the loop up.
+"""
+
+import asyncio
+import contextvars
+import inspect
+import logging
+import threading
+import time
+from collections.abc import Callable, Coroutine, Generator, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import pluggy
+
+from .errors import RetryLater
+
+if TYPE_CHECKING:
+    from .events import Event
+
+log = logging.getLogger("batchmeter")
+
+Result = TypeVar("Result")
+
+BLOCKED_SECONDS = 1.0
+"""A hook that holds the event loop for so long at a time is named in the log."""
+MAX_STUCK = 3
+"""Threads a hanging sync logger may hold before it is asked no more until one returns."""
+
+
+@dataclass
+class Logger:
+    """One enabled consumer of events."""
+
+    name: str
+    version: str
+    implementations: Mapping[str, pluggy.HookImpl] = field(repr=False)
+    scoped: bool = False
+    """A callback of this program: it is owed only this program's batches."""
+    thread: "PluginThread | None" = field(default=None, repr=False)
+    """Where its `async def` hooks run; None: in the caller's loop."""
+    _running: "set[object]" = field(default_factory=set[object], init=False, repr=False)
+
+    @property
+    def handles(self) -> frozenset[str]:
+        return frozenset(self.implementations)
+
+    @property
+    def blocking(self) -> bool:
+        """One of its implementations is a plain `def`: it gets one event at a time."""
+        return not all(inspect.iscoroutinefunction(each.function) for each in self.implementations.values())
+
+    async def deliver(self, event: "Event") -> None:
+        """Hand over one event; returns when the logger accepted it, raises what it raises.
+
+        An event type it does not implement is accepted unread. A sync implementation that was given up by a timeout
+        keeps its thread; with three of those, RetryLater.
+        """
+        implementation = self.implementations.get(event.type)
+        if implementation is None:
+            return
+        if len(self._running) >= MAX_STUCK:
+            raise RetryLater(f"{self.name} is still busy with {MAX_STUCK} earlier events", after=30)
+        mark = object()
+        await call(
+            implementation,
+            {"event": event},
+            begin=lambda: self._running.add(mark),
+            end=lambda: self._running.discard(mark),
+            thread=self.thread,
+        )
+
+
+async def call(
+    implementation: pluggy.HookImpl,
+    arguments: Mapping[str, object],
+    *,
+    begin: Callable[[], None] = lambda: None,
+    end: Callable[[], None] = lambda: None,
+    thread: "PluginThread | None" = None,
+) -> Any:
+    """Call with the arguments the implementation names; `begin` and `end` frame a sync one's time in its thread.
+
+    Whatever it does, only an Exception comes out, or the cancelling of the caller's own task.
+    """
+    chosen = {name: arguments[name] for name in implementation.argnames if name in arguments}
+    function: Callable[..., object] = implementation.function
+    try:
+        if not inspect.iscoroutinefunction(function):
+            result = await _in_thread(lambda: function(**chosen), begin, end)
+            return await result if inspect.isawaitable(result) else result
+        if thread is not None:
+            return await thread.run(lambda: function(**chosen), begin, end)
+        return await _Watched(function(**chosen), implementation)
+    except asyncio.CancelledError:
+        task = asyncio.current_task()
+        if task is not None and task.cancelling():
+            raise
+        raise RuntimeError("it cancelled itself") from None
+    except SystemExit as error:  # would end the event loop, and whoever waits on it would wait for ever
+        raise RuntimeError(f"it raised SystemExit: {error}") from error
+
+
+class _Watched:
+    """A coroutine in the caller's loop: what holds the loop up between two awaits is logged, as nothing can stop it."""
+
+    def __init__(self, work: Coroutine[Any, Any, Any], implementation: pluggy.HookImpl) -> None:
+        self._work = work
+        self._name = f"plugin {implementation.plugin_name}: its {implementation.function.__name__}"
+
+    def __await__(self) -> Generator[Any, Any, Any]:
+        sent: Any = None
+        error: BaseException | None = None
+        try:
+            while True:
+                try:
+                    waited = self._step(sent, error)
+                except StopIteration as end:
+                    return end.value
+                sent = error = None
+                try:
+                    sent = yield waited
+                except GeneratorExit:
+                    raise
+                except BaseException as caught:  # noqa: BLE001 - thrown into the coroutine, as the loop means it
+                    error = caught
+        finally:
+            self._work.close()
+
+    def _step(self, sent: Any, error: BaseException | None) -> Any:
+        began = time.perf_counter()
+        try:
+            return self._work.send(sent) if error is None else self._work.throw(error)
+        finally:
+            took = time.perf_counter() - began
+            if took > BLOCKED_SECONDS:
+                log.warning(
+                    "%s held up the event loop, and all else in it, for %.1f s: use `await`, or a plain `def`, which "
+                    "runs in a thread of its own",
+                    self._name,
+                    took,
+                )
+
+
+async def call_in_time(
+    implementation: pluggy.HookImpl,
+    arguments: Mapping[str, object],
+    *,
+    timeout: float,
+    thread: "PluginThread | None" = None,
+) -> Any:
+    """As `call`; TimeoutError after so many seconds, even where it ignores being cancelled."""
+    task = asyncio.create_task(call(implementation, arguments, thread=thread))
+    try:
+        done, _ = await asyncio.wait({task}, timeout=timeout)
+    finally:
+        task.cancel()
+    if not done:
+        raise TimeoutError(f"no answer in {timeout:g} s")
+    return task.result()
+
+
+async def _in_thread(function: Callable[[], object], begin: Callable[[], None], end: Callable[[], None]) -> object:
+    """In a daemon thread of its own: one that hangs holds up neither the pool nor the interpreter's exit."""
+    loop = asyncio.get_running_loop()
+    future: asyncio.Future[object] = loop.create_future()
+    context = contextvars.copy_context()
+
+    def settle(result: object, error: BaseException | None) -> None:
+        if future.done():
+            return
+        if error is None:
+            future.set_result(result)
+        else:
+            future.set_exception(error)
+
+    def run() -> None:
+        result: object = None
+        error: BaseException | None = None
+        try:
+            result = context.run(function)
+        except BaseException as caught:  # noqa: BLE001 - SystemExit in a plugin is that plugin's failure only
+            error = caught if isinstance(caught, Exception) else RuntimeError(f"{type(caught).__name__}: {caught}")
+        end()
+        if not loop.is_closed():
+            loop.call_soon_threadsafe(settle, result, error)
+
+    begin()
+    threading.Thread(target=run, name="batchmeter-logger", daemon=True).start()
+    return await future
+
+
+class PluginThread:
+    """Starts with its first call. A loop that is blocked for good is left behind: its thread ends with the process."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._lock = threading.Lock()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._serving: threading.Thread | None = None
+
+    async def run(
+        self, make: Callable[[], Coroutine[Any, Any, Result]], stuck: Callable[[], None], freed: Callable[[], None]
+    ) -> Result:
+        """The result of `make()` there; only an Exception comes out of it.
+
+        `stuck` is called when the caller gave up and it goes on all the same, `freed` once that has ended.
+        """
+        lock, state = threading.Lock(), {"ended": False, "left": False}
+
+        async def there() -> Result:
+            try:
+                return await make()
+            except (SystemExit, KeyboardInterrupt) as error:  # either would end the loop
+                raise RuntimeError(f"it raised {type(error).__name__}: {error}") from error
+            finally:
+                with lock:
+                    state["ended"] = True
+                    if state["left"]:
+                        freed()
+
+        try:
+            return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(there(), self._started()))
+        except asyncio.CancelledError:
+            with lock:
+                if not state["ended"]:
+                    state["left"] = True
+                    stuck()
+            raise
+
+    def close(self) -> None:
+        """Ends the loop when it is free; nothing is waited for."""
+        with self._lock:
+            loop, self._loop = self._loop, None
+        if loop is not None:
+            loop.call_soon_threadsafe(loop.stop)
+
+    def _started(self) -> asyncio.AbstractEventLoop:
+        with self._lock:
+            if (
+                self._loop is None or self._serving is None or not self._serving.is_alive()
+            ):  # a fork leaves threads behind
+                self._loop = loop = asyncio.new_event_loop()
+                self._serving = threading.Thread(
+                    target=_serve, args=(loop,), name=f"batchmeter-{self._name}", daemon=True
+                )
+                self._serving.start()
+            return self._loop
+
+
+def _serve(loop: asyncio.AbstractEventLoop) -> None:
+    asyncio.set_event_loop(loop)
+    try:
+        loop.run_forever()
+    finally:
+        for task in asyncio.all_tasks(loop):
+            task.cancel()
+        loop.run_until_complete(asyncio.sleep(0))
+        loop.close()
