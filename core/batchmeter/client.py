@@ -8,7 +8,7 @@ import os
 from collections.abc import Callable, Coroutine, Iterable, Mapping
 from concurrent.futures import Future
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar, cast
 
 from pydantic import BaseModel
 
@@ -73,7 +73,7 @@ class AsyncClient:
             settings = settings.model_copy(update={"accounts": {**settings.accounts, **accounts}})
         self.settings = settings
         self.plugins = Plugins.load(settings, environ)
-        for name, plugin in plugins.items() if isinstance(plugins, Mapping) else ((None, each) for each in plugins):
+        for name, plugin in _named(plugins):
             self.plugins.register(plugin, name)
         callbacks.attach(self.plugins)
         self.accounts = Accounts(settings, self.plugins)
@@ -258,6 +258,12 @@ class AsyncClient:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self.aclose()
+
+
+def _named(plugins: Iterable[object] | Mapping[str, object]) -> Iterable[tuple[str | None, object]]:
+    if isinstance(plugins, Mapping):
+        return cast("Mapping[str, object]", plugins).items()
+    return [(None, plugin) for plugin in plugins]
 
 
 def _left(end: float) -> float:
