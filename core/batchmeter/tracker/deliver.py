@@ -9,9 +9,9 @@ import socket
 from collections.abc import Mapping, Sequence
 
 from batchmeter.errors import LedgerError
+from batchmeter.hook_calls import Logger
 from batchmeter.ledger.ledger import Ledger
 from batchmeter.ledger.subscriptions import unattended_text
-from batchmeter.loggers import Logger
 from batchmeter.plugins import Plugins
 from batchmeter.redaction import Redaction
 
