@@ -1,8 +1,6 @@
 """`@batchmeter.on`: a plain function as a logger of this process, for whoever wants a callback and not a plugin."""
 
 import inspect
-import os
-import sys
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_args, overload
 from weakref import WeakSet
 
 from .config import nearest
+from .discovery import place
 from .errors import UsageError
 from .hookspecs import hookimpl
 
@@ -134,12 +133,6 @@ def _name(function: AnyFunction) -> str:
     if qualname is None or "<lambda>" in qualname:
         raise UsageError(f"{function!r} has no name of its own: say @batchmeter.on(…, name='…')")
     return f"{function.__module__}.{qualname}@{place(function.__module__)}"
-
-
-def place(module: str) -> str:
-    """The module's file: every script is `__main__`. Without one, as in a notebook, the folder it runs in."""
-    file: str | None = getattr(sys.modules.get(module), "__file__", None)
-    return os.path.abspath(file) if file else os.getcwd()  # noqa: PTH100, PTH109 - pathlib costs import time
 
 
 def _code(function: AnyFunction) -> object:

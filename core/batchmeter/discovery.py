@@ -1,6 +1,7 @@
 """Finds installed plugins by their entry points, and reads what a plugin's module declares before any setting is read."""
 
 import logging
+import os
 import re
 import sys
 from collections import defaultdict
@@ -141,6 +142,12 @@ def marked(value: object) -> set[str]:
     """The hooks that a plugin's class, module or object implements, before it is made."""
     options = {name: getattr(getattr(value, name, None), _MARK, None) for name in dir(value)}
     return {option["specname"] or name for name, option in options.items() if option is not None}
+
+
+def place(module: str) -> str:
+    """The module's file: every script is `__main__`. Without one, as in a notebook, the folder it runs in."""
+    file: str | None = getattr(sys.modules.get(module), "__file__", None)
+    return os.path.abspath(file) if file else os.getcwd()  # noqa: PTH100, PTH109 - pathlib costs import time
 
 
 def module_hook(module: ModuleType, name: str) -> Callable[..., object] | None:

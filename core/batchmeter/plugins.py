@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 import pluggy
 
 from . import hookspecs
-from .callbacks import place
 from .config import Settings
+from .discovery import place
 from .errors import BatchmeterError, ConfigError, SubmissionRefusedError
 from .events import Subscription, event_kinds
 from .hook_calls import Logger, PluginThread, call, call_in_time
