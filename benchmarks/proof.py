@@ -33,6 +33,8 @@ from pydantic import TypeAdapter
 from batchmeter.accounts import Accounts
 from batchmeter.config import Settings
 from batchmeter.errors import LedgerError
+from batchmeter.events import BATCH_KINDS as KINDS
+from batchmeter.events import Subscription
 from batchmeter.ledger import open_ledger
 from batchmeter.ledger.check import check
 from batchmeter.ledger.copy import count_rows
@@ -74,6 +76,8 @@ class Report:
     """Batches with exactly one ending event."""
     wrong: dict[str, int] = field(default_factory=dict[str, int])
     """What the ledger's own check found."""
+    owed: dict[str, int] = field(default_factory=dict[str, int])
+    """Logger -> events that it is owed: all of them, as nobody delivers here."""
     differing: int = 0
     """Batches whose usage is not the sandbox's."""
     usage: Usage = field(default_factory=Usage)
@@ -84,6 +88,7 @@ class Report:
         return (
             self.ended_once == self.made == self.batches
             and not self.wrong
+            and self.owed == dict.fromkeys(LOGGERS, self.events.total())
             and not self.differing
             and self.usage == self.expected
         )
@@ -105,6 +110,7 @@ async def prove(
     report = Report(batches, workers)
     ledger = open_ledger(url)
     await ledger.open()
+    await ledger.subscribe([Subscription(logger, frozenset(KINDS)) for logger in LOGGERS])
     with ExitStack() as stack:
         folder = folder or stack.enter_context(tempfile.TemporaryDirectory(prefix="bm-proof-"))
         began = time.monotonic()
@@ -250,6 +256,7 @@ async def _examine(ledger: Ledger, folder: str, report: Report) -> None:
     report.made = len(made)
     report.ended_once = sum(endings[batch_id] == 1 for batch_id in made)
     report.wrong = (await check(ledger)).wrong
+    report.owed = {one.name: one.owed for one in await ledger.subscriptions()}
     async for settlement in settled(ledger):
         expected = (await boxes[settlement.account].engine.totals(settlement.batch_id)).usage
         report.differing += settlement.usage != expected

@@ -21,7 +21,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from batchmeter.events import BatchSucceeded, Settlement, event_id
+from batchmeter.events import BATCH_KINDS, BatchSucceeded, Settlement, Subscription, event_id
 from batchmeter.ledger import open_ledger
 from batchmeter.ledger.group_commit import GROUP_SIZE
 from batchmeter.ledger.ledger import Ledger
@@ -67,6 +67,7 @@ def sample() -> dict[str, object]:
 async def fill(url: str, rows: int) -> None:
     ledger = open_ledger(url)
     await ledger.open()
+    await ledger.subscribe([Subscription(logger, frozenset(BATCH_KINDS)) for logger in LOGGERS])
     filled = await ledger.list_batches(limit=1)
     await ledger.aclose()
     if filled:

@@ -254,7 +254,6 @@ BELOW_CONTRACT = CONTRACT | {"host", "providers"}
 ABOVE = {
     ("access", "reports.costs"): "client.costs",
     ("client", "reports.costs"): "client.costs",
-    ("client_host", "reports.totals"): "host.totals()",
 }
 """Importer and leaf -> what is to move, or to be declared in the contract."""
 CONTRACT_ABOVE = {("hookspecs", "ledger.session"), ("hookspecs", "pricing.groups")}

@@ -9,7 +9,8 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
-from .events import EventType, Settlement
+from .events import Settlement
+from .host import Total
 from .ledger.records import (
     Answer,
     CostGauge,
@@ -23,6 +24,7 @@ from .ledger.records import (
     StoredEvent,
     TrackedBatch,
 )
+from .ledger.totals import Totals
 from .models import Attribution, Batch, FileObject
 from .reports.costs import GROUPINGS, CostReport, GroupBy, cost_report, moment
 from .tracker.metadata_tag import untagged, without_tag
@@ -47,6 +49,7 @@ __all__ = [
     "Place",
     "ProxyKey",
     "StoredEvent",
+    "Total",
     "moment",
     "open_access",
     "untagged",
@@ -98,6 +101,7 @@ class Access:
     _ledger: "Ledger"
     _tracker: Wakes | None = None
     _redaction: Shows | None = None
+    _totals: Totals | None = None
 
     def now(self) -> Millis:
         return self._ledger.now()
@@ -221,7 +225,7 @@ class Access:
     async def events(
         self,
         *,
-        types: Sequence[EventType] | None,
+        types: Sequence[str] | None,
         after: int,
         since: Millis | None,
         batch_id: str | None,
@@ -236,12 +240,16 @@ class Access:
         return list(stored) if self._redaction is None else await self._redaction.shown(list(stored))
 
     # gauges
+    async def totals(self) -> Sequence[Total] | None:
+        """Sums over all that was ever settled, pruned batches included; None while some are being pruned."""
+        return None if self._totals is None else await self._totals.read()
+
     async def gauges(self) -> Sequence[LoggerGauge]:
         """Each logger's backlog."""
         return await self._ledger.gauges()
 
     async def cost_gauges(self) -> Sequence[CostGauge]:
-        """Each account's batches by status, and what they cost."""
+        """Each account's batches by status, pruned ones excepted, and about what they cost."""
         return await self._ledger.cost_gauges()
 
 

@@ -96,8 +96,9 @@ class AsyncClient:
                     self.settings, self.accounts, self.plugins, self._given_ledger, self._given_prices
                 )
                 self._loop = asyncio.get_running_loop()
+                parts = self._parts
                 await self.plugins.startup(
-                    ClientHost(self.plugins, self._parts.ledger, self.files, self._parts.deliverer.notify), self
+                    ClientHost(self.plugins, parts.ledger, self.files, parts.deliverer.notify, parts.totals), self
                 )
                 await self._parts.ledger.subscribe(self.plugins.subscriptions)
                 self._start(self._parts)
@@ -178,7 +179,7 @@ class AsyncClient:
         from .access import Access  # noqa: PLC0415 - with the ledger, when first needed
 
         parts = await self.ready()
-        return Access(parts.ledger, parts.tracker, parts.deliverer.redaction)
+        return Access(parts.ledger, parts.tracker, parts.deliverer.redaction, parts.totals)
 
     def section(self, name: str, model: type[Section]) -> Section:
         """The settings' section of this name as a plugin's model; ConfigError that names what is wrong in it."""

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from .errors import BatchmeterError
 from .host import Total
 from .ledger.store import Store, open_store
+from .ledger.totals import Totals, cursor_of
 from .redaction import Redaction
-from .reports.totals import Totals, cursor_of
 
 if TYPE_CHECKING:
     from .events import AnyEvent, PluginEvent, Settlement
@@ -30,14 +30,14 @@ class ClientHost:
         ledger: "Ledger",
         files: "AsyncFiles | None" = None,
         recorded: Callable[[], None] = lambda: None,
+        totals: Totals | None = None,
     ) -> None:
         self._plugins = plugins
         self._ledger = ledger
         self._files = files
         self._recorded = recorded
         self._redaction = Redaction(ledger, plugins)
-        self._totals = Totals(ledger)
-        self._reading = asyncio.Lock()
+        self._totals = totals or Totals(ledger)
         self._loop = asyncio.get_running_loop()
 
     @property
@@ -62,11 +62,7 @@ class ClientHost:
         return cursor_of(settlement)
 
     async def totals(self) -> list[Total] | None:
-        async def read() -> list[Total] | None:
-            async with self._reading:
-                return await self._totals.read()
-
-        return await self.run(read)
+        return await self.run(self._totals.read)
 
     async def backlogs(self) -> "list[LoggerGauge]":
         return await self.run(self._ledger.gauges)

@@ -1,6 +1,6 @@
 """The host: all that a plugin may ask of the process that runs it."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -12,8 +12,6 @@ from .models import Attribution, LineCounts, ModelUsage
 
 if TYPE_CHECKING:
     from .events import AnyEvent, PluginEvent, Settlement
-    from .ledger.records import LoggerGauge, StoredEvent
-    from .ledger.store import Store
 
 Result = TypeVar("Result")
 
@@ -83,6 +81,78 @@ class Total:
     durations: DurationTotals = field(default_factory=DurationTotals)
 
 
+@dataclass(frozen=True, slots=True)
+class StoredEvent:
+    """An event as the ledger has it."""
+
+    seq: int
+    """Grows in the order events were recorded; pages with `after`."""
+    event: "AnyEvent"
+    payload: bytes
+    """The event's JSON as first rendered: what every (re)delivery is made from."""
+
+
+@dataclass(frozen=True, slots=True)
+class LoggerGauge:
+    """A logger's backlog."""
+
+    logger: str
+    pending: int
+    dead: int
+    delivered: int
+    oldest_pending_at: int | None
+    """Epoch milliseconds."""
+
+
+class TableRow(Protocol):
+    """A result row, read by column name."""
+
+    def __getitem__(self, column: str, /) -> Any: ...
+
+    def keys(self) -> Iterable[str]: ...
+
+
+class TableSession(Protocol):
+    """One transaction on a plugin's tables. Statements have the names that the plugin gave them."""
+
+    @property
+    def now(self) -> int:
+        """The ledger's clock; every statement may use it as `now`."""
+        ...
+
+    async def rows(self, statement: str, /, **parameters: object) -> Sequence[TableRow]: ...
+
+    async def row(self, statement: str, /, **parameters: object) -> TableRow | None: ...
+
+    async def run(self, statement: str, /, **parameters: object) -> int:
+        """Returns how many rows changed."""
+        ...
+
+    async def each(
+        self, statement: str, items: Sequence[Mapping[str, object]], /, **parameters: object
+    ) -> Sequence[TableRow]:
+        """The statement for each item; the rows of all."""
+        ...
+
+
+class Tables(Protocol):
+    """A plugin's own tables, once they are migrated."""
+
+    async def read(self, work: Callable[[TableSession], Awaitable[Result]]) -> Result: ...
+
+    async def write(self, work: Callable[[TableSession], Awaitable[Result]], *, durable: bool = True) -> Result:
+        """All or nothing; `durable` survives a power cut."""
+        ...
+
+    async def rows(self, statement: str, /, **parameters: object) -> Sequence[TableRow]:
+        """One statement in a read transaction of its own."""
+        ...
+
+    async def run(self, statement: str, /, **parameters: object) -> int:
+        """One statement in a write transaction of its own; returns how many rows changed."""
+        ...
+
+
 class PluginHost(Protocol):
     """What `startup(host)` gets. Its methods may be awaited in any event loop."""
 
@@ -97,7 +167,7 @@ class PluginHost(Protocol):
 
     async def events(
         self, after: int = 0, *, kinds: Sequence[str] | None = None, since: int | None = None, limit: int = 1000
-    ) -> "Sequence[StoredEvent]":
+    ) -> Sequence[StoredEvent]:
         """Events in order, as recorded; the next page is `after` the last one's `seq`."""
         ...
 
@@ -113,7 +183,7 @@ class PluginHost(Protocol):
         """Sums over all that was ever settled, pruned batches included; None while some are being pruned."""
         ...
 
-    async def backlogs(self) -> "Sequence[LoggerGauge]":
+    async def backlogs(self) -> Sequence[LoggerGauge]:
         """How far each logger is behind."""
         ...
 
@@ -141,7 +211,7 @@ class PluginHost(Protocol):
         """At most so many bytes of a file."""
         ...
 
-    async def store(self, name: str, migrations: Sequence[str], statements: str) -> "Store":
+    async def store(self, name: str, migrations: Sequence[str], statements: str) -> Tables:
         """Tables of the plugin's own in the ledger's database, named `batchmeter.<name>_…`, in PostgreSQL's words.
 
         `migrations` are applied in order, each once for all processes; `statements` are named by `-- name: x` above each.

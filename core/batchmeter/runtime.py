@@ -15,6 +15,7 @@ from .providers import Provider
 
 if TYPE_CHECKING:
     from .ledger.ledger import Ledger
+    from .ledger.totals import Totals
     from .pricing.book import PriceBook
     from .pricing.groups import PriceSource
     from .tracker.deliver import Deliverer
@@ -36,6 +37,7 @@ class Parts:
     tracker: "Tracker"
     deliverer: "Deliverer"
     prices: "PriceSource"
+    totals: "Totals"
     sleep: "Sleep" = asyncio.sleep
     chores: set[asyncio.Task[None]] = field(default_factory=set[asyncio.Task[None]])
     """What calls left to be done after them; given up when the client closes."""
@@ -45,6 +47,7 @@ class Parts:
         cls, settings: Settings, accounts: Accounts, plugins: Plugins, ledger: "Ledger | None", prices: "Prices | None"
     ) -> "Parts":
         from .ledger import open_ledger  # noqa: PLC0415 - `import batchmeter` stays light
+        from .ledger.totals import Totals  # noqa: PLC0415
         from .pricing.book import PriceBook  # noqa: PLC0415
         from .tracker.deliver import Deliverer  # noqa: PLC0415
         from .tracker.delivery_lane import LaneOptions  # noqa: PLC0415
@@ -64,7 +67,7 @@ class Parts:
         deliverer = Deliverer(ledger, plugins, options=LaneOptions(longest_pause=settings.longest_pause))
         options = TrackerOptions(adopt=tuple(accounts.adopting()), longest_pause=settings.longest_pause)
         tracker = Tracker(ledger, accounts, plugins, source, options=options, on_event=deliverer.notify)
-        return cls(plugins, ledger, tracker, deliverer, source)
+        return cls(plugins, ledger, tracker, deliverer, source, Totals(ledger))
 
     def start(self, chore: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(chore)

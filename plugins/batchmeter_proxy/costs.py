@@ -6,7 +6,7 @@ from starlette.responses import JSONResponse, Response
 
 from batchmeter.access import GROUPINGS, Access, Millis, StoredEvent, moment
 from batchmeter.errors import RedactorMissingError, UsageError
-from batchmeter.events import EventType
+from batchmeter.events import event_kinds
 
 from .answers import number, rendered, whole_number
 from .call import Call
@@ -15,7 +15,6 @@ from .identity import Identity
 from .ownership import account_for, no_batch
 from .routes import Route
 
-_TYPES: tuple[EventType, ...] = ("acreate_batch", "batch_success", "batch_failure")
 _PAGE = 100
 _LARGEST_PAGE = 1000
 _AGAIN_SECONDS = 10
@@ -63,8 +62,8 @@ async def events(call: Call) -> Response:
     if seq is None:
         raise _invalid("after", f"expected the last_id of an earlier page, but got {after!r} instead")
     kind = asked.get("type") or None
-    if kind is not None and kind not in _TYPES:
-        raise _invalid("type", f"expected one of {', '.join(_TYPES)}, but got {kind!r} instead")
+    if kind is not None and kind not in event_kinds():
+        raise _invalid("type", f"expected one of {', '.join(event_kinds())}, but got {kind!r} instead")
     recorded = asked.get("recorded") == "true"
     if recorded and not call.identity.admin:
         raise Refusal(403, "Only an admin key may see events as they were recorded.", code="admin_only")

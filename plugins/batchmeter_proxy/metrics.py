@@ -6,12 +6,15 @@ import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from decimal import Decimal
 
 from batchmeter import __version__
-from batchmeter.access import Access, CostGauge, LoggerGauge, Millis
+from batchmeter.access import Access, CostGauge, LoggerGauge, Millis, Total
 from batchmeter.errors import LedgerError
 
 FRESH_SECONDS = 5.0
+PATIENCE_SECONDS = 5.0
+"""A scrape waits so long for the sums over all that was settled: the first adding up of a large ledger takes longer."""
 _MOST_ACCOUNTS = 100
 """Calls with their own keys make accounts too: those with the fewest batches are summed as `other`."""
 _STATUSES = frozenset(
@@ -47,23 +50,35 @@ class Metrics:
         self._asking = asyncio.Lock()
         self._text = ""
         self._until = float("-inf")
+        self._totals: Sequence[Total] | None = None
+        self._adding: asyncio.Task[Sequence[Total] | None] | None = None
 
     async def render(self, access: Access, traffic: Traffic) -> str:
         async with self._asking:
             if self._clock() >= self._until:
-                self._text = await _ledger_text(access)
+                self._text = await self._ledger_text(access)
                 self._until = self._clock() + FRESH_SECONDS
         return self._text + "".join(_traffic_text(traffic))
 
+    async def _ledger_text(self, access: Access) -> str:
+        info = _family("batchmeter_build_info", "gauge", "The version that answers.", [({"version": __version__}, 1)])
+        try:
+            loggers, batches = await access.gauges(), await access.cost_gauges()
+            totals = await self._settled(access)
+        except LedgerError:
+            return info + _family("batchmeter_ledger_up", "gauge", "Whether the ledger answers.", [({}, 0)])
+        up = _family("batchmeter_ledger_up", "gauge", "Whether the ledger answers.", [({}, 1)])
+        return "".join((info, up, *_delivery_text(loggers, access.now()), *_batch_text(batches, totals)))
 
-async def _ledger_text(access: Access) -> str:
-    info = _family("batchmeter_build_info", "gauge", "The version that answers.", [({"version": __version__}, 1)])
-    try:
-        loggers, costs = await access.gauges(), await access.cost_gauges()
-    except LedgerError:
-        return info + _family("batchmeter_ledger_up", "gauge", "Whether the ledger answers.", [({}, 0)])
-    up = _family("batchmeter_ledger_up", "gauge", "Whether the ledger answers.", [({}, 1)])
-    return "".join((info, up, *_delivery_text(loggers, access.now()), *_batch_text(costs)))
+    async def _settled(self, access: Access) -> Sequence[Total] | None:
+        """As they were, while they are being added up; None before the first time: no sum is shown rather than a wrong one."""
+        if self._adding is None:
+            self._adding = asyncio.ensure_future(access.totals())
+        await asyncio.wait({self._adding}, timeout=PATIENCE_SECONDS)
+        if self._adding.done():
+            adding, self._adding = self._adding, None
+            self._totals = adding.result() or self._totals
+        return self._totals
 
 
 def _delivery_text(gauges: Sequence[LoggerGauge], now: Millis) -> Iterator[str]:
@@ -78,18 +93,28 @@ def _delivery_text(gauges: Sequence[LoggerGauge], now: Millis) -> Iterator[str]:
     yield _family("batchmeter_deliveries_oldest_pending_seconds", "gauge", text, waiting)
 
 
-def _batch_text(gauges: Sequence[CostGauge]) -> Iterator[str]:
-    names = _names(gauges)
-    unsettled, settled = Counter[tuple[str, str]](), Counter[tuple[str, str]]()
-    known, unpriced = defaultdict[str, float](float), Counter[str]()
+def _batch_text(gauges: Sequence[CostGauge], totals: Sequence[Total] | None) -> Iterator[str]:
+    names = _names(gauges, totals or ())
+    unsettled = Counter[tuple[str, str]]()
     for gauge in gauges:
-        account = names[gauge.account]
-        label = (account, gauge.status if gauge.status in _STATUSES else "other")
-        unsettled[label] += gauge.batches - gauge.settled
-        settled[label] += gauge.settled
-        known[account] += gauge.known_usd
-        unpriced[account] += gauge.unpriced_lines
+        unsettled[names[gauge.account], _status(gauge.status)] += gauge.batches - gauge.settled
     yield _family("batchmeter_batches_open", "gauge", "Batches not settled yet.", _by_status(unsettled))
+    if totals is not None:
+        yield from _settled_text(totals, names)
+
+
+def _settled_text(totals: Sequence[Total], names: Mapping[str, str]) -> Iterator[str]:
+    """Pruned batches included: as OpenTelemetry's metrics are."""
+    settled, known, unpriced = (
+        Counter[tuple[str, str]](),
+        defaultdict[str, Decimal | int](Decimal),
+        defaultdict[str, Decimal | int](int),
+    )
+    for total in totals:
+        account = names[total.account]
+        settled[account, _status(total.status)] += total.batches
+        known[account] += total.known
+        unpriced[account] += total.request_counts.unpriced
     yield _family("batchmeter_batches_settled", "gauge", "Batches settled.", _by_status(settled))
     text = "Known cost of settled batches, in US dollars."
     yield _family("batchmeter_cost_known_usd", "gauge", text, _by_account(known))
@@ -97,11 +122,17 @@ def _batch_text(gauges: Sequence[CostGauge]) -> Iterator[str]:
     yield _family("batchmeter_cost_unpriced_lines", "gauge", text, _by_account(unpriced))
 
 
-def _names(gauges: Sequence[CostGauge]) -> dict[str, str]:
+def _status(status: str) -> str:
+    return status if status in _STATUSES else "other"
+
+
+def _names(gauges: Sequence[CostGauge], totals: Sequence[Total]) -> dict[str, str]:
     """Account -> the name it is shown under."""
     sizes = Counter[str]()
     for gauge in gauges:
         sizes[gauge.account] += gauge.batches
+    for total in totals:
+        sizes[total.account] += total.batches
     shown = {name for name, _ in sizes.most_common(_MOST_ACCOUNTS)}
     return {name: name if name in shown else "other" for name in sizes}
 
@@ -110,8 +141,8 @@ def _by_status(counts: Mapping[tuple[str, str], float]) -> list[Sample]:
     return [({"account": account, "status": status}, value) for (account, status), value in sorted(counts.items())]
 
 
-def _by_account(sums: Mapping[str, float]) -> list[Sample]:
-    return [({"account": account}, value) for account, value in sorted(sums.items())]
+def _by_account(sums: Mapping[str, Decimal | int]) -> list[Sample]:
+    return [({"account": account}, float(value)) for account, value in sorted(sums.items())]
 
 
 def _traffic_text(traffic: Traffic) -> Iterator[str]:

@@ -35,6 +35,7 @@ async def test_killed_workers_and_a_restarted_database_leave_one_ending_a_batch(
         "batch_failure": BATCHES * 2 // 5,
     }
     assert (report.wrong, report.differing) == ({}, 0)
+    assert report.owed == {"a": 2 * BATCHES, "b": 2 * BATCHES}
     assert report.usage == report.expected
     assert report.usage.output_tokens > BATCHES
     again = await proof.prove(url, batches=BATCHES, workers=1, kills=0, folder=folder)

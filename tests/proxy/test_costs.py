@@ -1,12 +1,16 @@
 """Costs and events over HTTP: exact, complete, and each key's own."""
 
 import json
+from datetime import UTC, datetime
 from decimal import Decimal
+from typing import Literal
 
 import httpx2
 import pytest
 
-from batchmeter import Attribution
+import batchmeter
+from batchmeter import Attribution, events
+from batchmeter.events import PluginEvent
 from batchmeter_proxy import Identity, create_app
 from batchmeter_proxy.keys import create_key
 
@@ -158,6 +162,44 @@ async def test_events_come_in_pages_as_they_were_recorded(settled, http, client)
     assert later == {"data": [], "object": "list", "has_more": False, "last_id": after}
     endings = (await get(http, "/v1/events", type="batch_success", batch_id=seen[0]["batch_id"])).json()["data"]
     assert [(event["type"], event["batch_id"]) for event in endings] == [("batch_success", seen[0]["batch_id"])]
+
+
+class Hide:
+    @batchmeter.hookimpl
+    def redact(self, event):
+        return event.model_copy(update={"attribution": Attribution(key=event.attribution.key)})
+
+
+async def test_events_are_shown_as_loggers_may_see_them(settled, http, client):
+    keys = {name: await create_key(client.ledger, owner=name, admin=name == "root") for name in ("ada", "root")}
+    await settled(1, key=keys["ada"][0].id, user="ada@example.com")
+    client.plugins.register(Hide(), "hide")
+    await client.ledger.subscribe(client.plugins.subscriptions)
+
+    async def users(name, **query):
+        answer = await get(http, "/v1/events", keys[name][1], **query)
+        if answer.status_code != 200:
+            return answer.status_code, answer.json()["error"]["code"]
+        return [event["attribution"].get("user") for event in answer.json()["data"]]
+
+    assert await users("ada") == await users("root") == [None, None]
+    assert await users("root", recorded="true") == ["ada@example.com"] * 2
+    assert await users("ada", recorded="true") == (403, "admin_only")
+    client.plugins.unregister("hide")
+    assert await users("ada") == await users("root") == (503, "redactor_missing")
+    assert await users("root", recorded="true") == ["ada@example.com"] * 2
+
+
+async def test_events_of_a_plugin_s_kind_are_asked_for_by_it(http, client, monkeypatch):
+    class Alert(PluginEvent, frozen=True):
+        type: Literal["budget_alert"] = "budget_alert"
+
+    unknown = await get(http, "/v1/events", type="budget_alert")
+    assert (unknown.status_code, unknown.json()["error"]["param"]) == (400, "type")
+    monkeypatch.setitem(events._MODELS, "budget_alert", Alert)
+    await client.ledger.record_event(Alert(id="alert-1", time=datetime(2026, 11, 30, tzinfo=UTC)))
+    (found,) = (await get(http, "/v1/events", type="budget_alert")).json()["data"]
+    assert found["id"] == "alert-1"
 
 
 async def test_each_key_sees_its_own(settled, http, client):

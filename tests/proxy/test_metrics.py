@@ -1,12 +1,17 @@
 """Metrics: what Prometheus reads, that they are true, and that strangers cannot make them grow."""
 
+import asyncio
+from decimal import Decimal
+
 import httpx2
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from batchmeter.errors import LedgerError
-from batchmeter.ledger.records import CostGauge, LoggerGauge
+from batchmeter.host import LoggerGauge, Total
+from batchmeter.ledger.records import CostGauge
 from batchmeter_proxy import create_app
+from batchmeter_proxy import metrics as metrics_module
 from batchmeter_proxy.keys import create_key
 from batchmeter_proxy.metrics import Metrics, Traffic
 
@@ -70,8 +75,8 @@ async def test_only_an_administrator_reads_them(client, http):
 class Ledger:
     """Two answers, and how often it was asked."""
 
-    def __init__(self, costs=(), loggers=()):
-        self.costs, self.loggers, self.asked, self.broken = list(costs), list(loggers), 0, False
+    def __init__(self, costs=(), loggers=(), settled=()):
+        self.costs, self.loggers, self.settled, self.asked, self.broken = costs, loggers, settled, 0, False
 
     def now(self):
         return 100_000
@@ -84,6 +89,9 @@ class Ledger:
 
     async def cost_gauges(self):
         return self.costs
+
+    async def totals(self):
+        return self.settled
 
 
 async def test_many_scrapes_ask_the_ledger_once():
@@ -100,13 +108,53 @@ async def test_many_scrapes_ask_the_ledger_once():
 
 async def test_accounts_and_statuses_are_bounded_and_escaped():
     costs = [CostGauge(f"openai#{n}", "in_progress", 1, 0, 0, 0) for n in range(300)]
-    costs += [CostGauge('big"one\\\n', status, 50, 50, 0.25, 3) for status in ("completed", "weird", "odd")]
-    found = parsed(await Metrics().render(Ledger(costs), Traffic()))
-    assert len(found["batchmeter_cost_known_usd"]) == 101
+    costs += [CostGauge('big"one\\\n', status, 50, 50, 0, 0) for status in ("completed", "weird", "odd")]
+    settled = [
+        Total("openai", 'big"one\\\n', status, 50, known=Decimal("0.25")) for status in ("completed", "weird", "odd")
+    ]
+    settled.append(Total("openai", "openai#299", "completed", 1))
+    found = parsed(await Metrics().render(Ledger(costs, settled=settled), Traffic()))
+    assert len(found["batchmeter_batches_open"]) <= 100 + 2
     assert sum(found["batchmeter_batches_open"].values()) == 300
     assert found["batchmeter_batches_open"]["other", "in_progress"] == 201
     assert found["batchmeter_batches_settled"]['big"one\\\n', "other"] == 100
     assert found["batchmeter_cost_known_usd"]['big"one\\\n',] == 0.75
+
+
+async def test_sums_include_pruned_batches(client, http, sdk, lines, ended):
+    file = await sdk.files.create(file=("a.jsonl", lines(2)), purpose="batch")
+    made = await sdk.batches.create(input_file_id=file.id, endpoint=CHAT, completion_window="24h")
+    settlement = await ended(made.id)
+    await client.deliverer.drain(5)
+    before = parsed(await Metrics().render(await client.access(), Traffic()))
+    assert await client.ledger.prune(settled_before=client.ledger.now() + 1) == 1
+    after = parsed(await Metrics().render(await client.access(), Traffic()))
+    families = [f"batchmeter_{name}" for name in ("batches_settled", "cost_known_usd", "cost_unpriced_lines")]
+    assert [after[name] for name in families] == [before[name] for name in families]
+    assert after["batchmeter_cost_known_usd"]["openai",] == float(settlement.cost.known)
+
+
+async def test_sums_that_are_not_added_up_yet_are_absent(monkeypatch):
+    monkeypatch.setattr(metrics_module, "PATIENCE_SECONDS", 0)
+    added = asyncio.Event()
+
+    class Large(Ledger):
+        async def totals(self):
+            await added.wait()
+            return [Total("openai", "openai", "completed", 3)]
+
+    now = [0.0]
+    metrics = Metrics(clock=lambda: now[0])
+    found = parsed(await metrics.render(Large(), Traffic()))
+    assert "batchmeter_batches_open" not in found
+    assert "batchmeter_batches_settled" not in found
+    added.set()
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    now[0] += 5
+    assert parsed(await metrics.render(Large(), Traffic()))["batchmeter_batches_settled"] == {
+        ("openai", "completed"): 3
+    }
 
 
 async def test_a_backlog_shows():

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from batchmeter.config import nearest
+
 from .inert import inert_json
 from .session import client, run
 from .show import as_json, cost, table
@@ -13,13 +15,17 @@ from .show import as_json, cost, table
 if TYPE_CHECKING:
     from batchmeter.ledger.records import StoredEvent
 
-TYPES = ("acreate_batch", "batch_success", "batch_failure")
 POLL_SECONDS = 1.0
 
 
 @click.command()
 @click.option("--follow", "-f", is_flag=True, help="Go on printing new ones until Ctrl-C.")
-@click.option("--type", "types", multiple=True, type=click.Choice(TYPES), help="Only this type; repeat for more.")
+@click.option(
+    "--type",
+    "types",
+    multiple=True,
+    help="Only acreate_batch, batch_success, batch_failure or a plugin's type; repeat for more.",
+)
 @click.option("--since", metavar="TIME", help="Only those recorded since this UTC time (ISO 8601).")
 @click.option("--batch", "batch_id", help="Only this batch's.")
 @click.option("--recorded", is_flag=True, help="As recorded, not as `redact` plugins leave it for loggers.")
@@ -38,10 +44,11 @@ def events(
 
     async def work() -> None:
         async with client() as opened:
+            _check(types)
             seen = 0
             while True:
                 found = await opened.ledger.events(
-                    types=types or None,  # type: ignore[arg-type]  # click's Choice has checked them
+                    types=types or None,
                     after=seen,
                     since=millis(since),
                     batch_id=batch_id,
@@ -56,6 +63,15 @@ def events(
                     await asyncio.sleep(POLL_SECONDS)
 
     run(work())
+
+
+def _check(types: tuple[str, ...]) -> None:
+    """Plugins have said by now which events they bring."""
+    from batchmeter.events import event_kinds
+
+    for kind in types:
+        if kind not in event_kinds():
+            raise click.UsageError(f"--type {kind!r}: no such type of event{nearest(kind, event_kinds())}")
 
 
 def millis(text: str | None) -> int | None:

@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Sequence
 
-from batchmeter.events import AnyEvent, EventType, PluginEvent
+from batchmeter.events import AnyEvent, PluginEvent
 
 from . import serialize
 from .claims import millis
@@ -123,7 +123,7 @@ async def not_once(session: Session, scope: str, name: str) -> None:
 async def events(
     session: Session,
     *,
-    types: Collection[EventType] | None = None,
+    types: Collection[str] | None = None,
     after: int = 0,
     since: Millis | None = None,
     batch_id: str | None = None,

@@ -8,7 +8,8 @@ from typing import Any, Literal
 
 import msgspec
 
-from batchmeter.events import AnyEvent
+from batchmeter.host import LoggerGauge as LoggerGauge  # noqa: PLC0414 - the host gives them as they are
+from batchmeter.host import StoredEvent as StoredEvent  # noqa: PLC0414
 from batchmeter.models import Attribution, Batch, Frozen
 
 from .session import Millis as Millis  # noqa: PLC0414 - records are made of it
@@ -162,15 +163,6 @@ class Reschedule:
 
 
 @dataclass(frozen=True, slots=True)
-class StoredEvent:
-    seq: int
-    """Grows in the order events were recorded; pages with `after`."""
-    event: AnyEvent
-    payload: bytes
-    """The event's JSON as first rendered: what every (re)delivery is made from."""
-
-
-@dataclass(frozen=True, slots=True)
 class Delivery:
     """One event on its way to one logger."""
 
@@ -213,17 +205,6 @@ class Subscribed:
     owed: int = 0
     oldest_owed_at: Millis | None = None
     dead: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class LoggerGauge:
-    """A logger's backlog."""
-
-    logger: str
-    pending: int
-    dead: int
-    delivered: int
-    oldest_pending_at: Millis | None
 
 
 @dataclass(frozen=True, slots=True)

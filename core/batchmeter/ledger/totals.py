@@ -3,6 +3,7 @@
 Cumulative, and computed from what is stored: the same from any process, however often it is asked.
 """
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -10,9 +11,10 @@ from decimal import Decimal
 
 from batchmeter.events import Settlement
 from batchmeter.host import Total
-from batchmeter.ledger.ledger import Ledger
-from batchmeter.ledger.pruned_totals import PrunedTotals
 from batchmeter.models import LineCounts, ModelUsage
+
+from .ledger import Ledger
+from .pruned_totals import PrunedTotals
 
 PAGE_ROWS = 200
 YOUNG = timedelta(minutes=1)
@@ -29,6 +31,7 @@ class Totals:
 
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
+        self._reading = asyncio.Lock()
         self._base: dict[Key, Total] = {}
         self._pruned = 0
         """How many batches in `_base` were no longer in the ledger when it was begun."""
@@ -36,6 +39,10 @@ class Totals:
 
     async def read(self) -> list[Total] | None:
         """None while batches are being pruned, some of which might be missed: ask again."""
+        async with self._reading:
+            return await self._read()
+
+    async def _read(self) -> list[Total] | None:
         past = await self._ledger.pruned_totals()
         pruned = sum(one.batches for one in past)
         if pruned != self._pruned:
