@@ -217,10 +217,10 @@ class Access:
         return None if found is None else found[0]
 
     async def costs(
-        self, *, group_by: GroupBy, since: Millis | None, until: Millis | None, key: str | None
+        self, *, group_by: GroupBy, since: Millis | None, until: Millis | None, key: str | None, limit: int
     ) -> CostReport:
-        """Of batches settled from `since` to before `until`; of one key's, if given."""
-        return await cost_report(self._ledger, group_by=group_by, since=since, until=until, key=key)
+        """Of batches settled from `since` to before `until`; of one key's, if given; at most `limit` rows."""
+        return await cost_report(self._ledger, group_by=group_by, since=since, until=until, key=key, limit=limit)
 
     async def events(
         self,

@@ -138,6 +138,10 @@ class UnknownEvent(PluginEvent, frozen=True, extra="allow"):
     """An event of a kind whose plugin is not here."""
 
 
+INVENTED = "invented"
+"""Note: a sandbox made up the answers, so the cost is nobody's: sums leave it out."""
+
+
 class Outcome(Frozen, frozen=True):
     """What a finished batch came to."""
 
@@ -150,7 +154,7 @@ class Outcome(Frozen, frozen=True):
     """By the model that answered, as the provider names it; `unknown` where no line or batch says."""
     times: BatchTimes = BatchTimes()
     notes: tuple[str, ...] = ()
-    """What a reader should know: `usage_mismatch`, `output_unavailable`, `reported_cost_differs`, …"""
+    """What a reader should know: `usage_mismatch`, `output_unavailable`, `reported_cost_differs`, `invented`, …"""
     reported_usage: Usage | None = None
     """The provider's own batch-level sums, where it sends them."""
     reported_cost: ReportedCost | None = None
@@ -166,6 +170,11 @@ class Outcome(Frozen, frozen=True):
     def known_cost(self) -> Decimal:
         """The priced part of the cost in USD, whatever else is unknown."""
         return self.cost.known
+
+    @property
+    def invented(self) -> bool:
+        """Whether a sandbox made up the answers: nobody pays for them."""
+        return INVENTED in self.notes
 
 
 class BatchCreated(Event, frozen=True):

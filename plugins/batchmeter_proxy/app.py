@@ -1,6 +1,7 @@
 """The proxy as an ASGI application: alone behind any server, or mounted in an app of yours."""
 
 import asyncio
+import json
 import logging
 import time
 from collections.abc import Sequence
@@ -77,7 +78,9 @@ class Proxy:
         reads, webhook_places = Reads(client, options.freshness), Places(options.webhook_bodies)
         self.state = State(client, authenticate, admit, options, reads, transfers, webhook_places)
         self.table = Table([*routes, *client.plugins.collect("register_routes")])
-        self.state.description = openapi.document(self.table.routes)
+        description = openapi.document(self.table.routes)
+        self.state.openapi = json.dumps(description, ensure_ascii=False).encode()
+        self.state.docs = openapi.docs_page(description)
 
     async def __call__(self, scope: "Scope", receive: "Receive", send: "Send") -> None:
         if scope["type"] == "lifespan":
@@ -110,6 +113,8 @@ class Proxy:
             response.body = b""
         response.headers.setdefault("x-request-id", request_id())
         response.headers.setdefault("x-batchmeter", __version__)  # an observed client leaves it to us to meter
+        if not getattr(request.state, "known", False):
+            response.headers["connection"] = "close"  # the places are for those who have a key
         await response(request.scope, request.receive, send)
         return response.status_code
 
@@ -139,7 +144,7 @@ class Proxy:
         if found.route.public:
             return Call(request, self.state, ANONYMOUS, found.ids, found.account)
         identity = await self.state.authenticate(request)
-        request.state.key = identity.attribution.key
+        request.state.key, request.state.known = identity.attribution.key, True
         await self.state.admit(identity, Action("request"))
         return Call(request, self.state, identity, found.ids, _account(request, found))
 

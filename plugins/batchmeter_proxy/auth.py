@@ -5,6 +5,7 @@ import re
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from urllib.parse import urlsplit
 
 from starlette.requests import Request
@@ -129,6 +130,7 @@ def _anonymous(request: Request) -> Identity:
     return ANONYMOUS
 
 
+@lru_cache(1024)
 def _here(host: str) -> bool:
     """What is no IP address has no network behind it: a Unix socket, a test client."""
     try:
@@ -157,6 +159,7 @@ def cross_site(headers: Mapping[str, str]) -> bool:
     return not page or not (page == host or _is_this_machine(page))
 
 
+@lru_cache(1024)
 def _host_name(url: str) -> str:
     try:
         return (urlsplit(url).hostname or "").rstrip(".")

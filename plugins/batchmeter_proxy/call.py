@@ -20,6 +20,7 @@ from .state import State
 
 _DEEPEST = 64
 """Levels of JSON: what was just read must be written again too, further down the stack."""
+_LONGEST_KEY = 255
 ACCOUNT_HEADER = "custom-llm-provider"
 TAGS_HEADERS = ("x-batchmeter-tags", "x-litellm-tags")
 _TRACEPARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}(?:-[!-~]{0,200})?")
@@ -55,8 +56,11 @@ class Call:
 
     @property
     def idempotency_key(self) -> str | None:
-        """The caller's `Idempotency-Key`, apart from everybody else's."""
+        """The caller's `Idempotency-Key`, apart from everybody else's; Refusal for one too long to be kept."""
         given = self.request.headers.get("idempotency-key")
+        if given and len(given) > _LONGEST_KEY:
+            message = f"An Idempotency-Key may have {_LONGEST_KEY} characters at most."
+            raise Refusal(400, message, code="invalid_value", param="idempotency-key")
         mine = self.identity.attribution.key
         return f"{mine}:{given}" if given and mine else given or None
 
@@ -106,10 +110,10 @@ class Call:
         idle = min(longest, options.upload_idle_seconds)
         return await Incoming(self.request.receive, room, full, longest, idle).whole()
 
-    async def json(self) -> dict[str, Any]:
+    async def json(self, largest: int | None = None) -> dict[str, Any]:
         """The body, an object; Refusal as for `body`, or when it is no JSON."""
         try:
-            parsed: object = json.loads(await self.body() or b"{}")
+            parsed: object = json.loads(await self.body(largest) or b"{}")
         except ValueError as error:
             raise Refusal(400, f"We could not parse the JSON body of your request: {error}") from error
         except RecursionError:

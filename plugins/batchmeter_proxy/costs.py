@@ -49,6 +49,7 @@ async def costs(call: Call) -> Response:
         since=_moment(call, "from"),
         until=_moment(call, "to", end=True),
         key=_scope(call.identity),
+        limit=number(asked.get("limit"), "limit", _LARGEST_PAGE) or _LARGEST_PAGE,
     )
     return Response(rendered(report), media_type="application/json")
 

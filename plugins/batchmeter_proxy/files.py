@@ -12,7 +12,7 @@ from .answers import answer, number, page_answer
 from .body import TooSlowError
 from .call import Call
 from .errors import Refusal, kept
-from .key_listings import LARGEST_FILES, own_files
+from .key_listings import LARGEST_FILES, listed_files, own_files
 from .options import ProxyOptions
 from .ownership import account_for, no_file
 from .routes import Route
@@ -48,11 +48,8 @@ async def list_files(call: Call) -> Response:
     asked = number(query.get("limit"), "limit", LARGEST_FILES, least=0 if call.identity.admin else 1)
     limit = LARGEST_FILES if asked is None else asked
     if not call.identity.admin:
-        return page_answer(await own_files(call, account, purpose=purpose, order=order, after=after, limit=limit))
-    page = await call.client.files.list(
-        purpose=purpose, order=order, after=after, limit=limit, custom_llm_provider=account
-    )
-    return page_answer(page)
+        return await page_answer(await own_files(call, account, purpose=purpose, order=order, after=after, limit=limit))
+    return await page_answer(await listed_files(call, account, purpose=purpose, order=order, after=after, limit=limit))
 
 
 async def content(call: Call) -> Response:

@@ -18,6 +18,8 @@ LARGEST_FILES = 10_000
 _SINGLY = 100
 """Files of one page that are asked for one by one, at most, where the provider's list did not get to them."""
 _AT_ONCE = 8
+_PAGE = 500
+"""Files of one answer of the provider's: all 10,000 in one would hold the loop for a fifth of a second."""
 
 Item = TypeVar("Item", Batch, FileObject)
 
@@ -56,7 +58,7 @@ async def own_files(
             raise no_file(str(after))
         if not ids:
             return _paged(found, more=False)
-        listed = listed or await _newest(call, account, purpose)
+        listed = listed or await listed_files(call, account, purpose=purpose, wanted=frozenset(ids))
         page, singly, shown = await _there(call, account, listed, ids[:room])
         found += [file for one in page if (file := shown.get(one)) and purpose in (None, file.purpose)]
         more = len(ids) > len(page)
@@ -65,8 +67,36 @@ async def own_files(
         after = page[-1]
 
 
-async def _newest(call: Call, account: str, purpose: str | None) -> Page[FileObject]:
-    return await call.client.files.list(purpose=purpose, limit=LARGEST_FILES, custom_llm_provider=account)
+async def listed_files(
+    call: Call,
+    account: str,
+    *,
+    purpose: str | None = None,
+    order: str | None = None,
+    after: str | None = None,
+    limit: int = LARGEST_FILES,
+    wanted: Collection[str] = (),
+) -> Page[FileObject]:
+    """The provider's list, asked for in pages that are read in some milliseconds; with `wanted`, until all are found."""
+    found: list[FileObject] = []
+    left = set(wanted)
+    while True:
+        asked = min(limit - len(found), _PAGE)
+        page = await call.client.files.list(
+            purpose=purpose,
+            order=order,
+            after=after,
+            limit=asked,
+            custom_llm_provider=account,
+        )
+        short = not page.has_more or len(page.data) < asked
+        if short and not found:
+            return page
+        found += page.data
+        left.difference_update(file.id for file in page.data)
+        if short or len(found) >= limit or (wanted and not left):
+            return _paged(found, more=page.has_more)
+        after = page.data[-1].id
 
 
 async def _there(

@@ -8,6 +8,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 
+from prometheus_client import Metric, generate_latest
+from prometheus_client.registry import Collector
+
 from batchmeter import __version__
 from batchmeter.access import Access, CostGauge, LoggerGauge, Millis, Total
 from batchmeter.errors import LedgerError
@@ -58,17 +61,18 @@ class Metrics:
             if self._clock() >= self._until:
                 self._text = await self._ledger_text(access)
                 self._until = self._clock() + FRESH_SECONDS
-        return self._text + "".join(_traffic_text(traffic))
+        return self._text + _text(_traffic_families(traffic))
 
     async def _ledger_text(self, access: Access) -> str:
         info = _family("batchmeter_build_info", "gauge", "The version that answers.", [({"version": __version__}, 1)])
+        text = "Whether the ledger answers."
         try:
             loggers, batches = await access.gauges(), await access.cost_gauges()
             totals = await self._settled(access)
         except LedgerError:
-            return info + _family("batchmeter_ledger_up", "gauge", "Whether the ledger answers.", [({}, 0)])
-        up = _family("batchmeter_ledger_up", "gauge", "Whether the ledger answers.", [({}, 1)])
-        return "".join((info, up, *_delivery_text(loggers, access.now()), *_batch_text(batches, totals)))
+            return _text([info, _family("batchmeter_ledger_up", "gauge", text, [({}, 0)])])
+        up = _family("batchmeter_ledger_up", "gauge", text, [({}, 1)])
+        return _text([info, up, *_delivery_families(loggers, access.now()), *_batch_families(batches, totals)])
 
     async def _settled(self, access: Access) -> Sequence[Total] | None:
         """As they were, while they are being added up; None before the first time: no sum is shown rather than a wrong one."""
@@ -81,7 +85,7 @@ class Metrics:
         return self._totals
 
 
-def _delivery_text(gauges: Sequence[LoggerGauge], now: Millis) -> Iterator[str]:
+def _delivery_families(gauges: Sequence[LoggerGauge], now: Millis) -> Iterator[Metric]:
     for state in ("pending", "dead", "delivered"):
         samples = [({"logger": gauge.logger}, getattr(gauge, state)) for gauge in gauges]
         yield _family(f"batchmeter_deliveries_{state}", "gauge", f"Deliveries that are {state}.", samples)
@@ -93,17 +97,17 @@ def _delivery_text(gauges: Sequence[LoggerGauge], now: Millis) -> Iterator[str]:
     yield _family("batchmeter_deliveries_oldest_pending_seconds", "gauge", text, waiting)
 
 
-def _batch_text(gauges: Sequence[CostGauge], totals: Sequence[Total] | None) -> Iterator[str]:
+def _batch_families(gauges: Sequence[CostGauge], totals: Sequence[Total] | None) -> Iterator[Metric]:
     names = _names(gauges, totals or ())
     unsettled = Counter[tuple[str, str]]()
     for gauge in gauges:
         unsettled[names[gauge.account], _status(gauge.status)] += gauge.batches - gauge.settled
     yield _family("batchmeter_batches_open", "gauge", "Batches not settled yet.", _by_status(unsettled))
     if totals is not None:
-        yield from _settled_text(totals, names)
+        yield from _settled_families(totals, names)
 
 
-def _settled_text(totals: Sequence[Total], names: Mapping[str, str]) -> Iterator[str]:
+def _settled_families(totals: Sequence[Total], names: Mapping[str, str]) -> Iterator[Metric]:
     """Pruned batches included: as OpenTelemetry's metrics are."""
     settled, known, unpriced = (
         Counter[tuple[str, str]](),
@@ -145,7 +149,7 @@ def _by_account(sums: Mapping[str, Decimal | int]) -> list[Sample]:
     return [({"account": account}, float(value)) for account, value in sorted(sums.items())]
 
 
-def _traffic_text(traffic: Traffic) -> Iterator[str]:
+def _traffic_families(traffic: Traffic) -> Iterator[Metric]:
     """Each worker counts its own: its process id keeps their counters apart."""
     worker = os.getpid()
     requests: list[Sample] = [
@@ -159,13 +163,22 @@ def _traffic_text(traffic: Traffic) -> Iterator[str]:
     yield _family("batchmeter_http_seconds_total", "counter", "Time spent on them.", seconds)
 
 
-def _family(name: str, kind: str, text: str, samples: Iterable[Sample]) -> str:
-    lines = [f"# HELP {name} {text}", f"# TYPE {name} {kind}"]
+def _family(name: str, kind: str, text: str, samples: Iterable[Sample]) -> Metric:
+    family = Metric(name.removesuffix("_total"), text, kind)
     for labels, value in samples:
-        named = ",".join(f'{label}="{_escaped(str(word))}"' for label, word in labels.items())
-        lines.append(f"{name}{{{named}}} {value!r}" if named else f"{name} {value!r}")
-    return "\n".join(lines) + "\n"
+        family.add_sample(name, {label: str(word) for label, word in labels.items()}, value)
+    return family
 
 
-def _escaped(text: str) -> str:
-    return text.replace("\\", r"\\").replace("\n", r"\n").replace('"', r"\"")
+@dataclass(frozen=True, slots=True)
+class _Families(Collector):
+    """Families as prometheus-client takes them; its own registry counts what this process does, and has no place here."""
+
+    families: Sequence[Metric]
+
+    def collect(self) -> Iterable[Metric]:
+        return self.families
+
+
+def _text(families: Iterable[Metric]) -> str:
+    return generate_latest(_Families(list(families))).decode()

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from importlib.resources import files
 from typing import Any
 
-from starlette.responses import HTMLResponse, JSONResponse, Response
+from starlette.responses import HTMLResponse, Response
 
 from batchmeter import __version__
 
@@ -36,6 +36,15 @@ def document(routes: Iterable[Route]) -> dict[str, Any]:
     return described
 
 
+def docs_page(description: Mapping[str, Any]) -> bytes:
+    """A page without scripts or anything from elsewhere."""
+    paths: Mapping[str, Mapping[str, Any]] = description["paths"]
+    rows = "".join(
+        _row(method, path, operation) for path, methods in paths.items() for method, operation in methods.items()
+    )
+    return _PAGE.replace("ROWS", rows).replace("VERSION", __version__).encode()
+
+
 def path_of(route: Route) -> str:
     return f"/v1{route.path}" if route.versioned else route.path
 
@@ -59,16 +68,11 @@ def _operation(route: Route) -> dict[str, Any]:
 
 
 async def openapi(call: Call) -> Response:
-    return JSONResponse(call.state.description)
+    return Response(call.state.openapi, media_type="application/json")
 
 
 async def docs(call: Call) -> Response:
-    """A page without scripts or anything from elsewhere."""
-    paths: Mapping[str, Mapping[str, Any]] = call.state.description["paths"]
-    rows = "".join(
-        _row(method, path, operation) for path, methods in paths.items() for method, operation in methods.items()
-    )
-    return HTMLResponse(_PAGE.replace("ROWS", rows).replace("VERSION", __version__))
+    return HTMLResponse(call.state.docs)
 
 
 def _row(method: str, path: str, operation: Mapping[str, Any]) -> str:

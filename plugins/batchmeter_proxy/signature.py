@@ -1,16 +1,13 @@
 """Standard Webhooks (standardwebhooks.com): whether a body was signed with one of our secrets, just now."""
 
-import base64
-import hashlib
 import hmac
 from collections.abc import Iterable, Mapping
 
-from batchmeter.providers import webhook_key
+from batchmeter.providers import sign_webhook, webhook_key
 
 from .answers import whole_number
 
 TOLERANCE_SECONDS = 300
-_VERSION = "v1,"
 
 
 class BadSignatureError(Exception):
@@ -32,13 +29,12 @@ def claimed(headers: Mapping[str, str], *, now: float) -> tuple[str, str, str]:
 def verify(headers: Mapping[str, str], body: bytes, secrets: Iterable[str], *, now: float) -> str:
     """The webhook's id, by which a repeat is known. `headers` are found by lower-case name, `now` is epoch seconds."""
     webhook_id, timestamp, given = claimed(headers, now=now)
-    signed = f"{webhook_id}.{timestamp}.".encode() + body
-    candidates = [part[len(_VERSION) :] for part in given.split() if part.startswith(_VERSION)]
+    candidates = [part.encode("utf-8", "surrogateescape") for part in given.split()]
     good = False
     for secret in secrets:
-        right = base64.b64encode(hmac.digest(webhook_key(secret), signed, hashlib.sha256))
+        right = sign_webhook(webhook_key(secret), webhook_id, timestamp, body).encode()
         for candidate in candidates:
-            good |= hmac.compare_digest(right, candidate.encode("utf-8", "surrogateescape"))
+            good |= hmac.compare_digest(right, candidate)
     if not good:
         raise BadSignatureError("The signature fits none of this account's webhook secrets.")
     return webhook_id

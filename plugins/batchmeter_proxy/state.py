@@ -1,7 +1,6 @@
 """The parts of one running proxy that every request uses."""
 
 from dataclasses import dataclass, field
-from typing import Any
 
 from batchmeter import AsyncClient
 
@@ -25,5 +24,7 @@ class State:
     webhooks: Places
     traffic: Traffic = field(default_factory=Traffic)
     metrics: Metrics = field(default_factory=Metrics)
-    description: dict[str, Any] = field(default_factory=dict[str, Any])
-    """The OpenAPI document of all routes."""
+    openapi: bytes = b""
+    """The description of all routes, written once: anybody may ask for it, as often as they like."""
+    docs: bytes = b""
+    """The same for people."""

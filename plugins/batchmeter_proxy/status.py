@@ -35,21 +35,25 @@ async def metrics(call: Call) -> Response:
     return Response(text, media_type="text/plain; version=0.0.4; charset=utf-8")
 
 
+def _may_use(call: Call, model: str, account: str) -> bool:
+    models, accounts = call.identity.models, call.identity.accounts
+    return (models is None or model in models) and (accounts is None or account in accounts)
+
+
 def _model(name: str, account: str) -> dict[str, object]:
     return {"id": name, "object": "model", "created": 0, "owned_by": account}
 
 
 async def list_models(call: Call) -> Response:
-    allowed = call.identity.models
     models = call.client.settings.models.items()
-    data = [_model(name, account) for name, account in sorted(models) if allowed is None or name in allowed]
+    data = [_model(name, account) for name, account in sorted(models) if _may_use(call, name, account)]
     return JSONResponse({"object": "list", "data": data})
 
 
 async def retrieve_model(call: Call) -> Response:
     name = call.ids["model"]
     account = call.client.settings.models.get(name)
-    if account is None or not (call.identity.models is None or name in call.identity.models):
+    if account is None or not _may_use(call, name, account):
         raise Refusal(404, f"The model '{name}' does not exist", code="model_not_found", param="model")
     return JSONResponse(_model(name, account))
 

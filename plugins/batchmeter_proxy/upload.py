@@ -66,7 +66,9 @@ async def _receive(call: Call, incoming: Incoming, length: int | None) -> Respon
 
     intake = Intake(incoming, call.state.options.max_upload_bytes, reader, accept)
     await intake.read_head()
-    provider = call.client.accounts.get(_account(call, intake))
+    account = _account(call, intake)
+    call.allow(account)
+    provider = call.client.accounts.get(account)
     chosen.append(provider)
     call.allow(provider.account)
     check_members(call, provider, set(reader.fields) - _OURS)

@@ -1,9 +1,6 @@
 """The plugin: settings in, one signed post per event out."""
 
 import asyncio
-import base64
-import hashlib
-import hmac
 import json
 import time
 from collections.abc import AsyncIterator
@@ -15,9 +12,10 @@ from batchmeter.errors import APIStatusError, Rejected, RetryLater
 from batchmeter.events import BatchCreated, BatchFailed, BatchSucceeded, Event
 from batchmeter.hookspecs import hookimpl
 from batchmeter.http import Body, HttpClient
+from batchmeter.providers import sign_webhook, webhook_key
 
 from .public_address import public_client
-from .settings import WebhookSettings, signing_key
+from .settings import WebhookSettings
 
 _GONE = 410
 """Standard Webhooks: the receiver wants no more."""
@@ -31,7 +29,7 @@ class WebhookLogger:
 
     def __init__(self, settings: WebhookSettings) -> None:
         self._settings = settings
-        self._keys = [signing_key(secret) for secret in settings.secret]
+        self._keys = [webhook_key(secret.get_secret_value()) for secret in settings.secret]
         parts = urlsplit(settings.url)
         self._path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
         # The address without its path, which may be a secret, is what errors quote.
@@ -74,9 +72,7 @@ class WebhookLogger:
             raise _meaning(error) from error
 
     def _sign(self, event_id: str, moment: str, body: bytes) -> str:
-        signed = f"{event_id}.{moment}.".encode() + body
-        macs = (hmac.digest(key, signed, hashlib.sha256) for key in self._keys)
-        return " ".join(f"v1,{base64.b64encode(mac).decode()}" for mac in macs)
+        return " ".join(sign_webhook(key, event_id, moment, body) for key in self._keys)
 
     async def _open(self) -> None:
         """Unless private addresses are allowed, the client looks at each address it connects to."""

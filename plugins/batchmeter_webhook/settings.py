@@ -1,7 +1,5 @@
 """What the webhook logger can be told."""
 
-import base64
-import binascii
 import os
 from typing import Annotated, Any
 from urllib.parse import urlsplit
@@ -9,10 +7,10 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, model_validator
 
 from batchmeter.models import Secret
+from batchmeter.providers import webhook_key
 
 from .public_address import is_public, literal
 
-_PREFIX = "whsec_"
 _SHORTEST = 16
 """Bytes of a secret; standardwebhooks.com asks for 24 to 64."""
 
@@ -26,20 +24,9 @@ def _usable(secrets: tuple[SecretStr, ...]) -> tuple[SecretStr, ...]:
     if not secrets:
         raise ValueError("is not set: give it here, or as BATCHMETER_WEBHOOK_SECRET (whsec_ and base64)")
     for secret in secrets:
-        if len(signing_key(secret)) < _SHORTEST:
+        if len(webhook_key(secret.get_secret_value())) < _SHORTEST:
             raise ValueError(f"is too short: at least {_SHORTEST} bytes, better 32, as `openssl rand -base64 32` gives")
     return secrets
-
-
-def signing_key(secret: SecretStr) -> bytes:
-    """What signs: the bytes behind `whsec_`, or the text itself."""
-    text = secret.get_secret_value()
-    if not text.startswith(_PREFIX):
-        return text.encode()
-    try:
-        return base64.b64decode(text.removeprefix(_PREFIX), validate=True)
-    except binascii.Error:
-        raise ValueError("is not base64 after whsec_") from None
 
 
 def _from_env(name: str) -> Any:

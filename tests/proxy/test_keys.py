@@ -190,3 +190,38 @@ async def test_one_key_s_idempotency_key_is_not_another_s(caller, lines):
         )
         made[who] = (file.id, batch.id)
     assert len({*made[ada], *made[bob]}) == 4
+
+
+@pytest.mark.parametrize("account", ["other", "no-such-account"])
+async def test_what_a_key_may_not_use_looks_alike_there_or_not(caller, lines, account):
+    """Nobody learns the names of accounts that are not theirs, by any route or spelling."""
+    ada = await caller(owner="ada", accounts=["openai"])
+    file = await ada.upload(lines(1))
+    who = {"authorization": f"Bearer {ada.secret}"}
+    create, form = {"input_file_id": file.id, "endpoint": CHAT}, {"file": ("in.jsonl", lines(1))}
+    answers = [
+        await ada.http.post(f"/{account}/v1/files", data={"purpose": "batch"}, files=form, headers=who),
+        await ada.http.post("/v1/files", data={"purpose": "batch", "provider": account}, files=form, headers=who),
+        await ada.get(f"/{account}/v1/files"),
+        await ada.get(f"/{account}/v1/batches"),
+    ]
+    assert [(answer.status_code, answer.json()["error"]["code"]) for answer in answers] == [
+        (403, "account_not_allowed")
+    ] * len(answers)
+    answers = [
+        await ada.http.post(f"/{account}/v1/batches", json=create, headers=who),
+        await ada.http.post("/v1/batches", json={**create, "provider": account}, headers=who),
+        await ada.get(f"/{account}/v1/files/{file.id}"),
+        await ada.get(f"/{account}/v1/batches/batch_1"),
+        await ada.get(f"/{account}/v1/batches/batch_1/cost"),
+    ]
+    assert [answer.status_code for answer in answers] == [404] * len(answers)
+    assert all("known" not in answer.text for answer in answers)
+
+
+async def test_a_key_sees_models_of_its_accounts_only(caller, client):
+    client.settings.models.update({"gpt-4o": "openai", "secret-model": "other"})
+    ada = await caller(owner="ada", accounts=["openai"])
+    assert [model["id"] for model in (await ada.get("/v1/models")).json()["data"]] == ["gpt-4o"]
+    assert (await ada.get("/v1/models/secret-model")).status_code == 404
+    assert (await ada.get("/v1/models/gpt-4o")).json()["owned_by"] == "openai"

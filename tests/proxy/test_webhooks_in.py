@@ -129,7 +129,7 @@ async def test_what_is_not_signed_right_is_refused_and_wakes_nobody(sdk, lines, 
         answer = await post(body, **changed)
         assert answer.status_code == 401, name
         assert answer.json()["error"]["code"] == "invalid_webhook_signature", name
-    signed = await post(body, age=299)
+    signed = await post(body, age=280)
     assert signed.status_code == 200
     assert before == (await client.ledger.get_batch(batch.id)) or signed.json()["woken"]
 

@@ -50,3 +50,15 @@ def test_more_connections_than_files_may_be_open_are_cut(monkeypatch, caplog):
     assert asked == [(1000, 1000)]
     assert "each worker serves 872 connections, not 4096" in caplog.text
     assert server._room(500) == 500
+
+
+async def test_who_shows_no_good_key_is_answered_once(caller):
+    """The connection's place goes back to those with keys."""
+    ada = await caller(owner="ada")
+    wrong = {"authorization": "Bearer bm-wrong"}
+    for path in ("/health/liveliness", "/health/readiness", "/docs", "/openapi.json", "/nonsense", "/v1/files"):
+        assert (await ada.http.get(path, headers=wrong)).headers["connection"] == "close", path
+    assert (await ada.http.put("/v1/files", headers=wrong)).headers["connection"] == "close"
+    assert (await ada.http.post("/webhooks/openai", headers=wrong)).headers["connection"] == "close"
+    for path in ("/v1/files", "/v1/files/file-none"):
+        assert "connection" not in (await ada.get(path)).headers, path

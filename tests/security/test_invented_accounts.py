@@ -1,10 +1,17 @@
-"""The sandbox exists where it is configured, and nowhere else; what it stores is bounded."""
+"""The sandbox exists where it is configured, and nowhere else; its storage is bounded, and its costs are in no sum."""
+
+from functools import partial
 
 import pytest
 
 from batchmeter import AsyncClient
 from batchmeter.config import Settings
 from batchmeter.errors import APIStatusError, UnknownAccountError
+from batchmeter.ledger import spend
+from batchmeter.ledger.spend_figures import Kind
+from batchmeter.ledger.totals import Totals
+from batchmeter.testing.sandbox import serve_sandbox
+from batchmeter.tracker.build_events import unreadable
 
 CHAT = "/v1/chat/completions"
 SPELLINGS = [
@@ -62,3 +69,82 @@ async def test_a_full_sandbox_refuses_uploads(lines):
         assert [file.id for file in await client.files.list()] == [first.id], "nothing is left of it"
         await client.files.delete(first.id)
         await client.files.create(file=("in.jsonl", lines(100)))
+
+
+async def run_batch(client, content, account="sandbox", script=""):
+    file = await client.files.create(file=("in.jsonl", content), custom_llm_provider=account)
+    batch = await client.batches.create(
+        input_file_id=file.id,
+        endpoint=CHAT,
+        custom_llm_provider=account,
+        metadata={"sandbox": script} if script else {},
+    )
+    return await client.batches.wait(batch.id, custom_llm_provider=account, timeout=30)
+
+
+@pytest.fixture
+async def both(tmp_path):
+    """A sandbox of its own, and an account that is no sandbox as far as anybody can tell."""
+    async with serve_sandbox(speed=100_000) as served:
+        real = {"provider": "openai", "api_base": served.url, "api_key": "k", "max_retries": 0}
+        accounts = {"openai": real, "sandbox": {"speed": 100_000}}
+        settings = Settings(ledger=str(tmp_path / "both.db"), track=False, load=(), accounts=accounts)
+        async with AsyncClient(settings=settings) as client:
+            yield client
+
+
+@pytest.mark.parametrize("script", ["", "outcome=failed", "outcome=cancelled done=0.5"])
+async def test_a_sandbox_settlement_is_marked_however_it_ends(both, lines, script):
+    settlement = await run_batch(both, lines(2), script=script)
+    assert settlement.notes[-1] == "invented"
+    events = await both.ledger.events(types=["batch_success", "batch_failure"], after=0, limit=10)
+    assert [stored.event.invented for stored in events] == [True]
+
+
+async def test_a_sandbox_whose_outputs_are_gone_is_marked(both, lines):
+    file = await both.files.create(file=("in.jsonl", lines(2)), custom_llm_provider="sandbox")
+    batch = await both.batches.create(input_file_id=file.id, endpoint=CHAT, custom_llm_provider="sandbox")
+    (tracked,) = [await both.ledger.get_batch(batch.id, "sandbox")]
+    bill = both.tracker._poller._marked(tracked, unreadable(tracked.batch))
+    assert bill.notes == ("output_unavailable", "invented")
+
+
+async def test_sums_and_metrics_leave_made_up_costs_out(both, lines):
+    await run_batch(both, lines(5))
+    access = await both.access()
+    query = {"group_by": "account", "since": None, "until": None, "key": None, "limit": 10}
+    only = await access.costs(**query)
+    assert (only.total.batches, only.invented) == (1, 1), "a sandbox alone, as in a demo, shows what it would cost"
+    assert only.total.known > 0
+
+    real = await run_batch(both, lines(2), account="openai")
+    mixed = await access.costs(**query)
+    assert [(row.group, row.known) for row in mixed.data] == [("openai", real.cost.known)]
+    assert (mixed.total.batches, mixed.invented) == (1, 1)
+    gauges = await access.cost_gauges()
+    assert {gauge.account: (gauge.settled, gauge.known_usd) for gauge in gauges} == {
+        "openai": (1, float(real.cost.known)),
+        "sandbox": (1, 0.0),
+    }
+
+
+async def every_row(kind, session):
+    return [page async for page in spend.stored_rows(session, kind, 0, 2**31 - 1)]
+
+
+async def test_totals_leave_made_up_costs_out_pruned_or_not(both, lines):
+    await run_batch(both, lines(5))
+    real = await run_batch(both, lines(2), account="openai")
+    expected = [("openai", real.cost.known)]
+    assert await both.ledger.roll_spend() == 2
+    kind = Kind(0)
+    async with both.ledger.database.snapshot() as snapshot:
+        pages = await snapshot.read(partial(every_row, kind))
+    assert [place[2].account for page in pages for place in page.sums] == ["openai"]
+    later = both.ledger.now() + 120_000
+    both.ledger.now = lambda: later
+    assert [(one.account, one.known) for one in await Totals(both.ledger).read()] == expected
+    assert await spend.check(both.ledger.database) == []
+    await both.ledger.prune(settled_before=later)
+    assert await spend.check(both.ledger.database) == []
+    assert [(one.account, one.known) for one in await Totals(both.ledger).read()] == expected

@@ -40,6 +40,11 @@ def costs(group_by: str, since: str | None, until: str | None, key: str | None, 
     columns = (group_by, "batches>", "lines>", "input>", "output>", "cost (USD)>")
     rows = [(row.group or "-", *_row(row)) for row in report.data]
     table(None, columns, [*rows, ("total", *_row(report.total))])
+    if report.invented:
+        left_out = report.total.batches != report.invented
+        console().print(
+            f"{report.invented:,} batches of a sandbox cost nobody anything" + (": left out" if left_out else "")
+        )
     if report.total.total is None:
         console().print(f"not priced: {report.total.unpriced_lines:,} lines; `batchmeter batches` shows whose")
 

@@ -254,6 +254,7 @@ class Sums(msgspec.Struct, frozen=True, gc=False):
     models: Mapping[str, Share] = {}
     provider: str = ""
     status: str = ""
+    notes: tuple[str, ...] = ()
 
 
 class Submitter(msgspec.Struct, frozen=True, gc=False):

@@ -12,7 +12,7 @@ from pydantic_core import PydanticSerializationError
 
 from batchmeter.errors import UsageError
 from batchmeter.events import BATCH_KINDS, EVENT, AnyEvent, Settlement, model_of_kind
-from batchmeter.models import Attribution, Batch
+from batchmeter.models import Attribution, Batch, Cost
 from batchmeter.pricing.groups import Group, GroupKey, Groups
 
 from .pruned_totals import PrunedTotals
@@ -231,7 +231,7 @@ def settled_as(settled_at: Millis, submission: str, settlement: str) -> Settled:
 
 
 def cost_columns(settlement: Settlement) -> dict[str, object]:
-    cost = settlement.cost
+    cost = Cost() if settlement.invented else settlement.cost
     return {"known_usd": float(cost.known), "unpriced_lines": sum(cost.unknown.values())}
 
 

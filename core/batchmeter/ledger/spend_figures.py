@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from decimal import ROUND_HALF_EVEN, Context, Decimal
 from enum import IntFlag
 
+from batchmeter.events import INVENTED
 from batchmeter.models import Usage
 
 from .records import Millis, Settled, Share, Sums
@@ -122,7 +123,10 @@ class Part:
 
 
 def parts(settlement: Sums) -> Iterator[tuple[str | None, Part]]:
-    """(None, the whole batch), then (model, share) of each; a share of no model ('') where something belongs to none."""
+    """(None, the whole batch), then (model, share) of each; a share of no model ('') where something belongs to none.
+    A sandbox's are none."""
+    if INVENTED in settlement.notes:
+        return
     cost = settlement.cost
     unpriced = sum(cost.unknown.values())
     failed = settlement.request_counts.failed + settlement.request_counts.malformed

@@ -89,6 +89,8 @@ def _of(past: Sequence[PrunedTotals]) -> dict[Key, Total]:
 
 
 def _add(totals: dict[Key, Total], settlement: Settlement) -> None:
+    if settlement.invented:
+        return
     key = (settlement.provider, settlement.account, settlement.status)
     total = totals.setdefault(key, Total(*key))
     total.batches += 1

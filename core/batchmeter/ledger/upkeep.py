@@ -69,7 +69,8 @@ async def prune_batches(session: Session, settled_before: Millis) -> int:
 async def _add_up(session: Session, batches: Sequence[Mapping[str, object]]) -> None:
     alike: defaultdict[tuple[str, str, str], list[Settlement]] = defaultdict(list)
     for settlement in await session.decoded(await session.each("settlements_of", batches), serialize.settlement):
-        alike[PrunedTotals.key_of(settlement)].append(settlement)
+        if not settlement.invented:
+            alike[PrunedTotals.key_of(settlement)].append(settlement)
     named = [{"provider": provider, "account": account, "status": status} for provider, account, status in alike]
     known = await session.decoded(await session.each("pruned_totals_of", named), serialize.pruned_totals)
     earlier = {(one.provider, one.account, one.status): one for one in known}

@@ -1,14 +1,17 @@
 """The cost report: settled batches summed by model, account, key, team, tag or day, exactly, with the unknown part."""
 
+import asyncio
 import datetime as dt
-from collections.abc import Callable, Iterator, Mapping
+import heapq
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from decimal import Context, Decimal
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 import msgspec
 
 from batchmeter.errors import UsageError
+from batchmeter.events import INVENTED
 from batchmeter.ledger.ledger import Ledger
 from batchmeter.ledger.records import Millis, Settled, Share, Sums
 from batchmeter.models import Frozen, Usage, Usd
@@ -18,6 +21,8 @@ GROUPINGS: tuple[GroupBy, ...] = get_args(GroupBy)
 
 _PAGE = 25
 """Settlements summed before the event loop gets a turn: a millisecond, as fast as more at a time."""
+_SLICE = 500
+"""Shares of groups added up, and rows made, before the loop gets a turn: a batch may have thousands of tags."""
 _EXACT = Context(prec=60)
 """More digits than any sum of money has: nothing is rounded."""
 
@@ -50,6 +55,10 @@ class CostReport(Frozen, frozen=True):
     """Days in order, all else by what is known of the cost, highest first."""
     total: CostSum
     """Each batch once."""
+    truncated: bool = False
+    """There are more groups than `data` has rows; they are in `total`."""
+    invented: int = 0
+    """Batches of a sandbox, whose costs are made up: left out, unless there are no others."""
 
 
 async def cost_report(
@@ -59,22 +68,31 @@ async def cost_report(
     since: Millis | None = None,
     until: Millis | None = None,
     key: str | None = None,
+    limit: int | None = None,
 ) -> CostReport:
-    """Batches settled from `since` to before `until`; only one proxy key's, if given."""
-    groups: dict[str | None, _Tally] = {}
-    total = _Tally()
+    """Batches settled from `since` to before `until`; only one proxy key's, if given.
+
+    `limit`: at most so many rows, the costliest (the latest days).
+    """
+    real, invented = _Groups(), _Groups()
     after: str | None = None
     while page := await ledger.costs(since=since, until=until, key=key, after=after, limit=_PAGE):
         for settled in page:
-            whole = _whole(settled.settlement)
-            total.add(whole)
-            for name, part in _parts(settled, group_by, whole):
-                if name not in groups:
-                    groups[name] = _Tally()
-                groups[name].add(part)
+            await (invented if INVENTED in settled.settlement.notes else real).add(settled, group_by)
         after = page[-1].cursor
-    rows = [CostRow(group=name, **tally.sum().model_dump()) for name, tally in groups.items()]
-    return CostReport(group_by=group_by, data=tuple(sorted(rows, key=_order(group_by))), total=total.sum())
+    shown = real if real.total.batches else invented
+    rows: list[CostRow] = []
+    for name, tally in await shown.chosen(group_by, limit):
+        rows.append(CostRow(group=name, **tally.sum().model_dump()))
+        if len(rows) % _SLICE == 0:
+            await asyncio.sleep(0)
+    return CostReport(
+        group_by=group_by,
+        data=tuple(rows),
+        total=shown.total.sum(),
+        truncated=len(rows) < len(shown.tallies),
+        invented=invented.total.batches,
+    )
 
 
 def moment(text: str | None, *, end: bool = False) -> Millis | None:
@@ -133,6 +151,48 @@ class _Tally:
         )
 
 
+@dataclass(slots=True)
+class _Groups:
+    """The groups of a report, and all together."""
+
+    tallies: dict[str | None, _Tally] = field(default_factory=dict[str | None, _Tally])
+    total: _Tally = field(default_factory=_Tally)
+    _added: int = 0
+
+    async def add(self, settled: Settled, group_by: GroupBy) -> None:
+        whole = _whole(settled.settlement)
+        self.total.add(whole)
+        for name, part in _parts(settled, group_by, whole):
+            if name not in self.tallies:
+                self.tallies[name] = _Tally()
+            self.tallies[name].add(part)
+            self._added += 1
+            if self._added % _SLICE == 0:
+                await asyncio.sleep(0)
+
+    async def chosen(self, group_by: GroupBy, limit: int | None) -> list[tuple[str | None, _Tally]]:
+        """In the report's order; sorted in a thread, since there may be hundreds of thousands."""
+        return await asyncio.to_thread(_chosen, list(self.tallies.items()), group_by, limit)
+
+
+def _chosen(
+    groups: list[tuple[str | None, _Tally]], group_by: GroupBy, limit: int | None
+) -> list[tuple[str | None, _Tally]]:
+    most = len(groups) if limit is None else limit
+    if group_by == "day":
+        return sorted(heapq.nlargest(most, groups, key=_day), key=_day)
+    return heapq.nsmallest(most, groups, key=_costliest)
+
+
+def _day(group: tuple[str | None, _Tally]) -> str:
+    return group[0] or ""
+
+
+def _costliest(group: tuple[str | None, _Tally]) -> tuple[Decimal, bool, str]:
+    name, tally = group
+    return -tally.known, name is None, name or ""
+
+
 def _whole(settlement: Sums) -> _Part:
     cost = settlement.cost
     unpriced = sum(cost.unknown.values())
@@ -171,9 +231,3 @@ def _by_model(settlement: Sums, whole: _Part) -> Iterator[tuple[str | None, _Par
 
 def _known(share: Share) -> Decimal | None:
     return share.cost if share.known is None else share.known
-
-
-def _order(group_by: GroupBy) -> Callable[[CostRow], tuple[Any, ...]]:
-    if group_by == "day":
-        return lambda row: (row.group or "",)
-    return lambda row: (-row.known, row.group is None, row.group or "")

@@ -4,11 +4,11 @@ import asyncio
 import logging
 from collections.abc import Callable, Coroutine, Sequence
 from contextlib import AbstractAsyncContextManager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from batchmeter.errors import BatchmeterError, LedgerError, NotFoundError, ProviderError
-from batchmeter.events import Settlement
+from batchmeter.events import INVENTED, Settlement
 from batchmeter.ledger.ledger import Ledger
 from batchmeter.ledger.records import Attempts, Claim, Reschedule, TrackedBatch, is_another
 from batchmeter.models import Batch
@@ -127,6 +127,7 @@ class Poller:
         return await self._settle(claim, batch, bill)
 
     async def _settle(self, claim: Claim, batch: Batch, bill: Bill) -> Settlement:
+        bill = self._marked(claim.tracked, bill)
         settlement = settlement_of(claim.tracked, batch, bill, time=self.ledger.now())
         event = ending_event(claim.tracked.submission, settlement)
         await self.ledger.subscribe(self.plugins.subscriptions)
@@ -137,6 +138,11 @@ class Poller:
         self.timetable.durations.learn(settlement, claim.tracked.submission.model)
         self.recorded()
         return settlement
+
+    def _marked(self, tracked: TrackedBatch, bill: Bill) -> Bill:
+        """With a note where a provider for tests made the answers up, readable or not."""
+        factory = self.plugins.providers.get(tracked.submission.provider)
+        return replace(bill, notes=(*bill.notes, INVENTED)) if getattr(factory, "invented", False) else bill
 
     async def _put_off(self, claim: Claim, at: int, batch: Batch) -> float:
         await self.ledger.reschedule([Reschedule(claim, at, batch=batch)])
@@ -314,6 +320,7 @@ class Poller:
                 raise error.__cause__ from None
             return
         revision = found[0].revision + 1
+        bill = self._marked(tracked, bill)
         settlement = settlement_of(tracked, batch, bill, time=self.ledger.now(), revision=revision)
         event = ending_event(tracked.submission, settlement)
         log.info("batch %s of %s: late files, revision %d: %s", batch.id, tracked.account, revision, bill.cost.total)
