@@ -105,9 +105,9 @@ class Maker:
     async def subscribe(self, ledger, loggers) -> None:
         """As callbacks of every kind, so that a test says which loggers a batch is owed to."""
         new = [name for name in loggers if (ledger, name) not in self.subscribed]
-        self.subscribed |= {(ledger, name) for name in new}
         if new:
             await ledger.subscribe(tuple(Subscription(name, frozenset(KINDS), scoped=True) for name in new))
+        self.subscribed |= {(ledger, name) for name in new}  # now: who records meanwhile waits for it too
 
     async def settle(self, ledger, tracked, status="completed", loggers=("file",)) -> bool:
         claim = await ledger.claim(tracked.account, tracked.batch_id, owner="w", lease_seconds=60)
