@@ -7,8 +7,7 @@ from .client import MAX_ANSWER, MAX_DOWNLOAD, MAX_RETRY_AFTER, USER_AGENT, HttpC
 from .decompress import CHUNK
 from .failure import delivery_error, error_message, origin_of, redact_url, status_error, without_signatures
 from .library import http_library, tls
-from .noted import AnswerHead, noted_answers
-from .response import Headers, Response, StreamedResponse
+from .response import AnswerHead, Headers, Response, StreamedResponse, noted_answers
 
 __all__ = [
     "CHUNK",

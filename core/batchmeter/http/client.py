@@ -16,8 +16,7 @@ from .decompress import decompressed
 from .failure import origin_of, quotable, redact_url, status_error, transport_error, without_secrets
 from .library import CALLS, TRANSFERS, open_client
 from .log_redaction import redacted_log
-from .noted import note
-from .response import Headers, Response, StreamedResponse
+from .response import Headers, Response, StreamedResponse, note
 
 if TYPE_CHECKING:
     import httpx

@@ -1,7 +1,9 @@
 """HTTP answers: a whole one, and one with a body that still arrives."""
 
 import json
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Generator, Iterable, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any
 
@@ -45,3 +47,33 @@ class StreamedResponse:
         """Bytes to come; None where nobody said, or where they travel compressed."""
         length = self.headers.get("content-length", "")
         return int(length) if length.isdecimal() and "content-encoding" not in self.headers else None
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerHead:
+    """One answer below 400."""
+
+    method: str
+    status_code: int
+    headers: Headers
+    """Names in lower case."""
+
+
+_notes: ContextVar[list[AnswerHead] | None] = ContextVar("batchmeter_answers", default=None)
+
+
+@contextmanager
+def noted_answers() -> Generator[list[AnswerHead]]:
+    """The answers that calls inside get, in order; also in tasks that start inside."""
+    heads: list[AnswerHead] = []
+    token = _notes.set(heads)
+    try:
+        yield heads
+    finally:
+        _notes.reset(token)
+
+
+def note(method: str, status_code: int, headers: Iterable[tuple[str, str]]) -> None:
+    heads = _notes.get()
+    if heads is not None:
+        heads.append(AnswerHead(method, status_code, {name.lower(): text for name, text in headers}))

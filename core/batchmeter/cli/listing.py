@@ -6,9 +6,9 @@ from datetime import date
 from decimal import Decimal
 from typing import Any
 
-from .book import PriceBook
-from .catalogue import Catalogue, Row
-from .groups import BUCKETS, PriceQuery, Rates
+from batchmeter.pricing.book import PriceBook
+from batchmeter.pricing.catalogue import Catalogue, Row
+from batchmeter.pricing.groups import BUCKETS, PriceQuery, Rates
 
 Number = Decimal | None
 
