@@ -10,9 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from batchmeter.cli.session import run
-from batchmeter.cli.show import as_json, console, print_json
-from batchmeter.cli.wait import show_settlement, wait_for
+from batchmeter.commands import as_json, console, print_json, run, show_settlement, wait_for
 from batchmeter.errors import ConfigError, UsageError
 
 if TYPE_CHECKING:
@@ -146,7 +144,9 @@ async def _demo(folder: Path, count: int, model: str, json_output: bool) -> None
 
     async with serve_sandbox(speed=SPEED) as sandbox:
         say(f"1. a provider that speaks OpenAI's batch API: {sandbox.url}")
-        async with AsyncClient(settings=_settings(folder, log, sandbox.url), environ={}) as client:
+        async with AsyncClient(
+            config=write_settings(folder / "batchmeter.toml", log, sandbox.url), environ={}
+        ) as client:
             file = await client.files.create(file=requests, purpose="batch")
             say(f"2. uploaded {count:,} requests ({file.bytes:,} bytes) as {file.id}")
             batch = await client.batches.create(
@@ -180,16 +180,17 @@ def _request(number: int, model: str) -> Mapping[str, Any]:
     return {"custom_id": f"request-{number + 1}", "method": "POST", "url": "/v1/chat/completions", "body": body}
 
 
-def _settings(folder: Path, log: Path, url: str) -> Any:
-    from batchmeter.config import Settings
-
-    return Settings(
-        ledger=str(folder / "ledger.db"),
-        track=False,
-        load=("file",),
-        accounts={"openai": {"api_key": "any", "api_base": url}},
-        plugins={"file": {"path": str(log)}},
+def write_settings(path: Path, log: Path, url: str) -> Path:
+    """So that `batchmeter --config` shows the demo's ledger afterwards, too."""
+    ledger, events, base = (
+        json.dumps(str(value), ensure_ascii=False) for value in (path.parent / "ledger.db", log, url)
     )
+    path.write_text(
+        f'ledger = {ledger}\ntrack = false\nload = ["file"]\n\n[accounts.openai]\napi_key = "any"\napi_base = {base}\n\n'
+        f"[plugins.file]\npath = {events}\n",
+        encoding="utf-8",
+    )
+    return path
 
 
 def _show_events(log: Path) -> None:

@@ -8,8 +8,8 @@ import pytest
 from click.testing import CliRunner
 
 from batchmeter.cli import main
-from batchmeter.cli.inert import InertFormatter, inert, inert_json
-from batchmeter.cli.show import console, errors, print_json, table
+from batchmeter.commands.inert import InertFormatter, inert, inert_json
+from batchmeter.commands.output import console, errors, print_json, table
 from batchmeter.errors import ProviderError
 
 CLEAR, TITLE, CSI = "\x1b[2J", "\x1b]0;owned\x07", "\x9b31m"

@@ -15,11 +15,11 @@ DAY = 86_400
 def test_attempts_are_counted_by_trouble():
     first = one_more((), "output_not_listed", NOW)
     second = one_more(first, "output_not_listed", NOW + 30_000)
-    assert second == (Attempts("output_not_listed", NOW, 2),)
+    assert second == (Attempts("output_not_listed", NOW, 2, NOW + 30_000),)
     third = one_more(second, "output_broken", NOW + 40_000)
-    assert third[0] == Attempts("output_broken", NOW + 40_000)
+    assert third[0] == Attempts("output_broken", NOW + 40_000, 1, NOW + 40_000)
     fourth = one_more(third, "output_not_listed", NOW + 50_000)
-    assert fourth == (Attempts("output_not_listed", NOW, 3), Attempts("output_broken", NOW + 40_000))
+    assert fourth == (Attempts("output_not_listed", NOW, 3, NOW + 50_000), third[0])
     assert str(fourth[0]) == "output_not_listed: look 3 since 2026-09-21T14:13:20.000Z"
 
 
@@ -141,3 +141,36 @@ async def test_a_step_that_fails_by_a_bug_is_told_and_tried_rarely(world, caplog
     began = world.clock.now
     await world.until_settled(tracker)
     assert world.clock.now - began > 60_000, "later each time"
+
+
+DAYS = 5 * 24 * 3_600_000
+
+
+def looks(trouble, times):
+    attempts = ()
+    for at in times:
+        attempts = one_more(attempts, trouble, at)
+    return attempts[0]
+
+
+@pytest.mark.parametrize("trouble", PATIENCE)
+@pytest.mark.parametrize("expires_at", [None, NOW // 1000 - 60])
+def test_a_clock_that_jumps_ahead_uses_up_no_patience(trouble, expires_at):
+    patience = PATIENCE[trouble]
+    step = round(patience.longest * 1000)
+    before = [NOW + step * number for number in range(patience.looks)]
+    later = before[-1] + 2 * step
+    steady = exhausted(looks(trouble, [*before, later]), later, expires_at=expires_at)
+    jumped = before[-1] + DAYS + step
+    assert exhausted(looks(trouble, [*before, jumped]), jumped, expires_at=expires_at) <= steady
+    back = looks(trouble, [*before, jumped, before[-1] + 2 * step])
+    assert (back.since, back.jump) == (NOW, 0), "the clock was set right again"
+    enough = NOW + 8 * 24 * 3_600_000
+    every = range(NOW, enough, max(step, (enough - NOW) // 2000))
+    assert exhausted(looks(trouble, every), enough, expires_at=expires_at), "patience ends all the same"
+
+
+def test_trouble_first_met_under_a_fast_clock_ends_in_its_time():
+    attempts = looks("output_not_found", [NOW + DAYS, *range(NOW, NOW + 130_000, 10_000)])
+    assert attempts.since <= NOW
+    assert exhausted(attempts, NOW + 130_000)

@@ -10,9 +10,8 @@ from typing import Any
 import click
 
 from batchmeter.commands import LazyCommand
+from batchmeter.commands.inert import inert, make_log_inert
 from batchmeter.errors import BatchmeterError, UsageError
-
-from .inert import inert, make_log_inert
 
 COMMANDS = {
     "submit": (
@@ -25,19 +24,19 @@ COMMANDS = {
         "Run a tracker until Ctrl-C. Any number may share one ledger; batches are leased, never followed twice.",
     ),
     "adopt": (
-        "adopt:adopt",
+        "track:adopt",
         "Track batches that scripts, notebooks or other gateways made: these, or all that the account lists.",
     ),
     "check": (
-        "check:check",
+        "rerun:check",
         "Compare a finished batch's input with its output and error files; exit code 1 when anything is missing or double.",
     ),
     "retry": (
-        "retry:retry",
+        "rerun:retry",
         "Submit what failed, expired or is missing in a finished batch again; its metadata names the first batch.",
     ),
     "stats": (
-        "stats:stats",
+        "track:stats",
         "Open and overdue batches by account; percentiles of queue and run times by model. No provider is asked.",
     ),
     "meter": (
@@ -47,15 +46,15 @@ COMMANDS = {
     "prices": ("prices:prices", "Show, list, compare and update prices (USD per million tokens)."),
     "costs": ("costs:costs", "What settled batches cost: by model, account, key, team, tag or day."),
     "estimate": (
-        "estimate:estimate",
+        "costs:estimate",
         "Requests, tokens, expected and highest cost of a batch input FILE; and what nobody can know yet.",
     ),
     "reprice": (
-        "reprice:reprice",
+        "costs:reprice",
         "Price settled batches again, after new prices or your own rows; a changed cost is a new revision and event.",
     ),
     "events": (
-        "events:events",
+        "deliveries:events",
         "Print recorded events in order: a table, or the whole events as JSON lines (always with --follow).",
     ),
     "deliveries": (
@@ -87,7 +86,7 @@ COMMANDS = {
         "new_plugin:new_plugin",
         "Write a project for a logger NAME: pyproject.toml, one module, one test, README.",
     ),
-    "version": ("version:version", "Print the versions of batchmeter, Python and the HTTP library in use."),
+    "version": ("plugins:version", "Print the versions of batchmeter, Python and the HTTP library in use."),
 }
 """Command -> module:object, and its line of help: `batchmeter --help` imports none of them."""
 

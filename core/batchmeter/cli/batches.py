@@ -4,9 +4,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from .session import client, run
-from .show import as_json, console, cost, duration, instant, print_json, table
-from .wait import show_settlement, wait_for
+from batchmeter.commands.output import as_json, console, cost, duration, instant, print_json, table
+from batchmeter.commands.session import client, run
+from batchmeter.commands.wait import show_settlement, wait_for
 
 if TYPE_CHECKING:
     from batchmeter.events import Settlement

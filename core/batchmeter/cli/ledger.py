@@ -5,9 +5,9 @@ import re
 
 import click
 
-from .session import ledger as open_ledger
-from .session import run, settings
-from .show import as_json, console, errors, print_json, table
+from batchmeter.commands.output import as_json, console, errors, print_json, table
+from batchmeter.commands.session import ledger as open_ledger
+from batchmeter.commands.session import run, settings
 
 _AGE = re.compile(r"(\d+)([hdw])")
 _HOURS = {"h": 1, "d": 24, "w": 168}

@@ -4,8 +4,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from .session import client, run
-from .show import as_json, console, instant, print_json, table
+from batchmeter.commands.output import as_json, console, instant, print_json, table
+from batchmeter.commands.session import client, run
 
 if TYPE_CHECKING:
     from batchmeter.ledger.records import Subscribed
@@ -52,9 +52,8 @@ def abandon(name: str | None, logger: str | None, json_output: bool) -> None:
         raise click.UsageError("name the logger: batchmeter abandon NAME (`batchmeter loggers` lists them)")
 
     async def work() -> int:
+        from batchmeter.commands.session import ledger as open_ledger
         from batchmeter.discovery import installed_plugins
-
-        from .session import ledger as open_ledger
 
         async with open_ledger() as opened:
             known = {one.name for one in await opened.subscriptions()} | {g.logger for g in await opened.gauges()}

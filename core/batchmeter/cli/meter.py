@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from .session import settings
-from .show import as_json, console, cost_table, print_json
+from batchmeter.commands.output import as_json, console, cost_table, print_json
+from batchmeter.commands.session import settings
 
 if TYPE_CHECKING:
     from batchmeter.metering import Metering

@@ -1,11 +1,13 @@
-"""`batchmeter plugins`: what is installed, what is on, and why the rest is not."""
+"""`batchmeter plugins` and `version`: the software that runs here, and why some of it is off."""
 
 import dataclasses
+import platform
 
 import click
 
-from .session import settings
-from .show import as_json, print_json, table
+from batchmeter._version import __version__
+from batchmeter.commands.output import as_json, print_json, table
+from batchmeter.commands.session import settings
 
 
 @click.command()
@@ -20,3 +22,21 @@ def plugins(json_output: bool) -> None:
         return
     rows = [(info.name, info.version, info.state, ", ".join(info.hooks), info.reason) for info in found]
     table(None, ("plugin", "version", "state", "hooks", "reason"), rows)
+
+
+@click.command()
+@as_json
+def version(json_output: bool) -> None:
+    """Print the versions of batchmeter, Python and the HTTP library in use."""
+    from batchmeter.http.library import http_library
+
+    library = http_library()
+    found = {
+        "batchmeter": __version__,
+        "python": platform.python_version(),
+        "http": f"{library.__name__} {library.__version__}",
+    }
+    if json_output:
+        print_json(found)
+    else:
+        click.echo("\n".join(f"{name} {number}" for name, number in found.items()))

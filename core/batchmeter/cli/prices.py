@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from .show import as_json, console, print_json, table
+from batchmeter.commands.output import as_json, console, print_json, table
 
 if TYPE_CHECKING:
     from batchmeter.pricing.book import PriceBook
@@ -161,7 +161,7 @@ def _bytes(source: str) -> bytes:
             return Path(source).read_bytes()
         except OSError as error:
             raise click.UsageError(f"{source}: {error.strerror or error}") from error
-    from .session import run
+    from batchmeter.commands.session import run
 
     return run(_download(source))
 
@@ -177,9 +177,8 @@ async def _download(url: str) -> bytes:
 
 
 def _book(file: str | None) -> "PriceBook":
+    from batchmeter.commands.session import settings
     from batchmeter.pricing.book import PriceBook
-
-    from .session import settings
 
     return PriceBook.load(file if file is not None else settings().prices or None)
 

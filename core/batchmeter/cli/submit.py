@@ -8,9 +8,9 @@ from typing import IO, TYPE_CHECKING, Any
 
 import click
 
-from .session import client, run
-from .show import as_json, console, errors, print_json
-from .wait import show_settlement, wait_for
+from batchmeter.commands.output import as_json, console, errors, print_json
+from batchmeter.commands.session import client, run
+from batchmeter.commands.wait import show_settlement, wait_for
 
 if TYPE_CHECKING:
     from batchmeter.inputs import InputSummary

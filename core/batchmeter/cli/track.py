@@ -1,13 +1,19 @@
-"""`batchmeter track`: follow every open batch in the ledger to its end, and deliver its events."""
+"""`batchmeter track`, `adopt` and `stats`: following open batches, taking in those of others, and how long they take."""
 
+import dataclasses
+import datetime as dt
 import gc
+from typing import TYPE_CHECKING
 
 import click
 
-from batchmeter.client import AsyncClient
+from batchmeter.commands.output import as_json, console, duration, instant, millis, print_json, table
+from batchmeter.commands.session import client, ledger, run
 
-from .session import client, ledger, run
-from .show import as_json, print_json
+if TYPE_CHECKING:
+    from batchmeter.client import AsyncClient
+    from batchmeter.ledger.check import Following
+    from batchmeter.tracker.durations import Spread, Timing
 
 
 @click.command()
@@ -34,7 +40,7 @@ def track(once: bool, json_output: bool) -> None:
     run(work())
 
 
-async def _tell_of_strangers(opened: AsyncClient) -> None:
+async def _tell_of_strangers(opened: "AsyncClient") -> None:
     """Nobody would notice that their batches wait."""
     from batchmeter.ledger.check import following
 
@@ -44,3 +50,76 @@ async def _tell_of_strangers(opened: AsyncClient) -> None:
     if strangers:
         named = ", ".join(f"{one.account} ({one.open:,} open)" for one in strangers)
         click.echo(f"not followed here, for want of an [accounts.NAME] section: {named}", err=True)
+
+
+@click.command()
+@click.argument("batch_ids", nargs=-1)
+@click.option("--account", "--provider", "account", metavar="ACCOUNT", required=True, help="Whose batches.")
+@click.option("--since", metavar="TIME", help="Only those created since this UTC time; default: all it lists.")
+@as_json
+def adopt(batch_ids: tuple[str, ...], account: str, since: str | None, json_output: bool) -> None:
+    """Track batches that scripts, notebooks or other gateways made: these, or all that the account lists.
+
+    A tracker (`batchmeter track`) follows and meters them; `adopt = true` in the account's section does this for ever.
+    """
+    at = millis(since)
+    floor = None if at is None else dt.datetime.fromtimestamp(at / 1000, dt.UTC)
+
+    async def work() -> int:
+        async with client() as opened:
+            if batch_ids:
+                return sum([await opened.tracker.adopt(account, batch_id) for batch_id in batch_ids])
+            return await opened.tracker.adopt_all(account, since=floor)
+
+    adopted = run(work())
+    if json_output:
+        print_json({"account": account, "adopted": adopted})
+    else:
+        console().print(f"{adopted:,} batches of {account} are tracked now that were not before")
+
+
+@click.command()
+@click.option("--since", metavar="TIME", help="Times of batches settled since this UTC time; default: all.")
+@as_json
+def stats(since: str | None, json_output: bool) -> None:
+    """Open and overdue batches by account; percentiles of queue and run times by model. No provider is asked."""
+
+    async def work() -> "tuple[list[Following], list[Timing]]":
+        from batchmeter.ledger.check import following
+        from batchmeter.tracker.durations import timings
+
+        async with ledger() as opened:
+            return await following(opened), await timings(opened, since=millis(since))
+
+    accounts, models = run(work())
+    if json_output:
+        print_json(
+            {"accounts": list(map(dataclasses.asdict, accounts)), "models": list(map(dataclasses.asdict, models))}
+        )
+        return
+    _show_accounts(accounts)
+    _show_models(models)
+
+
+def _show_accounts(accounts: "list[Following]") -> None:
+    if not accounts:
+        console().print("no batch is open")
+        return
+    columns = ("account", "open>", "held>", "overdue>", "failing>", "oldest since")
+    numbers = (
+        (a.account, *(f"{n:,}" for n in (a.open, a.leased, a.overdue, a.failing)), instant(a.oldest_at / 1000))
+        for a in accounts
+    )
+    table(None, columns, numbers)
+
+
+def _show_models(models: "list[Timing]") -> None:
+    if not models:
+        return
+    columns = ("account", "model", "batches>", "queued p50/p90/p99>", "ran p50/p90/p99>", "in all p50/p90/p99>")
+    rows = ((m.account, m.model, f"{m.batches:,}", _three(m.queue), _three(m.run), _three(m.total)) for m in models)
+    table(None, columns, rows)
+
+
+def _three(spread: "Spread") -> str:
+    return " / ".join(duration(value) or "-" for value in (spread.p50, spread.p90, spread.p99))

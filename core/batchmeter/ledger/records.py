@@ -100,6 +100,10 @@ class Attempts(msgspec.Struct, frozen=True, gc=False):
     trouble: str
     since: Millis
     looks: int = 1
+    last: Millis = 0
+    """When the latest of them was; 0 where an older release wrote this."""
+    jump: Millis = 0
+    """Of the time between two of them, at most so much was a clock that jumped ahead, or nobody's look: it does not count."""
 
     def __str__(self) -> str:
         since = datetime.fromtimestamp(self.since / 1000, UTC).replace(tzinfo=None).isoformat(timespec="milliseconds")

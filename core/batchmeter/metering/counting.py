@@ -245,9 +245,9 @@ def reported_amount(dialect: Dialect, found: Mapping[str, object]) -> Decimal | 
 def usd(value: float | str, dollars: Decimal) -> Decimal | None:
     try:
         amount = Decimal(str(value)) * dollars
-    except InvalidOperation:
+    except ArithmeticError:  # no number, or one beyond all bounds
         return None
-    return amount if amount.is_finite() and amount >= 0 else None
+    return amount if amount.is_finite() and 0 <= amount < MOST else None
 
 
 def amount_in(usage: Usage) -> Decimal | None:

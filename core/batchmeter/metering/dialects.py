@@ -140,7 +140,7 @@ def failure_code(error: object) -> str | None:
     if found.get("error"):
         return failure_code(found["error"])
     named = (found.get(name) for name in ("code", "errorCode", "status", "type"))
-    return next((str(name)[:64] for name in named if name not in {None, ""}), "error")
+    return next((str(name)[:64] for name in named if isinstance(name, str | int) and name != ""), "error")
 
 
 _LONG_WRITE = (

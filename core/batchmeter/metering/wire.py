@@ -4,6 +4,7 @@ The types are made from what OpenAI's rows have and what the installed dialects 
 """
 
 import json
+import re
 from collections.abc import Mapping
 from types import UnionType
 from typing import Any, TypeVar, cast, get_args, get_origin
@@ -15,9 +16,11 @@ from .counting import parsed
 from .dialects import Dialects
 from .lines import MANY, without_vectors
 
+MAX_DIGITS = 100
+"""Of a number that is written as text."""
 Dict = dict[str, Any]
 Id = str | int | float | None
-REFUSED = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+REFUSED = (msgspec.DecodeError, UnicodeError, RecursionError)
 
 _BODY: dict[str, Any] = {
     "model": str | None,
@@ -70,6 +73,10 @@ class Wire:
             return fit(_loads(text), self.body_type)
 
 
+_HALF = re.compile(r"[\ud800-\udfff]|\\u[dD][89a-fA-F]")
+"""May hold a lone surrogate."""
+
+
 def _struct(name: str, fields: dict[str, Any]) -> type[Any]:
     default: dict[Any, Any] = {msgspec.Raw: msgspec.Raw()}
     return msgspec.defstruct(name, [(key, type_, default.get(type_)) for key, type_ in fields.items()], gc=False)
@@ -81,11 +88,15 @@ def loads(raw: bytes | bytearray) -> object:
 
 
 def _loads(text: str) -> object:
-    """Lone surrogates, NaN and control characters are let through."""
+    """NaN and control characters are let through; half a character becomes U+FFFD, for no result could be written with it."""
     try:
-        return json.loads(text.lstrip("\ufeff"), strict=False)
+        found = json.loads(text.lstrip("\ufeff"), strict=False)
+        if _HALF.search(text):
+            whole = json.dumps(found, ensure_ascii=False).encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+            found = json.loads(whole)
     except (ValueError, RecursionError):
         return None
+    return found
 
 
 Shape = TypeVar("Shape", bound=Struct)
@@ -125,6 +136,6 @@ def _as(value: object, wanted: Any) -> object:
 
 
 def _whole(value: object) -> int | None:
-    if isinstance(value, str) and value.strip().isdecimal():
+    if isinstance(value, str) and len(value) < MAX_DIGITS and value.strip().isdecimal():
         return int(value)
     return int(value) if isinstance(value, int | float) and value == value // 1 else None

@@ -195,6 +195,8 @@ PATIENCE: dict[Trouble, Patience] = {
     "batch_not_found": Patience(48 * 3600, 5, first=15.0, longest=600.0),
 }
 """A lag is minutes, with as many looks as they have undisturbed; an outage may be days (outputs are kept for weeks). `batch_not_found` ends earlier where `expires_at` is known."""
+LONG_GAP = 2.0
+"""Looks further apart than this times `longest` were kept from coming, or the clock jumped."""
 PAST_EXPIRY = 3600.0
 """A batch that its provider no longer knows is given up this long after it must have ended."""
 
@@ -207,16 +209,29 @@ def one_more(attempts: Iterable[Attempts], trouble: Trouble, now: Millis) -> tup
     """
     known = {one.trouble: one for one in attempts}
     earlier = known.pop(trouble, Attempts(trouble, now, 0))
-    return Attempts(trouble, earlier.since, earlier.looks + 1), *known.values()
+    since, jump = _by_steady_clock(earlier, now)
+    return Attempts(trouble, since, earlier.looks + 1, now, jump), *known.values()
+
+
+def _by_steady_clock(attempts: Attempts, now: Millis) -> tuple[Millis, Millis]:
+    """`since` and `jump`, with what has passed since the last look.
+
+    The longest gap between two looks, as far as it is longer than looks are apart, is taken for a clock that jumped
+    ahead: one jump of days then uses up no patience. A clock that is set back gives the jump back, and moves `since`.
+    """
+    gap = now - (attempts.last or now)
+    if gap < 0:
+        return min(attempts.since, attempts.since + attempts.jump + gap), max(attempts.jump + gap, 0)
+    return attempts.since, max(attempts.jump, gap - millis(_patience(attempts).longest * LONG_GAP), 0)
 
 
 def exhausted(attempts: Attempts, now: Millis, *, expires_at: float | None = None) -> bool:
     """Whether it is time to settle without."""
-    patience, since = _patience(attempts), attempts.since / 1000
+    patience, since, jump = _patience(attempts), attempts.since / 1000, attempts.jump / 1000
     until = since + patience.seconds
     if attempts.trouble == "batch_not_found" and expires_at is not None:
         until = max(expires_at, since) + PAST_EXPIRY
-    return attempts.looks >= patience.looks and now / 1000 >= until
+    return attempts.looks >= patience.looks and now / 1000 >= until + jump
 
 
 def after_trouble(attempts: Attempts, random: Random, *, retry_after: float | None = None) -> float:

@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from batchmeter._version import __version__
-from batchmeter.cli.show import as_json, print_json
+from batchmeter.commands.output import as_json, print_json
 from batchmeter.errors import UsageError
 
 TEMPLATES = {

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from .show import console, cost_table, duration, errors, print_json
+from .output import console, cost_table, duration, errors, print_json
 
 if TYPE_CHECKING:
     from batchmeter.client import AsyncClient

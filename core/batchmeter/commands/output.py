@@ -97,6 +97,17 @@ def instant(epoch: float | None) -> str:
     return "" if epoch is None else datetime.fromtimestamp(min(epoch, _LAST), UTC).strftime("%Y-%m-%d %H:%M:%SZ")
 
 
+def millis(text: str | None) -> int | None:
+    """An ISO 8601 time or date, UTC unless it says otherwise, as epoch milliseconds."""
+    if text is None:
+        return None
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise click.UsageError(f"{text!r} is not a time: write 2026-11-22 or 2026-11-22T09:00:00Z") from None
+    return int((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() * 1000)
+
+
 def duration(seconds: float | None) -> str:
     if seconds is None:
         return ""

@@ -1,0 +1,55 @@
+"""For commands that plugins add to the command line: a stand-in until they are used, and output as core's own have it.
+
+@click.command()
+@as_json
+def mine(json_output: bool) -> None:
+    run(_mine(json_output))         # with `async with client() as opened:` inside
+"""
+
+from functools import reduce
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from .output import as_json, console, print_json, table
+    from .session import client, run
+    from .wait import show_settlement, wait_for
+
+__all__ = [
+    "LazyCommand",
+    "as_json",
+    "client",
+    "console",
+    "print_json",
+    "run",
+    "show_settlement",
+    "table",
+    "wait_for",
+]
+
+_HOMES = {"output": "as_json console print_json table", "session": "client run", "wait": "show_settlement wait_for"}
+_HOME_OF = {name: module for module, names in _HOMES.items() for name in names.split()}
+
+
+class LazyCommand(click.Command):
+    """Stands for the command at `target` (`package.module:name`); `line` is what `batchmeter --help` says of it."""
+
+    def __init__(self, name: str, target: str, line: str) -> None:
+        super().__init__(name, help=line)
+        self.target = target
+
+    def load(self) -> click.Command:
+        module, _, name = self.target.partition(":")
+        command: object = reduce(getattr, name.split("."), import_module(module))
+        if not isinstance(command, click.Command):
+            raise TypeError(f"{self.target} is no click command")
+        return command
+
+
+def __getattr__(name: str) -> Any:
+    """The names above, imported when first used: `batchmeter --help` needs the stand-in only."""
+    if name not in _HOME_OF:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f".{_HOME_OF[name]}", __name__), name)
