@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: demo test lint format bench prices docs clean
+.PHONY: demo test lint format bench soak prices docs clean
 demo: .venv/.demo            ## a batch through the sandbox to a priced batch_success
 	@$(BIN)/batchmeter demo
 test: .venv/.dev             ## the whole test suite
@@ -13,7 +13,9 @@ lint: .venv/.dev             ## ruff, mypy strict, pyright strict
 format: .venv/.dev
 	$(BIN)/ruff check --fix . ; $(BIN)/ruff format .
 bench: .venv/.dev            ## ratios against peers, measured in one run
-	@for each in benchmarks/*.py; do echo "== $$each"; $(BIN)/python $$each $(ARGS) || exit 1; done
+	@for each in $(filter-out benchmarks/soak.py,$(wildcard benchmarks/*.py)); do echo "== $$each"; $(BIN)/python $$each $(ARGS) || exit 1; done
+soak: .venv/.dev             ## ten minutes of mixed traffic with kills on both engines, and the fuzzers
+	$(BIN)/python benchmarks/soak.py $(ARGS)
 prices: .venv/.dev           ## the price catalogue anew, from the newest data packages and our corrections: once a week
 	$(BIN)/python .ci/prices/build.py newest .cache/prices
 docs: .venv/.docs            ## the documentation site, into site/; a dead link or stale page stops it
