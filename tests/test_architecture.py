@@ -213,6 +213,11 @@ def test_lines_of_help_are_the_commands_own() -> None:
     assert shown == own.getvalue()
 
 
+def test_the_provider_contract_loads_no_http_client() -> None:
+    loaded = run("import sys, batchmeter.providers; print(*sys.modules)").split()
+    assert not {"httpx", "httpx2", "ssl", "batchmeter.http.client"} & set(loaded)
+
+
 def test_observing_loads_no_vendor_s_sdk() -> None:
     loaded = run(
         "import sys, batchmeter; batchmeter.observe, batchmeter.run, batchmeter.on; print(*sys.modules)"

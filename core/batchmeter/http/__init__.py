@@ -1,13 +1,17 @@
 """HTTP for providers: small pooled clients, timeouts, retries, streamed bodies, errors passed on whole."""
 
-from batchmeter.errors import retry_after_seconds
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
-from .body import Body, form_head, multipart
-from .client import MAX_ANSWER, MAX_DOWNLOAD, MAX_RETRY_AFTER, USER_AGENT, HttpClient, Retry
-from .decompress import CHUNK
-from .failure import delivery_error, error_message, origin_of, redact_url, status_error, without_signatures
-from .library import http_library, tls
-from .response import AnswerHead, Headers, Response, StreamedResponse, noted_answers
+if TYPE_CHECKING:
+    from batchmeter.errors import retry_after_seconds
+
+    from .body import Body, form_head, multipart
+    from .client import MAX_ANSWER, MAX_DOWNLOAD, MAX_RETRY_AFTER, USER_AGENT, HttpClient, Retry
+    from .decompress import CHUNK
+    from .failure import delivery_error, error_message, origin_of, redact_url, status_error, without_signatures
+    from .library import http_library, tls
+    from .response import AnswerHead, Headers, Response, StreamedResponse, noted_answers
 
 __all__ = [
     "CHUNK",
@@ -35,3 +39,22 @@ __all__ = [
     "tls",
     "without_signatures",
 ]
+
+_HOMES = {
+    "batchmeter.errors": "retry_after_seconds",
+    ".body": "Body form_head multipart",
+    ".client": "MAX_ANSWER MAX_DOWNLOAD MAX_RETRY_AFTER USER_AGENT HttpClient Retry",
+    ".decompress": "CHUNK",
+    ".failure": "delivery_error error_message origin_of redact_url status_error without_signatures",
+    ".library": "http_library tls",
+    ".response": "AnswerHead Headers Response StreamedResponse noted_answers",
+}
+_HOME_OF = {name: module for module, names in _HOMES.items() for name in names.split()}
+
+
+def __getattr__(name: str) -> Any:
+    """The names above, imported when first used: the provider contract needs no client, and no TLS."""
+    if name not in _HOME_OF:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    globals()[name] = value = getattr(import_module(_HOME_OF[name], __name__), name)
+    return value
