@@ -65,6 +65,7 @@ FAMILIES = {
     "batchmeter_azure": "batchmeter_openai",
     "batchmeter_vertex": "batchmeter_dialects",
     "batchmeter_langfuse": "batchmeter_otel",
+    "batchmeter_ui": "batchmeter_proxy",
 }
 
 

@@ -4,16 +4,21 @@ A plugin that serves others asks `await client.access()` for it and reaches no l
 Times are epoch milliseconds UTC by the ledger's clock. All methods raise LedgerError while the ledger is away.
 """
 
+import asyncio
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from dataclasses import dataclass, replace
+from datetime import date
+from typing import TYPE_CHECKING, Any, Protocol
 
 from .events import Settlement
 from .host import Total
+from .ledger.browse import BatchDelivery, BatchFilter, BatchHistory, BatchPage, DaySpend, SeenBatch, UnknownCost
 from .ledger.records import (
     Answer,
     CostGauge,
+    Delivery,
+    DeliveryState,
     KeyLimits,
     LimitName,
     LoggerGauge,
@@ -22,10 +27,15 @@ from .ledger.records import (
     Place,
     ProxyKey,
     StoredEvent,
+    Subscribed,
     TrackedBatch,
 )
 from .ledger.totals import Totals
 from .models import Attribution, Batch, FileObject
+from .pricing import listing
+from .pricing.book import PriceBook
+from .pricing.groups import PriceSource
+from .pricing.listing import Listed
 from .reports.costs import GROUPINGS, CostReport, GroupBy, cost_report, moment
 from .tracker.metadata_tag import untagged, without_tag
 
@@ -38,18 +48,29 @@ __all__ = [
     "GROUPINGS",
     "Access",
     "Answer",
+    "BatchDelivery",
+    "BatchFilter",
+    "BatchHistory",
+    "BatchPage",
     "CostGauge",
     "CostReport",
+    "DaySpend",
+    "Delivery",
     "KeyLimits",
     "KnownBatch",
     "LimitName",
+    "Listed",
     "LoggerGauge",
     "Millis",
     "Owner",
     "Place",
     "ProxyKey",
+    "SeenBatch",
     "StoredEvent",
+    "Subscribed",
     "Total",
+    "UnknownCost",
+    "find_prices",
     "moment",
     "open_access",
     "untagged",
@@ -208,6 +229,28 @@ class Access:
         found = await self._ledger.batches_of_key(key_id, account, after=after, limit=limit)
         return None if found is None else [KnownBatch.of(tracked) for tracked in found]
 
+    async def browse(self, chosen: BatchFilter, *, after: str | None = None, limit: int = 50) -> BatchPage:
+        """Batches newest first, each with its newest settlement; `after` is the `next` of an earlier page."""
+        page = await self._ledger.browse(chosen, after=after, limit=limit)
+        return replace(page, data=tuple(replace(one, tracked=_plain(one.tracked)) for one in page.data))
+
+    async def history(self, batch_id: str, account: str) -> BatchHistory | None:
+        """One batch with all its settlements and deliveries."""
+        found = await self._ledger.history(batch_id, account)
+        return None if found is None else replace(found, tracked=_plain(found.tracked))
+
+    async def unknown_costs(
+        self, chosen: BatchFilter, *, since: Millis, until: Millis, limit: int = 500
+    ) -> list[UnknownCost]:
+        """Why lines have no known cost, most lines first; whole UTC days, and of the filter accounts and key."""
+        await self._ledger.roll_spend()
+        return await self._ledger.unknown_costs(chosen, since=since, until=until, limit=limit)
+
+    async def spend_of_days(self, by: str, chosen: BatchFilter, *, since: Millis, until: Millis) -> list[DaySpend]:
+        """Sums by day and model, account, provider, team, key, user or tag; times and filter as above."""
+        await self._ledger.roll_spend()
+        return await self._ledger.spend_of_days(by, chosen, since=since, until=until)
+
     async def wake(self, account: str, batch_id: str) -> bool:
         """Look at a batch now, since somebody says it has ended; False when there is none, or it is settled."""
         return self._tracker is not None and await self._tracker.told(account, batch_id)
@@ -248,9 +291,39 @@ class Access:
         """Each logger's backlog."""
         return await self._ledger.gauges()
 
+    async def subscriptions(self) -> list[Subscribed]:
+        """Everyone who is owed events, with what is owed and dead."""
+        return await self._ledger.subscriptions()
+
+    async def deliveries(self, logger: str, state: DeliveryState, *, limit: int) -> list[Delivery]:
+        """The oldest of a logger's deliveries in this state."""
+        return await self._ledger.deliveries(logger=logger, state=state, limit=limit)
+
+    async def replay_dead(self, logger: str) -> int:
+        """Make a logger's dead deliveries due again; returns how many."""
+        return await self._ledger.replay(logger, dead_only=True)
+
+    async def stats(self) -> dict[str, Any]:
+        """Batches by account and status, open and overdue ones, events and the schema's version."""
+        return await self._ledger.stats()
+
     async def cost_gauges(self) -> Sequence[CostGauge]:
         """Each account's batches by status, pruned ones excepted, and about what they cost."""
         return await self._ledger.cost_gauges()
+
+
+def _plain(tracked: TrackedBatch) -> TrackedBatch:
+    return replace(tracked, batch=without_tag(tracked.batch))
+
+
+async def find_prices(source: PriceSource, words: str, day: date, *, limit: int) -> list[Listed]:
+    """Rates of every model whose `provider/id` has all of these words, in a batch and outside, at most so many models.
+
+    Empty for a price source that is no price book.
+    """
+    if not isinstance(source, PriceBook):
+        return []
+    return await asyncio.to_thread(listing.search, source, words, day, limit)
 
 
 @asynccontextmanager

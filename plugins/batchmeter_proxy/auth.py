@@ -55,7 +55,7 @@ class Keys:
             raise _unknown(
                 "You didn't provide an API key: send it as `Authorization: Bearer`, `x-api-key` or `api-key`."
             )
-        return self._identity(await self._key(access, secret), access.now())
+        return identity_of(await self._key(access, secret), access.now())
 
     async def admit(self, identity: Identity, action: Action) -> Done | None:
         """Refusal (429) where one of the key's limits is used up."""
@@ -88,20 +88,22 @@ class Keys:
             self._known[digest] = _Remembered(key, now + REMEMBERED_SECONDS)
         return key
 
-    def _identity(self, key: ProxyKey | None, now: int) -> KeyIdentity:
-        if key is None:
-            raise _unknown("Incorrect API key provided.")
-        state = key.state(now)
-        if state != "active":
-            raise _unknown(f"This API key {'has expired' if state == 'expired' else 'was revoked'}.")
-        return KeyIdentity(
-            attribution=key.attribution,
-            admin=key.admin,
-            accounts=None if key.accounts is None else frozenset(key.accounts),
-            models=None if key.models is None else frozenset(key.models),
-            allow_raw=key.allow_raw,
-            limits=key.limits,
-        )
+
+def identity_of(key: ProxyKey | None, now: int) -> KeyIdentity:
+    """Refusal (401) for a key that is unknown, expired or revoked."""
+    if key is None:
+        raise _unknown("Incorrect API key provided.")
+    state = key.state(now)
+    if state != "active":
+        raise _unknown(f"This API key {'has expired' if state == 'expired' else 'was revoked'}.")
+    return KeyIdentity(
+        attribution=key.attribution,
+        admin=key.admin,
+        accounts=None if key.accounts is None else frozenset(key.accounts),
+        models=None if key.models is None else frozenset(key.models),
+        allow_raw=key.allow_raw,
+        limits=key.limits,
+    )
 
 
 def _secret(request: Request) -> str | None:

@@ -27,7 +27,7 @@ def document(routes: Iterable[Route]) -> dict[str, Any]:
     described: dict[str, Any] = json.loads(text)
     known: Mapping[str, Mapping[str, Any]] = described["paths"]
     paths: dict[str, dict[str, Any]] = {}
-    for route in routes:
+    for route in (route for route in routes if route.described):
         path, method = path_of(route), route.method.lower()
         operation = known.get(path, {}).get(method) or _operation(route)
         paths.setdefault(path, {}).setdefault(method, operation)

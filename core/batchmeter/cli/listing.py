@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import date
 from decimal import Decimal
+from itertools import islice
 from typing import Any
 
 from batchmeter.pricing.book import PriceBook
@@ -52,6 +53,13 @@ def show(book: PriceBook, query: PriceQuery) -> list[Listed]:
 
 def _differs(last: Listed, processing: str, rates: Rates) -> bool:
     return last.processing != processing or dict(last.rates.usd_per_million) != dict(rates.usd_per_million)
+
+
+def search(book: PriceBook, words: str, day: date, limit: int) -> list[Listed]:
+    """Every tier of the first `limit` models whose `provider/id` has all of the words."""
+    wanted = words.lower().split()
+    named = (pair for pair in book.models if all(word in "/".join(pair).lower() for word in wanted))
+    return [listed for pair in islice(named, limit) for listed in show(book, PriceQuery(*pair, at=day))]
 
 
 def sellers(book: PriceBook, name: str, day: date) -> list[tuple[str, str]]:

@@ -13,6 +13,7 @@ from batchmeter.models import Attribution, Batch, FileObject
 from batchmeter.pricing.groups import Groups
 
 from . import batches, claims, files, outbox, spend, upkeep
+from . import browse as history_reads
 from . import keys as keyring
 from . import settlements as endings
 from . import subscriptions as subscribers
@@ -89,6 +90,10 @@ class Ledger:
     get_batch = read(batches.get_batch)
     batches_of_id = read(batches.batches_of_id)
     list_batches = read(batches.list_batches)
+    browse = read(history_reads.browse)
+    history = read(history_reads.history)
+    unknown_costs = read(history_reads.unknown_costs)
+    spend_of_days = read(history_reads.spend_of_days)
     claim_due = write(claims.claim_due)
     claim = write(claims.claim)
     renew = write(claims.renew)

@@ -71,6 +71,12 @@ class PriceBook:
         """Provider ids with a row, sorted."""
         return tuple(sorted(self.catalogue.providers | {name.partition("/")[0] for name in self._user.by_name}))
 
+    @property
+    def models(self) -> list[tuple[str, str]]:
+        """(provider, id) of every model with a row, sorted."""
+        own = {(name.partition("/")[0], name.partition("/")[2]) for name in self._user.by_name}
+        return sorted({*self.catalogue.models(), *own})
+
     def regions(self, provider: str, model: str) -> list[str | None]:
         """Region classes that price this exact id; None is the global price."""
         return [row.region for row in self.catalogue.rows(provider, model)]

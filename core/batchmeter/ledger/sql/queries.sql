@@ -759,3 +759,60 @@ DELETE FROM batchmeter.spend_metadata_key;
 
 -- name: spend_months
 SELECT DISTINCT period FROM batchmeter.spend_sum WHERE kind = %(kind)s ORDER BY period;
+
+-- name: browse_batches
+-- Newest first, for people to look through.
+SELECT * FROM batchmeter.batch
+WHERE true
+  AND account = ANY(%(accounts)s::text[]) -- [accounts]
+  AND key_id = %(key)s -- [key]
+  AND status = ANY(%(statuses)s::text[]) -- [statuses]
+  AND next_poll_at IS NULL -- [settled]
+  AND next_poll_at IS NOT NULL -- [unsettled]
+  AND unpriced_lines > 0 -- [unknown]
+  AND pk < %(before)s -- [before]
+ORDER BY pk DESC LIMIT %(limit)s;
+
+-- name: newest_settlement
+SELECT batch_pk, settlement FROM batchmeter.settlement WHERE batch_pk = %(pk)s ORDER BY revision DESC LIMIT 1;
+
+-- name: deliveries_of_batch
+SELECT d.logger, d.state, d.attempts, d.next_attempt_at, d.delivered_at, d.last_error, e.type, e.revision, e.recorded_at
+FROM batchmeter.event AS e JOIN batchmeter.delivery AS d ON d.event_seq = e.seq
+WHERE e.batch_id = %(batch_id)s AND e.account = %(account)s
+ORDER BY e.seq, d.logger LIMIT %(limit)s;
+
+-- name: unknown_costs
+-- Why lines have no known cost, by model and account, of whole days.
+SELECT d.reason, g.model, g.account, sum(d.batches)::bigint AS batches, sum(d.lines)::bigint AS lines
+FROM batchmeter.spend_unknown AS d JOIN batchmeter.spend_group AS g ON g.id = d.group_id
+WHERE d.kind = %(kind)s AND d.period >= %(first)s AND d.period <= %(last)s
+  AND g.key_id = %(key)s -- [key]
+  AND g.account = ANY(%(accounts)s::text[]) -- [accounts]
+GROUP BY d.reason, g.model, g.account
+ORDER BY lines DESC, d.reason, g.model, g.account LIMIT %(limit)s;
+
+-- name: spend_of_days
+-- Sums by day and one more thing, of whole days.
+SELECT d.period AS day,
+    CASE %(by)s::text WHEN 'model' THEN g.model WHEN 'account' THEN g.account WHEN 'provider' THEN g.provider
+        WHEN 'team' THEN g.team WHEN 'key' THEN g.key_id WHEN 'user' THEN g.user_name ELSE '' END AS name,
+    sum(d.batches)::bigint AS batches, sum(d.incomplete)::bigint AS incomplete, sum(d.lines)::bigint AS lines,
+    sum(d.unpriced)::bigint AS unpriced, sum(d.usd)::bigint AS usd, sum(d.nano)::bigint AS nano, sum(d.atto)::bigint AS atto
+FROM batchmeter.spend_sum AS d JOIN batchmeter.spend_group AS g ON g.id = d.group_id
+WHERE d.kind = %(kind)s AND d.period >= %(first)s AND d.period <= %(last)s
+  AND g.key_id = %(key)s -- [key]
+  AND g.account = ANY(%(accounts)s::text[]) -- [accounts]
+GROUP BY 1, 2;
+
+-- name: spend_of_tags
+-- Sums by day and tag: what has several is in the sum of each.
+SELECT d.period AS day, coalesce(l.value, '') AS name,
+    sum(d.batches)::bigint AS batches, sum(d.incomplete)::bigint AS incomplete, sum(d.lines)::bigint AS lines,
+    sum(d.unpriced)::bigint AS unpriced, sum(d.usd)::bigint AS usd, sum(d.nano)::bigint AS nano, sum(d.atto)::bigint AS atto
+FROM batchmeter.spend_sum AS d JOIN batchmeter.spend_group AS g ON g.id = d.group_id
+LEFT JOIN batchmeter.spend_label AS l ON l.group_id = d.group_id AND l.name = ''
+WHERE d.kind = %(kind)s AND d.period >= %(first)s AND d.period <= %(last)s
+  AND g.key_id = %(key)s -- [key]
+  AND g.account = ANY(%(accounts)s::text[]) -- [accounts]
+GROUP BY 1, 2;

@@ -1,0 +1,243 @@
+"""Batches for people: pages of them with what each cost, and one batch with all that became of it."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date, timedelta
+from decimal import Decimal
+
+from batchmeter.events import EventType, Settlement
+
+from . import serialize
+from .batches import at
+from .records import DeliveryState, Millis, TrackedBatch
+from .session import Row, Session
+from .spend_figures import DAY_MILLIS, Kind, joined_usd
+
+_SCANNED = 200
+"""Rows of one query where some of a filter is decided here."""
+_MOST_SCANNED = 2000
+"""Rows that one page looks at: a rare match takes several pages, each as quick as another."""
+_MOST_DELIVERIES = 500
+
+
+@dataclass(frozen=True, slots=True)
+class BatchFilter:
+    """Which batches a page shows; what is left out chooses all."""
+
+    accounts: tuple[str, ...] | None = None
+    key: str | None = None
+    """The id of the proxy key that submitted them."""
+    statuses: tuple[str, ...] | None = None
+    settled: bool | None = None
+    unknown: bool = False
+    """With lines whose cost is unknown."""
+    failures: bool = False
+    """Failed, expired, or with failed requests by their provider's count."""
+    late: bool = False
+    """Past the provider's own limit, whether ended or not."""
+    model: str | None = None
+    """As submitted, as the provider's batch says, or that answered any of its lines."""
+    team: str | None = None
+    tag: str | None = None
+    metadata: Mapping[str, str] = field(default_factory=dict[str, str])
+
+    def fits(self, seen: "SeenBatch", now: Millis) -> bool:
+        """Whether a batch is chosen by what only its documents say."""
+        tracked, submission, batch = seen.tracked, seen.tracked.submission, seen.tracked.batch
+        owner = submission.attribution
+        answered = seen.settlement.models if seen.settlement else ()
+        return (
+            (not self.failures or _has_failures(tracked))
+            and (not self.late or _is_late(tracked, now))
+            and (self.model in (None, submission.model, batch.model) or self.model in answered)
+            and self.team in (None, owner.team)
+            and (self.tag is None or self.tag in owner.tags)
+            and all(submission.metadata.get(name) == value for name, value in self.metadata.items())
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class SeenBatch:
+    tracked: TrackedBatch
+    settlement: Settlement | None
+    """The newest revision."""
+
+
+@dataclass(frozen=True, slots=True)
+class BatchPage:
+    data: tuple[SeenBatch, ...]
+    next: str | None
+    """For `after`; None at the end. A page with a `next` may be short, even empty: more has to be looked at."""
+
+
+@dataclass(frozen=True, slots=True)
+class BatchDelivery:
+    """One event of a batch on its way to one logger."""
+
+    logger: str
+    type: EventType
+    revision: int
+    recorded_at: Millis
+    state: DeliveryState
+    attempts: int
+    next_attempt_at: Millis | None
+    delivered_at: Millis | None
+    last_error: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class BatchHistory:
+    tracked: TrackedBatch
+    revisions: tuple[Settlement, ...]
+    """Oldest first; none while it is not settled."""
+    deliveries: tuple[BatchDelivery, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class UnknownCost:
+    """Lines of one model in one account whose cost is unknown for one reason."""
+
+    reason: str
+    model: str
+    """Empty where nothing names one."""
+    account: str
+    batches: int
+    lines: int
+
+
+async def unknown_costs(
+    session: Session, chosen: BatchFilter, *, since: Millis, until: Millis, limit: int
+) -> list[UnknownCost]:
+    """From the sums, of whole UTC days from `since` to before `until`; of the filter, accounts and key count."""
+    rows = await session.rows(
+        "unknown_costs",
+        kind=int(Kind.MODELS),
+        first=since // DAY_MILLIS,
+        last=(until - 1) // DAY_MILLIS,
+        accounts=serialize.or_none(chosen.accounts),
+        key=chosen.key,
+        limit=limit,
+    )
+    names = UnknownCost.__slots__
+    return [UnknownCost(**{name: row[name] for name in names}) for row in rows if row["lines"] > 0]
+
+
+@dataclass(frozen=True, slots=True)
+class DaySpend:
+    """What batches with one thing in common, settled on one day, came to."""
+
+    day: date
+    name: str
+    """Empty for those that have none."""
+    batches: int
+    lines: int
+    unpriced: int
+    """Lines whose cost is unknown."""
+    known: Decimal
+    """US dollars."""
+    complete: bool
+    """Whether `known` is all of it."""
+
+
+async def spend_of_days(
+    session: Session, by: str, chosen: BatchFilter, *, since: Millis, until: Millis
+) -> list[DaySpend]:
+    """`by`: model, account, provider, team, key, user or tag, else all as one; the rest as `unknown_costs`."""
+    kinds = {"model": Kind.MODELS, "tag": Kind.LABELLED}
+    rows = await session.rows(
+        "spend_of_tags" if by == "tag" else "spend_of_days",
+        by=by,
+        kind=int(kinds.get(by, Kind(0))),
+        first=since // DAY_MILLIS,
+        last=(until - 1) // DAY_MILLIS,
+        accounts=serialize.or_none(chosen.accounts),
+        key=chosen.key,
+    )
+    return await session.decoded(rows, _day_spend)
+
+
+def _day_spend(row: Row) -> DaySpend:
+    day = date(1970, 1, 1) + timedelta(days=row["day"])
+    known = joined_usd(row["usd"], row["nano"], row["atto"])
+    return DaySpend(day, row["name"], row["batches"], row["lines"], row["unpriced"], known, not row["incomplete"])
+
+
+async def browse(session: Session, chosen: BatchFilter, *, after: str | None, limit: int) -> BatchPage:
+    before = None
+    if after is not None:
+        cursor = await at(session, after, None)
+        if cursor is None:
+            return BatchPage((), None)
+        before = cursor["pk"]
+    found, last = await _scan(session, chosen, before, limit)
+    if chosen.model is None:
+        found = await _seen(session, [row for _, row in found])
+    data = [one for one, _ in found]
+    return BatchPage(tuple(data), None if last is None else f"{last['account']}\x1f{last['batch_id']}")
+
+
+_Found = list[tuple[SeenBatch, Row]]
+
+
+async def _seen(session: Session, rows: Sequence[Row], *, costs: bool = True) -> _Found:
+    """Rows as batches; `costs`: with what each came to. One that cannot be read is left out, and logged."""
+    pks = [{"pk": row["pk"]} for row in rows] if costs else []
+    settled = {row["batch_pk"]: row for row in await session.each("newest_settlement", pks)}
+
+    def seen(row: Row) -> tuple[SeenBatch, Row]:
+        cost = settled.get(row["pk"])
+        return SeenBatch(serialize.tracked(row), None if cost is None else serialize.settlement(cost)), row
+
+    return await serialize.readable(session, rows, seen)
+
+
+async def _scan(session: Session, chosen: BatchFilter, before: int | None, limit: int) -> tuple[_Found, Row | None]:
+    """The page's batches, and the last row looked at where there is more."""
+    found: _Found = []
+    scanned, size = 0, max(limit + 1, _SCANNED)
+    while True:
+        rows = await session.rows("browse_batches", before=before, limit=size, **_columns(chosen))
+        for one, row in await _seen(session, rows, costs=chosen.model is not None):
+            if chosen.fits(one, session.now):
+                if len(found) == limit:
+                    return found, found[-1][1]
+                found.append((one, row))
+        if len(rows) < size:
+            return found, None
+        scanned, before = scanned + len(rows), rows[-1]["pk"]
+        if scanned >= _MOST_SCANNED:
+            return found, rows[-1]
+
+
+def _columns(chosen: BatchFilter) -> dict[str, object]:
+    return {
+        "accounts": serialize.or_none(chosen.accounts),
+        "key": chosen.key,
+        "statuses": serialize.or_none(chosen.statuses),
+        "settled": chosen.settled is True,
+        "unsettled": chosen.settled is False,
+        "unknown": chosen.unknown,
+    }
+
+
+async def history(session: Session, batch_id: str, account: str) -> BatchHistory | None:
+    row = await session.row("get_batch", batch_id=batch_id, account=account)
+    if row is None:
+        return None
+    settled = await session.rows("settlements_of_batch", pk=row["pk"])
+    owed = await session.rows("deliveries_of_batch", batch_id=row["batch_id"], account=account, limit=_MOST_DELIVERIES)
+    names = BatchDelivery.__slots__
+    deliveries = tuple(BatchDelivery(**{name: one[name] for name in names}) for one in owed)
+    revisions = await serialize.readable(session, settled, serialize.settlement)
+    return BatchHistory(serialize.tracked(row), tuple(revisions), deliveries)
+
+
+def _has_failures(tracked: TrackedBatch) -> bool:
+    counts = tracked.batch.request_counts
+    return tracked.batch.status in {"failed", "expired"} or bool(counts and counts.failed)
+
+
+def _is_late(tracked: TrackedBatch, now: Millis) -> bool:
+    batch = tracked.batch
+    end = batch.ended_at or (None if batch.ended else now // 1000)
+    return batch.expires_at is not None and end is not None and end > batch.expires_at

@@ -1,0 +1,104 @@
+"""A page: its place, who may see it, what shows it and what a POST to it does; and the frame around all of them."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import htpy as h
+from starlette.responses import Response
+
+from batchmeter import __version__
+
+from .words import age, instant
+
+if TYPE_CHECKING:
+    from .view import View
+
+Show = Callable[["View"], Awaitable["Content | Response"]]
+"""`view.ids` holds what the path's braces held."""
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """The middle of a page."""
+
+    title: str
+    body: h.Node
+    wide: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """One screen."""
+
+    path: str
+    """Below `/ui`, such as `/batches/{account}/{id}`; of another plugin's page one name, below `/ui/x/`."""
+    name: str
+    """In the list of pages; empty for pages that others lead to."""
+    show: Show
+    post: Show | None = None
+    """A form's answer: a page again, or a redirection."""
+    everywhere: bool = False
+    """Only for keys that see everybody's batches in every account."""
+
+
+def document(view: "View", content: Content) -> Response:
+    """The whole page."""
+    page = h.html(lang="en")[
+        h.head[
+            h.meta(charset="utf-8"),
+            h.meta(name="viewport", content="width=device-width, initial-scale=1"),
+            h.meta(name="color-scheme", content="light dark"),
+            h.title[f"{content.title} · batchmeter"],
+            h.link(rel="stylesheet", href=view.asset("style.css")),
+            h.link(rel="icon", type="image/svg+xml", href=view.asset("icon.svg")),
+        ],
+        h.body[
+            h.a(".skip", href="#main")["Skip to the content"],
+            _head(view),
+            h.main("#main", tabindex="-1")[h.h1[content.title], content.body],
+            _foot(view),
+        ],
+    ]
+    return Response(str(page), media_type="text/html")
+
+
+def _head(view: "View") -> h.Element:
+    links = [
+        h.a(href=view.url(page.path), aria_current="page" if view.page.name == page.name else None)[page.name]
+        for page in view.pages
+        if page.name and (view.identity.everywhere or not page.everywhere)
+    ]
+    return h.header[
+        h.a(".brand", href=view.url("/"))["batchmeter"],
+        h.nav(aria_label="Pages")[links] if view.known else None,
+        h.div(".who")[view.who, _logout(view)] if view.known else None,
+    ]
+
+
+def _logout(view: "View") -> h.Node:
+    if not view.session:
+        return None
+    return h.form(method="post", action=view.url("/logout"))[h.button(".plain")["Log out"]]
+
+
+def _foot(view: "View") -> h.Element:
+    return h.footer[
+        h.span[f"batchmeter {__version__}"],
+        h.span["Times are UTC; amounts are US dollars."],
+        h.span["Read ", h.time(datetime=view.instant)[view.instant.replace("T", " ").removesuffix("Z")], ". "],
+        h.a(href=view.here)["Read again"] if view.known else None,
+    ]
+
+
+def card(title: str, *body: h.Node, name: str = "", more: h.Node = None) -> h.Element:
+    """A titled box."""
+    return h.section(".card", id=name or None)[h.div(".title")[h.h2[title], more], body]
+
+
+def moment(millis: int | None, now: int) -> h.Node:
+    """A time with its age beside it; nothing for None."""
+    if millis is None:
+        return "–"
+    text = instant(millis)
+    return h.time(datetime=text, title=text)[age(now - millis)]

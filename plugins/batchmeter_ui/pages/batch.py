@@ -1,0 +1,342 @@
+"""One batch: its life as a line, what it used and cost at which rates, what failed, who heard of it."""
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+from urllib.parse import quote
+
+import htpy as h
+
+from batchmeter.access import BatchHistory
+from batchmeter.events import Settlement
+from batchmeter.models import RatesUsed
+from batchmeter_proxy import Refusal
+from batchmeter_ui.chart import Step, timeline
+from batchmeter_ui.page import Content, Page, card, moment
+from batchmeter_ui.table import facts, progress, table
+from batchmeter_ui.view import View
+from batchmeter_ui.words import amount, cost_of, dollars, duration, instant, number, shortened, spaced
+
+from .batches import status
+
+if TYPE_CHECKING:
+    from batchmeter.models import Batch
+
+_MOST_ERRORS = 50
+
+
+async def history_of(view: View) -> BatchHistory:
+    """Refusal (404) for a batch that is not the caller's, whether there is one or not."""
+    account, batch_id = view.ids["account"], view.ids["batch_id"]
+    found = await view.access.history(batch_id, account)
+    who = view.identity
+    allowed = who.accounts is None or account in who.accounts
+    if found is None or not allowed or not who.owns(found.tracked.submission.attribution):
+        raise Refusal(404, f"No batch {batch_id[:100]!r} is known in the account {account[:100]!r}.")
+    return found
+
+
+async def show(view: View) -> Content:
+    found = await history_of(view)
+    batch, newest = found.tracked.batch, found.revisions[-1] if found.revisions else None
+    body: list[h.Node] = [
+        h.p(".quiet")[h.code[found.tracked.batch_id]],
+        card("Life", timeline("The batch's life", steps := _steps(found)), _step_list(steps)),
+        h.div(".columns")[
+            card("Counts", _counts(batch, newest)),
+            card("Cost", _cost(newest)),
+            card("Submitted", _submitted(view, found)),
+            card("Files", _files(view, found)),
+        ],
+        _models(newest),
+        _rates(newest),
+        _usage(newest),
+        _problems(batch),
+        _failed(view, found, newest),
+        _revisions(found.revisions) if len(found.revisions) > 1 else None,
+        card("Deliveries", _deliveries(view, found)),
+    ]
+    return Content(f"Batch in {found.tracked.account}", body)
+
+
+def _steps(found: BatchHistory) -> list[Step]:
+    batch, tracked = found.tracked.batch, found.tracked
+    told = [
+        ("created", batch.created_at),
+        ("in progress", batch.in_progress_at),
+        ("finalizing", batch.finalizing_at),
+        (spaced(batch.status) if batch.ended else "", batch.ended_at),
+    ]
+    steps = [
+        Step(name, at * 1000, trouble=name in {"failed", "expired"}) for name, at in told if at is not None and name
+    ]
+    if tracked.settled_at is not None:
+        steps.append(Step("settled", tracked.settled_at))
+    steps += [
+        Step(f"delivered to {one.logger}", one.delivered_at, _event(one.type))
+        for one in found.deliveries
+        if one.delivered_at is not None
+    ][:12]
+    return sorted(steps, key=lambda step: step.at)
+
+
+def _step_list(steps: Sequence[Step]) -> h.Element:
+    rows: list[h.Node] = []
+    for number_, step in enumerate(steps):
+        later = f"after {duration((step.at - steps[number_ - 1].at) / 1000)}" if number_ else ""
+        rows.append(
+            h.li[
+                h.span(class_=f"key s{number_ % 5}"),
+                h.b[shortened(step.name, 60)],
+                " ",
+                step.detail,
+                " ",
+                h.time(datetime=instant(step.at))[instant(step.at)],
+                " ",
+                h.span(".quiet")[later],
+            ]
+        )
+    return h.ol(".steps")[rows]
+
+
+def _counts(batch: "Batch", newest: Settlement | None) -> h.Element:
+    told = batch.request_counts
+    pairs: list[tuple[str, h.Node]] = [
+        ("Status", status(batch.status)),
+        ("Provider counts", progress(told.completed + told.failed, told.total) if told else "none"),
+        ("Failed, by the provider", number(told.failed) if told else None),
+    ]
+    if newest is not None:
+        lines = newest.request_counts
+        pairs += [
+            ("Lines read", number(lines.total)),
+            ("Succeeded", number(lines.succeeded)),
+            ("Failed lines", number(lines.failed)),
+            ("Malformed lines", number(lines.malformed) if lines.malformed else None),
+            ("Without a line", number(newest.missing) if newest.missing else None),
+            ("Repeated custom_ids", number(newest.duplicates) if newest.duplicates else None),
+            ("Lines of unknown cost", number(lines.unpriced) if lines.unpriced else None),
+        ]
+    return facts(pairs)
+
+
+def _cost(newest: Settlement | None) -> h.Node:
+    if newest is None:
+        return h.p(".quiet")["Not settled yet: the cost is known when the batch has ended."]
+    cost, reported = newest.cost, newest.reported_cost
+    reasons = [
+        h.li[h.code[reason], f": {lines:,} lines", _details(cost.details.get(reason, ()))]
+        for reason, lines in cost.unknown.items()
+    ]
+    return [
+        h.p(".big")[cost_of(cost)],
+        h.ul[reasons] if reasons else None,
+        facts([
+            ("Exactly", f"${cost.known:f}" if cost.known else None),
+            ("Revision", number(newest.revision)),
+            ("Settled", h.time(datetime=newest.settled_at.isoformat())[f"{newest.settled_at:%Y-%m-%d %H:%M:%SZ}"]),
+            ("Estimated rates", "some are derived from standard prices" if cost.estimated else None),
+            ("Vendor's own amount", f"{dollars(reported.total)} on {reported.lines:,} lines" if reported else None),
+            ("Priced at", str(cost.priced_at) if cost.priced_at else None),
+            ("Price book", h.code[cost.price_book[:12]] if cost.price_book else None),
+            ("Flags", ", ".join(cost.flags)),
+            ("Notes", ", ".join(newest.notes)),
+        ]),
+    ]  # fmt: skip
+
+
+def _details(details: Sequence[str]) -> h.Node:
+    return h.span(".quiet")[" ", shortened(", ".join(details))] if details else None
+
+
+def _submitted(view: View, found: BatchHistory) -> h.Element:
+    submission, batch = found.tracked.submission, found.tracked.batch
+    owner = submission.attribution
+    metadata = submission.metadata or batch.metadata or {}
+    trace = _trace(view, submission.traceparent)
+    return facts([
+        ("Account", submission.account),
+        ("Provider", submission.provider),
+        ("Endpoint", submission.endpoint or batch.endpoint),
+        ("Model", submission.model or batch.model),
+        ("Region", submission.region),
+        ("Team", owner.team and shortened(owner.team)),
+        ("User", owner.user and shortened(owner.user)),
+        ("Key", owner.key and h.code[shortened(owner.key, 40)]),
+        ("Tags", owner.tags and shortened(", ".join(owner.tags))),
+        ("Adopted", "found at the provider, not submitted through batchmeter" if submission.adopted else None),
+        ("Trace", h.a(href=trace, rel="noreferrer")["at the tracing vendor"] if trace else None),
+        *((f"metadata {name[:60]}", shortened(value)) for name, value in metadata.items()),
+    ])  # fmt: skip
+
+
+def _trace(view: View, traceparent: str | None) -> str | None:
+    template = view.settings.trace_url
+    parts = (traceparent or "").split("-")
+    if len(parts) < 3 or not template.startswith(("https://", "http://")):  # noqa: PLR2004
+        return None
+    return template.replace("{trace_id}", quote(parts[1], safe=""))
+
+
+def _files(view: View, found: BatchHistory) -> h.Element:
+    batch, account = found.tracked.batch, found.tracked.account
+    named = [("Input", batch.input_file_id), ("Output", batch.output_file_id), ("Errors", batch.error_file_id)]
+    here: list[tuple[str, h.Node]] = [
+        (
+            name,
+            [
+                h.a(href=view.batch_url(account, found.tracked.batch_id, f"/files/{name.lower()}"))[
+                    shortened(file_id, 40)
+                ],
+                " ",
+                h.span(".quiet")["by API: ", h.code[f"/v1/files/{shortened(file_id, 40)}/content"]],
+            ],
+        )
+        for name, file_id in named
+        if file_id
+    ]
+    cost = h.a(href=view.batch_url(account, found.tracked.batch_id, "/settlement.json"))["Settlement as JSON"]
+    return facts([*here, ("All that is known", cost if found.revisions else None)])
+
+
+def _models(newest: Settlement | None) -> h.Node:
+    if newest is None:
+        return None
+    rows = [
+        (
+            shortened(name, 60),
+            number(one.lines),
+            number(one.usage.input_tokens),
+            number(one.usage.cached_input_tokens),
+            number(one.usage.output_tokens),
+            number(one.usage.reasoning_tokens),
+            amount(one.known, complete=one.cost is not None, lines=sum(one.unknown.values()) or None),
+        )
+        for name, one in newest.models.items()
+    ]
+    columns = ("Model", "Lines>", "Input>", "of it cached>", "Output>", "of it reasoning>", "Cost>")
+    return card("By model", table("By model", columns, rows, empty="No line of it was answered."))
+
+
+def _rates(newest: Settlement | None) -> h.Node:
+    if newest is None or not newest.rates:
+        return None
+    rows = [row for used in newest.rates for row in _rate_rows(used)]
+    columns = ("Model", "Bucket", "Units>", "$ per million>", "Cost>", "Tier", "Region", "Origin", "Remarks")
+    return card(
+        "Rates used",
+        table("Rates used", columns, rows),
+        h.p(".quiet")["Units × rate ÷ 1,000,000 = cost: this is all that the cost is made of."],
+    )
+
+
+def _rate_rows(used: RatesUsed) -> Iterator[Sequence[h.Node]]:
+    over = f"over {used.prompt_over:,}" if used.prompt_over else "any length"
+    for bucket, units in used.units.items():
+        rate = used.usd_per_million.get(bucket)
+        remarks = [
+            *(["estimated"] if bucket in used.estimated else []),
+            *used.flags,
+            *([f"priced as {used.priced_as}"] if used.priced_as else []),
+        ]
+        yield (
+            shortened(used.model or "(none)", 60),
+            spaced(bucket),
+            number(units),
+            h.span(".unknown")["no rate"] if rate is None else f"{rate:f}",
+            h.span(".unknown")["unknown"] if rate is None else dollars(rate * units / 1_000_000),
+            f"{used.processing}, {over}",
+            used.region or used.geo or "global",
+            used.origin or "–",
+            ", ".join(remarks),
+        )
+
+
+def _usage(newest: Settlement | None) -> h.Node:
+    if newest is None:
+        return None
+    told = newest.reported_usage
+    rows = [
+        (spaced(name), number(count), number(getattr(told, name)) if told else "–")
+        for name in type(newest.usage).model_fields
+        if (count := getattr(newest.usage, name)) or (told and getattr(told, name))
+    ]
+    return card(
+        "Usage",
+        table("Usage", ("Unit", "By the lines>", "By the provider's sum>"), rows, empty="No line says what it used."),
+    )
+
+
+def _problems(batch: "Batch") -> h.Node:
+    """What the provider says is wrong with the batch as a whole."""
+    errors = batch.errors.data if batch.errors else []
+    if not errors:
+        return None
+    rows = [
+        (shortened(one.code or "–", 60), "–" if one.line is None else number(one.line), shortened(one.message or ""))
+        for one in errors[:_MOST_ERRORS]
+    ]
+    return card("The provider refused it", table("Errors", ("Code", "Line>", "Message"), rows))
+
+
+def _failed(view: View, found: BatchHistory, newest: Settlement | None) -> h.Node:
+    batch = found.tracked.batch
+    lines = newest.request_counts.failed if newest else (batch.request_counts.failed if batch.request_counts else 0)
+    if not lines or not (batch.error_file_id or batch.output_file_id):
+        return None
+    where = view.batch_url(found.tracked.account, found.tracked.batch_id, "/failures")
+    text = f"{lines:,} lines failed. Their error codes and custom_ids are in the provider's file: "
+    return card("Failures", h.p[text, h.a(href=where)["read it now"], "."])
+
+
+def _revisions(revisions: Sequence[Settlement]) -> h.Element:
+    rows: list[Sequence[h.Node]] = []
+    for earlier, one in zip((None, *revisions), revisions, strict=False):
+        rows.append((
+            number(one.revision),
+            h.time(datetime=one.settled_at.isoformat())[f"{one.settled_at:%Y-%m-%d %H:%M:%SZ}"],
+            cost_of(one.cost),
+            number(one.request_counts.total),
+            "first" if earlier is None else _changes(earlier, one),
+        ))  # fmt: skip
+    return card("Revisions", table("Revisions", ("Revision", "Settled", "Cost>", "Lines>", "Changed"), rows))
+
+
+def _changes(earlier: Settlement, later: Settlement) -> str:
+    told = (
+        ("status", earlier.status, later.status),
+        ("cost", earlier.cost.known, later.cost.known),
+        ("unknown", earlier.cost.unknown, later.cost.unknown),
+        ("lines", earlier.request_counts, later.request_counts),
+        ("usage", earlier.usage, later.usage),
+        ("price book", earlier.cost.price_book, later.cost.price_book),
+        ("notes", earlier.notes, later.notes),
+    )
+    return ", ".join(name for name, before, after in told if before != after) or "nothing"
+
+
+def _deliveries(view: View, found: BatchHistory) -> h.Element:
+    if not view.identity.admin:
+        return h.p(".quiet")["Only admin keys see who is sent events."]
+    rows = [
+        (
+            shortened(one.logger, 60),
+            _event(one.type),
+            number(one.revision),
+            h.span(class_="status bad" if one.state == "dead" else "status")[
+                "given up" if one.state == "dead" else one.state
+            ],
+            number(one.attempts),
+            moment(one.delivered_at, view.now),
+            shortened(one.last_error or ""),
+        )
+        for one in found.deliveries
+    ]
+    columns = ("Logger", "Event", "Revision>", "State", "Attempts>", "Delivered", "Last error")
+    return table("Deliveries", columns, rows, empty="Nobody is sent this batch's events.")
+
+
+def _event(kind: str) -> str:
+    return {"acreate_batch": "created", "batch_success": "success", "batch_failure": "failure"}.get(kind, kind)
+
+
+PAGE = Page("/batches/{account}/{batch_id}", "", show)

@@ -1,0 +1,183 @@
+"""Batches, newest first: filtered by what people look for, one page after the other."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import htpy as h
+
+from batchmeter.access import BatchFilter, SeenBatch
+from batchmeter_ui.page import Content, Page, card, moment
+from batchmeter_ui.table import progress, table
+from batchmeter_ui.view import View
+from batchmeter_ui.words import cost_of, duration, number, shortened, spaced
+
+_PAGE = 50
+_STATUSES = ("validating", "in_progress", "finalizing", "cancelling", "completed", "failed", "expired", "cancelled")
+_TEXTS = (
+    ("account", "Account"),
+    ("model", "Model"),
+    ("team", "Team"),
+    ("key", "Key id"),
+    ("tag", "Tag"),
+    ("metadata", "Metadata key=value"),
+)
+_TICKS = (("unknown", "has unknown cost"), ("failures", "has failures"), ("late", "late"))
+
+
+async def show(view: View) -> Content:
+    page = await view.access.browse(view.own(_filter(view)), after=_after(view), limit=_PAGE)
+    kept = {name: view.asked(name) for name, _ in (*_TEXTS, *_TICKS)} | {
+        name: view.asked(name) for name in ("status", "settled")
+    }
+    further = (
+        page.next
+        and h.p[h.a(".next", href=view.url("/batches", **kept, after=page.next.replace("\x1f", "/")))["Older batches"]]
+    )
+    begin = h.p[h.a(href=view.url("/batches", **kept))["Back to the newest"]] if view.asked("after") else None
+    empty = "None of the batches looked through fits; older ones may." if page.next else "No batch fits."
+    body = [_form(view), card("Batches", _table(view, page.data, empty), begin, further)]
+    return Content("Batches", body)
+
+
+def _after(view: View) -> str | None:
+    """Account and id, as the link to the next page says them."""
+    account, slash, batch_id = view.asked("after").partition("/")
+    return f"{account}\x1f{batch_id}" if slash else None
+
+
+def _filter(view: View) -> BatchFilter:
+    name, equals, value = view.asked("metadata").partition("=")
+    status, settled = view.asked("status"), view.asked("settled")
+    return BatchFilter(
+        accounts=(view.asked("account"),) if view.asked("account") else None,
+        key=view.asked("key") or None,
+        statuses=(status,) if status else None,
+        settled={"yes": True, "no": False}.get(settled),
+        unknown=bool(view.asked("unknown")),
+        failures=bool(view.asked("failures")),
+        late=bool(view.asked("late")),
+        model=view.asked("model") or None,
+        team=view.asked("team") or None,
+        tag=view.asked("tag") or None,
+        metadata={name: value} if equals else {},
+    )
+
+
+def _form(view: View) -> h.Element:
+    statuses = [
+        h.option(value="")["any"],
+        *(h.option(value=one, selected=view.asked("status") == one)[spaced(one)] for one in _STATUSES),
+    ]
+    settled = [
+        h.option(value=value, selected=view.asked("settled") == value)[text]
+        for value, text in (("", "open or settled"), ("no", "open"), ("yes", "settled"))
+    ]
+    return h.form(".card.filters", method="get", action=view.url("/batches"))[
+        h.label["Status", h.select(name="status")[statuses]],
+        h.label["Open", h.select(name="settled")[settled]],
+        (
+            h.label[title, h.input(name=name, value=view.asked(name) or None)]
+            for name, title in _TEXTS
+            if name != "key" or view.identity.admin
+        ),
+        (
+            h.label(".tick")[h.input(type="checkbox", name=name, value="1", checked=bool(view.asked(name))), title]
+            for name, title in _TICKS
+        ),
+        h.button["Show"],
+        h.a(href=view.url("/batches"))["Clear"],
+    ]
+
+
+def _table(view: View, data: Sequence[SeenBatch], empty: str) -> h.Element:
+    columns = ("Batch", "Account", "Model", "Team", "Status", "Progress", "Failed>", "Cost>", "Created")
+    return table("Batches", columns, [_row(view, one) for one in data], empty=empty)
+
+
+def _row(view: View, one: SeenBatch) -> Sequence[h.Node]:
+    tracked = one.tracked
+    batch, submission = tracked.batch, tracked.submission
+    counts = batch.request_counts
+    failed = counts.failed if counts else 0
+    cost = (
+        cost_of(one.settlement.cost)
+        if one.settlement
+        else h.span(".quiet")["open" if not batch.ended else "being settled"]
+    )
+    return (
+        link(view, tracked.account, tracked.batch_id),
+        tracked.account,
+        shortened(_model(one), 40),
+        shortened(submission.attribution.team or "–", 40),
+        status(batch.status),
+        progress(counts.completed + counts.failed, counts.total) if counts else "–",
+        h.span(".bad")[number(failed)] if failed else "0",
+        cost,
+        moment(None if batch.created_at is None else batch.created_at * 1000, view.now),
+    )
+
+
+def _model(one: SeenBatch) -> str:
+    models = sorted(one.settlement.models) if one.settlement else []
+    if len(models) > 1:
+        return f"{models[0]} and {len(models) - 1} more"
+    return models[0] if models else one.tracked.submission.model or one.tracked.batch.model or "–"
+
+
+def link(view: View, account: str, batch_id: str) -> h.Element:
+    return h.a(".id", href=view.batch_url(account, batch_id), title=batch_id[:500])[shortened(batch_id, 26)]
+
+
+def status(word: str) -> h.Node:
+    bad = word in {"failed", "expired"}
+    return h.span(class_="status bad" if bad else "status")[shortened(spaced(word), 30)]
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """Batches under way."""
+
+    table: h.Element
+    count: str
+
+
+async def open_batches(view: View, *, limit: int) -> Opened:
+    page = await view.access.browse(view.own(BatchFilter(settled=False)), limit=limit)
+    columns = ("Batch", "Account", "Team", "Status", "Progress", "Failed>", "Age>", "Ends in>", "Expires in>")
+    shown = table("Open batches", columns, [_open_row(view, one) for one in page.data], empty="No batch is open.")
+    return Opened(shown, f"{len(page.data)}{'+' if page.next else ''}")
+
+
+def _open_row(view: View, one: SeenBatch) -> Sequence[h.Node]:
+    batch, now = one.tracked.batch, view.now / 1000
+    counts = batch.request_counts
+    failed = counts.failed if counts else 0
+    rest = _rest(one, now)
+    late = rest is not None and batch.expires_at is not None and now + rest > batch.expires_at
+    return (
+        link(view, one.tracked.account, one.tracked.batch_id),
+        one.tracked.account,
+        shortened(one.tracked.submission.attribution.team or "–", 40),
+        status(batch.status),
+        progress(counts.completed + counts.failed, counts.total) if counts else "–",
+        h.span(".bad")[number(failed)] if failed else "0",
+        "–" if batch.created_at is None else duration(now - batch.created_at),
+        "–" if rest is None else h.span(class_="bad" if late else None)[f"≈ {duration(rest)}"],
+        "–" if batch.expires_at is None else duration(batch.expires_at - now),
+    )
+
+
+_LEAST_DONE = 0.05
+
+
+def _rest(one: SeenBatch, now: float) -> float | None:
+    """Seconds until it ends, as it has gone so far; None before a twentieth is done."""
+    batch = one.tracked.batch
+    counts, begun = batch.request_counts, batch.in_progress_at
+    if counts is None or begun is None or not counts.total:
+        return None
+    done = (counts.completed + counts.failed) / counts.total
+    return (now - begun) * (1 - done) / done if done >= _LEAST_DONE and now > begun else None
+
+
+PAGE = Page("/batches", "Batches", show)

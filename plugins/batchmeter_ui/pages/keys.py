@@ -1,0 +1,98 @@
+"""Keys of the proxy: whose each is, what it may do and use, and revoking one."""
+
+from collections.abc import Sequence
+from urllib.parse import quote
+
+import htpy as h
+from starlette.responses import RedirectResponse
+
+from batchmeter.access import ProxyKey
+from batchmeter_proxy import Refusal
+from batchmeter_ui.page import Content, Page, card, moment
+from batchmeter_ui.span import asked_span
+from batchmeter_ui.sums import Sum, spend
+from batchmeter_ui.table import table
+from batchmeter_ui.view import View
+from batchmeter_ui.words import amount, number, shortened
+
+
+async def show(view: View) -> Content:
+    keys = await view.access.keys()
+    spent = {one.group[0]: one for one in await spend(view, ("key",), asked_span(view))}
+    columns = ("Key", "Name", "Owner", "Team", "State", "May", "Limits", "Spend, 30 days>", "Created", "")
+    rows = [_row(view, one, spent.get(one.id)) for one in sorted(keys, key=lambda one: -one.created_at)]
+    empty = "No key was ever made: only this machine may ask. Make one with batchmeter keys create."
+    note = h.p(".quiet")["Keys are made with ", h.code["batchmeter keys create"], ", which shows the secret once."]
+    return Content("Keys", [card("Keys", table("Keys", columns, rows, empty=empty), note)])
+
+
+def _row(view: View, one: ProxyKey, spent: Sum | None) -> Sequence[h.Node]:
+    state = one.state(view.now)
+    revoke = (
+        h.a(href=view.url(f"/keys/{quote(one.id, safe='')}/revoke"))["Revoke…"]
+        if state == "active" and view.may_act
+        else ""
+    )
+    return (
+        h.span[h.code[one.id], f" …{one.hint}"],
+        shortened(one.name or "–", 40),
+        shortened(one.owner or "–", 40),
+        shortened(one.team or "–", 40),
+        h.span(class_="status" if state == "active" else "status bad")[state],
+        _may(one),
+        _limits(one),
+        amount(spent.known, complete=spent.complete, lines=spent.unpriced) if spent else "–",
+        moment(one.created_at, view.now),
+        revoke,
+    )
+
+
+def _may(one: ProxyKey) -> str:
+    told = ["see all" if one.admin else "see its own"]
+    told += [f"accounts {', '.join(one.accounts)}"] if one.accounts is not None else []
+    told += [f"models {', '.join(one.models)}"] if one.models is not None else []
+    return "; ".join(told)
+
+
+def _limits(one: ProxyKey) -> str:
+    told = {
+        "requests a minute": one.limits.requests_per_minute,
+        "open batches": one.limits.open_batches,
+        "lines a day": one.limits.lines_per_day,
+    }
+    return ", ".join(f"{number(most)} {name}" for name, most in told.items() if most is not None) or "none"
+
+
+async def _named(view: View) -> ProxyKey:
+    found = next((one for one in await view.access.keys() if one.id == view.ids["key_id"]), None)
+    if found is None:
+        raise Refusal(404, "There is no such key.")
+    return found
+
+
+async def ask(view: View) -> Content:
+    view.check_may_act()
+    found = await _named(view)
+    mine = found.id == view.identity.attribution.key
+    body = h.form(".card", method="post", action=view.url(f"/keys/{quote(found.id, safe='')}/revoke"))[
+        h.p[
+            f"Revoke the key {found.id} (…{found.hint}) of {found.owner or found.name or 'nobody'}? Nobody can undo this."
+        ],
+        h.p(".problem")["This is the key that you are logged in with."] if mine else None,
+        h.button(".bad")["Revoke"],
+        " ",
+        h.a(href=view.url("/keys"))["Leave it"],
+    ]
+    return Content("Revoke a key", body)
+
+
+async def revoke(view: View) -> RedirectResponse:
+    view.check_may_act()
+    found = await _named(view)
+    await view.note("revoke", found.id)
+    await view.access.revoke_key(found.id)
+    return RedirectResponse(view.url("/keys"), 303)
+
+
+PAGE = Page("/keys", "Keys", show, everywhere=True)
+MORE = (Page("/keys/{key_id}/revoke", "", ask, revoke, everywhere=True),)

@@ -1,0 +1,111 @@
+"""Loggers: what each is owed, what was given up, and sending that again."""
+
+from collections.abc import Sequence
+from urllib.parse import quote
+
+import htpy as h
+from starlette.responses import RedirectResponse
+
+from batchmeter.access import Subscribed
+from batchmeter_proxy import Refusal
+from batchmeter_ui.page import Content, Page, card, moment
+from batchmeter_ui.table import facts, table
+from batchmeter_ui.view import View
+from batchmeter_ui.words import number, shortened
+
+from .batches import link
+
+_MOST_DEAD = 50
+
+
+async def show(view: View) -> Content:
+    found = await view.access.subscriptions()
+    return Content("Loggers", card("Who is owed events", backlog(view, found, whole=True)))
+
+
+def backlog(view: View, found: Sequence[Subscribed], *, whole: bool = False) -> h.Element:
+    more = ("Handles", "Last seen", "Remark") if whole else ()
+    columns = ("Logger", "Waiting>", "Oldest waiting", "Given up>", *more)
+    return table("Loggers", columns, [_row(view, one, whole=whole) for one in found], empty="No logger was ever here.")
+
+
+def _row(view: View, one: Subscribed, *, whole: bool) -> Sequence[h.Node]:
+    name = h.a(href=view.url(f"/loggers/{quote(one.name, safe='')}"))[shortened(one.name, 60)]
+    dead = h.span(".bad")[number(one.dead)] if one.dead else "0"
+    told = (name, number(one.owed), moment(one.oldest_owed_at, view.now), dead)
+    if not whole:
+        return told
+    handles = "not known yet" if one.kinds is None else ", ".join(sorted(one.kinds))
+    remark = "abandoned" if one.ended_at is not None else shortened(one.problem or "")
+    return (*told, handles, moment(one.last_seen, view.now), remark)
+
+
+async def _named(view: View) -> Subscribed:
+    name = view.ids["name"]
+    found = next((one for one in await view.access.subscriptions() if one.name == name), None)
+    if found is None:
+        raise Refusal(404, f"No logger {name[:100]!r} is known here.")
+    return found
+
+
+async def one(view: View) -> Content:
+    found = await _named(view)
+    dead = await view.access.deliveries(found.name, "dead", limit=_MOST_DEAD)
+    rows = [
+        (
+            link(view, each.stored.event.account, each.stored.event.batch_id),
+            each.stored.event.account,
+            each.stored.event.type,
+            number(each.attempts),
+            shortened(each.last_error or ""),
+        )
+        for each in dead
+    ]
+    again = (
+        h.a(".next", href=view.url(f"/loggers/{quote(found.name, safe='')}/replay"))["Send them again…"]
+        if found.dead and view.may_act
+        else None
+    )
+    state = facts([
+        ("Waiting", number(found.owed)),
+        ("Oldest waiting", moment(found.oldest_owed_at, view.now)),
+        ("Given up", number(found.dead)),
+        ("Since", moment(found.since, view.now)),
+        ("Last seen", moment(found.last_seen, view.now)),
+        ("Abandoned", moment(found.ended_at, view.now) if found.ended_at else None),
+        ("Problem", found.problem),
+    ])  # fmt: skip
+    title = f"Given up{f', the oldest {_MOST_DEAD}' if found.dead > len(dead) else ''}"
+    columns = ("Batch", "Account", "Event", "Attempts>", "Last error")
+    body = [card("State", state), card(title, table(title, columns, rows, empty="No event was given up."), again)]
+    return Content(f"Logger {found.name}", body)
+
+
+async def ask(view: View) -> Content:
+    view.check_may_act()
+    found = await _named(view)
+    back = view.url(f"/loggers/{quote(found.name, safe='')}")
+    body = h.form(".card", method="post", action=view.url(f"/loggers/{quote(found.name, safe='')}/replay"))[
+        h.p[
+            f"Send {found.dead:,} events that were given up to {found.name} again? It may have had some of them already."
+        ],
+        h.button["Send again"],
+        " ",
+        h.a(href=back)["Leave it"],
+    ]
+    return Content("Send again", body)
+
+
+async def replay(view: View) -> RedirectResponse:
+    view.check_may_act()
+    found = await _named(view)
+    await view.note("replay", found.name)
+    await view.access.replay_dead(found.name)
+    return RedirectResponse(view.url(f"/loggers/{quote(found.name, safe='')}"), 303)
+
+
+PAGE = Page("/loggers", "Loggers", show, everywhere=True)
+MORE = (
+    Page("/loggers/{name}", "", one, everywhere=True),
+    Page("/loggers/{name}/replay", "", ask, replay, everywhere=True),
+)

@@ -1,0 +1,81 @@
+"""Log in with a key, and out again."""
+
+from http.cookies import SimpleCookie
+
+import htpy as h
+from starlette.responses import RedirectResponse, Response
+
+from batchmeter_proxy import Refusal
+from batchmeter_proxy.auth import identity_of
+from batchmeter_ui.page import Content, Page, document
+from batchmeter_ui.session import COOKIE, HOURS, sha256
+from batchmeter_ui.view import View
+
+_LONGEST_KEY = 512
+
+
+async def show(view: View) -> Content:
+    return _form(view)
+
+
+def _form(view: View, problem: str = "") -> Content:
+    leads = view.asked("next")
+    body = h.form(".card.login", method="post", action=view.url("/login", next=leads))[
+        h.p(".problem", role="alert")[problem] if problem else None,
+        h.input(name="username", type="text", autocomplete="username", value="batchmeter", hidden=True),
+        h.label(for_="key")["Key of this proxy"],
+        h.input(
+            "#key", name="key", type="password", autocomplete="current-password", required=True, spellcheck="false"
+        ),
+        h.button["Log in"],
+        h.p(".quiet")[
+            "Make one with ", h.code["batchmeter keys create"], "; an admin key (--admin) sees everybody's batches."
+        ],
+    ]
+    return Content("Log in", body)
+
+
+async def log_in(view: View) -> Response:
+    secret = (await view.form()).get("key", "").strip()[:_LONGEST_KEY]
+    try:
+        identity_of(await view.access.find_key(sha256(secret)), view.now)
+    except Refusal as refusal:
+        response = document(view, _form(view, refusal.message))
+        response.status_code = 401
+        return response
+    assert view.sessions is not None
+    value = await (await view.sessions()).begin(secret)
+    leads = view.asked("next")
+    response = RedirectResponse(view.base + (leads if _is_own(leads) else ""), 303)
+    response.headers["set-cookie"] = _cookie(view, value, HOURS * 3600)
+    return response
+
+
+def _is_own(path: str) -> bool:
+    """A page of ours: nothing that a browser reads as another host."""
+    return path.startswith(("/", "?")) and not path.startswith("//") and "\\" not in path and path.isprintable()
+
+
+async def log_out(view: View) -> Response:
+    assert view.sessions is not None
+    if view.session is not None:
+        await (await view.sessions()).end(view.session)
+    response = RedirectResponse(view.url("/login"), 303)
+    response.headers["set-cookie"] = _cookie(view, "", 0)
+    return response
+
+
+def _cookie(view: View, value: str, seconds: int) -> str:
+    cookie = SimpleCookie({COOKIE: value})
+    made = cookie[COOKIE]
+    made["path"] = view.base
+    made["max-age"] = str(seconds)
+    made["httponly"] = True
+    made["samesite"] = "Strict"
+    if view.call.request.url.scheme == "https":
+        made["secure"] = True
+    return made.OutputString()
+
+
+LOGIN = Page("/login", "", show, log_in)
+LOGOUT = Page("/logout", "", show, log_out)

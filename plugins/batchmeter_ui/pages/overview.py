@@ -1,0 +1,129 @@
+"""The overview: what was spent and on what, what is under way, what is unknown, who is owed events."""
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Sequence
+from datetime import date
+from decimal import Decimal
+
+import htpy as h
+
+from batchmeter_ui.chart import COLOURS, Bar, bars
+from batchmeter_ui.page import Content, Page, card
+from batchmeter_ui.span import Span, asked_span, chooser
+from batchmeter_ui.sums import Sum, spend, unknown_costs
+from batchmeter_ui.table import table
+from batchmeter_ui.view import View
+from batchmeter_ui.words import amount, dollars, number, share
+
+from .batches import Opened, open_batches
+from .loggers import backlog
+from .unknown import worklist
+
+_MOST_ROWS = 8
+_OTHER = "other"
+_NO_NAME = "(none)"
+
+
+async def show(view: View) -> Content:
+    span = asked_span(view)
+    by_day, by_model, by_team, by_account, whole = await asyncio.gather(
+        spend(view, ("day", "model"), span),
+        spend(view, ("model",), span),
+        spend(view, ("team",), span),
+        spend(view, ("account",), span),
+        spend(view, (), span),
+    )
+    unknown, opened = await asyncio.gather(unknown_costs(view, span), open_batches(view, limit=13))
+    everything = whole[0] if whole else Sum(())
+    body: list[h.Node] = [
+        chooser(view, span, "/"),
+        await _tiles(view, everything, opened),
+        card("Spend per day, by model", _chart(span, by_day, by_model)),
+        card("Open batches", opened.table, more=h.a(href=view.url("/batches", settled="no"))["All"]),
+        h.div(".columns")[
+            _shares(view, span, "By model", "model", by_model, everything),
+            _shares(view, span, "By team", "team", by_team, everything),
+            _shares(view, span, "By account", "account", by_account, everything),
+            card(
+                "Unknown cost: what to mend",
+                worklist(view, unknown[:_MOST_ROWS]),
+                more=h.a(href=view.url("/unknown"))["All"],
+            ),
+            card("Loggers", backlog(view, await view.access.subscriptions())) if view.identity.everywhere else None,
+        ],
+    ]
+    return Content("Overview", body)
+
+
+async def _tiles(view: View, whole: Sum, opened: Opened) -> h.Element:
+    tiles: list[h.Node] = [
+        _tile("Spend, known", amount(whole.known, complete=whole.complete, lines=whole.unpriced), "of settled batches"),
+        _tile(
+            "Lines of unknown cost",
+            number(whole.unpriced),
+            "the spend is a lower bound" if whole.unpriced else "all is known",
+        ),
+        _tile("Open batches", opened.count, "see below"),
+        _tile("Settled batches", number(whole.batches), "in this span"),
+        _tile("Lines", number(whole.lines), "answers metered"),
+    ]
+    if view.identity.everywhere:
+        gauges = await view.access.gauges()
+        dead = sum(gauge.dead for gauge in gauges)
+        tiles.append(
+            _tile(
+                "Deliveries given up",
+                number(dead),
+                h.a(href=view.url("/loggers"))["see Loggers"] if dead else "none",
+                bad=dead > 0,
+            )
+        )
+    return h.div(".tiles")[tiles]
+
+
+def _tile(name: str, value: h.Node, note: h.Node, *, bad: bool = False) -> h.Element:
+    return h.div(".tile")[
+        h.div(".name")[name], h.div(class_="value bad" if bad else "value")[value], h.div(".note")[note]
+    ]
+
+
+def _chart(span: Span, by_day: Sequence[Sum], by_model: Sequence[Sum]) -> h.Node:
+    if not by_day:
+        return h.p(".quiet")["No batch was settled in this span."]
+    names = [one.group[0] or _NO_NAME for one in by_model if one.known > 0][: COLOURS - 1]
+    parts: defaultdict[date, defaultdict[str, Decimal]] = defaultdict(lambda: defaultdict(Decimal))
+    unknown: defaultdict[date, int] = defaultdict(int)
+    for one in by_day:
+        day, model = date.fromisoformat(one.group[0] or ""), one.group[1] or _NO_NAME
+        unknown[day] += one.unpriced
+        if one.known > 0:
+            parts[day][model if model in names else _OTHER] += one.known
+    if any(_OTHER in found for found in parts.values()):
+        names.append(_OTHER)
+    return bars("Spend per day, by model", names, [Bar(day, parts.get(day, {}), unknown[day]) for day in span.dates])
+
+
+def _shares(view: View, span: Span, title: str, by: str, sums: Sequence[Sum], whole: Sum) -> h.Element:
+    return card(
+        title,
+        table(
+            title,
+            (title.removeprefix("By ").title(), "Spend>", "Share>", "Batches>", "Lines>", "$ / 1k lines>"),
+            [_share_row(view, by, one, whole) for one in sums[:_MOST_ROWS]],
+            empty="No batch was settled in this span.",
+        ),
+        more=h.a(href=view.url("/spend", by=by, **span.query))["All"],
+    )
+
+
+def _share_row(view: View, by: str, one: Sum, whole: Sum) -> Sequence[h.Node]:
+    name = one.group[0]
+    shown = h.a(href=view.url("/batches", **{by: name}))[name] if name else h.span(".quiet")[_NO_NAME]
+    priced = one.lines - one.unpriced
+    each = dollars(one.known * 1000 / priced) if priced > 0 and one.known > 0 else "–"
+    spent = amount(one.known, complete=one.complete, lines=one.unpriced)
+    return (shown, spent, share(one.known, whole.known), number(one.batches), number(one.lines), each)
+
+
+PAGE = Page("/", "Overview", show)

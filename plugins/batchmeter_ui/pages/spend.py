@@ -1,0 +1,143 @@
+"""Spend as a table: one thing down, time across; and the same as CSV."""
+
+import csv
+import io
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date
+from decimal import Decimal
+
+import htpy as h
+from starlette.responses import Response
+
+from batchmeter_proxy import Refusal
+from batchmeter_ui.page import Content, Page, card
+from batchmeter_ui.span import Span, asked_span, chooser
+from batchmeter_ui.sums import DIMENSIONS, Sum, spend
+from batchmeter_ui.table import table
+from batchmeter_ui.view import View
+from batchmeter_ui.words import amount, cell, shortened
+
+PERIODS = ("day", "week", "month")
+_FEW_DAYS, _SOME_DAYS = 14, 120
+_MOST_ROWS = 200
+
+
+@dataclass(slots=True)
+class Cell:
+    known: Decimal = Decimal(0)
+    complete: bool = True
+    unpriced: int = 0
+    batches: int = 0
+
+    def add(self, one: Sum) -> None:
+        self.known += one.known
+        self.complete &= one.complete
+        self.unpriced += one.unpriced
+        self.batches += one.batches
+
+
+@dataclass(frozen=True, slots=True)
+class Pivot:
+    by: str
+    per: str
+    span: Span
+    columns: tuple[str, ...]
+    rows: dict[str, dict[str, Cell]]
+    """Name ('' for none) -> period -> sum; the period '' is the whole span."""
+
+
+async def _pivot(view: View) -> Pivot:
+    span = asked_span(view)
+    by = view.asked("by") or "model"
+    usual = "day" if len(span.dates) <= _FEW_DAYS else "week" if len(span.dates) <= _SOME_DAYS else "month"
+    per = view.asked("per") or usual
+    for name, chosen, known in (("by", by, DIMENSIONS), ("per", per, PERIODS)):
+        if chosen not in known:
+            raise Refusal(400, f"{name}={chosen[:40]!r} is none of {', '.join(known)}.", code="invalid_value")
+    rows: defaultdict[str, defaultdict[str, Cell]] = defaultdict(lambda: defaultdict(Cell))
+    for one in await spend(view, (per, by), span):
+        period, name = one.group[0] or "", one.group[1] or ""
+        for column in (period, ""):
+            rows[name][column].add(one)
+    columns = tuple(dict.fromkeys(_period(day, per) for day in span.dates))
+    order = sorted(rows, key=lambda name: (-rows[name][""].known, name))
+    return Pivot(by, per, span, columns, {name: dict(rows[name]) for name in order})
+
+
+def _period(day: date, per: str) -> str:
+    """As the ledger's sums name it: the day, `2026-W48`, `2026-11`."""
+    if per == "day":
+        return day.isoformat()
+    year, week, _ = day.isocalendar()
+    return f"{year}-W{week:02}" if per == "week" else f"{day:%Y-%m}"
+
+
+async def show(view: View) -> Content:
+    pivot = await _pivot(view)
+    columns = (pivot.by.title(), "All>", "Batches>", *(f"{column}>" for column in pivot.columns))
+    rows = [_row(pivot, name) for name in list(pivot.rows)[:_MOST_ROWS]]
+    rest = len(pivot.rows) - _MOST_ROWS
+    body = [
+        chooser(view, pivot.span, "/spend", by=pivot.by),
+        _links(view, pivot),
+        card(
+            f"By {pivot.by} and {pivot.per}",
+            table("Spend", columns, rows, empty="No batch was settled in this span."),
+            h.p(".quiet")[f"{rest:,} more rows are in the CSV."] if rest > 0 else None,
+            h.p(".quiet")[
+                "A batch counts for the day that it was settled on. With tags, it is in the row of each of its tags."
+            ],
+        ),
+    ]
+    return Content("Spend", body)
+
+
+def _row(pivot: Pivot, name: str) -> Sequence[h.Node]:
+    found = pivot.rows[name]
+    whole = found[""]
+    cells = [_amount(found[column]) if column in found else "–" for column in pivot.columns]
+    return (shortened(name, 60) if name else h.span(".quiet")["(none)"], _amount(whole), f"{whole.batches:,}", *cells)
+
+
+def _amount(one: Cell) -> h.Node:
+    return amount(one.known, complete=one.complete, lines=one.unpriced or None)
+
+
+def _links(view: View, pivot: Pivot) -> h.Element:
+    query = pivot.span.query
+    by = [
+        h.a(href=view.url("/spend", by=one, per=pivot.per, **query), aria_current="true" if one == pivot.by else None)[
+            one
+        ]
+        for one in DIMENSIONS
+    ]
+    per = [
+        h.a(href=view.url("/spend", by=pivot.by, per=one, **query), aria_current="true" if one == pivot.per else None)[
+            one
+        ]
+        for one in PERIODS
+    ]
+    csv_ = h.a(href=view.url("/export/spend.csv", by=pivot.by, per=pivot.per, **query))["CSV"]
+    return h.p(".span")[h.span["Rows:"], by, h.span["Columns:"], per, csv_]
+
+
+async def export(view: View) -> Response:
+    """What the page shows, exact: known USD and lines of unknown cost, a line for each row and period."""
+    pivot = await _pivot(view)
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\r\n")
+    writer.writerow([pivot.by, pivot.per, "known_usd", "complete", "unpriced_lines", "batches"])
+    for name, found in pivot.rows.items():
+        for column in pivot.columns:
+            if column in found:
+                one = found[column]
+                known = "" if not one.complete and one.known == 0 else f"{one.known:f}"
+                writer.writerow([cell(name), column, known, "yes" if one.complete else "no", one.unpriced, one.batches])
+    headers = {"content-disposition": f'attachment; filename="spend-{pivot.span.first}-{pivot.span.last}.csv"'}
+    return Response(text.getvalue().encode("utf-8", "replace"), headers=headers, media_type="text/csv; charset=utf-8")
+
+
+PAGE = Page("/spend", "Spend", show)
+MORE = (Page("/export/spend.csv", "", export),)

@@ -1,0 +1,44 @@
+"""The plugin of one client: its settings, the host it gets, and the routes it adds to the proxy."""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from pydantic import BaseModel, ConfigDict
+
+from batchmeter import hookimpl
+
+if TYPE_CHECKING:
+    from batchmeter.host import PluginHost
+    from batchmeter_proxy import Route
+
+
+class PagesSettings(BaseModel):
+    """`[plugins.ui]`."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    read_only: bool = False
+    """No page changes anything: replaying, revoking."""
+    trace_url: str = ""
+    """Address of a batch's trace at your tracing vendor; `{trace_id}` is put in."""
+
+
+class Pages:
+    """The plugin of one client."""
+
+    Settings = PagesSettings
+
+    def __init__(self, settings: PagesSettings | None = None) -> None:
+        self.settings = settings or PagesSettings()
+        self.host: PluginHost | None = None
+
+    @hookimpl
+    async def startup(self, host: "PluginHost") -> None:
+        self.host = host
+
+    @hookimpl(optionalhook=True)
+    def register_routes(self, register: "Callable[[Route], None]") -> None:
+        from .routes import routes  # noqa: PLC0415 - with the server's libraries
+
+        for route in routes(self):
+            register(route)

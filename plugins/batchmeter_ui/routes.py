@@ -1,0 +1,214 @@
+"""Routes of the pages: who asks is found out here, and every answer gets the headers that shut the page off."""
+
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Any
+
+import htpy as h
+from starlette.responses import RedirectResponse, Response
+
+from batchmeter.errors import BatchmeterError, LedgerError
+from batchmeter_proxy import Action, Refusal, Route
+from batchmeter_proxy.auth import identity_of
+from batchmeter_proxy.errors import log
+
+from .assets import TYPES, content, place
+from .page import Content, Page, document
+from .pages import PAGES
+from .pages.login import LOGIN, LOGOUT
+from .session import Sessions, Tries, digest_of, same_origin
+from .view import View
+
+if TYPE_CHECKING:
+    from batchmeter_proxy.call import Call
+
+    from .plugin import Pages
+
+POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; form-action 'self'; "
+    "base-uri 'none'; frame-ancestors 'none'"
+)
+HEADERS = {
+    "content-security-policy": POLICY,
+    "x-content-type-options": "nosniff",
+    "referrer-policy": "no-referrer",
+    "cross-origin-opener-policy": "same-origin",
+    "cross-origin-resource-policy": "same-origin",
+    "cache-control": "private, no-store",
+}
+_FOREVER = "public, max-age=31536000, immutable"
+
+Handler = Callable[["Call"], Awaitable[Response]]
+
+
+class Server:
+    """What all pages of one client share."""
+
+    def __init__(self, plugin: "Pages") -> None:
+        self._plugin = plugin
+        self._sessions: Sessions | None = None
+        self.tries = Tries()
+
+    async def sessions(self) -> Sessions:
+        if self._sessions is None:
+            assert self._plugin.host is not None
+            self._sessions = await Sessions.open(self._plugin.host)
+        return self._sessions
+
+    async def view(self, call: "Call", page: Page) -> View:
+        host = self._plugin.host
+        if host is None:
+            raise Refusal(503, "The pages have not started: the log says why.", code="ui_not_started")
+        access = await call.client.access()
+        added: list[Page] = []
+        host.call_hook("register_pages", register=added.append)
+        more = (Page(f"/x/{one.path.strip('/')}", one.name, one.show, one.post, one.everywhere) for one in added)
+        return View(call, access, host, self._plugin.settings, page, (*PAGES, *more))
+
+    async def admit(self, view: View) -> None:
+        """Refusal (401) for who has no good key; else the view is theirs."""
+        call = view.call
+        try:
+            call.identity = await call.state.authenticate(call.request)
+        except Refusal as refusal:
+            digest = digest_of(call.request)
+            secret = None if digest is None or refusal.status != 401 else await (await self.sessions()).find(digest)  # noqa: PLR2004
+            if secret is None:
+                raise
+            call.identity = identity_of(await view.access.find_key(secret), view.now)
+            view.session = digest
+        view.known = True
+        await call.admit(Action("request"))
+
+
+def routes(plugin: "Pages") -> list[Route]:
+    server = Server(plugin)
+    shown = [route for page in PAGES for route in _routes_of(server, page)]
+    added = Page("/x/{page}", "", _missing)
+    return [
+        *shown,
+        *_routes_of(server, added),
+        _route("GET", "/ui/login", _open(server, LOGIN), "Log in to the pages"),
+        _route("POST", "/ui/login", _posting(server, LOGIN), "Log in to the pages"),
+        _route("POST", "/ui/logout", _posting(server, LOGOUT), "Log out of the pages"),
+        _route("GET", "/ui/static/{digest}/{name}", _asset, "A part of the pages"),
+        _route("GET", "/", _root, "The pages, for a browser"),
+    ]
+
+
+def _route(method: str, path: str, handler: Handler, summary: str) -> Route:
+    return Route(method, path, handler, summary, versioned=False, public=True, described=False)
+
+
+def _routes_of(server: Server, page: Page) -> list[Route]:
+    path = "/ui" if page.path == "/" else f"/ui{page.path}"
+    title = page.name or "A page"
+    found = [_route("GET", path, _shown(server, page), title)]
+    if page.post is not None or page.path.startswith("/x/"):
+        found.append(_route("POST", path, _shown(server, page, post=True), title))
+    return found
+
+
+def _shown(server: Server, page: Page, *, post: bool = False) -> Handler:
+    async def work(view: View) -> "Content | Response":
+        if post and not same_origin(view.call.request.headers):
+            raise Refusal(403, "This form was not sent by these pages.", code="cross_site")
+        await server.admit(view)
+        chosen = _chosen(view)
+        if chosen.everywhere and not view.identity.everywhere:
+            raise Refusal(403, "Only an admin key that is not limited to some accounts sees this.", code="admin_only")
+        show = chosen.post if post else chosen.show
+        if show is None:
+            raise Refusal(405, "This page takes no form.", code="method_not_allowed")
+        view.sessions = server.sessions
+        return await show(view)
+
+    return _answering(server, page, work)
+
+
+def _chosen(view: View) -> Page:
+    """The page itself; for `/x/{page}` the one that a plugin added there."""
+    if not view.page.path.startswith("/x/"):
+        return view.page
+    found = next((one for one in view.pages if one.path == f"/x/{view.ids['page']}"), None)
+    if found is None:
+        raise Refusal(404, "There is no such page.")
+    view.page = found
+    return found
+
+
+def _open(server: Server, page: Page) -> Handler:
+    return _answering(server, page, page.show)
+
+
+def _posting(server: Server, page: Page) -> Handler:
+    async def work(view: View) -> "Content | Response":
+        if not same_origin(view.call.request.headers):
+            raise Refusal(403, "This form was not sent by these pages.", code="cross_site")
+        client = view.call.request.client
+        if page is LOGIN:
+            server.tries.check("" if client is None else client.host)
+        view.session = digest_of(view.call.request)
+        view.sessions = server.sessions
+        assert page.post is not None
+        return await page.post(view)
+
+    return _answering(server, page, work)
+
+
+def _answering(server: Server, page: Page, work: "Callable[[View], Awaitable[Content | Response]]") -> Handler:
+    async def handler(call: "Call") -> Response:
+        view: View | None = None
+        try:
+            view = await server.view(call, page)
+            found = await work(view)
+            response = document(view, found) if isinstance(found, Content) else found
+        except (Refusal, BatchmeterError) as error:
+            response = _refused(call, view, error)
+        for name, text in HEADERS.items():
+            response.headers.setdefault(name, text)
+        return response
+
+    return handler
+
+
+def _refused(call: "Call", view: View | None, error: Exception) -> Response:
+    refusal = error if isinstance(error, Refusal) else _refusal_of(error)
+    if view is None:
+        return Response(refusal.message, refusal.status, media_type="text/plain")
+    if refusal.status == 401 and call.request.method == "GET" and view.page is not LOGIN:  # noqa: PLR2004
+        here = view.here.removeprefix(view.base)
+        return RedirectResponse(view.url("/login", next=here if here.startswith("/") else None), 303)
+    response = document(view, Content("Not shown", h.p(".problem", role="alert")[refusal.message]))
+    response.status_code = refusal.status
+    for name in ("retry-after",):
+        if name in refusal.headers:
+            response.headers[name] = refusal.headers[name]
+    return response
+
+
+def _refusal_of(error: Exception) -> Refusal:
+    if isinstance(error, LedgerError):
+        return Refusal(503, f"The ledger does not answer: {error}", code="ledger_unavailable")
+    log.warning("a page failed: %s", error)
+    return Refusal(502, str(error))
+
+
+async def _missing(view: View) -> "Content | Response":
+    del view
+    raise Refusal(404, "There is no such page.")
+
+
+async def _asset(call: "Call") -> Response:
+    name = call.ids["name"]
+    if name not in TYPES or place(name) != f"{call.ids['digest']}/{name}":
+        raise Refusal(404, "There is no such file.")
+    headers: dict[str, Any] = {**HEADERS, "cache-control": _FOREVER}
+    return Response(content(name), headers=headers, media_type=TYPES[name])
+
+
+async def _root(call: "Call") -> Response:
+    """Browsers ask for HTML first; API clients that ask for `/` still hear that there is nothing."""
+    if "text/html" not in call.request.headers.get("accept", ""):
+        raise Refusal(404, "Invalid URL (GET /)", code="unknown_url")
+    root = str(call.request.scope.get("root_path", ""))
+    return RedirectResponse(f"{root}/ui", 303, HEADERS)

@@ -1,0 +1,69 @@
+"""The span of days that a page sums: the last 7, 30, 90 or 365, or from one date to another."""
+
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+
+import htpy as h
+
+from batchmeter_proxy import Refusal
+
+from .view import View
+
+CHOICES = (7, 30, 90, 365)
+_MOST_DAYS = 3660
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    first: date
+    last: date
+    """Inclusive."""
+    days: int | None
+    """Of `CHOICES`, where the span is one of these."""
+
+    @property
+    def dates(self) -> list[date]:
+        return [self.first + timedelta(days=number) for number in range((self.last - self.first).days + 1)]
+
+    @property
+    def query(self) -> dict[str, str]:
+        """What a link says to keep it."""
+        if self.days is not None:
+            return {"days": str(self.days)}
+        return {"from_": self.first.isoformat(), "to": self.last.isoformat()}
+
+    @property
+    def text(self) -> str:
+        return f"{self.first} – {self.last} UTC, by settlement"
+
+
+def asked_span(view: View, *, days: int = 30) -> Span:
+    """Refusal (400) for dates that are none."""
+    today = datetime.fromtimestamp(view.now / 1000, UTC).date()
+    if view.asked("from"):
+        first, last = _date(view.asked("from")), _date(view.asked("to")) if view.asked("to") else today
+        if not 0 <= (last - first).days < _MOST_DAYS:
+            raise Refusal(400, "A span goes from one date to a later one, ten years at most.", code="invalid_value")
+        return Span(first, last, None)
+    chosen = view.asked("days") or str(days)
+    if chosen not in map(str, CHOICES):
+        raise Refusal(400, f"days={chosen[:20]!r} is none of {', '.join(map(str, CHOICES))}.", code="invalid_value")
+    return Span(today - timedelta(days=int(chosen) - 1), today, int(chosen))
+
+
+def chooser(view: View, span: Span, path: str, **kept: str | None) -> h.Element:
+    """Links to the usual spans, and what is shown."""
+    links = [
+        h.a(href=view.url(path, days=str(days), **kept), aria_current="true" if span.days == days else None)[
+            f"{days} days"
+        ]
+        for days in CHOICES
+    ]
+    return h.p(".span")[links, h.span[span.text]]
+
+
+def _date(text: str) -> date:
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        raise Refusal(400, f"{text[:20]!r} is no date: write 2026-11-22.", code="invalid_value") from None

@@ -1,0 +1,102 @@
+"""The pages in a real browser: nothing on the console, no policy broken, on a phone, in the dark, without scripts."""
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+from contextlib import contextmanager
+
+import pytest
+
+CHROMIUM = shutil.which("chromium")
+playwright = pytest.importorskip("playwright.async_api", reason="playwright is not installed")
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="Debian's chromium is not installed: apt-get install chromium")
+WATCH = """
+window.broken = [];
+document.addEventListener('securitypolicyviolation', event => window.broken.push(event.violatedDirective));
+"""
+
+
+@contextmanager
+def serving(ledger):
+    """`batchmeter serve` over a ledger; its address."""
+    env = os.environ | {
+        "OPENAI_BASE_URL": "http://127.0.0.1:9",
+        "OPENAI_API_KEY": "k",
+        "BATCHMETER_LEDGER": str(ledger),
+    }
+    command = [sys.executable, "-m", "batchmeter", "serve", "--port", "0", "--no-track"]
+    process = subprocess.Popen(command, env=env, stdout=subprocess.PIPE, text=True)
+    try:
+        yield re.search(r"http://127\.0\.0\.1:\d+", process.stdout.readline())[0]
+    finally:
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=30)
+        process.kill()
+
+
+@pytest.fixture
+async def browser():
+    async with playwright.async_playwright() as started:
+        arguments = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+        yield await started.chromium.launch(executable_path=CHROMIUM, args=arguments)
+
+
+async def test_pages_are_quiet_in_a_browser(client, people, tmp_path, browser):
+    _, bob, root = people
+    await client.aclose()
+    places = (
+        "",
+        "/batches",
+        f"/batches/other/{bob.settled}",
+        "/spend?by=team",
+        "/unknown",
+        "/loggers",
+        "/prices?q=gpt-5",
+        "/keys",
+        "/health",
+    )
+    with serving(tmp_path / "ui.db") as address:
+        for scheme, width in (("light", 1320), ("dark", 390)):
+            context = await browser.new_context(viewport={"width": width, "height": 800}, color_scheme=scheme)
+            await context.add_init_script(WATCH)
+            page, said = await context.new_page(), []
+            page.on("console", lambda message, said=said: said.append(message.text))
+            page.on("pageerror", lambda error, said=said: said.append(str(error)))
+            page.on("dialog", lambda dialog, said=said: said.append(dialog.message))
+            await page.goto(f"{address}/")
+            assert page.url.startswith(f"{address}/ui/login")
+            await page.get_by_label("Key of this proxy").fill(root.secret)
+            await page.get_by_role("button", name="Log in").click()
+            assert await page.get_by_role("heading", level=1).inner_text() == "Overview"
+            for place in places:
+                answer = await page.goto(f"{address}/ui{place}")
+                assert answer.status == 200, place
+                assert await page.evaluate("document.documentElement.scrollWidth <= window.innerWidth"), (place, width)
+                assert await page.evaluate("window.broken") == [], place
+                assert await page.locator("h1").count() == 1
+                assert await page.evaluate("document.querySelectorAll('*').length") < 1500, place
+            assert said == []
+            background = await page.evaluate("getComputedStyle(document.body).backgroundColor")
+            assert (int(re.findall(r"\d+", background)[0]) < 60) is (scheme == "dark")
+            await context.close()
+
+
+async def test_pages_work_without_scripts(client, people, tmp_path, browser):
+    ada, _, _ = people
+    await client.aclose()
+    with serving(tmp_path / "ui.db") as address:
+        context = await browser.new_context(java_script_enabled=False)
+        page = await context.new_page()
+        await page.goto(f"{address}/ui/batches")
+        await page.get_by_label("Key of this proxy").fill(ada.secret)
+        await page.get_by_role("button", name="Log in").click()
+        await page.get_by_role("link", name=ada.settled[:20]).click()
+        assert ada.settled in await page.content()
+        await page.get_by_role("button", name="Log out").click()
+        assert page.url == f"{address}/ui/login"
+        await page.goto(f"{address}/ui")
+        assert page.url.startswith(f"{address}/ui/login")
+        await context.close()

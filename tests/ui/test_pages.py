@@ -1,0 +1,229 @@
+"""The pages: what they show, to whom, and that nothing on them is taken for markup, a formula or zero."""
+
+import csv
+import io
+from urllib.parse import quote
+
+import pytest
+
+from batchmeter.models import Attribution
+from batchmeter_ui.words import cell, dollars
+
+from .conftest import HOSTILE, SAME
+
+CSP = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; form-action 'self'; "
+    "base-uri 'none'; frame-ancestors 'none'"
+)
+OWN = (
+    "/ui",
+    "/ui?days=365",
+    "/ui/batches",
+    "/ui/batches?settled=no",
+    "/ui/batches?account=other",
+    "/ui/batches?unknown=1",
+    "/ui/unknown",
+    "/ui/prices?q=gpt-4o-mini",
+    *(f"/ui/spend?by={by}" for by in ("model", "account", "team", "key", "user", "tag", "provider")),
+    "/ui/export/spend.csv?by=team&per=day",
+)
+EVERYBODY_S = ("/ui/loggers", "/ui/loggers/Refuses", "/ui/keys", "/ui/health")
+
+
+async def test_admins_see_every_page(http, people, log_in):
+    ada, bob, root = people
+    await log_in(root)
+    for place in (*OWN, *EVERYBODY_S):
+        answer = await http.get(place)
+        assert answer.status_code == 200, (place, answer.text)
+        assert answer.headers["content-security-policy"] == CSP
+        assert answer.headers["x-content-type-options"] == "nosniff"
+        assert answer.headers["referrer-policy"] == "no-referrer"
+        assert (
+            answer.headers["cross-origin-opener-policy"]
+            == answer.headers["cross-origin-resource-policy"]
+            == "same-origin"
+        )
+        assert answer.headers["cache-control"] == "private, no-store"
+    listed = (await http.get("/ui/batches")).text
+    assert all(one in listed for who in (ada, bob) for one in (who.settled, who.opened))
+    assert "<h1>Overview</h1>" in (await http.get("/ui")).text
+
+
+async def test_no_page_shows_another_key_s_data(http, people, log_in):
+    ada, bob, _ = people
+    await log_in(ada)
+    theirs = (bob.settled, bob.opened, bob.key.id, "team-of-bob", "tag-of-bob", "house-llama", "alert(", ">other<")
+    for place in (*OWN, f"/ui/batches?key={bob.key.id}", f"/ui/batches?after=other/{bob.opened}"):
+        answer = await http.get(place)
+        assert answer.status_code == 200, place
+        shown = (
+            answer.text.replace('value="other"', "").replace(f"key={bob.key.id}", "").replace(f"other/{bob.opened}", "")
+        )
+        assert not [text for text in theirs if text in shown.replace(quote(f"other/{bob.opened}", safe=""), "")], place
+    for place in EVERYBODY_S:
+        assert (await http.get(place)).status_code == 403
+    for more in ("", "/failures", "/settlement.json", "/files/output"):
+        for batch_id in (bob.settled, bob.opened):
+            answer = await http.get(f"/ui/batches/other/{batch_id}{more}")
+            assert answer.status_code == 404
+            assert "house-llama" not in answer.text
+    assert (await http.get(f"/ui/batches/openai/{ada.settled}")).status_code == 200
+
+
+async def test_keys_see_batches_of_their_own_accounts_only(http, people, person, log_in):
+    ada, bob, _ = people
+    narrow = await person("narrow", admin=True, accounts=("openai",))
+    await log_in(narrow)
+    listed = (await http.get("/ui/batches")).text
+    assert ada.settled in listed
+    assert bob.settled not in listed
+    assert (await http.get(f"/ui/batches/other/{bob.settled}")).status_code == 404
+    assert "house-llama" not in (await http.get("/ui/spend?by=model")).text
+    assert (await http.get("/ui/keys")).status_code == 403
+
+
+async def test_texts_of_strangers_are_never_markup(http, people, log_in):
+    _, bob, root = people
+    await log_in(root)
+    for place in (
+        *OWN,
+        *EVERYBODY_S,
+        f"/ui/batches/other/{bob.settled}",
+        f"/ui/batches?team={HOSTILE}",
+        f"/ui/prices?q={HOSTILE}",
+    ):
+        answer = await http.get(place)
+        if answer.headers["content-type"].startswith("text/html"):
+            for raw in ("<script", "<img", "<b>here"):
+                assert raw not in answer.text, place
+            assert " style=" not in answer.text
+    shown = (await http.get(f"/ui/batches/other/{bob.settled}")).text
+    assert "&lt;script&gt;alert" in shown
+
+
+async def test_unknown_cost_is_never_zero(http, people, log_in):
+    _, bob, root = people
+    await log_in(root)
+    page = (await http.get(f"/ui/batches/other/{bob.settled}")).text
+    assert ">unknown<" in page
+    assert "$0.00" not in page
+    assert "unknown_model" in page
+    overview = (await http.get("/ui")).text
+    assert "≥ $" in overview
+    rows = list(csv.DictReader(io.StringIO((await http.get("/ui/export/spend.csv?by=model&per=month")).text)))
+    llama = next(row for row in rows if row["model"].startswith("house-llama"))
+    assert (llama["known_usd"], llama["complete"], llama["unpriced_lines"]) == ("", "no", "3")
+
+
+async def test_one_batch_shows_rates_failures_and_files(http, people, log_in):
+    ada, _, _ = people
+    await log_in(ada)
+    page = (await http.get(f"/ui/batches/openai/{ada.settled}")).text
+    assert "Rates used" in page
+    assert "job-of-ada" in page
+    assert "Only admin keys see who is sent events." in page
+    failures = (await http.get(f"/ui/batches/openai/{ada.settled}/failures")).text
+    assert "r-" in failures
+    assert "No failed line was found" not in failures
+    output = await http.get(f"/ui/batches/openai/{ada.settled}/files/output")
+    assert output.status_code == 200
+    assert b'"custom_id"' in output.content
+    assert output.headers["content-disposition"].startswith("attachment")
+    settled = (await http.get(f"/ui/batches/openai/{ada.settled}/settlement.json")).json()
+    assert settled["batch_id"] == ada.settled
+
+
+FILTERS = {
+    "status=completed": True,
+    "status=expired": False,
+    "failures=1": True,
+    "late=1": False,
+    "tag=tag-of-ada": True,
+    "tag=none": False,
+    "metadata=job=job-of-ada": True,
+    "metadata=job=other": False,
+    "model=gpt-4o-mini-2024-07-18": True,
+    "model=gpt-5": False,
+    "settled=no": False,
+    "settled=yes": True,
+}
+
+
+async def test_batches_are_filtered(http, person, submit, log_in):
+    ada = await person("ada")
+    batch_id = await submit(ada.key.attribution, metadata={"job": "job-of-ada"}, script="fail=0.4")
+    await log_in(ada)
+    found = {query: batch_id in (await http.get(f"/ui/batches?{query}")).text for query in FILTERS}
+    assert found == FILTERS
+
+
+async def test_batches_are_paged(client, submit):
+    made = [await submit(Attribution(team="a" if number % 2 else "b"), settle=False, count=1) for number in range(5)][
+        ::-1
+    ]
+    access = await client.access()
+    from batchmeter.access import BatchFilter
+
+    seen, after = [], None
+    while True:
+        page = await access.browse(BatchFilter(), after=after, limit=2)
+        seen += [one.tracked.batch_id for one in page.data]
+        if page.next is None:
+            break
+        after = page.next
+    assert seen == made
+    odd = await access.browse(BatchFilter(team="b"), limit=2)
+    assert [one.tracked.batch_id for one in odd.data] == made[::2][:2]
+    assert odd.next is not None
+
+
+async def test_spans_are_checked(http, people, log_in):
+    await log_in(people[2])
+    for query in ("days=31", "from=x", "from=2026-02-01&to=2026-01-01", "by=nonsense", "per=year"):
+        answer = await http.get(f"/ui/spend?{query}")
+        assert answer.status_code == 400, query
+        assert answer.headers["content-security-policy"] == CSP
+
+
+async def test_dead_events_are_sent_again(http, client, refuses, people, log_in):
+    ada, _, root = people
+    await client.deliverer.drain(10)
+    await log_in(root)
+    place = "/ui/loggers/Refuses"
+    shown = (await http.get(place)).text
+    assert "no room &lt;b&gt;here" in shown
+    assert "Send 2 events" in (await http.get(f"{place}/replay")).text
+    refuses.open = True
+    assert (await http.post(f"{place}/replay")).status_code == 403
+    assert refuses.seen == []
+    assert (await http.post(f"{place}/replay", headers=SAME)).status_code == 303
+    await client.deliverer.drain(10)
+    assert ada.settled in refuses.seen
+    assert "replay" in (await http.get("/ui/health")).text
+
+
+@pytest.mark.parametrize("ui_settings", [{"read_only": True}])
+async def test_read_only_pages_change_nothing(http, people, log_in):
+    ada, _, root = people
+    await log_in(root)
+    for place in ("/ui/loggers/Refuses/replay", f"/ui/keys/{ada.key.id}/revoke"):
+        assert (await http.get(place)).status_code == 403
+        assert (await http.post(place, headers=SAME)).status_code == 403
+    assert "Revoke…" not in (await http.get("/ui/keys")).text
+
+
+def test_cells_are_no_formulas():
+    for text in ("=1+1", "+1", "-1", "@x", "\tx", "\rx"):
+        assert cell(text) == f"'{text}"
+    assert cell("gpt-5") == "gpt-5"
+
+
+@pytest.mark.parametrize(
+    ("amount", "text"),
+    [("1234.567", "$1,234.57"), ("0", "$0.00"), ("0.0012345678", "$0.001235"), ("0.01", "$0.01"), ("-2", "-$2.00"), ("0.0000000001", "$0.0000000001")],
+)  # fmt: skip
+def test_dollars_are_as_people_write_them(amount, text):
+    from decimal import Decimal
+
+    assert dollars(Decimal(amount)) == text
