@@ -12,8 +12,7 @@ from batchmeter.commands.output import as_json, console, print_json, table
 if TYPE_CHECKING:
     from batchmeter.pricing.book import PriceBook
     from batchmeter.pricing.groups import PriceQuery
-
-    from .listing import Listed
+    from batchmeter.pricing.listing import Listed
 
 prices_file = click.option(
     "--prices", "prices_file", metavar="FILE", help="Your own rows, as [prices] in batchmeter.toml."
@@ -36,7 +35,7 @@ def show(
     model: str, provider: str | None, at: str | None, region: str | None, prices_file: str | None, json_output: bool
 ) -> None:
     """Every rate of MODEL (`gpt-5`, or `openai/gpt-5` as `prices list` prints it), in a batch and outside."""
-    from . import listing
+    from batchmeter.pricing import listing
 
     book = _book(prices_file)
     day = _date(at)
@@ -74,8 +73,7 @@ def _in_region(
 
 def _show(book: "PriceBook", model: str, day: dt.date, found: Sequence["Listed"]) -> None:
     from batchmeter.pricing.groups import BUCKETS
-
-    from .listing import digits
+    from batchmeter.pricing.listing import digits
 
     buckets = [bucket for bucket in BUCKETS if any(bucket in listed.rates.usd_per_million for listed in found)]
     rows: list[list[str]] = []
@@ -115,9 +113,8 @@ def list_models(provider: str | None, json_output: bool) -> None:
 @as_json
 def diff(other: Path, json_output: bool) -> None:
     """Changes from the catalogue in use to the one in the file OTHER."""
+    from batchmeter.pricing import listing
     from batchmeter.pricing.catalogue import Catalogue
-
-    from . import listing
 
     rows = [
         (

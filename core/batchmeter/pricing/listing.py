@@ -7,9 +7,9 @@ from decimal import Decimal
 from itertools import islice
 from typing import Any
 
-from batchmeter.pricing.book import PriceBook
-from batchmeter.pricing.catalogue import Catalogue, Row
-from batchmeter.pricing.groups import BUCKETS, PriceQuery, Rates
+from .book import PriceBook
+from .catalogue import Catalogue, Row
+from .groups import BUCKETS, PriceQuery, Rates
 
 Number = Decimal | None
 
