@@ -55,6 +55,7 @@ class Settings(BaseModel):
     proxy: dict[str, Any] = {}
     """`[proxy]`: freshness, limits and time-outs of `batchmeter serve`."""
     reports: Reports = Reports()
+    """`[reports]`: how costs are summed."""
     source: str | None = None
     """The file that was read; set by `load_settings`."""
 
