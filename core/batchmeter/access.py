@@ -5,12 +5,13 @@ Times are epoch milliseconds UTC by the ledger's clock. All methods raise Ledger
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import date
 from typing import TYPE_CHECKING, Any, Protocol
 
+from .costs import GROUPINGS, CostReport, as_csv, cost_report, moment
 from .events import Settlement
 from .host import Total
 from .ledger.browse import BatchDelivery, BatchFilter, BatchHistory, BatchPage, DaySpend, SeenBatch, UnknownCost
@@ -36,7 +37,6 @@ from .pricing import listing
 from .pricing.book import PriceBook
 from .pricing.groups import PriceSource
 from .pricing.listing import Listed
-from .reports.costs import GROUPINGS, CostReport, GroupBy, cost_report, moment
 from .tracker.metadata_tag import untagged, without_tag
 
 if TYPE_CHECKING:
@@ -70,6 +70,7 @@ __all__ = [
     "Subscribed",
     "Total",
     "UnknownCost",
+    "as_csv",
     "find_prices",
     "moment",
     "open_access",
@@ -260,10 +261,22 @@ class Access:
         return None if found is None else found[0]
 
     async def costs(
-        self, *, group_by: GroupBy, since: Millis | None, until: Millis | None, key: str | None, limit: int
+        self,
+        *,
+        group_by: str,
+        since: Millis | None,
+        until: Millis | None,
+        key: str | None,
+        limit: int,
+        where: Mapping[str, str | None] | None = None,
     ) -> CostReport:
-        """Of batches settled from `since` to before `until`; of one key's, if given; at most `limit` rows."""
-        return await cost_report(self._ledger, group_by=group_by, since=since, until=until, key=key, limit=limit)
+        """Of batches settled from `since` to before `until`; of one key's, if given; at most `limit` rows.
+
+        UsageError for groups that there are no sums by.
+        """
+        return await cost_report(
+            self._ledger, group_by=group_by, since=since, until=until, key=key, where=where, limit=limit
+        )
 
     async def events(
         self,

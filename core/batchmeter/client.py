@@ -5,7 +5,7 @@ import contextlib
 import datetime as dt
 import logging
 import os
-from collections.abc import Callable, Coroutine, Iterable, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar, cast
@@ -25,9 +25,9 @@ from .runtime import Parts, Prices
 
 if TYPE_CHECKING:
     from .access import Access
+    from .costs import CostReport, GroupBy
     from .ledger.ledger import Ledger
     from .pricing.groups import PriceSource
-    from .reports.costs import CostReport, GroupBy
     from .tracker.deliver import Deliverer
     from .tracker.tracker import Tracker
 
@@ -141,19 +141,21 @@ class AsyncClient:
     async def costs(
         self,
         *,
-        group_by: "GroupBy" = "model",
+        group_by: "GroupBy | str | Sequence[str]" = "model",
         since: dt.date | str | None = None,
         until: dt.date | str | None = None,
+        where: Mapping[str, str | None] | None = None,
     ) -> "CostReport":
-        """What batches settled in this time cost, by `model`, `account`, `key`, `team`, `tag` or `day`.
+        """What batches settled in this time cost, by one or two of `model`, `account`, `provider`, `key`, `team`, `user`,
+        `tag`, `status`, `metadata.KEY` (of a key that `[reports] metadata_keys` names), and `day`, `week` or `month`.
 
-        Times are dates, datetimes or ISO 8601 texts, UTC unless they say otherwise; `until` a date means all of it.
+        `where={"team": "search"}` counts only what has that name, None what has none. Times are dates, datetimes or ISO 8601 texts, UTC unless they say otherwise; `until` a date means all of it.
         """
-        from .reports.costs import cost_report, moment  # noqa: PLC0415 - `import batchmeter` stays light
+        from .costs import cost_report, moment  # noqa: PLC0415 - `import batchmeter` stays light
 
         start = moment(None if since is None else str(since))
         end = moment(None if until is None else str(until), end=True)
-        return await cost_report((await self.ready()).ledger, group_by=group_by, since=start, until=end)
+        return await cost_report((await self.ready()).ledger, group_by=group_by, since=start, until=end, where=where)
 
     @property
     def loop(self) -> asyncio.AbstractEventLoop | None:

@@ -1,12 +1,13 @@
 """The PluginHost of an open client: each method runs in the client's own loop, whichever loop asks."""
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from .costs import cost_rows
 from .errors import BatchmeterError
-from .host import Total
+from .host import CostRow, Total
 from .ledger.store import Store, open_store
 from .ledger.totals import Totals, cursor_of
 from .redaction import Redaction
@@ -63,6 +64,16 @@ class ClientHost:
 
     async def totals(self) -> list[Total] | None:
         return await self.run(self._totals.read)
+
+    async def spend(
+        self,
+        group_by: Sequence[str] = (),
+        *,
+        since: int | None = None,
+        until: int | None = None,
+        where: Mapping[str, str | None] | None = None,
+    ) -> list[CostRow]:
+        return await self.run(lambda: cost_rows(self._ledger, group_by, since=since, until=until, where=where))
 
     async def backlogs(self) -> "list[LoggerGauge]":
         return await self.run(self._ledger.gauges)

@@ -8,7 +8,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar
 
 from .events import DurationTotals
-from .models import Attribution, LineCounts, ModelUsage
+from .models import Attribution, Frozen, LineCounts, ModelUsage, Usage, Usd
 
 if TYPE_CHECKING:
     from .events import AnyEvent, PluginEvent, Settlement
@@ -153,6 +153,27 @@ class Tables(Protocol):
         ...
 
 
+class CostSum(Frozen, frozen=True):
+    """Some batches together, or a part of them."""
+
+    batches: int = 0
+    lines: int = 0
+    usage: Usage = Usage()
+    total: Usd | None = Decimal(0)
+    """US dollars; None when some of it is unknown."""
+    known: Usd = Decimal(0)
+    """The priced part; a lower bound when `total` is None."""
+    unpriced_lines: int = 0
+    """Lines whose cost is unknown."""
+
+
+class CostRow(CostSum, frozen=True):
+    group: str | None
+    """The model, account, key's id, team, tag or UTC day; None for what has none. The first of two groups."""
+    groups: dict[str, str | None]
+    """By all that was asked for: `{"team": "search", "model": "gpt-5-mini"}`."""
+
+
 class PluginHost(Protocol):
     """What `startup(host)` gets. Its methods may be awaited in any event loop."""
 
@@ -181,6 +202,20 @@ class PluginHost(Protocol):
 
     async def totals(self) -> Sequence[Total] | None:
         """Sums over all that was ever settled, pruned batches included; None while some are being pruned."""
+        ...
+
+    async def spend(
+        self,
+        group_by: Sequence[str] = (),
+        *,
+        since: int | None = None,
+        until: int | None = None,
+        where: Mapping[str, str | None] | None = None,
+    ) -> Sequence[CostRow]:
+        """What batches first settled from `since` to before `until` (epoch milliseconds) cost, summed quickly.
+
+        `group_by`: none (one row), one or two of the groups of `client.costs`. `where`: group -> its name, None for none.
+        """
         ...
 
     async def backlogs(self) -> Sequence[LoggerGauge]:

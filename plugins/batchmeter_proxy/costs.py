@@ -4,7 +4,7 @@ import json
 
 from starlette.responses import JSONResponse, Response
 
-from batchmeter.access import GROUPINGS, Access, Millis, StoredEvent, moment
+from batchmeter.access import GROUPINGS, Access, Millis, StoredEvent, as_csv, moment
 from batchmeter.errors import RedactorMissingError, UsageError
 from batchmeter.events import event_kinds
 
@@ -15,6 +15,8 @@ from .identity import Identity
 from .ownership import account_for, no_batch
 from .routes import Route
 
+_FILTERS = frozenset(GROUPINGS) - {"day", "week", "month"}
+"""Query parameters that name what is counted; empty: what has none."""
 _PAGE = 100
 _LARGEST_PAGE = 1000
 _AGAIN_SECONDS = 10
@@ -40,17 +42,21 @@ async def batch_cost(call: Call) -> Response:
 async def costs(call: Call) -> Response:
     """Sums of settled batches, by the time they were settled."""
     asked = call.request.query_params
-    group_by = asked.get("group_by") or "model"
-    if group_by not in GROUPINGS:
-        raise _invalid("group_by", f"expected one of {', '.join(GROUPINGS)}, but got {group_by!r} instead")
+    since, until = _moment(call, "from"), _moment(call, "to", end=True)
+    where = {name: value or None for name, value in asked.items() if name in _FILTERS or name.startswith("metadata.")}
+    limit = number(asked.get("limit"), "limit", _LARGEST_PAGE) or _LARGEST_PAGE
+    scope = _scope(call.identity)
+    if scope is not None and where.get("key", scope) != scope:
+        raise Refusal(403, "A key sees only its own costs.", code="key_not_allowed", param="key")
     access = await call.client.access()
-    report = await access.costs(
-        group_by=group_by,
-        since=_moment(call, "from"),
-        until=_moment(call, "to", end=True),
-        key=_scope(call.identity),
-        limit=number(asked.get("limit"), "limit", _LARGEST_PAGE) or _LARGEST_PAGE,
-    )
+    try:
+        report = await access.costs(
+            group_by=asked.get("group_by") or "model", since=since, until=until, key=scope, limit=limit, where=where
+        )
+    except UsageError as error:
+        raise _invalid("group_by", str(error)) from None
+    if asked.get("format") == "csv":
+        return Response(as_csv(report), media_type="text/csv")
     return Response(rendered(report), media_type="application/json")
 
 

@@ -109,3 +109,18 @@ def test_sums_are_rolled_up_and_rebuilt(shell):
     assert shell("ledger", "rollup", "--json").json["endings"] == 0
     assert shell("ledger", "rollup", "--rebuild", "--json").json["endings"] == 1
     assert shell("ledger", "check", "--json").json["sound"] is True
+
+
+def test_costs_by_day_are_bars_within_80_columns(shell):
+    assert shell("submit", shell.requests(3), "--wait").code == 0
+    shown = shell("costs", "--by", "day").out
+    assert "█" * 24 in shown
+    assert max(map(len, shown.splitlines())) <= 80
+    report = shell("costs", "--by", "team,model", "--json").json
+    assert report["data"][0]["groups"] == {"team": None, "model": report["data"][0]["groups"]["model"]}
+    csv = shell("costs", "--by", "model", "--csv").out.splitlines()
+    assert csv[0].startswith("model,batches,lines,unpriced_lines,total_usd,known_usd")
+    assert csv[1].split(",")[4] == report["total"]["total"]
+    assert shell("costs", "--where", "team=nobody", "--json").json["data"] == []
+    assert shell("costs", "--where", "team").code == 2
+    assert shell("costs", "--by", "colour").code == 2

@@ -104,6 +104,20 @@ async def test_pruned_batches_stay_in_the_sums_also_after_a_rebuild(ledger, make
     assert await spend.check(ledger.database) == []
 
 
+async def test_a_sandboxs_batches_are_summed_apart(ledger, make, clock):
+    tracked = await settle(ledger, make)
+    await settle(ledger, make)
+    assert await revise(ledger, make, tracked, 2, notes=("invented",))
+    await ledger.roll_spend()
+    for _ in range(2):
+        for kind in (Kind(0), Kind.INVENTED):
+            assert [figures["batches"] for figures in (await rows(ledger, kind)).values()] == [1]
+        assert await spend.check(ledger.database) == []
+        clock.advance(1)
+        await ledger.prune(settled_before=clock.now)
+        await ledger.rebuild_spend()
+
+
 async def test_what_is_not_summed_yet_is_not_pruned(ledger, make, clock):
     from batchmeter.ledger import upkeep
 

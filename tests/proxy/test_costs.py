@@ -237,3 +237,29 @@ async def test_a_caller_without_a_key_of_its_own_sees_nothing(settled, client):
     async with httpx2.AsyncClient(transport=transport, base_url="http://proxy") as http:
         assert (await http.get("/v1/costs")).json()["total"]["batches"] == 0
         assert (await http.get("/v1/events")).json()["data"] == []
+
+
+async def test_costs_are_filtered_and_paired(settled, http, client):
+    one = await settled(2, team="search", tags=("a",))
+    two = await settled(1, team="ads", model="gpt-5-mini")
+    report = (await get(http, "/v1/costs", group_by="team,model")).json()
+    assert report["group_by"] == "team,model"
+    assert {(row["groups"]["team"], Decimal(row["total"])) for row in report["data"]} == {
+        ("search", one.cost.total),
+        ("ads", two.cost.total),
+    }
+    filtered = (await get(http, "/v1/costs", group_by="month", team="search", tag="a")).json()
+    assert Decimal(filtered["total"]["total"]) == one.cost.total
+    assert (await get(http, "/v1/costs", tag="")).json()["total"]["total"] == money(two)
+    answer = await get(http, "/v1/costs", group_by="team", format="csv")
+    assert answer.headers["content-type"].startswith("text/csv")
+    assert len(answer.text.splitlines()) == 3
+
+
+async def test_a_key_cannot_ask_for_anothers_costs(settled, http, client):
+    (ada, secret), (bob, _) = [await create_key(client.ledger, owner=name) for name in ("ada", "bob")]
+    mine = await settled(2, key=ada.id)
+    await settled(2, key=bob.id)
+    assert (await get(http, "/v1/costs", secret, key=ada.id)).json()["total"]["total"] == money(mine)
+    assert (await get(http, "/v1/costs", secret, key=bob.id)).status_code == 403
+    assert (await get(http, "/v1/costs", secret, key="")).status_code == 403

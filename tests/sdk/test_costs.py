@@ -1,25 +1,28 @@
 """Sums of settlements: exact to the last digit, parts that add up, and what is unknown stays unknown."""
 
 import json
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from decimal import Decimal
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from batchmeter.costs import GROUPINGS, as_csv, cost_report, moment
 from batchmeter.errors import UsageError
 from batchmeter.events import Settlement
+from batchmeter.ledger import open_ledger
 from batchmeter.ledger.records import Submission
-from batchmeter.ledger.serialize import dump, dump_submission, settled_of
+from batchmeter.ledger.serialize import dump
 from batchmeter.models import Attribution, Batch, Cost, LineCounts, ModelUsage, Usage
-from batchmeter.reports.costs import GROUPINGS, cost_report, moment
 from batchmeter.sync import Client
+from batchmeter.tracker.build_events import created_event, ending_event
 
 MORNING = int(datetime(2026, 11, 22, tzinfo=UTC).timestamp() * 1000)
 
 
-def settled(number, cost, models=None, *, unknown=None, at=MORNING, written=str, **attribution):
+def settled(number, cost, models=None, *, unknown=None, at=MORNING, written=str, metadata=None, **attribution):
     """A batch with one line a model; `cost` None leaves `known` to the models' costs."""
     shares = {
         name: part
@@ -40,24 +43,45 @@ def settled(number, cost, models=None, *, unknown=None, at=MORNING, written=str,
         cost=Cost(total=None if unknown else known, known=known, unknown=unknown or {}),
         models=shares,
     )
-    submission = Submission("openai", "openai", attribution=Attribution(**attribution))
-    row = {"settled_at": at, "submission": dump_submission(submission), "settlement": written(dump(settlement))}
-    return settled_of(row)
+    return (
+        Submission("openai", "openai", attribution=Attribution(**attribution), metadata=metadata or {}),
+        settlement,
+        written,
+        at,
+    )
 
 
-class Ledger:
-    """Pages of what it is given."""
+async def fill(ledger, clock, found):
+    """Batches settled as they say, in a real ledger."""
+    for submission, settlement, written, at in sorted(found, key=lambda one: one[-1]):
+        clock[0] = at
+        created = created_event(submission, settlement.batch, time=at)
+        await ledger.record_created(submission, settlement.batch, created, next_poll_at=at)
+        claim = await ledger.claim("openai", settlement.batch_id, owner="w", lease_seconds=60)
+        assert await ledger.settle(claim, settlement, {}, ending_event(submission, settlement))
+        document = {"document": written(dump(settlement)), "id": settlement.batch_id}
+        await ledger.database.write(lambda session: session.run(session.statement(REWRITE), **document))  # noqa: B023
 
-    def __init__(self, *found):
-        self.found = list(found)
 
-    async def costs(self, *, since, until, key, after, limit):
-        start = 0 if after is None else 1 + next(n for n, one in enumerate(self.found) if one.cursor == after)
-        return self.found[start : start + limit]
+REWRITE = """UPDATE batchmeter.settlement SET settlement = %(document)s
+WHERE batch_pk = (SELECT pk FROM batchmeter.batch WHERE batch_id = %(id)s)"""
 
 
-async def rows(*found, group_by="model"):
-    report = await cost_report(Ledger(*found), group_by=group_by)
+@asynccontextmanager
+async def filled(*found):
+    clock = [MORNING]
+    ledger = open_ledger(":memory:", clock=lambda: clock[0])
+    await ledger.open()
+    try:
+        await fill(ledger, clock, found)
+        yield ledger
+    finally:
+        await ledger.aclose()
+
+
+async def rows(*found, **asked):
+    async with filled(*found) as ledger:
+        report = await cost_report(ledger, **asked)
     return {row.group: row for row in report.data}, report
 
 
@@ -98,7 +122,7 @@ async def test_a_batch_whose_output_is_gone_is_unknown():
 
 async def test_half_a_character_in_a_tag_is_no_obstacle():
     by_tag, _ = await rows(settled(1, Decimal(1), {"a": Decimal(1)}, tags=("\ud83d",)), group_by="tag")
-    assert list(by_tag) == ["\ud83d"]
+    assert list(by_tag) == [r"\ud83d"]
 
 
 async def test_days_are_in_order_and_tags_overlap():
@@ -117,21 +141,47 @@ async def test_days_are_in_order_and_tags_overlap():
 amounts = st.decimals(min_value=0, max_value=10**9, places=15).map(Decimal)
 
 
-@given(st.lists(st.dictionaries(st.sampled_from("abc"), st.none() | amounts, max_size=3), max_size=300))
+@settings(max_examples=8, deadline=None)
+@given(st.lists(st.dictionaries(st.sampled_from("abc"), st.none() | amounts, max_size=3), max_size=12))
 async def test_groups_add_up_to_the_last_digit(batches):
     found = [
         settled(n, None, models, unknown={"unknown_model": 1} if None in models.values() else None)
         for n, models in enumerate(batches)
     ]
-    for group_by in GROUPINGS:
-        by_group, report = await rows(*found, group_by=group_by)
-        exact = sum((int(one.settlement.cost.known.scaleb(15)) for one in found), 0)
-        assert int(report.total.known.scaleb(15)) == exact
-        assert sum(int(row.known.scaleb(15)) for row in by_group.values()) == exact
-        assert (report.total.total is None) == any(None in models.values() for models in batches)
-        shown = json.loads(report.model_dump_json())["total"]["known"]
-        assert Decimal(shown) == report.total.known
-        assert "E" not in shown
+    exact = sum((int(settlement.cost.known.scaleb(15)) for _, settlement, *_ in found), 0)
+    async with filled(*found) as ledger:
+        for group_by in GROUPINGS:
+            report = await cost_report(ledger, group_by=group_by)
+            assert int(report.total.known.scaleb(15)) == exact
+            assert sum(int(row.known.scaleb(15)) for row in report.data) == exact
+            assert (report.total.total is None) == any(None in models.values() for models in batches)
+            shown = json.loads(report.model_dump_json())["total"]["known"]
+            assert Decimal(shown) == report.total.known
+            assert "E" not in shown
+
+
+@pytest.mark.parametrize(
+    ("asked", "why"),
+    [
+        ({"group_by": "colour"}, "expected one or two of"),
+        ({"group_by": "metadata.nobody"}, "metadata_keys"),
+        ({"group_by": "day,month"}, "at most one"),
+        ({"group_by": "team,team"}, "different"),
+        ({"group_by": "team,model,day"}, "one or two"),
+        ({"where": {"day": "2026-11-22"}}, "expected one"),
+    ],
+)
+async def test_what_is_not_summed_is_refused(asked, why):
+    with pytest.raises(UsageError, match=why):
+        await rows(**asked)
+
+
+async def test_csv_has_a_line_a_row_and_no_formula():
+    _, report = await rows(settled(1, Decimal("0.5"), {"a": Decimal("0.5")}, team="=cmd()"), group_by="team,model")
+    assert as_csv(report).splitlines() == [
+        "team,model,batches,lines,unpriced_lines,total_usd,known_usd,input_tokens",
+        "'=cmd(),a,1,1,0,0.5,0.5,1",
+    ]
 
 
 def test_moments():

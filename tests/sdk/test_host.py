@@ -13,7 +13,7 @@ import batchmeter
 from batchmeter import events as models
 from batchmeter.client_host import ClientHost
 from batchmeter.config import Settings
-from batchmeter.errors import ConfigError, LedgerError
+from batchmeter.errors import ConfigError, LedgerError, UsageError
 from batchmeter.events import PluginEvent, register_event
 from batchmeter.hookspecs import hookspec
 from batchmeter.ledger import open_ledger
@@ -223,3 +223,11 @@ async def test_startup_may_still_take_the_client(tmp_path: Path, caplog: pytest.
     async with batchmeter.AsyncClient(settings=settings, plugins=[Old()], environ={}) as client:
         assert got == [client]
     assert "Old: startup(client) goes away with the next release" in caplog.text
+
+
+async def test_the_host_reads_sums_of_costs(ledger: Any) -> None:
+    host = ClientHost(Plugins.load(Settings(), {}), ledger)
+    assert list(await host.spend()) == []
+    assert list(await host.spend(["team", "model"], since=0, until=1, where={"tag": None})) == []
+    with pytest.raises(UsageError, match="expected one or two of"):
+        await host.spend(["colour"])

@@ -6,9 +6,8 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from batchmeter import Attribution
+from batchmeter import Attribution, costs
 from batchmeter.models import FileObject, Page
-from batchmeter.reports import costs
 from batchmeter.testing.wire import Answer, serving
 from batchmeter_proxy.answers import page_answer
 

@@ -44,7 +44,10 @@ COMMANDS = {
         "Count and price every answer in FILEs of one job: output, errors, shards, a manifest, or a folder of them.",
     ),
     "prices": ("prices:prices", "Show, list, compare and update prices (USD per million tokens)."),
-    "costs": ("costs:costs", "What settled batches cost: by model, account, key, team, tag or day."),
+    "costs": (
+        "costs:costs",
+        "What settled batches cost: by model, account, key, team, tag, day and more, one or two of them.",
+    ),
     "estimate": (
         "costs:estimate",
         "Requests, tokens, expected and highest cost of a batch input FILE; and what nobody can know yet.",

@@ -2,8 +2,9 @@
 
 import re
 from collections import defaultdict
+from decimal import Decimal
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 import click
 
@@ -12,47 +13,106 @@ from batchmeter.commands.session import client, run
 
 if TYPE_CHECKING:
     from batchmeter.client import AsyncClient
+    from batchmeter.costs import CostReport
+    from batchmeter.host import CostSum
     from batchmeter.pricing.estimate import Estimate, History
-    from batchmeter.reports.costs import CostReport, CostSum, GroupBy
 
-
-GROUPINGS = ("model", "account", "key", "team", "tag", "day")
+_BAR = 24
+"""Characters of the longest bar."""
+_EIGHTHS = " ▏▎▍▌▋▊▉"
+_TIMES = ("day", "week", "month")
 
 
 @click.command()
-@click.option("--group-by", type=click.Choice(GROUPINGS), default="model", show_default=True)
+@click.option(
+    "--by",
+    "--group-by",
+    "group_by",
+    default="model",
+    show_default=True,
+    metavar="GROUP[,GROUP]",
+    help="model, account, provider, key, team, user, tag, status, metadata.KEY, day, week or month.",
+)
 @click.option("--from", "since", metavar="TIME", help="Settled since this UTC time or date; default: all.")
 @click.option("--to", "until", metavar="TIME", help="Settled before this UTC time, or by the end of this date.")
 @click.option("--key", metavar="KEY", help="Only what this proxy key submitted (its id).")
+@click.option("--where", "filters", multiple=True, metavar="GROUP=NAME", help="Only these; `team=` has no team.")
+@click.option("--csv", "csv_output", is_flag=True, help="Print CSV.")
 @as_json
-def costs(group_by: str, since: str | None, until: str | None, key: str | None, json_output: bool) -> None:
-    """What settled batches cost: by model, account, key, team, tag or day."""
-    from batchmeter.reports.costs import cost_report, moment
+def costs(
+    group_by: str,
+    since: str | None,
+    until: str | None,
+    key: str | None,
+    filters: tuple[str, ...],
+    csv_output: bool,
+    json_output: bool,
+) -> None:
+    """What settled batches cost: by model, account, key, team, tag, day and more, one or two of them."""
+    from batchmeter.costs import as_csv, cost_report, moment
+
+    where = dict(map(_filter, filters))
 
     async def work() -> "CostReport":
         async with client() as opened:
             return await cost_report(
                 opened.ledger,
-                group_by=cast("GroupBy", group_by),
+                group_by=group_by,
                 since=moment(since),
                 until=moment(until, end=True),
                 key=key,
+                where=where,
             )
 
     report = run(work())
     if json_output:
         print_json(report)
-        return
-    columns = (group_by, "batches>", "lines>", "input>", "output>", "cost (USD)>")
-    rows = [(row.group or "-", *_row(row)) for row in report.data]
-    table(None, columns, [*rows, ("total", *_row(report.total))])
-    if report.invented:
+    elif csv_output:
+        click.echo(as_csv(report), nl=False)
+    elif group_by in _TIMES:
+        _bars(report)
+    else:
+        _table(report)
+    if report.invented and not json_output and not csv_output:
         left_out = report.total.batches != report.invented
         console().print(
             f"{report.invented:,} batches of a sandbox cost nobody anything" + (": left out" if left_out else "")
         )
-    if report.total.total is None:
+    if report.total.total is None and not json_output and not csv_output:
         console().print(f"not priced: {report.total.unpriced_lines:,} lines; `batchmeter batches` shows whose")
+
+
+def _filter(text: str) -> tuple[str, str | None]:
+    name, found, value = text.partition("=")
+    if not found:
+        raise click.UsageError(f"--where {text!r}: write GROUP=NAME, such as team=search")
+    return name, value or None
+
+
+def _table(report: "CostReport") -> None:
+    names = report.group_by.split(",")
+    columns = (*names, "batches>", "lines>", "input>", "output>", "cost (USD)>")
+    rows = [(*(row.groups[name] or "-" for name in names), *_row(row)) for row in report.data]
+    table(None, columns, [*rows, ("total", *("" for _ in names[1:]), *_row(report.total))])
+
+
+def _bars(report: "CostReport") -> None:
+    """A bar a row; what is known of it where the rest is not."""
+    most = max((row.known for row in report.data), default=Decimal(0))
+    rows = [(row.group, bar(row.known, most), f"{row.batches:,}", f"{row.lines:,}", _short(row)) for row in report.data]
+    total = report.total
+    last = ("total", "", f"{total.batches:,}", f"{total.lines:,}", _short(total))
+    table(None, (report.group_by, "", "batches>", "lines>", "cost (USD)>"), [*rows, last])
+
+
+def bar(amount: Decimal, most: Decimal) -> str:
+    """To an eighth of a character."""
+    eighths = int(amount / most * _BAR * 8) if most > 0 and amount > 0 else 0
+    return "█" * (eighths // 8) + _EIGHTHS[eighths % 8].strip()
+
+
+def _short(value: "CostSum") -> str:
+    return money(value.total) if value.total is not None else f">= {money(value.known)}"
 
 
 def _row(value: "CostSum") -> tuple[str, ...]:

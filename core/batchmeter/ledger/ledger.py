@@ -5,6 +5,7 @@ half-done is ever visible. What is submitted or settled commits durably; a lost 
 Operations raise LedgerError with how to mend it.
 """
 
+from collections import Counter
 from collections.abc import Callable, Collection, Sequence
 from functools import partial
 
@@ -12,7 +13,7 @@ from batchmeter.events import BatchCreated, BatchFailed, BatchSucceeded, Settlem
 from batchmeter.models import Attribution, Batch, FileObject
 from batchmeter.pricing.groups import Groups
 
-from . import batches, claims, files, outbox, spend, upkeep
+from . import batches, claims, files, outbox, spend, spend_query, upkeep
 from . import browse as history_reads
 from . import keys as keyring
 from . import settlements as endings
@@ -22,6 +23,7 @@ from .group_commit import GroupCommit
 from .operation import read, write
 from .records import Claim, Millis, Submission, TrackedBatch
 from .session import Database, Topic
+from .spend_query import Names, SpendQuery
 
 
 class Ledger:
@@ -215,6 +217,10 @@ class Ledger:
     async def roll_spend(self, *, blocks: int | None = None) -> int:
         """Bring the sums up to the last event, at most so many blocks of it; returns how many endings were added."""
         return await spend.roll(self.database, limit=blocks)
+
+    async def spend(self, asked: SpendQuery) -> dict[Names, Counter[str]]:
+        """Names of the groups -> figures (the columns of the sums), all that is recorded included."""
+        return await spend_query.query(self.database, asked)
 
     async def rebuild_spend(self, keys: Collection[str] | None = None) -> int:
         """Sum all anew; `keys`: by exactly these metadata keys. Returns how many endings were added."""

@@ -17,6 +17,13 @@ from .spend_figures import COLUMNS, DAYS, Group, Kind, Place, Tally, day_of, lab
 ROLL_EVENTS = 1000
 """In one transaction, so that nobody waits long behind it."""
 PAGE_ROWS = 500
+KEPT = tuple(
+    Kind.PRUNED | Kind.LABELLED | models | invented
+    for models in (DAYS, Kind.MODELS)
+    for invented in (DAYS, Kind.INVENTED)
+)
+"""The kinds of what is kept of pruned batches."""
+LIVE = tuple(kind for kind in map(Kind, range(2 * Kind.INVENTED)) if not kind & Kind.PRUNED)
 _EVER = 2**31 - 1
 """A period after all others."""
 
@@ -52,7 +59,7 @@ async def roll_block(upto: int, session: Session) -> tuple[int, int]:
     endings = await session.rows("spend_endings", after=mark, upto=upto, limit=ROLL_EVENTS)
     tally = Tally()
     await session.decoded(endings, partial(_add_ending, tally, keys))
-    await _store(session, tally.spread())
+    await store(session, tally.spread())
     mark = endings[-1]["seq"] if len(endings) == ROLL_EVENTS else upto
     await session.run("move_spend_mark", seq=mark)
     return len(endings), mark
@@ -89,7 +96,7 @@ def _keys_of(keys: Mapping[str, int], row: Row) -> list[str]:
     return [name for name, since in keys.items() if row["first_seq"] > since]
 
 
-async def _store(session: Session, tally: Tally) -> None:
+async def store(session: Session, tally: Tally) -> None:
     groups = {place[2] for place in tally.sums} | {place[2] for place, _ in tally.unknown}
     ids = {group: group.id for group in groups}
     await session.each("add_spend_group", [{"id": ids[group], **group.columns()} for group in groups])
@@ -144,7 +151,7 @@ async def keep_pruned(session: Session, batches: Sequence[Mapping[str, object]])
         _add(tally, row, row["settlement"], _keys_of(keys, row), 1, Kind.PRUNED)
 
     await session.decoded(await session.each("spend_of_batch", batches), add)
-    await _store(session, tally)
+    await store(session, tally)
 
 
 # rebuilding and checking
@@ -169,13 +176,13 @@ async def _start_anew(keys: Collection[str] | None, session: Session) -> None:
     for statement in ("forget_spend_labels", "forget_spend_groups"):
         await session.run(statement)
     async for tally in _kept(session):
-        await _store(session, tally.spread())
+        await store(session, tally.spread())
     await session.run("move_spend_mark", seq=0)
 
 
 async def _kept(session: Session) -> AsyncIterator[Tally]:
     """What was kept of pruned batches, in pages, as if it were not pruned."""
-    for of in (Kind.PRUNED | Kind.LABELLED, Kind.PRUNED | Kind.LABELLED | Kind.MODELS):
+    for of in KEPT:
         async for page in stored_rows(session, of, 0, _EVER):
             yield Tally(*_as_live(page))
 
@@ -258,7 +265,8 @@ async def _mark_and_keys(session: Session) -> tuple[int, dict[str, int]]:
 
 
 async def _months(session: Session) -> list[int]:
-    return [row["period"] for row in await session.rows("spend_months", kind=int(Kind.MONTHS))]
+    kinds = (Kind.MONTHS, Kind.MONTHS | Kind.INVENTED)
+    return [row["period"] for kind in kinds for row in await session.rows("spend_months", kind=int(kind))]
 
 
 async def _rolled(reader: Reader, mark: int, keys: Mapping[str, int]) -> AsyncIterator[tuple[Settled, Collection[str]]]:
@@ -283,12 +291,12 @@ async def _settled_page(mark: int, after: Mapping[str, Millis], session: Session
 async def _compare_month(month: int, live: Tally, session: Session) -> list[Difference]:
     """Every kind of row of one month."""
     first, last = _days_of(month)
-    for of in (Kind(0), Kind.MODELS):
-        async for page in stored_rows(session, Kind.PRUNED | Kind.LABELLED | of, first, last):
+    for of in KEPT:
+        async for page in stored_rows(session, of, first, last):
             sums, unknown = _as_live(page)
             _merge(live, sums, unknown)
     expected, stored = live.spread(), Tally()
-    for kind in map(Kind, range(Kind.PRUNED)):
+    for kind in LIVE:
         ends = (month, month) if kind & Kind.MONTHS else (first, last)
         async for page in stored_rows(session, kind, *ends):
             _merge(stored, page.sums, page.unknown)
@@ -331,3 +339,16 @@ def _reasons(expected: Mapping[Any, Any], stored: Mapping[Any, Any]) -> Iterable
         if any(ours.get(column, 0) != theirs.get(column, 0) for column in ("batches", "lines")):
             (place, reason) = key
             yield Difference(_named(place), place[2], f"lines unknown for {reason}")
+
+
+async def settled_between(
+    reader: Reader, since: Millis | None, until: Millis | None, page_rows: int
+) -> AsyncIterator[tuple[Settled, Collection[str]]]:
+    """Newest revision of each batch first settled in this time, with the metadata keys that label it."""
+    keys = (await reader.read(_mark_and_keys))[1]
+    after: dict[str, Millis] = {}
+    chosen = {"since": since, "until": until, "limit": page_rows}
+    while page := await reader.read(lambda session: session.rows("list_costs", **chosen, **after)):  # noqa: B023 - at once
+        for row in page:
+            yield serialize.settled_of(row), _keys_of(keys, row)
+        after = {"after_time": page[-1]["settled_at"], "after_pk": page[-1]["pk"]}

@@ -42,6 +42,8 @@ class Kind(IntFlag):
     LABELLED = 2
     MONTHS = 4
     PRUNED = 8
+    INVENTED = 16
+    """A sandbox's batches, whose costs nobody pays: apart from all others."""
 
 
 DAYS = Kind(0)
@@ -94,6 +96,7 @@ class Tally:
     def add(self, settled: Settled, keys: Iterable[str], sign: int = 1, kind: Kind = DAYS) -> None:
         """One batch, into the finest places: days, with labels. `keys`: the metadata keys that are labels."""
         day = settled.settled_at // DAY_MILLIS
+        kind |= Kind.INVENTED if is_invented(settled) else DAYS
         for model, part in parts(settled.settlement):
             which = Kind(0) if model is None else Kind.MODELS
             place = (kind | which | Kind.LABELLED, day, group_of(settled, model or "", keys))
@@ -122,11 +125,12 @@ class Part:
     """Reason -> lines."""
 
 
+def is_invented(settled: Settled) -> bool:
+    return INVENTED in settled.settlement.notes
+
+
 def parts(settlement: Sums) -> Iterator[tuple[str | None, Part]]:
-    """(None, the whole batch), then (model, share) of each; a share of no model ('') where something belongs to none.
-    A sandbox's are none."""
-    if INVENTED in settlement.notes:
-        return
+    """(None, the whole batch), then (model, share) of each; a share of no model ('') where something belongs to none."""
     cost = settlement.cost
     unpriced = sum(cost.unknown.values())
     failed = settlement.request_counts.failed + settlement.request_counts.malformed

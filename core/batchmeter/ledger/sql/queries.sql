@@ -371,10 +371,12 @@ FROM (
 ) AS page ORDER BY page.settled_at, page.pk;
 
 -- name: list_costs
-SELECT page.pk, page.settled_at, page.submission,
+SELECT page.pk, page.settled_at, page.submission, page.batch_id, page.account,
+    (SELECT min(e.seq) FROM batchmeter.event AS e WHERE e.batch_id = page.batch_id AND e.account = page.account
+       AND e.type IN ('batch_success', 'batch_failure')) AS first_seq,
     (SELECT s.settlement FROM batchmeter.settlement AS s WHERE s.batch_pk = page.pk ORDER BY s.revision DESC LIMIT 1) AS settlement
 FROM (
-    SELECT b.pk, b.settled_at, b.submission FROM batchmeter.batch AS b
+    SELECT b.pk, b.settled_at, b.submission, b.batch_id, b.account FROM batchmeter.batch AS b
     WHERE b.settled_at IS NOT NULL
       AND b.key_id = %(key)s -- [key]
       AND b.settled_at >= %(since)s -- [since]
@@ -737,10 +739,10 @@ WHERE d.kind = %(kind)s AND d.period >= %(first)s AND d.period <= %(last)s
 ORDER BY d.period, d.group_id, d.reason LIMIT %(limit)s;
 
 -- name: forget_spend
-DELETE FROM batchmeter.spend_sum WHERE kind < %(pruned)s;
+DELETE FROM batchmeter.spend_sum WHERE (kind & %(pruned)s::integer) = 0;
 
 -- name: forget_spend_unknown
-DELETE FROM batchmeter.spend_unknown WHERE kind < %(pruned)s;
+DELETE FROM batchmeter.spend_unknown WHERE (kind & %(pruned)s::integer) = 0;
 
 -- name: forget_spend_labels
 DELETE FROM batchmeter.spend_label WHERE NOT EXISTS (SELECT 1 FROM batchmeter.spend_sum AS d WHERE d.group_id = spend_label.group_id);

@@ -1,0 +1,180 @@
+"""The cost report: settled batches summed in groups, exactly, with the unknown part; from the ledger's sums."""
+
+import asyncio
+import csv
+import datetime as dt
+import heapq
+import io
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from decimal import Decimal
+from typing import Any, Literal
+
+from .errors import UsageError
+from .host import CostRow, CostSum
+from .ledger.ledger import Ledger
+from .ledger.records import Millis
+from .ledger.spend_figures import joined_usd
+from .ledger.spend_query import TIMES, Names, SpendQuery, check_groups
+from .models import Frozen, Usage
+
+GroupBy = Literal[
+    "model", "account", "provider", "key", "team", "user", "tag", "status", "day", "week", "month"
+]  # fmt: skip
+GROUPINGS: tuple[str, ...] = (
+    "model", "account", "provider", "key", "team", "user", "tag", "status", "day", "week", "month"
+)  # fmt: skip
+"""And `metadata.KEY`, for keys that the settings name."""
+_Found = tuple[Names, Counter[str]]
+_SLICE = 500
+"""Rows made before the loop gets a turn."""
+_FORMULAS = ("=", "+", "-", "@", "\t", "\r")
+"""What a spreadsheet takes a cell for that begins so."""
+
+
+class CostReport(Frozen, frozen=True):
+    """Batches count for the time they were settled at. With `tag`, a batch is in the row of each of its tags."""
+
+    object: Literal["cost_report"] = "cost_report"
+    group_by: str
+    """One or two groups, with a comma between."""
+    data: tuple[CostRow, ...]
+    """Days, weeks and months in order, all else by what is known of the cost, highest first."""
+    total: CostSum
+    """Each batch once; with a filter by model, its shares."""
+    truncated: bool = False
+    """There are more groups than `data` has rows; they are in `total`."""
+    invented: int = 0
+    """Batches of a sandbox, whose costs are made up: left out, unless there are no others."""
+
+
+async def cost_report(
+    ledger: Ledger,
+    *,
+    group_by: str | Sequence[str] = "model",
+    since: Millis | None = None,
+    until: Millis | None = None,
+    key: str | None = None,
+    where: Mapping[str, str | None] | None = None,
+    limit: int | None = None,
+) -> CostReport:
+    """Batches settled from `since` to before `until`; only one proxy key's, if given, and what passes all of `where`.
+
+    `where`: group -> its name, or None for what has none. `limit`: at most so many rows, the costliest (the latest days,
+    weeks or months). UsageError for groups that there are no sums by.
+    """
+    named = tuple(group_by.split(",") if isinstance(group_by, str) else group_by)
+    filters = dict(where or {}) | ({} if key is None else {"key": key})
+    asked = SpendQuery(named, since, until, filters)
+    check_groups(named, filters, await ledger.metadata_keys())
+    whole, invented = await _totals(ledger, asked)
+    found = await ledger.spend(replace(asked, invented=not whole["batches"] and bool(invented["batches"])))
+    rows = await _rows(named, found, limit)
+    return CostReport(
+        group_by=",".join(named),
+        data=tuple(rows),
+        total=CostSum(**_sum(whole if whole["batches"] else invented)),
+        truncated=len(rows) < len(found),
+        invented=invented["batches"],
+    )
+
+
+async def cost_rows(
+    ledger: Ledger,
+    group_by: Sequence[str],
+    *,
+    since: Millis | None = None,
+    until: Millis | None = None,
+    where: Mapping[str, str | None] | None = None,
+) -> list[CostRow]:
+    """The rows alone; without groups one row, or none where nothing was settled."""
+    named, filters = tuple(group_by), dict(where or {})
+    check_groups(named, filters, await ledger.metadata_keys())
+    asked = SpendQuery(named, since, until, filters)
+    found = await ledger.spend(asked) or await ledger.spend(replace(asked, invented=True))
+    return await _rows(named, found, None)
+
+
+async def _totals(ledger: Ledger, asked: SpendQuery) -> tuple[Counter[str], Counter[str]]:
+    """Of all batches together: the real ones, and a sandbox's."""
+    both = [await ledger.spend(replace(asked, group_by=(), invented=invented)) for invented in (False, True)]
+    real, invented = (found.get((), Counter[str]()) for found in both)
+    return real, invented
+
+
+async def _rows(named: Sequence[str], found: Mapping[Names, Counter[str]], limit: int | None) -> list[CostRow]:
+    """In the report's order; sorted in a thread and made in slices, since there may be hundreds of thousands."""
+    rows: list[CostRow] = []
+    for names, figures in await asyncio.to_thread(_chosen, named, list(found.items()), limit):
+        rows.append(_row(named, names, figures))
+        if len(rows) % _SLICE == 0:
+            await asyncio.sleep(0)
+    return rows
+
+
+def _chosen(named: Sequence[str], found: list[_Found], limit: int | None) -> list[_Found]:
+    times = [place for place, name in enumerate(named) if name in TIMES]
+
+    def order(one: _Found) -> tuple[Any, ...]:
+        names, figures = one
+        when = tuple(names[place] for place in times)
+        return (*when, -_known(figures), *((name is None, name or "") for name in names))
+
+    def latest(one: _Found) -> tuple[Any, ...]:
+        return (*(one[0][place] for place in times), _known(one[1]))
+
+    most = len(found) if limit is None else limit
+    return sorted(heapq.nlargest(most, found, key=latest), key=order) if times else heapq.nsmallest(most, found, order)
+
+
+def as_csv(report: CostReport) -> str:
+    """One line a row, money as plain decimals; a cell that a spreadsheet would take for a formula gets a leading '."""
+    names = report.group_by.split(",")
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    units = [name for name in Usage.model_fields if getattr(report.total.usage, name)]
+    writer.writerow([*names, "batches", "lines", "unpriced_lines", "total_usd", "known_usd", *units])
+    for row in report.data:
+        shown = row.model_dump(mode="json")
+        groups = [_cell(row.groups[name]) for name in names]
+        counts = [row.batches, row.lines, row.unpriced_lines, shown["total"], shown["known"]]
+        writer.writerow([*groups, *counts, *(getattr(row.usage, name) for name in units)])
+    return text.getvalue()
+
+
+def _cell(text: str | None) -> str:
+    return "" if text is None else f"'{text}" if text.startswith(_FORMULAS) else text
+
+
+def moment(text: str | None, *, end: bool = False) -> Millis | None:
+    """Epoch milliseconds of an ISO 8601 time or UTC date; as the `end` of a range, a date means all of that day."""
+    if text is None or text == "":
+        return None
+    try:
+        found = dt.datetime.fromisoformat(text)
+        if end and len(text) <= len("2026-11-22"):
+            found += dt.timedelta(days=1)
+        return int((found if found.tzinfo else found.replace(tzinfo=dt.UTC)).timestamp() * 1000)
+    except (ValueError, OverflowError):
+        raise UsageError(f"{text!r} is not a time: write 2026-11-22 or 2026-11-22T09:00:00Z") from None
+
+
+def _row(named: Sequence[str], names: Names, figures: Mapping[str, int]) -> CostRow:
+    return CostRow(group=names[0] if names else None, groups=dict(zip(named, names, strict=True)), **_sum(figures))
+
+
+def _sum(figures: Mapping[str, int]) -> dict[str, Any]:
+    known = _known(figures)
+    return {
+        "batches": figures.get("batches", 0),
+        "lines": figures.get("lines", 0),
+        "usage": Usage(**{name: figures[name] for name in Usage.model_fields if name in figures}),
+        "total": None if figures.get("incomplete") else known,
+        "known": known,
+        "unpriced_lines": figures.get("unpriced", 0),
+    }
+
+
+def _known(figures: Mapping[str, int]) -> Decimal:
+    return joined_usd(*(figures.get(name, 0) for name in ("usd", "nano", "atto")))

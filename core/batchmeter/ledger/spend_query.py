@@ -1,0 +1,294 @@
+"""Spend queries: the sums of a time, grouped by one or two things and filtered by any, read in a few statements."""
+
+from collections import Counter, defaultdict
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date, timedelta
+from functools import partial
+
+from batchmeter.errors import UsageError
+
+from . import spend
+from .records import Millis, Settled
+from .session import Database, Row, Session
+from .spend_figures import DAY_MILLIS, DAYS, UNITS, Group, Kind, group_of, is_invented, labels_of, month_of, parts
+
+TIMES = ("day", "week", "month")
+_FIELDS = {
+    "account": "account",
+    "provider": "provider",
+    "model": "model",
+    "team": "team",
+    "user": "user_name",
+    "key": "key_id",
+    "status": "status",
+}
+"""What batches are grouped by -> the column that holds it."""
+METADATA = "metadata."
+_MOST_GROUPS = 2
+_LAST_DAY = (date(9999, 12, 31) - date(1970, 1, 1)).days
+_SHOWN = ("batches", "incomplete", "lines", "unpriced", "usd", "nano", "atto")
+_USED = (
+    f"SELECT {', '.join(f'max({name}) AS {name}' for name in UNITS)} FROM batchmeter.spend_sum WHERE kind = %(kind)s"  # noqa: S608 - names of our own
+)
+_PAGE = 25
+"""Settlements summed before the event loop gets a turn: a millisecond, as fast as more at a time."""
+Names = tuple[str | None, ...]
+"""The names of a row's groups; None for what has none."""
+
+
+@dataclass(frozen=True, slots=True)
+class SpendQuery:
+    """Which sums: of what was first settled from `since` to before `until`, in groups, where all filters hold."""
+
+    group_by: tuple[str, ...] = ()
+    since: Millis | None = None
+    until: Millis | None = None
+    where: Mapping[str, str | None] = field(default_factory=dict[str, str | None])
+    """Group -> the name it must have; None: it has none."""
+
+    invented: bool = False
+    """A sandbox's batches, else all others."""
+
+    @property
+    def kind(self) -> Kind:
+        named = {*self.group_by, *self.where}
+        models = Kind.MODELS if "model" in named else DAYS
+        invented = Kind.INVENTED if self.invented else DAYS
+        return models | invented | (Kind.LABELLED if any(_label(name) is not None for name in named) else DAYS)
+
+    @property
+    def by_day(self) -> bool:
+        return "day" in self.group_by or "week" in self.group_by
+
+    @property
+    def nothing(self) -> bool:
+        """A filter that no batch can pass: no name is empty."""
+        return "" in self.where.values()
+
+
+@dataclass(frozen=True, slots=True)
+class _Segment:
+    """Whole days or months, first to last."""
+
+    months: bool
+    first: int
+    last: int
+
+
+def check_groups(group_by: Sequence[str], where: Mapping[str, str | None], metadata_keys: Sequence[str]) -> None:
+    """UsageError for what there are no sums by."""
+    known = (*_FIELDS, "tag", *(METADATA + key for key in metadata_keys))
+    for name in (*group_by, *where):
+        if name in known or (name in TIMES and name not in where):
+            continue
+        if name.startswith(METADATA):
+            raise UsageError(f"{name}: batches are not summed by it: name the key in [reports] metadata_keys")
+        raise UsageError(f"expected one or two of {', '.join((*known, *TIMES))}, but got {name!r} instead")
+    if len(group_by) > _MOST_GROUPS or len(set(group_by)) < len(group_by) or len(set(group_by) & set(TIMES)) > 1:
+        raise UsageError(f"expected one or two different groups, of time at most one, but got {','.join(group_by)!r}")
+
+
+async def query(database: Database, asked: SpendQuery) -> dict[Names, Counter[str]]:
+    """Names of the groups -> figures. What was recorded before the call is in it.
+
+    Days that the time begins or ends in are summed from the settlements themselves.
+    """
+    if asked.nothing:
+        return {}
+    await spend.roll(database)
+    found = await database.read(lambda session: _whole_days(session, asked))
+    for since, until in _edges(asked):
+        await _add_edge(database, asked, since, until, found)
+    return {names: figures for names, figures in found.items() if figures["batches"]}
+
+
+async def _whole_days(session: Session, asked: SpendQuery) -> defaultdict[Names, Counter[str]]:
+    found: defaultdict[Names, Counter[str]] = defaultdict(Counter[str])
+    columns = (*_SHOWN, *(await _units(session, asked) if asked.by_day else UNITS))
+    for segment in _segments(asked):
+        kind = asked.kind | (Kind.MONTHS if segment.months else DAYS)
+        statement = session.statement(_statement(asked, segment, columns))
+        bounds = {"kind": int(kind), "first": segment.first, "last": segment.last}
+        rows = await session.rows(statement, **bounds, **_parameters(asked))
+        for names, figures in await session.decoded(rows, partial(_named_figures, asked, columns)):
+            found[names].update(figures)
+    return found
+
+
+async def _units(session: Session, asked: SpendQuery) -> list[str]:
+    """Those that anything was ever billed in: sums of many days are quick where they are few."""
+    kind = asked.kind & Kind.INVENTED | Kind.MONTHS
+    row = await session.row(session.statement(_USED), kind=int(kind))
+    return [name for name in UNITS if row is not None and row[name]]
+
+
+def _named_figures(asked: SpendQuery, columns: Sequence[str], row: Row) -> tuple[Names, dict[str, int]]:
+    figures = {name: int(row[name]) for name in columns if row[name]}
+    return tuple(_shown(name, row[f"g{place}"]) for place, name in enumerate(asked.group_by)), figures
+
+
+def _statement(asked: SpendQuery, segment: _Segment, columns: Sequence[str]) -> str:
+    groups = [_expression(place, name, segment) for place, name in enumerate(asked.group_by)]
+    chosen = [f"{text} AS g{place}" for place, text in enumerate(groups)]
+    sums = ", ".join([*chosen, *(f"sum(d.{name}) AS {name}" for name in columns)])
+    joins = [
+        f"LEFT JOIN batchmeter.spend_label AS l{place} ON l{place}.group_id = d.group_id AND l{place}.name = %(label{place})s"
+        for place, name in enumerate(asked.group_by)
+        if _label(name) is not None
+    ]
+    tests = [_test(place, name, value) for place, (name, value) in enumerate(asked.where.items())]
+    if any(name in _FIELDS for name in (*asked.group_by, *asked.where)):
+        joins.insert(0, "JOIN batchmeter.spend_group AS g ON g.id = d.group_id")
+    grouped = [f"GROUP BY {', '.join(f'g{place}' for place in range(len(groups)))}"] if groups else []
+    where = ["d.kind = %(kind)s AND d.period >= %(first)s AND d.period <= %(last)s", *tests]
+    select = f"SELECT {sums} FROM batchmeter.spend_sum AS d"  # noqa: S608 - names of our own
+    return "\n".join([select, *joins, f"WHERE {' AND '.join(where)}", *grouped])
+
+
+def _expression(place: int, name: str, segment: _Segment) -> str:
+    if name in _FIELDS:
+        return f"g.{_FIELDS[name]}"
+    if name == "day":
+        return "d.period"
+    if name == "week":
+        return "(d.period + 3) / 7"  # the first day of 1970 was a Thursday
+    if name == "month":
+        return "d.period" if segment.months else f"{month_of(segment.first)}"
+    return f"l{place}.value"
+
+
+def _test(place: int, name: str, value: str | None) -> str:
+    if name in _FIELDS:
+        return f"g.{_FIELDS[name]} = %(value{place})s"
+    has = (
+        f"EXISTS (SELECT 1 FROM batchmeter.spend_label AS w{place} WHERE w{place}.group_id = d.group_id "  # noqa: S608
+        f"AND w{place}.name = %(where{place})s"
+    )
+    return f"NOT {has})" if value is None else f"{has} AND w{place}.value = %(value{place})s)"
+
+
+def _parameters(asked: SpendQuery) -> dict[str, object]:
+    labels = {f"label{place}": _label(name) for place, name in enumerate(asked.group_by) if _label(name) is not None}
+    filters: dict[str, object] = {}
+    for place, (name, value) in enumerate(asked.where.items()):
+        filters[f"value{place}"] = value or ""
+        filters[f"where{place}"] = _label(name) or ""
+    return labels | filters
+
+
+def _label(name: str) -> str | None:
+    """The name of a label, where it is one."""
+    return "" if name == "tag" else name.removeprefix(METADATA) if name.startswith(METADATA) else None
+
+
+def _shown(name: str, value: object) -> str | None:
+    if name == "day":
+        return _date(int(str(value))).isoformat()
+    if name == "week":
+        year, week, _ = _date(int(str(value)) * 7 - 3).isocalendar()
+        return f"{year}-W{week:02}"
+    if name == "month":
+        months = int(str(value))
+        return f"{1970 + months // 12}-{months % 12 + 1:02}"
+    return str(value) if value else None
+
+
+def _date(day: int) -> date:
+    return date(1970, 1, 1) + timedelta(days=day)
+
+
+# the time, cut into whole days, whole months and the days it begins and ends in
+
+
+def _days(asked: SpendQuery) -> tuple[int, int]:
+    """The first whole day, and the one after the last."""
+    first = 0 if asked.since is None else -(-asked.since // DAY_MILLIS)
+    end = _LAST_DAY if asked.until is None else asked.until // DAY_MILLIS
+    return max(first, 0), min(end, _LAST_DAY)
+
+
+def _segments(asked: SpendQuery) -> Iterator[_Segment]:
+    first, end = _days(asked)
+    if first >= end:
+        return
+    if asked.by_day:
+        yield _Segment(False, first, end - 1)
+        return
+    month = month_of(first) if _starts(month_of(first)) == first else month_of(first) + 1
+    last = month_of(end)
+    if month > last:  # all in one month
+        yield _Segment(False, first, end - 1)
+        return
+    for months, begin, stop in (
+        (False, first, _starts(month)),
+        (True, month, last),
+        (False, _starts(last), end),
+    ):
+        if begin < stop:
+            yield _Segment(months, begin, stop - 1)
+
+
+def _starts(month: int) -> int:
+    """The first day of a month."""
+    return (date(1970 + month // 12, month % 12 + 1, 1) - date(1970, 1, 1)).days
+
+
+def _edges(asked: SpendQuery) -> Iterator[tuple[Millis | None, Millis | None]]:
+    """Parts of days, from and to."""
+    first, end = (number * DAY_MILLIS for number in _days(asked))
+    since, until = asked.since, asked.until
+    if since is not None and until is not None and first > end:
+        if since < until:
+            yield since, until
+        return
+    if since is not None and 0 <= since < first:
+        yield since, first
+    if until is not None and end < until < _LAST_DAY * DAY_MILLIS:
+        yield end, until
+
+
+async def _add_edge(
+    database: Database,
+    asked: SpendQuery,
+    since: Millis | None,
+    until: Millis | None,
+    found: defaultdict[Names, Counter[str]],
+) -> None:
+    async for settled, keys in spend.settled_between(database, since, until, _PAGE):
+        for names, figures in _parts_of(asked, settled, keys):
+            found[names].update(figures)
+
+
+def _parts_of(asked: SpendQuery, settled: Settled, keys: Collection[str]) -> Iterator[tuple[Names, Mapping[str, int]]]:
+    if is_invented(settled) != asked.invented:
+        return
+    for model, part in parts(settled.settlement):
+        if (model is not None) != bool(asked.kind & Kind.MODELS):
+            continue
+        group = group_of(settled, model or "", keys)
+        if all(_has(group, name, value) for name, value in asked.where.items()):
+            for names in _names(asked.group_by, group, settled.settled_at // DAY_MILLIS):
+                yield names, part.figures
+
+
+def _has(group: Group, name: str, value: str | None) -> bool:
+    values = _values(name, group, 0)
+    return (value or "") in values if value is not None or name in _FIELDS else not any(values)
+
+
+def _names(group_by: Sequence[str], group: Group, day: int) -> Iterator[Names]:
+    if not group_by:
+        yield ()
+        return
+    for value in _values(group_by[0], group, day):
+        for rest in _names(group_by[1:], group, day):
+            yield (_shown(group_by[0], value), *rest)
+
+
+def _values(name: str, group: Group, day: int) -> list[str]:
+    if name in _FIELDS:
+        return [getattr(group, _FIELDS[name])]
+    if name in TIMES:
+        return [str({"day": day, "week": (day + 3) // 7, "month": month_of(day)}[name])]
+    return [value for label, value in labels_of(group) if label == _label(name)] or [""]
