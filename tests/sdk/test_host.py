@@ -206,8 +206,7 @@ async def test_the_host_is_asked_from_any_loop(tmp_path: Path) -> None:
         await asyncio.to_thread(thread.join)
     assert (got["settled"], got["next"]) == ([settled], [])
     assert got["file"] == content[:50]
-    (total,) = got["totals"]
-    assert (total.account, total.batches, total.known) == ("sandbox", 1, settled.cost.known)
+    assert list(got["totals"]) == []  # the sandbox's costs are made up, and in no sum
     assert got["events"] == ["acreate_batch", "batch_success"]
 
 

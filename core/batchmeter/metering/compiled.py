@@ -194,6 +194,7 @@ class _Source:
         named = enumerate(dict.fromkeys(checked))
         names = {bucket: f"b{index}" if " " in bucket else bucket for index, bucket in named}
         values = list(self._values.values())
+        signed = dict.fromkeys([*names.values(), *values])  # a counter that is only taken off is one of them
         answer = ["prompt", names.get(reasoning, "0"), "total", "placed", self._amount()]
         lines = [
             "def count(usage):",
@@ -203,7 +204,7 @@ class _Source:
             f"  if not ({' is '.join(f'{name}.__class__' for name in values)} is int): return None" if values else "",
             f"  if {' or '.join(dict.fromkeys(same))}: return None" if same else "",
             *(f"  {name} = {bucket}" for bucket, name in names.items() if name != bucket),
-            f"  if {' or '.join(f'{name} < 0' for name in names.values())}: return None" if names else "",
+            f"  if {' or '.join(f'{name} < 0' for name in signed)}: return None" if signed else "",
             f"  prompt = {prompt}; total = {total}; placed = {' + '.join(names[b] for b in tokens) or '0'}",
             f"  if placed > {MOST} or {units} > {MOST} or total and total != placed: return None",
             f"  if {names.get(reasoning, '0')} > placed - prompt: return None",

@@ -215,22 +215,22 @@ class Tracker:
         try:
             while True:
                 self._wake.clear()
-                if not await self._tolerant(self._round(), 0):
-                    await self._tolerant(self._ledger.roll_spend(blocks=1), 0)
-                    await nap(self._sleep, self._wake, await self._tolerant(self._rest(), self._options.idle))
+                if not await self._tolerant(self._round, 0):
+                    await self._tolerant(lambda: self._ledger.roll_spend(blocks=1), 0)
+                    await nap(self._sleep, self._wake, await self._tolerant(self._rest, self._options.idle))
         finally:
             tasks = [reconciling, *self._poller.tasks]
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
-            await self._tolerant(self._poller.give_back(self._poller.unfinished), None)
+            await self._tolerant(lambda: self._poller.give_back(self._poller.unfinished), None)
             self._poller.unfinished.clear()
 
     async def once(self) -> Summary:
         """Reconcile, submit again, look for late files, then serve everything that is due now, to the end."""
-        await self._tolerant(self.reconcile(), 0)
-        await self._tolerant(self.resubmit(), 0)
-        await self._tolerant(self._late.look(), 0)
+        await self._tolerant(self.reconcile, 0)
+        await self._tolerant(self.resubmit, 0)
+        await self._tolerant(self._late.look, 0)
         before, seen = replace(self._poller.total), set[str]()
         while claims := await self._claim():
             again = [claim for claim in claims if claim.tracked.batch_id in seen]
@@ -240,7 +240,7 @@ class Tracker:
             if again:
                 await self._poller.give_back(again)
                 break
-        await self._tolerant(self._ledger.roll_spend(), 0)
+        await self._tolerant(self._ledger.roll_spend, 0)
         return self._poller.total.since(before)
 
     async def _round(self) -> int:
@@ -314,21 +314,21 @@ class Tracker:
     async def _reconcile_now_and_then(self) -> None:
         """Lost creates, batches to submit again, late files, and what others made."""
         while True:
-            await self._tolerant(self._ledger.correct_times(), 0)
+            await self._tolerant(self._ledger.correct_times, 0)
             await asyncio.gather(
-                self._tolerant(self.reconcile(), 0),
-                self._tolerant(self.resubmit(), 0),
-                self._tolerant(self._late.look(), 0),
-                self._tolerant(self._timetable.durations.refresh(self._ledger), None),
-                self._tolerant(self._adoption.sweep_all(self._options.adopt), None),
-                self._tolerant(self._ledger.roll_spend(), 0),
+                self._tolerant(self.reconcile, 0),
+                self._tolerant(self.resubmit, 0),
+                self._tolerant(self._late.look, 0),
+                self._tolerant(lambda: self._timetable.durations.refresh(self._ledger), None),
+                self._tolerant(lambda: self._adoption.sweep_all(self._options.adopt), None),
+                self._tolerant(self._ledger.roll_spend, 0),
             )
             await self._sleep(self._options.reconcile)
 
-    async def _tolerant(self, work: Coroutine[Any, Any, Any], fallback: Any) -> Any:
+    async def _tolerant(self, work: Callable[[], Coroutine[Any, Any, Any]], fallback: Any) -> Any:
         """A ledger that is away, or a bug: said in the log, and tried again later."""
         try:
-            return await work
+            return await work()
         except LedgerError as error:
             log.warning("tracker: %s", error)
         except Exception:
