@@ -149,10 +149,8 @@ def _statement(asked: SpendQuery, segment: _Segment, columns: Sequence[str]) -> 
 def _expression(place: int, name: str, segment: _Segment) -> str:
     if name in _FIELDS:
         return f"g.{_FIELDS[name]}"
-    if name == "day":
-        return "d.period"
-    if name == "week":
-        return "(d.period + 3) / 7"  # the first day of 1970 was a Thursday
+    if name in ("day", "week"):
+        return "d.period"  # weeks are made of days here: rows come in the order of days, so that nothing is sorted
     if name == "month":
         return "d.period" if segment.months else f"{month_of(segment.first)}"
     return f"l{place}.value"
@@ -186,7 +184,7 @@ def _shown(name: str, value: object) -> str | None:
     if name == "day":
         return _date(int(str(value))).isoformat()
     if name == "week":
-        year, week, _ = _date(int(str(value)) * 7 - 3).isocalendar()
+        year, week, _ = _date(int(str(value))).isocalendar()
         return f"{year}-W{week:02}"
     if name == "month":
         months = int(str(value))
@@ -290,5 +288,5 @@ def _values(name: str, group: Group, day: int) -> list[str]:
     if name in _FIELDS:
         return [getattr(group, _FIELDS[name])]
     if name in TIMES:
-        return [str({"day": day, "week": (day + 3) // 7, "month": month_of(day)}[name])]
+        return [str({"day": day, "week": day, "month": month_of(day)}[name])]
     return [value for label, value in labels_of(group) if label == _label(name)] or [""]
