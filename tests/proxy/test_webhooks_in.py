@@ -154,7 +154,9 @@ async def test_secrets_rotate(post):
 
 async def test_strangers_learn_nothing_about_accounts(post):
     answers = [await post(ended("b"), account=account) for account in ("silent", "nobody", "opena", "..")]
-    assert {answer.status_code for answer in answers} == {404}
+    assert [answer.status_code for answer in answers] == [404, 404, 404, 405], (
+        "`..` is the front page, which takes no form"
+    )
     assert len({answer.text.replace("silent", "x").replace("nobody", "x") for answer in answers[:2]}) == 1
     assert "openai" not in "".join(answer.text for answer in answers)
 
