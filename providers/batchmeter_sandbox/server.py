@@ -5,6 +5,8 @@ from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
+from batchmeter.testing.wire import stop_accepting
+
 from .app import App, Request, Response
 from .connection import Connection
 from .engine import Engine
@@ -35,6 +37,7 @@ class Server:
 
     async def close(self) -> None:
         if self._server is not None:
+            await stop_accepting(self._server)
             self._server.close()
             for task in tuple(self._tasks):
                 task.cancel()
@@ -45,6 +48,7 @@ class Server:
         task = asyncio.get_running_loop().create_task(Connection(reader, writer, self._handle).serve())
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(lambda _: writer.close())  # a task cancelled before its first step closes nothing itself
 
     async def _handle(self, request: Request) -> Response:
         self.requests += 1

@@ -70,16 +70,30 @@ async def serving(handler: Handler) -> AsyncGenerator[str]:
         task = asyncio.get_running_loop().create_task(_serve(reader, writer, handler))
         tasks.add(task)
         task.add_done_callback(tasks.discard)
+        task.add_done_callback(lambda _: writer.close())  # a task cancelled before its first step closes nothing itself
 
     server = await asyncio.start_server(accept, "127.0.0.1", 0)
     try:
         host, port = server.sockets[0].getsockname()[:2]
         yield f"http://{host}:{port}"
     finally:
+        await stop_accepting(server)
         server.close()
         for task in list(tasks):
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def stop_accepting(server: asyncio.Server) -> None:
+    """No connection is accepted after this, and each accepted one has reached its callback.
+
+    asyncio loses a connection that it accepted just before `server.close()`: its client would wait for ever.
+    """
+    loop = asyncio.get_running_loop()
+    for listener in server.sockets:
+        loop.remove_reader(listener.fileno())
+    for _ in range(4):  # accepted, transport made, connection_made called, its task begun
+        await asyncio.sleep(0)
 
 
 async def _serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, handler: Handler) -> None:
