@@ -4,13 +4,14 @@ import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator
 from typing import Literal
 
-from . import ids
-from .claude_answer import claude_completion
-from .embedding_answer import Gathering, embedding_list, part_of
-from .failures import failure
-from .gemini_answer import epoch, gemini_completion
-from .lines import Lines, decode, encode
-from .shape import Json, mapping
+from batchmeter_translate import ids
+from batchmeter_translate.claude_answer import claude_completion
+from batchmeter_translate.embedding_answer import Gathering, embedding_list, part_of
+from batchmeter_translate.failures import failure
+from batchmeter_translate.gemini_answer import epoch, gemini_completion
+from batchmeter_translate.lines import Lines, decode, encode
+from batchmeter_translate.shape import Json, mapping
+
 from .states import EMBEDDINGS
 
 

@@ -11,9 +11,9 @@ from pydantic import SecretStr
 
 from batchmeter.errors import APIConnectionError, ConfigError
 from batchmeter.http import Headers
+from batchmeter_translate.shape import mapping
 
 from .settings import VertexSettings
-from .shape import mapping
 
 SCOPE = "https://www.googleapis.com/auth/cloud-platform"
 

@@ -8,8 +8,8 @@ import json
 import re
 from typing import Any
 
-from .shape import Json, is_array, is_object, mapping, objects
-from .untranslatable import UntranslatableError
+from batchmeter_translate.shape import Json, is_array, is_object, mapping, objects
+from batchmeter_translate.untranslatable import UntranslatableError
 
 MAX_DEPTH = 15
 MAX_PATHS = 10_000

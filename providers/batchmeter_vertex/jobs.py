@@ -7,13 +7,13 @@ from urllib.parse import quote
 from batchmeter.errors import BadRequestError, NotSupportedError
 from batchmeter.http import HttpClient
 from batchmeter.providers import BatchRequest, CallOptions
+from batchmeter_translate.shape import Json, fresh_token, mapping, objects
+from batchmeter_translate.untranslatable import log
 
 from .auth import Tokens
 from .names import Blob, job_id, model_resource, no_such
 from .settings import VertexSettings
-from .shape import Json, fresh_token, mapping, objects
 from .states import labels_for
-from .untranslatable import log
 
 _PAGE = 20
 _MAX_PAGE = 100

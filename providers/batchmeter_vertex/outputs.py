@@ -9,11 +9,11 @@ import msgspec
 from batchmeter.errors import APIResponseError, NotFoundError, NotSupportedError
 from batchmeter.models import FileDeleted, FileObject
 from batchmeter.providers import ContentStream, OutputFile
+from batchmeter_translate import ids
+from batchmeter_translate.lines import Lines
+from batchmeter_translate.shape import Json, modelled, whole
 
-from . import ids
-from .lines import Lines
 from .names import Blob, View, no_such, parse_uri, refuse_bigquery
-from .shape import Json, modelled, whole
 from .states import STATUS_BY_STATE, output_folder
 from .storage import Storage
 

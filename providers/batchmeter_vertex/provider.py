@@ -16,6 +16,7 @@ from batchmeter.providers import (
     FileUpload,
     OutputFile,
 )
+from batchmeter_translate.shape import Json
 
 from .answers import Answers
 from .auth import Tokens
@@ -25,7 +26,6 @@ from .names import View, model_name, no_such, parse_file_id, unique_folder
 from .outputs import Outputs
 from .rows import LIMITS
 from .settings import VertexSettings
-from .shape import Json
 from .states import batch_from_job, endpoint_of, input_uri
 from .storage import Storage
 

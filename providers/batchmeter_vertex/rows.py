@@ -6,17 +6,17 @@ from typing import Any
 
 from batchmeter.errors import InvalidInputError, Problem, UsageError
 from batchmeter.inputs import MAX_PROBLEMS, InputChecker, InputLimits
+from batchmeter_translate import ids
+from batchmeter_translate.claude_request import claude_request
+from batchmeter_translate.embedding_request import embedding_rows
+from batchmeter_translate.gemini_request import gemini_request
+from batchmeter_translate.lines import Lines, decode, encode_strictly
+from batchmeter_translate.shape import Json, is_object, mapping
+from batchmeter_translate.untranslatable import Notes, UntranslatableError, log
 
-from . import ids
-from .claude_request import claude_request
-from .embedding_request import embedding_rows
-from .gemini_request import gemini_request
 from .importer import Importer
-from .lines import Lines, decode, encode_strictly
 from .names import model_name, model_resource, publisher
-from .shape import Json, is_object, mapping
 from .states import CHAT, EMBEDDINGS
-from .untranslatable import Notes, UntranslatableError, log
 
 LIMITS = InputLimits(
     bytes=1_000_000_000,

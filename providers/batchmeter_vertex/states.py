@@ -4,10 +4,10 @@ import re
 from typing import Any
 
 from batchmeter.models import Batch, BatchError, BatchErrors, RequestCounts
+from batchmeter_translate import ids
+from batchmeter_translate.shape import Json, mapping, modelled, objects, sequence, whole
 
-from . import ids
 from .names import View, model_name
-from .shape import Json, mapping, modelled, objects, sequence, whole
 
 STATUS_BY_STATE = {
     "JOB_STATE_QUEUED": "validating",

@@ -8,9 +8,9 @@ from batchmeter.errors import APIResponseError, NotFoundError
 from batchmeter.http import HttpClient
 from batchmeter.models import FileObject
 from batchmeter.providers import CallOptions, ContentStream
+from batchmeter_translate.shape import Json, fresh_token, mapping, modelled, objects, whole
 
 from .names import Blob
-from .shape import Json, fresh_token, mapping, modelled, objects, whole
 
 _FIELDS = "name,bucket,size,timeCreated,contentType,metadata"
 

@@ -8,9 +8,9 @@ from urllib.parse import urlsplit
 from batchmeter.errors import APIConnectionError, APIResponseError, APIStatusError, InternalServerError, NotFoundError
 from batchmeter.http import CHUNK, Body, HttpClient, Response
 from batchmeter.providers import CallOptions
+from batchmeter_translate.shape import Json, mapping
 
 from .names import Blob
-from .shape import Json, mapping
 from .storage import no_bucket
 
 PIECE = 8 * 1024 * 1024

@@ -8,11 +8,11 @@ import pytest
 from openai.types.chat import ChatCompletion
 
 from batchmeter import meter
+from batchmeter_translate.claude_answer import claude_completion
+from batchmeter_translate.failures import failure
+from batchmeter_translate.gemini_answer import FINISH, gemini_completion
+from batchmeter_translate.usage import claude_usage, gemini_usage
 from batchmeter_vertex.answers import Answers, custom_id_of
-from batchmeter_vertex.claude_answer import claude_completion
-from batchmeter_vertex.failures import failure
-from batchmeter_vertex.gemini_answer import FINISH, gemini_completion
-from batchmeter_vertex.usage import claude_usage, gemini_usage
 
 SAMPLE = (Path(__file__).parent.parent / "data" / "vertex" / "output_lines_doc_2024-11.jsonl").read_bytes()
 

@@ -2,8 +2,8 @@
 
 import pytest
 
-from batchmeter_vertex.claude_request import claude_request
-from batchmeter_vertex.untranslatable import Notes, UntranslatableError
+from batchmeter_translate.claude_request import claude_request
+from batchmeter_translate.untranslatable import Notes, UntranslatableError
 
 HI = [{"role": "user", "content": "hi"}]
 

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from batchmeter.providers import AccountSettings
-from batchmeter_vertex.gemini_request import DROPPED
+from batchmeter_translate.gemini_request import DROPPED
 from batchmeter_vertex.settings import VertexSettings
 
 PAGE = (Path(__file__).parent.parent.parent / "docs" / "providers" / "vertex.md").read_text()

@@ -7,7 +7,7 @@ import re
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from batchmeter_vertex import ids
+from batchmeter_translate import ids
 from batchmeter_vertex.answers import Answers, custom_id_of
 from batchmeter_vertex.rows import RowWriter
 

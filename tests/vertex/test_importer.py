@@ -6,8 +6,8 @@ import pytest
 
 from batchmeter.errors import InvalidInputError
 from batchmeter.providers import CallOptions
+from batchmeter_translate.untranslatable import UntranslatableError
 from batchmeter_vertex.importer import MAX_DEPTH, Importer, pruned
-from batchmeter_vertex.untranslatable import UntranslatableError
 
 OPTIONS = CallOptions()
 

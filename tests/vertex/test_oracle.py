@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from batchmeter_vertex.gemini_request import gemini_request
-from batchmeter_vertex.untranslatable import Notes
+from batchmeter_translate.gemini_request import gemini_request
+from batchmeter_translate.untranslatable import Notes
 
 ORACLE = json.loads((Path(__file__).parent.parent / "data" / "vertex" / "oracle.json").read_text())
 

@@ -2,8 +2,8 @@
 
 import pytest
 
-from batchmeter_vertex.gemini_request import DROPPED, gemini_request
-from batchmeter_vertex.untranslatable import Notes, UntranslatableError
+from batchmeter_translate.gemini_request import DROPPED, gemini_request
+from batchmeter_translate.untranslatable import Notes, UntranslatableError
 
 HI = [{"role": "user", "content": "hi"}]
 TURN = [{"role": "user", "parts": [{"text": "hi"}]}]

@@ -5,9 +5,9 @@ import json
 import pytest
 
 from batchmeter.errors import InvalidInputError
+from batchmeter_translate.schema import subset
+from batchmeter_translate.untranslatable import Notes, UntranslatableError
 from batchmeter_vertex.rows import RowWriter
-from batchmeter_vertex.schema import subset
-from batchmeter_vertex.untranslatable import Notes, UntranslatableError
 
 TEXT = {"type": "STRING"}
 CASES = {

@@ -1,0 +1,1 @@
+"""OpenAI lines to Gemini and Claude requests, and their answers back: shared by the providers that need it."""
