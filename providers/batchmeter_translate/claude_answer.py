@@ -20,7 +20,7 @@ def claude_completion(message: Json, model: str) -> Json:
     blocks = objects(message.get("content"))
     reason = str(message.get("stop_reason") or "end_turn")
     return {
-        "id": f"chatcmpl-{message.get('id') or 'vertex'}",
+        "id": f"chatcmpl-{message.get('id') or 'claude'}",
         "object": "chat.completion",
         "created": 0,
         "model": str(message.get("model") or model),

@@ -1,79 +1,83 @@
-"""An OpenAI chat request -> an Anthropic Messages request for Claude on Vertex AI.
+"""An OpenAI chat request -> an Anthropic Messages request, by the rules of its model (claude_models.py)."""
 
-Content is always a list of blocks, never bare text: the importer wants one type per key.
-"""
-
-import json
 from typing import Any
 
-from .gemini_contents import text_of
+from .claude_messages import ClaudeTarget, choice_of, conversation, tools_of
+from .claude_models import ClaudeRules, claude_rules
+from .claude_schema import closed_schema
 from .gemini_request import DROPPED
-from .media import data_url
-from .shape import Json, is_array, is_object, mapping, objects, present, sequence
-from .thinking import CLAUDE_BUDGETS
+from .shape import Json, is_array, mapping, present, sequence
 from .untranslatable import Notes, UntranslatableError
 
-VERSION = "vertex-2023-10-16"
 DEFAULT_MAX_TOKENS = 4096
 """Anthropic demands a limit, OpenAI does not."""
+DEFAULT_WITH_THINKING = 16_384
+"""Adaptive thinking is part of it."""
 
-_SAME = {"temperature": "temperature", "top_p": "top_p", "top_k": "top_k"}
-_IGNORED = DROPPED | {
+_SAMPLING = ("temperature", "top_p", "top_k")
+_LEAST_TOP_P = 0.95
+"""With a thinking budget."""
+_IGNORED = {name: why.replace("Gemini", "Claude") for name, why in DROPPED.items()} | {
     "seed": "Claude has no seed",
     "presence_penalty": "Claude has no penalties",
     "frequency_penalty": "Claude has no penalties",
     "logprobs": "Claude gives no log probabilities",
     "top_logprobs": "Claude gives no log probabilities",
 }
-_ELSEWHERE = frozenset(
+_CONVERTED = frozenset(
     {
         "model",
         "messages",
         "tools",
+        "functions",
         "tool_choice",
+        "function_call",
         "max_tokens",
         "max_completion_tokens",
         "stop",
         "reasoning_effort",
+        "thinking",
+        "output_config",
         "stream",
         "n",
         "response_format",
         "modalities",
         "parallel_tool_calls",
+        "user",
+        *_SAMPLING,
     }
 )
-_CHOICES = {"auto": "auto", "required": "any", "none": "none"}
 
 
-def claude_request(body: Json, notes: Notes) -> Json:
+def claude_request(body: Json, notes: Notes, target: ClaudeTarget, model: str) -> Json:
+    """`model` decides the rules; UntranslatableError for what cannot be said to it."""
+    rules = claude_rules(model)
     _refuse(body)
-    system: list[Json] = []
-    messages: list[Json] = []
-    for message in objects(body.get("messages")):
-        if message.get("role") in ("system", "developer"):
-            system += _blocks(message.get("content"))
-        else:
-            _turn(messages, *_message(message))
-    if not messages:
-        messages, system = [{"role": "user", "content": system}], []
     for name in body:
-        if name not in _ELSEWHERE and name not in _SAME and body[name] is not None:
+        if name not in _CONVERTED and body[name] is not None:
             _drop(name, notes)
-    limit = body.get("max_completion_tokens") or body.get("max_tokens") or DEFAULT_MAX_TOKENS
-    thinking = _thinking(body.get("reasoning_effort"))
-    if thinking is not None and limit <= thinking["budget_tokens"]:
-        limit += thinking["budget_tokens"]
-    tools = [_tool(tool) for tool in objects(body.get("tools"))]
+    messages, system = conversation(body, target)
+    if messages[-1]["role"] == "assistant" and not rules.prefill:
+        raise UntranslatableError(
+            "messages", f"{model} does not go on with an assistant's message: the last one has to be the user's"
+        )
+    thinking, output = _thinking(body, rules)
+    if (form := _format(body.get("response_format"), notes, rules, target)) is not None:
+        output["format"] = form
+    tools = tools_of(body, target)
     return present(
-        anthropic_version=VERSION,
-        max_tokens=limit,
+        anthropic_version=target.version,
+        model=model if target.names_model else None,
+        max_tokens=_limit(body, thinking),
         messages=messages,
         system=system or None,
         tools=tools or None,
-        tool_choice=_choice(body) if tools else None,
+        tool_choice=_choice(body, thinking) if tools else None,
         stop_sequences=_stops(body.get("stop")),
         thinking=thinking,
-        **{theirs: body.get(ours) for ours, theirs in _SAME.items()},
+        output_config=output or None,
+        metadata={"user_id": str(body["user"])} if body.get("user") else None,
+        **_sampling(body, rules, thinking, notes),
     )
 
 
@@ -82,10 +86,8 @@ def _refuse(body: Json) -> None:
         raise UntranslatableError("n", "Claude gives one answer per request")
     if body.get("stream"):
         raise UntranslatableError("stream", "a batch does not stream; leave it out")
-    if mapping(body.get("response_format")).get("type", "text") != "text":
-        raise UntranslatableError(
-            "response_format", "Claude on Vertex AI has no JSON mode; ask for a tool call instead"
-        )
+    if any(word != "text" for word in sequence(body.get("modalities"))):
+        raise UntranslatableError("modalities", "Claude answers with text only")
 
 
 def _drop(name: str, notes: Notes) -> None:
@@ -94,119 +96,94 @@ def _drop(name: str, notes: Notes) -> None:
     notes.drop(name, _IGNORED[name])
 
 
-def _turn(messages: list[Json], role: str, blocks: list[Json]) -> None:
-    if not blocks:
-        return
-    if messages and messages[-1]["role"] == role:
-        messages[-1]["content"] += blocks
-    else:
-        messages.append({"role": role, "content": blocks})
-
-
-def _message(message: Json) -> tuple[str, list[Json]]:
-    role = message.get("role")
-    if role == "user":
-        return "user", _blocks(message.get("content"))
-    if role == "tool":
-        return "user", [_result(message)]
-    if role == "assistant":
-        calls = [_call(call) for call in objects(message.get("tool_calls"))]
-        return "assistant", _blocks(message.get("content")) + calls
-    raise UntranslatableError("messages", f"{role!r} is no role of a message", "invalid_value")
-
-
-def _result(message: Json) -> Json:
-    content = _blocks(text_of(message.get("content")))
-    return {"type": "tool_result", "tool_use_id": str(message.get("tool_call_id"))} | present(content=content or None)
-
-
-def _call(call: Json) -> Json:
-    function = mapping(call.get("function"))
-    try:
-        arguments: Any = json.loads(str(function.get("arguments") or "{}"))
-    except ValueError:
-        arguments = None
-    if not is_object(arguments) or not arguments:
+def _thinking(body: Json, rules: ClaudeRules) -> tuple[Json | None, Json]:
+    """`thinking` and `output_config`: given in Anthropic's own words, or from reasoning_effort."""
+    effort = body.get("reasoning_effort")
+    given, output = mapping(body.get("thinking")) or None, dict(mapping(body.get("output_config")))
+    if given is not None or effort is None:
+        return given, output
+    known = rules.budgets or rules.efforts
+    if effort != "none" and effort not in known:
         raise UntranslatableError(
-            "messages.tool_calls", "arguments have to be a JSON object that is not empty: the importer drops empty ones"
+            "reasoning_effort", f"{effort!r} is none of none, {', '.join(known)}", "invalid_value"
         )
-    return {"type": "tool_use", "id": str(call.get("id")), "name": function.get("name"), "input": arguments}
+    if rules.budgets:
+        return None if effort == "none" else {"type": "enabled", "budget_tokens": rules.budgets[effort]}, output
+    if effort == "none":
+        return {"type": "disabled"} if rules.can_stop_thinking else None, output
+    return {"type": "adaptive"}, {"effort": rules.efforts[effort], **output}
 
 
-def _blocks(content: Any) -> list[Json]:
-    if isinstance(content, str):
-        return [{"type": "text", "text": content}] if content else []
-    return [_block(part) for part in objects(content)]
+def _limit(body: Json, thinking: Json | None) -> Any:
+    """A budget is part of the limit; one that takes all of it is added."""
+    asked = body.get("max_completion_tokens") or body.get("max_tokens")
+    adaptive = (thinking or {}).get("type") == "adaptive"
+    limit = asked or (DEFAULT_WITH_THINKING if adaptive else DEFAULT_MAX_TOKENS)
+    if isinstance(limit, bool) or not isinstance(limit, int) or limit < 1:
+        raise UntranslatableError("max_tokens", f"`max_tokens` is {limit!r}, not a number from 1", "invalid_value")
+    budget = (thinking or {}).get("budget_tokens")
+    return limit + budget if isinstance(budget, int) and limit <= budget else limit
 
 
-def _block(part: Json) -> Json:
-    kind = part.get("type")
-    if kind in ("text", "refusal"):
-        return {"type": "text", "text": str(part.get("text") or part.get("refusal") or "")}
-    if kind == "image_url":
-        value: Any = part.get("image_url")
-        return {"type": "image", "source": _source(value if isinstance(value, str) else str(mapping(value).get("url")))}
-    if kind == "file":
-        return {"type": "document", "source": _source(str(mapping(part.get("file")).get("file_data")))}
-    raise UntranslatableError("messages", f"a content part of type {kind!r} has no Anthropic counterpart")
+def _sampling(body: Json, rules: ClaudeRules, thinking: Json | None, notes: Notes) -> Json:
+    given = {name: body[name] for name in _SAMPLING if body.get(name) is not None}
+    for name, value in given.items():
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise UntranslatableError(name, f"`{name}` is {value!r}, not a number", "invalid_value")
+    refused = {name: why for name, value in given.items() if (why := _refused(name, value, rules, thinking))}
+    if not rules.both and {"temperature", "top_p"} <= given.keys() - refused.keys():
+        refused["top_p"] = "this Claude model takes temperature or top_p, not both"
+    for name, why in refused.items():
+        notes.drop(name, why)
+    if (temperature := given.get("temperature")) is not None and "temperature" not in refused and temperature > 1:
+        raise UntranslatableError(
+            "temperature", f"`temperature` is {temperature}; Claude takes 0 to 1", "invalid_value"
+        )
+    return {name: value for name, value in given.items() if name not in refused}
 
 
-def _source(url: str) -> Json:
-    inline = data_url(url)
-    if inline is not None:
-        return {"type": "base64", "media_type": inline[0], "data": inline[1]}
-    if not url.startswith("https://"):
-        raise UntranslatableError("messages", f"{url[:80]!r} is neither a data: nor an https:// URL", "invalid_value")
-    return {"type": "url", "url": url}
+def _refused(name: str, value: float, rules: ClaudeRules, thinking: Json | None) -> str | None:
+    """Why the model would answer 400; None: it takes it."""
+    if not rules.sampling:
+        return "this Claude model takes no sampling parameters"
+    if thinking is None or thinking.get("type") == "disabled":
+        return None
+    fits = {"temperature": value == 1, "top_p": value >= _LEAST_TOP_P, "top_k": False}[name]
+    return None if fits else "Claude does not take it while it thinks"
 
 
-def _tool(tool: Json) -> Json:
-    function = mapping(tool.get("function"))
-    if tool.get("type", "function") != "function" or not isinstance(function.get("name"), str):
-        raise UntranslatableError("tools", f"a tool of type {tool.get('type')!r} has no Anthropic counterpart")
-    schema = mapping(_without_dollars(function.get("parameters")))
-    return present(
-        name=function["name"],
-        description=function.get("description") or None,
-        input_schema={"type": "object"} | schema,
-    )
+def _choice(body: Json, thinking: Json | None) -> Json | None:
+    choice = choice_of(body)
+    forced = choice is not None and choice["type"] in ("any", "tool")
+    if forced and (thinking or {}).get("type") == "enabled":
+        raise UntranslatableError(
+            "tool_choice", "Claude cannot be made to call a tool while it thinks; leave out reasoning_effort"
+        )
+    return choice
 
 
-def _without_dollars(schema: Any) -> Any:
-    """Claude takes plain JSON Schema; the importer takes no `$` in a name."""
-    if is_array(schema):
-        return [_without_dollars(item) for item in sequence(schema)]
-    if not is_object(schema):
-        return schema
-    if "$ref" in schema:
-        raise UntranslatableError("tools", "a schema with $ref cannot be sent to Claude on Vertex AI; write it out")
-    return {
-        key: _without_dollars(value)
-        for key, value in mapping(schema).items()
-        if not key.startswith("$") and key not in ("additionalProperties", "strict")
-    }
+def _format(value: Any, notes: Notes, rules: ClaudeRules, target: ClaudeTarget) -> Json | None:
+    form = mapping(value)
+    kind = form.get("type", "text")
+    if kind == "text":
+        return None
+    if kind != "json_schema" or not rules.json_schema:
+        raise UntranslatableError(
+            "response_format", f"this Claude model has no counterpart for {kind!r}; ask for a tool call instead"
+        )
+    schema = closed_schema(mapping(form.get("json_schema")).get("schema"), notes, "response_format")
+    if target.importer and _has_dollars(schema):
+        raise UntranslatableError(
+            "response_format", "a schema with $ref cannot be sent to Claude on Vertex AI; write it out"
+        )
+    return {"type": "json_schema", "schema": schema}
 
 
-def _choice(body: Json) -> Json | None:
-    choice, parallel = body.get("tool_choice"), body.get("parallel_tool_calls")
-    alone = {"disable_parallel_tool_use": True} if parallel is False else {}
-    if choice is None:
-        return {"type": "auto", **alone} if alone else None
-    if isinstance(choice, str):
-        if choice not in _CHOICES:
-            raise UntranslatableError("tool_choice", f"{choice!r} is none of {', '.join(_CHOICES)}", "invalid_value")
-        return {"type": _CHOICES[choice], **(alone if choice != "none" else {})}
-    return {"type": "tool", "name": str(mapping(mapping(choice).get("function")).get("name")), **alone}
+def _has_dollars(value: Any) -> bool:
+    if is_array(value):
+        return any(map(_has_dollars, value))
+    return any(name.startswith("$") or _has_dollars(part) for name, part in mapping(value).items())
 
 
 def _stops(stop: Any) -> list[Any] | None:
     return [stop] if isinstance(stop, str) else sequence(stop) or None
-
-
-def _thinking(effort: Any) -> Json | None:
-    if effort in (None, "none"):
-        return None
-    if effort not in CLAUDE_BUDGETS:
-        known = ", ".join(("none", *CLAUDE_BUDGETS))
-        raise UntranslatableError("reasoning_effort", f"{effort!r} is none of {known}", "invalid_value")
-    return {"type": "enabled", "budget_tokens": CLAUDE_BUDGETS[effort]}

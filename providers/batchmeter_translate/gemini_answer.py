@@ -24,18 +24,21 @@ FINISH = {"STOP": "stop", "MAX_TOKENS": "length"} | dict.fromkeys(_FILTERED, "co
 """Every other reason becomes `stop`; the vendor's own word stays beside it as `native_finish_reason`."""
 
 
-def gemini_completion(response: Json, model: str) -> Json:
+def gemini_completion(response: Json, model: str, *, vertex: bool = False) -> Json:
     """`model` is the job's, for rows that do not name theirs."""
     answer_id = str(response.get("responseId") or "")
     choices = [_choice(candidate, i, answer_id) for i, candidate in enumerate(objects(response.get("candidates")))]
     return {
-        "id": f"chatcmpl-{answer_id or 'vertex'}",
+        "id": f"chatcmpl-{answer_id or 'gemini'}",
         "object": "chat.completion",
         "created": epoch(response.get("createTime")),
         "model": str(response.get("modelVersion") or model),
         "choices": choices or [_blocked(mapping(response.get("promptFeedback")))],
         "usage": gemini_usage(
-            mapping(response.get("usageMetadata")), response.get("candidates"), response.get("modelVersion")
+            mapping(response.get("usageMetadata")),
+            response.get("candidates"),
+            response.get("modelVersion"),
+            vertex=vertex,
         ),
     }
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from .gemini_contents import Conversation
+from .json_schema import whole_schema
 from .schema import subset
 from .shape import Json, mapping, objects, present, sequence
 from .thinking import gemini_thinking
@@ -40,10 +41,7 @@ DROPPED = {
 }
 """No counterpart, and the answer is one without it: left out with a warning."""
 
-_REFUSED = {
-    "web_search_options": "Gemini's search tool is an empty object, which the batch importer refuses",
-    "stream": "a batch does not stream; leave it out",
-}
+_REFUSED = {"stream": "a batch does not stream; leave it out"}
 _ELSEWHERE = frozenset({"model", "messages", "tools", "functions", "tool_choice", "function_call"})
 _MAX_STOPS = 5
 _MODES = {"none": "NONE", "auto": "AUTO", "required": "ANY"}
@@ -58,22 +56,27 @@ class Target:
     notes: Notes
     config: Json
     request: Json
+    importer: bool
 
 
-def gemini_request(body: Json, model: str, notes: Notes, safety: list[dict[str, str]]) -> Json:
+def gemini_request(
+    body: Json, model: str, notes: Notes, safety: list[dict[str, str]], *, importer: bool = False
+) -> Json:
+    """`importer`: rows are loaded by Vertex AI's, which takes no empty objects and no names with `$`."""
     conversation = Conversation()
     for message in objects(body.get("messages")):
         conversation.add(message)
     contents, system = conversation.finished()
-    target = Target(model, body, notes, {}, {})
+    target = Target(model, body, notes, {}, {}, importer)
     for name, value in body.items():
         if value is not None and name not in _ELSEWHERE:
             _parameter(name, value, target)
-    declared = declarations(body, notes)
+    declared = declarations(body, notes, importer=importer)
+    tools = [{"functionDeclarations": declared}] if declared else []
     return present(
         contents=contents,
         systemInstruction=system,
-        tools=[{"functionDeclarations": declared}] if declared else None,
+        tools=[*tools, *target.request.pop("tools", [])] or None,
         toolConfig=_tool_config(body.get("tool_choice") or body.get("function_call")) if declared else None,
         generationConfig=target.config,
         safetySettings=target.request.pop("safetySettings", None) or safety or None,
@@ -131,8 +134,10 @@ def _response_format(value: Any, target: Target) -> None:
         raise UntranslatableError("response_format", f"a format of type {kind!r} has no Gemini counterpart")
     target.config["responseMimeType"] = "application/json"
     schema = mapping(mapping(form.get("json_schema")).get("schema"))
-    if schema:
+    if schema and target.importer:
         target.config["responseSchema"] = subset(schema, target.notes, "response_format", ordered=True)
+    elif schema:
+        target.config["responseJsonSchema"] = whole_schema(schema, "response_format")
 
 
 def _modalities(value: Any, target: Target) -> None:
@@ -155,6 +160,18 @@ def _cached(value: Any, target: Target) -> None:
     target.request["cachedContent"] = str(value)
 
 
+def _web_search(value: Any, target: Target) -> None:
+    if value is False:
+        return
+    if target.importer:
+        raise UntranslatableError(
+            "web_search_options", "Gemini's search tool is an empty object, which the batch importer refuses"
+        )
+    for name in mapping(value):
+        target.notes.drop(f"web_search_options.{name}", "Gemini's search has no such setting")
+    target.request["tools"] = [{"googleSearch": {}}]
+
+
 _CONVERTED: dict[str, Callable[[Any, Target], None]] = {
     "stop": _stop,
     "logprobs": _logprobs,
@@ -164,10 +181,11 @@ _CONVERTED: dict[str, Callable[[Any, Target], None]] = {
     "audio": _audio,
     "safety_settings": _safety,
     "cached_content": _cached,
+    "web_search_options": _web_search,
 }
 
 
-def declarations(body: Json, notes: Notes) -> list[Json]:
+def declarations(body: Json, notes: Notes, *, importer: bool) -> list[Json]:
     """The functions of `tools` (or the older `functions`); any other kind of tool is refused."""
     declared: list[Json] = []
     tools = [*objects(body.get("tools")), *({"function": function} for function in objects(body.get("functions")))]
@@ -175,12 +193,18 @@ def declarations(body: Json, notes: Notes) -> list[Json]:
         function = mapping(tool.get("function"))
         if tool.get("type", "function") != "function" or not isinstance(function.get("name"), str):
             raise UntranslatableError("tools", f"a tool of type {tool.get('type')!r} has no Gemini counterpart")
-        parameters = mapping(function.get("parameters"))
-        made = subset(parameters, notes, "tools") if parameters.get("properties") or "$ref" in parameters else None
-        declared.append(
-            present(name=function["name"], description=function.get("description") or None, parameters=made)
-        )
+        described = present(name=function["name"], description=function.get("description") or None)
+        declared.append(described | _parameters(mapping(function.get("parameters")), notes, importer=importer))
     return declared
+
+
+def _parameters(schema: Json, notes: Notes, *, importer: bool) -> Json:
+    """A function without any has no schema at all."""
+    if not schema.get("properties") and "$ref" not in schema:
+        return {}
+    if importer:
+        return {"parameters": subset(schema, notes, "tools")}
+    return {"parametersJsonSchema": whole_schema(schema, "tools")}
 
 
 def _tool_config(choice: Any) -> Json | None:

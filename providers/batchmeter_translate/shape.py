@@ -53,7 +53,7 @@ def modelled(model: type[Model], /, **fields: object) -> Model:
             return model(**{name: value for name, value in fields.items() if name not in odd})
         except ValidationError:
             raise APIResponseError(
-                f"Google described a {model.__name__} without a readable {', '.join(odd)}"
+                f"the vendor described a {model.__name__} without a readable {', '.join(odd)}"
             ) from error
 
 

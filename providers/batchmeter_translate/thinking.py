@@ -1,4 +1,4 @@
-"""reasoning_effort in each vendor's own terms: a level on Gemini 3, a token budget on Gemini 2.5 and Claude."""
+"""reasoning_effort in Gemini's terms: a level on Gemini 3, a token budget on Gemini 2.5."""
 
 import re
 from collections.abc import Mapping
@@ -22,9 +22,6 @@ _GEMINI: tuple[tuple[re.Pattern[str], str, Mapping[str, str | int]], ...] = (
     (re.compile(r""), "thinkingBudget", _BUDGETS),
 )
 """First match wins. The pro models cannot stop thinking: their least is taken for `none`."""
-
-CLAUDE_BUDGETS: Mapping[str, int] = {"minimal": 1024, "low": 1024, "medium": 8192, "high": 24576, "xhigh": 32000}
-"""1,024 is Anthropic's least; `none` is thinking left off."""
 
 
 def gemini_thinking(model: str, effort: object) -> Json:

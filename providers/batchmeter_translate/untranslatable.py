@@ -1,9 +1,9 @@
-"""What a translation says about a request: this cannot be said to Vertex AI, or this was left out."""
+"""The verdict of a translation on a request: what cannot be said to the vendor, and what was left out."""
 
 import logging
 from dataclasses import dataclass, field
 
-log = logging.getLogger("batchmeter.vertex")
+log = logging.getLogger("batchmeter.translate")
 
 
 class UntranslatableError(ValueError):

@@ -15,11 +15,13 @@ _TOOLS = {
 }
 
 
-def gemini_usage(meta: Json, candidates: object = None, model: str | None = None) -> Json | None:
+def gemini_usage(
+    meta: Json, candidates: object = None, model: str | None = None, *, vertex: bool = False
+) -> Json | None:
     """`usageMetadata` -> chat usage; a total that is missing is the sum. Null where nothing tells the output of candidates."""
     if not _counts_prompt(meta) or (candidates and not OUTPUTS & meta.keys()):
         return None
-    tools = _tools(candidates, model)
+    tools = _tools(candidates, model, vertex=vertex)
     thoughts, cached = whole(meta.get("thoughtsTokenCount")), _cached(meta)
     prompt, completion = _sums(meta, thoughts, cached, searched="num_search_queries" in tools)
     cached_audio = _of(meta, "cacheTokensDetails", "AUDIO")
@@ -107,10 +109,10 @@ def _written(usage: Json) -> tuple[int, int]:
     ), for_an_hour
 
 
-def _tools(candidates: object, model: str | None) -> Json:
+def _tools(candidates: object, model: str | None, *, vertex: bool) -> Json:
     """Uses of Google's own tools, in counters that compatibles have or in such as nobody knows."""
     metadata = [mapping(found.get("groundingMetadata")) for found in objects(candidates)]
-    uses = grounded(metadata, model, vertex=True)
+    uses = grounded(metadata, model, vertex=vertex)
     return {_TOOLS.get(name, name): count for name, count in uses.items()}
 
 

@@ -5,6 +5,7 @@ from typing import Any
 
 from batchmeter.models import Batch, BatchError, BatchErrors, RequestCounts
 from batchmeter_translate import ids
+from batchmeter_translate.endpoints import CHAT, EMBEDDINGS
 from batchmeter_translate.shape import Json, mapping, modelled, objects, sequence, whole
 
 from .names import View, model_name
@@ -39,7 +40,6 @@ _GRPC = {
     13: "internal",
     14: "unavailable",
 }
-CHAT, EMBEDDINGS = "/v1/chat/completions", "/v1/embeddings"
 ENDPOINT_LABEL = "batchmeter_endpoint"
 """Ours on every job: which OpenAI endpoint its lines were for."""
 _ENDPOINTS = {"chat_completions": CHAT, "embeddings": EMBEDDINGS}

@@ -34,7 +34,7 @@ def alike(value):
 
 def pair(name):
     found = ORACLE["requests"][name]
-    ours = gemini_request(found["openai"], ORACLE["model"], Notes(), [])
+    ours = gemini_request(found["openai"], ORACLE["model"], Notes(), [], importer=True)
     return alike(ours), alike(found["gemini"])
 
 

@@ -36,7 +36,7 @@ def turn(*parts):
 
 
 def translated(model="gemini-2.5-flash", notes=None, safety=(), **body):
-    return gemini_request({"messages": HI, **body}, model, notes or Notes(), list(safety))
+    return gemini_request({"messages": HI, **body}, model, notes or Notes(), list(safety), importer=True)
 
 
 MESSAGES = {

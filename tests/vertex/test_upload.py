@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from batchmeter.errors import APIConnectionError, ConflictError, InternalServerError, InvalidInputError
 from batchmeter.http import CHUNK, HttpClient
 from batchmeter.providers import CallOptions, FileUpload
+from batchmeter_translate import lines_in
 from batchmeter_vertex import rows
 from batchmeter_vertex import upload as uploads
 from batchmeter_vertex.names import Blob
@@ -210,7 +211,7 @@ async def test_translating_gives_way_every_millisecond(chat, monkeypatch):
         return now
 
     clock = SimpleNamespace(perf_counter=perf_counter, sleep=lambda seconds: naps.append((now, seconds)))
-    monkeypatch.setattr(rows, "time", clock)
+    monkeypatch.setattr(lines_in, "time", clock)
     writer = rows.RowWriter("big.jsonl", [])
     data = b"".join(lines(chat, 1000, 500))
     assert (await writer.feed(data)).count(b"\n") == 1000
