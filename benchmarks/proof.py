@@ -31,13 +31,13 @@ from typing import IO, Any, Self
 from pydantic import TypeAdapter
 
 from batchmeter.accounts import Accounts
+from batchmeter.cli.ledger_check import check
+from batchmeter.cli.ledger_copy import count_rows
 from batchmeter.config import Settings
 from batchmeter.errors import LedgerError
 from batchmeter.events import BATCH_KINDS as KINDS
 from batchmeter.events import Subscription
 from batchmeter.ledger import open_ledger
-from batchmeter.ledger.check import check
-from batchmeter.ledger.copy import count_rows
 from batchmeter.ledger.ledger import Ledger
 from batchmeter.ledger.records import Submission
 from batchmeter.models import Batch, Usage

@@ -32,9 +32,9 @@ import httpx
 from servers import free_port
 
 from batchmeter import AsyncClient
+from batchmeter.cli.ledger_check import check
 from batchmeter.errors import BatchmeterError
 from batchmeter.ledger import open_ledger
-from batchmeter.ledger.check import check
 from batchmeter.ledger.ledger import Ledger
 from batchmeter.models import Usage
 from batchmeter.testing.sandbox import Sandbox, sandbox_thread

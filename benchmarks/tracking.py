@@ -23,11 +23,11 @@ from typing import Any
 
 from batchmeter.events import BATCH_KINDS, BatchSucceeded, Settlement, Subscription, event_id
 from batchmeter.ledger import open_ledger
-from batchmeter.ledger.group_commit import GROUP_SIZE
 from batchmeter.ledger.ledger import Ledger
 from batchmeter.ledger.records import Claim, Reschedule, Submission
 from batchmeter.ledger.serialize import dump, dump_submission
 from batchmeter.ledger.sqlite import statements as sqlite_statements
+from batchmeter.ledger.transactions import GROUP_SIZE
 from batchmeter.models import Batch
 from batchmeter_postgres.database import statements as postgres_statements
 

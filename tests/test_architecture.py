@@ -14,7 +14,7 @@ CORE = ROOT / "core" / "batchmeter"
 # A module may import from its own layer and from those below it.
 LAYERS = [
     {"_version", "errors"},
-    {"models", "config", "credentials", "hookspecs", "http"},
+    {"models", "config", "hookspecs", "http"},
     {"events", "host", "providers"},
     {"provider_guard"},
     {"pricing"},
@@ -58,7 +58,6 @@ PUBLIC = {"batchmeter"} | {
         "pricing.groups",
         "commands",
         "ledger.session",
-        "ledger.schema",
     )
 }
 FAMILIES = {

@@ -8,8 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from .config import Settings, nearest, validated
-from .credentials import filled
+from .config import Settings, filled, nearest, validated
 from .errors import UnknownAccountError, UsageError
 from .http.failure import origin_of
 from .inputs import limits_for, limits_of

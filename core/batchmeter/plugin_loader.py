@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, cast
 
 from pydantic import BaseModel
 
-from .config import Settings, nearest, validated
-from .credentials import filled
+from .config import Settings, filled, nearest, validated
 from .discovery import Installed, call_hook, declared, defines, installed_plugins, marked
 from .errors import ConfigError
 from .events import register_event

@@ -8,7 +8,7 @@ from psycopg.rows import DictRow, TupleRow
 from psycopg_pool import PoolTimeout
 
 from batchmeter.errors import LedgerError
-from batchmeter.ledger.schema import Migration, load_migrations, no_ledger, pending
+from batchmeter.ledger.session import Migration, load_migrations, no_ledger, pending
 
 CONNECT_SECONDS = 10
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from batchmeter.cli.ledger_check import check
 from batchmeter.ledger import open_ledger
-from batchmeter.ledger.check import check
 from batchmeter.ledger.records import Intent, Reschedule
 
 DAYS = 5 * 24 * 3600.0

@@ -5,10 +5,10 @@ from functools import partial
 
 import pytest
 
+from batchmeter.cli.ledger_check import check
+from batchmeter.cli.ledger_copy import copy_ledger, count_rows, read_page, read_tables
 from batchmeter.errors import LedgerError
 from batchmeter.ledger import open_ledger
-from batchmeter.ledger.check import check
-from batchmeter.ledger.copy import copy_ledger, count_rows, read_page, read_tables
 from batchmeter.ledger.records import DeliveryResult, Intent, KeyLimits, ProxyKey
 from batchmeter.ledger.store import open_store
 from batchmeter.models import Cost, FileObject
@@ -91,7 +91,7 @@ async def contents(ledger):
 
 
 async def test_everything_arrives_and_work_goes_on(ledger, filled, make, monkeypatch):
-    monkeypatch.setattr("batchmeter.ledger.copy.PAGE_ROWS", 3)
+    monkeypatch.setattr("batchmeter.cli.ledger_copy.PAGE_ROWS", 3)
     progress = []
     copied = await copy_ledger(filled, ledger, on_progress=lambda *step: progress.append(step))
     assert copied.rows == await count_rows(filled)
@@ -111,7 +111,7 @@ async def test_a_ledger_in_use_is_not_copied_into(ledger, filled, make):
 
 async def test_a_copy_beside_a_running_tracker_is_of_one_moment(url, make, clock, tmp_path, monkeypatch):
     """Whatever is recorded, settled, delivered and pruned while copying is either in it whole or not at all."""
-    monkeypatch.setattr("batchmeter.ledger.copy.PAGE_ROWS", 2)
+    monkeypatch.setattr("batchmeter.cli.ledger_copy.PAGE_ROWS", 2)
     source, target = open_ledger(url, clock=clock), open_ledger(str(tmp_path / "copy.db"), clock=clock)
     await source.open()
     await target.open()

@@ -11,8 +11,8 @@ import psycopg
 import pytest
 
 from batchmeter import AsyncClient, hookimpl
+from batchmeter.cli.ledger_check import check
 from batchmeter.ledger import open_ledger
-from batchmeter.ledger.check import check
 from batchmeter.ledger.records import DeliveryResult, Reschedule
 
 SETTINGS = """

@@ -9,7 +9,7 @@ import pytest
 from batchmeter.errors import LedgerError, LedgerTooNewError
 from batchmeter.ledger import open_ledger
 from batchmeter.ledger.records import Reschedule
-from batchmeter.ledger.schema import load_migrations
+from batchmeter.ledger.session import load_migrations
 from batchmeter_postgres.database import statements
 
 

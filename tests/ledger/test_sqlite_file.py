@@ -12,7 +12,7 @@ import pytest
 
 from batchmeter.errors import LedgerError, LedgerTooNewError
 from batchmeter.ledger import open_ledger, sqlite_file
-from batchmeter.ledger.schema import load_migrations
+from batchmeter.ledger.session import load_migrations
 
 
 async def opened(path):

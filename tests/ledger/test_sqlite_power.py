@@ -7,8 +7,8 @@ import sqlite3
 
 import pytest
 
+from batchmeter.cli.ledger_check import check
 from batchmeter.ledger import open_ledger
-from batchmeter.ledger.check import check
 from batchmeter.ledger.sqlite import statements
 
 

@@ -4,8 +4,8 @@ import sqlite3
 
 import pytest
 
+from batchmeter.cli.ledger_copy import copy_ledger
 from batchmeter.ledger import open_ledger
-from batchmeter.ledger.copy import copy_ledger
 from batchmeter.ledger.records import DeliveryResult, Intent, Reschedule
 
 TEXTS = [

@@ -6,7 +6,8 @@ import psycopg
 import pytest
 
 from batchmeter.errors import LedgerError
-from batchmeter.ledger import open_ledger, schema
+from batchmeter.ledger import open_ledger
+from batchmeter.ledger.session import load_migrations
 
 SNAPSHOT = '{"id":"b1","status":"in_progress"}'
 SUBMISSION = '{"account":"openai","provider":"openai"}'
@@ -32,7 +33,7 @@ async def first_release(url, clock, monkeypatch):
     """The address of a ledger as the first migration made it, with an open batch."""
     module = "batchmeter_postgres.server" if url.startswith("postgresql") else "batchmeter.ledger.sqlite_file"
     with monkeypatch.context() as patched:
-        patched.setattr(f"{module}.load_migrations", lambda name: schema.load_migrations(name)[:1])
+        patched.setattr(f"{module}.load_migrations", lambda name: load_migrations(name)[:1])
         ledger = open_ledger(url, clock=clock)
         await ledger.open()
         await ledger.aclose()
@@ -51,7 +52,7 @@ async def test_what_was_there_goes_on(first_release, make, clock, attribution):
         assert await ledger.has_keys() is False
         await make.record(ledger, attribution=attribution)
         assert await ledger.open_batches(attribution.key) == 1
-        assert (await ledger.stats())["schema_version"] == len(schema.load_migrations("batchmeter.ledger"))
+        assert (await ledger.stats())["schema_version"] == len(load_migrations("batchmeter.ledger"))
     finally:
         await ledger.aclose()
 

@@ -8,7 +8,7 @@ import pytest
 
 from batchmeter.metering import meter
 from batchmeter.metering.dialects import Dialect
-from batchmeter.metering.registry import installed
+from batchmeter.metering.envelope import installed
 from batchmeter.pricing.groups import BUCKETS, GroupKey
 
 from . import lines_of

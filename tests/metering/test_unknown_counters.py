@@ -10,7 +10,7 @@ from batchmeter.metering import meter
 from batchmeter.metering.compiled import Counting, compiled
 from batchmeter.metering.counting import HEAD, InvalidUsageError, UnknownCounterError, count, parsed
 from batchmeter.metering.dialects import Dialect
-from batchmeter.metering.registry import installed
+from batchmeter.metering.envelope import installed
 
 from . import lines_of
 from .prices import FLAT

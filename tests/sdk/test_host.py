@@ -11,13 +11,13 @@ import pytest
 
 import batchmeter
 from batchmeter import events as models
+from batchmeter.cli.ledger_copy import copy_ledger
 from batchmeter.client_host import ClientHost
 from batchmeter.config import Settings
 from batchmeter.errors import ConfigError, LedgerError, UsageError
 from batchmeter.events import PluginEvent, register_event
 from batchmeter.hookspecs import hookspec
 from batchmeter.ledger import open_ledger
-from batchmeter.ledger.copy import copy_ledger
 from batchmeter.plugins import Plugins
 from batchmeter.testing.requests import lines_of
 

@@ -4,7 +4,7 @@ from decimal import Decimal
 
 import pytest
 
-from batchmeter.tracker.late_files import LOOKS
+from batchmeter.tracker.adopt import LOOKS
 
 COST = Decimal("0.00021")
 T0 = 1_790_000_000

@@ -5,8 +5,8 @@ from decimal import Decimal
 
 import pytest
 
+from batchmeter.cli.ledger_check import check
 from batchmeter.events import event_id
-from batchmeter.ledger.check import check
 from batchmeter.ledger.records import Intent, Submission
 from batchmeter.models import Attribution
 from batchmeter.tracker.adopt import Adopter, Adoption

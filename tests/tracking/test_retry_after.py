@@ -4,8 +4,8 @@ import logging
 
 import pytest
 
+from batchmeter.cli.ledger_check import check
 from batchmeter.errors import APIStatusError, RateLimitError
-from batchmeter.ledger.check import check
 from batchmeter.ledger.records import Reschedule
 from batchmeter.tracker.tracker import TrackerOptions
 

@@ -22,7 +22,7 @@ def ledger() -> None:
 @as_json
 def check(json_output: bool) -> None:
     """Read all of it and test what must hold: one beginning and one ending a batch, nothing stuck; exit code 1 if not."""
-    from batchmeter.ledger.check import Health, check
+    from .ledger_check import Health, check
 
     async def work() -> Health:
         async with open_ledger(create=False) as opened:
@@ -50,8 +50,9 @@ def check(json_output: bool) -> None:
 def copy(target: str, json_output: bool) -> None:
     """Copy everything, as it is at one moment, into another ledger, such as SQLite to PostgreSQL."""
     from batchmeter.ledger import open_ledger as another
-    from batchmeter.ledger.copy import Copied, copy_ledger
     from batchmeter.ledger.sqlite_file import MEMORY
+
+    from .ledger_copy import Copied, copy_ledger
 
     shown = errors()
 

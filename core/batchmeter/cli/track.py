@@ -12,8 +12,9 @@ from batchmeter.commands.session import client, ledger, run
 
 if TYPE_CHECKING:
     from batchmeter.client import AsyncClient
-    from batchmeter.ledger.check import Following
     from batchmeter.tracker.durations import Spread, Timing
+
+    from .ledger_check import Following
 
 
 @click.command()
@@ -42,7 +43,7 @@ def track(once: bool, json_output: bool) -> None:
 
 async def _tell_of_strangers(opened: "AsyncClient") -> None:
     """Nobody would notice that their batches wait."""
-    from batchmeter.ledger.check import following
+    from .ledger_check import following
 
     known = set(opened.accounts.names())
     async with ledger() as looked_at:
@@ -85,8 +86,9 @@ def stats(since: str | None, json_output: bool) -> None:
     """Open and overdue batches by account; percentiles of queue and run times by model. No provider is asked."""
 
     async def work() -> "tuple[list[Following], list[Timing]]":
-        from batchmeter.ledger.check import following
         from batchmeter.tracker.durations import timings
+
+        from .ledger_check import following
 
         async with ledger() as opened:
             return await following(opened), await timings(opened, since=millis(since))

@@ -8,10 +8,9 @@ if TYPE_CHECKING:
 
     from .body import Body, form_head, multipart
     from .client import MAX_ANSWER, MAX_DOWNLOAD, MAX_RETRY_AFTER, USER_AGENT, HttpClient, Retry
-    from .decompress import CHUNK
     from .failure import delivery_error, error_message, origin_of, redact_url, status_error, without_signatures
     from .library import http_library, tls
-    from .response import AnswerHead, Headers, Response, StreamedResponse, noted_answers
+    from .response import CHUNK, AnswerHead, Headers, Response, StreamedResponse, noted_answers
 
 __all__ = [
     "CHUNK",

@@ -12,11 +12,9 @@ from batchmeter import errors
 from batchmeter._version import __version__
 
 from .body import Body, BodyFailedError, Pass, as_json
-from .decompress import decompressed
 from .failure import origin_of, quotable, redact_url, status_error, transport_error, without_secrets
-from .library import CALLS, TRANSFERS, open_client
-from .log_redaction import redacted_log
-from .response import Headers, Response, StreamedResponse, note
+from .library import CALLS, TRANSFERS, open_client, redacted_log
+from .response import Headers, Response, StreamedResponse, decompressed, note
 
 if TYPE_CHECKING:
     import httpx

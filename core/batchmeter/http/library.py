@@ -5,13 +5,17 @@
 
 import importlib
 import importlib.util
+import logging
 import os
-from collections.abc import Iterable
-from contextlib import suppress
+from collections.abc import Collection, Generator, Iterable
+from contextlib import contextmanager, suppress
+from contextvars import ContextVar
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from batchmeter import errors
+
+from .failure import redact_url, without_secrets
 
 if TYPE_CHECKING:
     import httpx
@@ -84,3 +88,33 @@ def http_library() -> Any:
 def tls(library: str) -> Any:
     """One for the process: each takes 50 ms and 1 MB."""
     return importlib.import_module(library).create_ssl_context()
+
+
+_ours: "ContextVar[Collection[str] | None]" = ContextVar("batchmeter_request", default=None)
+"""Secrets that a URL of the current request may hold; None outside batchmeter's requests."""
+
+
+@contextmanager
+def redacted_log(secrets: Collection[str] = ()) -> Generator[None]:
+    """Mark the requests inside as batchmeter's, whichever client sends them."""
+    token = _ours.set(secrets)
+    try:
+        yield
+    finally:
+        _ours.reset(token)
+
+
+class _Redacting(logging.Filter):
+    def filter(self, record: logging.LogRecord) -> bool:
+        secrets = _ours.get()
+        if secrets is not None and isinstance(record.args, tuple):
+            record.args = tuple(_shown(one, secrets) if type(one).__name__ == "URL" else one for one in record.args)
+        return True
+
+
+def _shown(url: object, secrets: Collection[str]) -> str:
+    return without_secrets(redact_url(str(url)).encode(), {}, secrets).decode()
+
+
+for _library in ("httpx", "httpx2"):
+    logging.getLogger(_library).addFilter(_Redacting())

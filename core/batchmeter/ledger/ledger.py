@@ -19,11 +19,10 @@ from . import keys as keyring
 from . import settlements as endings
 from . import subscriptions as subscribers
 from .files import AccountCache
-from .group_commit import GroupCommit
-from .operation import read, write
 from .records import Claim, Millis, Submission, TrackedBatch
 from .session import Database, Topic
 from .spend_query import Names, SpendQuery
+from .transactions import GroupCommit, read, write
 
 
 class Ledger:

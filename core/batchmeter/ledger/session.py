@@ -1,11 +1,15 @@
-"""The contract of a ledger engine: `Database` runs transactions, `Session` is one, its statements have names."""
+"""The contract of a ledger engine: `Database` runs transactions, `Session` is one, its statements have names, its schema changes numbers."""
 
+import hashlib
 import re
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
 from functools import cache, lru_cache
 from importlib.resources import files
 from typing import Any, Concatenate, Literal, ParamSpec, Protocol, TypeVar
+
+from batchmeter.errors import LedgerError, LedgerTooNewError
 
 Millis = int
 """Epoch milliseconds, UTC."""
@@ -176,3 +180,54 @@ def _lines(body: str) -> Iterable[tuple[str, str | None]]:
         if line.strip() and not line.lstrip().startswith("--"):
             match = _OPTIONAL.fullmatch(line)
             yield (match[1], match[2]) if match else (line.rstrip(";"), None)
+
+
+_FILE = re.compile(r"(\d{4})_\w+\.sql")
+
+
+@dataclass(frozen=True, slots=True)
+class Migration:
+    version: int
+    name: str
+    sql: str
+
+    @property
+    def checksum(self) -> str:
+        return hashlib.sha256(self.sql.encode()).hexdigest()
+
+
+@cache
+def load_migrations(package: str) -> tuple[Migration, ...]:
+    """Those in the package's folder `migrations`, in order.
+
+    They are read as text, so that a checkout's line endings do not change a checksum.
+    """
+    found = [
+        Migration(int(match[1]), entry.name, entry.read_text("utf-8"))
+        for entry in (files(package) / "migrations").iterdir()
+        if (match := _FILE.fullmatch(entry.name))
+    ]
+    return tuple(sorted(found, key=lambda migration: migration.version))
+
+
+def no_ledger(url: str) -> LedgerError:
+    return LedgerError(f"{url}: there is no ledger; check --ledger, BATCHMETER_LEDGER or the settings file")
+
+
+def pending(url: str, known: tuple[Migration, ...], applied: dict[int, str]) -> list[Migration]:
+    """What is left to apply, given the applied versions' checksums; refuses ledgers this release cannot read."""
+    newest = known[-1].version
+    if (version := max(applied, default=0)) > newest:
+        raise LedgerTooNewError(
+            f"{url} has schema version {version}, this batchmeter knows up to {newest}: "
+            "upgrade batchmeter (pip install -U batchmeter), or point BATCHMETER_LEDGER at another ledger"
+        )
+    for migration in known:
+        checksum = applied.get(migration.version, migration.checksum)
+        if checksum != migration.checksum:
+            raise LedgerError(
+                f"{url}: migration {migration.name} was applied in another form (checksum {checksum[:12]}, "
+                f"this release has {migration.checksum[:12]}): the ledger comes from an unreleased batchmeter; "
+                "export what you need with that version and start a new ledger"
+            )
+    return [migration for migration in known if migration.version not in applied]

@@ -10,7 +10,7 @@ from typing import TypeVar
 from batchmeter.errors import LedgerError
 
 from .records import Millis
-from .schema import Migration, load_migrations, no_ledger, pending
+from .session import Migration, load_migrations, no_ledger, pending
 
 Result = TypeVar("Result")
 

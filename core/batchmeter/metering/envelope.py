@@ -1,14 +1,15 @@
 """One line's answer, whatever envelope it came in: did it fail, which model answered, what did it count."""
 
+import logging
 import re
 from collections.abc import Mapping
 from functools import cache
+from importlib.metadata import EntryPoint, entry_points
 from operator import attrgetter
 from typing import Any, cast
 
 from .counting import HEAD, count, parsed, speaks
-from .dialects import Answer, Dialects, Usage, failure_code
-from .registry import dialects_of, installed
+from .dialects import OPENAI, Answer, Dialects, Usage, failure_code
 from .wire import Wire
 
 _DONE = frozenset({"", "ok", "success", "succeeded", "completed"})
@@ -195,3 +196,38 @@ def _status_code(status: str) -> str:
     matches = (pattern.search(status) for pattern in _STATUS)
     head = status.partition(":")[0].strip().lower().replace(" ", "_")
     return next((match[1] for match in matches if match), head if _SLUG.fullmatch(head) else "error")
+
+
+GROUP = "batchmeter.dialects"
+log = logging.getLogger("batchmeter")
+
+
+@cache
+def installed() -> tuple[Dialects, ...]:
+    """OpenAI's own first; a declaration that cannot be imported is logged and left out."""
+    entries = sorted(entry_points(group=GROUP), key=lambda entry: entry.name)
+    found = [OPENAI, *(dialects for entry in entries if (dialects := _loaded(entry)) is not None)]
+    return tuple({dialects.provider: dialects for dialects in found}.values())
+
+
+def dialects_of(provider: str) -> Dialects:
+    """This provider's; one that declares none is read as OpenAI, and nothing of it is free."""
+    known = next((dialects for dialects in installed() if dialects.provider == provider), None)
+    return known or _undeclared(provider)
+
+
+@cache
+def _undeclared(provider: str) -> Dialects:
+    return Dialects(provider=provider, speaks=OPENAI.speaks)
+
+
+def _loaded(entry: EntryPoint) -> Dialects | None:
+    try:
+        found = entry.load()
+    except Exception as error:  # noqa: BLE001 - whatever a plugin does at import, the others are read
+        log.warning("the dialects of %s cannot be used: %s", entry.name, error)
+        return None
+    if not isinstance(found, Dialects):
+        log.warning("the dialects of %s are no batchmeter.metering.dialects.Dialects", entry.name)
+        return None
+    return found

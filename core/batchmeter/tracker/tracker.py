@@ -22,9 +22,8 @@ from batchmeter.pricing.groups import PriceSource
 from batchmeter.providers import Provider
 
 from .account_state import AccountState, Budget
-from .adopt import Adopter, Adoption
+from .adopt import Adopter, Adoption, LateFiles
 from .batch_account import BatchAccounts, with_id
-from .late_files import LateFiles
 from .lease import Leases
 from .list_polling import ListPolling
 from .lost_creates import Reconciler

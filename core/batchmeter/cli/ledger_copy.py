@@ -8,11 +8,10 @@ from itertools import groupby
 from typing import Any
 
 from batchmeter.errors import LedgerError
-
-from . import serialize
-from .ledger import Ledger
-from .session import Reader, Row, Session
-from .store import bring_stores
+from batchmeter.ledger import serialize
+from batchmeter.ledger.ledger import Ledger
+from batchmeter.ledger.session import Reader, Row, Session
+from batchmeter.ledger.store import bring_stores
 
 _FREE_TEXTS = frozenset({"reason", "last_error"})
 """Columns in which an older batchmeter kept texts that not every engine takes."""

@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from functools import partial
 
 from batchmeter.events import Outcome
+from batchmeter.ledger import serialize, spend
+from batchmeter.ledger.ledger import Ledger
+from batchmeter.ledger.records import Millis
+from batchmeter.ledger.session import Row, Session
+from batchmeter.ledger.subscriptions import unattended_text
 
-from . import serialize, spend
-from .copy import PAGE_ROWS, Table, count_rows, read_page, read_tables
-from .ledger import Ledger
-from .records import Millis
-from .session import Row, Session
-from .subscriptions import unattended_text
+from .ledger_copy import PAGE_ROWS, Table, count_rows, read_page, read_tables
 
 CHECKS: Mapping[str, str] = {
     "check_beginnings": "batches without their acreate_batch",
