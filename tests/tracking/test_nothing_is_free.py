@@ -4,7 +4,7 @@ from decimal import Decimal
 
 import pytest
 
-from batchmeter.tracker.adopt import LOOKS
+from batchmeter.tracker.adopt import LATE_LOOKS
 
 COST = Decimal("0.00021")
 T0 = 1_790_000_000
@@ -123,7 +123,7 @@ async def test_output_listed_after_the_settlement_is_a_revision(world, first):
     assert (await world.ledger.owner_of("out")).account == "openai"
 
 
-@pytest.mark.parametrize("looks", range(1, len(LOOKS) + 1))
+@pytest.mark.parametrize("looks", range(1, len(LATE_LOOKS) + 1))
 async def test_tracker_alone_finds_late_output(world, looks):
     """Nobody retrieves it: whoever settled it looks after a quarter of an hour, an hour, six hours and a day."""
     provider = world.provider()
@@ -132,7 +132,7 @@ async def test_tracker_alone_finds_late_output(world, looks):
     tracker = world.tracker()
     await world.until_settled(tracker)
     settled_at = world.clock.now
-    for number, seconds in enumerate(LOOKS, 1):
+    for number, seconds in enumerate(LATE_LOOKS, 1):
         asked = provider.count("retrieve")
         world.clock.now = settled_at + int(seconds * 1000) - 1
         await tracker.once()
@@ -153,13 +153,13 @@ async def test_late_output_is_looked_for_in_an_outage_too(world):
     tracker = world.tracker()
     await world.until_settled(tracker)
     provider.batches["batch_1"] = [world.broken(), world.batch()]
-    for seconds in LOOKS[:2]:
+    for seconds in LATE_LOOKS[:2]:
         world.clock.advance(seconds)
         await tracker.once()
         await tracker.idle()
     assert (await world.ledger.settlement("batch_1"))[0].revision == 2
     calls = provider.count("retrieve")
-    world.clock.advance(LOOKS[-1])
+    world.clock.advance(LATE_LOOKS[-1])
     await tracker.once()
     assert provider.count("retrieve") == calls, "found: no more looks"
 

@@ -182,10 +182,9 @@ class Adoption:
         return new
 
 
-LOOKS = (900.0, 3600.0, 6 * 3600.0, 24 * 3600.0)
+LATE_LOOKS = (900.0, 3600.0, 6 * 3600.0, 24 * 3600.0)
 """Seconds after the settlement at which its batch is looked at once more."""
-LOOK_SECONDS = 60.0
-MOST = 1000
+MOST_LATE = 1000
 """Batches remembered; of more than these the oldest are left to whoever retrieves them."""
 
 
@@ -204,13 +203,13 @@ class LateFiles:
 
     def expect(self, account: str, batch_id: str) -> None:
         self._settled[account, batch_id] = self.now(), 0
-        while len(self._settled) > MOST:
+        while len(self._settled) > MOST_LATE:
             del self._settled[next(iter(self._settled))]
 
     async def look(self) -> int:
         """At those that are due; returns how many have their output now."""
         now = self.now()
-        due = [key for key, (at, looks) in self._settled.items() if now >= at + LOOKS[looks] * 1000]
+        due = [key for key, (at, looks) in self._settled.items() if now >= at + LATE_LOOKS[looks] * 1000]
         return sum([await self._look(account, batch_id) for account, batch_id in due])
 
     async def _look(self, account: str, batch_id: str) -> bool:
@@ -226,6 +225,6 @@ class LateFiles:
         except BatchmeterError as error:
             log.debug("batch %s: its late files cannot be looked for: %s", batch_id, error)
             found = False
-        if not found and looks + 1 < len(LOOKS):
+        if not found and looks + 1 < len(LATE_LOOKS):
             self._settled[account, batch_id] = settled_at, looks + 1
         return found
