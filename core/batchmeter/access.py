@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from .costs import GROUPINGS, CostReport, as_csv, cost_report, moment
 from .events import Settlement
 from .host import Total
-from .ledger.browse import BatchDelivery, BatchFilter, BatchHistory, BatchPage, DaySpend, SeenBatch, UnknownCost
+from .ledger.browse import BatchDelivery, BatchFilter, BatchHistory, BatchPage, SeenBatch, UnknownCost
 from .ledger.records import (
     Answer,
     CostGauge,
@@ -54,7 +54,6 @@ __all__ = [
     "BatchPage",
     "CostGauge",
     "CostReport",
-    "DaySpend",
     "Delivery",
     "KeyLimits",
     "KnownBatch",
@@ -241,16 +240,14 @@ class Access:
         return None if found is None else replace(found, tracked=_plain(found.tracked))
 
     async def unknown_costs(
-        self, chosen: BatchFilter, *, since: Millis, until: Millis, limit: int = 500
+        self, chosen: BatchFilter, *, since: Millis, until: Millis, limit: int = 500, invented: bool = False
     ) -> list[UnknownCost]:
-        """Why lines have no known cost, most lines first; whole UTC days, and of the filter accounts and key."""
-        await self._ledger.roll_spend()
-        return await self._ledger.unknown_costs(chosen, since=since, until=until, limit=limit)
+        """Why lines have no known cost, most lines first; whole UTC days, and of the filter accounts and key.
 
-    async def spend_of_days(self, by: str, chosen: BatchFilter, *, since: Millis, until: Millis) -> list[DaySpend]:
-        """Sums by day and model, account, provider, team, key, user or tag; times and filter as above."""
+        `invented`: of a sandbox's batches, else of all others.
+        """
         await self._ledger.roll_spend()
-        return await self._ledger.spend_of_days(by, chosen, since=since, until=until)
+        return await self._ledger.unknown_costs(chosen, since=since, until=until, limit=limit, invented=invented)
 
     async def wake(self, account: str, batch_id: str) -> bool:
         """Look at a batch now, since somebody says it has ended; False when there is none, or it is settled."""

@@ -71,7 +71,7 @@ class ClientHost:
         *,
         since: int | None = None,
         until: int | None = None,
-        where: Mapping[str, str | None] | None = None,
+        where: Mapping[str, str | Sequence[str] | None] | None = None,
     ) -> list[CostRow]:
         return await self.run(lambda: cost_rows(self._ledger, group_by, since=since, until=until, where=where))
 

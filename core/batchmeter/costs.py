@@ -16,7 +16,7 @@ from .host import CostRow, CostSum
 from .ledger.ledger import Ledger
 from .ledger.records import Millis
 from .ledger.spend_figures import joined_usd
-from .ledger.spend_query import TIMES, Names, SpendQuery, check_groups
+from .ledger.spend_query import TIMES, Names, SpendQuery, Wanted, check_groups
 from .models import Frozen, Usage
 
 GroupBy = Literal[
@@ -56,12 +56,12 @@ async def cost_report(
     since: Millis | None = None,
     until: Millis | None = None,
     key: str | None = None,
-    where: Mapping[str, str | None] | None = None,
+    where: Mapping[str, Wanted] | None = None,
     limit: int | None = None,
 ) -> CostReport:
     """Batches settled from `since` to before `until`; only one proxy key's, if given, and what passes all of `where`.
 
-    `where`: group -> its name, or None for what has none. `limit`: at most so many rows, the costliest (the latest days,
+    `where`: group -> its name, several of which one is its, or None for what has none. `limit`: at most so many rows, the costliest (the latest days,
     weeks or months). UsageError for groups that there are no sums by.
     """
     named = tuple(group_by.split(",") if isinstance(group_by, str) else group_by)
@@ -86,14 +86,21 @@ async def cost_rows(
     *,
     since: Millis | None = None,
     until: Millis | None = None,
-    where: Mapping[str, str | None] | None = None,
+    where: Mapping[str, Wanted] | None = None,
 ) -> list[CostRow]:
-    """The rows alone; without groups one row, or none where nothing was settled."""
+    """The rows alone; without groups one row, or none where nothing was settled.
+
+    Those of a sandbox, marked as `invented`, where there are no others.
+    """
     named, filters = tuple(group_by), dict(where or {})
     check_groups(named, filters, await ledger.metadata_keys())
     asked = SpendQuery(named, since, until, filters)
-    found = await ledger.spend(asked) or await ledger.spend(replace(asked, invented=True))
-    return await _rows(named, found, None)
+    found = await ledger.spend(asked)
+    if not found and not (named and await ledger.spend(replace(asked, group_by=()))):
+        asked = replace(asked, invented=True)
+        found = await ledger.spend(asked)
+    rows = await _rows(named, found, None)
+    return [row.model_copy(update={"invented": True}) for row in rows] if asked.invented else rows
 
 
 async def _totals(ledger: Ledger, asked: SpendQuery) -> tuple[Counter[str], Counter[str]]:
@@ -134,11 +141,12 @@ def as_csv(report: CostReport) -> str:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     units = [name for name in Usage.model_fields if getattr(report.total.usage, name)]
-    writer.writerow([*names, "batches", "lines", "unpriced_lines", "total_usd", "known_usd", *units])
+    amounts = ("total", "known", "list_price", "saved")
+    writer.writerow([*names, "batches", "lines", "unpriced_lines", *(f"{name}_usd" for name in amounts), *units])
     for row in report.data:
         shown = row.model_dump(mode="json")
         groups = [_cell(row.groups[name]) for name in names]
-        counts = [row.batches, row.lines, row.unpriced_lines, shown["total"], shown["known"]]
+        counts = [row.batches, row.lines, row.unpriced_lines, *(shown[name] for name in amounts)]
         writer.writerow([*groups, *counts, *(getattr(row.usage, name) for name in units)])
     return text.getvalue()
 
@@ -166,6 +174,10 @@ def _row(named: Sequence[str], names: Names, figures: Mapping[str, int]) -> Cost
 
 def _sum(figures: Mapping[str, int]) -> dict[str, Any]:
     known = _known(figures)
+    listed, saved = (
+        joined_usd(*(figures.get(f"{prefix}_{name}", 0) for name in ("usd", "nano", "atto")))
+        for prefix in ("list", "saved")
+    )
     return {
         "batches": figures.get("batches", 0),
         "lines": figures.get("lines", 0),
@@ -173,6 +185,9 @@ def _sum(figures: Mapping[str, int]) -> dict[str, Any]:
         "total": None if figures.get("incomplete") else known,
         "known": known,
         "unpriced_lines": figures.get("unpriced", 0),
+        "list_lines": figures.get("list_lines", 0),
+        "list_price": listed if figures.get("list_lines") else None,
+        "saved": saved if figures.get("list_lines") else None,
     }
 
 

@@ -165,6 +165,12 @@ class CostSum(Frozen, frozen=True):
     """The priced part; a lower bound when `total` is None."""
     unpriced_lines: int = 0
     """Lines whose cost is unknown."""
+    list_lines: int = 0
+    """Lines of which both the cost and the list price, that of the same outside a batch, are known."""
+    list_price: Usd | None = None
+    """Of these lines; None where there are none."""
+    saved: Usd | None = None
+    """How much less these lines cost; None where there are none."""
 
 
 class CostRow(CostSum, frozen=True):
@@ -172,6 +178,8 @@ class CostRow(CostSum, frozen=True):
     """The model, account, key's id, team, tag or UTC day; None for what has none. The first of two groups."""
     groups: dict[str, str | None]
     """By all that was asked for: `{"team": "search", "model": "gpt-5-mini"}`."""
+    invented: bool = False
+    """Made up by a sandbox: such batches are summed only where there are no others."""
 
 
 class PluginHost(Protocol):
@@ -210,11 +218,12 @@ class PluginHost(Protocol):
         *,
         since: int | None = None,
         until: int | None = None,
-        where: Mapping[str, str | None] | None = None,
+        where: Mapping[str, str | Sequence[str] | None] | None = None,
     ) -> Sequence[CostRow]:
         """What batches first settled from `since` to before `until` (epoch milliseconds) cost, summed quickly.
 
-        `group_by`: none (one row), one or two of the groups of `client.costs`. `where`: group -> its name, None for none.
+        `group_by`: none (one row), one or two of the groups of `client.costs`. `where`: group -> its name, several names of
+        which one is its, or None for what has none.
         """
         ...
 

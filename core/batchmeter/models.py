@@ -368,6 +368,8 @@ class ModelUsage(Frozen, frozen=True):
     """All that is priced of it; as `cost`, where that is known."""
     unknown: dict[str, int] = Field(default_factory=dict[str, int])
     """Reason -> lines, as in `Cost.unknown`; absent from settlements older than the field."""
+    list_price: Usd | None = None
+    """What the same lines cost outside a batch; None where a standard rate is unknown, and in older settlements."""
 
     @model_validator(mode="before")
     @classmethod

@@ -11,13 +11,25 @@ from typing import TYPE_CHECKING, Any
 from . import hookspecs
 
 if TYPE_CHECKING:
-    from .page import Content, Page
+    from .page import Content, Page, Tile, card, moment
     from .plugin import Pages, PagesSettings
+    from .table import facts, progress, table
     from .view import View
+    from .words import amount, dollars, shortened
 
-__all__ = ["Content", "Page", "Pages", "PagesSettings", "View", "hookspecs"]
+__all__ = [
+    "Content", "Page", "Pages", "PagesSettings", "Tile", "View", "amount", "card", "dollars", "facts", "hookspecs",
+    "moment", "progress", "shortened", "table",
+]  # fmt: skip
 
-_HOMES = {"Content": "page", "Page": "page", "Pages": "plugin", "PagesSettings": "plugin", "View": "view"}
+_HOMES = {
+    "Content": "page", "Page": "page", "Tile": "page", "card": "page", "moment": "page",
+    "Pages": "plugin", "PagesSettings": "plugin",
+    "facts": "table", "progress": "table", "table": "table",
+    "View": "view",
+    "amount": "words", "dollars": "words", "shortened": "words",
+}  # fmt: skip
+"""Name -> its module."""
 
 
 def __getattr__(name: str) -> Any:

@@ -28,11 +28,23 @@ class Content:
 
 
 @dataclass(frozen=True, slots=True)
+class Tile:
+    """One number on the overview."""
+
+    name: str
+    value: h.Node
+    note: h.Node = None
+    bad: bool = False
+    """Somebody has to act."""
+
+
+@dataclass(frozen=True, slots=True)
 class Page:
     """One screen."""
 
     path: str
-    """Below `/ui`, such as `/batches/{account}/{id}`; of another plugin's page one name, below `/ui/x/`."""
+    """Below `/ui`, such as `/batches/{account}/{id}`; of another plugin's page below `/ui/x`, such as `budgets` or
+    `budgets/{name}/edit`, at most three parts."""
     name: str
     """In the list of pages; empty for pages that others lead to."""
     show: Show
@@ -40,6 +52,8 @@ class Page:
     """A form's answer: a page again, or a redirection."""
     everywhere: bool = False
     """Only for keys that see everybody's batches in every account."""
+    tile: "Callable[[View], Awaitable[Tile | None]] | None" = None
+    """Of another plugin's page: what the overview shows of it, to those who may see the page."""
 
 
 def document(view: "View", content: Content) -> Response:
@@ -65,7 +79,7 @@ def document(view: "View", content: Content) -> Response:
 
 def _head(view: "View") -> h.Element:
     links = [
-        h.a(href=view.url(page.path), aria_current="page" if view.page.name == page.name else None)[page.name]
+        h.a(href=view.url(page.path), aria_current="page" if view.page.path == page.path else None)[page.name]
         for page in view.pages
         if page.name and (view.identity.everywhere or not page.everywhere)
     ]

@@ -1,6 +1,7 @@
 """Routes of the pages: who asks is found out here, and every answer gets the headers that shut the page off."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import htpy as h
@@ -61,7 +62,7 @@ class Server:
         access = await call.client.access()
         added: list[Page] = []
         host.call_hook("register_pages", register=added.append)
-        more = (Page(f"/x/{one.path.strip('/')}", one.name, one.show, one.post, one.everywhere) for one in added)
+        more = (replace(one, path=f"/x/{one.path.strip('/')}") for one in added)
         return View(call, access, host, self._plugin.settings, page, (*PAGES, *more))
 
     async def admit(self, view: View) -> None:
@@ -83,10 +84,10 @@ class Server:
 def routes(plugin: "Pages") -> list[Route]:
     server = Server(plugin)
     shown = [route for page in PAGES for route in _routes_of(server, page)]
-    added = Page("/x/{page}", "", _missing)
+    added = ("/x/{p0}", "/x/{p0}/{p1}", "/x/{p0}/{p1}/{p2}")
     return [
         *shown,
-        *_routes_of(server, added),
+        *(route for path in added for route in _routes_of(server, Page(path, "", _missing))),
         _route("GET", "/ui/login", _open(server, LOGIN), "Log in to the pages"),
         _route("POST", "/ui/login", _posting(server, LOGIN), "Log in to the pages"),
         _route("POST", "/ui/logout", _posting(server, LOGOUT), "Log out of the pages"),
@@ -126,14 +127,25 @@ def _shown(server: Server, page: Page, *, post: bool = False) -> Handler:
 
 
 def _chosen(view: View) -> Page:
-    """The page itself; for `/x/{page}` the one that a plugin added there."""
+    """The page itself; below `/x` the one that a plugin added there, an exact path before one with braces."""
     if not view.page.path.startswith("/x/"):
         return view.page
-    found = next((one for one in view.pages if one.path == f"/x/{view.ids['page']}"), None)
-    if found is None:
+    parts = ["", "x", *view.ids.values()]
+    fitting = [(found, one) for one in view.pages if (found := _fit(one.path.split("/"), parts)) is not None]
+    if not fitting:
         raise Refusal(404, "There is no such page.")
-    view.page = found
-    return found
+    view.call.ids, view.page = min(fitting, key=lambda pair: len(pair[0]))
+    return view.page
+
+
+def _fit(template: Sequence[str], parts: Sequence[str]) -> dict[str, str] | None:
+    """What its braces hold; None where the path is another's."""
+    if len(template) != len(parts):
+        return None
+    pairs = list(zip(template, parts, strict=True))
+    if any(name != text and not name.startswith("{") for name, text in pairs):
+        return None
+    return {name[1:-1]: text for name, text in pairs if name.startswith("{")}
 
 
 def _open(server: Server, page: Page) -> Handler:

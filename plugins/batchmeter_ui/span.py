@@ -62,6 +62,16 @@ def chooser(view: View, span: Span, path: str, **kept: str | None) -> h.Element:
     return h.p(".span")[links, h.span[span.text]]
 
 
+def invented_note(*, shown: bool) -> h.Node:
+    """Says so where costs are a sandbox's."""
+    if not shown:
+        return None
+    return h.p(".invented")[
+        h.b["Invented"],
+        " These are batches of a sandbox: nobody pays for them. Once there are others, they are left out.",
+    ]
+
+
 def _date(text: str) -> date:
     try:
         return date.fromisoformat(text)

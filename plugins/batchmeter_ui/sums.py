@@ -1,63 +1,47 @@
 """Sums for the pages, as far as the caller may see them: from the ledger's own sums, never from settlements."""
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
-from decimal import Decimal
+from typing import TYPE_CHECKING
 
 from batchmeter.access import UnknownCost
+from batchmeter.host import CostRow
 
 from .span import Span
 from .view import View
 
+if TYPE_CHECKING:
+    from batchmeter.access import BatchFilter
+
 DIMENSIONS = ("model", "account", "team", "key", "user", "tag", "provider")
+NOTHING = CostRow(group=None, groups={})
+"""The sum of no batches."""
 
 
-@dataclass(frozen=True, slots=True)
-class Sum:
-    """Some batches together."""
+async def spend(view: View, by: Sequence[str], span: Span) -> list[CostRow]:
+    """By any of `DIMENSIONS`, by day, week or month, or by two of all these; the highest known first.
 
-    group: tuple[str | None, ...]
-    batches: int = 0
-    lines: int = 0
-    unpriced: int = 0
-    """Lines whose cost is unknown."""
-    known: Decimal = Decimal(0)
-    complete: bool = True
-
-    def __add__(self, other: "Sum") -> "Sum":
-        return Sum(
-            self.group,
-            self.batches + other.batches,
-            self.lines + other.lines,
-            self.unpriced + other.unpriced,
-            self.known + other.known,
-            self.complete and other.complete,
-        )
-
-
-_TIMES: Mapping[str, Callable[[date], str]] = {
-    "day": date.isoformat,
-    "week": lambda day: f"{day.isocalendar().year}-W{day.isocalendar().week:02}",
-    "month": lambda day: f"{day:%Y-%m}",
-}
-
-
-async def spend(view: View, by: Sequence[str], span: Span) -> list[Sum]:
-    """By one of `DIMENSIONS`, and by day, week or month; the highest known first."""
+    A sandbox's batches, `invented`, are summed where there are no others.
+    """
     since, until = _ends(span)
-    thing = next((name for name in by if name not in _TIMES), "")
-    found: dict[tuple[str | None, ...], Sum] = {}
-    for row in await view.access.spend_of_days(thing, view.own(), since=since, until=until):
-        group = tuple(_TIMES[name](row.day) if name in _TIMES else row.name or None for name in by)
-        one = Sum(group, row.batches, row.lines, row.unpriced, row.known, row.complete)
-        found[group] = found[group] + one if group in found else one
-    return sorted(found.values(), key=lambda one: (-one.known, tuple(name or "" for name in one.group)))
+    rows = await view.host.spend(by, since=since, until=until, where=_seen(view.own()))
+    return sorted(rows, key=lambda one: (-one.known, tuple(name or "" for name in one.groups.values())))
 
 
-async def unknown_costs(view: View, span: Span) -> list[UnknownCost]:
+async def unknown_costs(view: View, span: Span, *, invented: bool = False) -> list[UnknownCost]:
     since, until = _ends(span)
-    return await view.access.unknown_costs(view.own(), since=since, until=until)
+    return await view.access.unknown_costs(view.own(), since=since, until=until, invented=invented)
+
+
+def is_complete(one: CostRow) -> bool:
+    """Whether all of it is known."""
+    return one.total is not None
+
+
+def _seen(own: "BatchFilter") -> Mapping[str, str | Sequence[str] | None]:
+    """What the caller may see, as `host.spend` takes it."""
+    accounts = {} if own.accounts is None else {"account": own.accounts}
+    return accounts if own.key is None else {**accounts, "key": own.key}
 
 
 def _ends(span: Span) -> tuple[int, int]:

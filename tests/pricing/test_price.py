@@ -45,7 +45,7 @@ def test_exact_and_by_model() -> None:
     }
     result = priced(groups)
     assert result.cost.total == result.cost.known == Decimal("75000.000000375")
-    assert result.models == {"m": Share(Decimal("75000.000000375"))}
+    assert result.models == {"m": Share(Decimal("75000.000000375"), list_price=Decimal("75000.000000375"))}
     assert (result.cost.price_book, result.cost.priced_at, result.unpriced_lines) == ("d1", AT, 0)
 
 
@@ -71,9 +71,9 @@ def test_unknown_is_never_zero() -> None:
         "usage_missing": ("line 7",),
     }
     assert result.models == {
-        "m": Share(Decimal("0.075000075"), Counter(missing_rate=5)),
-        "n": Share(Decimal(0), Counter(unknown_model=3)),
-        None: Share(Decimal(0), Counter(unknown_model=4)),
+        "m": Share(Decimal("0.075000075"), Counter(missing_rate=5), None),
+        "n": Share(Decimal(0), Counter(unknown_model=3), None),
+        None: Share(Decimal(0), Counter(unknown_model=4), None),
     }
     assert result.unpriced_lines == 18
 
@@ -113,7 +113,7 @@ def test_the_query_carries_all_that_decides() -> None:
     created = date(2026, 11, 9)
     result = priced(groups, region="eu", batch_created=created, price_model={"dep": "m"}.__getitem__, ask=ask)
     assert asked == [PriceQuery("openai", "m", AT, "eu", "us", 1000, "standard", created)]
-    assert result.models == {"dep": Share(Decimal("0.000000075"))}
+    assert result.models == {"dep": Share(Decimal("0.000000075"), list_price=Decimal("0.000000075"))}
     (used,) = result.rates
     assert (used.model, used.priced_as, used.prompt_over, used.geo, used.processing) == (
         "dep",

@@ -179,9 +179,33 @@ async def test_what_is_not_summed_is_refused(asked, why):
 async def test_csv_has_a_line_a_row_and_no_formula():
     _, report = await rows(settled(1, Decimal("0.5"), {"a": Decimal("0.5")}, team="=cmd()"), group_by="team,model")
     assert as_csv(report).splitlines() == [
-        "team,model,batches,lines,unpriced_lines,total_usd,known_usd,input_tokens",
-        "'=cmd(),a,1,1,0,0.5,0.5,1",
+        "team,model,batches,lines,unpriced_lines,total_usd,known_usd,list_price_usd,saved_usd,input_tokens",
+        "'=cmd(),a,1,1,0,0.5,0.5,,,1",
     ]
+
+
+async def test_saved_is_of_lines_whose_list_price_is_known():
+    listed = ModelUsage(lines=4, cost=Decimal("0.5"), list_price=Decimal(1))
+    both = (
+        settled(1, Decimal("2.5"), {"a": listed, "b": Decimal(2)}),
+        settled(2, None, {"b": Decimal(3)}),
+    )
+    by_model, report = await rows(*both)
+    assert (by_model["a"].list_lines, by_model["a"].list_price, by_model["a"].saved) == (4, 1, Decimal("0.5"))
+    assert (by_model["b"].list_lines, by_model["b"].list_price, by_model["b"].saved) == (0, None, None)
+    assert (report.total.list_lines, report.total.list_price, report.total.saved) == (4, 1, Decimal("0.5"))
+
+
+async def test_filters_take_several_names():
+    three = [settled(number, Decimal(number), {"a": Decimal(number)}, team=f"t{number}") for number in (1, 2, 3)]
+    for where, known in (
+        ({"team": ("t1", "t3")}, 4),
+        ({"team": ()}, 0),
+        ({"team": ("", "t2")}, 2),
+        ({"tag": ("x",)}, 0),
+    ):
+        _, report = await rows(*three, where=where)
+        assert report.total.known == known, where
 
 
 def test_moments():

@@ -78,6 +78,8 @@ def costs(
         console().print(
             f"{report.invented:,} batches of a sandbox cost nobody anything" + (": left out" if left_out else "")
         )
+    if report.total.saved is not None and not json_output and not csv_output:
+        _saved(report.total)
     if report.total.total is None and not json_output and not csv_output:
         console().print(f"not priced: {report.total.unpriced_lines:,} lines; `batchmeter batches` shows whose")
 
@@ -109,6 +111,11 @@ def bar(amount: Decimal, most: Decimal) -> str:
     """To an eighth of a character."""
     eighths = int(amount / most * _BAR * 8) if most > 0 and amount > 0 else 0
     return "█" * (eighths // 8) + _EIGHTHS[eighths % 8].strip()
+
+
+def _saved(total: "CostSum") -> None:
+    rest = f" ({total.lines - total.list_lines:,} more lines have none)" if total.lines > total.list_lines else ""
+    console().print(f"saved by batch: {money(total.saved)} of a list price of {money(total.list_price)}{rest}")
 
 
 def _short(value: "CostSum") -> str:

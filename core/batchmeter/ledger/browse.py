@@ -2,8 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import date, timedelta
-from decimal import Decimal
 
 from batchmeter.events import EventType, Settlement
 
@@ -11,7 +9,7 @@ from . import serialize
 from .batches import at
 from .records import DeliveryState, Millis, TrackedBatch
 from .session import Row, Session
-from .spend_figures import DAY_MILLIS, Kind, joined_usd
+from .spend_figures import DAY_MILLIS, Kind
 
 _SCANNED = 200
 """Rows of one query where some of a filter is decided here."""
@@ -106,12 +104,12 @@ class UnknownCost:
 
 
 async def unknown_costs(
-    session: Session, chosen: BatchFilter, *, since: Millis, until: Millis, limit: int
+    session: Session, chosen: BatchFilter, *, since: Millis, until: Millis, limit: int, invented: bool
 ) -> list[UnknownCost]:
     """From the sums, of whole UTC days from `since` to before `until`; of the filter, accounts and key count."""
     rows = await session.rows(
         "unknown_costs",
-        kind=int(Kind.MODELS),
+        kind=int(Kind.MODELS | Kind.INVENTED if invented else Kind.MODELS),
         first=since // DAY_MILLIS,
         last=(until - 1) // DAY_MILLIS,
         accounts=serialize.or_none(chosen.accounts),
@@ -120,46 +118,6 @@ async def unknown_costs(
     )
     names = UnknownCost.__slots__
     return [UnknownCost(**{name: row[name] for name in names}) for row in rows if row["lines"] > 0]
-
-
-@dataclass(frozen=True, slots=True)
-class DaySpend:
-    """What batches with one thing in common, settled on one day, came to."""
-
-    day: date
-    name: str
-    """Empty for those that have none."""
-    batches: int
-    lines: int
-    unpriced: int
-    """Lines whose cost is unknown."""
-    known: Decimal
-    """US dollars."""
-    complete: bool
-    """Whether `known` is all of it."""
-
-
-async def spend_of_days(
-    session: Session, by: str, chosen: BatchFilter, *, since: Millis, until: Millis
-) -> list[DaySpend]:
-    """`by`: model, account, provider, team, key, user or tag, else all as one; the rest as `unknown_costs`."""
-    kinds = {"model": Kind.MODELS, "tag": Kind.LABELLED}
-    rows = await session.rows(
-        "spend_of_tags" if by == "tag" else "spend_of_days",
-        by=by,
-        kind=int(kinds.get(by, Kind(0))),
-        first=since // DAY_MILLIS,
-        last=(until - 1) // DAY_MILLIS,
-        accounts=serialize.or_none(chosen.accounts),
-        key=chosen.key,
-    )
-    return await session.decoded(rows, _day_spend)
-
-
-def _day_spend(row: Row) -> DaySpend:
-    day = date(1970, 1, 1) + timedelta(days=row["day"])
-    known = joined_usd(row["usd"], row["nano"], row["atto"])
-    return DaySpend(day, row["name"], row["batches"], row["lines"], row["unpriced"], known, not row["incomplete"])
 
 
 async def browse(session: Session, chosen: BatchFilter, *, after: str | None, limit: int) -> BatchPage:

@@ -94,7 +94,6 @@ class Ledger:
     browse = read(history_reads.browse)
     history = read(history_reads.history)
     unknown_costs = read(history_reads.unknown_costs)
-    spend_of_days = read(history_reads.spend_of_days)
     claim_due = write(claims.claim_due)
     claim = write(claims.claim)
     renew = write(claims.renew)

@@ -27,12 +27,17 @@ _FIELDS = {
 METADATA = "metadata."
 _MOST_GROUPS = 2
 _LAST_DAY = (date(9999, 12, 31) - date(1970, 1, 1)).days
-_SHOWN = ("batches", "incomplete", "lines", "unpriced", "usd", "nano", "atto")
+_SHOWN = (
+    "batches", "incomplete", "lines", "unpriced", "usd", "nano", "atto",
+    "list_lines", "list_usd", "list_nano", "list_atto", "saved_usd", "saved_nano", "saved_atto",
+)  # fmt: skip
 _USED = (
     f"SELECT {', '.join(f'max({name}) AS {name}' for name in UNITS)} FROM batchmeter.spend_sum WHERE kind = %(kind)s"  # noqa: S608 - names of our own
 )
 _PAGE = 25
 """Settlements summed before the event loop gets a turn: a millisecond, as fast as more at a time."""
+Wanted = str | Sequence[str] | None
+"""The name that a group must have, or names of which it must have one; None: it has none."""
 Names = tuple[str | None, ...]
 """The names of a row's groups; None for what has none."""
 
@@ -44,9 +49,7 @@ class SpendQuery:
     group_by: tuple[str, ...] = ()
     since: Millis | None = None
     until: Millis | None = None
-    where: Mapping[str, str | None] = field(default_factory=dict[str, str | None])
-    """Group -> the name it must have; None: it has none."""
-
+    where: Mapping[str, Wanted] = field(default_factory=dict[str, Wanted])
     invented: bool = False
     """A sandbox's batches, else all others."""
 
@@ -64,7 +67,7 @@ class SpendQuery:
     @property
     def nothing(self) -> bool:
         """A filter that no batch can pass: no name is empty."""
-        return "" in self.where.values()
+        return any(value is not None and not _wanted(value) for value in self.where.values())
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +79,12 @@ class _Segment:
     last: int
 
 
-def check_groups(group_by: Sequence[str], where: Mapping[str, str | None], metadata_keys: Sequence[str]) -> None:
+def _wanted(value: str | Sequence[str]) -> list[str]:
+    """Names that there may be: no name is empty."""
+    return [name for name in ([value] if isinstance(value, str) else value) if name]
+
+
+def check_groups(group_by: Sequence[str], where: Mapping[str, Wanted], metadata_keys: Sequence[str]) -> None:
     """UsageError for what there are no sums by."""
     known = (*_FIELDS, "tag", *(METADATA + key for key in metadata_keys))
     for name in (*group_by, *where):
@@ -156,22 +164,24 @@ def _expression(place: int, name: str, segment: _Segment) -> str:
     return f"l{place}.value"
 
 
-def _test(place: int, name: str, value: str | None) -> str:
+def _test(place: int, name: str, value: Wanted) -> str:
     if name in _FIELDS:
-        return f"g.{_FIELDS[name]} = %(value{place})s"
+        return f"g.{_FIELDS[name]} = " + ("''" if value is None else f"ANY(%(value{place})s::text[])")
     has = (
         f"EXISTS (SELECT 1 FROM batchmeter.spend_label AS w{place} WHERE w{place}.group_id = d.group_id "  # noqa: S608
         f"AND w{place}.name = %(where{place})s"
     )
-    return f"NOT {has})" if value is None else f"{has} AND w{place}.value = %(value{place})s)"
+    return f"NOT {has})" if value is None else f"{has} AND w{place}.value = ANY(%(value{place})s::text[]))"
 
 
 def _parameters(asked: SpendQuery) -> dict[str, object]:
     labels = {f"label{place}": _label(name) for place, name in enumerate(asked.group_by) if _label(name) is not None}
     filters: dict[str, object] = {}
     for place, (name, value) in enumerate(asked.where.items()):
-        filters[f"value{place}"] = value or ""
-        filters[f"where{place}"] = _label(name) or ""
+        if value is not None:
+            filters[f"value{place}"] = _wanted(value)
+        if _label(name) is not None:
+            filters[f"where{place}"] = _label(name)
     return labels | filters
 
 
@@ -270,9 +280,9 @@ def _parts_of(asked: SpendQuery, settled: Settled, keys: Collection[str]) -> Ite
                 yield names, part.figures
 
 
-def _has(group: Group, name: str, value: str | None) -> bool:
+def _has(group: Group, name: str, value: Wanted) -> bool:
     values = _values(name, group, 0)
-    return (value or "") in values if value is not None or name in _FIELDS else not any(values)
+    return not any(values) if value is None else any(one in values for one in _wanted(value))
 
 
 def _names(group_by: Sequence[str], group: Group, day: int) -> Iterator[Names]:

@@ -276,6 +276,7 @@ def _model_usage(lines: int, groups: Sequence[Group], share: Share, lacking: Map
         cost=None if unknown else share.known,
         known=share.known,
         unknown=dict(sorted(unknown.items())),
+        list_price=None if unknown else share.list_price,
     )
 
 

@@ -22,6 +22,8 @@ VENDOR_REPORTED = "vendor_reported"
 """Flag and origin: the vendor's own amount on the rows stands for a price that we do not know."""
 FREE_SUFFIX = ":free"
 """End of a model name by which routers mark what costs nothing; any other zero on a row is no price."""
+BATCH, STANDARD = "batch", "standard"
+"""How lines are processed: `PriceQuery.processing`."""
 REPORTED_DIFFERS = "reported_cost_differs"
 """Note: the vendor's amounts and ours differ by more than `TOLERANCE`."""
 RATES_KEPT = "rates_kept"
@@ -91,6 +93,8 @@ class Share:
     known: Decimal = Decimal(0)
     unknown: Counter[str] = field(default_factory=Counter[str])
     """Reason -> lines."""
+    list_price: Decimal | None = Decimal(0)
+    """At the standard rates, outside a batch; None where one of them is unknown."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,14 +212,17 @@ def _price(
     )
     total.reported += group.reported
     total.reported_lines += group.reported_lines
+    share = total.models.setdefault(key.model, Share())
+    listed = None
     if reason is None and not missing:
         _compare(total, group, known)
+        listed = _listed(query, billed, priced, source, ask)
     elif group.reported or (group.reported_lines and (key.model or "").endswith(FREE_SUFFIX)):
         known, priced = group.reported, Rates({}, flags=(VENDOR_REPORTED,), origin=VENDOR_REPORTED)
     total.flags.update(priced.flags)
     total.estimated = total.estimated or _is_estimated(priced, billed)
-    share = total.models.setdefault(key.model, Share())
     share.known += known
+    share.list_price = None if share.list_price is None or listed is None else share.list_price + listed
     total.known += known
     named = group.reported_lines if priced.origin == VENDOR_REPORTED else 0
     unpriced = max(group.lines, int(bool(billed))) - named  # a part of another group's line is no line
@@ -224,6 +231,18 @@ def _price(
         share.unknown[reason] += unpriced
         total.lacks(reason, unpriced, _details(key.model, missing))
     _keep(total, key, group, query, priced, known)
+
+
+def _listed(
+    query: PriceQuery | None, billed: Mapping[str, int], priced: Rates, source: PriceSource, ask: Ask | None
+) -> Decimal | None:
+    """What the same units cost outside a batch; None where a standard rate is unknown."""
+    found: Rates | None = priced
+    if query is not None and query.processing == BATCH:
+        found, _ = asked_rates(replace(query, processing=STANDARD), source, ask)
+    if found is None or not billed.keys() <= found.usd_per_million.keys():
+        return None
+    return sum((found.usd_per_million[bucket] * count for bucket, count in billed.items()), Decimal(0)) / MILLION
 
 
 def _details(model: str | None, missing: Sequence[str]) -> list[str]:

@@ -1,6 +1,7 @@
 """One batch: its life as a line, what it used and cost at which rates, what failed, who heard of it."""
 
 from collections.abc import Iterator, Sequence
+from decimal import Decimal
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
@@ -14,7 +15,7 @@ from batchmeter_ui.chart import Step, timeline
 from batchmeter_ui.page import Content, Page, card, moment
 from batchmeter_ui.table import facts, progress, table
 from batchmeter_ui.view import View
-from batchmeter_ui.words import amount, cost_of, dollars, duration, instant, number, shortened, spaced
+from batchmeter_ui.words import amount, cost_of, dollars, duration, instant, number, share, shortened, spaced
 
 from .batches import status
 
@@ -135,6 +136,7 @@ def _cost(newest: Settlement | None) -> h.Node:
             ("Revision", number(newest.revision)),
             ("Settled", h.time(datetime=newest.settled_at.isoformat())[f"{newest.settled_at:%Y-%m-%d %H:%M:%SZ}"]),
             ("Estimated rates", "some are derived from standard prices" if cost.estimated else None),
+            *_saved(newest),
             ("Vendor's own amount", f"{dollars(reported.total)} on {reported.lines:,} lines" if reported else None),
             ("Priced at", str(cost.priced_at) if cost.priced_at else None),
             ("Price book", h.code[cost.price_book[:12]] if cost.price_book else None),
@@ -142,6 +144,18 @@ def _cost(newest: Settlement | None) -> h.Node:
             ("Notes", ", ".join(newest.notes)),
         ]),
     ]  # fmt: skip
+
+
+def _saved(newest: Settlement) -> list[tuple[str, h.Node]]:
+    """Of the models whose list price and cost are both known."""
+    both = [(one.list_price, one.cost) for one in newest.models.values()]
+    known = [(price, cost) for price, cost in both if price is not None and cost is not None]
+    if not known:
+        return [("Saved by batch", "no list price is known")] if newest.models else []
+    listed = sum((price for price, _ in known), Decimal(0))
+    saved = listed - sum((cost for _, cost in known), Decimal(0))
+    some = "" if len(known) == len(both) else f", over {len(known)} of {len(both)} models"
+    return [("List price", dollars(listed)), ("Saved by batch", f"{dollars(saved)} ({share(saved, listed)}){some}")]
 
 
 def _details(details: Sequence[str]) -> h.Node:
@@ -210,10 +224,11 @@ def _models(newest: Settlement | None) -> h.Node:
             number(one.usage.output_tokens),
             number(one.usage.reasoning_tokens),
             amount(one.known, complete=one.cost is not None, lines=sum(one.unknown.values()) or None),
+            "–" if one.list_price is None else dollars(one.list_price),
         )
         for name, one in newest.models.items()
     ]
-    columns = ("Model", "Lines>", "Input>", "of it cached>", "Output>", "of it reasoning>", "Cost>")
+    columns = ("Model", "Lines>", "Input>", "of it cached>", "Output>", "of it reasoning>", "Cost>", "List price>")
     return card("By model", table("By model", columns, rows, empty="No line of it was answered."))
 
 

@@ -7,10 +7,11 @@ import htpy as h
 from starlette.responses import RedirectResponse
 
 from batchmeter.access import ProxyKey
+from batchmeter.host import CostRow
 from batchmeter_proxy import Refusal
 from batchmeter_ui.page import Content, Page, card, moment
 from batchmeter_ui.span import asked_span
-from batchmeter_ui.sums import Sum, spend
+from batchmeter_ui.sums import is_complete, spend
 from batchmeter_ui.table import table
 from batchmeter_ui.view import View
 from batchmeter_ui.words import amount, number, shortened
@@ -18,7 +19,7 @@ from batchmeter_ui.words import amount, number, shortened
 
 async def show(view: View) -> Content:
     keys = await view.access.keys()
-    spent = {one.group[0]: one for one in await spend(view, ("key",), asked_span(view))}
+    spent = {one.group: one for one in await spend(view, ("key",), asked_span(view))}
     columns = ("Key", "Name", "Owner", "Team", "State", "May", "Limits", "Spend, 30 days>", "Created", "")
     rows = [_row(view, one, spent.get(one.id)) for one in sorted(keys, key=lambda one: -one.created_at)]
     empty = "No key was ever made: only this machine may ask. Make one with batchmeter keys create."
@@ -26,7 +27,7 @@ async def show(view: View) -> Content:
     return Content("Keys", [card("Keys", table("Keys", columns, rows, empty=empty), note)])
 
 
-def _row(view: View, one: ProxyKey, spent: Sum | None) -> Sequence[h.Node]:
+def _row(view: View, one: ProxyKey, spent: CostRow | None) -> Sequence[h.Node]:
     state = one.state(view.now)
     revoke = (
         h.a(href=view.url(f"/keys/{quote(one.id, safe='')}/revoke"))["Revoke…"]
@@ -41,7 +42,7 @@ def _row(view: View, one: ProxyKey, spent: Sum | None) -> Sequence[h.Node]:
         h.span(class_="status" if state == "active" else "status bad")[state],
         _may(one),
         _limits(one),
-        amount(spent.known, complete=spent.complete, lines=spent.unpriced) if spent else "–",
+        amount(spent.known, complete=is_complete(spent), lines=spent.unpriced_lines) if spent else "–",
         moment(one.created_at, view.now),
         revoke,
     )

@@ -1,6 +1,7 @@
 """The overview: what was spent and on what, what is under way, what is unknown, who is owed events."""
 
 import asyncio
+import logging
 from collections import defaultdict
 from collections.abc import Sequence
 from datetime import date
@@ -8,10 +9,11 @@ from decimal import Decimal
 
 import htpy as h
 
+from batchmeter.host import CostRow
 from batchmeter_ui.chart import COLOURS, Bar, bars
-from batchmeter_ui.page import Content, Page, card
-from batchmeter_ui.span import Span, asked_span, chooser
-from batchmeter_ui.sums import Sum, spend, unknown_costs
+from batchmeter_ui.page import Content, Page, Tile, card
+from batchmeter_ui.span import Span, asked_span, chooser, invented_note
+from batchmeter_ui.sums import NOTHING, is_complete, spend, unknown_costs
 from batchmeter_ui.table import table
 from batchmeter_ui.view import View
 from batchmeter_ui.words import amount, dollars, number, share
@@ -19,6 +21,8 @@ from batchmeter_ui.words import amount, dollars, number, share
 from .batches import Opened, open_batches
 from .loggers import backlog
 from .unknown import worklist
+
+log = logging.getLogger("batchmeter")
 
 _MOST_ROWS = 8
 _OTHER = "other"
@@ -34,10 +38,13 @@ async def show(view: View) -> Content:
         spend(view, ("account",), span),
         spend(view, (), span),
     )
-    unknown, opened = await asyncio.gather(unknown_costs(view, span), open_batches(view, limit=13))
-    everything = whole[0] if whole else Sum(())
+    everything = whole[0] if whole else NOTHING
+    unknown, opened = await asyncio.gather(
+        unknown_costs(view, span, invented=everything.invented), open_batches(view, limit=13)
+    )
     body: list[h.Node] = [
         chooser(view, span, "/"),
+        invented_note(shown=everything.invented),
         await _tiles(view, everything, opened),
         card("Spend per day, by model", _chart(span, by_day, by_model)),
         card("Open batches", opened.table, more=h.a(href=view.url("/batches", settled="no"))["All"]),
@@ -56,17 +63,22 @@ async def show(view: View) -> Content:
     return Content("Overview", body)
 
 
-async def _tiles(view: View, whole: Sum, opened: Opened) -> h.Element:
+async def _tiles(view: View, whole: CostRow, opened: Opened) -> h.Element:
     tiles: list[h.Node] = [
-        _tile("Spend, known", amount(whole.known, complete=whole.complete, lines=whole.unpriced), "of settled batches"),
+        _tile(
+            "Spend, known",
+            amount(whole.known, complete=is_complete(whole), lines=whole.unpriced_lines),
+            "of settled batches",
+        ),
         _tile(
             "Lines of unknown cost",
-            number(whole.unpriced),
-            "the spend is a lower bound" if whole.unpriced else "all is known",
+            number(whole.unpriced_lines),
+            "the spend is a lower bound" if whole.unpriced_lines else "all is known",
         ),
         _tile("Open batches", opened.count, "see below"),
         _tile("Settled batches", number(whole.batches), "in this span"),
         _tile("Lines", number(whole.lines), "answers metered"),
+        _tile("Saved by batch", *_saved(whole)),
     ]
     if view.identity.everywhere:
         gauges = await view.access.gauges()
@@ -79,7 +91,31 @@ async def _tiles(view: View, whole: Sum, opened: Opened) -> h.Element:
                 bad=dead > 0,
             )
         )
+    tiles += [_tile(one.name, one.value, one.note, bad=one.bad) for one in await _added_tiles(view)]
     return h.div(".tiles")[tiles]
+
+
+def _saved(whole: CostRow) -> tuple[h.Node, h.Node]:
+    if whole.saved is None or whole.list_price is None:
+        return "–", "no list price is known"
+    off = f"{share(whole.saved, whole.list_price)} off a list price of {dollars(whole.list_price)}"
+    rest = whole.lines - whole.list_lines
+    return dollars(whole.saved), f"{off}; {rest:,} lines have none" if rest > 0 else off
+
+
+async def _added_tiles(view: View) -> list[Tile]:
+    """Those of other plugins' pages; one that fails is left out, and logged."""
+    found: list[Tile] = []
+    for page in view.pages:
+        if page.tile is None or (page.everywhere and not view.identity.everywhere):
+            continue
+        try:
+            tile = await page.tile(view)
+        except Exception:  # a plugin's tile takes no page with it
+            log.exception("the tile of the page %r failed", page.path)
+            continue
+        found += [tile] if tile is not None else []
+    return found
 
 
 def _tile(name: str, value: h.Node, note: h.Node, *, bad: bool = False) -> h.Element:
@@ -88,15 +124,15 @@ def _tile(name: str, value: h.Node, note: h.Node, *, bad: bool = False) -> h.Ele
     ]
 
 
-def _chart(span: Span, by_day: Sequence[Sum], by_model: Sequence[Sum]) -> h.Node:
+def _chart(span: Span, by_day: Sequence[CostRow], by_model: Sequence[CostRow]) -> h.Node:
     if not by_day:
         return h.p(".quiet")["No batch was settled in this span."]
-    names = [one.group[0] or _NO_NAME for one in by_model if one.known > 0][: COLOURS - 1]
+    names = [one.group or _NO_NAME for one in by_model if one.known > 0][: COLOURS - 1]
     parts: defaultdict[date, defaultdict[str, Decimal]] = defaultdict(lambda: defaultdict(Decimal))
     unknown: defaultdict[date, int] = defaultdict(int)
     for one in by_day:
-        day, model = date.fromisoformat(one.group[0] or ""), one.group[1] or _NO_NAME
-        unknown[day] += one.unpriced
+        day, model = date.fromisoformat(one.groups["day"] or ""), one.groups["model"] or _NO_NAME
+        unknown[day] += one.unpriced_lines
         if one.known > 0:
             parts[day][model if model in names else _OTHER] += one.known
     if any(_OTHER in found for found in parts.values()):
@@ -104,7 +140,7 @@ def _chart(span: Span, by_day: Sequence[Sum], by_model: Sequence[Sum]) -> h.Node
     return bars("Spend per day, by model", names, [Bar(day, parts.get(day, {}), unknown[day]) for day in span.dates])
 
 
-def _shares(view: View, span: Span, title: str, by: str, sums: Sequence[Sum], whole: Sum) -> h.Element:
+def _shares(view: View, span: Span, title: str, by: str, sums: Sequence[CostRow], whole: CostRow) -> h.Element:
     return card(
         title,
         table(
@@ -117,12 +153,12 @@ def _shares(view: View, span: Span, title: str, by: str, sums: Sequence[Sum], wh
     )
 
 
-def _share_row(view: View, by: str, one: Sum, whole: Sum) -> Sequence[h.Node]:
-    name = one.group[0]
+def _share_row(view: View, by: str, one: CostRow, whole: CostRow) -> Sequence[h.Node]:
+    name = one.group
     shown = h.a(href=view.url("/batches", **{by: name}))[name] if name else h.span(".quiet")[_NO_NAME]
-    priced = one.lines - one.unpriced
+    priced = one.lines - one.unpriced_lines
     each = dollars(one.known * 1000 / priced) if priced > 0 and one.known > 0 else "–"
-    spent = amount(one.known, complete=one.complete, lines=one.unpriced)
+    spent = amount(one.known, complete=is_complete(one), lines=one.unpriced_lines)
     return (shown, spent, share(one.known, whole.known), number(one.batches), number(one.lines), each)
 
 

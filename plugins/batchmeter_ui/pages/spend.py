@@ -11,10 +11,11 @@ from decimal import Decimal
 import htpy as h
 from starlette.responses import Response
 
+from batchmeter.host import CostRow
 from batchmeter_proxy import Refusal
 from batchmeter_ui.page import Content, Page, card
-from batchmeter_ui.span import Span, asked_span, chooser
-from batchmeter_ui.sums import DIMENSIONS, Sum, spend
+from batchmeter_ui.span import Span, asked_span, chooser, invented_note
+from batchmeter_ui.sums import DIMENSIONS, is_complete, spend
 from batchmeter_ui.table import table
 from batchmeter_ui.view import View
 from batchmeter_ui.words import amount, cell, shortened
@@ -31,10 +32,10 @@ class Cell:
     unpriced: int = 0
     batches: int = 0
 
-    def add(self, one: Sum) -> None:
+    def add(self, one: CostRow) -> None:
         self.known += one.known
-        self.complete &= one.complete
-        self.unpriced += one.unpriced
+        self.complete &= is_complete(one)
+        self.unpriced += one.unpriced_lines
         self.batches += one.batches
 
 
@@ -46,6 +47,7 @@ class Pivot:
     columns: tuple[str, ...]
     rows: dict[str, dict[str, Cell]]
     """Name ('' for none) -> period -> sum; the period '' is the whole span."""
+    invented: bool
 
 
 async def _pivot(view: View) -> Pivot:
@@ -57,13 +59,14 @@ async def _pivot(view: View) -> Pivot:
         if chosen not in known:
             raise Refusal(400, f"{name}={chosen[:40]!r} is none of {', '.join(known)}.", code="invalid_value")
     rows: defaultdict[str, defaultdict[str, Cell]] = defaultdict(lambda: defaultdict(Cell))
-    for one in await spend(view, (per, by), span):
-        period, name = one.group[0] or "", one.group[1] or ""
+    found = await spend(view, (per, by), span)
+    for one in found:
+        period, name = one.groups[per] or "", one.groups[by] or ""
         for column in (period, ""):
             rows[name][column].add(one)
     columns = tuple(dict.fromkeys(_period(day, per) for day in span.dates))
     order = sorted(rows, key=lambda name: (-rows[name][""].known, name))
-    return Pivot(by, per, span, columns, {name: dict(rows[name]) for name in order})
+    return Pivot(by, per, span, columns, {name: dict(rows[name]) for name in order}, any(one.invented for one in found))
 
 
 def _period(day: date, per: str) -> str:
@@ -81,6 +84,7 @@ async def show(view: View) -> Content:
     rest = len(pivot.rows) - _MOST_ROWS
     body = [
         chooser(view, pivot.span, "/spend", by=pivot.by),
+        invented_note(shown=pivot.invented),
         _links(view, pivot),
         card(
             f"By {pivot.by} and {pivot.per}",

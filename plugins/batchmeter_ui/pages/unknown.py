@@ -6,8 +6,8 @@ import htpy as h
 
 from batchmeter.access import UnknownCost
 from batchmeter_ui.page import Content, Page, card
-from batchmeter_ui.span import asked_span, chooser
-from batchmeter_ui.sums import unknown_costs
+from batchmeter_ui.span import asked_span, chooser, invented_note
+from batchmeter_ui.sums import spend, unknown_costs
 from batchmeter_ui.table import table
 from batchmeter_ui.view import View
 from batchmeter_ui.words import number, shortened
@@ -45,11 +45,13 @@ MENDS: dict[str, tuple[str, str]] = {
 
 async def show(view: View) -> Content:
     span = asked_span(view, days=90)
-    found = await unknown_costs(view, span)
+    invented = any(one.invented for one in await spend(view, (), span))
+    found = await unknown_costs(view, span, invented=invented)
     return Content(
         "Unknown cost",
         [
             chooser(view, span, "/unknown"),
+            invented_note(shown=invented),
             card("What to mend", worklist(view, found, commands=True)),
             h.p(".quiet")["An unknown cost is not zero: the sums of these pages leave these lines out and say so (≥)."],
         ],

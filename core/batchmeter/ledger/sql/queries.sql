@@ -793,28 +793,3 @@ WHERE d.kind = %(kind)s AND d.period >= %(first)s AND d.period <= %(last)s
   AND g.account = ANY(%(accounts)s::text[]) -- [accounts]
 GROUP BY d.reason, g.model, g.account
 ORDER BY lines DESC, d.reason, g.model, g.account LIMIT %(limit)s;
-
--- name: spend_of_days
--- Sums by day and one more thing, of whole days.
-SELECT d.period AS day,
-    CASE %(by)s::text WHEN 'model' THEN g.model WHEN 'account' THEN g.account WHEN 'provider' THEN g.provider
-        WHEN 'team' THEN g.team WHEN 'key' THEN g.key_id WHEN 'user' THEN g.user_name ELSE '' END AS name,
-    sum(d.batches)::bigint AS batches, sum(d.incomplete)::bigint AS incomplete, sum(d.lines)::bigint AS lines,
-    sum(d.unpriced)::bigint AS unpriced, sum(d.usd)::bigint AS usd, sum(d.nano)::bigint AS nano, sum(d.atto)::bigint AS atto
-FROM batchmeter.spend_sum AS d JOIN batchmeter.spend_group AS g ON g.id = d.group_id
-WHERE d.kind = %(kind)s AND d.period >= %(first)s AND d.period <= %(last)s
-  AND g.key_id = %(key)s -- [key]
-  AND g.account = ANY(%(accounts)s::text[]) -- [accounts]
-GROUP BY 1, 2;
-
--- name: spend_of_tags
--- Sums by day and tag: what has several is in the sum of each.
-SELECT d.period AS day, coalesce(l.value, '') AS name,
-    sum(d.batches)::bigint AS batches, sum(d.incomplete)::bigint AS incomplete, sum(d.lines)::bigint AS lines,
-    sum(d.unpriced)::bigint AS unpriced, sum(d.usd)::bigint AS usd, sum(d.nano)::bigint AS nano, sum(d.atto)::bigint AS atto
-FROM batchmeter.spend_sum AS d JOIN batchmeter.spend_group AS g ON g.id = d.group_id
-LEFT JOIN batchmeter.spend_label AS l ON l.group_id = d.group_id AND l.name = ''
-WHERE d.kind = %(kind)s AND d.period >= %(first)s AND d.period <= %(last)s
-  AND g.key_id = %(key)s -- [key]
-  AND g.account = ANY(%(accounts)s::text[]) -- [accounts]
-GROUP BY 1, 2;
