@@ -277,28 +277,45 @@ class Rejected(DeliveryError):  # noqa: N818 - plugin authors read `raise Reject
         self.reason = reason
 
 
-def retry_after_seconds(headers: Mapping[str, str]) -> float | None:
-    """Seconds to wait, from `retry-after-ms` or `retry-after` (seconds or an HTTP date).
+def retry_after_seconds(headers: Mapping[str, object]) -> float | None:
+    """Seconds to wait, from `retry-after-ms` or `retry-after` (seconds or an HTTP date), names in any case.
 
-    Some vendors send `retry-after-ms: 0` beside the seconds that it means.
+    Some vendors send `retry-after-ms: 0` beside the seconds that it means. Of a header that came twice, as a list of
+    a plugin's HTTP library, the first one counts.
     """
-    millis = _number(headers.get("retry-after-ms"))
-    if millis is not None and (millis > 0 or "retry-after" not in headers):
+    given = {str(name).lower(): _first(value) for name, value in headers.items()}
+    millis, seconds = _finite(given.get("retry-after-ms")), _finite(given.get("retry-after"))
+    if millis is not None and (millis > 0 or "retry-after" not in given):
         return max(0.0, millis / 1000)
-    text = headers.get("retry-after")
-    seconds = _number(text)
-    if seconds is not None:
-        return max(0.0, seconds)
-    date = email.utils.parsedate_tz(text) if text else None
+    return _until(given.get("retry-after")) if seconds is None else max(0.0, seconds)
+
+
+def seconds_of(asked: object) -> float | None:
+    """A pause as a backend or a plugin gave it, a number or its text; None for NaN and for all that is no number."""
     try:
-        return None if date is None else max(0.0, email.utils.mktime_tz(date) - time.time())
+        number = float(cast("str", asked))
+    except OverflowError:
+        return math.inf
+    except Exception:  # noqa: BLE001 - a class of numbers of somebody else's may raise anything
+        return None
+    return None if math.isnan(number) else number
+
+
+def _finite(asked: object) -> float | None:
+    number = seconds_of(asked)
+    return None if number is None or math.isinf(number) else number
+
+
+def _until(date: object) -> float | None:
+    found = email.utils.parsedate_tz(date) if isinstance(date, str) else None
+    try:
+        return None if found is None else max(0.0, email.utils.mktime_tz(found) - time.time())
     except (ValueError, OverflowError):  # a year that no calendar has
         return None
 
 
-def _number(text: str | None) -> float | None:
-    try:
-        number = float(text or "")
-    except ValueError:
-        return None
-    return number if math.isfinite(number) else None
+def _first(value: object) -> object:
+    if isinstance(value, list | tuple):
+        several = cast("Sequence[object]", value)
+        value = several[0] if several else None
+    return value.decode("latin-1") if isinstance(value, bytes) else value

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any, cast
 
 from batchmeter.errors import APIResponseError, APIStatusError, Rejected
-from batchmeter.http import HttpClient, delivery_error
+from batchmeter.http import HttpClient, delivery_error, error_message
 from batchmeter.http.failure import without_secrets
 
 from .notes import Note
@@ -78,7 +78,7 @@ async def post(http: HttpClient, path: str, body: object, **headers: str) -> Non
     )  # an agent may say plain OK
     errors: object = cast("dict[str, Any]", said).get("errors") if isinstance(said, dict) else None
     if errors:
-        raise Rejected(f"Datadog accepted the request and refused what was in it: {errors}")
+        raise Rejected(f"Datadog accepted the request and refused what was in it: {error_message({'errors': errors})}")
 
 
 def _series_v2(metric: str, second: int, value: float, tags: Sequence[str]) -> dict[str, Any]:

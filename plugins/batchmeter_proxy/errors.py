@@ -4,7 +4,7 @@ import json
 import logging
 import re
 import secrets
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from starlette.responses import Response
@@ -22,7 +22,6 @@ _STATUS: tuple[tuple[type[BaseException], int, str | None], ...] = (
     (errors.InvalidInputError, 400, "invalid_input_file"),
     (errors.IdempotencyMismatchError, 409, "idempotency_mismatch"),
     (errors.ConfigError, 500, "misconfigured"),
-    (errors.IdempotencyMismatchError, 409, "idempotency_mismatch"),
     (errors.UsageError, 400, None),
     (errors.NotSupportedError, 400, "not_supported"),
     (errors.CreateUnknownError, 502, "create_unknown"),
@@ -72,9 +71,9 @@ def error_response(error: BaseException) -> Response:
     return envelope(Refusal(500, "The proxy failed; its log says how.", code="internal_error"))
 
 
-def kept(headers: Mapping[str, str]) -> dict[str, str]:
+def kept(headers: Mapping[str, object]) -> dict[str, str]:
     """Those of a provider's headers (by lower-case name) that go on to the caller."""
-    return {name: text for name, text in headers.items() if _KEPT.fullmatch(name)}
+    return {name: text for name, text in _texts(headers) if _KEPT.fullmatch(name)}
 
 
 def envelope(refusal: Refusal) -> Response:
@@ -113,7 +112,12 @@ def _ours(error: BaseException, status: int, code: str | None) -> Refusal:
 
 
 def _passed_on(error: errors.APIStatusError) -> Response:
-    headers = {name: text for name, text in error.headers.items() if name in _OF_ERRORS} | kept(error.headers)
+    headers = {name: text for name, text in _texts(error.headers) if name in _OF_ERRORS} | kept(error.headers)
     if not error.content:
         return envelope(Refusal(error.status_code, str(error), headers={**headers, "content-type": "application/json"}))
     return Response(error.content, error.status_code, headers)
+
+
+def _texts(headers: Mapping[str, object]) -> Iterable[tuple[str, str]]:
+    """A stranger's provider may have lists or bytes among them: what a header cannot be is left out."""
+    return ((name, text) for name, text in headers.items() if isinstance(text, str) and text.isascii())

@@ -10,6 +10,10 @@ from batchmeter.models import Secret
 from batchmeter.providers import AccountSettings
 from batchmeter_openai.settings import from_env, secret_from_env
 
+KEYS = ("AZURE_OPENAI_API_KEY", "AZURE_API_KEY")
+TOKENS = ("AZURE_OPENAI_AD_TOKEN", "AZURE_AD_TOKEN")
+"""Variables, the first one that is set counts: they are for the host of AZURE_OPENAI_ENDPOINT or AZURE_API_BASE."""
+
 
 class AzureSettings(AccountSettings):
     addresses: ClassVar[tuple[str, ...]] = ("api_base", "endpoint")
@@ -27,9 +31,9 @@ class AzureSettings(AccountSettings):
     deployments: dict[str, str] = Field(default_factory=dict[str, str])
     """Deployment -> the model to price it as."""
 
-    api_key: Secret | None = Field(default_factory=secret_from_env("AZURE_OPENAI_API_KEY", "AZURE_API_KEY"))
-    """The resource's key."""
-    ad_token: Secret | None = Field(default_factory=secret_from_env("AZURE_OPENAI_AD_TOKEN", "AZURE_AD_TOKEN"))
+    api_key: Secret | None = Field(default_factory=secret_from_env(*KEYS))
+    """The resource's key; the environment's is taken where the environment names the same host as its endpoint."""
+    ad_token: Secret | None = Field(default_factory=secret_from_env(*TOKENS))
     """An Entra ID token; from the environment it wins over the key."""
     ad_token_provider: Callable[[], str | Awaitable[str]] | None = Field(default=None, exclude=True, repr=False)
     """Asked for a token before every request; it caches."""

@@ -9,6 +9,7 @@ import pytest
 from pydantic import SecretStr
 
 from batchmeter import errors
+from batchmeter.credentials import filled
 from batchmeter.providers import CallOptions
 from batchmeter.testing.wire import Answer, serving
 from batchmeter_azure import AzureProvider, AzureSettings
@@ -156,3 +157,53 @@ def test_no_secret_is_shown():
     provider = AzureProvider("a", settings)
     shown = f"{settings!r} {settings} {vars(provider)!r} {settings.model_dump_json()}"
     assert not [secret for secret in (KEY, TOKEN, "sig=hidden") if secret in shown]
+
+
+HERE = "https://here.openai.azure.com"
+
+
+@pytest.mark.parametrize(
+    ("variables", "section", "shown"),
+    [
+        ({"AZURE_OPENAI_ENDPOINT": HERE}, {}, "env-key"),
+        ({"AZURE_OPENAI_ENDPOINT": f"{HERE}/openai/v1/"}, {"endpoint": HERE}, "env-key"),
+        ({"AZURE_API_BASE": HERE.upper().replace("HTTPS", "https")}, {"api_base": HERE}, "env-key"),
+        ({"AZURE_OPENAI_ENDPOINT": HERE}, {"endpoint": "${AZURE_OPENAI_ENDPOINT}"}, "env-key"),
+        ({}, {"endpoint": HERE, "api_key_env": "AZURE_OPENAI_API_KEY"}, "env-key"),
+        ({}, {"endpoint": HERE, "api_key": "${AZURE_OPENAI_API_KEY}"}, "env-key"),
+        ({}, {"endpoint": HERE}, None),
+        ({"AZURE_OPENAI_ENDPOINT": "https://there.openai.azure.com"}, {"endpoint": HERE}, None),
+        ({"AZURE_OPENAI_ENDPOINT": "http://here.openai.azure.com"}, {"endpoint": HERE}, None),
+    ],
+)
+def test_environment_s_key_is_for_the_environment_s_host(monkeypatch, variables, section, shown):
+    for name in ("AZURE_OPENAI_ENDPOINT", "AZURE_API_BASE"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in {"AZURE_OPENAI_API_KEY": "env-key", **variables}.items():
+        monkeypatch.setenv(name, value)
+    key = AzureSettings(**filled(AzureSettings, section, "a test")).api_key
+    assert (key and key.get_secret_value()) == shown
+
+
+@pytest.mark.parametrize(
+    ("variable", "setting"), [("AZURE_API_KEY", "api_key_env"), ("AZURE_OPENAI_AD_TOKEN", "ad_token_env")]
+)
+@pytest.mark.parametrize("entra", [True, False])
+async def test_key_that_is_for_another_host_is_named_in_the_error(azure, monkeypatch, variable, setting, entra):
+    """With Entra ID installed, its own error says so too."""
+    for name in ("AZURE_OPENAI_ENDPOINT", "AZURE_API_BASE"):
+        monkeypatch.delenv(name, raising=False)
+    if entra:
+        source = pytest.importorskip("azure.identity")
+        monkeypatch.setattr(source, "DefaultAzureCredential", lambda: Identity(failure=RuntimeError("no login")))
+    else:
+        monkeypatch.setitem(sys.modules, "azure.identity", None)
+    monkeypatch.setenv(variable, "env-secret")
+    provider = AzureProvider("azure-eu", AzureSettings(endpoint=azure.url))
+    with pytest.raises(errors.ConfigError) as caught:
+        await provider.list_batches(after=None, limit=1, options=PLAIN)
+    said = str(caught.value)
+    assert f'say {setting} = "{variable}" under [accounts.azure-eu]' in said
+    assert ("no Entra ID token" in said) == entra
+    assert "env-secret" not in said
+    assert azure.received == []

@@ -102,8 +102,14 @@ def test_a_shown_url_has_no_secret(url, shown):
         ({"error": {"message": "m"}}, "m"),
         ({"error": "text"}, "text"),
         ({"message": "m"}, "m"),
-        ({"detail": [{"loc": []}]}, "[{'loc': []}]"),
+        ({"detail": [{"loc": []}]}, "{'loc': []}"),
+        ({"detail": [{"loc": ["body"], "msg": "field required"}]}, "field required"),
         ({"error": None}, None),
+        ({"errors": [{"status": "403", "title": "Forbidden", "detail": "API key is invalid"}]}, "API key is invalid"),
+        ({"errors": [{"title": "Forbidden"}, "too long", None, "too long"]}, "Forbidden; too long"),
+        ({"errors": {"name": ["is empty"]}}, "{'name': ['is empty']}"),
+        ({"errors": []}, None),
+        ([{"error": {"code": 400, "message": "bad row"}}], "bad row"),
         ("plain", "plain"),
         ("", None),
         ([], None),
@@ -112,6 +118,14 @@ def test_a_shown_url_has_no_secret(url, shown):
 )
 def test_the_human_part_of_an_error(body, message):
     assert error_message(body) == message
+
+
+def test_endless_error_is_no_error_of_ours():
+    nested = []
+    for _ in range(5_000):
+        nested = [nested]
+    for body in ({"detail": nested}, {"errors": nested}, nested, {"error": {"message": nested}}):
+        assert error_message(body) == "an error that is nested too deeply to be shown"
 
 
 async def test_a_redirected_download_is_followed_without_credentials(connect):

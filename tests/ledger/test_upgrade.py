@@ -1,13 +1,22 @@
 """A ledger from an earlier release is upgraded where it stands, with everything in it."""
 
+import json
 import sqlite3
+from contextlib import closing
+from decimal import Decimal
+from pathlib import Path
 
 import psycopg
 import pytest
 
+import batchmeter
+from batchmeter.cli.ledger_check import check
+from batchmeter.client import AsyncClient
+from batchmeter.config import Settings
 from batchmeter.errors import LedgerError
 from batchmeter.ledger import open_ledger
 from batchmeter.ledger.session import load_migrations
+from batchmeter.testing.recorder import Recorder
 
 SNAPSHOT = '{"id":"b1","status":"in_progress"}'
 SUBMISSION = '{"account":"openai","provider":"openai"}'
@@ -55,6 +64,82 @@ async def test_what_was_there_goes_on(first_release, make, clock, attribution):
         assert (await ledger.stats())["schema_version"] == len(load_migrations("batchmeter.ledger"))
     finally:
         await ledger.aclose()
+
+
+PENDING = Path(__file__).parents[1] / "data" / "ledger" / "pending_deliveries.sql"
+"""Made by the program of that time: two events of one batch that `file`, `Log()` and `@on def tell` had refused."""
+TABLES = ("intent", "batch", "settlement", "event", "delivery", "file")
+SCHEMA = 5
+
+
+@pytest.fixture
+async def refused_by_all(url, clock, monkeypatch):
+    """The address of a ledger from before there were subscriptions."""
+    if not url.startswith("postgresql"):
+        with closing(sqlite3.connect(url)) as connection:
+            connection.executescript(PENDING.read_text("utf-8"))
+        return url
+    with monkeypatch.context() as patched:
+        patched.setattr("batchmeter_postgres.server.load_migrations", lambda name: load_migrations(name)[:SCHEMA])
+        ledger = open_ledger(url, clock=clock)
+        await ledger.open()
+        await ledger.aclose()
+    with closing(sqlite3.connect(":memory:")) as source, psycopg.connect(url, autocommit=True) as target:
+        source.executescript(PENDING.read_text("utf-8"))
+        for table in TABLES:
+            rows = source.execute(f"SELECT * FROM {table}")
+            names = ", ".join(column[0] for column in rows.description)
+            places = ", ".join(["%s"] * len(rows.description))
+            for row in rows:
+                target.execute(
+                    f"INSERT INTO batchmeter.{table} ({names}) OVERRIDING SYSTEM VALUE VALUES ({places})", row
+                )
+    return url
+
+
+async def test_deliveries_from_before_subscriptions_are_delivered(refused_by_all, tmp_path):
+    heard, mine = [], Recorder()
+
+    def tell(event):
+        heard.append(event.type)
+
+    batchmeter.on("acreate_batch", "batch_success", name="__main__.tell")(tell)
+    path = tmp_path / "events.jsonl"
+    settings = Settings(ledger=refused_by_all, track=False, load=("file",), plugins={"file": {"path": str(path)}})
+    try:
+        async with AsyncClient(settings=settings, plugins={"Log": mine}, environ={}) as client:
+            known = {one.name: (one.scoped, one.ended_at) for one in await client.ledger.subscriptions()}
+            await client.deliverer.drain(20)
+            (settled,) = await client.ledger.costs()
+            health = await check(client.ledger)
+    finally:
+        batchmeter.off(tell)
+    assert known == {"Log": (False, None), "file": (False, None), "on:__main__.tell": (True, None)}
+    written = [json.loads(line) for line in path.read_text().splitlines()]
+    types = ["acreate_batch", "batch_success"]
+    assert (mine.types, heard, [event["data"]["type"] for event in written]) == (types, types, types)
+    assert mine.events[1].cost.total == settled.settlement.cost.total == Decimal("0.000283")
+    assert mine.events[1].attribution.team == "search"
+    assert health.sound
+    ledger = open_ledger(refused_by_all)
+    await ledger.open(create=False)
+    assert await _owed(ledger) == []
+    await ledger.aclose()
+
+
+async def test_deliveries_without_their_logger_wait_after_the_upgrade(refused_by_all):
+    settings = Settings(ledger=refused_by_all, track=False, load=())
+    async with AsyncClient(settings=settings, environ={}) as client:
+        await client.batches.settlement("nobody")
+        waiting = {one.name: one.owed for one in await client.ledger.unattended()}
+        assert waiting == {"Log": 2, "file": 2, "on:__main__.tell": 2}
+        ended = await client.ledger.abandon("on:__main__.tell", reason="it is gone")
+        assert ended == 2
+        assert set(await _owed(client.ledger)) == {"Log", "file"}
+
+
+async def _owed(ledger):
+    return [one.name for one in await ledger.subscriptions() if one.owed]
 
 
 async def test_a_ledger_is_made_unless_told_not_to(url, clock):

@@ -4,6 +4,7 @@ import json
 import socket
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -504,6 +505,37 @@ async def test_what_is_no_acknowledgement_raises(log, intake, events, answer, an
     with pytest.raises(error) as caught:
         await logger.batch_success(events.succeeded())
     assert "k3y-of-datadog" not in f"{caught.value!r}"
+
+
+RECORDINGS = Path(__file__).parents[3] / "shared" / "data" / "recordings"
+
+
+@pytest.mark.parametrize(
+    ("name", "error"),
+    [
+        ("datadog-01-series-v1", None),
+        ("datadog-02-series-v2", None),
+        ("datadog-03-logs", None),
+        ("datadog-04-bad-key", PermissionDeniedError),
+    ],
+)
+async def test_recorded_intake_answers_are_understood(log, intake, events, answer, name, error):
+    if not (path := RECORDINGS / f"{name}.json").exists():
+        pytest.skip("recorded traffic is not in this checkout (../shared/data/recordings)")
+    recorded = json.loads(path.read_text())["exchanges"][0]["response"]
+    body, kind = recorded["body"]["text"], {"content-type": dict(recorded["headers"]).get("content-type", "text/json")}
+    intake.usual = answer(recorded["status"], body.encode(), headers=kind)
+    if error is None:
+        await log().batch_success(events.succeeded())
+        return
+    with pytest.raises(error, match="answered 403: API key is invalid$"):
+        await log().batch_success(events.succeeded())
+
+
+async def test_refusal_in_an_accepted_answer_is_shown_as_text(log, intake, events, answer):
+    intake.usual = answer(202, b'{"errors":[{"title":"Invalid","detail":"metric name too long"}, "tag too long"]}')
+    with pytest.raises(Rejected, match="refused what was in it: metric name too long; tag too long$"):
+        await log().batch_success(events.succeeded())
 
 
 async def test_each_kind_can_be_switched_off(log, intake, events):

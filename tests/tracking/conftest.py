@@ -15,6 +15,7 @@ from batchmeter.config import Settings
 from batchmeter.errors import InternalServerError, NotFoundError, RateLimitError
 from batchmeter.events import AnyEvent
 from batchmeter.hookspecs import hookimpl
+from batchmeter.http.response import note
 from batchmeter.ledger import open_ledger
 from batchmeter.ledger.ledger import Ledger
 from batchmeter.ledger.records import Submission
@@ -102,6 +103,8 @@ class Scripted:
         self.listing: list[Batch] | Exception = []
         self.calls: list[tuple[str, str | None]] = []
         self.before_content: Callable[[], Any] | None = None
+        self.date: Callable[[], str | None] = lambda: None
+        """The header `Date` of its lists."""
 
     def count(self, kind: str) -> int:
         return sum(name == kind for name, _ in self.calls)
@@ -115,6 +118,8 @@ class Scripted:
 
     async def list_batches(self, *, after: str | None, limit: int | None, options: CallOptions) -> Page[Batch]:
         self.calls.append(("list", after))
+        if (date := self.date()) is not None:
+            note("GET", 200, [("Date", date)])
         if isinstance(self.listing, Exception):
             raise self.listing
         ids = [item.id for item in self.listing]

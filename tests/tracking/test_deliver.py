@@ -135,6 +135,20 @@ async def test_pause_that_is_no_number_costs_its_event_alone(world, after, pause
     assert keeper.types == ["acreate_batch", "batch_success"]
 
 
+@pytest.mark.parametrize("status", [["401"], "401", {}, 401.5])
+async def test_status_that_is_no_number_costs_its_event_alone(world, status):
+    error = RuntimeError("no")
+    error.status_code = status
+    keeper = world.logger()
+    keeper.trouble = [error]
+    await ended(world)
+    deliverer = world.deliverer()
+    await deliverer.drain(10)
+    world.clock.advance(10)
+    await deliverer.drain(10)
+    assert keeper.types == ["acreate_batch", "batch_success"]
+
+
 async def test_a_hanging_logger_is_given_up_and_delays_no_other(world):
     fine, keeper = world.logger("fine"), world.logger()
     never = asyncio.Event()

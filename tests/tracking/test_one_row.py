@@ -2,17 +2,21 @@
 
 import asyncio
 from decimal import Decimal
+from email.utils import formatdate
 
 import pytest
 
 from batchmeter.cli.ledger_check import check
+from batchmeter.errors import NotFoundError
 from batchmeter.events import event_id
 from batchmeter.ledger.records import Intent, Submission
-from batchmeter.models import Attribution
+from batchmeter.models import Attribution, Batch, Page
+from batchmeter.testing.wire import Answer, Script, serving
 from batchmeter.tracker.adopt import Adopter, Adoption
 from batchmeter.tracker.batch_account import BatchAccounts
 from batchmeter.tracker.build_events import created_event
 from batchmeter.tracker.metadata_tag import tag_of, tagged, without_tag
+from batchmeter_openai import OpenAIProvider, OpenAISettings
 
 T0 = 1_790_000_000
 TAGGED = {"team": "search", "batchmeter_id": "intent-1"}
@@ -60,6 +64,26 @@ async def test_second_id_of_a_gateway_is_the_same_batch(world):
     assert settlement.batch_id == settlement.batch.id == "batch_GW"
     assert [event.id for event in await world.endings()] == [event_id("openai", "batch_GW", "batch_success")]
     assert (await check(world.ledger)).sound
+
+
+async def test_open_batch_is_not_deleted_under_a_second_id(world):
+    """Its cost would never be known; `batches.delete` asks this first."""
+    provider = world.provider()
+    accounts = BatchAccounts(world.ledger, world.accounts)
+    for name in ("batch_raw", "batch_GW", "theirs"):
+        tag = {"metadata": {"team": "sales"}} if name == "theirs" else {"metadata": TAGGED}
+        provider.batches[name] = [world.batch(name, **tag)]
+    mine = Submission("openai", "openai", "/v1/chat/completions", input_file_id="in")
+    await world.ledger.open_intent(Intent("intent-1", mine, created_at=world.clock.now))
+    assert await accounts.is_open(provider, "batch_raw"), "a create of ours whose answer was lost"
+    await created(world, world.batch("batch_GW", "in_progress", metadata=TAGGED))
+    assert await accounts.is_open(provider, "batch_GW")
+    assert await accounts.is_open(provider, "batch_raw")
+    assert not await accounts.is_open(provider, "theirs")
+    with pytest.raises(NotFoundError):
+        await accounts.is_open(provider, "gone")
+    await world.tracker().wait("openai", "batch_GW")
+    assert not await accounts.is_open(provider, "batch_raw")
 
 
 async def test_create_slower_than_the_sweep_keeps_one_row(world):
@@ -119,6 +143,62 @@ async def test_tag_is_found_however_far_the_clock_is_behind(world, behind):
     assert await world.tracker().reconcile() == 1
     assert (await world.ledger.intent("intent-1")).batch_id == "ours"
     assert provider.count("list") <= 8
+
+
+@pytest.mark.parametrize(
+    ("dated", "shown", "found"),
+    [
+        (-3600, -3600, True),  # behind, and its answers say so
+        (-3600, 0, True),  # only the server in front of it is behind
+        (3600, 3600, True),
+        (3600, 0, True),
+        (0, -3600, False),  # of the hour before
+        (-3600, -7200, False),
+        (None, -3600, False),
+        (None, -300, True),
+        ("Mon, 99 Foo", -3600, False),
+        ("Fri, 31 Dec 99999 23:59:59 GMT", -3600, False),
+    ],
+)
+async def test_untagged_create_is_found_by_the_provider_s_own_clock(world, dated, shown, found):
+    provider = world.provider()
+    mine = Submission("openai", "openai", "/v1/chat/completions", input_file_id="in")
+    await world.ledger.open_intent(Intent("intent-1", mine, created_at=world.clock.now))
+    provider.listing = [world.batch(status="in_progress", created_at=T0 + shown, metadata=None)]
+    provider.date = lambda: formatdate(world.clock.now / 1000 + dated) if isinstance(dated, int) else dated
+    world.clock.advance(901)
+    assert await world.tracker().reconcile() == 1
+    assert (await world.ledger.intent("intent-1")).batch_id == ("batch_1" if found else None)
+
+
+async def test_clock_of_a_real_server_is_read_from_its_answer(world):
+    mine = Submission("openai", "openai", "/v1/chat/completions", input_file_id="in")
+    await world.ledger.open_intent(Intent("intent-1", mine, created_at=world.clock.now))
+    world.clock.advance(61)
+    made = world.batch(status="in_progress", created_at=T0 - 3600, metadata=None)
+    page = Page[Batch](data=[made], has_more=False).model_dump_json()
+    date = formatdate(world.clock.now / 1000 - 3600, usegmt=True)
+    async with serving(Script([Answer(body=page.encode(), headers={"date": date})])) as url:
+        provider = OpenAIProvider("openai", OpenAISettings(api_base=url, api_key="k"))
+        world.accounts.add(provider)
+        assert await world.tracker().reconcile() == 1
+        await provider.aclose()
+    assert (await world.ledger.intent("intent-1")).batch_id == "batch_1"
+
+
+async def test_untagged_creates_at_a_clock_ahead_are_told_apart(world):
+    """The nearest by the provider's own clock; another program's batch of an hour ago has our time."""
+    provider = world.provider()
+    mine = Submission("openai", "openai", "/v1/chat/completions", input_file_id="in")
+    await world.ledger.open_intent(Intent("intent-1", mine, created_at=world.clock.now))
+    provider.listing = [
+        world.batch("ours", "in_progress", created_at=T0 + 3601, metadata=None),
+        world.batch("theirs", "in_progress", created_at=T0 + 300, metadata=None),
+    ]
+    provider.date = lambda: formatdate(world.clock.now / 1000 + 3600)
+    world.clock.advance(901)
+    assert await world.tracker().reconcile() == 1
+    assert (await world.ledger.intent("intent-1")).batch_id == "ours"
 
 
 async def test_adoption_survives_a_clock_that_is_behind(world):

@@ -1,12 +1,14 @@
 """Retry-After from a stranger: capped, said once, and only its own account waits."""
 
 import logging
+from types import SimpleNamespace
 
 import pytest
 
 from batchmeter.cli.ledger_check import check
 from batchmeter.errors import APIStatusError, RateLimitError
 from batchmeter.ledger.records import Reschedule
+from batchmeter.tracker.queue_backoff import next_try
 from batchmeter.tracker.tracker import TrackerOptions
 
 FAR = ["99999999999", "1e17", "1e308", "Fri, 31 Dec 9999 23:59:59 GMT"]
@@ -50,6 +52,64 @@ async def test_far_retry_after_waits_an_hour_at_most(world, text, caplog):
     assert world.clock.now - began < 4 * 3600 * 1000
     told = [record for record in caplog.messages if "longest_pause" in record]
     assert len(told) == (1 if text in FAR else 0), told
+
+
+@pytest.mark.parametrize(
+    ("headers", "seconds"),
+    [
+        ({"retry-after": ["7", "9"]}, 7),
+        ({"Retry-After": "7"}, 7),
+        ({"retry-after": b"7"}, 7),
+        ({"retry-after": 7}, 7),
+        ({"retry-after-ms": [b"500"], "retry-after": "7"}, 0.5),
+        ({"retry-after": ["Fri, 31 Dec 1999 23:59:59 GMT"]}, 0),
+        ({"retry-after": []}, None),
+        ({"retry-after": {"seconds": 7}}, None),
+        ({"retry-after": None}, None),
+        ({"retry-after-ms": object()}, None),
+    ],
+)
+def test_retry_after_of_any_type_is_read_or_nothing(headers, seconds):
+    """A provider of somebody else's hands on the headers as its HTTP library has them."""
+    assert RateLimitError("slow down", status_code=429, headers=headers).retry_after == seconds
+
+
+class OddNumber:
+    def __float__(self):
+        raise ZeroDivisionError
+
+
+class StrangerError(Exception):
+    def __init__(self, retry_after):
+        super().__init__("slow down")
+        self.retry_after = retry_after
+
+
+@pytest.mark.parametrize("asked", [["7"], "7", b"x", {}, OddNumber(), float("nan"), None, 10**400])
+async def test_pause_of_a_stranger_s_error_costs_no_look(world, asked):
+    provider = world.provider()
+    provider.batches["batch_1"] = [StrangerError(asked), world.batch()]
+    await world.submitted()
+    assert (await world.until_settled(world.tracker())).type == "batch_success"
+
+
+@pytest.mark.parametrize(
+    ("patience", "pause", "at"),
+    [
+        (60, 5, 5_000),
+        (60, "5", 5_000),
+        ("60", 5, 5_000),
+        (60, -5, 0),
+        (60, 61, None),
+        (60, ["5"], None),
+        (60, 10**400, None),
+        ([], 5, None),
+        (None, 5, None),
+    ],
+)
+def test_queue_pause_of_any_type_is_a_time_or_none(patience, pause, at):
+    queue = SimpleNamespace(queue_patience=patience, queue_pause=lambda said, attempt: pause)
+    assert next_try(queue, limited("1"), 0, since=0, ended=0) == at
 
 
 async def test_longest_pause_is_a_setting(world):

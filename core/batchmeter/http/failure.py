@@ -25,6 +25,8 @@ _NEVER_SENT = frozenset(
 _UNQUOTABLE = frozenset({"LocalProtocolError"})
 """Their text repeats header values: the key."""
 _MIN_SECRET = 8
+_MOST_TEXT = 500
+"""Characters of an error's message."""
 _SIGNATURE = re.compile(
     rb"((?:\b|%3f|%26|%2526)(?:sig|signature|x-(?:amz|goog)-signature)(?:=|%3d|%253d))[^&\s\"'<>\\]+", re.IGNORECASE
 )
@@ -74,16 +76,35 @@ def status_error(status: int, headers: Mapping[str, str], content: bytes, *, whe
 
 
 def error_message(body: object) -> str | None:
-    """The human part of an error body: `error.message`, a bare `message` or `detail`, else the text."""
+    """The human part of an error body: `error.message`, a bare `message` or `detail`, those in `errors`, else the text."""
     if not isinstance(body, dict):
-        return str(body)[:500] if body else None
+        return _shown(body)
     whole = cast("dict[str, object]", body)
     error = whole.get("error", whole)
     if not isinstance(error, dict):
-        return str(error) if error else None
+        return _shown(error)
     inner = cast("dict[str, object]", error)
-    found = inner.get("message") or inner.get("detail")
-    return None if found is None else str(found)
+    return _shown(inner.get("message") or inner.get("detail") or inner.get("errors"))
+
+
+def _shown(said: object) -> str | None:
+    """A text; of a list of errors (Datadog's `errors`, Google's list of one) the text of each."""
+    try:
+        texts = [_text(entry) for entry in cast("list[object]", said)] if isinstance(said, list) else [str(said or "")]
+    except RecursionError:
+        return "an error that is nested too deeply to be shown"
+    return "; ".join(dict.fromkeys(filter(None, texts)))[:_MOST_TEXT] or None
+
+
+def _text(entry: object) -> str:
+    if not isinstance(entry, dict):
+        return str(entry or "")
+    whole = cast("dict[str, object]", entry)
+    error = whole.get("error")
+    inner = cast("dict[str, object]", error) if isinstance(error, dict) else whole
+    return next(
+        (str(found) for name in ("message", "detail", "msg", "title") if (found := inner.get(name))), str(whole)
+    )
 
 
 def without_secrets(content: bytes, headers: Mapping[str, str], others: Iterable[str] = ()) -> bytes:

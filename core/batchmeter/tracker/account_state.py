@@ -16,6 +16,7 @@ from batchmeter.errors import (
     PermissionDeniedError,
     RateLimitError,
     UsageError,
+    seconds_of,
 )
 from batchmeter.providers import Provider
 
@@ -226,7 +227,7 @@ class AccountState:
             self.backlog -= 1
 
     def _tell_if_shorter(self, error: Exception, pause: float | None) -> None:
-        asked: float | None = getattr(error, "retry_after", None)
+        asked = seconds_of(getattr(error, "retry_after", None))
         if not self.cut_short and asked is not None and pause is not None and pause < asked:
             self.cut_short = True
             log.warning(

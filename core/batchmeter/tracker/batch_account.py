@@ -9,7 +9,7 @@ from batchmeter.events import full_endpoint
 from batchmeter.ledger.ledger import Ledger
 from batchmeter.ledger.records import Intent, TrackedBatch, is_another, is_same
 from batchmeter.models import Batch
-from batchmeter.providers import Provider
+from batchmeter.providers import CallOptions, Provider
 
 from .list_polling import SKEW_SECONDS
 from .metadata_tag import tag_of
@@ -70,9 +70,16 @@ class BatchAccounts:
             self.accounts.renew(account, other, refused=True)
 
     async def is_open(self, provider: Provider, batch_id: str) -> bool:
-        """Tracked at this address and not settled."""
-        rows = await self.ledger.batches_of_id(batch_id)
-        return any(row.settled_at is None and self.at_address(row.account, provider) for row in rows)
+        """Tracked at this address, or about to be, and not settled; also under a gateway's other id."""
+        rows = [row for row in await self.ledger.batches_of_id(batch_id) if self.at_address(row.account, provider)]
+        if rows:
+            return any(row.settled_at is None for row in rows)
+        batch = await provider.retrieve_batch(batch_id, CallOptions())
+        known, tag = await self.tracked(provider, batch), tag_of(batch)
+        if known is not None:
+            return known.settled_at is None
+        intent = None if tag is None else await self.ledger.intent(tag)
+        return intent is not None and intent.state == "open"
 
     def at_address(self, account: str, provider: Provider) -> bool:
         """Whether the account is at the provider's address."""
@@ -95,17 +102,20 @@ def reads_input_of(batch: Batch, intent: Intent) -> bool:
     return asked is None or read is None or _bare(asked) == read
 
 
-def made_by(intents: Iterable[Intent], batches: Iterable[Batch]) -> dict[str, Batch]:
-    """Intent id -> its batch, by input file; of several the one whose metadata is most alike, then the closest in time."""
+def made_by(intents: Iterable[Intent], batches: Iterable[Batch], *, skew: float = 0.0) -> dict[str, Batch]:
+    """Intent id -> its batch, by input file; of several the one whose metadata is most alike, then the closest in time.
+
+    `skew` says by how many seconds the provider's clock is ahead of ours: what it dates by either clock is in time.
+    """
     over = defaultdict[str | None, list[Batch]](list)
     for batch in batches:
         over[_input_of(batch)].append(batch)
     fitting = [
-        (_differences(intent, batch), abs(_seconds_after(intent, batch)), intent.id, batch.id, batch)
+        (_differences(intent, batch), _distance(intent, batch, skew), intent.id, batch.id, batch)
         for intent in intents
         if intent.submission.input_file_id is not None
         for batch in over[_bare(intent.submission.input_file_id)]
-        if _may_be(intent, batch)
+        if _may_be(intent, batch, skew)
     ]
     found, used = dict[str, Batch](), set[str]()
     for *_, intent_id, batch_id, batch in sorted(fitting, key=lambda fit: fit[:-1]):
@@ -115,19 +125,24 @@ def made_by(intents: Iterable[Intent], batches: Iterable[Batch]) -> dict[str, Ba
     return found
 
 
-def _may_be(intent: Intent, batch: Batch) -> bool:
+def _may_be(intent: Intent, batch: Batch, skew: float) -> bool:
     """Providers show metadata whole, in part or not at all, and gateways add to it; nobody changes a value."""
     said = intent.submission
     return (
         full_endpoint(batch.endpoint) in {None, full_endpoint(said.endpoint)}
         and batch.created_at is not None
-        and _seconds_after(intent, batch) >= -SKEW_SECONDS
+        and _seconds_after(intent, batch) >= min(skew, 0.0) - SKEW_SECONDS
         and all(said.metadata.get(key, value) == value for key, value in (batch.metadata or {}).items())
     )
 
 
 def _differences(intent: Intent, batch: Batch) -> int:
     return len(intent.submission.metadata.items() ^ (batch.metadata or {}).items())
+
+
+def _distance(intent: Intent, batch: Batch, skew: float) -> float:
+    after = _seconds_after(intent, batch)
+    return min(abs(after), abs(after - skew))
 
 
 def _seconds_after(intent: Intent, batch: Batch) -> float:

@@ -2,12 +2,11 @@
 
 import asyncio
 import logging
-import math
 from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass, field
-from typing import Any, cast
+from typing import Any
 
-from batchmeter.errors import LedgerError, Rejected, RetryLater
+from batchmeter.errors import LedgerError, Rejected, RetryLater, seconds_of
 from batchmeter.events import Event
 from batchmeter.hook_calls import Logger
 from batchmeter.ledger.ledger import Ledger
@@ -266,8 +265,8 @@ class LoggerLane:
 
     def _pause_asked(self, error: Exception) -> float | None:
         """Seconds; None where none, or no number that is one, was asked for."""
-        asked = _number(error.after) if isinstance(error, RetryLater) else None
-        if asked is None or math.isnan(asked):
+        asked = seconds_of(error.after) if isinstance(error, RetryLater) else None
+        if asked is None:
             return None
         if asked > self.options.longest_pause and not self._long_pause_logged:
             self._long_pause_logged = True
@@ -310,17 +309,8 @@ def _text(error: BaseException) -> str:
     return f"{type(error).__name__}: {error}"[:_ERROR_CHARS]
 
 
-def _number(asked: object) -> float | None:
-    """Seconds; None for what is no number: a plugin may hand on what its backend sent."""
-    try:
-        return float(cast("Any", asked))
-    except (TypeError, ValueError):
-        return None
-    except OverflowError:
-        return math.inf
-
-
-def _status(error: BaseException) -> object:
+def _status(error: BaseException) -> int | None:
     """The HTTP status that an exception carries, ours, httpx's or requests'."""
     found = getattr(error, "status_code", None)
-    return getattr(getattr(error, "response", None), "status_code", None) if found is None else found
+    status: object = getattr(getattr(error, "response", None), "status_code", None) if found is None else found
+    return status if isinstance(status, int) else None

@@ -3,10 +3,13 @@
 import asyncio
 import logging
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
+from email.utils import mktime_tz, parsedate_tz
 
 from batchmeter.accounts import Accounts
-from batchmeter.errors import BatchmeterError, LedgerError, ProviderError, UsageError
+from batchmeter.errors import BatchmeterError, LedgerError, ProviderError, UsageError, seconds_of
+from batchmeter.http.response import AnswerHead, noted_answers
 from batchmeter.ledger.ledger import Ledger
 from batchmeter.ledger.records import Intent, Millis
 from batchmeter.models import Batch
@@ -40,6 +43,8 @@ class Search:
     """Batches from that time without any tag: candidates for an intent that could not be tagged."""
     complete: bool = False
     """The list reached back past the oldest of them."""
+    skew: float = 0.0
+    """Seconds that the provider's clock is ahead of the ledger's, by the `Date` of its first answer; negative: behind."""
 
 
 async def find_lost_create(provider: Provider, intent: Intent, now: Millis) -> Batch | None:
@@ -65,12 +70,15 @@ async def search(
     result, count = Search(), 0
     elapsed = now / 1000 - floor - SKEW_SECONDS
     try:
-        async with asyncio.timeout(MOST_SECONDS):
-            async for batches in back_to(provider, floor, elapsed=elapsed, timeout=timeout):
-                count += 1
-                _sort(batches, wanted, result)
-                if len(result.found) == len(wanted) or count == most_pages:
-                    return result
+        with noted_answers() as heads:
+            async with asyncio.timeout(MOST_SECONDS):
+                async for batches in back_to(provider, floor, elapsed=elapsed, timeout=timeout):
+                    count += 1
+                    if count == 1:
+                        result.skew = _skew(heads, now)
+                    _sort(batches, wanted, result)
+                    if len(result.found) == len(wanted) or count == most_pages:
+                        return result
         result.complete = True
     except (TimeoutError, ProviderError) as error:
         if count == 0:
@@ -79,6 +87,16 @@ async def search(
             "account %s: its list was not read to the end: %s", provider.account, str(error) or "it takes too long"
         )
     return result
+
+
+def _skew(heads: Iterable[AnswerHead], now: Millis) -> float:
+    """0 where no answer says its date."""
+    for head in heads:
+        date = parsedate_tz(head.headers.get("date", ""))
+        with suppress(ValueError, OverflowError):  # a year that no calendar has
+            if date is not None:
+                return mktime_tz(date) - now / 1000
+    return 0.0
 
 
 def _sort(batches: Iterable[Batch], wanted: Mapping[str, Intent], result: Search) -> None:
@@ -128,11 +146,12 @@ class Reconciler:
 
     async def _account(self, provider: Provider, intents: Sequence[Intent]) -> int:
         result = await search(provider, intents, now=self.ledger.now())
-        waits = provider.create_wait if isinstance(provider, WaitsToCreate) else 0.0
-        patience = max(CLOSE_SECONDS, waits + LISTED_SECONDS)
+        waits = seconds_of(provider.create_wait) if isinstance(provider, WaitsToCreate) else None
+        patience = max(CLOSE_SECONDS, (waits or 0.0) + LISTED_SECONDS)
         if lost := [intent for intent in intents if intent.id not in result.found]:
             known = await self.ledger.owners_of([batch.id for batch in result.untagged], provider.account)
-            result.found.update(made_by(lost, [batch for batch in result.untagged if batch.id not in known]))
+            strangers = [batch for batch in result.untagged if batch.id not in known]
+            result.found.update(made_by(lost, strangers, skew=result.skew))
         ended = 0
         for intent in intents:
             batch = result.found.get(intent.id)

@@ -2,7 +2,7 @@
 
 from typing import cast
 
-from batchmeter.errors import APIStatusError
+from batchmeter.errors import APIStatusError, seconds_of
 from batchmeter.ledger.records import Millis
 from batchmeter.models import Batch
 from batchmeter.providers import HasQueue, Provider
@@ -11,7 +11,7 @@ from batchmeter.providers import HasQueue, Provider
 def waits_for_room(provider: Provider) -> HasQueue | None:
     """None where a full queue is nobody's business but the caller's."""
     # Asked at every submission: whether it is a HasQueue takes Python 3.11 ten times as long.
-    patience = getattr(provider, "queue_patience", 0)
+    patience = seconds_of(getattr(provider, "queue_patience", 0)) or 0.0
     return cast("HasQueue", provider) if patience > 0 else None
 
 
@@ -20,8 +20,7 @@ def next_try(
 ) -> Millis | None:
     """When to submit again what ended so; None: the queue is not why, or the time from the first try is used up."""
     queue = waits_for_room(provider)
-    pause = queue.queue_pause(said, attempt) if queue is not None else None
-    if queue is None or pause is None:
+    pause = seconds_of(queue.queue_pause(said, attempt)) if queue is not None else None
+    if queue is None or pause is None or pause * 1000 > since - ended + float(queue.queue_patience) * 1000:
         return None
-    at = ended + int(pause * 1000)
-    return at if at <= since + int(queue.queue_patience * 1000) else None
+    return ended + int(max(pause, 0.0) * 1000)

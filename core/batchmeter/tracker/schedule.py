@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 from zlib import crc32
 
+from batchmeter.errors import seconds_of
 from batchmeter.ledger.records import Attempts, Millis
 from batchmeter.models import Batch
 
@@ -105,8 +106,8 @@ def _by_deadline(wait: float, left: float, pace: Pace) -> float:
 
 
 def pause_asked(error: BaseException | None, longest: float) -> float | None:
-    """Seconds that the provider asked for, at most `longest`; None where it asked for nothing."""
-    asked: float | None = getattr(error, "retry_after", None)
+    """Seconds that the provider asked for, at most `longest`; None where it asked for nothing, or for no number."""
+    asked = seconds_of(getattr(error, "retry_after", None))
     return None if asked is None else min(max(asked, 0.0), longest)
 
 
