@@ -7,12 +7,13 @@ import argparse
 import sys
 from pathlib import Path
 
-from _pages import cli, configuration, events, hooks, openapi
+from _pages import cli, configuration, events, hooks, openapi, profiles
 
 HERE = Path(__file__).resolve().parent
 PAGES = {
     "hooks.md": hooks.page,
     "events.md": events.page,
+    "providers/vendors.md": profiles.page,
     "reference/cli.md": cli.page,
     "reference/configuration.md": configuration.page,
     "../plugins/batchmeter_proxy/openapi.json": openapi.page,

@@ -26,7 +26,7 @@ VENDORS = ("BATCHMETER_", "OPENAI_", "AZURE_", "GOOGLE_", "VERTEXAI_", "GCS_", "
 @pytest.fixture(autouse=True)
 def _own_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     for name in list(os.environ):
-        if name.startswith(VENDORS):
+        if name.startswith(VENDORS) or name.endswith("_API_KEY"):
             monkeypatch.delenv(name)
     monkeypatch.setenv("BATCHMETER_PLUGINS", "")
     monkeypatch.setenv("BATCHMETER_LEDGER", str(tmp_path / "ledger.db"))

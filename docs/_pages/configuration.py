@@ -7,6 +7,7 @@ from pydantic import BaseModel
 
 from batchmeter.config import Settings
 from batchmeter.providers import AccountSettings
+from batchmeter_openai.profiles import PROFILES
 from batchmeter_proxy.options import ProxyOptions
 
 from .environment import environment_table
@@ -52,6 +53,10 @@ ACCOUNT = """An account named like its provider needs no section: `openai`, `azu
 there, with what their environment variables say. Every account may set:"""
 
 
+COMPATIBLE = """`api_key` comes from the vendor's variable, `api_base` is the vendor's address: [Compatible
+vendors](../providers/vendors.md) lists both. `http_client` is your own `httpx.AsyncClient` or `httpx2.AsyncClient`."""
+
+
 def page() -> str:
     """The whole page."""
     with bare_environment():
@@ -69,6 +74,8 @@ def _parts() -> Iterator[str]:
     for name, model in providers.items():
         yield f"### Provider `{name}`"
         yield _table(described(model, without=AccountSettings))
+    yield f"### Providers {', '.join(f'`{profile.name}`' for profile in PROFILES)}"
+    yield COMPATIBLE
     loggers = _models("logger")
     for name, model in loggers.items():
         yield f"## `[plugins.{name}]`"
@@ -79,7 +86,8 @@ def _parts() -> Iterator[str]:
     yield '## `[prices."<provider>/<model>"]`'
     yield "Your own rates; [Prices](../concepts/prices.md#your-own-rates) shows each kind of row."
     yield "## Environment variables"
-    yield environment_table(_variables(providers, "[accounts.{}]") | _variables(loggers, "[plugins.{}]"))
+    keys = {variable: f"`[accounts.{profile.name}] api_key`" for profile in PROFILES for variable in profile.env}
+    yield environment_table(keys | _variables(providers, "[accounts.{}]") | _variables(loggers, "[plugins.{}]"))
 
 
 def _models(kind: str) -> dict[str, type[BaseModel]]:
@@ -93,7 +101,7 @@ def _models(kind: str) -> dict[str, type[BaseModel]]:
             found[entry.name] = value.Settings
         elif kind == "provider" and hasattr(value, "register_providers"):
             value.register_providers(lambda factory: found.update({factory.name: factory.Settings}))
-    return found
+    return {name: model for name, model in found.items() if not hasattr(model, "profile")}
 
 
 def _variables(models: dict[str, type[BaseModel]], section: str) -> dict[str, str]:

@@ -1,9 +1,11 @@
-"""OpenAI, and every server that speaks its files and batches API."""
+"""OpenAI, every server that speaks its files and batches API, and the vendors that do so (`profiles.py`)."""
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from batchmeter.hookspecs import hookimpl
+
+from .profiles import PROFILES
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -15,7 +17,7 @@ if TYPE_CHECKING:
 
 __all__ = ["OpenAIProvider", "OpenAISettings", "register_providers"]
 
-providers = ("openai",)
+providers = ("openai", *(profile.name for profile in PROFILES))
 """What it brings; the rest is imported when one of these is first used."""
 _HOMES = {
     "OpenAIProvider": "provider",
@@ -25,9 +27,12 @@ _HOMES = {
 
 @hookimpl
 def register_providers(register: "Callable[[ProviderFactory], None]") -> None:
-    from .provider import OpenAIProvider  # noqa: PLC0415 - every start of batchmeter loads this module
+    from .compatible import PROVIDERS  # noqa: PLC0415 - every start of batchmeter loads this module
+    from .provider import OpenAIProvider  # noqa: PLC0415
 
     register(OpenAIProvider)
+    for provider in PROVIDERS:
+        register(provider)
 
 
 def __getattr__(name: str) -> Any:

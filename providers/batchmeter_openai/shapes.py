@@ -2,7 +2,7 @@
 
 import logging
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, TypeVar, cast
 
 from pydantic import BaseModel, ValidationError
@@ -16,6 +16,14 @@ Item = TypeVar("Item", Batch, FileObject)
 
 log = logging.getLogger("batchmeter")
 
+STATUSES: Mapping[str, str] = {
+    "created": "validating",
+    "scheduling": "validating",
+    "partial_finalizing": "finalizing",
+    "partially_completed": "completed",
+}
+"""Words of servers that speak OpenAI's language otherwise; one that nobody knows stands for "not ended"."""
+
 _REQUIRED = frozenset({"id", "status"})
 _MOST_NESTED = 32
 """Levels of an answer that are kept; vendors' own have five, and serialisers give up at 255."""
@@ -24,14 +32,19 @@ _LONGEST_ID = 2048
 
 
 def as_file(raw: object) -> FileObject:
-    return _read(FileObject, _mapping(raw, "a file"))
+    body = _unwrapped(
+        _mapping(raw, "a file"), "data"
+    )  # SiliconFlow answers an upload with {"code": ..., "data": {...}}
+    if "created_at" not in body and "createdAt" in body:
+        body["created_at"] = body.pop("createdAt")
+    return _read(FileObject, body)
 
 
-def as_batch(raw: object) -> Batch:
-    body = _mapping(raw, "a batch")
-    if "id" not in body and isinstance(body.get("job"), dict):  # Together answers a create with {"job": {...}}
-        body = _mapping(body["job"], "a batch")
-    body.setdefault("status", "unknown")
+def as_batch(raw: object, statuses: Mapping[str, str] = STATUSES) -> Batch:
+    """`statuses`: the server's own words, in lower case -> OpenAI's."""
+    body = _unwrapped(_mapping(raw, "a batch"), "job", "data")  # Together answers a create with {"job": {...}}
+    word = body.setdefault("status", "unknown")
+    body["status"] = statuses.get(word.lower(), word) if isinstance(word, str) else word
     body["errors"] = _errors(body.get("errors"))
     if isinstance(body.get("metadata"), dict):
         body["metadata"] = {key: text if isinstance(text, str) else str(text) for key, text in body["metadata"].items()}
@@ -52,6 +65,8 @@ def as_page(raw: object, item: Callable[[object], Item], page: type[Page[Item]])
     bare = _rows(raw)
     envelope = _mapping(raw, "a list") if bare is None else {"data": bare}
     found = envelope.pop("data", None)
+    if isinstance(found, dict):
+        return as_page(cast("object", found), item, page)
     rows = _rows(envelope.pop("value", None) if found is None else found)
     if rows is None:
         raise APIResponseError(f"expected a list with `data`, got {_shown(envelope)}; is api_base the API's address?")
@@ -59,6 +74,14 @@ def as_page(raw: object, item: Callable[[object], Item], page: type[Page[Item]])
     ends = {"first_id": data[0].id, "last_id": data[-1].id} if data else {}
     said = {name: value for name, value in envelope.items() if value is not None}
     return _read(page, {**ends, **said, "data": data})
+
+
+def _unwrapped(body: dict[str, Any], *envelopes: str) -> dict[str, Any]:
+    """The object itself, where a server has put it into another; such an envelope has no id."""
+    for name in envelopes if "id" not in body else ():
+        if isinstance(body.get(name), dict):
+            return cast("dict[str, Any]", body[name])
+    return body
 
 
 def _item(row: object, item: Callable[[object], Item]) -> Item | None:

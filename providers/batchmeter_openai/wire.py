@@ -58,17 +58,19 @@ class OpenAIWire:
             yield ContentStream(response.chunks, kind, response.size, response.headers, response.status_code)
 
     async def create_batch(self, request: BatchRequest, options: CallOptions) -> Batch:
-        return as_batch(await self._call("POST", "batches", options, body_of=batch_body(request), retry="create"))
+        return self._as_batch(await self._call("POST", "batches", options, body_of=batch_body(request), retry="create"))
 
     async def retrieve_batch(self, batch_id: str, options: CallOptions) -> Batch:
-        return as_batch(await self._call("GET", path("batches", batch_id), options))
+        return self._as_batch(await self._call("GET", path("batches", batch_id), options))
 
     async def cancel_batch(self, batch_id: str, options: CallOptions) -> Batch:
-        return as_batch(await self._call("POST", path("batches", batch_id, "cancel"), options))
+        return self._as_batch(await self._call("POST", path("batches", batch_id, "cancel"), options))
 
     async def list_batches(self, *, after: str | None, limit: int | None, options: CallOptions) -> Page[Batch]:
         return as_page(
-            await self._call("GET", "batches", options, params={"after": after, "limit": limit}), as_batch, Page[Batch]
+            await self._call("GET", "batches", options, params={"after": after, "limit": limit}),
+            self._as_batch,
+            Page[Batch],
         )
 
     async def outputs(self, batch: Batch) -> Sequence[OutputFile]:
@@ -84,6 +86,9 @@ class OpenAIWire:
 
     async def aclose(self) -> None:
         await self._http.aclose()
+
+    def _as_batch(self, raw: object) -> Batch:
+        return as_batch(raw)
 
     def _opener(self, file_id: str) -> Any:
         return partial(self.file_content, file_id, CallOptions())

@@ -192,7 +192,8 @@ class InputChecker:
             or body.stream
             or (body.model or None) not in seen.models
             or custom_id in seen.ids
-            or not custom_id
+            or len(custom_id) < seen.limits.shortest_custom_id
+            or seen.limits.refused
             or ((field := _FIELD.get(url)) is not None and field(body) in _NOTHING)
         ):
             return False

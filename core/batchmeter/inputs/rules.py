@@ -39,6 +39,10 @@ class InputLimits:
     endpoints: frozenset[str] | None = frozenset(_OPENAI)
     """None: any url."""
     one_model: bool = True
+    shortest_custom_id: int = 1
+    """Characters."""
+    refused: frozenset[str] = frozenset()
+    """Members of a body that the provider fails a line for; with any, each line is read in full."""
 
 
 OPENAI = InputLimits()
@@ -116,6 +120,9 @@ def _custom_id(request: Mapping[str, Any], seen: Seen) -> Iterator[Fault]:
     elif custom_id in seen.ids:
         first = seen.ids[custom_id]
         yield Fault("duplicate_custom_id", f"custom_id already used on line {first}; make it unique", "custom_id")
+    elif len(custom_id) < seen.limits.shortest_custom_id:
+        message = f"`custom_id` is shorter than {seen.limits.shortest_custom_id} characters; make it longer"
+        yield Fault("invalid_custom_id", message, "custom_id")
 
 
 def _target(request: Mapping[str, Any], seen: Seen) -> Iterator[Fault]:
@@ -137,6 +144,9 @@ def _body(body: Mapping[str, Any], seen: Seen) -> Iterator[Fault]:
     for name in REQUIRED.get(seen.endpoint or "", ()):
         if body.get(name) is None:
             yield Fault("missing_required_parameter", f"`body` has no `{name}`", f"body.{name}")
+    for name in sorted(seen.limits.refused & body.keys()):
+        message = f"`body` has `{name}`, which this provider refuses in a batch; leave it out"
+        yield Fault("unsupported_parameter", message, f"body.{name}")
     if body.get("stream"):
         yield Fault("streaming_unsupported", "`stream` cannot be true in a batch; leave it out", "body.stream")
     yield from _model(body.get("model"), seen)
