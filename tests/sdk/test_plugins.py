@@ -308,7 +308,10 @@ def test_our_own_providers_are_imported_when_first_asked_for_and_no_vendor_s_sdk
         "print(names, before, found, after, vendors.intersection(sys.modules))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "['azure', 'groq', 'openai', 'sandbox', 'vertex_ai'] [] openai ['batchmeter_openai'] set()"
+    assert (
+        done.stdout.strip()
+        == "['azure', 'groq', 'openai', 'sandbox', 'vertex_ai'] [] openai ['batchmeter_openai'] set()"
+    )
 
 
 def test_a_provider_that_takes_one_of_our_names_is_refused(install: Install) -> None:
