@@ -37,7 +37,7 @@ class Shapes:
     usage: dict[str, Any] = field(default_factory=lambda: dict(USAGE))
     """Of each line."""
     batch_usage: bool = False
-    body: dict[str, Any] = field(default_factory=dict)
+    body: dict[str, Any] = field(default_factory=dict[str, Any])
     """More members of a line's answer."""
     error: Any = None
     """An error's body, for `{message}`; None: OpenAI's."""
@@ -51,10 +51,11 @@ class Vendor:
 
     profile: Profile
     shapes: Shapes = field(default_factory=Shapes)
-    files: dict[str, dict[str, Any]] = field(default_factory=dict)
-    batches: dict[str, dict[str, Any]] = field(default_factory=dict)
-    by_key: dict[str, str] = field(default_factory=dict)
-    received: list[Received] = field(default_factory=list)
+    files: dict[str, dict[str, Any]] = field(default_factory=dict[str, dict[str, Any]])
+    batches: dict[str, dict[str, Any]] = field(default_factory=dict[str, dict[str, Any]])
+    by_key: dict[str, str] = field(default_factory=dict[str, str])
+    received: list[Received] = field(default_factory=list[Received])
+    url: str = ""
     lost: int = 0
     """Creates whose answer still gets lost."""
 
@@ -101,6 +102,7 @@ class Vendor:
         if self.profile.named_upload and "file_name" not in parts:
             return self.refusal(400, "file_name is required")
         content = parts["file"].get_payload(decode=True)
+        assert isinstance(content, bytes)
         rows = [json.loads(line) for line in content.splitlines()]
         if not all(row["url"].startswith(f"{self.profile.url_prefix}/") for row in rows):
             return self.refusal(400, "url is not supported")
