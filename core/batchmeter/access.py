@@ -203,9 +203,19 @@ class Access:
         return await self._ledger.owner_of(object_id, account)
 
     async def record_file(
-        self, account: str, file: FileObject, *, attribution: Attribution, lines: int | None, sha256: str
+        self,
+        account: str,
+        file: FileObject,
+        *,
+        attribution: Attribution,
+        lines: int | None,
+        sha256: str,
+        estimate: str | None = None,
     ) -> None:
-        await self._ledger.record_file(account, file, attribution=attribution, lines=lines, sha256=sha256)
+        """`estimate`: `InputSizes.to_json()` of a batch input."""
+        await self._ledger.record_file(
+            account, file, attribution=attribution, lines=lines, sha256=sha256, estimate=estimate
+        )
 
     async def file_sha256(self, account: str, file_id: str) -> str | None:
         """Of the bytes of a file that was uploaded through us."""

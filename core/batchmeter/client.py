@@ -98,7 +98,10 @@ class AsyncClient:
                 self._loop = asyncio.get_running_loop()
                 parts = self._parts
                 await self.plugins.startup(
-                    ClientHost(self.plugins, parts.ledger, self.files, parts.deliverer.notify, parts.totals), self
+                    ClientHost(
+                        self.plugins, parts.ledger, self.files, parts.deliverer.notify, parts.totals, parts.prices
+                    ),
+                    self,
                 )
                 await self._parts.ledger.subscribe(self.plugins.subscriptions)
                 self._start(self._parts)

@@ -3,13 +3,16 @@
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from datetime import date
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from .costs import cost_rows
 from .errors import BatchmeterError
-from .host import CostRow, Total
+from .host import CostRow, SubmissionState, Total
 from .ledger.store import Store, open_store
 from .ledger.totals import Totals, cursor_of
+from .pricing.book import PriceBook
+from .pricing.names import base_model
 from .redaction import Redaction
 
 if TYPE_CHECKING:
@@ -32,6 +35,7 @@ class ClientHost:
         files: "AsyncFiles | None" = None,
         recorded: Callable[[], None] = lambda: None,
         totals: Totals | None = None,
+        prices: object = None,
     ) -> None:
         self._plugins = plugins
         self._ledger = ledger
@@ -39,6 +43,7 @@ class ClientHost:
         self._recorded = recorded
         self._redaction = Redaction(ledger, plugins)
         self._totals = totals or Totals(ledger)
+        self._prices = prices
         self._loop = asyncio.get_running_loop()
 
     @property
@@ -74,6 +79,19 @@ class ClientHost:
         where: Mapping[str, str | Sequence[str] | None] | None = None,
     ) -> list[CostRow]:
         return await self.run(lambda: cost_rows(self._ledger, group_by, since=since, until=until, where=where))
+
+    async def submissions(self, ids: Sequence[str]) -> "Mapping[str, SubmissionState]":
+        return await self.run(lambda: self._ledger.intent_states(list(ids)))
+
+    async def submission_of(self, account: str, batch_id: str) -> str | None:
+        return await self.run(lambda: self._ledger.intent_of_batch(account, batch_id))
+
+    def base_model(self, provider: str, model: str) -> str:
+        return base_model(provider, model)
+
+    @property
+    def prices_as_of(self) -> date | None:
+        return date.fromisoformat(self._prices.catalogue.built) if isinstance(self._prices, PriceBook) else None
 
     async def backlogs(self) -> "list[LoggerGauge]":
         return await self.run(self._ledger.gauges)

@@ -5,6 +5,8 @@ BatchmeterError
 │   ├── ConfigError               a setting is unknown, missing or wrong
 │   ├── UnknownAccountError       custom_llm_provider names no account
 │   ├── SubmissionRefusedError    a plugin's before_submit refused a new batch
+│   │   ├── BudgetExceededError       it may cost more than a budget has left (CLI exit code 3)
+│   │   └── QueueFullError            not now: a queue is full; .retry_after seconds
 │   ├── IdempotencyMismatchError  an idempotency key was used before for something else
 │   └── InvalidInputError         a batch input file is refused; .problems lists line, custom_id and why
 ├── ProviderError                 something at the provider (CLI exit code 1)
@@ -38,7 +40,11 @@ import math
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import cast
+from typing import TYPE_CHECKING, cast
+
+if TYPE_CHECKING:
+    from datetime import datetime
+    from decimal import Decimal
 
 __all__ = [
     "APIConnectionError",
@@ -48,6 +54,7 @@ __all__ = [
     "AuthenticationError",
     "BadRequestError",
     "BatchmeterError",
+    "BudgetExceededError",
     "ClosedError",
     "ConfigError",
     "ConflictError",
@@ -64,6 +71,7 @@ __all__ = [
     "PermissionDeniedError",
     "Problem",
     "ProviderError",
+    "QueueFullError",
     "RateLimitError",
     "RedactorMissingError",
     "Rejected",
@@ -94,6 +102,48 @@ class UnknownAccountError(UsageError):
 
 class SubmissionRefusedError(UsageError):
     """A plugin's `before_submit` refused the batch; nothing was sent."""
+
+
+class BudgetExceededError(SubmissionRefusedError):
+    """A budget has too little left for what the batch may cost; nothing was sent, and nothing is reserved for it."""
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        budget: str,
+        limit: "Decimal",
+        spent: "Decimal",
+        reserved: "Decimal",
+        amount: "Decimal | None",
+        until: "datetime | None",
+        code: str = "budget_exceeded",
+        retry_after: int | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.budget = budget
+        self.limit = limit
+        """USD, as all amounts here."""
+        self.spent = spent
+        self.reserved = reserved
+        """For batches under way, those whose cost stayed unknown included."""
+        self.amount = amount
+        """Of this batch; None where nobody can tell (`code` is then `cost_unknown` or `input_file_not_checked`)."""
+        self.until = until
+        """When the budget's period ends; None for one without end."""
+        self.code = code
+        self.retry_after = retry_after
+        """Seconds to `until`."""
+
+
+class QueueFullError(SubmissionRefusedError):
+    """A limit of what may be under way at once is reached; nothing was sent. A create that may wait tries again."""
+
+    def __init__(self, message: str, *, code: str = "enqueued_token_limit", retry_after: int = 60) -> None:
+        super().__init__(message)
+        self.code = code
+        self.retry_after = retry_after
+        """Seconds."""
 
 
 class IdempotencyMismatchError(UsageError):

@@ -51,10 +51,13 @@ class AsyncFiles:
         upload = await asyncio.to_thread(upload_of, file, purpose=purpose, expires_after=expiry)
         parts = await self._client.ready()
         provider, _ = await self._client.provider_for(custom_llm_provider, account_settings, model=model)
-        upload, sent = watched(upload)
+        counted = parts.plugins.guarded and purpose == "batch"
+        upload, sent = watched(upload, parts.prices.boundaries if counted else None)
         created = await provider.create_file(upload, chosen)
         _compare(created, sent)
-        await parts.ledger.record_file(provider.account, created, sha256=sent.sha256.hexdigest())
+        await parts.ledger.record_file(
+            provider.account, created, sha256=sent.sha256.hexdigest(), estimate=sent.estimate()
+        )
         return created
 
     async def retrieve(

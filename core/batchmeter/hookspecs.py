@@ -69,7 +69,17 @@ def before_submit(submission: "PlannedBatch", estimate: "Estimate | None") -> No
     """Called before each new batch is sent to its provider; raise to refuse it.
 
     A `BatchmeterError` reaches the caller as it is, anything else as SubmissionRefusedError; the provider hears nothing.
-    So does no answer within 10 seconds: a guard that fails lets nothing through. `estimate` is None where none was made.
+    So does no answer within 10 seconds: a guard that fails lets nothing through. `estimate` is None where the input file
+    was not uploaded through batchmeter while such a plugin was on. A batch that an observed client made comes here after
+    it was made: `submission.batch_id` is its id, and a refusal is only logged.
+    """
+
+
+@_spec
+def submit_dropped(submission: "PlannedBatch", reason: str) -> None:
+    """A submission that `before_submit` let through made no batch, for certain: what was reserved for it is free.
+
+    It is called once, by the process that submitted. After a crash, `host.submissions` tells the same. A failure is logged.
     """
 
 

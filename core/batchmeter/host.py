@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import date, datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar
 
@@ -28,6 +28,43 @@ class PlannedBatch:
     input_file_id: str | None
     attribution: Attribution
     metadata: Mapping[str, str] = field(default_factory=dict[str, str])
+    id: str = ""
+    """Of the submission, the same for all its tries; `host.submissions` says what became of it."""
+    batch_id: str | None = None
+    """A batch that exists already, made by a client that is observed: it cannot be refused."""
+
+
+@dataclass(frozen=True, slots=True)
+class SubmissionState:
+    """What became of a submission that `before_submit` let through."""
+
+    state: Literal["open", "created", "closed"]
+    """`open`: nobody knows yet whether there is a batch; `closed`: there is none."""
+    account: str
+    batch_id: str | None
+
+
+class EstimatedModel(Protocol):
+    """One model's share of an estimate."""
+
+    @property
+    def requests(self) -> int: ...
+
+    @property
+    def input_tokens(self) -> int:
+        """Likely, of the text alone."""
+        ...
+
+    @property
+    def priced_as(self) -> str:
+        """The model's name without snapshot, deployment or organisation."""
+        ...
+
+    @property
+    def expected(self) -> Decimal | None: ...
+
+    @property
+    def upper(self) -> Decimal | None: ...
 
 
 class Estimate(Protocol):
@@ -44,6 +81,16 @@ class Estimate(Protocol):
     @property
     def upper(self) -> Decimal | None:
         """USD if every request uses all it may; None where it is not known."""
+        ...
+
+    @property
+    def models(self) -> "Mapping[str, EstimatedModel]":
+        """By the name that the requests ask for."""
+        ...
+
+    @property
+    def unknown(self) -> Sequence[str]:
+        """`reason: model: requests`."""
         ...
 
 
@@ -225,6 +272,23 @@ class PluginHost(Protocol):
         `group_by`: none (one row), one or two of the groups of `client.costs`. `where`: group -> its name, several names of
         which one is its, or None for what has none.
         """
+        ...
+
+    async def submissions(self, ids: Sequence[str]) -> Mapping[str, SubmissionState]:
+        """Of those that got as far as being sent; the others have made no batch."""
+        ...
+
+    async def submission_of(self, account: str, batch_id: str) -> str | None:
+        """The `PlannedBatch.id` of a batch; None where it was not submitted through batchmeter."""
+        ...
+
+    def base_model(self, provider: str, model: str) -> str:
+        """A model's name without its snapshot or organisation: `gpt-5-mini` for `gpt-5-mini-2025-08-07`."""
+        ...
+
+    @property
+    def prices_as_of(self) -> date | None:
+        """The day of the price catalogue; None for a price source without one."""
         ...
 
     async def backlogs(self) -> Sequence[LoggerGauge]:

@@ -278,6 +278,21 @@ class Plugins:
             except Exception as error:
                 raise SubmissionRefusedError(f"plugin {implementation.plugin_name}: {reason(error)}") from error
 
+    @property
+    def guarded(self) -> bool:
+        """Whether any plugin is asked before a batch is submitted."""
+        return bool(self._manager.hook.before_submit.get_hookimpls())
+
+    async def submit_dropped(self, submission: "PlannedBatch", reason: str) -> None:
+        """Tell every plugin; one that fails is logged."""
+        given: dict[str, object] = {"submission": submission, "reason": reason}
+        for implementation in self._manager.hook.submit_dropped.get_hookimpls():
+            name = implementation.plugin_name
+            try:
+                await call_in_time(implementation, given, timeout=BEFORE_SUBMIT_SECONDS, thread=self._threads.get(name))
+            except Exception:
+                log.exception("plugin %s: its submit_dropped failed", name)
+
     def call_hook(self, name: str, /, **arguments: Any) -> list[tuple[str, Any]]:
         """Call a hook that a plugin brought; (plugin's name, result) of each implementation that did not fail."""
         results: list[tuple[str, Any]] = []

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from .pricing.book import PriceBook
     from .pricing.groups import PriceSource
     from .tracker.deliver import Deliverer
+    from .tracker.guards import Guards
     from .tracker.tracker import Tracker
     from .tracker.wakeups import Sleep
 
@@ -38,6 +39,7 @@ class Parts:
     deliverer: "Deliverer"
     prices: "PriceSource"
     totals: "Totals"
+    guards: "Guards"
     sleep: "Sleep" = asyncio.sleep
     chores: set[asyncio.Task[None]] = field(default_factory=set[asyncio.Task[None]])
     """What calls left to be done after them; given up when the client closes."""
@@ -51,6 +53,7 @@ class Parts:
         from .pricing.book import PriceBook  # noqa: PLC0415
         from .tracker.deliver import Deliverer  # noqa: PLC0415
         from .tracker.delivery_lane import LaneOptions  # noqa: PLC0415
+        from .tracker.guards import Guards  # noqa: PLC0415
         from .tracker.tracker import Tracker, TrackerOptions  # noqa: PLC0415
 
         chosen: Prices = prices if prices is not None else settings.prices
@@ -66,8 +69,9 @@ class Parts:
             await ledger.label_metadata(settings.reports.metadata_keys)
         deliverer = Deliverer(ledger, plugins, options=LaneOptions(longest_pause=settings.longest_pause))
         options = TrackerOptions(adopt=tuple(accounts.adopting()), longest_pause=settings.longest_pause)
-        tracker = Tracker(ledger, accounts, plugins, source, options=options, on_event=deliverer.notify)
-        return cls(plugins, ledger, tracker, deliverer, source, Totals(ledger))
+        guards = Guards(ledger, plugins, source)
+        tracker = Tracker(ledger, accounts, plugins, source, options=options, on_event=deliverer.notify, guards=guards)
+        return cls(plugins, ledger, tracker, deliverer, source, Totals(ledger), guards)
 
     def start(self, chore: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(chore)

@@ -21,6 +21,7 @@ from .errors import (
     IdempotencyMismatchError,
     LedgerError,
     ProviderError,
+    QueueFullError,
     made_nothing,
 )
 from .events import full_endpoint
@@ -28,6 +29,7 @@ from .host import PlannedBatch
 from .ledger.records import Again, Intent, Submission
 from .models import Attribution, Batch
 from .tracker.build_events import created_event
+from .tracker.guards import PATIENCE
 from .tracker.metadata_tag import TAG, tag_of, tagged, untagged, without_tag
 from .tracker.queue_backoff import next_try, waits_for_room
 from .tracker.schedule import next_look
@@ -61,19 +63,55 @@ async def submit(
     refused, CreateUnknownError when nobody can tell yet whether it exists. Where the account waits for room in a full
     queue, so does this, unless told not to; a refused create made nothing, so that each try is a create of its own.
     """
+    submission = _with_callbacks(parts, submission)
+    asked = Intent(str(uuid.uuid4()), submission, idempotency_key, parts.ledger.now(), request_sha256=request_sha256)
+    if idempotency_key is not None and parts.plugins.guarded:
+        first = await parts.ledger.intent_of(provider.account, idempotency_key)
+        if first is not None:
+            _check_same(asked, first)
+            return await _repeat(parts, provider, first, tag=tag)
     began, attempt = parts.ledger.now(), 0
     while True:
+        planned, asked = await _ask(parts, provider, asked, request.metadata, wait=wait)
         try:
-            key = idempotency_key, request_sha256
-            return await _submit_once(parts, provider, request, options, submission, key, tag=tag)
+            return await _submit_once(parts, provider, request, options, asked, planned, tag=tag)
         except APIStatusError as refusal:
             now = parts.ledger.now()
             at = next_try(provider, refusal, attempt, since=began, ended=now) if wait else None
             if at is None:
+                await _dropped(parts, planned, refusal)
                 raise
+        except BatchmeterError as error:
+            await _dropped(parts, planned, error)
+            raise
         attempt += 1
         log.info("account %s: its queue is full; try %d in %g s", provider.account, attempt + 1, (at - now) / 1000)
         await parts.sleep((at - now) / 1000)
+
+
+async def _ask(
+    parts: "Parts", provider: "Provider", asked: Intent, metadata: Mapping[str, str] | None, *, wait: bool
+) -> tuple[PlannedBatch | None, Intent]:
+    """Before anything is written or sent, so that a refusal leaves nothing behind; where it is no for now, again."""
+    pause = _FIRST_PAUSE
+    while True:
+        begun = replace(asked, created_at=parts.ledger.now())
+        try:
+            return await parts.guards.ask(provider, asked.submission, asked.id, metadata), begun
+        except QueueFullError as full:
+            if not wait:
+                raise
+            log.info("account %s: %s; trying again", provider.account, full)
+        await parts.sleep(pause)
+        pause = min(pause * 2, _LONGEST_PAUSE)
+
+
+async def _dropped(parts: "Parts", planned: PlannedBatch | None, error: BaseException) -> None:
+    """Only where no batch can have come of it; what nobody knows is left to the tracker, which looks for it."""
+    if isinstance(error, ProviderError) and made_nothing(error):
+        await parts.guards.dropped(planned, f"refused: {error}")
+    elif isinstance(error, BatchmeterError) and not isinstance(error, ProviderError | LedgerError):
+        await parts.guards.dropped(planned, f"not sent: {error}")
 
 
 async def _submit_once(
@@ -81,20 +119,19 @@ async def _submit_once(
     provider: "Provider",
     request: "BatchRequest",
     options: "CallOptions",
-    submission: Submission,
-    key: tuple[str | None, str | None],
+    asked: Intent,
+    planned: PlannedBatch | None,
     *,
     tag: bool,
 ) -> Batch:
-    await _ask_plugins(parts, request, submission)
-    submission = _with_callbacks(parts, submission)
-    asked = Intent(str(uuid.uuid4()), submission, key[0], created_at=parts.ledger.now(), request_sha256=key[1])
+    until = asked.created_at + PATIENCE if planned else None
     try:
-        intent = await parts.ledger.open_intent(asked)
+        intent = await parts.ledger.open_intent(asked, until=until)
     except LedgerError:  # it may have been written all the same
         parts.start(_free_later(parts, asked.id, "not sent: the ledger did not answer"))
         raise
     if intent.id != asked.id:
+        await parts.guards.dropped(planned, "an earlier submission has its idempotency key")
         _check_same(asked, intent)
         return await _repeat(parts, provider, intent, tag=tag)
     sent = _tagged(request, provider, intent) if tag else request
@@ -133,21 +170,6 @@ async def _free_later(parts: "Parts", intent_id: str, reason: str) -> None:
             return await parts.ledger.close_intent(intent_id, reason)
         except LedgerError:
             pause = min(pause * 2, _LONGEST_PAUSE)
-
-
-async def _ask_plugins(parts: "Parts", request: "BatchRequest", submission: Submission) -> None:
-    """Before anything is written or sent, so that a refusal leaves nothing behind."""
-    planned = PlannedBatch(
-        account=submission.account,
-        provider=submission.provider,
-        endpoint=submission.endpoint,
-        model=submission.model,
-        region=submission.region,
-        input_file_id=submission.input_file_id,
-        attribution=submission.attribution,
-        metadata=dict(request.metadata or {}),
-    )
-    await parts.plugins.before_submit(planned, None)
 
 
 def _with_callbacks(parts: "Parts", submission: Submission) -> Submission:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import IO, Any, Protocol, TypeAlias, TypeVar, cast
 
 from .errors import UsageError
+from .inputs.size_pass import STEP, SizePass
 from .providers import FileUpload
 
 CHUNK = 256 * 1024
@@ -48,18 +49,36 @@ class Sent:
 
     size: int = 0
     sha256: Any = field(default_factory=hashlib.sha256)
+    boundaries: tuple[int, ...] | None = None
+    """Of the price book, where the requests are to be counted."""
+    sizes: SizePass | None = None
 
     async def watch(self, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
         self.size, self.sha256 = 0, hashlib.sha256()
+        self.sizes = None if self.boundaries is None else SizePass(self.boundaries)
         async for chunk in chunks:
             self.size += len(chunk)
             self.sha256.update(chunk)
+            if self.sizes is not None:
+                await count(self.sizes, chunk)
             yield chunk
 
+    def estimate(self) -> str | None:
+        """What the requests may use, as it is kept with the file."""
+        return None if self.sizes is None else self.sizes.close().to_json()
 
-def watched(upload: FileUpload) -> tuple[FileUpload, Sent]:
+
+async def count(sizes: SizePass, chunk: bytes) -> None:
+    """In steps that leave the event loop to others."""
+    for start in range(0, len(chunk), STEP):
+        sizes.feed(chunk[start : start + STEP])
+        if len(chunk) > STEP:
+            await asyncio.sleep(0)
+
+
+def watched(upload: FileUpload, boundaries: tuple[int, ...] | None = None) -> tuple[FileUpload, Sent]:
     """The same upload, and what was sent of it."""
-    sent, opened = Sent(), upload.open
+    sent, opened = Sent(boundaries=boundaries), upload.open
     return replace(upload, open=lambda: sent.watch(opened())), sent
 
 

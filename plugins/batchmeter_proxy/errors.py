@@ -62,6 +62,8 @@ def error_response(error: BaseException) -> Response:
     """What a caller gets for it; an unforeseen one is logged and says nothing."""
     if isinstance(error, Refusal):
         return envelope(error)
+    if isinstance(error, errors.BudgetExceededError | errors.QueueFullError):
+        return envelope(_no_room(error))
     if isinstance(error, errors.APIStatusError):
         return _passed_on(error)
     for kind, status, code in _STATUS:
@@ -109,6 +111,17 @@ def _ours(error: BaseException, status: int, code: str | None) -> Refusal:
     ]
     first = error.problems[0]
     return Refusal(status, text, code=first.code, param=first.param, extra={"problems": problems})
+
+
+def _no_room(error: errors.BudgetExceededError | errors.QueueFullError) -> Refusal:
+    """OpenAI's own answer to who has no credit left. SDKs that would wait for a budget's next period would hang."""
+    if isinstance(error, errors.QueueFullError):
+        return Refusal(429, str(error), code=error.code, headers={"retry-after": str(error.retry_after)})
+    headers = {"x-should-retry": "false"}
+    if error.retry_after is not None:
+        headers["retry-after"] = str(error.retry_after)
+    status = 403 if error.code == "input_file_not_checked" else 429
+    return Refusal(status, str(error), code=error.code, headers=headers, extra={"type": "insufficient_quota"})
 
 
 def _passed_on(error: errors.APIStatusError) -> Response:

@@ -87,7 +87,7 @@ def _account(call: Call, intake: Intake) -> str:
 async def _send(call: Call, provider: Provider, intake: Intake, length: int | None) -> bytes:
     checked = call.state.options.check_inputs
     try:
-        await intake.begin(limits_of(provider) if checked else None)
+        await intake.begin(limits_of(provider) if checked else None, await _boundaries(call))
         upload = _upload(intake, length)
         extra = {name: text for name, text in intake.reader.fields.items() if name not in _OURS}
         made = await provider.create_file(upload, CallOptions(extra_body=extra))
@@ -99,12 +99,24 @@ async def _send(call: Call, provider: Provider, intake: Intake, length: int | No
             await intake.finish()
         access = await call.client.access()
         await access.record_file(
-            provider.account, made, attribution=call.attribution(), lines=intake.lines, sha256=intake.sha256
+            provider.account,
+            made,
+            attribution=call.attribution(),
+            lines=intake.lines,
+            sha256=intake.sha256,
+            estimate=intake.estimate,
         )
     except BaseException:
         await _take_back(provider, made)
         raise
     return rendered(made)
+
+
+async def _boundaries(call: Call) -> tuple[int, ...] | None:
+    """Of the price book; None where no plugin asks what a batch may cost."""
+    client = call.client
+    await client.ready()
+    return client.prices.boundaries if client.plugins.guarded else None
 
 
 def _upload(intake: Intake, length: int | None) -> FileUpload:

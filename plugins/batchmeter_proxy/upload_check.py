@@ -10,6 +10,7 @@ from typing import Any
 
 from batchmeter.http import form_head
 from batchmeter.inputs import InputChecker, InputLimits, InputSummary
+from batchmeter.inputs.size_pass import STEP, SizePass
 
 from .body import Incoming
 from .call import ACCOUNT_FIELDS
@@ -46,6 +47,8 @@ class Intake:
     """All is here and good."""
     complete: bool = field(default=False, init=False)
     """So it was at `begin`: the file is in memory, and `pieces` can be read again."""
+    sizes: SizePass | None = field(default=None, init=False)
+    """Counts what the requests may use, from `begin` on, where anybody asks."""
     _hash: Any = field(default_factory=hashlib.sha256, init=False)
     _raw: bytearray = field(default_factory=bytearray, init=False)
     _held: list[bytes] = field(default_factory=list[bytes], init=False)
@@ -74,13 +77,15 @@ class Intake:
             return model if isinstance(model, str) else None
         return None
 
-    async def begin(self, limits: InputLimits | None) -> None:
+    async def begin(self, limits: InputLimits | None, boundaries: tuple[int, ...] | None = None) -> None:
         """From here on the file is checked (None: not), and so is what there is of it; raises as `accept` does."""
         self._early = frozenset(self.reader.fields)
         if limits is not None and self.purpose in (None, "batch"):
             self.checker = InputChecker(limits=limits)
-            for piece in self._held:
-                await self._check(piece)
+        if boundaries is not None and self.purpose in (None, "batch"):
+            self.sizes = SizePass(boundaries)
+        for piece in self._held:
+            await self._check(piece)
         self._stop_if_refused()
         if self.reader.ended:
             await self._accept()
@@ -140,6 +145,11 @@ class Intake:
         """Of the file's bytes so far."""
         return str(self._hash.hexdigest())
 
+    @property
+    def estimate(self) -> str | None:
+        """What the requests of a batch input may use, as it is kept with the file."""
+        return None if self.sizes is None or self.purpose != "batch" else self.sizes.close().to_json()
+
     async def fingerprint(self) -> str:
         """Of all that makes two uploads the same; what was not read yet is read for it, and forgotten."""
         self._held.clear()
@@ -164,12 +174,16 @@ class Intake:
         return pieces
 
     async def _check(self, piece: bytes) -> None:
-        if self.checker is None:
-            return
-        for start in range(0, len(piece), _SLICE):
-            self.checker.feed(piece[start : start + _SLICE])
-            if len(piece) > _SLICE:
-                await asyncio.sleep(0)
+        if self.checker is not None:
+            for start in range(0, len(piece), _SLICE):
+                self.checker.feed(piece[start : start + _SLICE])
+                if len(piece) > _SLICE:
+                    await asyncio.sleep(0)
+        if self.sizes is not None:
+            for start in range(0, len(piece), STEP):
+                self.sizes.feed(piece[start : start + STEP])
+                if len(piece) > STEP:
+                    await asyncio.sleep(0)
 
     def _stop_if_refused(self) -> None:
         """The provider need not see the rest; who sends it is told all its problems once it is read to the end."""

@@ -1,4 +1,4 @@
-"""The `batchmeter` command. Exit codes: 0 done, 1 it failed or the batch did, 2 the call has to change, 130 Ctrl-C."""
+"""The `batchmeter` command. Exit codes: 0 done, 1 failed, or the batch did, 2 the call has to change, 3 no budget, 130 Ctrl-C."""
 
 import errno
 import io
@@ -11,7 +11,7 @@ import click
 
 from batchmeter.commands import LazyCommand
 from batchmeter.commands.inert import inert, make_log_inert
-from batchmeter.errors import BatchmeterError, UsageError
+from batchmeter.errors import BatchmeterError, BudgetExceededError, UsageError
 
 COMMANDS = {
     "submit": (
@@ -156,7 +156,7 @@ class Commands(click.Group):
             return super().invoke(ctx)
         except BatchmeterError as error:
             _complain(error)
-            ctx.exit(2 if isinstance(error, UsageError) else 1)
+            ctx.exit(3 if isinstance(error, BudgetExceededError) else 2 if isinstance(error, UsageError) else 1)
         except KeyboardInterrupt:
             click.echo("\nstopped", err=True)
             ctx.exit(130)

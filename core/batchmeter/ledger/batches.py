@@ -4,7 +4,9 @@ import logging
 from collections.abc import Collection, Sequence
 from dataclasses import replace
 
+from batchmeter.errors import LedgerError
 from batchmeter.events import BatchCreated, event_id
+from batchmeter.host import SubmissionState
 from batchmeter.models import Batch
 
 from . import serialize
@@ -217,15 +219,22 @@ async def list_batches(
     return await serialize.readable(session, found, serialize.tracked)
 
 
-async def open_intent(session: Session, intent: Intent) -> Intent:
-    """Store the intent, durably; or return the one with the same account and idempotency key, unless closed."""
+async def open_intent(session: Session, intent: Intent, *, until: Millis | None = None) -> Intent:
+    """Store the intent, durably; or return the one with the same account and idempotency key, unless closed.
+
+    A closed one with the same id is open again: the next try of a refused create. LedgerError after `until`, when what was
+    reserved for the create may be given back already.
+    """
+    if until is not None and session.now > until:
+        raise LedgerError("the submission took too long to be sent, and was not: submit again")
     new = replace(intent, created_at=intent.created_at or session.now, state="open", batch_id=None, reason=None)
     names = {"id": new.id, "account": new.submission.account, "key": new.idempotency_key}
     submission = serialize.dump_submission(new.submission)
     made = {"submission": submission, "created_at": new.created_at, "request_sha256": new.request_sha256}
     if await session.row("add_intent", **names, **made) is not None:
         return new
-    found = await session.row("find_intent", **names)
+    found = await session.row("reopen_intent", id=new.id, created_at=new.created_at)
+    found = found or await session.row("find_intent", **names)
     return new if found is None else serialize.intent(found)
 
 
@@ -252,6 +261,17 @@ async def open_intents(
 async def get_intent(session: Session, intent_id: str) -> Intent | None:
     found = await session.row("get_intent", id=intent_id)
     return None if found is None else serialize.intent(found)
+
+
+async def intent_states(session: Session, intent_ids: Collection[str]) -> dict[str, SubmissionState]:
+    """Of those that were written."""
+    found = await session.rows("intents", ids=list(intent_ids))
+    return {row["id"]: SubmissionState(row["state"], row["account"], row["batch_id"]) for row in found}
+
+
+async def intent_of_batch(session: Session, account: str, batch_id: str) -> str | None:
+    row = await session.row("intent_of_batch", account=account, batch_id=batch_id)
+    return None if row is None else row["intent_id"]
 
 
 async def intent_of(session: Session, account: str, idempotency_key: str) -> Intent | None:

@@ -22,15 +22,31 @@ async def record_file(
     attribution: Attribution | None,
     lines: int | None,
     sha256: str | None = None,
+    estimate: str | None = None,
 ) -> None:
     snapshot = serialize.dump(file)
-    await _put(session, account, file.id, snapshot=snapshot, attribution=attribution, lines=lines, sha256=sha256)
+    await _put(
+        session,
+        account,
+        file.id,
+        snapshot=snapshot,
+        attribution=attribution,
+        lines=lines,
+        sha256=sha256,
+        estimate=estimate,
+    )
 
 
 async def file_sha256(session: Session, account: str, file_id: str) -> str | None:
     """Of its bytes, where it was uploaded through us."""
     row = await session.row("file_sha256", account=account, file_id=file_id)
     return None if row is None else row["sha256"]
+
+
+async def file_estimate(session: Session, account: str, file_id: str) -> str | None:
+    """`InputSizes` as JSON, where they were counted as the file was uploaded."""
+    row = await session.row("file_estimate", account=account, file_id=file_id)
+    return None if row is None else row["estimate"]
 
 
 async def own_outputs(session: Session, account: str, batch: Batch, submission: Submission | None = None) -> None:
@@ -58,6 +74,7 @@ async def _put(
     attribution: Attribution | None,
     lines: int | None = None,
     sha256: str | None = None,
+    estimate: str | None = None,
 ) -> None:
     await session.run(
         "put_file",
@@ -67,6 +84,7 @@ async def _put(
         attribution=None if attribution is None else serialize.dump(attribution),
         lines=lines,
         sha256=sha256,
+        estimate=estimate,
     )
 
 

@@ -63,6 +63,8 @@ class Ledger:
     open_intents = read(batches.open_intents)
     intent = read(batches.get_intent)
     intent_of = read(batches.intent_of)
+    intent_states = read(batches.intent_states)
+    intent_of_batch = read(batches.intent_of_batch)
 
     async def record_created(
         self,
@@ -164,6 +166,7 @@ class Ledger:
     owner_of = read(files.owner_of)
     owners_of = read(files.owners_of)
     file_sha256 = read(files.file_sha256)
+    file_estimate = read(files.file_estimate)
 
     async def record_file(
         self,
@@ -173,9 +176,12 @@ class Ledger:
         attribution: Attribution | None = None,
         lines: int | None = None,
         sha256: str | None = None,
+        estimate: str | None = None,
     ) -> None:
         """Known already: what is None now stays as it was."""
-        await self.database.write(lambda session: files.record_file(session, account, file, attribution, lines, sha256))
+        await self.database.write(
+            lambda session: files.record_file(session, account, file, attribution, lines, sha256, estimate)
+        )
         self._accounts.put(file.id, account)
 
     async def account_of(self, object_id: str) -> str | None:

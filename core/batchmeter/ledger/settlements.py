@@ -54,7 +54,8 @@ def _owed(ending: Ending) -> dict[str, object]:
 def _outputs(ending: Ending) -> list[dict[str, object]]:
     tracked, batch = ending.claim.tracked, ending.settlement.batch
     attribution = serialize.dump(tracked.submission.attribution)
-    owned = {"account": tracked.account, "snapshot": None, "attribution": attribution, "lines": None, "sha256": None}
+    nothing = dict.fromkeys(("snapshot", "lines", "sha256", "estimate"))
+    owned = {"account": tracked.account, "attribution": attribution, **nothing}
     named = {file_id for file_id in (batch.output_file_id, batch.error_file_id) if file_id}
     return [{**owned, "file_id": file_id} for file_id in sorted(named)]
 

@@ -122,7 +122,9 @@ class Recorder:
         for batch_id, (notice, batch) in list(self._missed.items()):
             try:
                 submission = self._submission(client, notice, batch)
-                await record_created(await client.ready(), submission, batch)
+                parts = await client.ready()
+                await parts.guards.watch(account_of(client, notice.caller), submission, batch.id)
+                await record_created(parts, submission, batch)
             except Exception as error:
                 error.add_note(f"batch {batch_id} exists and is not tracked yet; it is tried again with the next call")
                 raise

@@ -11,6 +11,7 @@ from pydantic import Field
 from batchmeter.models import Frozen, Usd
 
 from .groups import Group, GroupKey, PriceQuery, PriceSource, Rates
+from .names import base_model
 from .price import MILLION, Ask, PriceModel, Terms, asked_rates, price_groups
 
 METHOD = (
@@ -95,6 +96,8 @@ class ModelEstimate(Frozen, frozen=True):
     """One model's share of the file."""
 
     requests: int
+    priced_as: str = ""
+    """The model's name without snapshot, deployment or organisation."""
     input_tokens: int
     """Likely, of the text alone; see `Estimate.method`."""
     max_input_tokens: int | None
@@ -174,6 +177,7 @@ def _model(name: str, sizes: ModelSizes, history: History | None, pricer: "_Pric
     output = _expected_output(sizes, history, silent=not unlimited and not most_output)
     return ModelEstimate(
         requests=sizes.requests,
+        priced_as=pricer.base(name),
         input_tokens=sum(tier.input_tokens for tier in sizes.expected.values()),
         max_input_tokens=sum(tier.input_tokens for tier in sizes.most.values()) if bounded else None,
         max_output_tokens=None if unlimited else most_output,
@@ -217,6 +221,9 @@ class _Pricer:
     day: date
     reasons: set[str] = field(default_factory=set[str])
     flags: set[str] = field(default_factory=set[str])
+
+    def base(self, model: str) -> str:
+        return base_model(self.provider, self.price_model(model) if self.price_model else model)
 
     def expected(self, model: str, tiers: Mapping[int, Tier], output: int) -> Decimal | None:
         """The tokens of every tier, and its requests' share of the output."""

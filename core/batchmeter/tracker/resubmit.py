@@ -9,12 +9,14 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass, field, replace
 
 from batchmeter.accounts import Accounts
-from batchmeter.errors import APIStatusError, BatchmeterError, ProviderError, made_nothing
+from batchmeter.errors import APIStatusError, BatchmeterError, ProviderError, SubmissionRefusedError, made_nothing
+from batchmeter.host import PlannedBatch
 from batchmeter.ledger.ledger import Ledger
 from batchmeter.ledger.records import Again, Intent, Millis, Submission, TrackedBatch
 from batchmeter.providers import BatchRequest, CallOptions, HasQueue, Provider
 
 from .adopt import Adopter
+from .guards import PATIENCE, Guards
 from .metadata_tag import RETRY_OF, tagged
 from .queue_backoff import next_try, waits_for_room
 from .wakeups import Sleep
@@ -66,6 +68,7 @@ class Resubmitter:
     ledger: Ledger
     accounts: Accounts
     adopter: Adopter
+    guards: Guards
     _read: dict[str, Millis] = field(default_factory=dict[str, Millis])
     """Up to when each account's endings were read."""
     _waiting: dict[tuple[str, str], Waiting] = field(default_factory=dict[tuple[str, str], Waiting])
@@ -124,26 +127,48 @@ class Resubmitter:
         one = self._waiting[key]
         provider = self.accounts.get(one.failed.account)
         asked = Intent(str(uuid.uuid4()), _submission(one), one.key, created_at=self.ledger.now())
-        intent = await self.ledger.open_intent(asked)
+        try:
+            planned = await self._ask(provider, asked)
+        except SubmissionRefusedError as error:
+            log.warning("batch %s: not submitted again for now: %s", key[1], error)
+            self._put_off(key, self.ledger.now() + LOOK_AGAIN)
+            return False
+        until = asked.created_at + PATIENCE if planned else None
+        intent = await self.ledger.open_intent(asked, until=until)
         if intent.id != asked.id:
+            await self.guards.dropped(planned, "somebody else submits it again")
             self._put_off(key, None if intent.state == "created" else self.ledger.now() + LOOK_AGAIN)
             return False
         try:
             batch = await provider.create_batch(self._request(one, provider, intent), _options(one))
         except BatchmeterError as error:
-            await self._refused(key, provider, intent, error)
+            await self._refused(key, provider, intent, error, planned)
             return False
         self._put_off(key, None)
         log.info("batch %s: submitted again as %s, try %d", one.failed.batch_id, batch.id, one.again.attempt + 1)
         return await self.adopter.adopt(provider, batch, intent)
 
-    async def _refused(self, key: tuple[str, str], provider: Provider, intent: Intent, error: BatchmeterError) -> None:
+    async def _ask(self, provider: Provider, asked: Intent) -> PlannedBatch | None:
+        """Plugins may refuse this try as any submission."""
+        if await self.ledger.intent_of(asked.submission.account, asked.idempotency_key or "") is not None:
+            return None  # somebody's create has this try already
+        return await self.guards.ask(provider, asked.submission, asked.id)
+
+    async def _refused(
+        self,
+        key: tuple[str, str],
+        provider: Provider,
+        intent: Intent,
+        error: BatchmeterError,
+        planned: PlannedBatch | None,
+    ) -> None:
         one, now = self._waiting[key], self.ledger.now()
         if isinstance(error, ProviderError) and not made_nothing(error):
             log.warning("batch %s: nobody knows whether it was submitted again: %s", key[1], error)
             self._put_off(key, now + LOOK_AGAIN)
             return
         await self.ledger.close_intent(intent.id, f"refused: {error}")
+        await self.guards.dropped(planned, f"refused: {error}")
         one.refusals += 1
         due = None
         if isinstance(error, APIStatusError):

@@ -24,6 +24,7 @@ from batchmeter.providers import Provider
 from .account_state import AccountState, Budget
 from .adopt import Adopter, Adoption, LateFiles
 from .batch_account import BatchAccounts, with_id
+from .guards import Guards
 from .lease import Leases
 from .list_polling import ListPolling
 from .lost_creates import Reconciler
@@ -91,6 +92,7 @@ class Tracker:
         on_event: Callable[[], None] = lambda: None,
         random: Random = stdlib_random.random,
         sleep: Sleep = asyncio.sleep,
+        guards: Guards | None = None,
     ) -> None:
         self.owner = owner or f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(3)}"
         self._ledger = ledger
@@ -123,7 +125,7 @@ class Tracker:
         self.adopter = Adopter(ledger, plugins, self._recorded, self.batch_accounts)
         self._adoption = Adoption(self.adopter, accounts, options.adopt_since)
         self._reconciler = Reconciler(ledger, accounts, self.adopter)
-        self._resubmitter = Resubmitter(ledger, accounts, self.adopter)
+        self._resubmitter = Resubmitter(ledger, accounts, self.adopter, guards or Guards(ledger, plugins, prices))
         self._waiter = Waiter(ledger, self._poller, watch, sleep, self.owner, options.lease)
 
     # for the rest of the process

@@ -400,6 +400,21 @@ ORDER BY id = %(id)s LIMIT 1;
 -- name: get_intent
 SELECT * FROM batchmeter.intent WHERE id = %(id)s;
 
+-- name: reopen_intent
+-- The next try of a create that was refused, and made nothing; unless another create has its key by now.
+UPDATE batchmeter.intent AS mine SET state = 'open', reason = NULL, created_at = %(created_at)s
+WHERE mine.id = %(id)s AND mine.state = 'closed' AND NOT EXISTS (
+    SELECT 1 FROM batchmeter.intent AS other
+    WHERE other.account = mine.account AND other.idempotency_key = mine.idempotency_key AND other.state <> 'closed'
+)
+RETURNING *;
+
+-- name: intents
+SELECT id, state, batch_id, account FROM batchmeter.intent WHERE id = ANY(%(ids)s::text[]);
+
+-- name: intent_of_batch
+SELECT intent_id FROM batchmeter.batch WHERE batch_id = %(batch_id)s AND account = %(account)s;
+
 -- name: close_intent
 UPDATE batchmeter.intent SET state = 'closed', reason = %(reason)s WHERE id = %(id)s AND state = 'open';
 
@@ -491,14 +506,18 @@ WHERE true
 ORDER BY pk DESC LIMIT %(limit)s;
 
 -- name: put_file
-INSERT INTO batchmeter.file AS kept (file_id, account, snapshot, attribution, recorded_at, lines, sha256)
-VALUES (%(file_id)s, %(account)s, %(snapshot)s::text, %(attribution)s::text, %(now)s, %(lines)s::bigint, %(sha256)s::text)
+INSERT INTO batchmeter.file AS kept (file_id, account, snapshot, attribution, recorded_at, lines, sha256, estimate)
+VALUES (%(file_id)s, %(account)s, %(snapshot)s::text, %(attribution)s::text, %(now)s, %(lines)s::bigint, %(sha256)s::text,
+    %(estimate)s::text)
 ON CONFLICT (file_id, account) DO UPDATE SET snapshot = coalesce(excluded.snapshot, kept.snapshot),
     attribution = coalesce(kept.attribution, excluded.attribution), lines = coalesce(kept.lines, excluded.lines),
-    sha256 = coalesce(excluded.sha256, kept.sha256);
+    sha256 = coalesce(excluded.sha256, kept.sha256), estimate = coalesce(excluded.estimate, kept.estimate);
 
 -- name: file_sha256
 SELECT sha256 FROM batchmeter.file WHERE file_id = %(file_id)s AND account = %(account)s;
+
+-- name: file_estimate
+SELECT estimate FROM batchmeter.file WHERE file_id = %(file_id)s AND account = %(account)s;
 
 -- name: account_of
 -- The newest, where accounts share a provider account.
