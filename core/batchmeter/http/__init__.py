@@ -43,10 +43,9 @@ _HOMES = {
     "batchmeter.errors": "retry_after_seconds",
     ".body": "Body form_head multipart",
     ".client": "MAX_ANSWER MAX_DOWNLOAD MAX_RETRY_AFTER USER_AGENT HttpClient Retry",
-    ".decompress": "CHUNK",
     ".failure": "delivery_error error_message origin_of redact_url status_error without_signatures",
     ".library": "http_library tls",
-    ".response": "AnswerHead Headers Response StreamedResponse noted_answers",
+    ".response": "AnswerHead CHUNK Headers Response StreamedResponse noted_answers",
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names.split()}
 
