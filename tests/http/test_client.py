@@ -195,3 +195,10 @@ async def test_importing_http_imports_no_http_library():
     process = await asyncio.create_subprocess_exec(sys.executable, "-c", code, stdout=asyncio.subprocess.PIPE)
     out, _ = await process.communicate()
     assert b"httpx" not in out
+
+
+def test_every_name_of_the_package_is_there():
+    """Names are imported when first used: one whose file has moved would fail only then."""
+    from batchmeter import http
+
+    assert [name for name in http.__all__ if not hasattr(http, name)] == []
