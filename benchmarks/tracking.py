@@ -25,7 +25,7 @@ from batchmeter.events import BATCH_KINDS, BatchSucceeded, Settlement, Subscript
 from batchmeter.ledger import open_ledger
 from batchmeter.ledger.ledger import Ledger
 from batchmeter.ledger.records import Claim, Reschedule, Submission
-from batchmeter.ledger.serialize import dump, dump_submission
+from batchmeter.ledger.serialize import dump, dump_submission, event_columns, settlement_columns
 from batchmeter.ledger.sqlite import statements as sqlite_statements
 from batchmeter.ledger.transactions import GROUP_SIZE
 from batchmeter.models import Batch
@@ -231,10 +231,9 @@ def settled_documents() -> dict[str, Any]:
         "error_file_id": None,
         "attribution": "{}",
         "revision": 1,
-        "settlement": dump(settlement),
-        "groups": "[]",
+        **settlement_columns(settlement, "[]"),
         "type": "batch_success",
-        "payload": dump(event).encode(),
+        **event_columns(event),
         "callbacks": [],
     }
 

@@ -294,9 +294,15 @@ class Access:
         batch_id: str | None,
         key: str | None,
         limit: int,
+        most_bytes: int | None = None,
     ) -> list[StoredEvent]:
-        """As they were recorded, in order; `shown` makes of them what may be seen."""
-        return await self._ledger.events(types=types, after=after, since=since, batch_id=batch_id, key=key, limit=limit)
+        """As they were recorded, in order; `shown` makes of them what may be seen.
+
+        Fewer than `limit`, but two at least, where they have more than `most_bytes` together.
+        """
+        return await self._ledger.events(
+            types=types, after=after, since=since, batch_id=batch_id, key=key, limit=limit, most_bytes=most_bytes
+        )
 
     async def shown(self, stored: Sequence[StoredEvent]) -> list[StoredEvent]:
         """As loggers may see them; RedactorMissingError while nobody can say."""

@@ -82,8 +82,8 @@ ORDER BY b.settled_at, b.pk LIMIT %(limit)s;
 -- name: add_event
 -- The fence lets readers of events wait for writers that hold a seq; see fence_events.
 WITH fence AS MATERIALIZED (SELECT pg_advisory_xact_lock_shared(4702111234474983746))
-INSERT INTO batchmeter.event (id, type, account, batch_id, revision, recorded_at, payload, after_seq)
-SELECT %(id)s, %(type)s, %(account)s, %(batch_id)s, %(revision)s, %(now)s, %(payload)s, (
+INSERT INTO batchmeter.event (id, type, account, batch_id, revision, recorded_at, payload, digest, after_seq)
+SELECT %(id)s, %(type)s, %(account)s, %(batch_id)s, %(revision)s, %(now)s, %(payload)s, %(digest)s, (
     SELECT first.seq FROM batchmeter.event AS first
     WHERE first.batch_id = %(batch_id)s AND first.account = %(account)s AND first.type = 'acreate_batch'
       AND %(type)s <> 'acreate_batch'
@@ -115,8 +115,8 @@ WITH recorded AS (
 ), fence AS MATERIALIZED (
     SELECT pg_advisory_xact_lock_shared(4702111234474983746) FROM recorded
 ), added AS (
-    INSERT INTO batchmeter.event (id, type, account, batch_id, revision, recorded_at, payload)
-    SELECT %(event_id)s, %(type)s, %(account)s, %(batch_id)s, %(revision)s, %(now)s, %(payload)s FROM fence
+    INSERT INTO batchmeter.event (id, type, account, batch_id, revision, recorded_at, payload, digest)
+    SELECT %(event_id)s, %(type)s, %(account)s, %(batch_id)s, %(revision)s, %(now)s, %(payload)s, %(digest)s FROM fence
     RETURNING seq
 ), deliveries AS (
     INSERT INTO batchmeter.delivery (event_seq, logger, state, next_attempt_at)

@@ -25,7 +25,7 @@ from .options import ProxyOptions
 from .read_cache import Reads
 from .routes import Found, Route, Table
 from .state import State
-from .transfers import Places, Transfers
+from .transfers import Places, Shares, Transfers
 
 if TYPE_CHECKING:
     from starlette.types import Receive, Scope, Send
@@ -76,7 +76,8 @@ class Proxy:
         options = client.section("proxy", ProxyOptions)
         transfers = Transfers(options.transfers, options.transfers_per_key, options.transfer_wait_seconds)
         reads, webhook_places = Reads(client, options.freshness), Places(options.webhook_bodies)
-        self.state = State(client, authenticate, admit, options, reads, transfers, webhook_places)
+        calls = Shares(options.calls_per_key, options.transfer_wait_seconds, "calls", "too_many_calls")
+        self.state = State(client, authenticate, admit, options, reads, transfers, calls, webhook_places)
         self.table = Table([*routes, *client.plugins.collect("register_routes")])
         description = openapi.document(self.table.routes)
         self.state.openapi = json.dumps(description, ensure_ascii=False).encode()
@@ -128,7 +129,8 @@ class Proxy:
         call = await self._call(request, found)
         try:
             with noted_answers() as heads:
-                response = await found.route.handler(call)
+                async with call.share(transfer=found.route.transfer):
+                    response = await found.route.handler(call)
         finally:
             await _finish(call)
         if heads:

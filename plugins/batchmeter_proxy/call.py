@@ -101,6 +101,10 @@ class Call:
         """One upload or download, while it lasts; Refusal as `Transfers.turn`."""
         return self.state.transfers.turn(self.identity.attribution.key)
 
+    def share(self, *, transfer: bool) -> AbstractAsyncContextManager[None]:
+        """The request's part of what its key may have under way; a transfer takes its own turn, once its file is known."""
+        return self.state.calls.turn(None if transfer else self.identity.attribution.key)
+
     async def body(self, largest: int | None = None, *, seconds: float | None = None) -> bytes:
         """Whole; Refusal when it is too large (`largest` bytes) or too slow (`seconds`); else as the options say."""
         options = self.state.options

@@ -1,6 +1,7 @@
 """What batches cost: one batch's settlement, sums, and the events; each caller its own."""
 
 import json
+from itertools import accumulate
 
 from starlette.responses import JSONResponse, Response
 
@@ -12,6 +13,7 @@ from .answers import number, rendered, whole_number
 from .call import Call
 from .errors import Refusal
 from .identity import Identity
+from .options import MB
 from .ownership import account_for, no_batch
 from .routes import Route
 
@@ -19,6 +21,8 @@ _FILTERS = frozenset(GROUPINGS) - {"day", "week", "month"}
 """Query parameters that name what is counted; empty: what has none."""
 _PAGE = 100
 _LARGEST_PAGE = 1000
+_PAGE_BYTES = 4 * MB
+"""Of a page of events: a thousand may carry metadata of 64 KB each."""
 _AGAIN_SECONDS = 10
 
 
@@ -82,13 +86,21 @@ async def events(call: Call) -> Response:
         batch_id=asked.get("batch_id") or None,
         key=_scope(call.identity),
         limit=limit + 1,
+        most_bytes=_PAGE_BYTES,
     )
-    page = found[:limit] if recorded else await _shown(access, found[:limit])
-    ends = {"has_more": len(found) > limit, "last_id": str(page[-1].seq) if page else after}
+    taken = _fitting(found[:limit])
+    page = taken if recorded else await _shown(access, taken)
+    ends = {"has_more": len(found) > len(taken), "last_id": str(page[-1].seq) if page else after}
     tail = json.dumps({"object": "list", **ends}).encode()
     # The events as loggers get them: as they were recorded, byte for byte, where no plugin redacts them.
     body = b'{"data":[' + b",".join(stored.payload for stored in page) + b"]," + tail[1:]
     return Response(body, media_type="application/json")
+
+
+def _fitting(found: list[StoredEvent]) -> list[StoredEvent]:
+    """As many as have `_PAGE_BYTES` together, and one in any case."""
+    sizes = accumulate(len(stored.payload) for stored in found)
+    return found[: max(sum(size <= _PAGE_BYTES for size in sizes), 1)]
 
 
 async def _shown(access: Access, page: list[StoredEvent]) -> list[StoredEvent]:

@@ -127,9 +127,9 @@ async def _left(receive: "Receive") -> None:
 
 
 ROUTES = (
-    Route("POST", "/files", create, "Upload a file"),
+    Route("POST", "/files", create, "Upload a file", transfer=True),
     Route("GET", "/files", list_files, "List files"),
     Route("GET", "/files/{file_id}", retrieve, "Retrieve a file"),
     Route("DELETE", "/files/{file_id}", delete, "Delete a file"),
-    Route("GET", "/files/{file_id}/content", content, "Download a file"),
+    Route("GET", "/files/{file_id}/content", content, "Download a file", transfer=True),
 )

@@ -37,6 +37,9 @@ class ProxyOptions(BaseModel):
     """Of one key, so that slow ones hold up nobody else."""
     transfer_wait_seconds: float = 30.0
     """How long one waits for its turn; then it is answered 429 or 503, with `retry-after`."""
+    calls_per_key: int = 12
+    """All other requests of one key under way at a time, in each worker; more wait as transfers do. An account has 16
+    connections for them: what one key leaves is for the others, and for following batches."""
     connections: int = 4096
     """Connections at a time, in each worker; more wait. No more than the process may open files."""
     idle_seconds: float = 10.0

@@ -30,6 +30,8 @@ class Route:
     """Also at `/v1/…` and `/{account}/v1/…`; False: at this path only."""
     public: bool = False
     """Needs no key."""
+    transfer: bool = False
+    """Sends or takes a whole file, inside `call.transfer()`: not one of its key's short calls."""
     described: bool = True
     """False: a page for people, which no API description names."""
     operation: Mapping[str, Any] = field(default_factory=dict[str, Any])

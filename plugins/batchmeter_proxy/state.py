@@ -8,7 +8,7 @@ from .identity import Admit, Authenticate
 from .metrics import Metrics, Traffic
 from .options import ProxyOptions
 from .read_cache import Reads
-from .transfers import Places, Transfers
+from .transfers import Places, Shares, Transfers
 
 
 @dataclass(slots=True)
@@ -21,6 +21,8 @@ class State:
     options: ProxyOptions
     reads: Reads
     transfers: Transfers
+    calls: Shares
+    """All that is no upload or download."""
     webhooks: Places
     traffic: Traffic = field(default_factory=Traffic)
     metrics: Metrics = field(default_factory=Metrics)

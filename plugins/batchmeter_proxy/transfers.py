@@ -1,7 +1,7 @@
-"""Turns for uploads and downloads, places for strangers: slow ones of one key, or of nobody, hold up no one else."""
+"""Shares of each key, turns for uploads and downloads, places for strangers: slow ones hold up nobody else."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Generator
+from collections.abc import AsyncGenerator, Callable, Generator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 
@@ -11,55 +11,77 @@ _AGAIN_SECONDS = 5
 
 
 @dataclass(slots=True)
-class _Turns:
-    """One key's share."""
+class _Share:
+    """One key's."""
 
     free: asyncio.Semaphore
     users: int = 0
 
 
 @dataclass(slots=True)
-class Transfers:
-    """At most `most` at a time, and `most_of_key` of one key; more wait `patience` seconds for their turn."""
+class Shares:
+    """At most `most` of one key at a time; more wait `patience` seconds for their turn."""
 
     most: int
-    most_of_key: int
     patience: float
-    _free: asyncio.Semaphore = field(init=False)
-    _turns: dict[str, _Turns] = field(default_factory=dict[str, _Turns], init=False)
-    """By key; only of those that have transfers."""
-
-    def __post_init__(self) -> None:
-        self._free = asyncio.Semaphore(self.most)
+    what: str
+    code: str
+    """Of a refusal."""
+    _shares: dict[str, _Share] = field(default_factory=dict[str, _Share], init=False)
+    """By key; only of those that use theirs."""
 
     @asynccontextmanager
     async def turn(self, key: str | None) -> AsyncGenerator[None]:
-        """One transfer; Refusal where none ends in time: 429 for the key's share, 503 for all. No key, no share."""
+        """Refusal (429) where none comes in time. No key, no share."""
         if key is None:
-            async with self._waited(self._free, _busy()):
-                yield
+            yield
             return
-        turns = self._turns.setdefault(key, _Turns(asyncio.Semaphore(self.most_of_key)))
-        turns.users += 1
+        share = self._shares.get(key)
+        if share is None:
+            share = self._shares[key] = _Share(asyncio.Semaphore(self.most))
+        share.users += 1
         try:
-            async with self._waited(turns.free, _full(self.most_of_key)), self._waited(self._free, _busy()):
+            async with _waited(share.free, self.patience, self._full):
                 yield
         finally:
-            turns.users -= 1
-            if not turns.users:
-                del self._turns[key]
+            share.users -= 1
+            if not share.users:
+                del self._shares[key]
+
+    def _full(self) -> Refusal:
+        message = f"This key has {self.most} {self.what} under way already."
+        return Refusal(429, message, code=self.code, headers={"retry-after": str(_AGAIN_SECONDS)})
+
+
+class Transfers:
+    """At most `most` uploads and downloads at a time, and `most_of_key` of one key."""
+
+    def __init__(self, most: int, most_of_key: int, patience: float) -> None:
+        self.shares = Shares(most_of_key, patience, "uploads and downloads", "too_many_transfers")
+        self._free = asyncio.Semaphore(most)
+        self._patience = patience
 
     @asynccontextmanager
-    async def _waited(self, free: asyncio.Semaphore, refusal: Refusal) -> AsyncGenerator[None]:
+    async def turn(self, key: str | None) -> AsyncGenerator[None]:
+        """One transfer; Refusal where no turn comes in time: 429 for the key's share, 503 for all."""
+        async with self.shares.turn(key), _waited(self._free, self._patience, _busy):
+            yield
+
+
+@asynccontextmanager
+async def _waited(free: asyncio.Semaphore, patience: float, refusal: Callable[[], Refusal]) -> AsyncGenerator[None]:
+    if free.locked():
         try:
-            async with asyncio.timeout(self.patience):
+            async with asyncio.timeout(patience):
                 await free.acquire()
         except TimeoutError:
-            raise refusal from None
-        try:
-            yield
-        finally:
-            free.release()
+            raise refusal() from None
+    else:
+        await free.acquire()  # at once: most calls are spared the cost of a timer
+    try:
+        yield
+    finally:
+        free.release()
 
 
 class Places:
@@ -77,11 +99,6 @@ class Places:
             yield
         finally:
             self._left += 1
-
-
-def _full(most: int) -> Refusal:
-    message = f"This key has {most} uploads and downloads under way already."
-    return Refusal(429, message, code="too_many_transfers", headers={"retry-after": str(_AGAIN_SECONDS)})
 
 
 def _busy(what: str = "uploads and downloads") -> Refusal:

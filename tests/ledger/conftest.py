@@ -109,16 +109,17 @@ class Maker:
             await ledger.subscribe(tuple(Subscription(name, frozenset(KINDS), scoped=True) for name in new))
         self.subscribed |= {(ledger, name) for name in new}  # now: who records meanwhile waits for it too
 
-    async def settle(self, ledger, tracked, status="completed", loggers=("file",)) -> bool:
+    async def settle(self, ledger, tracked, status="completed", loggers=("file",), **more) -> bool:
         claim = await ledger.claim(tracked.account, tracked.batch_id, owner="w", lease_seconds=60)
-        return await self.settle_claim(ledger, claim, status, loggers)
+        return await self.settle_claim(ledger, claim, status, loggers, **more)
 
-    async def settle_claim(self, ledger, claim, status="completed", loggers=("file",)) -> bool:
+    async def settle_claim(self, ledger, claim, status="completed", loggers=("file",), **more) -> bool:
         account = claim.tracked.account
         batch = claim.tracked.batch.model_copy(update={"status": status})
         settlement = self.settlement(account, batch)
         await self.subscribe(ledger, loggers)
-        return await ledger.settle(claim, settlement, self.groups(), self.ending(account, batch), callbacks=loggers)
+        event = self.ending(account, batch)
+        return await ledger.settle(claim, settlement, self.groups(), event, callbacks=loggers, **more)
 
 
 @pytest.fixture

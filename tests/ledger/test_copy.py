@@ -42,7 +42,7 @@ async def filled(make, clock, attribution):
             ledger, batch=make.batch(f"b{number}", text="x\x00y"), loggers=["file", "otel"], attribution=attribution
         )
         if number % 2:
-            await make.settle(ledger, tracked)
+            await make.settle(ledger, tracked, look_again_at=clock.now + 900_000)
     taken = await ledger.claim_deliveries("otel", owner="d", limit=2, lease_seconds=60)
     states = ("delivered", "dead")
     await ledger.finish_deliveries([DeliveryResult(d, s, error=s) for d, s in zip(taken, states, strict=True)])

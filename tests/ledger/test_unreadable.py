@@ -50,11 +50,73 @@ async def test_an_unreadable_row_hides_no_other(ledger, make, clock, table, capl
     health = await check(ledger)
     assert not health.sound
     [(what, count)] = health.wrong.items()
-    assert (count, what.startswith(f"rows of {table} that cannot be read, the first: ")) == (1, True)
+    assert (count, what.startswith(f"rows of {table} that are damaged, the first: ")) == (1, True)
     assert ("i1" if table == "intent" else "b1") in what
+
+
+DAMAGED = {
+    "event": "UPDATE batchmeter.event SET payload = %(payload)s WHERE seq = 1",
+    "event's kind": "UPDATE batchmeter.event SET type = 'batch_success' WHERE seq = 1",
+    "event's digest": "UPDATE batchmeter.event SET digest = 'x' WHERE seq = 1",
+    "settlement": "UPDATE batchmeter.settlement SET settlement = replace(settlement, '\"other\"', '\"ether\"')",
+    "settlement's groups": "UPDATE batchmeter.settlement SET line_groups = replace(line_groups, 'gpt', 'gqt')",
+    "batch": "UPDATE batchmeter.batch SET status = 'failed'",
+}
+"""Each leaves documents that can be read."""
+
+
+@pytest.mark.parametrize("what", DAMAGED)
+async def test_damage_that_can_be_read_is_found(ledger, make, what):
+    tracked = await make.record(ledger, "openai", make.batch("b1", metadata={"team": "other"}), loggers=())
+    await make.settle(ledger, tracked, loggers=())
+    assert (await check(ledger)).sound
+    [first, _] = await ledger.events()
+    payload = first.payload.replace(b'"other"', b'"ether"')
+    assert payload != first.payload
+
+    async def work(session):
+        await session.run(session.statement(DAMAGED[what]), payload=payload)
+
+    await ledger.database.write(work)
+    wrong = (await check(ledger)).wrong
+    assert any(text.startswith(f"rows of {what.split(chr(39))[0]} that are damaged, the first: ") for text in wrong)
+
+
+async def test_rows_of_older_releases_have_no_digest(ledger, make):
+    tracked = await make.record(ledger, "openai", make.batch("b1"), loggers=())
+    await make.settle(ledger, tracked, loggers=())
+
+    async def work(session):
+        for table in ("event", "settlement"):
+            await session.run(session.statement(f"UPDATE batchmeter.{table} SET digest = NULL"))
+
+    await ledger.database.write(work)
+    assert (await check(ledger)).sound
 
 
 async def test_a_submission_that_cannot_be_read_back_is_not_written(ledger, make):
     with pytest.raises(UsageError, match="model: Input should be a valid string"):
         await ledger.open_intent(Intent("i1", make.submission(model=5)))
     assert await ledger.open_intents(created_before=ledger.now() + 1) == []
+
+
+async def test_events_end_early_by_bytes_and_by_no_unreadable_row(ledger, make, monkeypatch):
+    """As many are read as fit; rows that cannot be read end no page."""
+    monkeypatch.setattr("batchmeter.ledger.outbox._FIRST_ROWS", 2)
+    for number in range(12):
+        await make.record(ledger, "openai", make.batch(f"b{number:02}"), loggers=())
+    stored = await ledger.events()
+    size = len(stored[0].payload)
+    assert {len(one.payload) for one in stored} == {size}
+
+    async def work(session):
+        for seq in (2, 3):
+            await session.run(
+                session.statement(f"UPDATE batchmeter.event SET payload = %(x)s WHERE seq = {seq}"), x=b"?"
+            )
+
+    await ledger.database.write(work)
+    kept = [one.seq for one in stored if one.seq not in {2, 3}]
+    for most, count in ((1, 2), (size * 3, 4), (size * 99, 10), (None, 10)):
+        assert [one.seq for one in await ledger.events(most_bytes=most)] == kept[:count], most
+    assert [one.seq for one in await ledger.events(limit=3, most_bytes=size * 99)] == kept[:3]

@@ -5,6 +5,8 @@ import asyncio
 import httpx2
 import pytest
 
+from batchmeter.models import FileObject
+from batchmeter.testing.wire import Answer
 from batchmeter_proxy import create_app
 from batchmeter_proxy.errors import Refusal
 from batchmeter_proxy.transfers import Places, Transfers
@@ -120,6 +122,32 @@ async def test_trickling_uploads_hold_up_their_own_key_only(caller, client, line
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
+async def test_many_short_calls_leave_connections_for_other_keys(vendor):
+    """The vendor lets one key wait, which asks for more than an account has connections for short calls."""
+    app = served(vendor.client, calls_per_key=12, transfer_wait_seconds=0.01)
+    vendor.http = httpx2.AsyncClient(transport=httpx2.ASGITransport(app), base_url="http://proxy")
+    slow = Answer(200, vendor.script.answers[0].body, after=asyncio.Event())
+    vendor.script.answers = [*[slow] * 12, *vendor.script.answers]
+    async with vendor.http:
+        ada, bob = await vendor.tenant(owner="ada"), await vendor.tenant(owner="bob")
+        asked = [asyncio.create_task(ada.get("/v1/files/file-1")) for _ in range(40)]
+        done, waiting = await asyncio.wait(asked, return_when=asyncio.FIRST_COMPLETED)
+        while len(done) < 28:
+            more, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+            done |= more
+        answers = [one.result() for one in done]
+        assert {(one.status_code, one.json()["error"]["code"]) for one in answers} == {(429, "too_many_calls")}
+        assert "retry-after" in answers[0].headers
+        while len(vendor.script.received) < 12:  # noqa: ASYNC110 - turns of the loop, not time
+            await asyncio.sleep(0)
+        theirs = FileObject(id="file-2", created_at=0, bytes=1, filename="in.jsonl", purpose="batch")
+        await vendor.client.ledger.record_file("openai", theirs, attribution=bob.key.attribution, lines=2)
+        assert (await bob.get("/v1/files/file-2")).status_code == 200
+        assert (await vendor.client.batches.retrieve("batch_1", custom_llm_provider="openai")).id == "batch_1"
+        slow.after.set()
+        assert {(await one).status_code for one in waiting} == {200}
+
+
 async def test_all_keys_together_have_a_limit_too():
     transfers = Transfers(2, 2, 0.01)
     async with transfers.turn("a"), transfers.turn(None):
@@ -128,7 +156,7 @@ async def test_all_keys_together_have_a_limit_too():
         assert (caught.value.status, caught.value.code) == (503, "busy")
     async with transfers.turn("b"), transfers.turn("b"):
         pass
-    assert transfers._turns == {}, "nothing is kept of a key without transfers"
+    assert transfers.shares._shares == {}, "nothing is kept of a key without transfers"
 
 
 async def test_a_transfer_waits_for_its_turn():

@@ -4,7 +4,7 @@ from decimal import Decimal
 
 import pytest
 
-from batchmeter.tracker.adopt import LATE_LOOKS
+from batchmeter.tracker.late_files import LATE_LOOKS
 
 COST = Decimal("0.00021")
 T0 = 1_790_000_000
@@ -125,7 +125,7 @@ async def test_output_listed_after_the_settlement_is_a_revision(world, first):
 
 @pytest.mark.parametrize("looks", range(1, len(LATE_LOOKS) + 1))
 async def test_tracker_alone_finds_late_output(world, looks):
-    """Nobody retrieves it: whoever settled it looks after a quarter of an hour, an hour, six hours and a day."""
+    """Nobody retrieves it: a tracker looks after a quarter of an hour, an hour, six hours and a day; always a new one."""
     provider = world.provider()
     await world.submitted()
     provider.batches["batch_1"] = [ended(world, "completed")]
@@ -135,13 +135,12 @@ async def test_tracker_alone_finds_late_output(world, looks):
     for number, seconds in enumerate(LATE_LOOKS, 1):
         asked = provider.count("retrieve")
         world.clock.now = settled_at + int(seconds * 1000) - 1
-        await tracker.once()
+        await world.tracker().once()
         assert provider.count("retrieve") == asked, "not due yet"
         if number == looks:
             provider.batches["batch_1"] = [world.batch()]
         world.clock.advance(1)
-        await tracker.once()
-        await tracker.idle()
+        await world.tracker().once()
         revision = (await world.ledger.settlement("batch_1"))[0].revision
         assert revision == (2 if number >= looks else 1)
 
@@ -176,3 +175,17 @@ async def test_late_output_that_cannot_be_read_is_tried_by_the_next_look(world):
         await tracker.idle()
     settlement, _ = await world.ledger.settlement("batch_1")
     assert (settlement.revision, settlement.cost.total) == (2, COST)
+
+
+async def test_listed_file_that_breaks_off_is_looked_for_again(world):
+    """The look that finds it cannot read it: the next one does."""
+    provider = world.provider()
+    await world.submitted()
+    provider.batches["batch_1"] = [ended(world, "completed")]
+    await world.until_settled(world.tracker())
+    provider.batches["batch_1"] = [world.batch()]
+    provider.files["out"] = [world.broken(), world.line("a") + world.line("b")]
+    for seconds, revision in ((LATE_LOOKS[0], 1), (LATE_LOOKS[1] - LATE_LOOKS[0], 2)):
+        world.clock.advance(seconds)
+        await world.tracker().once()
+        assert (await world.ledger.settlement("batch_1"))[0].revision == revision

@@ -64,15 +64,41 @@ class Following:
     oldest_at: Millis
 
 
+def _whole_batch(row: Row) -> None:
+    batch = serialize.tracked(row).batch
+    if (row["status"], row["ended"]) != (batch.status, int(batch.ended)):
+        raise ValueError(f"status {row['status']!r}, ended {row['ended']}, but its snapshot is {batch.status!r}")
+
+
+def _whole_settlement(row: Row) -> None:
+    settlement, _ = serialize.settled(row)
+    if row["revision"] != settlement.revision:
+        raise ValueError(f"revision {row['revision']}, but its document is of revision {settlement.revision}")
+    _compare_digest(row, row["settlement"].encode(), row["line_groups"].encode())
+
+
+def _whole_event(row: Row) -> None:
+    stored = serialize.stored_event(row)
+    names = ("id", "type", "account", "revision")
+    if differing := [name for name in names if row[name] != getattr(stored.event, name)]:
+        raise ValueError(f"{', '.join(differing)}: not as in its payload")
+    _compare_digest(row, stored.payload)
+
+
+def _compare_digest(row: Row, *documents: bytes) -> None:
+    if row["digest"] not in (None, serialize.digest(*documents)):
+        raise ValueError("not what was written: its digest differs")
+
+
 DOCUMENTS: Mapping[str, Callable[[Row], object]] = {
     "intent": serialize.intent,
-    "batch": serialize.tracked,
-    "settlement": serialize.settled,
-    "event": serialize.stored_event,
+    "batch": _whole_batch,
+    "settlement": _whole_settlement,
+    "event": _whole_event,
     "file": lambda row: serialize.load_attribution(row["attribution"]),
     "proxy_key": serialize.proxy_key,
 }
-"""Table -> how its rows are read wherever they are used."""
+"""Table -> how its rows are read wherever they are used, and what else must hold of each; raises one of UNREADABLE."""
 
 
 async def check(ledger: Ledger) -> Health:
@@ -80,7 +106,7 @@ async def check(ledger: Ledger) -> Health:
     wrong, damage, version = await ledger.database.read(_check)
     for table in await ledger.database.read(read_tables):
         if bad := await _unreadable(ledger, table):
-            wrong[f"rows of {table.name} that cannot be read, the first: {bad[0]}"] = len(bad)
+            wrong[f"rows of {table.name} that are damaged, the first: {bad[0]}"] = len(bad)
     if differing := await _differing(ledger):
         wrong[f"endings whose event and settlement differ, the first: {differing[0]}"] = len(differing)
     async with ledger.database.snapshot() as snapshot:

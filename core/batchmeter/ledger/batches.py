@@ -75,7 +75,7 @@ def _beside(submission: Submission, batch: Batch, event: BatchCreated, callbacks
         "event_id": event.id,
         "type": event.type,
         "revision": event.revision,
-        "payload": serialize.dump(event).encode(),
+        **serialize.event_columns(event),
         "callbacks": callbacks,
         "file_id": sorted({file_id for file_id in (batch.output_file_id, batch.error_file_id) if file_id}),
         "attribution": serialize.dump(submission.attribution),
@@ -118,10 +118,9 @@ async def _retire(session: Session, known: TrackedBatch) -> int:
     )
     for revision in await session.rows("settlements_of_batch", pk=row["pk"]):
         settlement = serialize.settlement(revision).model_copy(update={"batch_id": names["retired"]})
-        await session.run(
-            "rename_settlement", pk=row["pk"], revision=revision["revision"], settlement=serialize.dump(settlement)
-        )
-    for statement in ("rename_events", "rename_intent", "rename_batch"):
+        columns = serialize.settlement_columns(settlement, revision["line_groups"])
+        await session.run("rename_settlement", pk=row["pk"], revision=revision["revision"], **columns)
+    for statement in ("rename_events", "rename_intent", "rename_batch", "forget_late_look"):
         await session.run(statement, **names)
     session.signal("batches")
     return int(row["pk"])

@@ -13,7 +13,7 @@ from batchmeter.events import BatchCreated, BatchFailed, BatchSucceeded, Settlem
 from batchmeter.models import Attribution, Batch, FileObject
 from batchmeter.pricing.groups import Groups
 
-from . import batches, claims, files, outbox, spend, spend_query, upkeep
+from . import batches, claims, files, late_looks, outbox, spend, spend_query, upkeep
 from . import browse as history_reads
 from . import keys as keyring
 from . import settlements as endings
@@ -113,18 +113,21 @@ class Ledger:
         event: BatchSucceeded | BatchFailed,
         *,
         callbacks: Collection[str] = (),
+        look_again_at: Millis | None = None,
     ) -> bool:
         """Settlement + event + deliveries, once: False when the lease was lost or it is settled already.
 
         Deliveries go to every subscription that handles the event, of callbacks to those of the program that submitted
-        the batch and to `callbacks`, those of the one that settles it.
+        the batch and to `callbacks`, those of the one that settles it. `look_again_at`: its output may be listed late.
         """
-        return await self._settling.add(endings.Ending(claim, settlement, groups, event, callbacks))
+        return await self._settling.add(endings.Ending(claim, settlement, groups, event, callbacks, look_again_at))
 
     async def _settle_all(self, group: Sequence[endings.Ending]) -> list[bool]:
         return await self.database.write(lambda session: endings.settle_all(session, group), durable=True)
 
     revise = write(endings.revise, durable=True)
+    claim_late_looks = write(late_looks.claim_late_looks)
+    finish_late_look = write(late_looks.finish_late_look)
     settlement = read(endings.settlement)
     settlements = read(endings.settlements)
     failed = read(endings.failed)

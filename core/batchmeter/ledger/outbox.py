@@ -10,6 +10,8 @@ from .records import Delivery, DeliveryResult, DeliveryState, LoggerGauge, Milli
 from .session import Session
 from .subscriptions import Redactors, missing_redactors
 
+_FIRST_ROWS = 16
+
 
 async def claim_deliveries(
     session: Session,
@@ -94,7 +96,7 @@ async def add_event(
         account=event.account,
         batch_id=batch_id or event.batch_id,
         revision=event.revision,
-        payload=serialize.dump(event).encode(),
+        **serialize.event_columns(event),
         place=0,
     )
     assert row is not None
@@ -129,12 +131,31 @@ async def events(
     batch_id: str | None = None,
     key: str | None = None,
     limit: int = 1000,
+    most_bytes: int | None = None,
 ) -> list[StoredEvent]:
-    """In recorded order; `key` is the id of the proxy key whose batches they are about."""
+    """In recorded order; `key` is the id of the proxy key whose batches they are about.
+
+    Ends early, behind the first two, once their payloads have more than `most_bytes` together.
+    """
     await session.rows("fence_events")
-    chosen = {"types": serialize.or_none(types), "since": since, "batch_id": batch_id, "key": key, "limit": limit}
-    while found := await session.rows("list_events", after=after, **chosen):
-        if readable := await serialize.readable(session, found, serialize.stored_event):
-            return readable
-        after = found[-1]["seq"]  # whoever pages would take an empty page for the last
-    return []
+    chosen = {"types": serialize.or_none(types), "since": since, "batch_id": batch_id, "key": key}
+    found, size = list[StoredEvent](), 0
+    while step := _step(limit - len(found), len(found), size, most_bytes):
+        page = await session.rows("list_events", after=after, limit=step, **chosen)
+        readable = await serialize.readable(session, page, serialize.stored_event)
+        found += readable
+        size += sum(len(stored.payload) for stored in readable)
+        if len(page) < step:
+            break
+        after = page[-1]["seq"]  # one that cannot be read ends no page: whoever pages would take it for the last
+    return found
+
+
+def _step(left: int, count: int, size: int, most_bytes: int | None) -> int:
+    """Rows to read next: a few, then as many as fit, by the size of those that were read."""
+    if most_bytes is None or not left:
+        return left
+    if not count:
+        return min(left, _FIRST_ROWS)
+    room = most_bytes - size
+    return min(left, room * count // size + 1) if room >= 0 else min(left, max(2 - count, 0))

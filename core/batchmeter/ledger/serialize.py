@@ -1,5 +1,6 @@
 """Rows to dataclasses and back; documents are JSON text."""
 
+import hashlib
 import json
 import logging
 from collections.abc import Callable, Collection, Sequence
@@ -228,6 +229,21 @@ def settled_as(settled_at: Millis, submission: str, settlement: str) -> Settled:
     except (msgspec.MsgspecError, UnicodeDecodeError):  # a lone surrogate, as in `_load`
         owner, sums = json.loads(submission), json.loads(settlement)
         return Settled(settled_at, msgspec.convert(owner, Submitted), msgspec.convert(sums, Sums))
+
+
+def event_columns(event: BaseModel) -> dict[str, object]:
+    payload = dump(event).encode()
+    return {"payload": payload, "digest": digest(payload)}
+
+
+def settlement_columns(settlement: Settlement, groups: str) -> dict[str, object]:
+    text = dump(settlement)
+    return {"settlement": text, "groups": groups, "settlement_digest": digest(text.encode(), groups.encode())}
+
+
+def digest(*documents: bytes) -> str:
+    """Against damage, not against forgery: whoever can write a document can write this too."""
+    return hashlib.blake2b(b"\0".join(documents), digest_size=16).hexdigest()
 
 
 def cost_columns(settlement: Settlement) -> dict[str, object]:

@@ -25,6 +25,8 @@ class Ending:
     event: BatchSucceeded | BatchFailed
     callbacks: Collection[str]
     """Those of the program that settles it."""
+    look_again_at: Millis | None = None
+    """Where its output may be listed late."""
 
 
 async def settle_all(session: Session, endings: Sequence[Ending]) -> list[bool]:
@@ -39,6 +41,7 @@ async def settle_all(session: Session, endings: Sequence[Ending]) -> list[bool]:
     await session.each("put_file", [output for item in settled for output in _outputs(asked[item["place"]])])
     stored = {row["place"] for row in await session.each("add_settlement", settled)}
     new = [item for item in settled if item["place"] in stored]
+    await session.each("add_late_look", [item for item in new if item["look_again_at"] is not None])
     added = await session.each("add_event", new)
     await session.each("add_deliveries", [{"seq": row["seq"], **_owed(asked[row["place"]])} for row in added])
     if new:
@@ -67,11 +70,11 @@ def _columns(ending: Ending) -> dict[str, Any]:
         "batch_id": tracked.batch_id,
         "token": ending.claim.token,
         "revision": settlement.revision,
-        "settlement": serialize.dump(settlement),
-        "groups": serialize.dump_groups(ending.groups),
+        "look_again_at": ending.look_again_at,
+        **serialize.settlement_columns(settlement, serialize.dump_groups(ending.groups)),
         "id": event.id,
         "type": event.type,
-        "payload": serialize.dump(event).encode(),
+        **serialize.event_columns(event),
         **serialize.cost_columns(settlement),
         **serialize.snapshot_columns(settlement.batch),
     }
@@ -108,8 +111,7 @@ async def _store(
         "add_settlement",
         batch_pk=batch_pk,
         revision=settlement.revision,
-        settlement=serialize.dump(settlement),
-        groups=serialize.dump_groups(groups),
+        **serialize.settlement_columns(settlement, serialize.dump_groups(groups)),
         place=0,
     )
     if new is None:

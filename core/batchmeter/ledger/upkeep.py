@@ -8,6 +8,7 @@ from batchmeter.events import Settlement
 
 from . import serialize, spend
 from .files import FRESH
+from .late_looks import forget_late_looks
 from .pruned_totals import PrunedTotals
 from .records import CostGauge, Millis
 from .session import Session
@@ -62,6 +63,7 @@ async def prune_batches(session: Session, settled_before: Millis) -> int:
     await spend.keep_pruned(session, [{"pk": row["pk"]} for row in old])
     await session.each("prune_events", batches)
     await session.each("prune_intents", [{"intent_id": row["intent_id"]} for row in old if row["intent_id"]])
+    await forget_late_looks(session, batches)
     await session.each("prune_batches", [{"pk": row["pk"]} for row in old])
     return len(old)
 

@@ -1,18 +1,15 @@
-"""Batches that were made elsewhere (scripts, notebooks, other gateways) become tracked like our own.
-
-Batches that were settled without their output are looked at a few times more, because providers list files late.
-"""
+"""Batches that were made elsewhere (scripts, notebooks, other gateways) become tracked like our own."""
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from datetime import datetime
 
 from batchmeter.accounts import Accounts
-from batchmeter.errors import BatchmeterError, LedgerError, ProviderError, UsageError
+from batchmeter.errors import ProviderError, UsageError
 from batchmeter.ledger.ledger import Ledger
-from batchmeter.ledger.records import Intent, Millis, Submission
+from batchmeter.ledger.records import Intent, Submission
 from batchmeter.models import Batch
 from batchmeter.plugins import Plugins
 from batchmeter.providers import CallOptions, Provider
@@ -180,51 +177,3 @@ class Adoption:
         self._swept_at[account] = now
         self._top[account] = top or known or frozenset()  # all may be young
         return new
-
-
-LATE_LOOKS = (900.0, 3600.0, 6 * 3600.0, 24 * 3600.0)
-"""Seconds after the settlement at which its batch is looked at once more."""
-MOST_LATE = 1000
-"""Batches remembered; of more than these the oldest are left to whoever retrieves them."""
-
-
-@dataclass(slots=True)
-class LateFiles:
-    """The batches that this process has settled so. A restart forgets them: then a retrieve by anybody finds their files."""
-
-    now: Callable[[], Millis]
-    accounts: Accounts
-    shown: Callable[[Provider, Batch], Awaitable[None]]
-    """Told what a look shows; it makes a revision of files that the settlement has not seen."""
-    _settled: dict[tuple[str, str], tuple[Millis, int]] = field(
-        default_factory=dict[tuple[str, str], tuple[Millis, int]]
-    )
-    """When, and how many looks there were since."""
-
-    def expect(self, account: str, batch_id: str) -> None:
-        self._settled[account, batch_id] = self.now(), 0
-        while len(self._settled) > MOST_LATE:
-            del self._settled[next(iter(self._settled))]
-
-    async def look(self) -> int:
-        """At those that are due; returns how many have their output now."""
-        now = self.now()
-        due = [key for key, (at, looks) in self._settled.items() if now >= at + LATE_LOOKS[looks] * 1000]
-        return sum([await self._look(account, batch_id) for account, batch_id in due])
-
-    async def _look(self, account: str, batch_id: str) -> bool:
-        settled_at, looks = self._settled.pop((account, batch_id))
-        try:
-            provider = self.accounts.get(account)
-            batch = await provider.retrieve_batch(batch_id, CallOptions(timeout=LOOK_SECONDS))
-            await self.shown(provider, batch)
-            found = batch.output_file_id is not None
-        except LedgerError:
-            self._settled[account, batch_id] = settled_at, looks
-            raise
-        except BatchmeterError as error:
-            log.debug("batch %s: its late files cannot be looked for: %s", batch_id, error)
-            found = False
-        if not found and looks + 1 < len(LATE_LOOKS):
-            self._settled[account, batch_id] = settled_at, looks + 1
-        return found

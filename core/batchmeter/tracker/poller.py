@@ -10,7 +10,7 @@ from typing import Any
 from batchmeter.errors import BatchmeterError, LedgerError, NotFoundError, ProviderError
 from batchmeter.events import INVENTED, Settlement
 from batchmeter.ledger.ledger import Ledger
-from batchmeter.ledger.records import Attempts, Claim, Reschedule, TrackedBatch, is_another
+from batchmeter.ledger.records import Attempts, Claim, Millis, Reschedule, TrackedBatch, is_another
 from batchmeter.models import Batch
 from batchmeter.plugins import Plugins
 from batchmeter.providers import CallOptions, Provider
@@ -18,6 +18,7 @@ from batchmeter.providers import CallOptions, Provider
 from .account_state import AccountState, answer_in_time
 from .batch_account import with_id
 from .build_events import BATCH_UNAVAILABLE, Bill, ending_event, settlement_of, unreadable
+from .late_files import LATE_LOOKS
 from .lease import LeaseLostError, Leases
 from .list_polling import ListPolling
 from .schedule import LONGEST_PAUSE, Timetable, after_error, after_trouble, exhausted, millis, one_more, pause_asked
@@ -77,8 +78,6 @@ class Poller:
     look_seconds: float = 60.0
     """One look may take this long, retries included."""
     longest_pause: float = LONGEST_PAUSE
-    settled_without: Callable[[TrackedBatch], None] = lambda _: None
-    """Called when a batch is settled whose output was never listed."""
     total: Summary = field(default_factory=Summary)
     tasks: dict[asyncio.Task[None], Claim | None] = field(default_factory=dict[asyncio.Task[None], "Claim | None"])
     """What is under way."""
@@ -122,16 +121,21 @@ class Poller:
                     return await self._again(claim, wait, f"{attempts[0]}: {error}", attempts, batch)
                 log.warning("batch %s: given up: %s: %s", tracked.batch_id, attempts[0], error)
                 bill = await error.without()
-                if error.trouble in _LISTED_LATE:
-                    self.settled_without(tracked)
+                again = self.ledger.now() + millis(LATE_LOOKS[0]) if error.trouble in _LISTED_LATE else None
+                return await self._settle(claim, batch, bill, look_again_at=again)
         return await self._settle(claim, batch, bill)
 
-    async def _settle(self, claim: Claim, batch: Batch, bill: Bill) -> Settlement:
+    async def _settle(
+        self, claim: Claim, batch: Batch, bill: Bill, *, look_again_at: Millis | None = None
+    ) -> Settlement:
         bill = self._marked(claim.tracked, bill)
         settlement = settlement_of(claim.tracked, batch, bill, time=self.ledger.now())
         event = ending_event(claim.tracked.submission, settlement)
         await self.ledger.subscribe(self.plugins.subscriptions)
-        if not await self.ledger.settle(claim, settlement, bill.groups, event, callbacks=self.plugins.callbacks):
+        callbacks = self.plugins.callbacks
+        if not await self.ledger.settle(
+            claim, settlement, bill.groups, event, callbacks=callbacks, look_again_at=look_again_at
+        ):
             raise LeaseLostError(batch.id)
         log.info("batch %s of %s settled: %s, %s", batch.id, settlement.account, settlement.status, bill.cost.total)
         self.total.settled += 1
@@ -308,17 +312,20 @@ class Poller:
             ]
         )
 
-    async def revise(self, provider: Provider, tracked: TrackedBatch, batch: Batch) -> None:
-        """A settled batch shows files that its settlement has not seen: the next revision, if they can be read."""
+    async def revise(self, provider: Provider, tracked: TrackedBatch, batch: Batch) -> bool:
+        """A settled batch shows files that its settlement has not seen: the next revision.
+
+        False where they cannot be read yet; ProviderError where their provider does not answer.
+        """
         found = await self.ledger.settlement(tracked.batch_id, tracked.account)
         if found is None or not shows_more(batch, found[0].batch):
-            return
+            return True
         try:
             bill = await read_bill(provider, tracked, batch, self.meter)
         except NotReadableError as error:
             if isinstance(error.__cause__, ProviderError):
                 raise error.__cause__ from None
-            return
+            return False
         revision = found[0].revision + 1
         bill = self._marked(tracked, bill)
         settlement = settlement_of(tracked, batch, bill, time=self.ledger.now(), revision=revision)
@@ -327,6 +334,7 @@ class Poller:
         await self.ledger.subscribe(self.plugins.subscriptions)
         if await self.ledger.revise(settlement, bill.groups, event, callbacks=self.plugins.callbacks):
             self.recorded()
+        return True
 
     def start_step(self, account: AccountState, provider: Provider, claim: Claim, seen: Batch | None = None) -> None:
         self.start(self.step(account, provider, claim, seen), claim)

@@ -22,9 +22,10 @@ from batchmeter.pricing.groups import PriceSource
 from batchmeter.providers import Provider
 
 from .account_state import AccountState, Budget
-from .adopt import Adopter, Adoption, LateFiles
+from .adopt import Adopter, Adoption
 from .batch_account import BatchAccounts, with_id
 from .guards import Guards
+from .late_files import LateFiles
 from .lease import Leases
 from .list_polling import ListPolling
 from .lost_creates import Reconciler
@@ -117,9 +118,8 @@ class Tracker:
             self._recorded,
             options.look,
             options.longest_pause,
-            lambda tracked: self._late.expect(tracked.account, tracked.batch_id),
         )
-        self._late = LateFiles(ledger.now, accounts, self.shown)
+        self._late = LateFiles(ledger, accounts, self._poller.revise)
         self._wake = self._poller.wake
         self.batch_accounts = BatchAccounts(ledger, accounts)
         self.adopter = Adopter(ledger, plugins, self._recorded, self.batch_accounts)
@@ -231,7 +231,7 @@ class Tracker:
         """Reconcile, submit again, look for late files, then serve everything that is due now, to the end."""
         await self._tolerant(self.reconcile, 0)
         await self._tolerant(self.resubmit, 0)
-        await self._tolerant(self._late.look, 0)
+        await self._tolerant(self._look_for_late_files, 0)
         before, seen = replace(self._poller.total), set[str]()
         while claims := await self._claim():
             again = [claim for claim in claims if claim.tracked.batch_id in seen]
@@ -272,6 +272,11 @@ class Tracker:
             else:
                 state.unseen += 1
                 self._poller.start(self._poller.follow_due(state, provider, mine))
+
+    async def _look_for_late_files(self) -> int:
+        return await self._late.look(
+            [state.account for state in self._known() if state.ready(self._ledger.now() / 1000)]
+        )
 
     async def _revise_observed(self, tracked: TrackedBatch, batch: Batch) -> None:
         """Files that were listed only after it was settled: a revision tells what they hold."""
@@ -319,7 +324,7 @@ class Tracker:
             await asyncio.gather(
                 self._tolerant(self.reconcile, 0),
                 self._tolerant(self.resubmit, 0),
-                self._tolerant(self._late.look, 0),
+                self._tolerant(self._look_for_late_files, 0),
                 self._tolerant(lambda: self._timetable.durations.refresh(self._ledger), None),
                 self._tolerant(lambda: self._adoption.sweep_all(self._options.adopt), None),
                 self._tolerant(self._ledger.roll_spend, 0),

@@ -53,6 +53,29 @@ SELECT count(*) AS wrong FROM batchmeter.batch WHERE lease_until > next_poll_at;
 -- No wait of the tracker is so long: a clock jumped, or an older batchmeter believed a far Retry-After.
 SELECT count(*) AS wrong FROM batchmeter.batch WHERE next_poll_at > %(now)s + 604800000;
 
+-- name: add_late_look
+INSERT INTO batchmeter.late_look (account, batch_id, settled_at, looks, next_look_at)
+VALUES (%(account)s, %(batch_id)s, %(now)s, 0, %(look_again_at)s)
+ON CONFLICT (account, batch_id) DO UPDATE SET settled_at = excluded.settled_at, looks = 0, next_look_at = excluded.next_look_at;
+
+-- name: due_late_looks
+SELECT account, batch_id, next_look_at FROM batchmeter.late_look
+WHERE account = ANY(%(accounts)s::text[]) AND (next_look_at <= %(now)s OR next_look_at > %(now)s + %(horizon)s)
+ORDER BY next_look_at LIMIT %(limit)s;
+
+-- name: claim_late_look
+-- Nothing is returned when another worker was faster.
+UPDATE batchmeter.late_look SET next_look_at = %(now)s + %(lease)s
+WHERE account = %(account)s AND batch_id = %(batch_id)s AND next_look_at = %(next_look_at)s
+RETURNING account, batch_id, settled_at, looks;
+
+-- name: plan_late_look
+UPDATE batchmeter.late_look SET settled_at = %(settled_at)s, looks = %(looks)s + 1, next_look_at = %(next_look_at)s
+WHERE account = %(account)s AND batch_id = %(batch_id)s AND looks = %(looks)s;
+
+-- name: forget_late_look
+DELETE FROM batchmeter.late_look WHERE account = %(account)s AND batch_id = %(batch_id)s;
+
 -- name: open_by_account
 SELECT account, count(*) AS open, count(*) FILTER (WHERE lease_until > %(now)s) AS leased,
     count(*) FILTER (WHERE next_poll_at <= %(now)s AND (lease_until IS NULL OR lease_until <= %(now)s)) AS overdue,
@@ -345,8 +368,8 @@ WHERE pk = %(pk)s;
 SELECT pk, submission FROM batchmeter.batch WHERE account = %(account)s AND batch_id = %(batch_id)s AND settled_at IS NOT NULL;
 
 -- name: add_settlement
-INSERT INTO batchmeter.settlement (batch_pk, revision, recorded_at, settlement, line_groups)
-VALUES (%(batch_pk)s, %(revision)s, %(now)s, %(settlement)s, %(groups)s)
+INSERT INTO batchmeter.settlement (batch_pk, revision, recorded_at, settlement, line_groups, digest)
+VALUES (%(batch_pk)s, %(revision)s, %(now)s, %(settlement)s, %(groups)s, %(settlement_digest)s)
 ON CONFLICT DO NOTHING RETURNING batch_pk, %(place)s::integer AS place;
 
 -- name: list_events
@@ -476,10 +499,10 @@ UPDATE batchmeter.batch SET
 WHERE account = %(account)s AND batch_id = %(batch_id)s AND next_poll_at IS NOT NULL;
 
 -- name: settlements_of_batch
-SELECT revision, settlement FROM batchmeter.settlement WHERE batch_pk = %(pk)s ORDER BY revision;
+SELECT revision, settlement, line_groups FROM batchmeter.settlement WHERE batch_pk = %(pk)s ORDER BY revision;
 
 -- name: rename_settlement
-UPDATE batchmeter.settlement SET settlement = %(settlement)s WHERE batch_pk = %(pk)s AND revision = %(revision)s;
+UPDATE batchmeter.settlement SET settlement = %(settlement)s, digest = %(settlement_digest)s WHERE batch_pk = %(pk)s AND revision = %(revision)s;
 
 -- name: rename_events
 UPDATE batchmeter.event SET batch_id = %(retired)s WHERE batch_id = %(batch_id)s AND account = %(account)s;

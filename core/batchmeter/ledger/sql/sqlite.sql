@@ -60,8 +60,8 @@ WHERE b.settled_at >= :since AND +b.account = :account AND +b.status = 'failed'
 ORDER BY b.settled_at, b.pk LIMIT :limit;
 
 -- name: add_event
-INSERT INTO event (id, type, account, batch_id, revision, recorded_at, payload, after_seq)
-VALUES (:id, :type, :account, :batch_id, :revision, :now, :payload, (
+INSERT INTO event (id, type, account, batch_id, revision, recorded_at, payload, digest, after_seq)
+VALUES (:id, :type, :account, :batch_id, :revision, :now, :payload, :digest, (
     SELECT first.seq FROM event AS first
     WHERE first.batch_id = :batch_id AND first.account = :account AND first.type = 'acreate_batch'
       AND :type <> 'acreate_batch'
