@@ -1,6 +1,7 @@
 """The folder tree is the architecture: imports run down only, and built-ins import what a stranger may."""
 
 import ast
+import importlib
 import subprocess
 import sys
 from graphlib import TopologicalSorter
@@ -235,6 +236,25 @@ def test_public_names_are_sorted_and_exist() -> None:
     assert {name for name in batchmeter.__all__ if not hasattr(batchmeter, name)} == set()
     with pytest.raises(AttributeError, match="no attribute 'nonsense'"):
         _ = batchmeter.nonsense
+
+
+def test_every_public_name_of_a_package_is_there() -> None:
+    """Names that are imported when first used may point at a file that was moved."""
+    names = [
+        ".".join(path.parent.relative_to(ROOT / folder).parts)
+        for folder in ("core", "plugins", "providers")
+        for path in (ROOT / folder).rglob("__init__.py")
+        if "\n__all__ =" in path.read_text("utf-8")
+    ]
+    assert "batchmeter.http" in names
+    missing = [
+        f"{name}.{public}"
+        for name in names
+        for module in [importlib.import_module(name)]
+        for public in module.__all__
+        if not hasattr(module, public)
+    ]
+    assert missing == []
 
 
 def test_no_file_is_long() -> None:
