@@ -86,7 +86,7 @@ def _with_readings(dialect: Dialect) -> Dialect:
 
 
 def _searched(dialect: Dialect) -> Dialect:
-    """Tool prompts of a row grounded on Google Search are free, and outside its total; else the total has them."""
+    """Tool prompts of a row that asked Google Search are free, and outside its total; else the total has them."""
     free = replace(
         dialect,
         prompt="promptTokenCount|tokenCount",
@@ -160,15 +160,22 @@ def _is_list_of(value: object, kind: type) -> bool:
     return isinstance(value, list) and all(isinstance(item, kind) for item in cast("list[object]", value))
 
 
-def _grounded(candidates: bytes, model: str | None, *, vertex: bool) -> Usage:
-    """Inside a JSON string the quotes of the key would be escaped, so no answer's text can be taken for it."""
+def asked_search(groundings: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether Google Search was asked, also where it found nothing and so costs nothing."""
+    return any(found.get("webSearchQueries") for found in groundings)
+
+
+def _groundings(candidates: bytes) -> list[Mapping[str, Any]] | None:
+    """None where they have another shape than is known.
+
+    Inside a JSON string the quotes of the key would be escaped, so no answer's text can be taken for it.
+    """
     if b'"groundingMetadata"' not in candidates:
-        return {}
+        return []
     try:
-        found = [each.grounding for each in _candidates.decode(candidates) if each.grounding]
+        return [each.grounding for each in _candidates.decode(candidates) if each.grounding]
     except msgspec.DecodeError:
-        return {UNREADABLE: 1}
-    return grounded(found, model, vertex=vertex)
+        return None
 
 
 def _searches(queries: set[str], kinds: set[str], model: str | None, *, vertex: bool) -> int:
@@ -189,9 +196,10 @@ def _usage_of(body: Any, job_model: str | None, *, vertex: bool) -> Answer | Non
     if usage is None:
         answered = body.modelVersion or any(map(bytes, (candidates, body.promptFeedback, body.embedding)))
         return Answer(model=model, kind="gemini") if answered else None
-    tools = _grounded(candidates, model or job_model, vertex=vertex)
+    groundings = _groundings(candidates)
+    tools = {UNREADABLE: 1} if groundings is None else grounded(groundings, model or job_model, vertex=vertex)
     plain, searched = _BY_MEDIA[bool(_HAS_MEDIA_RATES.search(model or job_model or ""))]
-    dialect = searched if "web_searches" in tools else plain
+    dialect = searched if asked_search(groundings or ()) else plain
     return Answer(model=model, usage=usage | tools, dialect=dialect)
 
 

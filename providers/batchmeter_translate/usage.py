@@ -4,7 +4,7 @@ Whatever decides the bill is carried over, in names that OpenAI or compatibles u
 costs what its row does. Usage that a row does not have is null, never zero.
 """
 
-from batchmeter_dialects.google import OUTPUTS, grounded
+from batchmeter_dialects.google import OUTPUTS, asked_search, grounded
 
 from .shape import Json, mapping, objects, present, whole
 
@@ -21,9 +21,13 @@ def gemini_usage(
     """`usageMetadata` -> chat usage; a total that is missing is the sum. Null where nothing tells the output of candidates."""
     if not _counts_prompt(meta) or (candidates and not OUTPUTS & meta.keys()):
         return None
-    tools = _tools(candidates, model, vertex=vertex)
+    groundings = [mapping(found.get("groundingMetadata")) for found in objects(candidates)]
+    uses = grounded(groundings, model, vertex=vertex)
+    tools = {
+        _TOOLS.get(name, name): count for name, count in uses.items()
+    }  # compatibles' counters, or what nobody knows
     thoughts, cached = whole(meta.get("thoughtsTokenCount")), _cached(meta)
-    prompt, completion = _sums(meta, thoughts, cached, searched="num_search_queries" in tools)
+    prompt, completion = _sums(meta, thoughts, cached, searched=asked_search(groundings))
     cached_audio = _of(meta, "cacheTokensDetails", "AUDIO")
     return {
         "prompt_tokens": prompt,
@@ -48,7 +52,7 @@ def gemini_usage(
 def _sums(meta: Json, thoughts: int, cached: int, *, searched: bool) -> tuple[int, int]:
     """Prompt and completion, as the row's own total says: thoughts may be inside, cached tokens beside.
 
-    Tool prompts of a row that Google Search grounded are free, and outside its total.
+    Tool prompts of a row that asked Google Search are free, and outside its total.
     """
     total, tool = whole(meta.get("totalTokenCount")), whole(meta.get("toolUsePromptTokenCount"))
     prompt, answer = _prompt(meta), whole(meta.get("candidatesTokenCount"))
@@ -107,13 +111,6 @@ def _written(usage: Json) -> tuple[int, int]:
     return whole(split.get("ephemeral_5m_input_tokens")) + for_an_hour if written is None else whole(
         written
     ), for_an_hour
-
-
-def _tools(candidates: object, model: str | None, *, vertex: bool) -> Json:
-    """Uses of Google's own tools, in counters that compatibles have or in such as nobody knows."""
-    metadata = [mapping(found.get("groundingMetadata")) for found in objects(candidates)]
-    uses = grounded(metadata, model, vertex=vertex)
-    return {_TOOLS.get(name, name): count for name, count in uses.items()}
 
 
 def _cached(meta: Json) -> int:

@@ -115,6 +115,23 @@ VENDORS: dict[str, Row] = {
         },
         0,
     ),
+    "gemini, a search that found nothing": (
+        (
+            lines_of.gemini(
+                "gemini-2.5-flash",
+                {
+                    "promptTokenCount": 14,
+                    "thoughtsTokenCount": 1416,
+                    "toolUsePromptTokenCount": 35,
+                    "totalTokenCount": 1430,
+                },
+                candidates=[{"content": {"parts": []}, "groundingMetadata": {"webSearchQueries": ["tides"]}}],
+            ),
+            {"provider": "vertex_ai"},
+        ),
+        {"input": 14, "output": 1416},
+        1416,
+    ),
     "gemini, grounded on searches": (
         (
             lines_of.gemini(

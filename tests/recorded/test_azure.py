@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 
+import batchmeter
 import openai
 from batchmeter import AsyncClient
 from batchmeter.config import Settings
@@ -98,6 +99,55 @@ async def test_the_official_sdk_makes_the_same_of_it(replay, name):
             assert facts(await ours(provider, exchange)) == facts(theirs(client, exchange))
     await provider.aclose()
     assert playing.strangers == again.strangers == []
+
+
+OBSERVED = (
+    *STORIES,
+    "azure-05-upload-expires-delete",
+    "azure-09-404-deployment",
+    "azure-10-401",
+    "azure-12-output-lines",
+)
+
+
+def outcome(client, exchange):
+    """Of the recorded request made by the official SDK: what it returns or raises, as plain data."""
+    try:
+        if exchange.method == "POST" and exchange.path == "/openai/files":
+            answer = client.files.create(file=("in.jsonl", b"{}\n"), purpose="batch")
+        else:
+            answer = theirs(client, exchange)
+    except openai.APIStatusError as error:
+        return type(error).__name__, error.status_code, error.body, dict(error.response.headers).get("apim-request-id")
+    return answer.to_dict(mode="json", warnings=False) if hasattr(answer, "to_dict") else answer
+
+
+@pytest.mark.parametrize("name", OBSERVED)
+def test_an_observed_azure_sdk_sees_what_an_unobserved_one_sees(replay, tmp_path, name):
+    playing, plain = replay(name), replay(name)
+    settings = Settings(ledger=str(tmp_path / "l.db"), track=False, load=())
+    keys = {"api_key": "azure-key-0123456789", "api_version": version(name), "max_retries": 0}
+    with (
+        batchmeter.Client(settings=settings, environ={}) as meter,
+        openai.AzureOpenAI(azure_endpoint=playing.url, **keys) as observed,
+        openai.AzureOpenAI(azure_endpoint=plain.url, **keys) as unobserved,
+    ):
+        batchmeter.observe(observed, using=meter)
+        for exchange in playing.exchanges:
+            assert outcome(observed, exchange) == outcome(unobserved, exchange), f"{exchange.method} {exchange.path}"
+    asked = [(one.method, one.path) for one in playing.requests if one.headers["user-agent"].startswith("AzureOpenAI/")]
+    assert asked == [(one.method, one.path) for one in plain.requests]
+
+
+def test_recorded_output_lines_are_metered():
+    body = exchanges_of("azure-12-output-lines")[0].answer.body
+    usages = [json.loads(line)["response"]["body"]["usage"] for line in body.splitlines()]
+    found = batchmeter.meter([body], provider="azure", region="global")
+    read, written = (sum(usage[name] for usage in usages) for name in ("prompt_tokens", "completion_tokens"))
+    assert (found.lines.succeeded, found.lines.unpriced) == (len(usages), 0)
+    assert (found.usage.input_tokens, found.usage.output_tokens) == (read, written)
+    rates = found.rates[0].usd_per_million
+    assert found.cost.total == (rates["input"] * read + rates["output"] * written) / 1_000_000
 
 
 async def test_a_batch_is_settled_with_an_error_file_that_nothing_needs(replay, tmp_path):

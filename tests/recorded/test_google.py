@@ -1,17 +1,24 @@
 """Recorded traffic of Vertex AI and Cloud Storage through a Vertex AI account."""
 
+import json
 from dataclasses import replace
+from urllib.parse import unquote
 
 import pytest
 
+import batchmeter
 from batchmeter import errors
 from batchmeter.providers import CallOptions
 from batchmeter.testing.providers import lines_of, upload_of
+from batchmeter_vertex.answers import Answers
 from batchmeter_vertex.provider import VertexProvider
 from batchmeter_vertex.settings import VertexSettings
 
+from .conftest import exchanges_of
+
 PLAIN = CallOptions()
 PROJECT = "100000000001"
+GROUNDED = "vertex-03-predictions-grounded-flash"
 
 
 @pytest.fixture
@@ -88,6 +95,34 @@ async def test_an_object_is_described_as_it_was_recorded(replay, account):
     file = await account(playing).retrieve_file("gs://example-bucket/tmp/test/a", PLAIN)
     recorded = playing.exchanges[2].answer.json
     assert (file.bytes, file.filename, file.purpose) == (int(recorded["size"]), "a", "batch")
+
+
+def test_grounded_rows_are_metered_as_their_totals_say():
+    """Thoughts are output; the search's own prompts are in no total; one search found nothing, and costs nothing."""
+    body = exchanges_of(GROUNDED)[0].answer.body
+    answers = [json.loads(line)["response"] for line in body.splitlines()]
+    usages = [answer["usageMetadata"] for answer in answers]
+    read = sum(usage["promptTokenCount"] for usage in usages)
+    written = sum(usage["totalTokenCount"] - usage["promptTokenCount"] for usage in usages)
+    searches = sum("groundingChunks" in answer["candidates"][0]["groundingMetadata"] for answer in answers)
+    found = batchmeter.meter([body], provider="vertex_ai")
+    assert (found.lines.succeeded, found.lines.unpriced, searches) == (10, 0, 9)
+    assert (found.usage.input_tokens, found.usage.output_tokens, found.usage.web_searches) == (read, written, searches)
+    rates = found.rates[0].usd_per_million
+    cost = rates["input"] * read + rates["output"] * written + rates["web_search"] * searches
+    assert found.cost.total == cost / 1_000_000
+
+
+async def test_grounded_rows_cost_the_same_in_openai_s_shape(replay, account):
+    playing = replay(GROUNDED, edit=lambda one: replace(one, path=one.path.removeprefix("/download")))
+    uri = "gs://example-bucket/" + unquote(playing.exchanges[0].path.rpartition("/o/")[2])
+    async with account(playing).file_content(uri, PLAIN) as content:
+        answers = Answers("output", "gemini-2.5-flash", "/v1/chat/completions")
+        lines = b"".join([block async for block in answers.translated(content.chunks)])
+    assert playing.strangers == []
+    found, rows = (batchmeter.meter([each], provider="vertex_ai") for each in (lines, playing.exchanges[0].answer.body))
+    assert b'"choices"' in lines
+    assert (found.usage, found.cost.total) == (rows.usage, rows.cost.total)
 
 
 async def test_a_session_goes_on_at_the_account_s_own_host(replay, account):

@@ -46,7 +46,12 @@ AZURE = (
     "azure-05-upload-expires-delete",
     "azure-06-delete-false",
     "azure-07-files-list",
+    "azure-09-404-deployment",
+    "azure-10-401",
+    "azure-12-output-lines",
 )
+ASKED = {"input_file_id": "file-1", "endpoint": "/v1/chat/completions", "completion_window": "24h"}
+"""Of a create that was recorded without its body."""
 HEADS = ("x-request-id", "apim-request-id", "deployment-enqueued-tokens", "deployment-maximum-enqueued-tokens")
 PROCESSED = {"status": "processed"}
 VERSION = "2025-01-01-preview"
@@ -94,7 +99,7 @@ def call_of(exchange: Exchange) -> Call:
         return lambda sdk: sdk.batches.with_raw_response.cancel(name)
     if kind == "files":
         return lambda sdk: sdk.files.with_raw_response.create(file=("in.jsonl", b"{}\n"), purpose="batch")
-    return lambda sdk: sdk.batches.with_raw_response.create(**json.loads(exchange.sent))
+    return lambda sdk: sdk.batches.with_raw_response.create(**(json.loads(exchange.sent) or ASKED))
 
 
 async def told(call: Call, sdk: Any) -> tuple[Any, ...]:
@@ -153,7 +158,7 @@ def processed(exchanges: list[Exchange]) -> list[Exchange]:
     uploads = [one.answer.json for one in exchanges if (one.method, one.path) == ("POST", "/openai/files")]
     return [
         Exchange("GET", f"/openai/files/{file['id']}", "", b"", Answer(200, (), json.dumps(file | PROCESSED).encode()))
-        for file in uploads
+        for file in [*uploads, {"id": ASKED["input_file_id"], "object": "file"}]
     ]
 
 
