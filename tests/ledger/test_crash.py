@@ -10,7 +10,7 @@ from pathlib import Path
 from batchmeter.ledger import open_ledger
 
 WORKER = Path(__file__).with_name("crash_worker.py")
-BATCHES = 100
+BATCHES = 40
 KILLS = 3
 
 

@@ -1,4 +1,4 @@
-"""The promise in small: benchmarks/proof.py with 300 batches (BATCHMETER_PROOF_BATCHES for more)."""
+"""The promise in small: benchmarks/proof.py with 150 batches (BATCHMETER_PROOF_BATCHES for more)."""
 
 import importlib.util
 import os
@@ -9,7 +9,7 @@ import psycopg
 import pytest
 
 PROOF = Path(__file__).parents[2] / "benchmarks" / "proof.py"
-BATCHES = int(os.environ.get("BATCHMETER_PROOF_BATCHES", "300"))
+BATCHES = int(os.environ.get("BATCHMETER_PROOF_BATCHES", "150"))
 
 
 @pytest.fixture
