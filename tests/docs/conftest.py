@@ -17,6 +17,7 @@ import os
 import re
 import subprocess
 import sys
+import textwrap
 import tomllib
 import types
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -54,7 +55,8 @@ class Block:
 
     def compiled(self) -> types.CodeType:
         """Python whose tracebacks name the page and line."""
-        source = "\n" * (self.line - 1) + self.text
+        text = textwrap.dedent(self.text) if self.mark == "part" else self.text  # methods of a class
+        source = "\n" * (self.line - 1) + text
         return compile(source, str(self.page), "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT, dont_inherit=True)
 
 

@@ -87,7 +87,7 @@ COMMANDS = {
     ),
     "new-plugin": (
         "new_plugin:new_plugin",
-        "Write a project for a logger NAME: pyproject.toml, one module, one test, README.",
+        "Write a project for a logger NAME, or a provider: pyproject.toml, modules, tests, README.",
     ),
     "version": ("plugins:version", "Print the versions of batchmeter, Python and the HTTP library in use."),
 }

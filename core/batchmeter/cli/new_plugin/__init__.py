@@ -1,10 +1,11 @@
-"""`batchmeter new-plugin`: a complete small project to start a logger from."""
+"""`batchmeter new-plugin`: a complete small project to start a logger or a provider from."""
 
 import re
 from dataclasses import dataclass
 from importlib.metadata import entry_points
 from importlib.resources import files
 from pathlib import Path
+from typing import Literal
 
 import click
 
@@ -12,13 +13,24 @@ from batchmeter._version import __version__
 from batchmeter.commands.output import as_json, print_json
 from batchmeter.errors import UsageError
 
-TEMPLATES = {
+LOGGER = {
     "pyproject.toml": "pyproject.toml.in",
     "{{module}}.py": "module.py.in",
     "tests/test_{{name}}.py": "test.py.in",
     "README.md": "README.md.in",
 }
-"""File of the project -> file in `template/`; `{{…}}` in both are fields of `Names`."""
+"""File of the project -> file in `logger/`; `{{…}}` in both are fields of `Names`."""
+PROVIDER = {
+    "pyproject.toml": "pyproject.toml.in",
+    "{{module}}/__init__.py": "init.py.in",
+    "{{module}}/py.typed": "py.typed.in",
+    "{{module}}/provider.py": "provider.py.in",
+    "{{module}}/dialects.py": "dialects.py.in",
+    "tests/vendor.py": "vendor.py.in",
+    "tests/test_{{name}}.py": "test.py.in",
+    "README.md": "README.md.in",
+}
+"""The same, in `provider/`. It is examples/batchmeter-acme with other names."""
 _NAME = re.compile(r"[a-z][a-z0-9]*(?:[-_][a-z0-9]+)*")
 _LONGEST = 40
 
@@ -33,6 +45,21 @@ class Names:
     module: str
     class_name: str
     batchmeter: str = __version__
+
+    @property
+    def title(self) -> str:
+        """For people: `Big Llm`."""
+        return " ".join(map(str.capitalize, self.name.split("_")))
+
+    @property
+    def variable(self) -> str:
+        """The start of an environment variable: `BIG_LLM`."""
+        return self.name.upper()
+
+    @property
+    def host(self) -> str:
+        """A part of a host's name: `big-llm`."""
+        return self.name.replace("_", "-")
 
     @classmethod
     def of(cls, text: str) -> "Names":
@@ -60,15 +87,16 @@ class Names:
 @click.option(
     "--folder", type=click.Path(path_type=Path), help="The project's folder, new or empty (default: batchmeter-NAME)."
 )
+@click.option("--provider", is_flag=True, help="A provider over HTTP, with a test server of its vendor.")
 @as_json
-def new_plugin(name: str, folder: Path | None, json_output: bool) -> None:
-    """Write a project for a logger NAME: pyproject.toml, one module, one test, README.
+def new_plugin(name: str, folder: Path | None, provider: bool, json_output: bool) -> None:
+    """Write a project for a logger NAME, or a provider: pyproject.toml, modules, tests, README.
 
     It installs, is found by `batchmeter plugins`, and passes its own tests.
     """
     names = Names.of(name)
     target = folder or Path(names.project)
-    written = write_project(names, target)
+    written = write_project(names, target, "provider" if provider else "logger")
     if json_output:
         print_json({"name": names.name, "folder": str(target), "files": written})
         return
@@ -78,16 +106,16 @@ def new_plugin(name: str, folder: Path | None, json_output: bool) -> None:
     click.echo(f"\nnow: cd {target} && pip install -e . --group test && pytest && batchmeter plugins")
 
 
-def write_project(names: Names, folder: Path) -> list[str]:
+def write_project(names: Names, folder: Path, kind: Literal["logger", "provider"]) -> list[str]:
     """Its files, relative to `folder`; UsageError, and nothing written, where that is not free."""
     if folder.is_dir() and any(folder.iterdir()):
         raise UsageError(f"{folder} is not empty; give --folder a new one")
     if folder.exists() and not folder.is_dir():
         raise UsageError(f"{folder} is a file; give --folder a folder")
-    template = files(__name__) / "template"
+    template = files(__name__) / kind
     filled = {
         names.fill(path): names.fill((template / source).read_text(encoding="utf-8"))
-        for path, source in TEMPLATES.items()
+        for path, source in (PROVIDER if kind == "provider" else LOGGER).items()
     }
     try:
         for path, text in filled.items():
