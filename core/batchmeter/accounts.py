@@ -304,9 +304,13 @@ class Accounts:
             plain = validated(factory.Settings, {**own, "provider": provider}, self._where(name, {}))
             if _is_elsewhere(plain, overrides):
                 own = {key: value for key, value in own.items() if key not in {*plain.of_the_host, "headers"}}
-        values = {**own, "provider": provider, **overrides}
+        values = {**self._folders(factory), **own, "provider": provider, **overrides}
         also = ARGUMENTS if overrides else ()
         return factory, validated(factory.Settings, values, self._where(name, overrides), also)
+
+    def _folders(self, factory: ProviderFactory) -> dict[str, Any]:
+        """Where a provider spools its input files, if it does."""
+        return {"spool": self._settings.spool_folder} if "spool" in factory.Settings.model_fields else {}
 
     def _is_named(self, name: str) -> bool:
         """Whether the settings speak of this account."""

@@ -30,6 +30,15 @@ class Reports(BaseModel):
     """Metadata keys that costs can be grouped by (`metadata.customer`), of batches that end from then on."""
 
 
+class Spool(BaseModel):
+    """`[spool]`: input files of accounts whose vendor keeps none."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    path: str = ""
+    """A folder, one for all workers; by default `spool` beside the ledger's file, else in the user's data folder."""
+
+
 class Settings(BaseModel):
     """Everything batchmeter can be told, apart from what a provider or plugin reads itself."""
 
@@ -59,8 +68,20 @@ class Settings(BaseModel):
     """`[proxy]`: freshness, limits and time-outs of `batchmeter serve`."""
     reports: Reports = Reports()
     """`[reports]`: how costs are summed."""
+    spool: Spool = Spool()
+    """`[spool]`: where input files lie whose vendor keeps none."""
     source: str | None = None
     """The file that was read; set by `load_settings`."""
+
+    @property
+    def spool_folder(self) -> str | None:
+        """None for a user without a home who says nothing else."""
+        if self.spool.path:
+            return self.spool.path
+        if self.ledger and "://" not in self.ledger and self.ledger != ":memory:":
+            return str(Path(self.ledger).parent / "spool")
+        folder = user_folder("data")
+        return None if folder is None else str(folder / "spool")
 
     def __repr__(self) -> str:
         """Sections by name only: they may hold keys."""
@@ -77,7 +98,8 @@ ENVIRONMENT = {
     "BATCHMETER_PLUGINS": "load",
     "BATCHMETER_DISABLE": "disable",
 }
-"""Variable -> setting. Lists are separated by commas. `BATCHMETER_FILE_PATH` is `[plugins.file] path`."""
+"""Variable -> setting. Lists are separated by commas. `BATCHMETER_FILE_PATH` is `[plugins.file] path`, `BATCHMETER_SPOOL`
+is `[spool] path`."""
 
 _LISTS = ("load", "disable")
 
@@ -182,6 +204,8 @@ def _apply_environment(values: dict[str, Any], env: Mapping[str, str]) -> None:
         text = env.get(variable)
         if text is not None and (text or key in _LISTS):
             values[key] = [part.strip() for part in text.split(",") if part.strip()] if key in _LISTS else text
+    if spool := env.get("BATCHMETER_SPOOL"):
+        values["spool"] = {**values.get("spool", {}), "path": spool}
     file_path = env.get("BATCHMETER_FILE_PATH")
     if file_path:
         plugins = values.setdefault("plugins", {})

@@ -207,7 +207,8 @@ class APIStatusError(ProviderError):
 
     @property
     def request_id(self) -> str | None:
-        return self.headers.get("x-request-id") or self.headers.get("apim-request-id")
+        names = ("x-request-id", "apim-request-id", "request-id")
+        return next((found for name in names if (found := self.headers.get(name))), None)
 
     @property
     def retry_after(self) -> float | None:

@@ -10,7 +10,7 @@ from .providers import AccountSettings
 
 HOW = frozenset({"max_retries", "timeout"})
 """Settings of how it is asked, not of who it is."""
-_NOT_WHO = {"adopt", "api_base", "endpoint", *HOW}
+_NOT_WHO = {"adopt", "api_base", "endpoint", "spool", *HOW}
 _API_PATHS = ("", "v1", "openai", "openai/v1")
 
 

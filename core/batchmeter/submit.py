@@ -282,7 +282,8 @@ async def _search(parts: "Parts", provider: "Provider", intent: Intent, error: P
     if found is not None:
         return await _record(parts, intent, found)
     source = intent.submission.input_file_id or ""
-    by_tag = tagged and "://" not in source  # a batch on the caller's own storage carries no metadata
+    # A batch on the caller's own storage carries no metadata.
+    by_tag = tagged and "://" not in source and provider.capabilities.lost_create == "metadata"
     sign = f"its metadata {TAG}={intent.id}" if by_tag else f"its input {source}, endpoint and time"
     hint = (
         f"the batch may or may not exist; the tracker looks for it by {sign}, and a repeated call with the same "

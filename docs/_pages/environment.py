@@ -17,6 +17,7 @@ BY_HAND = {
     "BATCHMETER_PLUGINS": "`load`: exactly these, separated by commas",
     "BATCHMETER_DISABLE": "`disable`, separated by commas",
     "BATCHMETER_FILE_PATH": "`[plugins.file] path`",
+    "BATCHMETER_SPOOL": "`[spool] path`",
     "BATCHMETER_HTTP": "`httpx` or `httpx2`: the HTTP library to use where both are installed",
     "OPENAI_WEBHOOK_SECRET": "`[accounts.openai] webhook_secrets`",
     "BATCHMETER_SANDBOX_KEY": "`batchmeter sandbox --api-key`",

@@ -17,7 +17,7 @@ DEFAULT_WITH_THINKING = 16_384
 _SAMPLING = ("temperature", "top_p", "top_k")
 _LEAST_TOP_P = 0.95
 """With a thinking budget."""
-_IGNORED = {name: why.replace("Gemini", "Claude") for name, why in DROPPED.items()} | {
+IGNORED = {name: why.replace("Gemini", "Claude") for name, why in DROPPED.items()} | {
     "seed": "Claude has no seed",
     "presence_penalty": "Claude has no penalties",
     "frequency_penalty": "Claude has no penalties",
@@ -91,9 +91,9 @@ def _refuse(body: Json) -> None:
 
 
 def _drop(name: str, notes: Notes) -> None:
-    if name not in _IGNORED:
+    if name not in IGNORED:
         raise UntranslatableError(name, f"`{name}` has no Anthropic counterpart; leave it out, or send native rows")
-    notes.drop(name, _IGNORED[name])
+    notes.drop(name, IGNORED[name])
 
 
 def _thinking(body: Json, rules: ClaudeRules) -> tuple[Json | None, Json]:

@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Iterable
+from typing import ClassVar
 
 from batchmeter.errors import InvalidInputError, Problem
 from batchmeter.inputs import MAX_PROBLEMS, InputChecker, InputLimits
@@ -21,15 +22,26 @@ REST_SECONDS = 0.00005
 class LineTranslation:
     """One file's translation; a vendor's says in `rows` what becomes of one line."""
 
-    def __init__(self, source: str, limits: InputLimits) -> None:
+    body_name: ClassVar[str] = "body"
+    """Where a line has its request."""
+
+    def __init__(self, source: str, limits: InputLimits | None) -> None:
+        """Without `limits` lines are the vendor's own, which `request` reads, and are checked here only."""
         self._source = source
-        self._checker = InputChecker(limits=limits)
+        self._checker = None if limits is None else InputChecker(limits=limits)
         self._lines = Lines()
         self._problems: list[Problem] = []
         self._more = 0
         self.notes = Notes()
         self.number = 0
         """The line that is being translated."""
+
+    def request(self, line: Json) -> tuple[str, str, Json] | None:
+        """custom_id, url and body of a line; None for one that the checker refuses anyway; UntranslatableError."""
+        custom_id, body = line.get("custom_id"), line.get("body")
+        if not isinstance(custom_id, str) or not is_object(body):
+            return None
+        return custom_id, str(line.get("url")), body
 
     def rows(self, url: str, custom_id: str, body: Json) -> Iterable[Json]:
         """The line's rows; UntranslatableError."""
@@ -51,10 +63,11 @@ class LineTranslation:
     async def close(self) -> bytes:
         """The last rows; InvalidInputError with everything that is wrong, by line."""
         last = await asyncio.to_thread(lambda: b"".join(map(self._line, self._lines.close())))
-        summary = self._checker.close()
-        problems = sorted((*summary.problems, *self._problems), key=lambda problem: problem.line or 0)
+        summary = None if self._checker is None else self._checker.close()
+        found = (*(summary.problems if summary else ()), *self._problems)
+        problems = sorted(found, key=lambda problem: problem.line or 0)
         if problems:
-            more = self._more + summary.more + max(0, len(problems) - MAX_PROBLEMS)
+            more = self._more + (summary.more if summary else 0) + max(0, len(problems) - MAX_PROBLEMS)
             raise InvalidInputError(self._source, problems[:MAX_PROBLEMS], more)
         for warning in self.warnings:
             log.warning("%s: %s", self._source, warning)
@@ -66,7 +79,8 @@ class LineTranslation:
         turn = time.perf_counter()
         for start in range(0, len(chunk), SLICE):
             part = chunk[start : start + SLICE]
-            self._checker.feed(part)
+            if self._checker is not None:
+                self._checker.feed(part)
             for line in self._lines.feed(part):
                 rows.append(self._line(line))
                 if time.perf_counter() - turn > TURN_SECONDS:
@@ -79,27 +93,36 @@ class LineTranslation:
         self.number += 1
         if not line or not line.strip():
             return b""
-        try:
-            request = mapping(decode(line))
-        except ValueError:
-            return b""
-        custom_id, body = request.get("custom_id"), request.get("body")
-        if not isinstance(custom_id, str) or not is_object(body):
-            return b""
         self.notes.line = self.number
+        custom_id: str | None = None
         try:
-            return b"".join(map(encode_strictly, self.rows(str(request.get("url")), custom_id, mapping(body))))
+            asked = self.request(self._decoded(line))
+            if asked is None:
+                return b""
+            custom_id, url, body = asked
+            return b"".join(map(encode_strictly, self.rows(url, custom_id, body)))
         except UntranslatableError as error:
             self._report(error, custom_id)
         except UnicodeEncodeError:
             message = "half a character (a lone surrogate escape such as \\ud83d), which the vendor refuses"
             self._report(UntranslatableError("messages", message, "invalid_row"), custom_id)
         except RecursionError:
-            self._report(UntranslatableError("body", "nested too deeply", "invalid_row"), custom_id)
+            self._report(UntranslatableError(self.body_name, "nested too deeply", "invalid_row"), custom_id)
         return b""
 
-    def _report(self, error: UntranslatableError, custom_id: str) -> None:
-        problem = Problem(error.code, str(error), self.number, custom_id, f"body.{error.param}")
+    def _decoded(self, line: bytes) -> Json:
+        """An empty object for what the checker refuses; UntranslatableError where there is none."""
+        try:
+            found = decode(line)
+        except ValueError:
+            found = None
+        if self._checker is None and not is_object(found):
+            raise UntranslatableError("", "the line is no JSON object", "invalid_json_line")
+        return mapping(found)
+
+    def _report(self, error: UntranslatableError, custom_id: str | None) -> None:
+        param = f"{self.body_name}.{error.param}" if custom_id is not None else error.param or None
+        problem = Problem(error.code, str(error), self.number, custom_id, param)
         if len(self._problems) < MAX_PROBLEMS:
             self._problems.append(problem)
         else:
