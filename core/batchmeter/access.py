@@ -1,4 +1,4 @@
-"""The ledger as a server in front of it may use it: keys and their limits, whose an object is, costs, events.
+"""The ledger as a server in front of it may use it: whose an object is, answers to give again, costs, events.
 
 A plugin that serves others asks `await client.access()` for it and reaches no ledger, tracker or deliverer besides.
 Times are epoch milliseconds UTC by the ledger's clock. All methods raise LedgerError while the ledger is away.
@@ -20,17 +20,14 @@ from .ledger.records import (
     CostGauge,
     Delivery,
     DeliveryState,
-    KeyLimits,
-    LimitName,
     LoggerGauge,
     Millis,
     Owner,
-    Place,
-    ProxyKey,
     StoredEvent,
     Subscribed,
     TrackedBatch,
 )
+from .ledger.store import Store, open_store
 from .ledger.totals import Totals
 from .models import Attribution, Batch, FileObject
 from .pricing import listing
@@ -55,15 +52,11 @@ __all__ = [
     "CostGauge",
     "CostReport",
     "Delivery",
-    "KeyLimits",
     "KnownBatch",
-    "LimitName",
     "Listed",
     "LoggerGauge",
     "Millis",
     "Owner",
-    "Place",
-    "ProxyKey",
     "SeenBatch",
     "StoredEvent",
     "Subscribed",
@@ -131,45 +124,14 @@ class Access:
         """Returns when the ledger answers."""
         await self._ledger.account_of("")
 
-    # keys
-    async def add_key(self, key: ProxyKey, *, secret_sha256: str) -> ProxyKey:
-        """Created now, by the ledger's clock."""
-        return await self._ledger.add_key(key, secret_sha256=secret_sha256)
+    # of a server's own
+    async def store(self, name: str, migrations: Sequence[str], statements: str) -> Store:
+        """Tables of a plugin's own, as `PluginHost.store`."""
+        return await open_store(self._ledger.database, name, migrations, statements)
 
-    async def find_key(self, secret_sha256: str) -> ProxyKey | None:
-        """Also an expired or revoked one."""
-        return await self._ledger.find_key(secret_sha256)
-
-    async def keys(self) -> list[ProxyKey]:
-        return await self._ledger.keys()
-
-    async def has_keys(self) -> bool:
-        """Whether there was ever one: revoking the last opens nothing."""
-        return await self._ledger.has_keys()
-
-    async def revoke_key(self, key_id: str) -> bool:
-        """False when there is no such key or it was revoked before."""
-        return await self._ledger.revoke_key(key_id)
-
-    # limits
-    async def use_key(
-        self, key_id: str, what: LimitName, *, period: int, amount: int, most: int, once: str | None = None
-    ) -> bool:
-        """Count `amount` towards this period's limit, exactly, whoever else counts; False when it would exceed it.
-
-        What has the same `once` counts once in a period.
-        """
-        return await self._ledger.use_key(key_id, what, period=period, amount=amount, most=most, once=once)
-
-    async def return_key(
-        self, key_id: str, what: LimitName, *, period: int, amount: int, once: str | None = None
-    ) -> None:
-        """Nothing came of what was counted."""
-        await self._ledger.return_key(key_id, what, period=period, amount=amount, once=once)
-
-    async def take_place(self, key_id: str, place: str, *, most: int, lease_seconds: float) -> Place:
-        """Take one of a key's `most` places for open batches; renew and drop it as an answer of `place <key>`."""
-        return await self._ledger.take_place(key_id, place, most=most, lease_seconds=lease_seconds)
+    async def open_batches(self, key_id: str) -> int:
+        """How many unsettled batches a key has."""
+        return await self._ledger.open_batches(key_id)
 
     async def was_created(self, account: str, idempotency_key: str) -> bool:
         """Whether a create with this key has made a batch, or may have."""

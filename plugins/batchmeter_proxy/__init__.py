@@ -2,7 +2,7 @@
 
 As a plugin it brings the commands `serve` and `keys`, and a hook of its own, `register_routes` (`hookspecs.py`).
 It imports what a stranger's plugin may: what it asks of the ledger goes through `batchmeter.access`, the public face of
-the ledger for servers (keys, limits, answers, owners, costs, events); `client.section` reads its `[proxy]`.
+the ledger for servers (answers, owners, costs, events); keys are in tables of its own (`keyring.py`); `client.section` reads its `[proxy]`.
 `create_app(client)` is the same server as an ASGI app, to mount in an app of yours.
 
 Names are imported when they are first used: every command line loads this module, and the server's libraries are an
@@ -22,17 +22,32 @@ if TYPE_CHECKING:
     from .app import Proxy, create_app
     from .errors import Refusal
     from .identity import Action, Identity
+    from .keyring import Keyring, ProxyKey, keyring_of
     from .routes import Route
 
-__all__ = ["Action", "Identity", "Proxy", "Refusal", "Route", "create_app", "hookspecs"]
+__all__ = [
+    "Action",
+    "Identity",
+    "Keyring",
+    "Proxy",
+    "ProxyKey",
+    "Refusal",
+    "Route",
+    "create_app",
+    "hookspecs",
+    "keyring_of",
+]
 
 _HOMES = {
     "Action": "identity",
     "Identity": "identity",
+    "Keyring": "keyring",
     "Proxy": "app",
+    "ProxyKey": "keyring",
     "Refusal": "errors",
     "Route": "routes",
     "create_app": "app",
+    "keyring_of": "keyring",
 }
 
 

@@ -11,10 +11,10 @@ from urllib.parse import urlsplit
 from starlette.requests import Request
 
 from batchmeter import AsyncClient
-from batchmeter.access import Access, ProxyKey
 
 from .errors import Refusal
 from .identity import ANONYMOUS, Action, Done, Identity
+from .keyring import Keyring, ProxyKey, keyring_of
 from .keys import hash_of
 from .limits import KeyIdentity, Limits
 
@@ -47,31 +47,31 @@ class Keys:
 
     async def authenticate(self, request: Request) -> Identity:
         """Refusal (401) unless the key is good, or there are no keys and the caller is on this machine."""
-        access = await self._client.access()
-        if not await self._needed(access):
+        keyring = await keyring_of(self._client)
+        if not await self._needed(keyring):
             return _anonymous(request)
         secret = _secret(request)
         if secret is None:
             raise _unknown(
                 "You didn't provide an API key: send it as `Authorization: Bearer`, `x-api-key` or `api-key`."
             )
-        return identity_of(await self._key(access, secret), access.now())
+        return identity_of(await self._key(keyring, secret), keyring.now())
 
     async def admit(self, identity: Identity, action: Action) -> Done | None:
         """Refusal (429) where one of the key's limits is used up."""
         if not isinstance(identity, KeyIdentity):
             return None
-        return await self._limits.admit(await self._client.access(), identity, action)
+        return await self._limits.admit(await keyring_of(self._client), identity, action)
 
-    async def _needed(self, access: Access) -> bool:
+    async def _needed(self, keyring: Keyring) -> bool:
         """Whether there was ever a key; once there was, for good."""
         now = self._clock()
         if not self._any_key and now >= self._none_until:
-            self._any_key = await access.has_keys()
+            self._any_key = await keyring.has_keys()
             self._none_until = now + REMEMBERED_SECONDS
         return self._any_key
 
-    async def _key(self, access: Access, secret: str) -> ProxyKey | None:
+    async def _key(self, keyring: Keyring, secret: str) -> ProxyKey | None:
         """Found by its hash, so that how long it takes tells nothing about how much of a guess was right.
 
         Wrong ones are not remembered: nobody can fill the memory with them.
@@ -80,7 +80,7 @@ class Keys:
         known = self._known.get(digest)
         if known is not None and now < known.until:
             return known.key
-        key = await access.find_key(digest)
+        key = await keyring.find_key(digest)
         self._known.pop(digest, None)
         if key is not None:
             if len(self._known) >= _MANY:

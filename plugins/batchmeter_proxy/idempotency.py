@@ -41,7 +41,7 @@ async def once(
             raise IdempotencyMismatchError(message)
         return Response(known.document, media_type="application/json")
     try:
-        async with held(access, scope, key):
+        async with held(lambda seconds: access.renew_answer(scope, key, lease_seconds=seconds)):
             document = await work()
     except BaseException:
         with suppress(LedgerError):  # the lease runs out by itself

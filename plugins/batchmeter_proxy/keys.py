@@ -3,10 +3,11 @@
 import hashlib
 import secrets
 from collections.abc import Sequence
-from typing import Protocol
 
-from batchmeter.access import KeyLimits, Millis, ProxyKey
+from batchmeter.access import Millis
 from batchmeter.errors import UsageError
+
+from .keyring import KeyLimits, Keyring, ProxyKey
 
 PREFIX = "bm-"
 _SECRET_BYTES = 32
@@ -15,14 +16,6 @@ MOST_TAGS, LONGEST_TAG = 32, 128
 """Of a key, and of what one request adds."""
 _LAST_MOMENT = 253_402_300_799_999
 """The end of 9999, after which there are no dates."""
-
-
-class Keyring(Protocol):
-    """Where keys are kept."""
-
-    def now(self) -> Millis: ...
-
-    async def add_key(self, key: ProxyKey, *, secret_sha256: str) -> ProxyKey: ...
 
 
 async def create_key(

@@ -4,7 +4,8 @@ import asyncio
 import json
 import re
 import sys
-from collections.abc import Iterable
+from collections.abc import AsyncGenerator, Iterable
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, cast
 
@@ -13,7 +14,7 @@ import click
 from batchmeter import AsyncClient
 
 if TYPE_CHECKING:
-    from batchmeter.access import ProxyKey
+    from .keyring import Keyring, ProxyKey
 
 as_json = click.option("--json", "json_output", is_flag=True, help="Print JSON for machines.")
 _PIPE_WIDTH = 160
@@ -59,8 +60,7 @@ def create(
     json_output: bool,
 ) -> None:
     """Create a key. Its secret is printed now and never again."""
-    from batchmeter.access import KeyLimits, open_access
-
+    from .keyring import KeyLimits
     from .keys import create_key
 
     limits = KeyLimits(requests_per_minute=requests_per_minute, open_batches=open_batches, lines_per_day=lines_per_day)
@@ -69,9 +69,9 @@ def create(
         client, chosen = _client(), _names(accounts)
         for account in chosen or ():
             client.accounts.require(account)
-        async with open_access(client) as access:
+        async with _keyring(client) as keyring:
             return await create_key(
-                access,
+                keyring,
                 name=name,
                 owner=owner,
                 team=team,
@@ -81,7 +81,7 @@ def create(
                 admin=admin,
                 allow_raw=allow_raw,
                 limits=limits,
-                expires_at=_moment(expires, access.now()),
+                expires_at=_moment(expires, keyring.now()),
             )
 
     key, secret = asyncio.run(work())
@@ -96,11 +96,10 @@ def create(
 @as_json
 def list_keys(json_output: bool) -> None:
     """All keys, without their secrets."""
-    from batchmeter.access import open_access
 
     async def work() -> "tuple[list[ProxyKey], int]":
-        async with open_access(_client()) as access:
-            return await access.keys(), access.now()
+        async with _keyring(_client()) as keyring:
+            return await keyring.keys(), keyring.now()
 
     found, now = asyncio.run(work())
     if json_output:
@@ -116,13 +115,11 @@ def list_keys(json_output: bool) -> None:
 def revoke(key_id: str, json_output: bool) -> None:
     """Stop a key from working, at once and for good; what it submitted goes on and stays its own."""
 
-    from batchmeter.access import open_access
-
     async def work() -> bool:
-        async with open_access(_client()) as access:
-            if await access.revoke_key(key_id):
+        async with _keyring(_client()) as keyring:
+            if await keyring.revoke_key(key_id):
                 return True
-            if key_id in {key.id for key in await access.keys()}:
+            if key_id in {key.id for key in await keyring.keys()}:
                 return False
             raise click.UsageError(f"no key {key_id!r}: batchmeter keys list shows their ids")
 
@@ -131,6 +128,17 @@ def revoke(key_id: str, json_output: bool) -> None:
         _print_json({"id": key_id, "revoked": True})
         return
     click.echo(f"{key_id} {'is revoked' if news else 'was revoked before'}")
+
+
+@asynccontextmanager
+async def _keyring(client: AsyncClient) -> "AsyncGenerator[Keyring]":
+    """Of a client that is not open: no plugin starts."""
+    from batchmeter.access import open_access
+
+    from .keyring import Keyring
+
+    async with open_access(client) as access:
+        yield await Keyring.open(access)
 
 
 def _client() -> AsyncClient:

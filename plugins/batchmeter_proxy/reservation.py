@@ -1,11 +1,10 @@
-"""A lease on an answer that is being made, renewed for as long as somebody makes it."""
+"""A lease on work that one process does at a time, renewed for as long as it lasts."""
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
-from batchmeter.access import Access
 from batchmeter.errors import LedgerError
 
 log = logging.getLogger("batchmeter")
@@ -15,9 +14,9 @@ LEASE = 15.0
 
 
 @asynccontextmanager
-async def held(access: Access, scope: str, name: str, *, lease: float = LEASE) -> AsyncGenerator[None]:
-    """Inside, the answer stays reserved; nobody ends the reservation but its owner."""
-    renewing = asyncio.create_task(_renew(access, scope, name, lease))
+async def held(renew: Callable[[float], Awaitable[None]], *, lease: float = LEASE) -> AsyncGenerator[None]:
+    """Inside, the reservation stays its owner's: `renew` is called with the seconds that it is to last."""
+    renewing = asyncio.create_task(_renew(renew, lease))
     try:
         yield
     finally:
@@ -25,10 +24,10 @@ async def held(access: Access, scope: str, name: str, *, lease: float = LEASE) -
         await asyncio.gather(renewing, return_exceptions=True)
 
 
-async def _renew(access: Access, scope: str, name: str, lease: float) -> None:
+async def _renew(renew: Callable[[float], Awaitable[None]], lease: float) -> None:
     while True:
         await asyncio.sleep(lease / 3)
         try:
-            await access.renew_answer(scope, name, lease_seconds=lease)
+            await renew(lease)
         except LedgerError as error:
             log.warning("a reservation could not be renewed: %s", error)

@@ -20,6 +20,7 @@ from batchmeter.errors import ConfigError, UnknownAccountError, UsageError
 
 from .access_log import write_access_log
 from .app import create_app
+from .keyring import Keyring
 from .options import ProxyOptions
 
 if TYPE_CHECKING:
@@ -131,7 +132,7 @@ def keys_configured(client: AsyncClient) -> bool:
 
     async def ask() -> bool:
         async with open_access(client) as access:
-            return await access.has_keys()
+            return await (await Keyring.open(access)).has_keys()
 
     return asyncio.run(ask())
 

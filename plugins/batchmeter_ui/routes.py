@@ -75,7 +75,7 @@ class Server:
             secret = None if digest is None or refusal.status != 401 else await (await self.sessions()).find(digest)  # noqa: PLR2004
             if secret is None:
                 raise
-            call.identity = identity_of(await view.access.find_key(secret), view.now)
+            call.identity = identity_of(await (await view.keyring()).find_key(secret), view.now)
             view.session = digest
         view.known = True
         await call.admit(Action("request"))

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import parse_qs, quote, urlencode
 
 from batchmeter.access import Access, BatchFilter
-from batchmeter_proxy import Identity, Refusal
+from batchmeter_proxy import Identity, Keyring, Refusal, keyring_of
 from batchmeter_proxy.app import escaped_path
 
 from .assets import place
@@ -49,6 +49,9 @@ class View:
     def base(self) -> str:
         """Where the pages are, below where the proxy is mounted."""
         return f"{quote(str(self.call.request.scope.get('root_path', '')))}/ui"
+
+    async def keyring(self) -> Keyring:
+        return await keyring_of(self.call.client)
 
     def url(self, path: str = "/", /, **query: str | None) -> str:
         given = {name.rstrip("_"): text for name, text in query.items() if text}

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 import batchmeter
-from batchmeter.ledger.records import ProxyKey
+from batchmeter_proxy import ProxyKey, keyring_of
 
 
 def test_a_key_from_create_to_revoke(shell):
@@ -75,7 +75,7 @@ def test_a_ledger_s_key_that_outlives_the_calendar_is_listed(shell, tmp_path, mo
 
     async def add():
         async with batchmeter.AsyncClient(ledger=tmp_path / "keys.db") as client:
-            await client.ledger.add_key(ProxyKey(id="key_1", expires_at=10**16), secret_sha256="aa")
+            await (await keyring_of(client)).add_key(ProxyKey(id="key_1", expires_at=10**16), secret_sha256="aa")
 
     asyncio.run(add())
     listed = shell("keys", "list")

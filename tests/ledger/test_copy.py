@@ -5,13 +5,15 @@ from functools import partial
 
 import pytest
 
+from batchmeter.access import Access
 from batchmeter.cli.ledger_check import check
 from batchmeter.cli.ledger_copy import copy_ledger, count_rows, read_page, read_tables
 from batchmeter.errors import LedgerError
 from batchmeter.ledger import open_ledger
-from batchmeter.ledger.records import DeliveryResult, Intent, KeyLimits, ProxyKey
+from batchmeter.ledger.records import DeliveryResult, Intent
 from batchmeter.ledger.store import open_store
 from batchmeter.models import Cost, FileObject
+from batchmeter_proxy.keyring import KeyLimits, Keyring, ProxyKey
 
 NOTES = "CREATE TABLE batchmeter.notes_kept (id TEXT NOT NULL PRIMARY KEY);"
 """A plugin's own table."""
@@ -34,8 +36,10 @@ async def filled(make, clock, attribution):
     assert await ledger.prune(settled_before=clock.now) == 1
     clock.advance(7200)
     await make.record(ledger, input_file_id="file_1")
-    await ledger.add_key(ProxyKey(id="key_1", owner="ada", limits=KeyLimits(open_batches=3)), secret_sha256="5e")
-    await ledger.use_key("key_1", "lines_per_day", period=20_000, amount=3, most=9)
+    keyring = await Keyring.open(Access(ledger))
+    await keyring.add_key(ProxyKey(id="key_1", owner="ada", limits=KeyLimits(open_batches=3)), secret_sha256="5e")
+    await keyring.use_key("key_1", "lines_per_day", period=20_000, amount=3, most=9, once="a")
+    await keyring.take_place("key_1", "p", most=1, lease_seconds=60)
     await ledger.keep_answer("key_1", "files k", "{}")
     for number in range(4):
         tracked = await make.record(
@@ -70,6 +74,7 @@ async def pages(ledger, table):
 
 
 async def contents(ledger):
+    keyring = await Keyring.open(Access(ledger))
     return {
         "tables": await rows_of(ledger),
         "batches": await ledger.list_batches(limit=1000),
@@ -82,9 +87,9 @@ async def contents(ledger):
         "stats": await ledger.stats(),
         "costs": await ledger.costs(key="key_1"),
         "cost_gauges": await ledger.cost_gauges(),
-        "keys": await ledger.keys(),
-        "key": await ledger.find_key("5e"),
-        "room": await ledger.use_key("key_1", "lines_per_day", period=20_000, amount=7, most=9),
+        "keys": await keyring.keys(),
+        "key": await keyring.find_key("5e"),
+        "room": await keyring.use_key("key_1", "lines_per_day", period=20_000, amount=7, most=9),
         "pruned_totals": await ledger.pruned_totals(),
         "answer": await ledger.reserve_answer("key_1", "files k", lease_seconds=1),
     }

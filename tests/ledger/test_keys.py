@@ -1,66 +1,11 @@
-"""The proxy's keys: looked up by their hash, counted exactly, and what belongs to each."""
+"""Batches, files, costs and events of one key, and answers that are given once."""
 
-import asyncio
 from decimal import Decimal
 
 import pytest
 
-from batchmeter.ledger.records import KeyLimits, ProxyKey, Submitter
+from batchmeter.ledger.records import Submitter
 from batchmeter.models import Attribution, FileObject
-
-KEY = ProxyKey(
-    id="key_1",
-    name="nightly",
-    owner="ada",
-    team="search",
-    tags=("eval",),
-    accounts=("openai",),
-    models=("gpt-5-mini",),
-    limits=KeyLimits(requests_per_minute=60, open_batches=2, lines_per_day=1000),
-    hint="wxyz",
-    expires_at=1_900_000_000_000,
-)
-
-
-async def test_a_key_comes_back_whole_by_its_hash(ledger, clock):
-    assert await ledger.has_keys() is False
-    stored = await ledger.add_key(KEY, secret_sha256="aa")
-    assert stored == KEY.model_copy(update={"created_at": clock.now})
-    assert await ledger.find_key("aa") == stored
-    assert await ledger.find_key("ab") is None
-    assert await ledger.keys() == [stored]
-    assert await ledger.has_keys() is True
-
-
-async def test_a_revoked_key_is_still_found_and_says_so(ledger, clock):
-    await ledger.add_key(KEY, secret_sha256="aa")
-    assert (await ledger.find_key("aa")).state(clock.now) == "active"
-    assert (await ledger.find_key("aa")).state(KEY.expires_at) == "expired"
-    assert await ledger.revoke_key("key_1") is True
-    assert await ledger.revoke_key("key_1") is False
-    assert await ledger.revoke_key("key_2") is False
-    assert (await ledger.find_key("aa")).state(clock.now) == "revoked"
-    assert await ledger.has_keys() is True, "revoking the last key opens nothing"
-
-
-async def test_a_limit_is_counted_by_period_and_kind(ledger):
-    await ledger.add_key(KEY, secret_sha256="aa")
-
-    async def use(amount, period=1, what="lines_per_day", most=10):
-        return await ledger.use_key("key_1", what, period=period, amount=amount, most=most)
-
-    assert await use(11) is False
-    assert [await use(6), await use(5), await use(4), await use(1)] == [True, False, True, False]
-    assert await use(1, what="requests_per_minute") is True
-    assert [await use(10, period=2), await use(1, period=2)] == [True, False]
-    assert await use(5, period=2, most=15) is True
-
-
-async def test_a_limit_holds_however_many_count_at_once(ledger, open_another):
-    await ledger.add_key(KEY, secret_sha256="aa")
-    both = (ledger, await open_another())
-    tries = [both[n % 2].use_key("key_1", "requests_per_minute", period=7, amount=1, most=13) for n in range(40)]
-    assert sum(await asyncio.gather(*tries)) == 13
 
 
 async def test_open_batches_are_those_not_settled(ledger, make, attribution):
@@ -154,53 +99,6 @@ async def test_events_of_one_key(ledger, make, attribution):
     assert [e.event.batch_id for e in await ledger.events(key="key_1")] == ["mine", "mine"]
     assert await ledger.events(key="key_2") == []
     assert len(await ledger.events()) == 3
-
-
-async def test_what_is_counted_once_is_counted_once_and_given_back_once(ledger, open_another):
-    await ledger.add_key(KEY, secret_sha256="aa")
-    limit = {"period": 1, "most": 10}
-
-    async def use(amount, once=None, by=ledger):
-        return await by.use_key("key_1", "lines_per_day", amount=amount, once=once, **limit)
-
-    other = await open_another()
-    assert all(await asyncio.gather(*(use(6, "a", by) for by in (ledger, other) * 5)))
-    assert await use(5, "b") is False
-    assert await use(4, "c") is True, "what was refused was not noted as counted"
-    assert await use(1) is False
-    back = {"period": 1, "amount": 6, "once": "a"}
-    for _ in range(2):
-        await ledger.return_key("key_1", "lines_per_day", **back)
-    assert await use(6) is True
-    assert await use(1) is False
-    await ledger.return_key("key_1", "lines_per_day", period=9, amount=6)
-    assert await use(1) is False, "another period's"
-
-
-async def test_places_are_never_more_than_there_are(ledger, open_another, make, attribution, clock):
-    await ledger.add_key(KEY, secret_sha256="aa")
-    both = (ledger, await open_another())
-    lease = {"most": 3, "lease_seconds": 15}
-    tries = [both[n % 2].take_place("key_1", f"p{n}", **lease) for n in range(12)]
-    assert sorted(await asyncio.gather(*tries)) == ["mine"] * 3 + ["wait"] * 9
-    assert await ledger.take_place("key_2", "p", **lease) == "mine", "each key has its own"
-    clock.advance(10)
-    taken = [
-        f"p{n}"
-        for n in range(12)
-        if (await ledger.reserve_answer("place key_1", f"p{n}", lease_seconds=0)).state == "busy"
-    ]
-    await ledger.renew_answer("place key_1", taken[0], lease_seconds=15)
-    clock.advance(10)
-    assert await ledger.take_place("key_1", "q1", **lease) == "mine", "whoever had the others is gone"
-    for number in range(2):
-        await make.record(ledger, attribution=attribution, batch=make.batch(f"b{number}"))
-    assert await ledger.take_place("key_1", "q2", **lease) == "wait"
-    await ledger.drop_answer("place key_1", taken[0])
-    await ledger.drop_answer("place key_1", "q1")
-    assert await ledger.take_place("key_1", "q2", **lease) == "mine"
-    await make.record(ledger, attribution=attribution)
-    assert await ledger.take_place("key_1", "q3", **lease) == "full"
 
 
 async def test_owners_of_many_at_once(ledger, make, attribution, clock):

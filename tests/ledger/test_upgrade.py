@@ -10,6 +10,7 @@ import psycopg
 import pytest
 
 import batchmeter
+from batchmeter.access import Access
 from batchmeter.cli.ledger_check import check
 from batchmeter.client import AsyncClient
 from batchmeter.config import Settings
@@ -17,6 +18,7 @@ from batchmeter.errors import LedgerError
 from batchmeter.ledger import open_ledger
 from batchmeter.ledger.session import load_migrations
 from batchmeter.testing.recorder import Recorder
+from batchmeter_proxy.keyring import KeyLimits, Keyring
 
 SNAPSHOT = '{"id":"b1","status":"in_progress"}'
 SUBMISSION = '{"account":"openai","provider":"openai"}'
@@ -29,7 +31,7 @@ BATCH = (
 def run(url, statement):
     if url.startswith("postgresql"):
         with psycopg.connect(url, autocommit=True) as connection:
-            connection.execute(statement.replace("INTO batch", "INTO batchmeter.batch"))
+            connection.execute(statement.replace("INTO ", "INTO batchmeter."))
     else:
         connection = sqlite3.connect(url)
         with connection:
@@ -58,7 +60,6 @@ async def test_what_was_there_goes_on(first_release, make, clock, attribution):
         assert tracked.batch_id == "b1"
         assert await make.settle(ledger, tracked)
         assert [one.settlement.batch_id for one in await ledger.costs()] == ["b1"]
-        assert await ledger.has_keys() is False
         await make.record(ledger, attribution=attribution)
         assert await ledger.open_batches(attribution.key) == 1
         assert (await ledger.stats())["schema_version"] == len(load_migrations("batchmeter.ledger"))
@@ -149,4 +150,30 @@ async def test_a_ledger_is_made_unless_told_not_to(url, clock):
     for create in (True, False):
         await ledger.open(create=create)
         assert await ledger.list_batches() == []
+        await ledger.aclose()
+
+
+async def test_a_ledger_s_keys_become_the_proxy_s(url, clock):
+    """As releases before the proxy had tables of its own left them: keys, their use, what is counted already."""
+    ledger = open_ledger(url, clock=clock)
+    await ledger.open()
+    details = '{"name":"nightly","limits":{"lines_per_day":10}}'
+    for statement in (
+        f"INTO proxy_key (id, secret_sha256, details, created_at) VALUES ('key_1', 'aa', '{details}', 5)",
+        "INTO key_use (key_id, what, period, used) VALUES ('key_1', 'lines_per_day', 7, 6)",
+        f"INTO answer (scope, name, document, busy_until, recorded_at) VALUES ('counted lines_per_day key_1', '7 once', '6', 0, {clock.now})",
+        "INTO answer (scope, name, document, busy_until, recorded_at) VALUES ('key_1', 'k', '{}', 0, 1)",
+    ):
+        run(url, f"INSERT {statement}")
+    try:
+        for _ in range(2):  # carried over once
+            keyring = await Keyring.open(Access(ledger))
+            (key,) = await keyring.keys()
+            assert (key, key.name, key.limits) == (await keyring.find_key("aa"), "nightly", KeyLimits(lines_per_day=10))
+            limit = {"key_id": "key_1", "limit": "lines_per_day", "period": 7, "most": 10}
+            assert await keyring.use_key(**limit, amount=6, once="once") is True, "counted before, so not again"
+            assert await keyring.use_key(**limit, amount=5) is False, "6 of 10 were used before"
+        kept = await ledger.reserve_answer("key_1", "k", lease_seconds=1)
+        assert (kept.state, kept.document) == ("kept", "{}"), "answers to requests stay the ledger's"
+    finally:
         await ledger.aclose()

@@ -13,6 +13,7 @@ from batchmeter.config import Settings
 from batchmeter.testing.recorder import Recorder
 from batchmeter.testing.sandbox import Sandbox, manual_clock, serve_sandbox
 from batchmeter_proxy import create_app
+from batchmeter_proxy.keyring import keyring_of
 from batchmeter_proxy.keys import create_key
 
 CHAT = "/v1/chat/completions"
@@ -112,7 +113,7 @@ def caller(client, http):
     """`await caller(owner="ada")`: a new key and its client."""
 
     async def make(**details):
-        key, secret = await create_key(client.ledger, **details)
+        key, secret = await create_key(await keyring_of(client), **details)
         return Caller(http, key, secret)
 
     return make

@@ -13,6 +13,7 @@ import batchmeter
 from batchmeter import Attribution, events
 from batchmeter.events import PluginEvent
 from batchmeter_proxy import Identity, create_app
+from batchmeter_proxy.keyring import keyring_of
 from batchmeter_proxy.keys import create_key
 
 CHAT = "/v1/chat/completions"
@@ -189,7 +190,9 @@ class Hide:
 
 
 async def test_events_are_shown_as_loggers_may_see_them(settled, http, client):
-    keys = {name: await create_key(client.ledger, owner=name, admin=name == "root") for name in ("ada", "root")}
+    keys = {
+        name: await create_key(await keyring_of(client), owner=name, admin=name == "root") for name in ("ada", "root")
+    }
     await settled(1, key=keys["ada"][0].id, user="ada@example.com")
     client.plugins.register(Hide(), "hide")
     await client.ledger.subscribe(client.plugins.subscriptions)
@@ -221,7 +224,10 @@ async def test_events_of_a_plugin_s_kind_are_asked_for_by_it(http, client, monke
 
 
 async def test_each_key_sees_its_own(settled, http, client):
-    keys = {name: await create_key(client.ledger, owner=name, admin=name == "root") for name in ("ada", "bob", "root")}
+    keys = {
+        name: await create_key(await keyring_of(client), owner=name, admin=name == "root")
+        for name in ("ada", "bob", "root")
+    }
     mine = await settled(2, key=keys["ada"][0].id, team="search")
     await settled(3)
     secret = {name: made[1] for name, made in keys.items()}
@@ -275,7 +281,7 @@ async def test_costs_are_filtered_and_paired(settled, http, client):
 
 
 async def test_a_key_cannot_ask_for_anothers_costs(settled, http, client):
-    (ada, secret), (bob, _) = [await create_key(client.ledger, owner=name) for name in ("ada", "bob")]
+    (ada, secret), (bob, _) = [await create_key(await keyring_of(client), owner=name) for name in ("ada", "bob")]
     mine = await settled(2, key=ada.id)
     await settled(2, key=bob.id)
     assert (await get(http, "/v1/costs", secret, key=ada.id)).json()["total"]["total"] == money(mine)

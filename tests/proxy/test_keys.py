@@ -5,6 +5,7 @@ import pytest
 
 from batchmeter_proxy import create_app
 from batchmeter_proxy.auth import REMEMBERED_SECONDS, Keys
+from batchmeter_proxy.keyring import keyring_of
 from batchmeter_proxy.keys import create_key, hash_of
 
 from .conftest import refused
@@ -68,7 +69,7 @@ async def test_with_keys_one_is_needed(caller, http):
 async def test_a_revoked_or_expired_key_stops_within_seconds(client):
     now = [0.0]
     keys = Keys(client, clock=lambda: now[0])
-    key, secret = await create_key(client.ledger, owner="ada")
+    key, secret = await create_key(await keyring_of(client), owner="ada")
     transport = httpx2.ASGITransport(create_app(client, authenticate=keys.authenticate))
     async with httpx2.AsyncClient(transport=transport, base_url="http://proxy") as http:
 
@@ -76,10 +77,10 @@ async def test_a_revoked_or_expired_key_stops_within_seconds(client):
             return (await http.get("/v1/models", headers={"authorization": f"Bearer {token}"})).status_code
 
         assert await status() == 200
-        await client.ledger.revoke_key(key.id)
+        await (await keyring_of(client)).revoke_key(key.id)
         now[0] += REMEMBERED_SECONDS
         assert await status() == 401
-        _, short = await create_key(client.ledger, expires_at=client.ledger.now() + 60_000)
+        _, short = await create_key(await keyring_of(client), expires_at=client.ledger.now() + 60_000)
         assert await status(short) == 200
         later = client.ledger.now() + 60_000
         client.ledger.now = lambda: later
@@ -92,10 +93,10 @@ async def test_the_first_key_closes_the_door(client):
     transport = httpx2.ASGITransport(create_app(client, authenticate=keys.authenticate))
     async with httpx2.AsyncClient(transport=transport, base_url="http://proxy") as http:
         assert (await http.get("/v1/models")).status_code == 200
-        key, _ = await create_key(client.ledger)
+        key, _ = await create_key(await keyring_of(client))
         now[0] += REMEMBERED_SECONDS
         assert (await http.get("/v1/models")).status_code == 401
-        await client.ledger.revoke_key(key.id)
+        await (await keyring_of(client)).revoke_key(key.id)
         assert (await http.get("/v1/models")).status_code == 401
 
 
@@ -104,7 +105,7 @@ async def test_secrets_are_long_random_and_kept_nowhere(client, caller, tmp_path
     assert ada.secret != bob.secret
     assert ada.secret.startswith("bm-")
     assert len(ada.secret) >= 43
-    assert ada.secret not in repr(await client.ledger.keys())
+    assert ada.secret not in repr(await (await keyring_of(client)).keys())
     stored = b"".join(path.read_bytes() for path in tmp_path.glob("proxy.db*"))
     assert ada.key.id.encode() in stored
     assert ada.secret.encode() not in stored

@@ -10,8 +10,8 @@ from openai.types import Batch
 
 import openai
 from batchmeter import AsyncClient
-from batchmeter.ledger.records import KeyLimits
 from batchmeter_proxy import create_app
+from batchmeter_proxy.keyring import KeyLimits
 
 from .conftest import refused
 

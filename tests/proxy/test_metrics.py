@@ -12,6 +12,7 @@ from batchmeter.host import LoggerGauge, Total
 from batchmeter.ledger.records import CostGauge
 from batchmeter_proxy import create_app
 from batchmeter_proxy import metrics as metrics_module
+from batchmeter_proxy.keyring import keyring_of
 from batchmeter_proxy.keys import create_key
 from batchmeter_proxy.metrics import Metrics, Traffic
 
@@ -65,8 +66,8 @@ async def test_strangers_cannot_make_labels(http):
 
 
 async def test_only_an_administrator_reads_them(client, http):
-    _, mine = await create_key(client.ledger, owner="ada")
-    _, root = await create_key(client.ledger, admin=True)
+    _, mine = await create_key(await keyring_of(client), owner="ada")
+    _, root = await create_key(await keyring_of(client), admin=True)
     assert (await http.get("/metrics")).status_code == 401
     assert (await http.get("/metrics", headers={"x-api-key": mine})).status_code == 403
     assert (await http.get("/metrics", headers={"x-api-key": root})).status_code == 200

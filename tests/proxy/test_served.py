@@ -18,8 +18,10 @@ from schemathesis import checks
 from schemathesis.specs.openapi import checks as specs
 
 import openai
+from batchmeter.access import Access
 from batchmeter.ledger import open_ledger
 from batchmeter.testing.sandbox import sandbox_thread
+from batchmeter_proxy.keyring import Keyring
 from batchmeter_proxy.keys import create_key
 
 from .served import serving
@@ -202,7 +204,7 @@ async def new_key(folder) -> str:
     ledger = open_ledger(str(folder / "served.db"))
     await ledger.open()
     try:
-        return (await create_key(ledger, owner="ada"))[1]
+        return (await create_key(await Keyring.open(Access(ledger)), owner="ada"))[1]
     finally:
         await ledger.aclose()
 

@@ -14,6 +14,7 @@ from batchmeter.config import Settings
 from batchmeter.models import FileObject
 from batchmeter.testing.wire import Answer, Script, serving
 from batchmeter_proxy import create_app
+from batchmeter_proxy.keyring import keyring_of
 from batchmeter_proxy.keys import create_key
 
 __all__ = ["app", "caller", "client", "clock", "ended", "http", "lines", "recorder", "sandbox", "sdk"]
@@ -40,7 +41,7 @@ class Vendor:
 
     async def tenant(self, **details) -> Caller:
         """A key that has uploaded `file-1`, with two lines in it."""
-        key, secret = await create_key(self.client.ledger, **details)
+        key, secret = await create_key(await keyring_of(self.client), **details)
         file = FileObject(id="file-1", created_at=0, bytes=1, filename="in.jsonl", purpose="batch")
         await self.client.ledger.record_file("openai", file, attribution=key.attribution, lines=2)
         return Caller(self.http, key, secret)

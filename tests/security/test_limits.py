@@ -3,7 +3,7 @@
 import pytest
 from tests.proxy.conftest import refused
 
-from batchmeter.ledger.records import KeyLimits
+from batchmeter_proxy.keyring import KeyLimits, keyring_of
 
 from .conftest import CHAT
 
@@ -32,7 +32,9 @@ async def used(client, tenant) -> int:
     most = tenant.key.limits.lines_per_day
     period = client.ledger.now() // 86_400_000
     for left in range(most, -1, -1):
-        if await client.ledger.use_key(tenant.key.id, "lines_per_day", period=period, amount=0, most=most - left):
+        if await (await keyring_of(client)).use_key(
+            tenant.key.id, "lines_per_day", period=period, amount=0, most=most - left
+        ):
             return most - left
     raise AssertionError("more than there are")
 

@@ -3,6 +3,7 @@
 import pytest
 
 from batchmeter.errors import UsageError
+from batchmeter_proxy.keyring import keyring_of
 from batchmeter_proxy.keys import create_key
 
 from .conftest import CHAT
@@ -31,7 +32,7 @@ async def test_both_headers_tags_are_added_once_each(vendor):
 @pytest.mark.parametrize("tags", [[f"t{n}" for n in range(33)], ["x" * 129]], ids=["many", "long"])
 async def test_a_key_s_own_tags_are_bounded(vendor, tags):
     with pytest.raises(UsageError, match="32 tags of at most 128 characters"):
-        await create_key(vendor.client.ledger, tags=tags)
+        await create_key(await keyring_of(vendor.client), tags=tags)
 
 
 async def test_a_traceparent_that_is_none_is_ignored(vendor):

@@ -12,6 +12,7 @@ from batchmeter.config import Settings
 from batchmeter.errors import Rejected
 from batchmeter.testing.sandbox import manual_clock, serve_sandbox
 from batchmeter_proxy import create_app
+from batchmeter_proxy.keyring import keyring_of
 from batchmeter_proxy.keys import create_key
 
 CHAT = "/v1/chat/completions"
@@ -130,7 +131,7 @@ def person(client):
 
     async def make(name, **details):
         key, secret = await create_key(
-            client.ledger, owner=name, team=f"team-of-{name}", tags=(f"tag-of-{name}",), **details
+            await keyring_of(client), owner=name, team=f"team-of-{name}", tags=(f"tag-of-{name}",), **details
         )
         return Person(name, secret, key)
 

@@ -5,7 +5,7 @@ from starlette.applications import Starlette
 from starlette.routing import Mount
 
 import batchmeter
-from batchmeter_proxy import create_app
+from batchmeter_proxy import create_app, keyring_of
 from batchmeter_ui import Content, Page
 
 from .conftest import SAME
@@ -58,7 +58,7 @@ async def test_a_revoked_key_ends_its_session(http, client, person, log_in):
     ada, root = await person("ada"), await person("root", admin=True)
     await log_in(ada)
     assert (await http.get("/ui")).status_code == 200
-    await client.ledger.revoke_key(ada.key.id)
+    await (await keyring_of(client)).revoke_key(ada.key.id)
     answer = await http.get("/ui")
     assert answer.status_code == 303
     assert "/ui/login" in answer.headers["location"]

@@ -96,7 +96,6 @@ DOCUMENTS: Mapping[str, Callable[[Row], object]] = {
     "settlement": _whole_settlement,
     "event": _whole_event,
     "file": lambda row: serialize.load_attribution(row["attribution"]),
-    "proxy_key": serialize.proxy_key,
 }
 """Table -> how its rows are read wherever they are used, and what else must hold of each; raises one of UNREADABLE."""
 
@@ -121,12 +120,18 @@ async def check(ledger: Ledger) -> Health:
 async def _unreadable(ledger: Ledger, table: Table) -> list[str]:
     """Which rows, and why."""
     bad, after = list[str](), dict[str, object]()
-    if table.name not in DOCUMENTS:
+    decode = DOCUMENTS.get(table.name, _details if "details" in table.columns else None)
+    if decode is None:
         return bad
     while page := await ledger.database.read(partial(read_page, table, after)):
-        bad += await asyncio.to_thread(_unreadable_of, page, DOCUMENTS[table.name])
+        bad += await asyncio.to_thread(_unreadable_of, page, decode)
         after = {f"after_{column}": page[-1][column] for column in table.key}
     return bad
+
+
+def _details(row: Row) -> object:
+    """JSON in the table of some plugin."""
+    return json.loads(row["details"])
 
 
 async def _differing(ledger: Ledger) -> list[str]:

@@ -199,3 +199,23 @@ def _is_late(tracked: TrackedBatch, now: Millis) -> bool:
     batch = tracked.batch
     end = batch.ended_at or (None if batch.ended else now // 1000)
     return batch.expires_at is not None and end is not None and end > batch.expires_at
+
+
+async def open_batches(session: Session, key_id: str) -> int:
+    """How many unsettled batches it has."""
+    row = await session.row("open_batches_of_key", key_id=key_id)
+    return 0 if row is None else int(row["open"])
+
+
+async def batches_of_key(
+    session: Session, key_id: str, account: str, *, after: str | None = None, limit: int
+) -> list[TrackedBatch] | None:
+    """What it submitted, newest first; None: it has no batch `after`."""
+    before = None
+    if after is not None:
+        cursor = await session.row("get_batch", batch_id=after, account=account)
+        if cursor is None or cursor["key_id"] != key_id:
+            return None
+        before = cursor["pk"]
+    found = await session.rows("batches_of_key", key_id=key_id, account=account, before=before, limit=limit)
+    return await serialize.readable(session, found, serialize.tracked)

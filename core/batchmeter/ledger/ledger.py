@@ -13,9 +13,8 @@ from batchmeter.events import BatchCreated, BatchFailed, BatchSucceeded, Settlem
 from batchmeter.models import Attribution, Batch, FileObject
 from batchmeter.pricing.groups import Groups
 
-from . import batches, claims, files, late_looks, outbox, spend, spend_query, upkeep
+from . import answers, batches, claims, files, late_looks, outbox, spend, spend_query, upkeep
 from . import browse as history_reads
-from . import keys as keyring
 from . import settlements as endings
 from . import subscriptions as subscribers
 from .files import AccountCache
@@ -144,8 +143,8 @@ class Ledger:
     gauges = read(outbox.gauges)
 
     record_event = write(outbox.record_event, durable=True)
-    once = write(outbox.once, durable=True)
-    not_once = write(outbox.not_once, durable=True)
+    once = write(answers.once, durable=True)
+    not_once = write(answers.not_once, durable=True)
 
     # who is owed events
     async def subscribe(self, wanted: Sequence[Subscription]) -> None:
@@ -200,22 +199,14 @@ class Ledger:
         self._accounts.forget(file_id)
         await self.database.write(lambda session: files.forget_file(session, account, file_id))
 
-    # keys of the proxy, their limits, and answers to give again
-    add_key = write(keyring.add_key, durable=True)
-    find_key = read(keyring.find_key)
-    keys = read(keyring.list_keys)
-    has_keys = read(keyring.has_keys)
-    revoke_key = write(keyring.revoke_key, durable=True)
-    use_key = write(keyring.use_key)
-    return_key = write(keyring.return_key)
-    take_place = write(keyring.take_place)
-    open_batches = read(keyring.open_batches)
-    batches_of_key = read(keyring.batches_of_key)
-    files_of_key = read(keyring.files_of_key)
-    reserve_answer = write(keyring.reserve_answer)
-    renew_answer = write(keyring.renew_answer)
-    keep_answer = write(keyring.keep_answer, durable=True)
-    drop_answer = write(keyring.drop_answer)
+    # by key, and answers to give again
+    open_batches = read(history_reads.open_batches)
+    batches_of_key = read(history_reads.batches_of_key)
+    files_of_key = read(files.files_of_key)
+    reserve_answer = write(answers.reserve_answer)
+    renew_answer = write(answers.renew_answer)
+    keep_answer = write(answers.keep_answer, durable=True)
+    drop_answer = write(answers.drop_answer)
 
     # sums of what settled batches cost
     label_metadata = write(spend.label_metadata, durable=True)

@@ -112,16 +112,6 @@ async def record_event(session: Session, event: PluginEvent) -> bool:
     return True
 
 
-async def once(session: Session, scope: str, name: str) -> bool:
-    """True for the first of all processes that asks."""
-    return await session.row("add_answer", scope=scope, name=name, document="once") is not None
-
-
-async def not_once(session: Session, scope: str, name: str) -> None:
-    """It did not happen after all: the next that asks is the first."""
-    await session.run("forget_answer", scope=scope, name=name)
-
-
 async def events(
     session: Session,
     *,

@@ -23,7 +23,6 @@ from .records import (
     Delivery,
     Intent,
     Millis,
-    ProxyKey,
     Settled,
     StoredEvent,
     Submission,
@@ -249,11 +248,6 @@ def digest(*documents: bytes) -> str:
 def cost_columns(settlement: Settlement) -> dict[str, object]:
     cost = Cost() if settlement.invented else settlement.cost
     return {"known_usd": float(cost.known), "unpriced_lines": sum(cost.unknown.values())}
-
-
-def proxy_key(row: Row) -> ProxyKey:
-    times = {name: row[name] for name in ("created_at", "expires_at", "revoked_at")}
-    return ProxyKey(id=row["id"], **json.loads(row["details"]), **times)
 
 
 def stored_event(row: Row) -> StoredEvent:

@@ -6,9 +6,8 @@ from urllib.parse import quote
 import htpy as h
 from starlette.responses import RedirectResponse
 
-from batchmeter.access import ProxyKey
 from batchmeter.host import CostRow
-from batchmeter_proxy import Refusal
+from batchmeter_proxy import ProxyKey, Refusal
 from batchmeter_ui.page import Content, Page, card, moment
 from batchmeter_ui.span import asked_span
 from batchmeter_ui.sums import is_complete, spend
@@ -18,7 +17,7 @@ from batchmeter_ui.words import amount, number, shortened
 
 
 async def show(view: View) -> Content:
-    keys = await view.access.keys()
+    keys = await (await view.keyring()).keys()
     spent = {one.group: one for one in await spend(view, ("key",), asked_span(view))}
     columns = ("Key", "Name", "Owner", "Team", "State", "May", "Limits", "Spend, 30 days>", "Created", "")
     rows = [_row(view, one, spent.get(one.id)) for one in sorted(keys, key=lambda one: -one.created_at)]
@@ -65,7 +64,7 @@ def _limits(one: ProxyKey) -> str:
 
 
 async def _named(view: View) -> ProxyKey:
-    found = next((one for one in await view.access.keys() if one.id == view.ids["key_id"]), None)
+    found = next((one for one in await (await view.keyring()).keys() if one.id == view.ids["key_id"]), None)
     if found is None:
         raise Refusal(404, "There is no such key.")
     return found
@@ -91,7 +90,7 @@ async def revoke(view: View) -> RedirectResponse:
     view.check_may_act()
     found = await _named(view)
     await view.note("revoke", found.id)
-    await view.access.revoke_key(found.id)
+    await (await view.keyring()).revoke_key(found.id)
     return RedirectResponse(view.url("/keys"), 303)
 
 

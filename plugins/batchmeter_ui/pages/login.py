@@ -38,7 +38,7 @@ def _form(view: View, problem: str = "") -> Content:
 async def log_in(view: View) -> Response:
     secret = (await view.form()).get("key", "").strip()[:_LONGEST_KEY]
     try:
-        identity_of(await view.access.find_key(sha256(secret)), view.now)
+        identity_of(await (await view.keyring()).find_key(sha256(secret)), view.now)
     except Refusal as refusal:
         response = document(view, _form(view, refusal.message))
         response.status_code = 401

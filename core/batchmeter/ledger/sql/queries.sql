@@ -6,7 +6,7 @@ WHERE e.seq > %(after)s AND e.type <> 'acreate_batch' ORDER BY e.seq LIMIT %(lim
 
 -- name: progress
 SELECT (SELECT max(seq) FROM batchmeter.event) AS events, (SELECT sum(lease_token + poll_count) FROM batchmeter.batch) AS looks,
-    (SELECT sum(token) FROM batchmeter.delivery) AS deliveries, (SELECT sum(used) FROM batchmeter.key_use) AS uses;
+    (SELECT sum(token) FROM batchmeter.delivery) AS deliveries;
 
 -- name: check_beginnings
 -- Batches without their acreate_batch.
@@ -265,30 +265,6 @@ WHERE d.logger = %(logger)s AND d.state = 'pending' AND NOT EXISTS (
 )
 ORDER BY d.next_attempt_at LIMIT 1;
 
--- name: add_key
-INSERT INTO batchmeter.proxy_key (id, secret_sha256, details, created_at, expires_at)
-VALUES (%(id)s, %(secret_sha256)s, %(details)s, %(now)s, %(expires_at)s);
-
--- name: find_key
-SELECT * FROM batchmeter.proxy_key WHERE secret_sha256 = %(secret_sha256)s;
-
--- name: list_keys
-SELECT * FROM batchmeter.proxy_key ORDER BY created_at, id;
-
--- name: any_key
-SELECT 1 AS found FROM batchmeter.proxy_key LIMIT 1;
-
--- name: revoke_key
-UPDATE batchmeter.proxy_key SET revoked_at = %(now)s WHERE id = %(id)s AND revoked_at IS NULL;
-
--- name: use_key
--- Nothing is returned when it would be more than `most` in this period.
-INSERT INTO batchmeter.key_use (key_id, what, period, used) VALUES (%(key_id)s, %(what)s, %(period)s, %(amount)s)
-ON CONFLICT (key_id, what) DO UPDATE SET period = excluded.period,
-    used = excluded.used + CASE WHEN key_use.period = excluded.period THEN key_use.used ELSE 0 END
-WHERE excluded.used + CASE WHEN key_use.period = excluded.period THEN key_use.used ELSE 0 END <= %(most)s
-RETURNING used;
-
 -- name: batches_of_key
 SELECT * FROM batchmeter.batch
 WHERE key_id = %(key_id)s AND account = %(account)s
@@ -322,17 +298,6 @@ VALUES (%(scope)s, %(name)s, %(now)s + %(lease)s, %(now)s, %(request_sha256)s::t
 ON CONFLICT (scope, name) DO UPDATE SET busy_until = excluded.busy_until, request_sha256 = excluded.request_sha256
 WHERE answer.document IS NULL AND (answer.busy_until <= %(now)s OR answer.busy_until > %(now)s + %(horizon)s)
 RETURNING scope;
-
--- name: return_key
-UPDATE batchmeter.key_use SET used = greatest(used - %(amount)s::bigint, 0) WHERE key_id = %(key_id)s AND what = %(what)s AND period = %(period)s;
-
--- name: lock_key
--- Held until the transaction ends.
-SELECT 1 AS found FROM batchmeter.proxy_key WHERE id = %(id)s FOR UPDATE;
-
--- name: count_busy
-SELECT count(*) AS busy FROM batchmeter.answer WHERE scope = %(scope)s AND document IS NULL
-  AND busy_until > %(now)s AND busy_until <= %(now)s + %(horizon)s;
 
 -- name: renew_answer
 UPDATE batchmeter.answer SET busy_until = %(now)s::bigint + %(lease)s::bigint WHERE scope = %(scope)s AND name = %(name)s AND document IS NULL;
