@@ -41,7 +41,7 @@ class Kept:
 
 async def test_a_reservation_is_renewed_as_long_as_the_work_takes():
     ledger = Kept()
-    async with held(ledger, "files ", "a", lease=0.03):
+    async with held(lambda seconds: ledger.renew_answer("files ", "a", lease_seconds=seconds), lease=0.03):
         await asyncio.wait_for(ledger.often.wait(), 10)
     count = len(ledger.renewed)
     await asyncio.sleep(0)
