@@ -198,7 +198,7 @@ async def keyring_of(client: AsyncClient) -> Keyring:
 
 @cache
 def _sql() -> tuple[tuple[str, ...], str]:
-    folder = files(__package__) / "sql"
+    folder = files("batchmeter_proxy") / "sql"
     return ((folder / "0001_keyring.sql").read_text("utf-8"),), (folder / "keyring.sql").read_text("utf-8")
 
 
