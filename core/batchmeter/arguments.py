@@ -97,7 +97,7 @@ def required_text(name: str, given: object) -> str:
 
 def id_of(name: str, given: object) -> str:
     """Of a file or batch."""
-    if given is None or given == "":
+    if given is None or (isinstance(given, str) and not given.strip()):
         empty = "None" if given is None else "empty"
         raise UsageError(f"{name} is {empty}: give the id (a batch without good answers has no output_file_id)")
     return required_text(name, given)

@@ -179,7 +179,7 @@ def _with_callbacks(parts: "Parts", submission: Submission) -> Submission:
 
 
 def _with_an_id(batch: Batch, provider: "Provider") -> Batch:
-    if not batch.id:
+    if not batch.id.strip():
         raise APIResponseError(f"{provider.endpoint}: a create was answered with a batch that has no id")
     return batch
 

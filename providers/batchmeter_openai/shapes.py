@@ -126,7 +126,7 @@ def _kept(value: object, levels: int) -> object:
 
 def _check_id(what: str, text: str) -> None:
     """An id is opaque, but fits into one line, and is no way up in a path."""
-    if not text.isprintable() or not text.strip(".") or len(text) > _LONGEST_ID:
+    if not text.isprintable() or not text.strip(". ") or len(text) > _LONGEST_ID:
         raise APIResponseError(f"expected {what}, got the id {text[:80]!r}, which is none")
 
 

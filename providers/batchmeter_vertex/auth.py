@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import SecretStr
 
 from batchmeter.errors import APIConnectionError, ConfigError
-from batchmeter.http import Headers
+from batchmeter.http import Headers, redact_url
 from batchmeter_translate.shape import mapping
 
 from .settings import VertexSettings
@@ -49,11 +49,22 @@ class Tokens:
     async def _fresh(self) -> Any:
         async with self._lock:
             if self._google is None:
+                self._check_host()
                 self._google, found = await asyncio.to_thread(_load, self._settings.credentials)
                 self._project = self._project or found
             if not self._google.valid:
                 await asyncio.to_thread(_refresh, self._google)
             return self._google
+
+    def _check_host(self) -> None:
+        """The machine's own credentials open all of its projects: they go to Google's hosts alone."""
+        settings = self._settings
+        if settings.credentials is None and not settings.is_usual(settings.address()):
+            raise ConfigError(
+                f"vertex_ai: {redact_url(settings.address())} is an address of its own, which gets no credentials of "
+                "the machine's: set `credentials`, credentials_env, credentials_file or `token` in this account "
+                '(credentials_env = "GOOGLE_APPLICATION_CREDENTIALS" takes that file)'
+            )
 
 
 def _bearer(token: str) -> Headers:

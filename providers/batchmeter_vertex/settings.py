@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Literal
 from pydantic import Field, SecretStr, field_validator, model_validator
 
 from batchmeter.errors import ConfigError
+from batchmeter.http import origin_of
 from batchmeter.models import Secret
 from batchmeter.providers import AccountSettings
 
@@ -16,6 +17,7 @@ TokenSource = Callable[[], str | Awaitable[str]]
 _PROJECT = ("VERTEXAI_PROJECT", "GOOGLE_CLOUD_PROJECT")
 _LOCATION = ("VERTEXAI_LOCATION", "VERTEX_LOCATION", "GOOGLE_CLOUD_LOCATION")
 _MULTI_REGIONS = ("us", "eu")
+_GOOGLE = "googleapis.com"
 
 
 def _env(*names: str) -> str | None:
@@ -23,8 +25,10 @@ def _env(*names: str) -> str | None:
 
 
 class VertexSettings(AccountSettings):
-    """Without `token` and `credentials`, Google's application default credentials are taken."""
+    """Without `token` and `credentials`, Google's application default credentials are taken, for Google's hosts alone."""
 
+    addresses: ClassVar[tuple[str, ...]] = ("api_base", "storage_base")
+    of_the_host: ClassVar[frozenset[str]] = frozenset({"api_key", "credentials", "token"})
     renewed: ClassVar[frozenset[str]] = frozenset({"token"})
 
     project: str | None = Field(default_factory=lambda: _env(*_PROJECT))
@@ -58,6 +62,17 @@ class VertexSettings(AccountSettings):
         if self.api_key is not None:
             raise ValueError("vertex_ai takes `credentials` or `token`, not `api_key`: batch jobs need OAuth")
         return self
+
+    def address(self) -> str:
+        """Of its two, the one that is not Google's, if any is."""
+        named = [base for base in (self.api_base, self.storage_base) if base]
+        return next((base for base in named if not self.is_usual(base)), self.host)
+
+    @classmethod
+    def is_usual(cls, address: str) -> bool:
+        """Whether it is Google's, private endpoints in a customer's network included."""
+        scheme, host, _ = origin_of(address)
+        return scheme == "https" and (host == _GOOGLE or host.endswith(f".{_GOOGLE}"))
 
     @property
     def host(self) -> str:

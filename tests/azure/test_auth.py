@@ -9,7 +9,7 @@ import pytest
 from pydantic import SecretStr
 
 from batchmeter import errors
-from batchmeter.credentials import filled
+from batchmeter.config import filled
 from batchmeter.providers import CallOptions
 from batchmeter.testing.wire import Answer, serving
 from batchmeter_azure import AzureProvider, AzureSettings

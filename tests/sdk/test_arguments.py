@@ -37,6 +37,7 @@ WRONG: tuple[tuple[dict[str, Any], str], ...] = (
     ({"completion_window": 24}, "completion_window must be a string"),
     ({"input_file_id": None}, "input_file_id is None: give the id"),
     ({"input_file_id": ""}, "input_file_id is empty: give the id"),
+    ({"input_file_id": " \n"}, "input_file_id is empty: give the id"),
     ({"input_file_id": uuid.UUID(int=1)}, "input_file_id must be a string, not UUID"),
     ({"metadata": {"n": 1}}, "metadata must map strings to strings: 'n' has int 1"),
     ({"metadata": {1: "n"}}, "metadata must have strings as keys"),

@@ -144,13 +144,14 @@ async def test_create_without_an_id_is_looked_for_by_its_tag(make_client: Make, 
     assert [(event.type, event.batch_id) for event in log.events] == [("acreate_batch", "batch_1")]
 
 
-async def test_create_without_an_id_that_no_list_shows_is_unknown(make_client: Make, log: Recorder) -> None:
+@pytest.mark.parametrize("blank", ["", "  "])
+async def test_create_without_an_id_that_no_list_shows_is_unknown(make_client: Make, log: Recorder, blank: str) -> None:
     async def provider(request: Received) -> Answer:
-        made = b'{"id": "", "status": "validating", "endpoint": "/v1/chat/completions"}'
+        made = json.dumps({"id": blank, "status": "validating", "endpoint": "/v1/chat/completions"}).encode()
         return Answer(body=made if request.method == "POST" else b'{"object": "list", "data": [], "has_more": false}')
 
     async with serving(provider) as address, make_client(address) as client:
-        with pytest.raises(CreateUnknownError, match="the id '', which is none"):
+        with pytest.raises(CreateUnknownError, match=f"the id '{blank}', which is none"):
             await client.batches.create(input_file_id="file-1", endpoint="/v1/chat/completions")
         assert len(await client.ledger.open_intents(created_before=client.ledger.now() + 1)) == 1
         assert await client.ledger.list_batches() == []

@@ -6,8 +6,11 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
+from batchmeter.client import AsyncClient
+from batchmeter.config import Settings, filled
 from batchmeter.errors import APIConnectionError, AuthenticationError, ConfigError
 from batchmeter.providers import CallOptions
+from batchmeter.testing.wire import Answer, Script, serving
 from batchmeter_vertex.auth import Tokens
 from batchmeter_vertex.settings import VertexSettings
 
@@ -181,3 +184,51 @@ def test_an_api_key_is_refused():
 
 def test_the_token_is_not_shown():
     assert "hidden-token" not in repr(VertexSettings(token="hidden-token"))
+
+
+ELSEWHERE = "https://vertex.corp.example"
+
+
+@pytest.mark.parametrize(
+    ("section", "kept"),
+    [
+        ({}, True),
+        ({"api_base": "https://europe-west4-aiplatform.googleapis.com"}, True),
+        ({"api_base": "https://us-central1-aiplatform-mine.p.googleapis.com", "storage_base": ELSEWHERE}, False),
+        ({"api_base": ELSEWHERE}, False),
+        ({"storage_base": ELSEWHERE}, False),
+        ({"api_base": "http://aiplatform.googleapis.com"}, False),
+        ({"api_base": "https://googleapis.com.corp.example"}, False),
+        ({"api_base": "https://notgoogleapis.com"}, False),
+    ],
+)
+async def test_the_machine_s_credentials_go_to_google_alone(issuer, private_key, tmp_path, monkeypatch, section, kept):
+    uri, _ = issuer
+    path = tmp_path / "adc.json"
+    path.write_text(json.dumps(account(uri, private_key)))
+    for variable in ("VERTEXAI_CREDENTIALS", "GOOGLE_APPLICATION_CREDENTIALS"):
+        with monkeypatch.context() as patched:
+            patched.delenv("VERTEXAI_CREDENTIALS", raising=False)
+            patched.setenv(variable, str(path))
+            tokens = Tokens(VertexSettings(project="p", **section))
+            if kept:
+                assert (await tokens.headers())["authorization"].startswith("Bearer ")
+                continue
+            with pytest.raises(
+                ConfigError, match="is an address of its own, which gets no credentials of the machine's"
+            ):
+                await tokens.headers()
+    own = filled(VertexSettings, {"project": "p", "credentials_file": str(path), **section}, "a test")
+    assert (await Tokens(VertexSettings(**own)).headers())["authorization"].startswith("Bearer ")
+
+
+async def test_a_call_s_own_address_gets_no_account_s_token(tmp_path):
+    section = {"project": "p", "bucket": "b", "token": "of-the-account"}
+    script = Script([Answer(body=b"{}")])
+    settings = Settings(ledger=str(tmp_path / "l.db"), track=False, load=(), accounts={"vertex_ai": section})
+    async with serving(script) as url, AsyncClient(settings=settings, environ={}) as client:
+        with pytest.raises(ConfigError, match="address of its own"):
+            await client.batches.list(custom_llm_provider="vertex_ai", api_base=url)
+        assert script.received == []
+        await client.batches.list(custom_llm_provider="vertex_ai", api_base=url, token="of-the-call")
+    assert {request.headers["authorization"] for request in script.received} == {"Bearer of-the-call"}
