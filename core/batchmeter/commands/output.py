@@ -6,17 +6,17 @@ import sys
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
-from typing import Any
+from functools import cache
+from typing import TYPE_CHECKING, Any
 
 import click
-from pydantic import BaseModel
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
-
-from batchmeter.models import Cost, ModelUsage, Usage
 
 from .inert import inert, inert_json
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from batchmeter.models import Cost, ModelUsage, Usage
 
 as_json = click.option("--json", "json_output", is_flag=True, help="Print JSON for machines.")
 """The option every command takes."""
@@ -28,24 +28,31 @@ PIPE_WIDTH = 160
 """Columns where there is no terminal to ask."""
 
 
-class _Inert(Console):
+@cache
+def _inert_console() -> "type[Console]":
     """A console on which a stranger's text does nothing but stand there."""
+    from rich.console import Console  # a fifth of the time that a small command takes
 
-    def print(self, *objects: Any, **options: Any) -> None:
-        super().print(*(inert(one) if isinstance(one, str) else one for one in objects), **options)
+    class InertConsole(Console):
+        def print(self, *objects: Any, **options: Any) -> None:
+            super().print(*(inert(one) if isinstance(one, str) else one for one in objects), **options)
+
+    return InertConsole
 
 
-def console() -> Console:
-    return _Inert(width=None if sys.stdout.isatty() else PIPE_WIDTH, highlight=False, markup=False)
+def console() -> "Console":
+    return _inert_console()(width=None if sys.stdout.isatty() else PIPE_WIDTH, highlight=False, markup=False)
 
 
-def errors() -> Console:
+def errors() -> "Console":
     """For progress and remarks: standard error, so that standard output stays the result."""
-    return _Inert(stderr=True, highlight=False, markup=False)
+    return _inert_console()(stderr=True, highlight=False, markup=False)
 
 
 def print_json(value: object) -> None:
     """One JSON document on one line."""
+    from pydantic import BaseModel
+
     if isinstance(value, BaseModel):
         value = value.model_dump(mode="json")
     elif dataclasses.is_dataclass(value) and not isinstance(value, type):
@@ -55,6 +62,9 @@ def print_json(value: object) -> None:
 
 def table(title: str | None, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     """A table; columns whose name ends in `>` are right-aligned."""
+    from rich.table import Table
+    from rich.text import Text
+
     shown = Table(title=None if title is None else Text(inert(title)), title_justify="left", header_style="bold")
     for column in columns:
         shown.add_column(column.removesuffix(">"), justify="right" if column.endswith(">") else "left", overflow="fold")
@@ -72,14 +82,14 @@ def money(amount: Decimal | None) -> str:
     return f"${int(whole):,}.{digits.ljust(2, '0')}" if not whole.startswith("-") else f"-{money(-amount)}"
 
 
-def cost(value: Cost) -> str:
+def cost(value: "Cost") -> str:
     """The total, or what is known of it."""
     if value.total is not None:
         return money(value.total) + (" (estimated)" if value.estimated else "")
     return f"unknown (at least {money(value.known)})"
 
 
-def reasons(value: Cost) -> str:
+def reasons(value: "Cost") -> str:
     """`missing_rate: 3 lines (gpt-5: web_search)`, by reason."""
     return ", ".join(
         f"{reason}: {lines:,} line{'' if lines == 1 else 's'}{_details(value.details.get(reason, ()))}"
@@ -116,7 +126,7 @@ def duration(seconds: float | None) -> str:
     return f"{hours}h{minutes:02}m{rest:02}s" if hours else f"{minutes}m{rest:02}s" if minutes else f"{seconds:.3g}s"
 
 
-def cost_table(models: Mapping[str, ModelUsage], usage: Usage, total: Cost, lines: Any) -> None:
+def cost_table(models: "Mapping[str, ModelUsage]", usage: "Usage", total: "Cost", lines: Any) -> None:
     """What every model used and cost, and the sum."""
     columns = ("model", "lines>", "input>", "cached>", "output>", "reasoning>", "cost (USD)>")
     rows = [(name, *_row(share.lines, share.usage), money(share.cost)) for name, share in sorted(models.items())]
@@ -130,6 +140,6 @@ def cost_table(models: Mapping[str, ModelUsage], usage: Usage, total: Cost, line
     console().print("; ".join(remarks))
 
 
-def _row(lines: int, usage: Usage) -> tuple[str, ...]:
+def _row(lines: int, usage: "Usage") -> tuple[str, ...]:
     numbers = (lines, usage.input_tokens, usage.cached_input_tokens, usage.output_tokens, usage.reasoning_tokens)
     return tuple(f"{number:,}" for number in numbers)

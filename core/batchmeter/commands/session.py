@@ -1,6 +1,5 @@
 """What commands share: a client from the global options, and an event loop that Ctrl-C and SIGTERM end cleanly."""
 
-import asyncio
 import signal
 from collections.abc import AsyncGenerator, Coroutine
 from contextlib import asynccontextmanager, suppress
@@ -48,6 +47,8 @@ async def ledger(*, create: bool = True) -> "AsyncGenerator[Ledger]":
 
 def run(work: Coroutine[Any, Any, Result]) -> Result:
     """Run to the end; Ctrl-C and SIGTERM cancel it, let it clean up, and raise KeyboardInterrupt."""
+    import asyncio
+
     try:
         with asyncio.Runner() as runner:
             result = runner.run(_stoppable(work))
@@ -67,6 +68,8 @@ async def _held(work: Coroutine[Any, Any, Result]) -> Result | SystemExit:
 
 
 async def _stoppable(work: Coroutine[Any, Any, Result]) -> Result | SystemExit:
+    import asyncio
+
     task = asyncio.ensure_future(_held(work))
     loop = asyncio.get_running_loop()
     with suppress(NotImplementedError):  # Windows has no loop signal handlers; Ctrl-C still works there

@@ -22,6 +22,9 @@ class _Habit(NamedTuple):
     """Counts one for each answer."""
 
 
+_NO_HABIT = _Habit(None, None)
+
+
 class Counter:
     """Counts one job's answers; `place` says where one stands, for those that cannot be counted."""
 
@@ -48,6 +51,33 @@ class Counter:
         if not self._add_alike(answers):
             for number, answer in enumerate(answers, first):
                 self.add(answer, place(number))
+
+    def dialect_of(self, answer: Answer) -> Dialect | None:
+        """Of an answer that is like all others of its model and kind; None where more has to be known of each."""
+        habit = self._habits.get(answer.model) or self._habit(answer.model)
+        if answer.usage is None or answer.dialect is not None or not self._is_plain(answer.model, habit):
+            return None
+        try:
+            found = self._counting.count(answer.usage, answer.kind)
+        except InvalidUsageError:
+            return None
+        return None if found is None or self._sums.has_places(found[0]) else found[0].dialect
+
+    def all_plain(self, models: Sequence[str]) -> bool:
+        """Whether nothing but their counters has to be known of these models' answers."""
+        return all(self._is_plain(name, self._habits.get(name) or self._habit(name)) for name in set(models))
+
+    def add_plain(self, models: Sequence[str], counts: list[Counts], lane: Lane) -> None:
+        """Answers of plain models, one shape and dialect."""
+        names = set(models)
+        self._tally.total += len(counts)
+        self._tally.succeeded += len(counts)
+        for name in names:
+            own = counts if len(names) == 1 else [c for c, model in zip(counts, models, strict=True) if model == name]
+            self._sums.add_all(name, lane, own)
+
+    def _is_plain(self, model: str | None, habit: "_Habit") -> bool:
+        return bool(model) and not self._own.bills_job_model and habit == _NO_HABIT
 
     def _add_alike(self, answers: Sequence[Answer]) -> bool:
         kinds = {(answer.model, answer.kind, answer.dialect) for answer in answers}

@@ -10,6 +10,8 @@ from functools import cache
 from itertools import pairwise
 from typing import Any, cast
 
+import msgspec
+
 from .counting import (
     MOST,
     Counts,
@@ -36,6 +38,8 @@ class Lane:
     buckets: tuple[str, ...]
 
 
+_AMOUNTS = frozenset({int, float, str})
+"""Types of a vendor's own amount; another is passed over for the next name of it."""
 _MOST_SHAPES = 8
 """Shapes that are compiled for one kind of body, half a millisecond each; the others are counted slowly."""
 
@@ -109,17 +113,39 @@ def compiled(dialect: Dialect, usage: Usage) -> tuple[Lane, Count] | None:
     source = _Source(dialect)
     if not source.read(usage, "usage", ""):
         return None
-    text = source.text()
-    names: dict[str, Any] = {"by_kind": by_kind, "is_amount": is_amount, "usd": usd, **source.constants}
-    exec(compile(text, f"<dialect {dialect.name}>", "exec"), names)  # noqa: S102 - names of counters are quoted
-    return Lane(dialect, source.buckets()), cast("Count", names["count"])
+    return Lane(dialect, source.buckets()), source.function()
+
+
+Shape = tuple[tuple[str, Any], ...]
+"""Keys of a usage, each with the type of its value, None for null, or a shape of its own."""
+
+
+def compiled_for_types(dialect: Dialect, shape: Shape) -> tuple[Lane, Count, type[Any]] | None:
+    """As `compiled`, with the function and the type of usages that were decoded into structs of exactly this shape."""
+    source = _Source(dialect, typed=True)
+    if not source.read(_example(shape), "usage", ""):
+        return None
+    return Lane(dialect, source.buckets()), source.function(), _type_of(shape)
+
+
+def _example(shape: Shape) -> Usage:
+    return {key: _example(kind) if isinstance(kind, tuple) else kind and kind() for key, kind in shape}
+
+
+def _type_of(shape: Shape) -> type[Any]:
+    """Fields are named by their place."""
+    fields = [(f"f{at}", _type_of(kind) if isinstance(kind, tuple) else kind) for at, (_, kind) in enumerate(shape)]
+    names = {f"f{at}": key for at, (key, _) in enumerate(shape)}
+    return msgspec.defstruct("Usage", fields, rename=names, forbid_unknown_fields=True, gc=False)
 
 
 class _Source:
     """The text of one function."""
 
-    def __init__(self, dialect: Dialect) -> None:
+    def __init__(self, dialect: Dialect, *, typed: bool = False) -> None:
         self._dialect = dialect
+        self._typed = typed
+        """The types are known to be right, and fields are attributes."""
         self._plan = parsed(dialect)
         self._steps: list[str] = []
         self._values: dict[str, str] = {}
@@ -129,15 +155,21 @@ class _Source:
 
     def read(self, usage: Usage, holder: str, above: str) -> bool:
         """One object of the shape; whether all in it is plain."""
-        self._steps.append(f"if len({holder}) != {len(usage)}: return None")
-        return all(self._read(f"{above}{key}", f"{holder}[{key!r}]", value) for key, value in usage.items())
+        if self._typed:
+            places = [f"{holder}.f{at}" for at in range(len(usage))]
+        else:
+            self._steps.append(f"if len({holder}) != {len(usage)}: return None")
+            places = [f"{holder}[{key!r}]" for key in usage]
+        items = zip(usage.items(), places, strict=True)
+        return all(self._read(f"{above}{key}", place, value) for (key, value), place in items)
 
     def _read(self, path: str, place: str, value: object) -> bool:
         dialect = self._dialect
         if dialect.parts is not None and path == dialect.parts[0]:
             return False
         if value is None:
-            self._steps.append(f"if {place} is not None: return None")
+            if not self._typed:
+                self._steps.append(f"if {place} is not None: return None")
             return True
         if isinstance(value, dict):
             return self.read(cast("Usage", value), self._held(place), f"{path}.")
@@ -153,18 +185,23 @@ class _Source:
         return self.read(by_kind(items, columns), held, f"{path}.")
 
     def _read_leaf(self, path: str, place: str, value: object) -> bool:
+        if self._typed and path in {self._dialect.reported_unless, *self._dialect.reported}:
+            return False
         if path == self._dialect.reported_unless:
             if value:
                 return False
             self._steps.append(f"if {place}: return None")
         elif path in self._dialect.reported:
-            self._amounts[path] = self._held(place)
+            if value.__class__ not in _AMOUNTS:
+                return False
+            self._amounts[path] = held = self._held(place)
+            self._steps.append(f"if {held}.__class__ not in amounts: return None")
         elif path in self._plan.counters:
             if type(value) is not int:
                 return False
             self._values[path] = self._held(place)
         elif is_harmless(self._dialect, path):
-            self._steps.append(place)  # it has to be there: then nothing else is
+            self._steps.append("" if self._typed else place)  # it has to be there: then nothing else is
         else:
             self._steps.append(f"if is_amount({place}): return None")
         return True
@@ -180,7 +217,19 @@ class _Source:
         sums = zip(self._dialect.buckets, map(self._sum, self._plan.buckets), strict=True)
         return tuple(bucket for bucket, total in sums if total != "0")
 
-    def text(self) -> str:
+    def function(self) -> Count:
+        text = self._text()
+        names: dict[str, Any] = {
+            "by_kind": by_kind,
+            "is_amount": is_amount,
+            "usd": usd,
+            "amounts": _AMOUNTS,
+            **self.constants,
+        }
+        exec(compile(text, f"<dialect {self._dialect.name}>", "exec"), names)  # noqa: S102 - names of counters are quoted
+        return cast("Count", names["count"])
+
+    def _text(self) -> str:
         plan = self._plan
         prompt, reasoning, total = (self._sum(terms) for terms in plan.head)
         sums = [(self._sum(terms), is_tokens) for terms, is_tokens in zip(plan.buckets, plan.tokens, strict=True)]
@@ -201,7 +250,9 @@ class _Source:
             "  try:",
             *(f"    {step}" for step in self._steps),
             "  except (KeyError, TypeError): return None",
-            f"  if not ({' is '.join(f'{name}.__class__' for name in values)} is int): return None" if values else "",
+            f"  if not ({' is '.join(f'{name}.__class__' for name in values)} is int): return None"
+            if values and not self._typed
+            else "",
             f"  if {' or '.join(dict.fromkeys(same))}: return None" if same else "",
             *(f"  {name} = {bucket}" for bucket, name in names.items() if name != bucket),
             f"  if {' or '.join(f'{name} < 0' for name in signed)}: return None" if signed else "",

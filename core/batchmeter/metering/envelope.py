@@ -39,6 +39,8 @@ class Reader:
         """Keys of a line that hold an answer."""
         self._usage_of = tuple(one.usage_of for one in tables if one.usage_of is not None)
         self._manifests = tuple(one.manifest for one in tables if one.manifest is not None)
+        self.beside = beside
+        """Field of a body -> what it adds to the usage."""
         self._added = tuple(beside.values())
         self._beside = attrgetter(*beside)
         self._nothing = (None,) * len(beside)

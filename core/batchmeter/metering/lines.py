@@ -58,12 +58,29 @@ class LineSplitter:
 
     def feed(self, chunk: bytes) -> Iterator[bytes | bytearray | Unreadable]:
         """The lines that this chunk completes. Exhaust it before the next call."""
+        for piece in self.blocks(chunk):
+            if piece.__class__ is bytes:
+                yield from self.lines(piece)
+            else:
+                yield piece
+
+    def blocks(self, chunk: bytes) -> Iterator[bytes | bytearray | Unreadable]:
+        """As `feed`, lines not yet apart: `bytes` are whole lines with their newlines, a bytearray is one without."""
         if self._plain:
             yield from self._split(chunk)
         elif self._inflater is not None:
             yield from self._inflate(chunk)
         else:
             yield from self._sniff(self._head + chunk, last=False)
+
+    def lines(self, block: bytes) -> Iterator[bytes | bytearray | Unreadable]:
+        """The lines of a block."""
+        start = 0
+        find = block.find  # `split` is three times as slow
+        short = min(LONG, self._max_line)
+        while (end := find(b"\n", start)) >= 0:
+            yield block[start:end] if end - start <= short else self._finish(block[start:end])
+            start = end + 1
 
     def close(self) -> Iterator[bytes | bytearray | Unreadable]:
         """The last line, where no newline ends it."""
@@ -95,19 +112,19 @@ class LineSplitter:
                 yield from self._split(piece)
 
     def _split(self, chunk: bytes) -> Iterator[bytes | bytearray | Unreadable]:
-        end = chunk.find(b"\n")
-        if end < 0:
-            self._hold(chunk)
-            return
-        yield self._finish(chunk[:end])
-        start = end + 1
-        find = chunk.find  # `split` is three times as slow
-        short = min(LONG, self._max_line)
-        while (end := find(b"\n", start)) >= 0:
-            yield chunk[start:end] if end - start <= short else self._finish(chunk[start:end])
-            start = end + 1
-        if start < len(chunk):
-            self._hold(chunk[start:])
+        end = chunk.rfind(b"\n") + 1
+        start = 0
+        if end and (self._first or self._long is not None or self._skipped):
+            start = chunk.find(b"\n") + 1
+            yield self._finish(chunk[: start - 1])
+        if end > start:
+            block = chunk[start:end]
+            if self._rest:
+                block = bytes(self._rest) + block
+                self._rest = bytearray()
+            yield block
+        if end < len(chunk):
+            self._hold(chunk[end:] if end else chunk)
 
     def _hold(self, piece: bytes) -> None:
         if self._skipped:
@@ -122,7 +139,7 @@ class LineSplitter:
             self._skipped = bytes(self._rest[:SAMPLE])
             self._rest, self._long = bytearray(), None
 
-    def _finish(self, piece: bytes) -> bytes | bytearray | Unreadable:
+    def _finish(self, piece: bytes) -> bytearray | Unreadable:
         self._hold(piece)
         line = self._long.text() if self._long is not None else self._rest
         skipped = self._skipped

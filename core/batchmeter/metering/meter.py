@@ -1,6 +1,5 @@
 """meter, ameter and meter_outputs: files, a stream or a finished batch's pieces -> usage and cost; and reprice."""
 
-import asyncio
 import re
 from collections import Counter
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
@@ -9,10 +8,9 @@ from datetime import date
 from functools import partial
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from batchmeter.errors import UsageError
-from batchmeter.events import Outcome
 from batchmeter.pricing.groups import Groups, PriceSource
 from batchmeter.pricing.price import Kept
 
@@ -21,6 +19,7 @@ from .result import UNKNOWN, Job, Metering, Tally, metered, models_of, price, pr
 from .scan import Scanner, filled
 
 if TYPE_CHECKING:
+    from batchmeter.events import Outcome
     from batchmeter.providers import OutputFile
 
 CHUNK = 64 * 1024
@@ -38,6 +37,7 @@ UNMETERED = "unmetered"
 _OUTPUTS = re.compile(r"^[^.].*\.(jsonl|ndjson|jsonlines|out)(\.gz)?$")
 """Names of output files in a folder; Bedrock's end in `.jsonl.out`."""
 
+Result = TypeVar("Result")
 Source = str | PathLike[str] | Sequence[str | PathLike[str]] | Iterable[bytes]
 Prices = PriceSource | Mapping[str, Any] | str | PathLike[str]
 
@@ -79,23 +79,23 @@ async def ameter(
     prices: Prices | None = None,
 ) -> Metering:
     """As `meter`, for async iterators too; the event loop stays free."""
-    job = await asyncio.to_thread(_job, provider, endpoint, region, model, priced_at, prices)
+    job = await _to_thread(_job, provider, endpoint, region, model, priced_at, prices)
     if isinstance(source, AsyncIterable):
         reading = _Reading(job, gate=True)
         await reading.pump(None, source)
     else:
-        pieces = await asyncio.to_thread(_pieces, source)
+        pieces = await _to_thread(_pieces, source)
         reading = _Reading(job, gate=True, many_files=len(pieces) > 1)
         for name, piece in pieces:
             await reading.pump(name, _drawn(_chunks(piece)))
-    found = await asyncio.to_thread(reading.metered)
+    found = await _to_thread(reading.metered)
     assert found is not None
     return found
 
 
 async def meter_outputs(files: "Sequence[OutputFile]", job: Job) -> Metering:
     """Meter a finished batch from all its files. What opening or reading them raises is the caller's to handle."""
-    job = job if job.prices else replace(job, prices=await asyncio.to_thread(price_book))
+    job = job if job.prices else replace(job, prices=await _to_thread(price_book))
     found = await _read(files, _Reading(job))
     if found is None and job.input_file is not None:
         async with job.input_file() as content:
@@ -110,7 +110,7 @@ async def _read(files: "Sequence[OutputFile]", reading: "_Reading") -> Metering 
     for file in files:
         async with file.open() as content:
             await reading.pump(file.id, content.chunks)
-    return await asyncio.to_thread(reading.metered)
+    return await _to_thread(reading.metered)
 
 
 @dataclass(slots=True)
@@ -131,7 +131,7 @@ class _Reading:
             self._steps.append(partial(_feed, chunks=[chunk]))
             self._size += len(chunk)
             if self._size >= SLICE:
-                await asyncio.to_thread(self._catch_up)
+                await _to_thread(self._catch_up)
         self._steps.append(Scanner.end_file)
 
     def metered(self) -> Metering | None:
@@ -151,6 +151,12 @@ class _Reading:
         self._steps.clear()
         self._size = 0
         return scanner
+
+
+async def _to_thread(work: Callable[..., Result], *arguments: Any) -> Result:
+    import asyncio  # noqa: PLC0415 - a command that meters a file has no use for it
+
+    return await asyncio.to_thread(work, *arguments)
 
 
 def _feed(scanner: Scanner, chunks: Iterable[bytes]) -> None:
@@ -230,11 +236,11 @@ def _chunks(source: Any) -> Iterator[bytes]:
 
 async def _drawn(chunks: Iterator[bytes]) -> AsyncIterator[bytes]:
     """A blocking source, read off the event loop."""
-    while (chunk := await asyncio.to_thread(next, chunks, None)) is not None:
+    while (chunk := await _to_thread(next, chunks, None)) is not None:
         yield chunk
 
 
-def reprice(settled: Outcome, groups: Groups, job: Job) -> Metering:
+def reprice(settled: "Outcome", groups: Groups, job: Job) -> Metering:
     """`settled` and its `groups` as the ledger gives them; its counts, usage and notes stay, cost is new."""
     kept = _facts(settled.cost.unknown)
     grouped: Counter[str] = Counter()

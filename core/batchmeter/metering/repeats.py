@@ -51,13 +51,16 @@ class Repeats:
         """Whether a row's id alone tells, and not its bytes, whether it was there before."""
         return not (self._exports or self._copies)
 
-    def has_none(self, answers: Sequence[Answer]) -> bool:
+    def has_none(self, custom_ids: Sequence[str | None]) -> bool:
         """Whether none of these was seen before; they are then remembered. False says nothing of any."""
-        if not self.is_by_id:
-            return False
-        new = {hash(answer.custom_id) for answer in answers if answer.custom_id is not None}
+        new = {hash(custom_id) for custom_id in custom_ids if custom_id is not None}
         ids = self._ids
-        if len(new) != len(answers) or not ids.isdisjoint(new) or len(ids) + len(new) > MAX_IDS:
+        if not self.is_by_id or len(new) != len(custom_ids) or not ids.isdisjoint(new):
+            return False
+        if len(ids) >= MAX_IDS:
+            self._tally.notes["duplicates_not_checked"] += len(new)
+            return True
+        if len(ids) + len(new) > MAX_IDS:
             return False
         ids |= new
         return True

@@ -1,14 +1,15 @@
 """The push scanner: bytes of a job's output files in, sums by price group out."""
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, cast
 
 from batchmeter.pricing.groups import Group, GroupKey
 
 from .answers import Counter
+from .blocks import BlockReader, Plain, block_reader
 from .dialects import Answer
 from .envelope import NO_RESPONSE, UNDECIDED, Look, look_for, look_of
-from .lines import MANY, MAX_LINE, SAMPLE, LineSplitter, Unreadable, without_vectors
+from .lines import LONG, MANY, MAX_LINE, SAMPLE, LineSplitter, Unreadable, without_vectors
 from .repeats import Repeats
 from .result import Job, MalformedLine, Tally
 from .strangers import Gate, kind_of
@@ -17,6 +18,12 @@ from .wire import REFUSED, loads
 MAX_BAD_LINES = 20
 _RUN = 32
 """Plain answers that are counted together."""
+_LEARN = 256
+"""Lines after which a shape is looked for that more of them may have; making its types takes two milliseconds."""
+_FEW = 3
+"""Lines of a block that may be of another shape: failed ones, for the most part."""
+_MISSES = 6
+"""Blocks in a row with more of them, each after a longer pause, until another shape is looked for."""
 
 
 class Scanner:
@@ -42,6 +49,9 @@ class Scanner:
         self._lines = LineSplitter(max_line)
         self._number = 0
         self._file: str | None = None
+        self._blocks: BlockReader | None = None
+        self._learn_at = _LEARN
+        self._misses = self._pause = 0
 
     def start_file(self, name: str | None) -> None:
         self._file = name
@@ -53,7 +63,13 @@ class Scanner:
     def feed(self, chunk: bytes) -> None:
         if self._gate is not None:
             self._gate.feed(chunk)
-        self._take(self._lines.feed(chunk))
+        for piece in self._lines.blocks(chunk):
+            if piece.__class__ is not bytes:
+                self._take((piece,))
+            elif not self._take_block(piece):
+                self._take(self._lines.lines(piece))
+                if self._blocks is None and self._number >= self._learn_at and self._repeats.is_by_id:
+                    self._learn(piece)
 
     def end_file(self) -> None:
         self._take(self._lines.close())
@@ -66,6 +82,49 @@ class Scanner:
         """NotAnOutputError, for a scanner with a gate."""
         if self._gate is not None:
             self._gate.finish()
+
+    def _take_block(self, block: bytes) -> bool:
+        """Whether its lines were of the known shape, but for few, and are counted."""
+        reader = self._blocks
+        if reader is None or self._pause or len(block) > min(LONG, self._max_line):
+            self._pause = max(self._pause - 1, 0)
+            return False
+        if self._add_plain(reader, reader.read(block)):
+            return True
+        odd = 0
+        lines = cast("Iterable[bytes]", self._lines.lines(block))  # none is long
+        for raws, plain in reader.read_apart(lines):
+            if not self._add_plain(reader, plain):
+                odd += len(raws)
+                self._take(raws)
+        self._misses = self._misses + 1 if odd > _FEW else 0
+        self._pause = 2**self._misses - 1
+        if self._misses > _MISSES:
+            self._blocks, self._misses, self._pause = None, 0, 0
+        return True
+
+    def _add_plain(self, reader: BlockReader, plain: Plain | None) -> bool:
+        if plain is None or not self._counter.all_plain(plain.models) or not self._repeats.has_none(plain.ids):
+            return False
+        if plain.ids:
+            self._counter.add_plain(plain.models, plain.counts, reader.lane)
+        self._number += len(plain.ids)
+        return True
+
+    def _learn(self, block: bytes) -> None:
+        """Look whether the last line of this block is a plain answer."""
+        self._learn_at = self._number * 2
+        reader = self._look.narrow
+        raw = block[block.rfind(b"\n", 0, -1) + 1 : -1]
+        try:
+            line = reader.wire.strict(raw)
+        except REFUSED:
+            return
+        answer = reader.read(line)
+        if answer is None or not answer.custom_id or without_vectors(raw) is not raw:
+            return  # a vector's numbers are faster cut out than skipped
+        dialect = self._counter.dialect_of(answer)
+        self._blocks = None if dialect is None else block_reader(reader.wire, line, answer, dialect, reader.beside)
 
     def _take(self, lines: Iterable[Any]) -> None:
         """Bytes of each line, or Unreadable."""
@@ -103,7 +162,7 @@ class Scanner:
         self._number += len(answers)
         if not answers:
             return
-        if self._repeats.has_none(answers):
+        if self._repeats.has_none([answer.custom_id for answer in answers]):
             self._counter.add_all(answers, first, self._place)
             return
         for number, (answer, raw) in enumerate(zip(answers, raws, strict=True), first):
