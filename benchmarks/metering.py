@@ -27,9 +27,11 @@ LITELLM = CACHE / "litellm"
 REQUIREMENTS = HERE / "litellm.txt"
 PRICED_AT = "2026-11-10"
 
-TIMES_LITELLM = {"chat": 100, "embeddings": 40}
-MEGABYTES, STALL_MS, OF_BARE_DECODE = 40, 20, 0.6
-"""The bars."""
+TIMES_LITELLM = 100
+"""On chat. Of embeddings LiteLLM decodes the numbers, which is most of the work: a bare decode is no 100x there."""
+MEGABYTES, STALL_MS = 40, 20
+OF_BARE_DECODE = {"chat": 0.6, "embeddings": 1.0}
+"""Share of a bare typed decode's speed; a vector's numbers are cut out, so that embeddings are faster than it."""
 
 Report = dict[str, Any]
 
@@ -204,26 +206,23 @@ def measure(name: str, path: Path, *, with_litellm: bool) -> bool:
         verdict("memory over the interpreter", f"{best['peak_mb'] - own:.1f} MB", best["peak_mb"] - own <= MEGABYTES),
         _stall_verdict(stalls),
     ]
-    if name == "chat":  # a vector's numbers are cut out before decoding: no bare decode is as fast
-        checks.append(_floor_verdict(run("floor", path)))
+    floor = run("floor", path)
+    checks.append(_floor_verdict(name, floor))
     if with_litellm:
         theirs = run("litellm", path, litellm_python())
         row("LiteLLM", theirs, megabytes, own)
-        times = (best["lines"] / best["seconds"]) / (theirs["lines"] / theirs["seconds"])
+        times = theirs["seconds"] / best["seconds"]
         by_cpu = theirs["cpu_seconds"] / best["cpu_seconds"]
-        checks.append(
-            verdict(
-                "times LiteLLM's lines/s", f"{times:.0f}x (by CPU time: {by_cpu:.0f}x)", times >= TIMES_LITELLM[name]
-            )
-        )
+        found = f"{times:.0f}x (by CPU time {by_cpu:.0f}x, a bare decode {theirs['cpu_seconds'] / floor['bare']:.0f}x)"
+        checks.append(verdict("times LiteLLM's lines/s", found, name != "chat" or times >= TIMES_LITELLM))
         print(f"  cost: batchmeter {best['cost']}, LiteLLM {theirs['cost']}")
     print(f"  {best['seconds'] / limit['seconds']:.1f}x the newline scan")
     return all(checks)
 
 
-def _floor_verdict(report: Report) -> bool:
+def _floor_verdict(name: str, report: Report) -> bool:
     share = report["bare"] / report["own"]
-    return verdict("of a bare typed decode's speed", f"{share:.2f}", share >= OF_BARE_DECODE)
+    return verdict("of a bare typed decode's speed", f"{share:.2f}", share >= OF_BARE_DECODE[name])
 
 
 def _stall_verdict(stalls: Report) -> bool:
