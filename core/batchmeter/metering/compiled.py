@@ -129,12 +129,18 @@ def compiled_for_types(dialect: Dialect, shape: Shape) -> tuple[Lane, Count, typ
 
 
 def _example(shape: Shape) -> Usage:
-    return {key: _example(kind) if isinstance(kind, tuple) else kind and kind() for key, kind in shape}
+    return {key: _example(_inner(kind)) if isinstance(kind, tuple) else kind and kind() for key, kind in shape}
+
+
+def _inner(kind: Any) -> Shape:
+    return kind
 
 
 def _type_of(shape: Shape) -> type[Any]:
     """Fields are named by their place."""
-    fields = [(f"f{at}", _type_of(kind) if isinstance(kind, tuple) else kind) for at, (_, kind) in enumerate(shape)]
+    fields = [
+        (f"f{at}", _type_of(_inner(kind)) if isinstance(kind, tuple) else kind) for at, (_, kind) in enumerate(shape)
+    ]
     names = {f"f{at}": key for at, (key, _) in enumerate(shape)}
     return msgspec.defstruct("Usage", fields, rename=names, forbid_unknown_fields=True, gc=False)
 

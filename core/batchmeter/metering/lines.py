@@ -59,7 +59,7 @@ class LineSplitter:
     def feed(self, chunk: bytes) -> Iterator[bytes | bytearray | Unreadable]:
         """The lines that this chunk completes. Exhaust it before the next call."""
         for piece in self.blocks(chunk):
-            if piece.__class__ is bytes:
+            if isinstance(piece, bytes):
                 yield from self.lines(piece)
             else:
                 yield piece

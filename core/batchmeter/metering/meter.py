@@ -236,7 +236,11 @@ def _chunks(source: Any) -> Iterator[bytes]:
 
 async def _drawn(chunks: Iterator[bytes]) -> AsyncIterator[bytes]:
     """A blocking source, read off the event loop."""
-    while (chunk := await _to_thread(next, chunks, None)) is not None:
+
+    def following() -> bytes | None:
+        return next(chunks, None)
+
+    while (chunk := await _to_thread(following)) is not None:
         yield chunk
 
 

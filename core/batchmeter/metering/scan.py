@@ -64,7 +64,7 @@ class Scanner:
         if self._gate is not None:
             self._gate.feed(chunk)
         for piece in self._lines.blocks(chunk):
-            if piece.__class__ is not bytes:
+            if not isinstance(piece, bytes):
                 self._take((piece,))
             elif not self._take_block(piece):
                 self._take(self._lines.lines(piece))
