@@ -133,7 +133,7 @@ def _example(shape: Shape) -> Usage:
 
 
 def _inner(kind: Any) -> Shape:
-    return kind
+    return cast("Shape", kind)
 
 
 def _type_of(shape: Shape) -> type[Any]:
