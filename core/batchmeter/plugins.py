@@ -105,9 +105,12 @@ class Plugins:
                 kinds = {*(logger.handles if logger else ()), *(hook for hook in info.hooks if hook == "redact")}
                 yield Subscription(name, frozenset(kinds), scoped=bool(logger and logger.scoped))
             elif info.state == "failed" and (info.hooks or name in self.configured):
-                kinds = {hook for hook in info.hooks if hook == "redact" or hook in event_kinds()}
+                heard = info.hooks or ((*event_kinds(), "redact") if name in self.suspects else ())
+                kinds = {hook for hook in heard if hook == "redact" or hook in event_kinds()}
                 if kinds or not info.hooks:  # one that was known to handle none is owed none
                     yield Subscription(name, frozenset(kinds), problem=info.reason)
+            elif name in self.suspects:  # so that no process without it sends what it would have redacted
+                yield Subscription(name, frozenset({"redact"}), problem=f"it {self.suspects[name]}")
 
     @property
     def providers(self) -> "Mapping[str, ProviderFactory]":

@@ -261,6 +261,26 @@ async def test_a_redactor_that_was_seen_once_is_missed_where_it_is_not_installed
     assert [event.metadata for event in recorder.seen] == [{"customer": "Ada"}]
 
 
+@pytest.mark.parametrize("breaks", ["disabled", "import"])
+async def test_a_redactor_that_never_worked_is_missed_in_other_processes(
+    privacy: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, breaks: str
+) -> None:
+    """One process has it and cannot use it; another has not even its package."""
+    settings = {"disable": ("privacy",)} if breaks == "disabled" else {}
+    async with privacy(breaks, **settings) as broken:
+        await submit(broken)
+        (known,) = [one for one in await broken.ledger.subscriptions() if one.name == "privacy"]
+    assert (known.kinds, known.problem is None) == ({"redact"}, False)
+    monkeypatch.setattr(sys, "path", [path for path in sys.path if path != str(tmp_path / "site")])
+    async with privacy() as without:
+        await without.deliverer.drain(10)
+        assert "redactor 'privacy' is not installed here" in await without.deliverer.redaction.missing()
+        assert not (tmp_path / "events.jsonl").exists()
+        await without.ledger.abandon("privacy", reason="it is gone")
+        await without.deliverer.drain(10)
+    assert len((tmp_path / "events.jsonl").read_text().splitlines()) == 1
+
+
 @pytest.mark.parametrize("breaks", ["", "import"])
 def test_a_redactor_that_never_worked_can_be_abandoned(
     privacy: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, breaks: str
