@@ -37,6 +37,7 @@ def serve(host: str, port: int, workers: int, no_track: bool, access_log: bool) 
         given=given,
         ready=lambda url: click.echo(_welcome(url, keys)),
         options=proxy,
+        accounts=len({*client.settings.accounts, client.accounts.default}),
     )
 
 

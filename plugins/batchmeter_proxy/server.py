@@ -35,7 +35,11 @@ GRACE_SECONDS = 30
 _BACKLOG = 1024
 _STARTING_SECONDS = 120
 _OTHER_FILES = 128
-"""Descriptors of the ledger, of accounts' connections and of the interpreter."""
+"""Descriptors of the interpreter, the ledger, one account's connections, and the files of all."""
+_FILES_OF_ACCOUNT = 24
+"""Connections of each further account: its short calls, and the outputs that a tracker reads."""
+_FEWEST_FILES = 64
+_FEWEST_CONNECTIONS = 16
 _BUFFER = 1024 * 1024
 """Bytes read ahead of a connection, so also the most that headers may have; 400 KB costs uploads a third more time."""
 
@@ -69,11 +73,12 @@ def serve(
     given: dict[str, Any],
     ready: Callable[[str], None],
     options: ProxyOptions,
+    accounts: int = 1,
     grace: int = GRACE_SECONDS,
 ) -> None:
     """Until SIGINT or SIGTERM. `ready` is called with the address once connections are taken.
 
-    UsageError when the address cannot be had, ConfigError without the extra.
+    UsageError when the address cannot be had or the process may open too few files, ConfigError without the extra.
     """
     server = _granian()
     address = _address(host, port)
@@ -89,7 +94,7 @@ def serve(
         http="1",
         websockets=False,
         backlog=_BACKLOG,
-        backpressure=_room(options.connections),
+        backpressure=_room(options.connections, accounts),
         http1_settings=_http1(options.idle_seconds),
         workers_kill_timeout=grace,
         respawn_failed_workers=True,
@@ -161,18 +166,21 @@ def _granian() -> Any:
     return Granian
 
 
-def _room(connections: int) -> int:
+def _room(connections: int, accounts: int) -> int:
     """As many as the process may open files for: it asks for all it may have, and says when they are too few."""
     import resource  # noqa: PLC0415 - not on Windows, where nothing limits them
 
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = connections + _OTHER_FILES
+    others = _OTHER_FILES + _FILES_OF_ACCOUNT * (accounts - 1)
+    wanted = connections + others
     if soft != resource.RLIM_INFINITY and soft < wanted:
         soft = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
     if soft == resource.RLIM_INFINITY or soft >= wanted:
         return connections
-    room = max(soft - _OTHER_FILES, 16)
+    if soft < _FEWEST_FILES:
+        raise UsageError(f"this process may open {soft} files, and a server needs {_FEWEST_FILES}: ulimit -n 4096")
+    room = max(soft - others, _FEWEST_CONNECTIONS)
     log.warning("this process may open %d files: each worker serves %d connections, not %d", soft, room, connections)
     return room
 

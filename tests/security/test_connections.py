@@ -6,6 +6,7 @@ import httpx2
 import pytest
 from tests.proxy.served import serving
 
+from batchmeter.errors import UsageError
 from batchmeter.testing.sandbox import sandbox_thread
 from batchmeter_proxy import server
 
@@ -46,10 +47,14 @@ def test_more_connections_than_files_may_be_open_are_cut(monkeypatch, caplog):
     asked = []
     monkeypatch.setattr(resource, "getrlimit", lambda _: (256, 1000))
     monkeypatch.setattr(resource, "setrlimit", lambda _, limits: asked.append(limits))
-    assert server._room(4096) == 1000 - 128
+    assert server._room(4096, 1) == 1000 - 128
     assert asked == [(1000, 1000)]
     assert "each worker serves 872 connections, not 4096" in caplog.text
-    assert server._room(500) == 500
+    assert server._room(500, 1) == 500
+    assert server._room(4096, 6) == 1000 - 128 - 5 * 24
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (40, 40))
+    with pytest.raises(UsageError, match="may open 40 files, and a server needs 64: ulimit -n"):
+        server._room(4096, 1)
 
 
 async def test_who_shows_no_good_key_is_answered_once(caller):

@@ -1,13 +1,18 @@
 """HTTP failures as batchmeter's own exceptions: everything the server said, without the secrets."""
 
+import errno
 import json
+import logging
 import re
+import time
 from collections.abc import Iterable, Mapping
 from typing import cast
 from urllib.parse import urlsplit
 
 from batchmeter import errors
 from batchmeter.errors import Rejected, RetryLater
+
+log = logging.getLogger("batchmeter")
 
 _BY_STATUS: dict[int, type[errors.APIStatusError]] = {
     400: errors.BadRequestError,
@@ -24,6 +29,10 @@ _NEVER_SENT = frozenset(
 """httpx's failures that come before the first byte of a request has left."""
 _UNQUOTABLE = frozenset({"LocalProtocolError"})
 """Their text repeats header values: the key."""
+_NO_FILES = "this process has as many files open as it may (raise the limit: ulimit -n)"
+_SILENT_SECONDS = 60.0
+_silent_until = [float("-inf")]
+"""By the monotonic clock, of the whole process."""
 _MIN_SECRET = 8
 _MOST_TEXT = 500
 """Characters of an error's message."""
@@ -43,6 +52,9 @@ def transport_error(error: Exception, where: str) -> errors.ProviderError | None
     kind = type(error).__name__
     text = f"{where}: {kind}" if names & _UNQUOTABLE or not str(error) else f"{where}: {kind}: {error}"
     never_sent = bool(names & _NEVER_SENT)
+    if _is_out_of_files(error):
+        _warn_of_files()
+        text = f"{where}: {_NO_FILES}"
     if "TimeoutException" in names:
         return errors.APITimeoutError(f"{where} did not answer in time ({kind})", never_sent=never_sent)
     if "DecodingError" in names:
@@ -50,6 +62,25 @@ def transport_error(error: Exception, where: str) -> errors.ProviderError | None
     if names & {"HTTPError", "StreamError", "InvalidURL", "ProtocolError"}:
         return errors.APIConnectionError(text, never_sent=never_sent)
     return None
+
+
+def _is_out_of_files(error: BaseException | None) -> bool:
+    """Libraries say "all connection attempts failed", and keep the reason among the causes."""
+    while error is not None:
+        if isinstance(error, OSError) and error.errno in {errno.EMFILE, errno.ENFILE}:
+            return True
+        if isinstance(error, BaseExceptionGroup) and any(map(_is_out_of_files, error.exceptions)):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
+
+
+def _warn_of_files() -> None:
+    """One line a minute, however many calls fail."""
+    now = time.monotonic()
+    if now >= _silent_until[0]:
+        _silent_until[0] = now + _SILENT_SECONDS
+        log.warning("%s", _NO_FILES)
 
 
 def quotable(error: Exception) -> Exception | None:
