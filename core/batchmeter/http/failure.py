@@ -69,8 +69,8 @@ def _is_out_of_files(error: BaseException | None) -> bool:
     while error is not None:
         if isinstance(error, OSError) and error.errno in {errno.EMFILE, errno.ENFILE}:
             return True
-        if isinstance(error, BaseExceptionGroup) and any(map(_is_out_of_files, error.exceptions)):
-            return True
+        if isinstance(error, BaseExceptionGroup):
+            return any(map(_is_out_of_files, cast("BaseExceptionGroup[BaseException]", error).exceptions))
         error = error.__cause__ or error.__context__
     return False
 
