@@ -28,7 +28,6 @@ LAYERS = [
         "uploads",
         "hook_calls",
         "callbacks",
-        "isolation",
         "plugin_loader",
         "discovery",
     },
@@ -190,7 +189,7 @@ def test_help_imports_no_command_and_nothing_heavy() -> None:
     assert {name for name in loaded if name.startswith("batchmeter.cli.")} == set()
     assert {name for name in loaded if name.startswith("batchmeter.")} <= {
         f"batchmeter.{name}"
-        for name in ("_version", "cli", "commands", "commands.inert", "discovery", "errors", "hookspecs", "isolation", "ledger")
+        for name in ("_version", "cli", "commands", "commands.inert", "discovery", "errors", "hookspecs", "ledger")
     }  # fmt: skip
 
 

@@ -30,10 +30,8 @@ from .ledger.records import (
 from .ledger.store import Store, open_store
 from .ledger.totals import Totals
 from .models import Attribution, Batch, FileObject
-from .pricing import listing
-from .pricing.book import PriceBook
+from .pricing.book import Listed, PriceBook, search
 from .pricing.groups import PriceSource
-from .pricing.listing import Listed
 from .tracker.metadata_tag import untagged, without_tag
 
 if TYPE_CHECKING:
@@ -311,7 +309,7 @@ async def find_prices(source: PriceSource, words: str, day: date, *, limit: int)
     """
     if not isinstance(source, PriceBook):
         return []
-    return await asyncio.to_thread(listing.search, source, words, day, limit)
+    return await asyncio.to_thread(search, source, words, day, limit)
 
 
 @asynccontextmanager

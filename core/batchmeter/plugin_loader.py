@@ -10,10 +10,9 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, cast
 from pydantic import BaseModel
 
 from .config import Settings, filled, nearest, validated
-from .discovery import Installed, call_hook, declared, defines, installed_plugins, marked
+from .discovery import Installed, call_hook, contained, declared, defines, installed_plugins, marked
 from .errors import ConfigError
 from .events import register_event
-from .isolation import contained
 
 if TYPE_CHECKING:
     from .providers import ProviderFactory

@@ -13,11 +13,10 @@ import pluggy
 
 from . import hookspecs
 from .config import Settings
-from .discovery import place
+from .discovery import contained, place
 from .errors import BatchmeterError, ConfigError, SubmissionRefusedError
 from .events import Subscription, event_kinds
 from .hook_calls import Logger, PluginThread, call, call_in_time
-from .isolation import contained
 from .plugin_loader import Loader, PluginInfo, Providers, reason
 from .provider_guard import guarded
 

@@ -4,7 +4,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol, cast
 
 from .errors import RedactorMissingError
-from .ledger import subscriptions
+from .ledger import outbox
 from .ledger.serialize import dump
 
 if TYPE_CHECKING:
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from .ledger.records import StoredEvent
 
 
-class Redactors(subscriptions.Redactors, Protocol):
+class Redactors(outbox.Redactors, Protocol):
     """The same, and what they do."""
 
     async def redact(self, event: "Event") -> "Event": ...

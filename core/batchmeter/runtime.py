@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from .pricing.groups import PriceSource
     from .tracker.deliver import Deliverer
     from .tracker.guards import Guards
+    from .tracker.lease import Sleep
     from .tracker.tracker import Tracker
-    from .tracker.wakeups import Sleep
 
 log = logging.getLogger("batchmeter")
 

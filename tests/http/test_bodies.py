@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from batchmeter import errors
 from batchmeter.http import Body, multipart
-from batchmeter.http.response import gunzip
+from batchmeter.http.messages import gunzip
 from batchmeter.testing.wire import Answer, Script, serving
 
 LINE = b'{"custom_id": "r-1"}\n'

@@ -3,7 +3,7 @@
 import pytest
 
 from batchmeter.ledger import open_ledger
-from batchmeter.ledger.late_looks import HORIZON
+from batchmeter.ledger.claims import HORIZON
 from batchmeter.ledger.records import LateLook
 
 MINUTES = 60_000

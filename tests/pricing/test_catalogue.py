@@ -15,10 +15,9 @@ import pytest
 
 from batchmeter.errors import ConfigError
 from batchmeter.pricing import catalogue
-from batchmeter.pricing.book import PriceBook
+from batchmeter.pricing.book import PriceBook, diff
 from batchmeter.pricing.catalogue import EMBEDDED, NAME, Catalogue, folder, install
 from batchmeter.pricing.groups import BUCKETS
-from batchmeter.pricing.listing import diff
 
 
 def document() -> dict[str, Any]:

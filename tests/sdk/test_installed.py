@@ -9,7 +9,7 @@ import pytest
 from click.testing import CliRunner
 
 import batchmeter
-from batchmeter import cli
+from batchmeter import cli, discovery
 from batchmeter.config import Settings
 from batchmeter.discovery import installed_plugins
 from batchmeter.errors import BatchmeterError, ConfigError, LedgerError, SubmissionRefusedError
@@ -77,12 +77,11 @@ def test_an_import_that_ends_the_process_is_a_failed_plugin(install: Install, st
 
 
 def test_an_import_that_hangs_is_left_behind(install: Install, monkeypatch: pytest.MonkeyPatch) -> None:
-    from batchmeter import isolation
 
     release = threading.Event()
-    monkeypatch.setattr(isolation, "release", release, raising=False)
-    monkeypatch.setattr(isolation.import_contained, "__kwdefaults__", {"seconds": 0.05})
-    install("acme", "import batchmeter.isolation; batchmeter.isolation.release.wait(60)", acme="hangs_at_import")
+    monkeypatch.setattr(discovery, "release", release, raising=False)
+    monkeypatch.setattr(discovery.import_contained, "__kwdefaults__", {"seconds": 0.05})
+    install("acme", "import batchmeter.discovery; batchmeter.discovery.release.wait(60)", acme="hangs_at_import")
     (found,) = infos(Plugins.load(Settings(), {}), "acme")
     release.set()
     assert (found.state, found.reason) == ("failed", "TimeoutError: no end in 0.05 s")

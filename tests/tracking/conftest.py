@@ -15,7 +15,7 @@ from batchmeter.config import Settings
 from batchmeter.errors import InternalServerError, NotFoundError, RateLimitError
 from batchmeter.events import AnyEvent
 from batchmeter.hookspecs import hookimpl
-from batchmeter.http.response import note
+from batchmeter.http.messages import note
 from batchmeter.ledger import open_ledger
 from batchmeter.ledger.ledger import Ledger
 from batchmeter.ledger.records import Submission

@@ -9,8 +9,7 @@ import pytest
 from batchmeter import AsyncClient
 from batchmeter.hookspecs import hookimpl
 from batchmeter.testing.sandbox import serve_sandbox
-from batchmeter.tracker.adopt import GRACE_SECONDS, Adopter, Adoption
-from batchmeter.tracker.batch_account import BatchAccounts
+from batchmeter.tracker.adopt import GRACE_SECONDS, Adopter, Adoption, BatchAccounts
 
 REQUEST = (
     b'{"custom_id":"a","method":"POST","url":"/v1/chat/completions",'

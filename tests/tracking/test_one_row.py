@@ -12,8 +12,7 @@ from batchmeter.events import event_id
 from batchmeter.ledger.records import Intent, Submission
 from batchmeter.models import Attribution, Batch, Page
 from batchmeter.testing.wire import Answer, Script, serving
-from batchmeter.tracker.adopt import Adopter, Adoption
-from batchmeter.tracker.batch_account import BatchAccounts
+from batchmeter.tracker.adopt import Adopter, Adoption, BatchAccounts
 from batchmeter.tracker.build_events import created_event
 from batchmeter.tracker.metadata_tag import tag_of, tagged, without_tag
 from batchmeter_openai import OpenAIProvider, OpenAISettings

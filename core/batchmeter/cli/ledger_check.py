@@ -10,9 +10,9 @@ from functools import partial
 from batchmeter.events import Outcome
 from batchmeter.ledger import serialize, spend
 from batchmeter.ledger.ledger import Ledger
+from batchmeter.ledger.outbox import unattended_text
 from batchmeter.ledger.records import Millis
 from batchmeter.ledger.session import Row, Session
-from batchmeter.ledger.subscriptions import unattended_text
 
 from .ledger_copy import PAGE_ROWS, Table, count_rows, read_page, read_tables
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 @as_json
 def loggers(everything: bool, json_output: bool) -> None:
     """Everything that is owed events, whichever process has it: what it handles, when it was last seen, what it waits for."""
-    from batchmeter.ledger.subscriptions import is_unseen, unattended_text
+    from batchmeter.ledger.outbox import is_unseen, unattended_text
 
     async def work() -> "tuple[list[Subscribed], str, int]":
         async with client() as opened:

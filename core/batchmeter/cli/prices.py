@@ -10,9 +10,8 @@ import click
 from batchmeter.commands.output import as_json, console, print_json, table
 
 if TYPE_CHECKING:
-    from batchmeter.pricing.book import PriceBook
+    from batchmeter.pricing.book import Listed, PriceBook
     from batchmeter.pricing.groups import PriceQuery
-    from batchmeter.pricing.listing import Listed
 
 prices_file = click.option(
     "--prices", "prices_file", metavar="FILE", help="Your own rows, as [prices] in batchmeter.toml."
@@ -35,14 +34,14 @@ def show(
     model: str, provider: str | None, at: str | None, region: str | None, prices_file: str | None, json_output: bool
 ) -> None:
     """Every rate of MODEL (`gpt-5`, or `openai/gpt-5` as `prices list` prints it), in a batch and outside."""
-    from batchmeter.pricing import listing
+    from batchmeter.pricing.book import plain, sellers, show
 
     book = _book(prices_file)
     day = _date(at)
-    sellers = [(provider, model)] if provider else listing.sellers(book, model, day)
-    found = [listed for query in _in_region(book, sellers, day, region) for listed in listing.show(book, query)]
+    sold = [(provider, model)] if provider else sellers(book, model, day)
+    found = [listed for query in _in_region(book, sold, day, region) for listed in show(book, query)]
     if json_output:
-        print_json([listing.plain(listed) for listed in found])
+        print_json([plain(listed) for listed in found])
     elif found:
         _show(book, model, day, found)
     if not found:
@@ -72,8 +71,8 @@ def _in_region(
 
 
 def _show(book: "PriceBook", model: str, day: dt.date, found: Sequence["Listed"]) -> None:
+    from batchmeter.pricing.book import digits
     from batchmeter.pricing.groups import BUCKETS
-    from batchmeter.pricing.listing import digits
 
     buckets = [bucket for bucket in BUCKETS if any(bucket in listed.rates.usd_per_million for listed in found)]
     rows: list[list[str]] = []
@@ -113,7 +112,7 @@ def list_models(provider: str | None, json_output: bool) -> None:
 @as_json
 def diff(other: Path, json_output: bool) -> None:
     """Changes from the catalogue in use to the one in the file OTHER."""
-    from batchmeter.pricing import listing
+    from batchmeter.pricing.book import diff as differences
     from batchmeter.pricing.catalogue import Catalogue
 
     rows = [
@@ -127,7 +126,7 @@ def diff(other: Path, json_output: bool) -> None:
             c.bucket,
             *_change(c.before, c.after),
         )
-        for c in listing.diff(_book(None).catalogue, Catalogue.open(other))
+        for c in differences(_book(None).catalogue, Catalogue.open(other))
     ]
     columns = ("provider", "model", "region", "from", "processing", "over", "bucket", "before", "after")
     if json_output:

@@ -6,11 +6,20 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from batchmeter.errors import retry_after_seconds
 
-    from .body import Body, form_head, multipart
     from .client import MAX_ANSWER, MAX_DOWNLOAD, MAX_RETRY_AFTER, USER_AGENT, HttpClient, Retry
     from .failure import delivery_error, error_message, origin_of, redact_url, status_error, without_signatures
     from .library import http_library, tls
-    from .response import CHUNK, AnswerHead, Headers, Response, StreamedResponse, noted_answers
+    from .messages import (
+        CHUNK,
+        AnswerHead,
+        Body,
+        Headers,
+        Response,
+        StreamedResponse,
+        form_head,
+        multipart,
+        noted_answers,
+    )
 
 __all__ = [
     "CHUNK",
@@ -41,11 +50,10 @@ __all__ = [
 
 _HOMES = {
     "batchmeter.errors": "retry_after_seconds",
-    ".body": "Body form_head multipart",
     ".client": "MAX_ANSWER MAX_DOWNLOAD MAX_RETRY_AFTER USER_AGENT HttpClient Retry",
     ".failure": "delivery_error error_message origin_of redact_url status_error without_signatures",
     ".library": "http_library tls",
-    ".response": "AnswerHead CHUNK Headers Response StreamedResponse noted_answers",
+    ".messages": "AnswerHead Body CHUNK Headers Response StreamedResponse form_head multipart noted_answers",
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names.split()}
 

@@ -11,10 +11,9 @@ from typing import TYPE_CHECKING, Any, Literal
 from batchmeter import errors
 from batchmeter._version import __version__
 
-from .body import Body, BodyFailedError, Pass, as_json
 from .failure import origin_of, quotable, redact_url, status_error, transport_error, without_secrets
 from .library import CALLS, TRANSFERS, open_client, redacted_log
-from .response import Headers, Response, StreamedResponse, decompressed, note
+from .messages import Body, BodyFailedError, Headers, Pass, Response, StreamedResponse, as_json, decompressed, note
 
 if TYPE_CHECKING:
     import httpx

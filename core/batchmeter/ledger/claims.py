@@ -1,4 +1,4 @@
-"""Claims: which worker follows a batch, until when, and how it ends."""
+"""Claims: which worker follows a batch, looks for late files or makes an answer, until when, and how that ends."""
 
 from collections import Counter
 from collections.abc import Collection, Sequence
@@ -7,7 +7,7 @@ from typing import Any
 
 from . import serialize
 from .files import own_outputs
-from .records import Claim, Millis, Reschedule
+from .records import Answer, Claim, LateLook, Millis, Reschedule
 from .session import Row, Session
 
 HORIZON: Millis = 3 * 3_600_000
@@ -134,3 +134,80 @@ async def correct_times(session: Session) -> int:
 async def next_due_at(session: Session, accounts: Collection[str] | None = None) -> Millis | None:
     due = await session.each("next_due", await _accounts(session, accounts))
     return min((row["due"] for row in due if row["due"] is not None), default=None)
+
+
+LATE_HORIZON: Millis = 25 * 3_600_000
+"""No look is planned further ahead: such a time was written under a clock that was wrong, and the look is due."""
+
+
+async def claim_late_looks(
+    session: Session, accounts: Collection[str], *, lease_seconds: float, limit: int
+) -> list[LateLook]:
+    """Due ones of these accounts; where their look does not end, they are due again after the lease."""
+    due = await session.rows("due_late_looks", accounts=sorted(accounts), horizon=LATE_HORIZON, limit=limit)
+    items = [{name: row[name] for name in ("account", "batch_id", "next_look_at")} for row in due]
+    taken = await session.each("claim_late_look", in_order(items), lease=millis(lease_seconds))
+    return [
+        LateLook(row["account"], row["batch_id"], min(row["settled_at"], session.now), row["looks"]) for row in taken
+    ]
+
+
+async def finish_late_look(session: Session, look: LateLook, again_at: Millis | None) -> None:
+    """Plan the next one; None: its files were found, or it was the last."""
+    names = {"account": look.account, "batch_id": look.batch_id}
+    if again_at is None:
+        await session.run("forget_late_look", **names)
+    else:
+        await session.run(
+            "plan_late_look", **names, settled_at=look.settled_at, looks=look.looks, next_look_at=again_at
+        )
+
+
+async def forget_late_looks(session: Session, batches: Sequence[dict[str, object]]) -> None:
+    """Of batches (`account`, `batch_id`) that are pruned, or have another name now."""
+    await session.each("forget_late_look", in_order([dict(batch) for batch in batches]))
+
+
+async def once(session: Session, scope: str, name: str) -> bool:
+    """True for the first of all processes that asks."""
+    return await session.row("add_answer", scope=scope, name=name, document="once") is not None
+
+
+async def not_once(session: Session, scope: str, name: str) -> None:
+    """It did not happen after all: the next that asks is the first."""
+    await session.run("forget_answer", scope=scope, name=name)
+
+
+async def renew_answer(session: Session, scope: str, name: str, *, lease_seconds: float) -> None:
+    """It still is being made."""
+    await session.run("renew_answer", scope=scope, name=name, lease=millis(lease_seconds))
+
+
+async def reserve_answer(
+    session: Session, scope: str, name: str, *, lease_seconds: float, request_sha256: str | None = None
+) -> Answer:
+    """The first one's answer; or, for nobody else in this time, the right to give it."""
+    mine = await session.row(
+        "reserve_answer",
+        scope=scope,
+        name=name,
+        lease=millis(lease_seconds),
+        horizon=HORIZON,
+        request_sha256=request_sha256,
+    )
+    if mine is not None:
+        return Answer(state="mine")
+    row = await session.row("get_answer", scope=scope, name=name)
+    document, asked = (None, None) if row is None else (row["document"], row["request_sha256"])
+    return Answer(state="busy" if document is None else "kept", document=document, request_sha256=asked)
+
+
+async def keep_answer(
+    session: Session, scope: str, name: str, document: str, request_sha256: str | None = None
+) -> None:
+    await session.run("keep_answer", scope=scope, name=name, document=document, request_sha256=request_sha256)
+
+
+async def drop_answer(session: Session, scope: str, name: str) -> None:
+    """Nothing came of it: the next one may try."""
+    await session.run("drop_answer", scope=scope, name=name)

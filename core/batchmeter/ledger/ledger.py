@@ -13,10 +13,9 @@ from batchmeter.events import BatchCreated, BatchFailed, BatchSucceeded, Settlem
 from batchmeter.models import Attribution, Batch, FileObject
 from batchmeter.pricing.groups import Groups
 
-from . import answers, batches, claims, files, late_looks, outbox, spend, spend_query, upkeep
+from . import batches, claims, files, outbox, spend, spend_query, upkeep
 from . import browse as history_reads
 from . import settlements as endings
-from . import subscriptions as subscribers
 from .files import AccountCache
 from .records import Claim, Millis, Submission, TrackedBatch
 from .session import Database, Topic
@@ -125,8 +124,8 @@ class Ledger:
         return await self.database.write(lambda session: endings.settle_all(session, group), durable=True)
 
     revise = write(endings.revise, durable=True)
-    claim_late_looks = write(late_looks.claim_late_looks)
-    finish_late_look = write(late_looks.finish_late_look)
+    claim_late_looks = write(claims.claim_late_looks)
+    finish_late_look = write(claims.finish_late_look)
     settlement = read(endings.settlement)
     settlements = read(endings.settlements)
     failed = read(endings.failed)
@@ -143,8 +142,8 @@ class Ledger:
     gauges = read(outbox.gauges)
 
     record_event = write(outbox.record_event, durable=True)
-    once = write(answers.once, durable=True)
-    not_once = write(answers.not_once, durable=True)
+    once = write(claims.once, durable=True)
+    not_once = write(claims.not_once, durable=True)
 
     # who is owed events
     async def subscribe(self, wanted: Sequence[Subscription]) -> None:
@@ -153,16 +152,16 @@ class Ledger:
             return
         known = set(self._subscribed)
         new = [one for one in wanted if one not in known]
-        news = await self.database.read(lambda session: subscribers.news(session, new)) if new else []
+        news = await self.database.read(lambda session: outbox.news(session, new)) if new else []
         if news:
-            await self.database.write(lambda session: subscribers.subscribe(session, news), durable=True)
+            await self.database.write(lambda session: outbox.subscribe(session, news), durable=True)
         self._subscribed = wanted
 
-    subscriptions = read(subscribers.subscriptions)
-    touch_subscriptions = write(subscribers.touch)
-    unattended = read(subscribers.unattended)
-    missing_redactors = read(subscribers.missing_redactors)
-    abandon = write(subscribers.end, durable=True)
+    subscriptions = read(outbox.subscriptions)
+    touch_subscriptions = write(outbox.touch)
+    unattended = read(outbox.unattended)
+    missing_redactors = read(outbox.missing_redactors)
+    abandon = write(outbox.end, durable=True)
 
     # files, and what else belongs to accounts
     owner_of = read(files.owner_of)
@@ -203,10 +202,10 @@ class Ledger:
     open_batches = read(history_reads.open_batches)
     batches_of_key = read(history_reads.batches_of_key)
     files_of_key = read(files.files_of_key)
-    reserve_answer = write(answers.reserve_answer)
-    renew_answer = write(answers.renew_answer)
-    keep_answer = write(answers.keep_answer, durable=True)
-    drop_answer = write(answers.drop_answer)
+    reserve_answer = write(claims.reserve_answer)
+    renew_answer = write(claims.renew_answer)
+    keep_answer = write(claims.keep_answer, durable=True)
+    drop_answer = write(claims.drop_answer)
 
     # sums of what settled batches cost
     label_metadata = write(spend.label_metadata, durable=True)

@@ -7,8 +7,8 @@ from typing import Any
 from batchmeter.events import Settlement
 
 from . import serialize, spend
+from .claims import forget_late_looks
 from .files import FRESH
-from .late_looks import forget_late_looks
 from .pruned_totals import PrunedTotals
 from .records import CostGauge, Millis
 from .session import Session

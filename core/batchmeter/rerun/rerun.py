@@ -17,7 +17,7 @@ from batchmeter.ledger.records import Again, Intent, Submission, TrackedBatch
 from batchmeter.models import Batch, FileObject
 from batchmeter.providers import BatchRequest, CallOptions, Provider
 from batchmeter.submit import submission_of, submit
-from batchmeter.tracker.batch_account import with_id
+from batchmeter.tracker.adopt import with_id
 from batchmeter.tracker.metadata_tag import RETRY_OF, without_tag
 from batchmeter.tracker.queue_backoff import waits_for_room
 from batchmeter.tracker.resubmit import Waiting

@@ -20,8 +20,8 @@ from batchmeter.errors import (
 )
 from batchmeter.providers import Provider
 
+from .lease import Sleep
 from .schedule import LONGEST_PAUSE, Random, pause_asked
-from .wakeups import Sleep
 
 log = logging.getLogger("batchmeter")
 

@@ -11,13 +11,13 @@ from collections.abc import Mapping, Sequence
 from batchmeter.errors import LedgerError
 from batchmeter.hook_calls import Logger
 from batchmeter.ledger.ledger import Ledger
-from batchmeter.ledger.subscriptions import unattended_text
+from batchmeter.ledger.outbox import unattended_text
 from batchmeter.plugins import Plugins
 from batchmeter.redaction import Redaction
 
 from .delivery_lane import LaneOptions, LoggerLane
+from .lease import Sleep, nap
 from .schedule import Random
-from .wakeups import Sleep, nap
 
 log = logging.getLogger("batchmeter")
 

@@ -15,8 +15,8 @@ from batchmeter.plugins import Plugins
 from batchmeter.redaction import Redaction
 
 from .account_state import Breaker
+from .lease import Sleep, nap, take, to_the_end
 from .schedule import Pace, Random, after_error
-from .wakeups import Sleep, nap, take, to_the_end
 
 log = logging.getLogger("batchmeter")
 

@@ -13,7 +13,7 @@ from batchmeter.models import Batch
 from batchmeter.providers import CallOptions, Provider
 
 from .account_state import answer_in_time
-from .batch_account import with_id
+from .adopt import with_id
 
 log = logging.getLogger("batchmeter")
 

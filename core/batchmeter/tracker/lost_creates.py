@@ -9,14 +9,13 @@ from email.utils import mktime_tz, parsedate_tz
 
 from batchmeter.accounts import Accounts
 from batchmeter.errors import BatchmeterError, LedgerError, ProviderError, UsageError, seconds_of
-from batchmeter.http.response import AnswerHead, noted_answers
+from batchmeter.http.messages import AnswerHead, noted_answers
 from batchmeter.ledger.ledger import Ledger
 from batchmeter.ledger.records import Intent, Millis
 from batchmeter.models import Batch
 from batchmeter.providers import Provider, WaitsToCreate
 
-from .adopt import GRACE_SECONDS, UNRECORDABLE, Adopter
-from .batch_account import made_by, reads_input_of
+from .adopt import GRACE_SECONDS, UNRECORDABLE, Adopter, made_by, reads_input_of
 from .list_polling import SKEW_SECONDS, back_to
 from .metadata_tag import tag_of
 

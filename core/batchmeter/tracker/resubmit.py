@@ -17,9 +17,9 @@ from batchmeter.providers import BatchRequest, CallOptions, HasQueue, Provider
 
 from .adopt import Adopter
 from .guards import PATIENCE, Guards
+from .lease import Sleep
 from .metadata_tag import RETRY_OF, tagged
 from .queue_backoff import next_try, waits_for_room
-from .wakeups import Sleep
 
 log = logging.getLogger("batchmeter")
 

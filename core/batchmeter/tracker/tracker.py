@@ -22,11 +22,10 @@ from batchmeter.pricing.groups import PriceSource
 from batchmeter.providers import Provider
 
 from .account_state import AccountState, Budget
-from .adopt import Adopter, Adoption
-from .batch_account import BatchAccounts, with_id
+from .adopt import Adopter, Adoption, BatchAccounts, with_id
 from .guards import Guards
 from .late_files import LateFiles
-from .lease import Leases
+from .lease import Leases, Newest, Sleep, Watch, nap, take
 from .list_polling import ListPolling
 from .lost_creates import Reconciler
 from .poller import Poller, Summary
@@ -34,7 +33,6 @@ from .resubmit import Resubmitter
 from .schedule import LONGEST_PAUSE, Random, Timetable
 from .settle import Meter, meter_with
 from .wait import OnUpdate, Waiter
-from .wakeups import Newest, Sleep, Watch, nap, take
 
 log = logging.getLogger("batchmeter")
 

@@ -12,11 +12,10 @@ from batchmeter.ledger.records import Claim, TrackedBatch
 from batchmeter.models import Batch
 from batchmeter.providers import Provider
 
-from .lease import LeaseLostError
+from .lease import LeaseLostError, Sleep, Watch, nap, take
 from .metadata_tag import without_tag
 from .poller import Poller
 from .schedule import after_error, interactive, pause_asked
-from .wakeups import Sleep, Watch, nap, take
 
 OnUpdate = Callable[[Batch], object]
 """Called with each new look at the batch; may return an awaitable."""
