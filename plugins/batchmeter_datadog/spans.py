@@ -15,6 +15,8 @@ Span = dict[str, Any]
 OLDEST_START = timedelta(hours=20)
 """Datadog takes spans up to 24 hours old; a batch that ran all day starts, for it, this long ago."""
 TOO_OLD = timedelta(hours=23)
+_LONGEST = 1000
+"""Characters of one text of a span's metadata."""
 
 
 def spans_of(event: Ending, now: datetime) -> list[Span]:
@@ -76,12 +78,28 @@ def _model(event: Ending, model: str, share: ModelUsage, root: Span) -> Span:
         "parent_id": root["span_id"],
         "meta": _meta(
             kind,
-            {**about, "lines": share.lines, "cost_usd": plain(share)["cost"], "known_cost_usd": plain(share)["known"]},
+            {
+                **about,
+                "lines": share.lines,
+                "cost_usd": plain(share)["cost"],
+                "known_cost_usd": plain(share)["known"],
+                "usd_per_million": _rates(event, model),
+            },
             {},
             about if known else {},
         ),
         "metrics": _metrics(share),
     }
+
+
+def _rates(event: Ending, model: str) -> str | None:
+    """`input 0.125, output 1 (litellm)`, of each group of the model's lines that has rates of its own."""
+    groups = [used for used in event.rates if (used.model or "unknown") == model and used.usd_per_million]
+    texts = (
+        ", ".join(f"{bucket} {rate}" for bucket, rate in plain(used)["usd_per_million"].items()) + f" ({used.origin})"
+        for used in groups
+    )
+    return "; ".join(dict.fromkeys(texts))[:_LONGEST] or None
 
 
 def _metrics(share: ModelUsage) -> dict[str, float]:
@@ -125,6 +143,9 @@ def _facts(event: Ending) -> dict[str, Any]:
         "cost_usd": plain(event.cost)["total"],
         "known_cost_usd": plain(event.cost)["known"],
         "cost_unknown": ", ".join(f"{reason}:{lines}" for reason, lines in sorted(event.cost.unknown.items())) or None,
+        "cost_details": "; ".join(f"{r}: {', '.join(texts)}" for r, texts in event.cost.details.items())[:_LONGEST]
+        or None,
+        "cost_flags": ", ".join(event.cost.flags) or None,
         "reported_cost_usd": plain(event.reported_cost)["total"] if event.reported_cost else None,
         "price_book": event.cost.price_book,
         **{name: times[name] for name in ("created_at", "in_progress_at", "ended_at", "total_seconds")},

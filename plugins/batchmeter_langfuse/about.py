@@ -50,6 +50,8 @@ def outcome(event: Outcome) -> dict[str, Any]:
     return {
         "request_counts": plain(event.request_counts),
         "cost": plain(event.cost),
+        "reported_cost": plain(event.reported_cost) if event.reported_cost else None,
+        "rates": [plain(used) for used in event.rates] or None,
         "times": plain(event.times),
         "notes": list(event.notes) or None,
     }

@@ -8,7 +8,7 @@ from langfuse import Langfuse, LangfuseEmbedding, LangfuseEvent, LangfuseGenerat
 from opentelemetry.trace import NonRecordingSpan, Span, SpanContext, set_span_in_context
 
 from batchmeter.events import BatchCreated, BatchFailed, Outcome
-from batchmeter.models import ModelUsage, plain
+from batchmeter.models import ModelUsage, RatesUsed, plain
 from batchmeter_otel.ids import caller_of, context_of, seed_of, span_id
 from batchmeter_otel.spans import nanoseconds
 
@@ -80,7 +80,12 @@ class Writer:
             langfuse_client=self.to.client,
             model_parameters={"service_tier": "batch"},
             usage_details=usage_details(share.usage),
-            metadata={"model": model, "lines": share.lines, "cost_usd": plain(share)["cost"]},
+            metadata={
+                "model": model,
+                "lines": share.lines,
+                "cost_usd": plain(share)["cost"],
+                "rates": [plain(used) for used in rates_of(event, model)] or None,
+            },
             **_price(event, model, share),
         )
         return Started(observation, context.span_id, ended)
@@ -112,11 +117,15 @@ def _part(event: AnyEvent, root: SpanContext, part: str) -> SpanContext:
 def _price(event: Ending, model: str, share: ModelUsage) -> dict[str, Any]:
     """Without a known cost there is no model name either: Langfuse would price it, at the full rate."""
     if share.cost is not None:
-        return {"model": model, "cost_details": cost_details(share.cost)}
+        return {"model": model, "cost_details": cost_details(share.cost, rates_of(event, model))}
     reasons = ", ".join(
         f"{reason} ({lines} lines)" for reason, lines in sorted((share.unknown or event.cost.unknown).items())
     )
     return {"level": "WARNING", "status_message": f"cost unknown: {reasons or 'no reason given'}"}
+
+
+def rates_of(event: Ending, model: str) -> list[RatesUsed]:
+    return [used for used in event.rates if (used.model or "unknown") == model]
 
 
 def _times(event: AnyEvent) -> tuple[int, int]:

@@ -69,6 +69,7 @@ def _ours(event: AnyEvent) -> dict[str, Any]:
     return {
         semconv.EVENT_ID: event.id,
         semconv.ACCOUNT: event.account,
+        semconv.REGION: event.region,
         semconv.REVISION: event.revision,
         semconv.ADOPTED: event.adopted or None,
         semconv.USER_ID: who.user,
@@ -82,7 +83,6 @@ def _ours(event: AnyEvent) -> dict[str, Any]:
 
 def _outcome(event: Outcome) -> dict[str, Any]:
     counts = event.request_counts
-    models = {name: plain(share) for name, share in event.models.items()}
     return {
         semconv.RESPONSE_MODEL: next(iter(event.models)) if len(event.models) == 1 else None,
         semconv.COUNT_TOTAL: counts.total,
@@ -90,12 +90,27 @@ def _outcome(event: Outcome) -> dict[str, Any]:
         semconv.COUNT_FAILED: counts.failed,
         semconv.MALFORMED: counts.malformed or None,
         semconv.UNPRICED: counts.unpriced or None,
+        semconv.MISSING: event.missing or None,
+        semconv.DUPLICATES: event.duplicates or None,
         semconv.NOTES: event.notes,
-        semconv.MODELS: json.dumps(models, separators=(",", ":")),
+        semconv.MODELS: _json({name: plain(share) for name, share in event.models.items()}),
+        semconv.USAGE: _units(event.usage),
+        semconv.REPORTED_USAGE: _units(event.reported_usage) if event.reported_usage else None,
+        semconv.RATES: _json([plain(used) for used in event.rates]) if event.rates else None,
         **_usage(event.usage),
         **_cost(event.cost),
         semconv.REPORTED_COST: usd(event.reported_cost.total) if event.reported_cost else None,
+        semconv.REPORTED_LINES: event.reported_cost.lines if event.reported_cost else None,
     }
+
+
+def _json(value: object) -> str:
+    return json.dumps(value, separators=(",", ":"))
+
+
+def _units(usage: Usage) -> str:
+    """Without the zeros, of which there are twenty."""
+    return _json({name: units for name, units in plain(usage).items() if units})
 
 
 def _usage(usage: Usage) -> dict[str, Any]:
@@ -113,7 +128,11 @@ def _cost(cost: Cost) -> dict[str, Any]:
     found: dict[str, Any] = {
         semconv.KNOWN_COST: usd(cost.known),
         semconv.UNKNOWN_COST: tuple(f"{reason}:{lines}" for reason, lines in sorted(cost.unknown.items())),
+        semconv.COST_DETAILS: tuple(f"{reason}: {text}" for reason, texts in cost.details.items() for text in texts),
+        semconv.COST_FLAGS: cost.flags,
+        semconv.ESTIMATED: cost.estimated or None,
         semconv.PRICE_BOOK: cost.price_book,
+        semconv.PRICED_AT: cost.priced_at.isoformat() if cost.priced_at else None,
     }
     if cost.total is None:
         return found

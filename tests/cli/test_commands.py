@@ -1,5 +1,6 @@
 """Every command, its output for people and for machines, and its exit code."""
 
+import gzip
 import json
 import re
 import signal
@@ -218,6 +219,26 @@ def test_meter_needs_no_provider_and_reads_files_and_pipes(shell, sandbox: Sandb
     path.write_text(json.dumps(line) + "\n" + json.dumps(line | {"response": {"status_code": 200, "body": unknown}}))
     assert "unknown (at least $0.075)" in shell("meter", str(path)).out
     assert shell("meter", str(path), "--json").json["cost"]["total"] is None
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "empty, no line to meter"),
+        (b"\n \r\n", "empty, no line to meter"),
+        (gzip.compress(b"", mtime=0), "empty, no line to meter"),
+        (b"hello\nworld\n", "none of 2 lines is an answer (line 1: invalid_json: hello)"),
+        (b"\n" + b'{"requests": [1]}', 'none of 1 lines is an answer (line 2: not_an_answer: {"requests"'),
+    ],
+)
+def test_a_file_without_an_answer_is_no_cost_of_zero(shell, content: bytes, message: str):
+    path = shell.folder / "odd.jsonl"
+    path.write_bytes(content)
+
+    for arguments in (["meter", str(path)], ["meter", "-", "--json"]):
+        ran = shell(*arguments, stdin=content)
+        assert (ran.code, ran.out) == (1, "")
+        assert message in ran.err
 
 
 def test_meter_takes_files_and_folders_and_counts_a_row_once(shell) -> None:

@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -40,6 +41,12 @@ def test_a_file_without_answers_is_named(tmp_path: Path, name: str, indent: int 
     ("content", "message"),
     [
         ('{"a": 1}\n'.encode("utf-16"), "UTF-16.*iconv"),
+        ('{"a": 1}\n'.encode("utf-16-le"), "UTF-16.*iconv"),
+        ('{"a": 1}\n'.encode("utf-16-be"), "UTF-16.*iconv"),
+        (b"%PDF-1.7 \n", "PDF"),
+        (gzip.compress('{"a": 1}\n'.encode("utf-16"), mtime=0), "UTF-16.*iconv"),
+        (gzip.compress(b"<!DOCTYPE html><html>", mtime=0), "HTML.*fetch it again"),
+        (gzip.compress(b"[{}]\n" + os.urandom(100_000), mtime=0), "JSON array.*jq"),
         (b"\n [\n{}\n]", "JSON array.*jq"),
         (b"<!DOCTYPE html><html>", "HTML.*fetch it again"),
         (b"PK\x03\x04\x14\x00\x00\x00", "zip archive"),

@@ -10,6 +10,7 @@ import click
 
 from batchmeter.commands.output import as_json, console, cost_table, print_json
 from batchmeter.commands.session import settings
+from batchmeter.errors import NotAnOutputError
 
 if TYPE_CHECKING:
     from batchmeter.metering import Metering
@@ -55,11 +56,24 @@ def meter(
         priced_at=_date(priced_at),
         prices=book,
     )
+    _refuse_without_answers(metering, files)
     if json_output:
         print_json(metering)
     else:
         cost_table(metering.models, metering.usage, metering.cost, metering.lines)
         _remarks(metering, named=len(files) > 1 or any(file.is_dir() for file in files))
+
+
+def _refuse_without_answers(metering: "Metering", files: tuple[Path, ...]) -> None:
+    """Nothing was seen, and no sum of nothing is a cost."""
+    lines, names = metering.lines, ", ".join(map(str, files))
+    if not lines.total:
+        raise NotAnOutputError(f"{names}: empty, no line to meter: a batch without answers has an error file, if any")
+    if lines.malformed == lines.total:
+        bad = metering.malformed_lines[0]
+        raise NotAnOutputError(
+            f"{names}: not output: none of {lines.total:,} lines is an answer (line {bad.line}: {bad.reason}: {bad.sample})"
+        )
 
 
 def _remarks(metering: "Metering", *, named: bool) -> None:

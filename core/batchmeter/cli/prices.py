@@ -45,7 +45,8 @@ def show(
     elif found:
         _show(book, model, day, found)
     if not found:
-        click.echo(f'{model}: no price. Add a row of your own: [prices."{provider or "provider"}/{model}"]', err=True)
+        place = f"{provider}/{model}" if provider else model if "/" in model else f"provider/{model}"
+        click.echo(f'{model}: no price. Add a row of your own: [prices."{place}"]', err=True)
         raise click.exceptions.Exit(1)
 
 

@@ -1,5 +1,6 @@
 """Tells what a file is that holds no answers: one error says it, and how to mend it."""
 
+import zlib
 from collections.abc import Mapping
 from typing import Any, cast
 
@@ -15,6 +16,9 @@ HEAD = 64 * 1024
 _MAGIC: tuple[tuple[bytes, str], ...] = (
     (b"\xff\xfe", "is UTF-16 text, as PowerShell writes it: save it as UTF-8, or run `iconv -f UTF-16 -t UTF-8`"),
     (b"\xfe\xff", "is UTF-16 text: save it as UTF-8, or run `iconv -f UTF-16 -t UTF-8`"),
+    (b"{\0", "is UTF-16 text: save it as UTF-8, or run `iconv -f UTF-16LE -t UTF-8`"),
+    (b"\0{", "is UTF-16 text: save it as UTF-8, or run `iconv -f UTF-16BE -t UTF-8`"),
+    (b"%PDF-", "is a PDF document, not an output file"),
     (b"PK\x03\x04", "is a zip archive: unpack it and meter the .jsonl files in it"),
     (b"\x28\xb5\x2f\xfd", "is compressed with zstd: unpack it with `unzstd` first (gzip is read as it is)"),
     (b"BZh", "is compressed with bzip2: unpack it with `bunzip2` first (gzip is read as it is)"),
@@ -26,6 +30,7 @@ _TEXT: tuple[tuple[bytes, str], ...] = (
     (b"[", "is one JSON array, not JSON Lines: `jq -c '.[]' FILE > answers.jsonl` puts one answer on a line"),
     (b"<", "is an HTML or XML page, not an output file: the download failed, so look at its text and fetch it again"),
 )
+_GZIP = b"\x1f\x8b"
 _LONGEST = 8
 """Bytes that decide."""
 _ADVICE = {
@@ -57,7 +62,8 @@ class Gate:
         """NotAnOutputError where the first bytes are those of something else."""
         if len(self._head) < HEAD:
             self._head += chunk[: HEAD - len(self._head)]
-        if not self._checked and len(self._head.lstrip()) >= _LONGEST:
+        packed = self._head.startswith(_GZIP)
+        if not self._checked and len(self._head.lstrip()) >= (HEAD if packed else _LONGEST):
             self._check()
 
     def end(self) -> None:
@@ -65,7 +71,9 @@ class Gate:
         self._check()
         kind = self._kind() if self._answers() == self._before else None
         if kind is not None and (kind != MANIFEST or self._tally.manifest is None):
-            raise NotAnOutputError(f"{self._name} {_ADVICE[kind]}{_message(self._head) if kind == FAILURE else ''}")
+            raise NotAnOutputError(
+                f"{self._name} {_ADVICE[kind]}{_message(_unpacked(self._head)) if kind == FAILURE else ''}"
+            )
 
     def finish(self) -> None:
         """NotAnOutputError where a manifest is all there is."""
@@ -78,14 +86,25 @@ class Gate:
 
     def _kind(self) -> str | None:
         named = next((kind for kind, _ in self._tally.strangers.most_common()), None)
-        return named or (kind_of(loads(self._head)) if self._tally.malformed else None)
+        return named or (kind_of(loads(_unpacked(self._head))) if self._tally.malformed else None)
 
     def _check(self) -> None:
         self._checked = True
-        text = self._head.removeprefix(b"\xef\xbb\xbf").lstrip()
+        head = _unpacked(self._head)
+        text = head.removeprefix(b"\xef\xbb\xbf").lstrip()
         for start, advice in (*_MAGIC, *_TEXT):
-            if (self._head if (start, advice) in _MAGIC else text).startswith(start):
+            if (head if (start, advice) in _MAGIC else text).startswith(start):
                 raise NotAnOutputError(f"{self._name} {advice}")
+
+
+def _unpacked(head: bytes) -> bytes:
+    """The start of what was packed with gzip; what is broken in it is told by its lines."""
+    if not head.startswith(_GZIP):
+        return head
+    try:
+        return zlib.decompressobj(wbits=31).decompress(head, HEAD)
+    except zlib.error:
+        return b""
 
 
 def kind_of(value: object) -> str | None:
