@@ -20,7 +20,19 @@ def pytest_collection_finish() -> None:
     gc.freeze()
 
 
-VENDORS = ("BATCHMETER_", "OPENAI_", "AZURE_", "GOOGLE_", "VERTEXAI_", "GCS_", "LANGFUSE_", "OTEL_", "DD_")
+VENDORS = (
+    "BATCHMETER_",
+    "OPENAI_",
+    "AZURE_",
+    "GOOGLE_",
+    "VERTEXAI_",
+    "GCS_",
+    "LANGFUSE_",
+    "OTEL_",
+    "DD_",
+    "XAI_",
+    "MISTRAL_",
+)
 
 
 @pytest.fixture(autouse=True)

@@ -1,0 +1,54 @@
+"""OpenAI's cursors over lists with page tokens: `after` takes an id, xAI a token that each page brings."""
+
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable
+from typing import Generic, TypeVar
+
+from batchmeter.models import Batch, FileObject, Page
+
+Item = TypeVar("Item", Batch, FileObject)
+Fetch = Callable[[str | None, int], Awaitable[tuple[list[Item], str | None]]]
+"""From a token and a number of rows to the rows and the next page's token."""
+LARGEST = 100
+MOST_ENDS = 1024
+
+
+class TokenPages(Generic[Item]):
+    """Remembers the token after each page's last row: who walks a list page by page reads each page once.
+
+    Any other id is looked for from the list's beginning.
+    """
+
+    def __init__(self, fetch: Fetch[Item]) -> None:
+        self._fetch: Fetch[Item] = fetch
+        self._tokens: OrderedDict[str, str] = OrderedDict()
+
+    async def page(self, after: str | None, limit: int | None) -> Page[Item]:
+        wanted = min(limit or 20, LARGEST)
+        if after is None or after in self._tokens:
+            rows, token = await self._read(None if after is None else self._tokens[after], wanted)
+            return _page(rows[:wanted], more=token is not None or len(rows) > wanted)
+        rows, token = await self._read(None, LARGEST)
+        while after not in (ids := [row.id for row in rows]):
+            if token is None:
+                return _page([], more=False)
+            rows, token = await self._read(token, LARGEST)
+        left = rows[ids.index(after) + 1 :]
+        if not left and token is not None:
+            left, token = await self._read(token, wanted)
+        return _page(left[:wanted], more=token is not None or len(left) > wanted)
+
+    async def _read(self, token: str | None, limit: int) -> tuple[list[Item], str | None]:
+        """A page without rows is the last one, whatever token it brings."""
+        rows, following = await self._fetch(token, limit)
+        if not rows or not following:
+            return rows, None
+        self._tokens[rows[-1].id] = following
+        if len(self._tokens) > MOST_ENDS:
+            self._tokens.popitem(last=False)
+        return rows, following
+
+
+def _page(rows: list[Item], *, more: bool) -> Page[Item]:
+    ends = {"first_id": rows[0].id, "last_id": rows[-1].id} if rows else {}
+    return Page(data=rows, has_more=more and bool(rows), **ends)
