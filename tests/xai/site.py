@@ -10,8 +10,13 @@ from typing import Any
 from batchmeter.testing.wire import Answer, Received
 
 KEY = "xai-test-key-0123456789"
-CHAT = {"prompt_tokens": 100, "completion_tokens": 20, "total_tokens": 150}
-CHAT |= {"completion_tokens_details": {"reasoning_tokens": 30}, "cost_in_usd_ticks": 1_760_000}
+CHAT: dict[str, Any] = {
+    "prompt_tokens": 100,
+    "completion_tokens": 20,
+    "total_tokens": 150,
+    "completion_tokens_details": {"reasoning_tokens": 30},
+    "cost_in_usd_ticks": 1_760_000,
+}
 
 
 @dataclass
@@ -62,7 +67,7 @@ class FakeXAI:
         fields = dict(parts)
         body = fields["file"].get_payload(decode=True)
         assert isinstance(body, bytes)
-        shown = {
+        shown: dict[str, Any] = {
             "id": f"file_{next(self._numbers)}",
             "filename": "in.jsonl",
             "bytes": len(body),
