@@ -66,6 +66,7 @@ FAMILIES = {
     "batchmeter_gemini": {"batchmeter_spool", "batchmeter_translate"},
     "batchmeter_translate": {"batchmeter_dialects"},
     "batchmeter_vertex": {"batchmeter_translate"},
+    "batchmeter_xai": {"batchmeter_openai"},
     "batchmeter_langfuse": {"batchmeter_otel"},
     "batchmeter_ui": {"batchmeter_proxy"},
 }
