@@ -200,6 +200,24 @@ async def test_untagged_creates_at_a_clock_ahead_are_told_apart(world):
     assert (await world.ledger.intent("intent-1")).batch_id == "ours"
 
 
+@pytest.mark.parametrize("skew", [-3600, 3600])
+async def test_adoption_takes_no_untagged_create_for_a_stranger_s(world, skew):
+    """Neither while its answer is on its way nor once that is lost; others' batches wait no longer than at a right clock."""
+    provider, adoption = world.provider(), adoption_of(world)
+    provider.date = lambda: formatdate(world.clock.now / 1000 + skew)
+    mine = Submission("openai", "openai", "/v1/chat/completions", input_file_id="in")
+    await world.ledger.open_intent(Intent("intent-1", mine, created_at=world.clock.now))
+    ours = world.batch("ours", "in_progress", created_at=T0 + skew, metadata=None)
+    theirs = world.batch("theirs", "in_progress", created_at=T0 + skew - 100, input_file_id="other", metadata=None)
+    provider.listing = [ours, theirs]
+    assert await adoption.sweep("openai") == 1
+    assert list(await rows(world)) == ["theirs"]
+    world.clock.advance(61)
+    assert await adoption.sweep("openai") == 1
+    assert (await rows(world))["ours"].submission.adopted is False
+    assert (await world.ledger.intent("intent-1")).batch_id == "ours"
+
+
 async def test_adoption_survives_a_clock_that_is_behind(world):
     provider, adoption = world.provider(), adoption_of(world)
     provider.listing = [world.batch("old", created_at=T0 - 90 * 86400)]

@@ -13,6 +13,7 @@ from datetime import datetime
 from batchmeter.accounts import Accounts
 from batchmeter.errors import ProviderError, UsageError
 from batchmeter.events import full_endpoint
+from batchmeter.http.messages import noted_answers
 from batchmeter.ledger.ledger import Ledger
 from batchmeter.ledger.records import Intent, Submission, TrackedBatch, is_another, is_same
 from batchmeter.models import Batch
@@ -20,7 +21,7 @@ from batchmeter.plugins import Plugins
 from batchmeter.providers import CallOptions, Provider
 
 from .build_events import created_event
-from .list_polling import SKEW_SECONDS, back_to
+from .list_polling import SKEW_SECONDS, back_to, skew_of
 from .metadata_tag import tag_of, untagged
 
 
@@ -191,11 +192,14 @@ class Adopter:
     """Told after each new event."""
     batch_accounts: BatchAccounts
 
-    async def adopt(self, provider: Provider, batch: Batch, intent: Intent | None = None) -> bool:
-        """False when it is tracked already. With an intent, given or recognised, it counts as submitted by it."""
+    async def adopt(self, provider: Provider, batch: Batch, intent: Intent | None = None, *, skew: float = 0.0) -> bool:
+        """False when it is tracked already. With an intent, given or recognised, it counts as submitted by it.
+
+        `skew`: seconds that the provider's clock is ahead of the ledger's.
+        """
         if not batch.id or await self.batch_accounts.shown(provider, batch) is not None:
             return False
-        intent = intent or await self._intent_of(provider, batch)
+        intent = intent or await self._intent_of(provider, batch, skew)
         submission = intent.submission if intent else _found(provider, batch)
         now = self.ledger.now()
         event = created_event(submission, batch, time=now)
@@ -235,32 +239,34 @@ class Adopter:
         Returns how many were new, and the ids at the top of the list, without those that were left alone.
         """
         new, top, left_alone = 0, list[str](), set[str]()
-        async for page in back_to(provider, floor, known=known, top=top):
-            for batch in page:
-                if await self._may_be_under_way(batch):
-                    left_alone.add(batch.id)
-                else:
-                    new += await self._adopt_one(provider, batch)
+        with noted_answers() as heads:
+            async for page in back_to(provider, floor, known=known, top=top):
+                skew = skew_of(heads[:1], self.ledger.now())
+                for batch in page:
+                    if await self._may_be_under_way(batch, skew):
+                        left_alone.add(batch.id)
+                    else:
+                        new += await self._adopt_one(provider, batch, skew)
         return new, frozenset(top) - left_alone
 
-    async def _adopt_one(self, provider: Provider, batch: Batch) -> bool:
+    async def _adopt_one(self, provider: Provider, batch: Batch, skew: float) -> bool:
         """A batch that cannot be recorded (nested too deep, say) keeps no other from being found."""
         try:
-            return await self.adopt(provider, batch)
+            return await self.adopt(provider, batch, skew=skew)
         except UNRECORDABLE as error:
             log.warning("account %s: batch %.100r cannot be adopted: %s", provider.account, batch.id, error)
             return False
 
-    async def _may_be_under_way(self, batch: Batch) -> bool:
+    async def _may_be_under_way(self, batch: Batch, skew: float) -> bool:
         now = self.ledger.now()
         young = now / 1000 - GRACE_SECONDS
         tag = tag_of(batch)
         if tag is None:
-            return (batch.created_at or young) > young
+            return (batch.created_at or young) > young + skew
         intent = await self.ledger.intent(tag)
         return intent is not None and intent.state == "open" and intent.created_at > now - GRACE_SECONDS * 1000
 
-    async def _intent_of(self, provider: Provider, batch: Batch) -> Intent | None:
+    async def _intent_of(self, provider: Provider, batch: Batch, skew: float) -> Intent | None:
         """The create of ours that made it; nobody else's tag is taken for ours.
 
         Without a tag it may be one whose answer is lost, or still on its way.
@@ -273,7 +279,7 @@ class Adopter:
             mine = intent.batch_id == batch.id and self.batch_accounts.at_address(intent.submission.account, provider)
             return intent if mine else None
         under_way = await self.ledger.open_intents(created_before=self.ledger.now() + 1, account=provider.account)
-        made = made_by(under_way, [batch])
+        made = made_by(under_way, [batch], skew=skew)
         return next((intent for intent in under_way if intent.id in made), None)
 
 

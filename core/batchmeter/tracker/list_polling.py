@@ -8,10 +8,13 @@ import asyncio
 import logging
 from bisect import bisect_left, insort
 from collections.abc import AsyncIterator, Collection, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
+from email.utils import mktime_tz, parsedate_tz
 from itertools import pairwise
 
 from batchmeter.errors import APIResponseError, APIStatusError
+from batchmeter.http.messages import AnswerHead
 from batchmeter.ledger.ledger import Ledger
 from batchmeter.ledger.records import Claim, Millis
 from batchmeter.models import Batch, Page
@@ -257,6 +260,16 @@ async def back_to(
         yield kept
         if floor is not None and sorted_so_far and lowest < floor and not new:
             return
+
+
+def skew_of(heads: Iterable[AnswerHead], now: Millis) -> float:
+    """Seconds that a provider's clock is ahead of the ledger's, by the `Date` of an answer; 0 where none says it."""
+    for head in heads:
+        date = parsedate_tz(head.headers.get("date", ""))
+        with suppress(ValueError, OverflowError):  # a year that no calendar has
+            if date is not None:
+                return mktime_tz(date) - now / 1000
+    return 0.0
 
 
 def _falls(times: Iterable[float], lowest: float) -> bool:

@@ -3,20 +3,18 @@
 import asyncio
 import logging
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
-from email.utils import mktime_tz, parsedate_tz
 
 from batchmeter.accounts import Accounts
 from batchmeter.errors import BatchmeterError, LedgerError, ProviderError, UsageError, seconds_of
-from batchmeter.http.messages import AnswerHead, noted_answers
+from batchmeter.http.messages import noted_answers
 from batchmeter.ledger.ledger import Ledger
 from batchmeter.ledger.records import Intent, Millis
 from batchmeter.models import Batch
 from batchmeter.providers import Provider, WaitsToCreate
 
 from .adopt import GRACE_SECONDS, UNRECORDABLE, Adopter, made_by, reads_input_of
-from .list_polling import SKEW_SECONDS, back_to
+from .list_polling import SKEW_SECONDS, back_to, skew_of
 from .metadata_tag import tag_of
 
 log = logging.getLogger("batchmeter")
@@ -74,7 +72,7 @@ async def search(
                 async for batches in back_to(provider, floor, elapsed=elapsed, timeout=timeout):
                     count += 1
                     if count == 1:
-                        result.skew = _skew(heads, now)
+                        result.skew = skew_of(heads, now)
                     _sort(batches, wanted, result)
                     if len(result.found) == len(wanted) or count == most_pages:
                         return result
@@ -86,16 +84,6 @@ async def search(
             "account %s: its list was not read to the end: %s", provider.account, str(error) or "it takes too long"
         )
     return result
-
-
-def _skew(heads: Iterable[AnswerHead], now: Millis) -> float:
-    """0 where no answer says its date."""
-    for head in heads:
-        date = parsedate_tz(head.headers.get("date", ""))
-        with suppress(ValueError, OverflowError):  # a year that no calendar has
-            if date is not None:
-                return mktime_tz(date) - now / 1000
-    return 0.0
 
 
 def _sort(batches: Iterable[Batch], wanted: Mapping[str, Intent], result: Search) -> None:
