@@ -144,3 +144,25 @@ def test_an_unknown_item_of_a_response_is_unknown_by_name():
     assert meter([lines_of.dump(line)], prices=FLAT).cost.details == {
         "unknown_counter": ("output.teleport_call: line 1",)
     }
+
+
+@pytest.mark.parametrize(
+    "beside",
+    [
+        {"output": [{"type": "message"}, {"type": "telepathy_call"}]},
+        {"output": [{"type": "message"}], "tool_usage": {"telepathy": {"num_requests": 2}}},
+    ],
+)
+def test_tokens_beside_an_unknown_item_are_known(beside: Json):
+    usage = {"input_tokens": 10, "output_tokens": 5, "total_tokens": 15}
+    plain = lines_of.openai("m", usage, "r-1", object="response", status="completed", output=[])
+    odd = lines_of.openai("m", usage, "r-2", object="response", status="completed", **beside)
+
+    found = meter([lines_of.dump(plain, odd)], prices=FLAT)
+
+    alone = meter([lines_of.dump(plain)], prices=FLAT)
+    assert (found.cost.total, found.cost.unknown) == (None, {"unknown_counter": 1})
+    assert found.cost.known == 2 * alone.cost.known
+    assert (found.usage.input_tokens, found.usage.output_tokens) == (20, 10)
+    assert (found.models["m"].lines, found.models["m"].known) == (2, found.cost.known)
+    assert (found.lines.succeeded, found.lines.unpriced) == (2, 1)

@@ -260,10 +260,12 @@ class Counter:
         habit = self._habits.get(answer.model) or self._habit(answer.model)
         if habit.counter is not None:
             usage = {habit.counter: 1} | usage
+        by = answer.dialect or habit.kind or answer.kind
         try:
-            counted = self._count(model, usage, answer.dialect or habit.kind or answer.kind)
+            counted = self._count(model, usage, by)
         except InvalidUsageError as error:
             self._invalid(model, usage, error, place)
+            self._add_counters(model, usage, by)
         else:
             if not counted:
                 self._uncounted(model, place)
@@ -313,6 +315,18 @@ class Counter:
             return
         named = f"{error}: " if isinstance(error, UnknownCounterError) else ""
         self._tally.lacks(model, error.reason, f"{named}{place}")
+
+    def _add_counters(self, model: str | None, usage: Usage, by: Dialect | str | None) -> None:
+        """Of a line with an unknown item beside its counters, which are good: what they cost is known."""
+        counters = {name: value for name, value in usage.items() if "." not in name}
+        if len(counters) == len(usage) or amount_in(usage) is not None:
+            return
+        try:
+            counted = self._counting.count(counters, by)
+        except InvalidUsageError:
+            return
+        if counted is not None and counted[0].dialect.parts is None:
+            self._sums.add_rows(self._sums.key(model, usage, *counted), [counted[1]], lines=False)
 
     def _uncounted(self, model: str | None, place: str) -> None:
         endpoint, name = self._job.endpoint or "", model or ""
