@@ -1,4 +1,4 @@
-"""What recording an event costs a submission with 0, 1 and 5 loggers, one of them hanging, next to LiteLLM's callbacks.
+"""The cost of recording an event to a submission with 0, 1 and 5 loggers, one of them hanging, next to LiteLLM's callbacks.
 
     .venv/bin/python benchmarks/overhead.py            8 rounds of 40 submissions each
     .venv/bin/python benchmarks/overhead.py --quick    8 rounds of 10

@@ -61,7 +61,7 @@ HOUR = 3600.0
 
 @dataclass
 class Report:
-    """What came of it."""
+    """The outcome."""
 
     batches: int
     workers: int
@@ -75,7 +75,7 @@ class Report:
     ended_once: int = 0
     """Batches with exactly one ending event."""
     wrong: dict[str, int] = field(default_factory=dict[str, int])
-    """What the ledger's own check found."""
+    """Findings of the ledger's own check."""
     owed: dict[str, int] = field(default_factory=dict[str, int])
     """Logger -> events that it is owed: all of them, as nobody delivers here."""
     differing: int = 0

@@ -1,4 +1,4 @@
-"""What following a million open batches asks of the providers, and how soon an ending is known: in compressed time.
+"""Following a million open batches in compressed time: requests to the providers, and how soon an ending is known.
 
 python benchmarks/simulation.py [--open 1000000] [--accounts 50] [--minutes 20] [--warm 10] [--sample 2]
 
@@ -66,7 +66,7 @@ class Life:
     next: float = 0.0
     settled: bool = False
     kept: Batch | None = None
-    """What the ledger has of it: as it was at its last look."""
+    """The ledger's copy of it: as it was at its last look."""
 
     shown: Batch | None = None
     """Made once for each status."""

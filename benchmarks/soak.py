@@ -103,7 +103,7 @@ class Worker:
 
 @dataclass
 class Report:
-    """What came of one engine's share."""
+    """The outcome of one engine's share."""
 
     engine: str
     seconds: float = 0.0
@@ -122,7 +122,7 @@ class Report:
     output_tokens: int = 0
     output_tokens_expected: int = 0
     wrong: dict[str, int] = field(default_factory=dict[str, int])
-    """What `ledger check` found."""
+    """Findings of `ledger check`."""
     open_at_the_end: int = 0
     """Intents that are neither batches nor given up: their calls may never have reached the sandbox."""
     memory_slope: dict[str, float | None] = field(default_factory=dict[str, float | None])

@@ -33,7 +33,7 @@ LINE = {
 
 
 def cpu_seconds(command: list[str], folder: str) -> float:
-    """Of one run, its children's included."""
+    """CPU seconds of one run, its children's included."""
     before = os.times()
     subprocess.run(
         command, cwd=folder, check=True, env=ENVIRONMENT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL

@@ -14,7 +14,7 @@ from rich.text import Text
 TARGET = Path(__file__).with_name("demo.svg")
 COLUMNS = 92
 UNTIL = "carries, among others"
-"""What follows is the event as JSON, longer than a picture should be."""
+"""The rest is the event as JSON, longer than a picture should be."""
 
 
 def main() -> None:

@@ -15,7 +15,7 @@ import pytest
 
 
 def pytest_collection_finish() -> None:
-    """What a hundred imported modules hold is searched for garbage no more: a tenth of the suite's time."""
+    """Objects of a hundred imported modules are searched for garbage no more: a tenth of the suite's time."""
     gc.collect()
     gc.freeze()
 

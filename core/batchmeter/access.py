@@ -195,7 +195,7 @@ class Access:
     async def batches_of_key(
         self, key_id: str, account: str, *, after: str | None = None, limit: int
     ) -> list[KnownBatch] | None:
-        """What it submitted, newest first; None: it has no batch `after`."""
+        """Batches that it submitted, newest first; None: it has no batch `after`."""
         found = await self._ledger.batches_of_key(key_id, account, after=after, limit=limit)
         return None if found is None else [KnownBatch.of(tracked) for tracked in found]
 

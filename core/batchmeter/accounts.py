@@ -200,7 +200,7 @@ class Accounts:
         return sorted(name for name, section in self._settings.accounts.items() if section.get("adopt"))
 
     def webhook_secrets(self, name: str) -> list[str]:
-        """What this account's webhooks may be signed with; UnknownAccountError for no account."""
+        """Secrets that this account's webhooks may be signed with; UnknownAccountError for no account."""
         _, settings = self._resolve(name, {})
         return [secret.get_secret_value() for secret in settings.webhook_secrets]
 
@@ -270,7 +270,7 @@ class Accounts:
         return account not in self._settings.accounts and account not in self._plugins.providers
 
     def _known_of(self, account: str, given: Mapping[str, Any]) -> dict[str, Any]:
-        """What an earlier call said of it; credentials only where this one brings none."""
+        """Settings that an earlier call gave it; credentials only where this one brings none."""
         made = self._made.get(account)
         if made is None or made.settings is None:
             return {}

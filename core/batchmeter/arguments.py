@@ -114,7 +114,7 @@ def metadata_of(given: Mapping[str, str] | None) -> dict[str, str] | None:
 
 
 def document_of(name: str, given: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
-    """What goes into a request's JSON."""
+    """A mapping that goes into a request's JSON."""
     if given is None:
         return None
     values = _mapping(name, given)
@@ -167,7 +167,7 @@ def options(
 
 
 def _query_of(given: object) -> Mapping[str, Any]:
-    """What goes into an address, which has no place for half a character."""
+    """Parameters of an address, which has no place for half a character."""
     values = _mapping("extra_query", given)
     try:
         json.dumps(values, ensure_ascii=False, default=str).encode()

@@ -223,7 +223,7 @@ class AsyncBatches:
         return await parts.tracker.wait(account, known, provider=provider, timeout=timeout, on_update=on_update)
 
     async def settlement(self, batch_id: str, *, custom_llm_provider: str | None = None) -> Settlement | None:
-        """What it came to, from the ledger alone; None while it is open or unknown."""
+        """Its settlement, from the ledger alone; None while it is open or unknown."""
         known = id_of("batch_id", batch_id)
         found = await (await self._client.ready()).ledger.settlement(known, custom_llm_provider)
         return None if found is None else found[0]

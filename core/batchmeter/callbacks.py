@@ -36,7 +36,7 @@ class Callback:
 
 
 class _Hooks:
-    """What pluggy sees: one marked function for each event type."""
+    """The object that pluggy sees: one marked function for each event type."""
 
 
 _lock = threading.Lock()
@@ -136,7 +136,7 @@ def _name(function: AnyFunction) -> str:
 
 
 def _code(function: AnyFunction) -> object:
-    """What two methods of one class, or two closures of one function, have in common; a new definition has its own."""
+    """The code that two methods of one class, or two closures of one function, share; a new definition has its own."""
     return getattr(function, "__code__", function)
 
 

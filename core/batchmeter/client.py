@@ -40,7 +40,7 @@ _INHERITED: list[object] = []
 DRAIN_SECONDS = 5.0
 """How long closing waits for deliveries and settlements under way; what is left stays in the ledger."""
 SHUTDOWN_SECONDS = 1.0
-"""What plugins have at least to shut down, however long deliveries took."""
+"""Time that plugins have at least to shut down, however long deliveries took."""
 
 
 class AsyncClient:
@@ -149,7 +149,7 @@ class AsyncClient:
         until: dt.date | str | None = None,
         where: Mapping[str, str | None] | None = None,
     ) -> "CostReport":
-        """What batches settled in this time cost, by one or two of `model`, `account`, `provider`, `key`, `team`, `user`,
+        """The cost of batches settled in this time, by one or two of `model`, `account`, `provider`, `key`, `team`, `user`,
         `tag`, `status`, `metadata.KEY` (of a key that `[reports] metadata_keys` names), and `day`, `week` or `month`.
 
         `where={"team": "search"}` counts only what has that name, None what has none. Times are dates, datetimes or ISO 8601 texts, UTC unless they say otherwise; `until` a date means all of it.

@@ -26,7 +26,7 @@ Result = TypeVar("Result")
 
 
 class ClientHost:
-    """What the plugins of one client get at startup."""
+    """The host that the plugins of one client get at startup."""
 
     def __init__(
         self,

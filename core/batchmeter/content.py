@@ -20,7 +20,7 @@ CHUNK_SIZE = 1024 * 1024
 
 
 class FileContent:
-    """What `file_content` returns. For files that need not fit in memory, use `client.files.stream`."""
+    """The content that `file_content` returns. For files that need not fit in memory, use `client.files.stream`."""
 
     def __init__(
         self,
@@ -56,7 +56,7 @@ class FileContent:
 
     @property
     def charset_encoding(self) -> str | None:
-        """What the content type names; None where it names none that is known."""
+        """The charset that the content type names; None where it names none that is known."""
         named = self.content_type.lower().partition("charset=")[2].partition(";")[0].strip("\"' ")
         try:
             return codecs.lookup(named).name if named else None

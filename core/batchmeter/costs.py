@@ -30,7 +30,7 @@ _Found = tuple[Names, Counter[str]]
 _SLICE = 500
 """Rows made before the loop gets a turn."""
 _FORMULAS = ("=", "+", "-", "@", "\t", "\r")
-"""What a spreadsheet takes a cell for that begins so."""
+"""Beginnings that make a spreadsheet take a cell for a formula."""
 
 
 class CostReport(Frozen, frozen=True):

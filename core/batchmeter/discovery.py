@@ -282,7 +282,7 @@ def call_all(environ: Mapping[str, str], hook: str, *arguments: object) -> None:
 
 
 def registered(environ: Mapping[str, str], hook: str) -> dict[str, Any]:
-    """What packages register under a name with `hook(register)`: the first keeps it, ours first."""
+    """Objects that packages register under a name with `hook(register)`: the first keeps it, ours first."""
     found: dict[str, Any] = {}
 
     def register(name: str, value: object) -> None:

@@ -90,7 +90,7 @@ class DurationTotals(Frozen, frozen=True):
 
 
 class Event(Frozen, frozen=True):
-    """What all events carry."""
+    """Members of all events."""
 
     id: str
     """UUIDv5 of (account, batch id, type, revision)."""
@@ -115,7 +115,7 @@ class Event(Frozen, frozen=True):
 
 
 class PluginEvent(Frozen, frozen=True):
-    """What every event of a plugin's own kind carries; a subclass says `type: Literal["budget_alert"] = "budget_alert"`.
+    """Members of every event of a plugin's own kind; a subclass says `type: Literal["budget_alert"] = "budget_alert"`.
 
     It is about no batch, or about one that it names.
     """
@@ -143,7 +143,7 @@ INVENTED = "invented"
 
 
 class Outcome(Frozen, frozen=True):
-    """What a finished batch came to."""
+    """The outcome of a finished batch."""
 
     status: str
     """`completed`, `failed`, `expired` or `cancelled`."""
@@ -154,13 +154,13 @@ class Outcome(Frozen, frozen=True):
     """By the model that answered, as the provider names it; `unknown` where no line or batch says."""
     times: BatchTimes = BatchTimes()
     notes: tuple[str, ...] = ()
-    """What a reader should know: `usage_mismatch`, `output_unavailable`, `reported_cost_differs`, `invented`, …"""
+    """Notes for the reader: `usage_mismatch`, `output_unavailable`, `reported_cost_differs`, `invented`, …"""
     reported_usage: Usage | None = None
     """The provider's own batch-level sums, where it sends them."""
     reported_cost: ReportedCost | None = None
     """The vendor's own amounts, where its rows name any; beside `cost`, and used in it where ours is unknown."""
     rates: tuple[RatesUsed, ...] = ()
-    """What every group of lines was priced at; empty in events older than the field."""
+    """Rates that every group of lines was priced at; empty in events older than the field."""
     missing: int = 0
     """Requests, by the provider's count, without a line in its files; `batchmeter check` names them."""
     duplicates: int = 0
@@ -196,7 +196,7 @@ class BatchFailed(Event, Outcome, frozen=True):
 
 
 class Settlement(Outcome, frozen=True):
-    """What `batches.wait` returns and the ledger keeps: one per batch and revision."""
+    """The result that `batches.wait` returns and the ledger keeps: one per batch and revision."""
 
     account: str
     provider: str

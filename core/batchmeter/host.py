@@ -36,7 +36,7 @@ class PlannedBatch:
 
 @dataclass(frozen=True, slots=True)
 class SubmissionState:
-    """What became of a submission that `before_submit` let through."""
+    """The outcome of a submission that `before_submit` let through."""
 
     state: Literal["open", "created", "closed"]
     """`open`: nobody knows yet whether there is a batch; `closed`: there is none."""
@@ -104,7 +104,7 @@ class Reservation(Protocol):
 
     @property
     def document(self) -> str | None:
-        """What was kept."""
+        """The text that was kept."""
         ...
 
 
@@ -230,7 +230,7 @@ class CostRow(CostSum, frozen=True):
 
 
 class PluginHost(Protocol):
-    """What `startup(host)` gets. Its methods may be awaited in any event loop."""
+    """The host that `startup(host)` gets. Its methods may be awaited in any event loop."""
 
     @property
     def ledger_url(self) -> str:
@@ -267,7 +267,7 @@ class PluginHost(Protocol):
         until: int | None = None,
         where: Mapping[str, str | Sequence[str] | None] | None = None,
     ) -> Sequence[CostRow]:
-        """What batches first settled from `since` to before `until` (epoch milliseconds) cost, summed quickly.
+        """The cost of batches first settled from `since` to before `until` (epoch milliseconds), summed quickly.
 
         `group_by`: none (one row), one or two of the groups of `client.costs`. `where`: group -> its name, several names of
         which one is its, or None for what has none.

@@ -1,4 +1,4 @@
-"""What an account is called that a call made with a key, token or address of its own: after what differs."""
+"""Labels of accounts that a call made with a key, token or address of its own: named after what differs."""
 
 import hashlib
 from collections.abc import Collection

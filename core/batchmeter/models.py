@@ -110,7 +110,7 @@ TERMINAL_STATUSES = frozenset({"completed", "failed", "expired", "cancelled"})
 
 
 class Wire(BaseModel):
-    """What a provider sent: unknown fields ride along."""
+    """An object as a provider sent it: unknown fields ride along."""
 
     model_config = ConfigDict(extra="allow", protected_namespaces=())
 
@@ -369,7 +369,7 @@ class ModelUsage(Frozen, frozen=True):
     unknown: dict[str, int] = Field(default_factory=dict[str, int])
     """Reason -> lines, as in `Cost.unknown`; absent from settlements older than the field."""
     list_price: Usd | None = None
-    """What the same lines cost outside a batch; None where a standard rate is unknown, and in older settlements."""
+    """The same lines' cost outside a batch; None where a standard rate is unknown, and in older settlements."""
 
     @model_validator(mode="before")
     @classmethod

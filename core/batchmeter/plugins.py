@@ -86,7 +86,7 @@ class Plugins:
 
     @property
     def subscriptions(self) -> tuple[Subscription, ...]:
-        """Who is owed events: what is on and hears of them, and what is configured but cannot be used. The same tuple
+        """Loggers that are owed events: those that are on, and those that are configured but cannot be used. The same tuple
         until something changes."""
         if self._subscriptions is None:
             self._subscriptions = tuple(self._subscribing())

@@ -31,7 +31,7 @@ class InputLimitSettings(BaseModel):
     lines: int = Field(default=0, gt=0)
     """Requests in one file."""
     line_bytes: int = Field(default=0, gt=0)
-    """Of one line."""
+    """Bytes of one line."""
     embedding_inputs: int = Field(default=0, gt=0)
     """Over all lines of an embeddings file."""
     endpoints: tuple[str, ...] | None = None
@@ -45,7 +45,7 @@ _SHORTEST_WEBHOOK_KEY = 8
 
 
 class AccountSettings(BaseModel):
-    """What every account may set; a provider's own `Settings` adds its fields. Unknown keys are refused."""
+    """Settings that every account may have; a provider's own `Settings` adds its fields. Unknown keys are refused."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
 
@@ -73,11 +73,11 @@ class AccountSettings(BaseModel):
     tag_batches: bool = True
     """Put `batchmeter_id` into a new batch's metadata, to find it again after a lost answer."""
     webhook_secrets: tuple[Secret, ...] = ()
-    """What the vendor signs its webhooks with (`whsec_…`); while one is replaced, the old and the new."""
+    """Secrets that the vendor signs its webhooks with (`whsec_…`); while one is replaced, the old and the new."""
     check_inputs: bool = True
     """Check input files before they are sent; false leaves it to the server."""
     input_limits: InputLimitSettings = InputLimitSettings()
-    """What its server takes in one input file, where the provider's rules are others: `bytes`, `lines`, `line_bytes`,
+    """Limits of one input file at its server, where the provider's rules are others: `bytes`, `lines`, `line_bytes`,
     `embedding_inputs`, `endpoints` (a list of urls), `one_model`."""
     adopt: bool = False
     """Track every batch of this account, whoever made it."""
@@ -221,7 +221,7 @@ class OutputFile:
 
 @dataclass(frozen=True, slots=True)
 class Capabilities:
-    """What tracker and price book may rely on."""
+    """Abilities that tracker and price book may rely on."""
 
     list_after_any_id: bool = True
     """`after` takes any batch id and the list is newest first: the window cover works."""
@@ -296,7 +296,7 @@ class Provider(Protocol):
 
 @runtime_checkable
 class HasQueue(Protocol):
-    """What a provider has besides whose queue can be full: it refuses a create, or fails the batch, and did nothing.
+    """Members of a provider whose queue can be full: it refuses a create, or fails the batch, and did nothing.
 
     The same request is then submitted again, by the call that was refused or by a tracker.
     """
@@ -313,7 +313,7 @@ class HasQueue(Protocol):
 
 @runtime_checkable
 class WaitsToCreate(Protocol):
-    """What a provider has besides whose `create_batch` may wait before it submits."""
+    """Members of a provider whose `create_batch` may wait before it submits."""
 
     @property
     def create_wait(self) -> float:
@@ -323,7 +323,7 @@ class WaitsToCreate(Protocol):
 
 @runtime_checkable
 class DeletesBatches(Protocol):
-    """What a provider has besides that can forget a batch."""
+    """Members of a provider that can forget a batch."""
 
     async def delete_batch(self, batch_id: str, options: CallOptions) -> None:
         """Of an ended one. What it read and wrote stays."""

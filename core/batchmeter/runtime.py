@@ -31,7 +31,7 @@ Prices: TypeAlias = "PriceSource | Mapping[str, Any] | str | os.PathLike[str]"
 
 @dataclass
 class Parts:
-    """What an open client consists of."""
+    """Parts of an open client."""
 
     plugins: Plugins
     ledger: "Ledger"
@@ -42,7 +42,7 @@ class Parts:
     guards: "Guards"
     sleep: "Sleep" = asyncio.sleep
     chores: set[asyncio.Task[None]] = field(default_factory=set[asyncio.Task[None]])
-    """What calls left to be done after them; given up when the client closes."""
+    """Work that calls left to be done after them; given up when the client closes."""
 
     @classmethod
     async def build(

@@ -221,7 +221,7 @@ def submission_of(
     traceparent: str | None,
     extra_body: Mapping[str, Any] | None,
 ) -> Submission:
-    """What is known of a batch before it is made; the caller's own trace where none is given."""
+    """The facts known of a batch before it is made; the caller's own trace where none is given."""
     extra = extra_body or {}
     source = request.input_file_id or extra.get("input_blob")
     signed = any("?" in str(url) for url in (source, extra.get("input_blob"), extra.get("output_folder")))

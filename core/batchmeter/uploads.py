@@ -64,7 +64,7 @@ class Sent:
             yield chunk
 
     def estimate(self) -> str | None:
-        """What the requests may use, as it is kept with the file."""
+        """Sizes of the requests, as they are kept with the file."""
         return None if self.sizes is None else self.sizes.close().to_json()
 
 

@@ -1,4 +1,4 @@
-"""What a settings model says of its fields: type, default, meaning, and the environment variables behind them."""
+"""Fields of a settings model: type, default, meaning, and the environment variables behind them."""
 
 import ast
 import inspect

@@ -1,4 +1,4 @@
-"""What is remembered for every process: in the ledger, or by this object alone where the plugin is used by hand."""
+"""Notes for every process: in the ledger, or by this object alone where the plugin is used by hand."""
 
 from collections import OrderedDict
 from collections.abc import Awaitable

@@ -1,4 +1,4 @@
-"""What adds up where it arrives is sent once, by whichever process: distribution points, and an agent's counts.
+"""Points that add up where they arrive are sent once, by whichever process: distribution points, and an agent's counts.
 
 That it is being sent is written into the ledger first, and only an answer that refuses it takes that back. Where the
 answer is lost, or the process killed, it may be missing: percentiles forgive one batch less, not one twice.

@@ -14,7 +14,7 @@ Samples = dict[Key, float]
 
 
 def counts(event: Event, tags: Tags) -> Counts:
-    """What this event adds. A correction (a later revision) adds nothing: its batch has been counted."""
+    """The points that this event adds. A correction (a later revision) adds nothing: its batch has been counted."""
     found: Counter[Key] = Counter()
     if event.revision > 1:
         return {}

@@ -1,4 +1,4 @@
-"""What the Datadog logger can be told; Datadog's own DD_* variables stand in for what is not set here."""
+"""Settings of the Datadog logger; Datadog's own DD_* variables stand in for what is not set here."""
 
 import os
 from typing import Annotated, Any, Literal

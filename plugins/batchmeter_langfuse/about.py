@@ -1,4 +1,4 @@
-"""What observations say of an event: who it was for, where it ran, what it came to."""
+"""Metadata of an event's observations: who it was for, where it ran, what it came to."""
 
 import json
 from typing import Any
@@ -17,7 +17,7 @@ def title(event: AnyEvent) -> str:
 
 
 def trace(event: AnyEvent) -> dict[str, Any]:
-    """What the SDK is to repeat on every observation: `propagate_attributes`' own arguments."""
+    """Members that the SDK is to repeat on every observation: `propagate_attributes`' own arguments."""
     who = event.attribution
     about = {**event.metadata, "batch_id": event.batch_id, "account": event.account, "team": who.team, "key": who.key}
     return {

@@ -45,7 +45,7 @@ class Line:
         return model
 
     def about(self) -> dict[str, Any]:
-        """What the SDK is to say of it."""
+        """The observation as the SDK is to send it."""
         status = self._response.get("status_code")
         error = self.answer.get("error")
         told: dict[str, Any] = {

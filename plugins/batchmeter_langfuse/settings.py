@@ -1,4 +1,4 @@
-"""What the Langfuse logger can be told; the Langfuse SDK's own variables stand in for what is not set here."""
+"""Settings of the Langfuse logger; the Langfuse SDK's own variables stand in for what is not set here."""
 
 import base64
 import logging

@@ -1,4 +1,4 @@
-"""What an OTLP receiver's answer says: taken whole, or why not. Langfuse's intake speaks OTLP too, and shares this."""
+"""An OTLP receiver's answer: taken whole, or why not. Langfuse's intake speaks OTLP too, and shares this."""
 
 import json
 from collections.abc import Mapping
@@ -12,7 +12,7 @@ from batchmeter.http import delivery_error, status_error
 _PROTOBUF = frozenset({"application/x-protobuf", "application/octet-stream", ""})
 _JSON = "application/json"
 _PLAIN_YES = frozenset({b"", b"success", b"ok", b"accepted", b'"success"', b'"ok"', b"{}", b"null"})
-"""What receivers say for yes, whatever type they give it: Alibaba Cloud's answers `success` as protobuf."""
+"""Texts by which receivers say yes, whatever type they give it: Alibaba Cloud's answers `success` as protobuf."""
 
 
 def refusal(status: int, headers: Mapping[str, str], content: bytes, *, where: str) -> Exception | None:

@@ -24,11 +24,11 @@ Batch = TypeVar("Batch", contravariant=True)  # noqa: PLC0105 - reads as what it
 USUAL_HEADERS = frozenset(
     {"accept", "accept-encoding", "connection", "content-encoding", "content-length", "content-type", "user-agent"}
 )
-"""What is sent by itself. Any other was set by somebody, and is as likely as not a key, whatever its name."""
+"""Headers that every HTTP client sends. Any other was set by somebody, and is as likely as not a key, whatever its name."""
 
 
 class Exporter(Protocol[Batch]):
-    """What the three OTLP exporters have in common."""
+    """The common part of the three OTLP exporters."""
 
     def export(self, batch: Batch, /) -> Enum: ...
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("batchmeter.otel")
 
 NOT_SPOKEN = frozenset({404, 405, 501})
-"""What receivers answer that take one signal and not another."""
+"""Statuses by receivers that take one signal and not another."""
 
 
 class Reporter:

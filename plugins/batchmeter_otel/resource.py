@@ -1,4 +1,4 @@
-"""Who is speaking, in OpenTelemetry's terms."""
+"""The resource: this program, in OpenTelemetry's terms."""
 
 from opentelemetry.sdk.resources import SERVICE_NAME, Resource
 

@@ -45,7 +45,7 @@ USER_ID: Final = "user.id"
 SESSION_ID: Final = "session.id"
 
 EVENT_ID: Final = "batchmeter.event.id"
-"""What to dedupe by where span ids are not ours to choose."""
+"""The attribute to dedupe by where span ids are not ours to choose."""
 ACCOUNT: Final = "batchmeter.account"
 ADOPTED: Final = "batchmeter.adopted"
 REVISION: Final = "batchmeter.revision"

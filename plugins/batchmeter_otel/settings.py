@@ -1,4 +1,4 @@
-"""What the OpenTelemetry logger can be told; whatever OTEL_* says is honoured where nothing is set here."""
+"""Settings of the OpenTelemetry logger; whatever OTEL_* says is honoured where nothing is set here."""
 
 import os
 from collections.abc import Callable

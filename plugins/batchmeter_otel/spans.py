@@ -25,7 +25,7 @@ _LONGEST_CALL = timedelta(minutes=1)
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """What a span will say, before it is decided who sends it."""
+    """A span's contents, before it is decided who sends it."""
 
     name: str
     context: SpanContext

@@ -25,7 +25,7 @@ FROM unnest(%(account)s::text[]) AS wanted (account) CROSS JOIN LATERAL (
 ) AS due;
 
 -- name: claim_batches
--- What another worker is claiming at this moment is skipped. The sum keeps PostgreSQL from reading all that is due.
+-- Rows that another worker is claiming at this moment are skipped. The sum keeps PostgreSQL from reading all that is due.
 WITH due AS MATERIALIZED (
     SELECT b.pk FROM batchmeter.batch AS b
     WHERE b.pk = ANY(%(pk)s::bigint[]) AND b.next_poll_at + 0 <= %(now)s

@@ -74,7 +74,7 @@ class Connection(psycopg.AsyncConnection[DictRow]):
 
 
 def public_url(url: str) -> str:
-    """Who, where and which database; nothing secret."""
+    """User, host and database; nothing secret."""
     try:
         parts = conninfo_to_dict(url)
     except psycopg.ProgrammingError:

@@ -175,7 +175,7 @@ def _account(request: Request, found: Found) -> str | None:
 
 
 async def _finish(call: Call) -> None:
-    """What waited for the end of the request. A ledger that is away then spoils no answer: leases run out."""
+    """Do the work that waited for the end of the request. A ledger that is away then spoils no answer: leases run out."""
     for done in call.done:
         try:
             await asyncio.shield(done(not call.in_vain))

@@ -1,4 +1,4 @@
-"""Who may ask: keys from the ledger, or anybody on this machine as long as no key was ever created."""
+"""Authentication: keys from the ledger, or anybody on this machine as long as no key was ever created."""
 
 import ipaddress
 import re
@@ -23,7 +23,7 @@ REMEMBERED_SECONDS = 2.0
 _MANY = 4096
 _LONGEST_SECRET = 512
 _FORWARDED = re.compile(r"forwarded|x-forwarded-.+|x-real-ip")
-"""What a reverse proxy adds: behind it, every request seems to come from this machine."""
+"""Headers that a reverse proxy adds: behind it, every request seems to come from this machine."""
 _RESERVED = (".localhost", ".test", ".internal")
 """Nobody can register these."""
 
@@ -134,7 +134,7 @@ def _anonymous(request: Request) -> Identity:
 
 @lru_cache(1024)
 def _here(host: str) -> bool:
-    """What is no IP address has no network behind it: a Unix socket, a test client."""
+    """A name that is no IP address has no network behind it: a Unix socket, a test client."""
     try:
         address = ipaddress.ip_address(host)
     except ValueError:

@@ -30,18 +30,18 @@ ACCOUNT_FIELDS = ("custom_llm_provider", "provider")
 
 @dataclass(slots=True)
 class Call:
-    """What a handler gets."""
+    """The call that a handler gets."""
 
     request: Request
     state: State
     identity: Identity
     ids: Mapping[str, str]
-    """What the path's braces held, unescaped."""
+    """Values of the path's braces, unescaped."""
     path_account: str | None = None
     done: list[Done] = field(default_factory=list[Done])
-    """What waits for the end of the request."""
+    """Work that waits for the end of the request."""
     in_vain: bool = False
-    """What was admitted has certainly come to nothing."""
+    """The admitted action has certainly come to nothing."""
 
     @property
     def client(self) -> AsyncClient:

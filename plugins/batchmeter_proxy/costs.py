@@ -1,4 +1,4 @@
-"""What batches cost: one batch's settlement, sums, and the events; each caller its own."""
+"""Costs of batches: one batch's settlement, sums, and the events; each caller its own."""
 
 import json
 from itertools import accumulate
@@ -111,7 +111,7 @@ async def _shown(access: Access, page: list[StoredEvent]) -> list[StoredEvent]:
 
 
 def _scope(identity: Identity) -> str | None:
-    """Whose batches it may see: None is everybody's, and no key's id is empty."""
+    """The key whose batches it may see: None is everybody's, and no key's id is empty."""
     if identity.admin and not identity.everywhere:
         message = "This admin key is limited to some accounts, and sums and events are of all."
         raise Refusal(403, message, code="account_not_allowed")

@@ -59,7 +59,7 @@ class Refusal(Exception):  # noqa: N818 - an answer, not a failure of ours
 
 
 def error_response(error: BaseException) -> Response:
-    """What a caller gets for it; an unforeseen one is logged and says nothing."""
+    """The answer that a caller gets for it; an unforeseen one is logged and says nothing."""
     if isinstance(error, Refusal):
         return envelope(error)
     if isinstance(error, errors.BudgetExceededError | errors.QueueFullError):

@@ -98,7 +98,7 @@ class Download(Response):
             sending.result()
 
     async def _in_time(self, send: "Send") -> None:
-        """Whoever reads nothing, or for too long, is sent away in the middle of the file."""
+        """A client that reads nothing for too long is sent away in the middle of the file."""
         idle = self._options.download_idle_seconds
 
         async def patient(message: "Message") -> None:

@@ -1,4 +1,4 @@
-"""Who is asking: the seam between the proxy and whatever checks keys, and what a caller may see."""
+"""Identity: the seam between the proxy and whatever checks keys, and what a caller may see."""
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field

@@ -62,7 +62,7 @@ class ProxyKey(Frozen, frozen=True):
 
     @property
     def attribution(self) -> Attribution:
-        """What rides on the events of its batches."""
+        """The attribution on the events of its batches."""
         return Attribution(key=self.id, user=self.owner, team=self.team, tags=self.tags)
 
     def state(self, now: Millis) -> Literal["active", "expired", "revoked"]:

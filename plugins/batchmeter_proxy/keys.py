@@ -61,5 +61,5 @@ async def create_key(
 
 
 def hash_of(secret: str) -> str:
-    """What the ledger keeps of it. Plain SHA-256 is right here: the secret is 256 random bits, which no one guesses."""
+    """The hash that the ledger keeps. Plain SHA-256 is right here: the secret is 256 random bits, which no one guesses."""
     return hashlib.sha256(secret.encode("utf-8", "surrogatepass")).hexdigest()

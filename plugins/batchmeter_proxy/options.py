@@ -34,7 +34,7 @@ class ProxyOptions(BaseModel):
     transfers: int = 64
     """Uploads and downloads at a time, in each worker; more wait their turn."""
     transfers_per_key: int = 16
-    """Of one key, so that slow ones hold up nobody else."""
+    """Uploads and downloads of one key at a time, so that slow ones hold up nobody else."""
     transfer_wait_seconds: float = 30.0
     """How long one waits for its turn; then it is answered 429 or 503, with `retry-after`."""
     calls_per_key: int = 12

@@ -1,4 +1,4 @@
-"""Whose an object is: an administrator sees all, everybody else their own, and 404 for the rest."""
+"""Ownership of objects: an administrator sees all, everybody else their own, and 404 for the rest."""
 
 from collections.abc import Callable
 

@@ -32,7 +32,7 @@ MaySee = Callable[[str, Attribution | None], None]
 
 
 class Reads:
-    """What the proxy knows about batches without asking again."""
+    """Batches that the proxy knows without asking again."""
 
     def __init__(self, client: AsyncClient, freshness: float, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._client = client

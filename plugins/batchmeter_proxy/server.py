@@ -45,7 +45,7 @@ _BUFFER = 1024 * 1024
 
 
 def app() -> "ASGIApp":
-    """What each worker serves."""
+    """The app that each worker serves."""
     for name in (signal.SIGINT, signal.SIGTERM):  # a forked worker would ignore them until granian sets its own
         signal.signal(name, signal.SIG_DFL)
     given = json.loads(os.environ.get(START, "{}"))

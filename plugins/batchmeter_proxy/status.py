@@ -1,4 +1,4 @@
-"""What the proxy says of itself: that it lives, that it can work, its metrics, and the models it sends to accounts."""
+"""The proxy's own state: that it lives, that it can work, its metrics, and the models it sends to accounts."""
 
 from starlette.responses import JSONResponse, Response
 

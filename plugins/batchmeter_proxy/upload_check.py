@@ -70,7 +70,7 @@ class Intake:
 
     @property
     def first_model(self) -> str | None:
-        """What the first line asks for, if that can be read."""
+        """The first line's model, if it can be read."""
         line, _, _ = b"".join(self._held).lstrip().partition(b"\n")
         with suppress(ValueError, RecursionError, KeyError, TypeError):
             model = json.loads(line)["body"]["model"]
@@ -147,7 +147,7 @@ class Intake:
 
     @property
     def estimate(self) -> str | None:
-        """What the requests of a batch input may use, as it is kept with the file."""
+        """Sizes of a batch input's requests, as they are kept with the file."""
         return None if self.sizes is None or self.purpose != "batch" else self.sizes.close().to_json()
 
     async def fingerprint(self) -> str:

@@ -28,7 +28,7 @@ class Code:
 class Failures:
     codes: dict[str, Code] = field(default_factory=dict[str, Code])
     notes: list[str] = field(default_factory=list[str])
-    """What was not read, and why."""
+    """Remarks on files that were not read, and why."""
 
     def add(self, line: bytes) -> None:
         try:

@@ -42,7 +42,7 @@ Handler = Callable[["Call"], Awaitable[Response]]
 
 
 class Server:
-    """What all pages of one client share."""
+    """State that all pages of one client share."""
 
     def __init__(self, plugin: "Pages") -> None:
         self._plugin = plugin
@@ -139,7 +139,7 @@ def _chosen(view: View) -> Page:
 
 
 def _fit(template: Sequence[str], parts: Sequence[str]) -> dict[str, str] | None:
-    """What its braces hold; None where the path is another's."""
+    """The values of its braces; None where the path is another's."""
     if len(template) != len(parts):
         return None
     pairs = list(zip(template, parts, strict=True))

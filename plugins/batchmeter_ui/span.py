@@ -27,7 +27,7 @@ class Span:
 
     @property
     def query(self) -> dict[str, str]:
-        """What a link says to keep it."""
+        """The query of a link that keeps it."""
         if self.days is not None:
             return {"days": str(self.days)}
         return {"from_": self.first.isoformat(), "to": self.last.isoformat()}

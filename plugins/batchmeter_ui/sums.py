@@ -39,7 +39,7 @@ def is_complete(one: CostRow) -> bool:
 
 
 def _seen(own: "BatchFilter") -> Mapping[str, str | Sequence[str] | None]:
-    """What the caller may see, as `host.spend` takes it."""
+    """The filter of the caller's own batches, as `host.spend` takes it."""
     accounts = {} if own.accounts is None else {"account": own.accounts}
     return accounts if own.key is None else {**accounts, "key": own.key}
 

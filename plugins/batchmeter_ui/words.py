@@ -25,7 +25,7 @@ def dollars(amount: Decimal) -> str:
 
 
 def amount(known: Decimal, *, complete: bool, lines: int | None = None) -> h.Node:
-    """What is known, as a lower bound where some of it is not; `unknown` where nothing is."""
+    """The known amount, as a lower bound where some of it is not; `unknown` where nothing is."""
     if complete:
         return dollars(known)
     why = "Some of it has no known cost" if lines is None else f"{lines:,} lines have no known cost"

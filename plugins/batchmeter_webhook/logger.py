@@ -84,7 +84,7 @@ class WebhookLogger:
 
 
 def _secrets(parts: SplitResult) -> set[str]:
-    """What of the address may be one, as it is sent and as a receiver may repeat it."""
+    """Secrets in the address, as they are sent and as a receiver may repeat them."""
     segments = parts.path.split("/")
     values = [value for _, value in parse_qsl(parts.query)]
     sent = [pair.partition("=")[2] for pair in parts.query.split("&")]

@@ -1,4 +1,4 @@
-"""What the webhook logger can be told."""
+"""Settings of the webhook logger."""
 
 import os
 from typing import Annotated, Any

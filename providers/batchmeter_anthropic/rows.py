@@ -20,7 +20,7 @@ MESSAGES = "/v1/messages"
 MOST_BYTES = 256_000_000
 MOST_REQUESTS = 100_000
 LIMITS = InputLimits(bytes=MOST_BYTES, lines=MOST_REQUESTS, endpoints=frozenset({CHAT, MESSAGES}), one_model=False)
-"""Of one batch, whose body is all its requests."""
+"""Limits of one batch, whose body is all its requests."""
 _TARGET = ClaudeTarget(names_model=True)
 _SAMPLING = ("temperature", "top_p", "top_k")
 

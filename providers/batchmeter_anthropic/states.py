@@ -33,7 +33,7 @@ def parse_view(file_id: str) -> View | None:
 
 
 def is_batch_id(text: str) -> bool:
-    """What may stand in a path."""
+    """Whether it is made of characters that may stand in a path."""
     return _ID.fullmatch(text) is not None
 
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 __all__ = ["AzureProvider", "AzureSettings", "queue_full", "register_providers"]
 
 providers = ("azure",)
-"""What it brings; the rest is imported when one of these is first used."""
+"""Providers that it brings; the rest is imported when one of these is first used."""
 _HOMES = {
     "AzureProvider": "provider",
     "AzureSettings": "settings",

@@ -40,7 +40,7 @@ class AzureSettings(AccountSettings):
     credential: Any = Field(default=None, exclude=True, repr=False)
     """An azure-identity credential. Without any of these, `DefaultAzureCredential` where that is installed."""
     token_scope: str = "https://cognitiveservices.azure.com/.default"  # noqa: S105 - a scope, not a secret
-    """What a credential is asked for; another cloud has another."""
+    """The scope that a credential is asked for; another cloud has another."""
 
     output_folder: str | None = None
     """The container (and folder) URL for batches on your own storage."""

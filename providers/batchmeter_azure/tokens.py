@@ -45,7 +45,7 @@ class Credential:
 
 
 async def ask(account: str, source: Any, *arguments: str) -> Any:
-    """What a sync or async source of tokens gives; its failures in our terms."""
+    """A token from a sync or async source; its failures in our terms."""
     try:
         given = await asyncio.to_thread(source, *arguments)
         return await given if inspect.isawaitable(given) else given

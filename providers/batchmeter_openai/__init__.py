@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["OpenAIProvider", "OpenAISettings", "register_providers"]
 
 providers = ("openai", *(profile.name for profile in PROFILES))
-"""What it brings; the rest is imported when one of these is first used."""
+"""Providers that it brings; the rest is imported when one of these is first used."""
 _HOMES = {
     "OpenAIProvider": "provider",
     "OpenAISettings": "settings",

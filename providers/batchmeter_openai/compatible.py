@@ -190,7 +190,7 @@ def provider_of(row: Profile) -> type[CompatibleProvider]:
 
 
 def limits_of(profile: Profile) -> InputLimits:
-    """What the row names; what holds everywhere for the rest."""
+    """The members that the row names; those that hold everywhere for the rest."""
     given = {
         "bytes": profile.bytes,
         "lines": profile.lines,

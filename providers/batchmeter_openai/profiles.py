@@ -31,7 +31,7 @@ class Profile:
     hosts: tuple[str, ...] = ()
     """More addresses of the vendor, to which the key from the environment may go as well."""
     bytes: int | None = None
-    """Of one input file."""
+    """Bytes of one input file."""
     lines: int | None = None
     """Requests in one input file."""
     line_bytes: int | None = None
@@ -45,7 +45,7 @@ class Profile:
     refused: frozenset[str] = frozenset()
     """Members of a request's body with which the vendor fails the line."""
     url_prefix: str = "/v1"
-    """What urls of lines and batches begin with there; as long as `/v1`, which users write."""
+    """The beginning of urls of lines and batches there; as long as `/v1`, which users write."""
     statuses: Mapping[str, str] = field(default_factory=dict[str, str])
     """Its words for a batch's status, in lower case -> OpenAI's; spellings that are known anyway are not named."""
     metadata: bool = True
@@ -65,7 +65,7 @@ class Profile:
     windows: str = "24h"
     """`completion_window`, for people."""
     notes: str = ""
-    """What else to know, for people."""
+    """Notes for people."""
 
 
 HALF = "0.5"

@@ -46,7 +46,7 @@ class OpenAISettings(AccountSettings):
     organization: str | None = Field(default_factory=from_env("OPENAI_ORG_ID", "OPENAI_ORGANIZATION"))
     """Header `OpenAI-Organization`."""
     webhook_secrets: tuple[Secret, ...] = Field(default_factory=webhook_secret_from_env)
-    """What OpenAI signs webhooks with; several while one is replaced."""
+    """Secrets that OpenAI signs webhooks with; several while one is replaced."""
     project: str | None = Field(default_factory=from_env("OPENAI_PROJECT_ID"))
     """Header `OpenAI-Project`."""
     http_client: Any = Field(default=None, exclude=True, repr=False)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["Engine", "Fault", "ManualClock", "Refusal", "Script", "Server", "Totals", "register_providers", "serving"]
 
 providers = ("sandbox",)
-"""What it brings."""
+"""Providers that it brings."""
 _HOMES = {
     "Engine": "engine",
     "Fault": "script",

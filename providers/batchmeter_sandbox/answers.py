@@ -43,7 +43,7 @@ Shape = Callable[[Body, Tokens, Dice, int], dict[str, Any]]
 
 
 def answer(endpoint: str, body: Body, dice: Dice, created: int) -> dict[str, Any]:
-    """What a model might have said, with the tokens that `spent` counts."""
+    """An answer that a model might have given, with the tokens that `spent` counts."""
     return _SHAPES[endpoint](body, spent(endpoint, body, dice), dice, created)
 
 
@@ -222,4 +222,4 @@ _SHAPES: Mapping[str, Shape] = {
     "/v1/moderations": _moderation,
 }
 ENDPOINTS = frozenset(_SHAPES)
-"""What the sandbox can answer, one by one or in batches."""
+"""Endpoints that the sandbox can answer, one by one or in batches."""

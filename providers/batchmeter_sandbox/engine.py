@@ -56,7 +56,7 @@ class Engine:
         return await self.batches.totals(batch_id)
 
     def answer(self, endpoint: str, body: Mapping[str, Any]) -> dict[str, Any]:
-        """What a call outside a batch gets."""
+        """The answer to a call outside a batch."""
         asked.body(endpoint, body)
         return answer(endpoint, body, Dice(self._seed, repr(sorted(body.items()))), int(self._clock()))
 

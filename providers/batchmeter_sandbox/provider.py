@@ -140,7 +140,7 @@ class SandboxProvider:
 
     @asynccontextmanager
     async def _request(self, method: str, path: str, options: CallOptions) -> AsyncGenerator[None]:
-        """What the network would add: faults on the way, refusals as the errors of their status."""
+        """Stand in for the network: faults on the way, refusals as the errors of their status."""
         try:
             with self.engine.faults.during(method, path, _header(options, FAULT_HEADER)):
                 yield

@@ -1,4 +1,4 @@
-"""What the journal tells: files and batches as they were made, cancelled and deleted."""
+"""The journal's records: files and batches as they were made, cancelled and deleted."""
 
 import hashlib
 import secrets

@@ -17,7 +17,7 @@ Problem = dict[str, Any]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Requests:
-    """What validation found."""
+    """Findings of the validation."""
 
     path: Path
     offsets: "array[int]"

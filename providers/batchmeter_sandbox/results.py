@@ -1,4 +1,4 @@
-"""What a batch's lines come to: the output and error files, and the exact sums of what is in them.
+"""Results of a batch's lines: the output and error files, and the exact sums of what is in them.
 
 Every line's fate and tokens follow from the seed, the script and the request alone, so sums can be had without files
 and files can be written late; both agree because both walk `outcomes`.
@@ -110,7 +110,7 @@ class Outcome:
 
 @dataclass(slots=True)
 class Totals:
-    """What an exact meter must find in a batch's files."""
+    """Sums that an exact meter must find in a batch's files."""
 
     lines: int = 0
     succeeded: int = 0

@@ -34,7 +34,7 @@ class Dice:
 
 @dataclass(frozen=True, slots=True)
 class Tokens:
-    """Of one answer. Cached is part of input, reasoning of output, as OpenAI counts."""
+    """Tokens of one answer. Cached is part of input, reasoning of output, as OpenAI counts."""
 
     input: int
     output: int = 0
@@ -45,7 +45,7 @@ class Tokens:
 
 
 def spent(endpoint: str, body: Mapping[str, Any], dice: Dice) -> Tokens:
-    """What an answer to `body` takes."""
+    """The tokens that an answer to `body` takes."""
     prompt = _prompt(endpoint, body)
     if endpoint == "/v1/embeddings":
         return Tokens(prompt)

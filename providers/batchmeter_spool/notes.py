@@ -28,7 +28,7 @@ _REMEMBERED = 10_000
 
 @dataclass(frozen=True, slots=True)
 class BatchNote:
-    """What its creator knows of a batch and the vendor does not."""
+    """Facts of a batch that its creator knows and the vendor does not."""
 
     input_file_id: str
     endpoint: str

@@ -23,7 +23,7 @@ _ALL = _UP_TO_MAX | {"xhigh": "xhigh"}
 
 @dataclass(frozen=True, slots=True)
 class ClaudeRules:
-    """What one family takes."""
+    """Parameters that one family takes."""
 
     sampling: bool = False
     """`temperature`, `top_p` and `top_k`; a family without them answers 400."""

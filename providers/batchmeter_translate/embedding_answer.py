@@ -53,7 +53,7 @@ class Gathering:
         return [self._again(place) for place in self._places.pop(part.name).values()]
 
     def incomplete(self) -> list[list[Json]]:
-        """What never became complete, by request."""
+        """Rows of requests that never became complete."""
         left = [[self._again(place) for place in places.values()] for places in self._places.values()]
         self._places.clear()
         return left

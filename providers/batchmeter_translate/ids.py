@@ -35,7 +35,7 @@ def is_encoded(text: str) -> bool:
 
 
 def decode(text: str) -> str:
-    """What `encode` was given; text that it did not make is its own."""
+    """The text that `encode` was given; text that it did not make is its own."""
     if text.startswith(_PLAIN):
         return text.removeprefix(_PLAIN)
     if not text.startswith(_CODED):

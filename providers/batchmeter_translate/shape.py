@@ -7,7 +7,7 @@ from pydantic import BaseModel, ValidationError
 from batchmeter.errors import APIResponseError
 
 MOST_PAGES = 10_000
-"""Of one list: ten million objects."""
+"""Pages of one list: ten million objects."""
 Json = dict[str, Any]
 Model = TypeVar("Model", bound=BaseModel)
 

@@ -17,7 +17,7 @@ class UntranslatableError(ValueError):
 
 @dataclass(slots=True)
 class Notes:
-    """What was left out over a whole file, by parameter: first line, how often, why."""
+    """Parameters left out over a whole file: first line, how often, why."""
 
     line: int = 0
     """The line that is being translated."""

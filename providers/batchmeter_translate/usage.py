@@ -65,7 +65,7 @@ def _sums(meta: Json, thoughts: int, cached: int, *, searched: bool) -> tuple[in
 
 
 def embedding_usage(metas: list[Json]) -> Json | None:
-    """Of one request's rows; null when one of them counts nothing."""
+    """The sum of one request's rows; null when one of them counts nothing."""
     if not all(map(_counts_prompt, metas)):
         return None
     prompt = sum(map(_prompt, metas))

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from batchmeter.providers import ProviderFactory
 
 providers = ("vertex_ai",)
-"""What it brings; the rest is imported when it is first used."""
+"""Providers that it brings; the rest is imported when it is first used."""
 
 
 @hookimpl

@@ -84,7 +84,7 @@ class Files:
         )
 
     async def input_of(self, blob: Blob) -> tuple[Blob, str | None, str | None]:
-        """What a job has to read for this file: the object, its model and its endpoint, as far as they are known."""
+        """The source that a job has to read for this file: the object, its model and its endpoint, as far as they are known."""
         rows = self._rows_of(blob)
         if rows is not None:
             try:

@@ -41,7 +41,7 @@ class _UnprunedError(Exception):
 
 
 class Importer:
-    """What the rows so far have fixed about those to come."""
+    """Facts that the rows so far have fixed about those to come."""
 
     def __init__(self) -> None:
         self._kinds: dict[str, str] = {}

@@ -23,7 +23,7 @@ _UNSAFE = re.compile(r"[^A-Za-z0-9._-]")
 _TUNED = re.compile(r"projects/[^/]+/locations/[^/]+/(?:models|endpoints)/[^/]+")
 _PUBLISHED = re.compile(r"(?:.*/)?publishers/([^/]+)/models/([^/]+)")
 _PUBLISHER_BY_START = {"claude": "anthropic"}
-"""What a bare model name begins with; everything else is Google's."""
+"""Beginnings of bare model names; everything else is Google's."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,7 +24,7 @@ LIMITS = InputLimits(
     embedding_inputs=200_000,
     endpoints=frozenset({CHAT, EMBEDDINGS}),
 )
-"""What Vertex AI takes in one job."""
+"""Limits of one Vertex AI job."""
 CLAUDE = ClaudeTarget(version="vertex-2023-10-16", importer=True)
 
 

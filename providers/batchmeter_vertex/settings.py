@@ -1,4 +1,4 @@
-"""What an account at Vertex AI may set, and the environment variables it falls back on."""
+"""Settings of an account at Vertex AI, and the environment variables it falls back on."""
 
 import json
 import os

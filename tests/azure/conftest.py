@@ -47,7 +47,7 @@ class FakeAzure:
     fails_left: int = 1_000_000
     """… and how many still do."""
     blobs: dict[str, bytes] = field(default_factory=dict)
-    """What the own storage holds, by URL."""
+    """Contents of the own storage, by URL."""
     url: str = ""
     files: dict[str, dict[str, Any]] = field(default_factory=dict)
     batches: dict[str, dict[str, Any]] = field(default_factory=dict)

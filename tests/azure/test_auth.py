@@ -21,7 +21,7 @@ TOKEN = "entra-token-0123456789"
 
 
 async def credentials_of(provider, azure):
-    """What the next request shows."""
+    """The credentials that the next request shows."""
     await provider.list_batches(after=None, limit=1, options=PLAIN)
     headers = azure.received[-1].headers
     return {name: headers[name] for name in ("api-key", "authorization") if name in headers}

@@ -1,4 +1,4 @@
-"""What Microsoft's documentation prints, read as it is."""
+"""Samples of Microsoft's documentation, read as they are."""
 
 import json
 from pathlib import Path

@@ -19,7 +19,7 @@ from batchmeter.testing.sandbox import Sandbox, sandbox_thread
 
 @dataclass
 class Ran:
-    """What a command printed, and its exit code."""
+    """A command's output, and its exit code."""
 
     code: int
     out: str

@@ -67,7 +67,7 @@ def test_what_the_ledger_knows_is_listed_shown_and_cancelled(make_shell) -> None
         assert "stays tracked" in gave_up.err
 
 
-def test_a_batch_that_does_not_complete_is_exit_code_1_and_one_batch_failure(make_shell) -> None:
+def test_an_incomplete_batch_is_exit_code_1_and_one_batch_failure(make_shell) -> None:
     with sandbox_thread(script="outcome=expired") as expiring:
         shell = make_shell(expiring.url)
         ran = shell("submit", shell.requests(), "--wait")

@@ -1,4 +1,4 @@
-"""Whatever the arguments, a command ends with an exit code and one clear line, never with a traceback."""
+"""Any arguments: a command ends with an exit code and one clear line, never with a traceback."""
 
 import os
 from collections.abc import Iterator

@@ -14,7 +14,7 @@ def text_of(picture):
 
 
 def facts(text):
-    """What does not change from run to run."""
+    """The part that does not change from run to run."""
     return re.findall(r"\$0\.\d+|[\d,]+ requests|\w+ succeeded|(?:acreate_batch|batch_success)|gpt-[\w-]+", text)
 
 

@@ -1,4 +1,4 @@
-"""What the documentation shows is what happens: code runs, files are what is shown, references are complete."""
+"""The documentation holds: code runs, files are what is shown, references are complete."""
 
 import importlib
 import inspect

@@ -37,7 +37,7 @@ class Site:
         assert done.returncode == 0, done.stderr
 
     def plugin(self, name: str) -> dict[str, Any]:
-        """What `batchmeter plugins` says of it."""
+        """The line of `batchmeter plugins` about it."""
         done = self.python("-m", "batchmeter", "plugins", "--json")
         assert done.returncode == 0, done.stderr
         (found,) = [info for info in json.loads(done.stdout) if info["name"] == name]

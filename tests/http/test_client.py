@@ -1,4 +1,4 @@
-"""What a client sends by itself, whose library it uses, and how small it stays."""
+"""The HTTP client: what it sends by itself, whose library it uses, and how small it stays."""
 
 import asyncio
 import sys

@@ -26,7 +26,7 @@ async def no_auth() -> dict[str, str]:
 
 @pytest.fixture
 def told(caplog):
-    """What httpx logs, whatever a vendor's SDK has set in this process."""
+    """Lines that httpx logs, whatever a vendor's SDK has set in this process."""
     for name in ("httpx", "httpx2"):
         caplog.set_level(logging.INFO, logger=name)
     return caplog
@@ -45,7 +45,7 @@ async def test_a_signed_url_is_logged_without_its_signature(library, told):
 
 
 @pytest.mark.parametrize("kind", [httpx, httpx2])
-async def test_the_account_s_password_is_not_logged_and_the_app_s_own_requests_are_left_alone(kind, told):
+async def test_an_account_s_password_is_not_logged_an_app_s_requests_are(kind, told):
     async with serving(Script([Answer(body=b"{}")])) as url, kind.AsyncClient() as lent:
         client = HttpClient(url.replace("://", f"://user:{SECRET}@"), client=lent)
         await client.request("GET", "batches", params={"key": SECRET})

@@ -248,7 +248,7 @@ def test_chunk_borders_change_nothing(lines: list[bytes], rng: random.Random, si
     assert cut.close() == whole.close()
 
 
-def test_an_object_too_many_and_one_over_two_lines_do_not_make_up_for_each_other():
+def test_two_objects_on_a_line_and_one_over_two_lines_are_both_found():
     start, end = line(5).split(b' "body"')
     for bad in (line(3) + line(4) + b"\n" + b"\n", line(3) + line(4) + b"\n" + start + b'\n"body"' + end + b"\n"):
         checker = InputChecker()

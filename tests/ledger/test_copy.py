@@ -115,7 +115,7 @@ async def test_a_ledger_in_use_is_not_copied_into(ledger, filled, make):
 
 
 async def test_a_copy_beside_a_running_tracker_is_of_one_moment(url, make, clock, tmp_path, monkeypatch):
-    """Whatever is recorded, settled, delivered and pruned while copying is either in it whole or not at all."""
+    """Batches recorded, settled, delivered and pruned while copying are in it whole or not at all."""
     monkeypatch.setattr("batchmeter.cli.ledger_copy.PAGE_ROWS", 2)
     source, target = open_ledger(url, clock=clock), open_ledger(str(tmp_path / "copy.db"), clock=clock)
     await source.open()

@@ -1,4 +1,4 @@
-"""What ended as failed since some time, which a tracker reads again and again."""
+"""Batches that ended as failed since some time, which a tracker reads again and again."""
 
 import sqlite3
 

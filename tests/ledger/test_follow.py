@@ -83,7 +83,7 @@ async def test_renewal_keeps_others_out(ledger, make, clock):
     assert await ledger.renew([renewed], lease_seconds=5) == []
 
 
-async def test_a_batch_that_somebody_looked_at_since_is_not_claimed_on_what_was_known_before(ledger, make, clock):
+async def test_a_batch_looked_at_since_is_not_claimed_on_older_knowledge(ledger, make, clock):
     seen = await make.record(ledger)
     (claim,) = await claim_all(ledger)
     await ledger.reschedule([Reschedule(claim, clock.now + 2000, error="output_not_listed")])
@@ -131,7 +131,7 @@ async def test_many_claims_are_rescheduled_at_once(ledger, make, clock):
     assert len(await claim_all(ledger)) == 19
 
 
-async def test_a_final_snapshot_makes_the_batch_due_and_is_never_replaced_by_an_open_one(ledger, make, clock):
+async def test_a_final_snapshot_makes_a_batch_due_and_no_open_one_replaces_it(ledger, make, clock):
     await make.record(ledger, batch=make.batch("b1"), due_in=600)
     final = make.batch("b1", "completed", output_file_id="out")
     assert (await ledger.observe("openai", final)).next_poll_at == clock.now

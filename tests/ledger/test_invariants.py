@@ -1,4 +1,4 @@
-"""Whatever is done in whatever order, the ledger's promises hold."""
+"""The ledger's promises hold, whatever is done in whatever order."""
 
 import asyncio
 from collections import Counter

@@ -64,7 +64,7 @@ async def test_a_revision_is_kept_once_and_told_to_all_who_knew(ledger, make):
     assert [d.logger for d in await ledger.deliveries() if d.stored.seq == last.seq] == ["file", "otel"]
 
 
-async def test_settlements_are_paged_in_the_order_of_settling_even_while_they_are_revised(ledger, make, clock):
+async def test_settlements_are_paged_as_settled_even_while_they_are_revised(ledger, make, clock):
     names = ["c", "a", "b", "d"]
     tracked = {name: await make.record(ledger, batch=make.batch(name)) for name in names}
     started = clock.now
@@ -135,7 +135,7 @@ async def test_settled_at_the_same_time_each_is_whole_and_fails_alone(ledger, ma
     assert loggers == {f"b{n}": {"file", "otel"} if n else {"otel"} for n in range(20) if n != 7}
 
 
-async def test_whoever_gives_up_before_its_turn_settles_nothing_and_holds_nobody_up(ledger, make):
+async def test_giving_up_before_its_turn_settles_nothing_and_blocks_nobody(ledger, make):
     for number in range(3):
         await make.record(ledger, batch=make.batch(f"b{number}"))
     claims = await ledger.claim_due(owner="w", limit=3, lease_seconds=60)

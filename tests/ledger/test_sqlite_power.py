@@ -13,7 +13,7 @@ from batchmeter.ledger.sqlite import statements
 
 
 async def test_a_write_cut_off_at_any_byte_leaves_a_sound_ledger(tmp_path, make):
-    """What the disk may hold after a power cut: the file, and the log up to some byte."""
+    """The disk's contents after a power cut: the file, and the log up to some byte."""
     whole = tmp_path / "whole.db"
     ledger = open_ledger(str(whole))
     await ledger.open()

@@ -1,4 +1,4 @@
-"""What others say is kept, also where it is no text that a database takes."""
+"""Others' texts are kept, also where it is no text that a database takes."""
 
 import sqlite3
 

@@ -155,7 +155,7 @@ class Request:
 
 @dataclass
 class Answer:
-    """What the intake says to the next request."""
+    """The intake's answer to the next request."""
 
     status: int = 200
     body: bytes = b""

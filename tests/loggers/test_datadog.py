@@ -67,7 +67,7 @@ async def log(intake, clock):
 
 @pytest.fixture
 async def client(tmp_path, clock):
-    """What a logger sees of a client: its ledger and its plugins."""
+    """The part of a client that a logger sees: its ledger and its plugins."""
     ledger = open_ledger(str(tmp_path / "ledger.db"), clock=lambda: int(clock.now * 1000))
     await ledger.open()
     plugins = Plugins()
@@ -99,7 +99,7 @@ def bodies(intake, path) -> list:
 
 
 def last_written(intake) -> dict:
-    """What Datadog keeps: for each metric, tags and second the value sent last."""
+    """Series as Datadog keeps them: for each metric, tags and second the value sent last."""
     kept = {}
     for body in bodies(intake, "api/v2/series"):
         for series in body["series"]:
@@ -285,9 +285,7 @@ async def test_what_was_counted_in_time_is_not_counted_again_by_a_late_replay(lo
     assert total(intake, "batchmeter.batches.ended") == 2
 
 
-async def test_a_late_event_that_is_refused_for_an_hour_is_counted_in_another_second(
-    log, client, intake, events, clock, answer
-):
+async def test_a_late_event_refused_for_an_hour_counts_in_another_second(log, client, intake, events, clock, answer):
     endings = await record_late(client, events)
     for hours in (0, 1.5, 3):
         clock.now += hours * 3600

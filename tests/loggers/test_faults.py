@@ -167,7 +167,7 @@ async def fill(path, recorded) -> None:
 
 
 async def replay_dead(path) -> int:
-    """What was refused in part is dead, and can be sent again."""
+    """A delivery that was refused in part is dead, and can be sent again."""
     ledger = open_ledger(path)
     await ledger.open()
     number = sum([await ledger.replay(logger, dead_only=True) for logger in LOGGERS])
@@ -249,7 +249,7 @@ def refuses(answer) -> bool:
 
 
 def answers_to_samples(said) -> dict:
-    """What the distribution points of each batch, told by its duration, were answered."""
+    """Answers to the distribution points of each batch, told by its duration."""
     found = defaultdict(list)
     for request, answer in said:
         if request.path == SAMPLES:
@@ -259,7 +259,7 @@ def answers_to_samples(said) -> dict:
 
 
 def last_written(intake) -> dict:
-    """What Datadog keeps."""
+    """Points that Datadog keeps."""
     kept = {}
     for request in intake.kept:
         if request.path == "/api/v2/series":

@@ -45,7 +45,7 @@ class App:
         self.client = Langfuse(**settings, tracer_provider=self.provider)
 
     def traced(self) -> list[str]:
-        """What its own exporter has got, with one more observation made here."""
+        """Spans that its own exporter has got, with one more observation made here."""
         self.client.start_observation(name="theirs").end()
         self.provider.force_flush()
         return [span.name for span in self.exported.get_finished_spans()]

@@ -226,7 +226,7 @@ async def test_while_batches_are_pruned_no_sums_are_told(book, reporter, intake,
 
 
 async def sums_of(reporter, book, intake, host=None) -> dict:
-    """What an export says, but for its own time."""
+    """An export's contents, but for its own time."""
     await reporter.report(host or book.host)
     found = {}
     for name, metric in newest(intake).items():

@@ -1,4 +1,4 @@
-"""Whatever a file holds, metering it ends in a result that serialises, or in one error of ours."""
+"""Metering any file ends in a result that serialises, or in one error of ours."""
 
 import gzip
 import json

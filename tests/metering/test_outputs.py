@@ -45,7 +45,7 @@ def output(*stored: Stored) -> list[OutputFile]:
 
 @pytest.mark.parametrize(("completed", "doubtful"), [(3, 0), (2, 0), (4, 1), (9, 1), (None, 1)])
 async def test_all_files_of_a_batch_are_added_up(completed: int | None, doubtful: int):
-    """What cannot be read costs nothing where the provider's count says that all good answers were."""
+    """A line that cannot be read costs nothing where the provider's count says that all good answers were."""
     good = Stored(lines_of.dump(*lines_of.numbered([lines_of.openai("m", USAGE)] * 3)))
     bad = Stored(lines_of.dump(lines_of.openai_failed(custom_id="r-9")) + b"nonsense\n")
 

@@ -266,7 +266,7 @@ def test_only_a_label_with_an_id_makes_vertex_rows_the_same(labels: dict[str, st
     assert (tally.succeeded, tally.repeated) == (4 - repeated, repeated)
 
 
-def test_a_vertex_row_that_failed_first_and_was_answered_later_is_an_answer():
+def test_a_vertex_row_that_failed_and_was_answered_later_is_an_answer():
     failed = lines_of.gemini(None, None, "Internal error")
     answered = lines_of.gemini("m", {"promptTokenCount": 10})
 

@@ -1,4 +1,4 @@
-"""Whatever comes over the wire, an observed client sees what a plain one sees; whatever fails here, its call does not."""
+"""An observed client sees what a plain one sees, over any wire; whatever fails here, its call does not."""
 
 import asyncio
 import gzip
@@ -156,7 +156,7 @@ def test_settings_that_are_wrong_hurt_nobody(monkeypatch: pytest.MonkeyPatch, ca
     assert "ConfigError" in caplog.text
 
 
-def test_a_create_that_could_not_be_recorded_is_recorded_with_the_next_call(
+def test_an_unrecorded_create_is_recorded_with_the_next_call(
     meter: batchmeter.Client, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     answer = lambda _: httpx2.Response(200, content=BODY)  # noqa: E731
@@ -245,7 +245,7 @@ async def _away(*_: object, **__: object) -> None:
 
 
 def _settled(meter: batchmeter.Client) -> None:
-    """What was posted to the client's loop before has run when this returns."""
+    """Work posted to the client's loop before has run when this returns."""
     while tracked(meter) is None:
         pass
 

@@ -1,4 +1,4 @@
-"""What goes on the wire is what OpenAI's own SDK puts there."""
+"""Requests on the wire are those that OpenAI's own SDK puts there."""
 
 import json
 
@@ -81,7 +81,7 @@ async def test_it_sends_what_the_official_sdk_sends(account):
 
 
 def essence(request):
-    """What a server acts on: boundary and key order do not count."""
+    """The part of a request that a server acts on: boundary and key order do not count."""
     kept = {name: request.headers.get(name) for name in ("authorization", "accept")}
     kind = request.headers.get("content-type", "").partition(";")[0]
     if kind == "multipart/form-data":

@@ -19,7 +19,7 @@ USAGE = {"prompt_tokens": 1000, "completion_tokens": 500, "total_tokens": 1500}
 
 @dataclass(frozen=True)
 class Shapes:
-    """What a vendor's answers look like where they are not OpenAI's."""
+    """A vendor's answers where they are not OpenAI's."""
 
     model: str = "m-1"
     words: tuple[str, ...] = ("validating", "in_progress", "finalizing", "completed")

@@ -1,4 +1,4 @@
-"""What the embedded book says: tiers, caches, regions, dates, names, and what it does not know."""
+"""The embedded book: tiers, caches, regions, dates, names, and what it does not know."""
 
 from decimal import Decimal
 

@@ -1,4 +1,4 @@
-"""What a key's lists of batches and files hold, however much of others the account has."""
+"""A key's lists of batches and files, however much of others the account has."""
 
 import json
 

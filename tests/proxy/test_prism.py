@@ -73,7 +73,7 @@ def test_every_call_keeps_to_it(sdk, lines):
 
 
 def test_it_does_look(sdk, lines):
-    """What the file does not allow is Prism's to refuse, before our server hears of it."""
+    """Requests that the file does not allow are Prism's to refuse, before our server hears of it."""
     file = sdk.files.create(file=("in.jsonl", lines(1)), purpose="batch")
     with pytest.raises(openai.UnprocessableEntityError) as caught:
         sdk.batches.create(input_file_id=file.id, endpoint=CHAT, completion_window="24h", metadata="none")

@@ -56,7 +56,7 @@ async def test_every_answer_has_openais_shape(http, lines, clock, client, script
 
 
 async def test_the_ledgers_answer_is_the_providers_answer(http, lines, clock, sandbox, client):
-    """Who asks after the end cannot tell who answered."""
+    """A caller that asks after the end cannot tell who answered."""
     upload = {"data": {"purpose": "batch"}, "files": {"file": ("in.jsonl", lines(10))}}
     file = (await http.post("/v1/files", **upload)).json()
     body = {"input_file_id": file["id"], "endpoint": CHAT, "completion_window": "24h", "metadata": {"a": "ü", "b": ""}}

@@ -210,7 +210,7 @@ async def new_key(folder) -> str:
 
 
 def welcome(process) -> str:
-    """What comes after the banner's first line."""
+    """Output after the banner's first line."""
     return process.stdout.readline() + process.stdout.readline()
 
 

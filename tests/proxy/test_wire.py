@@ -1,4 +1,4 @@
-"""What the proxy puts on the wire to a provider, and what it hands back of that one's answers."""
+"""The proxy on the wire: requests that it sends to a provider, and answers that it hands back."""
 
 import gzip
 

@@ -76,7 +76,7 @@ def theirs(client, exchange):  # noqa: PLR0911
 
 
 def facts(made):
-    """What both have to agree on: ids, status, counts; times are compared where the SDK has numbers, too."""
+    """Members that both have to agree on: ids, status, counts; times are compared where the SDK has numbers, too."""
     if isinstance(made, bytes) or made is None:
         return made
     if hasattr(made, "data"):

@@ -163,7 +163,7 @@ def processed(exchanges: list[Exchange]) -> list[Exchange]:
 
 
 def like(found: Any, expected: Any) -> Any:
-    """What was found, without members that the vendor did not send and a client does not look at."""
+    """The object found, without members that the vendor did not send and a client does not look at."""
     if isinstance(found, dict) and isinstance(expected, dict):
         return {name: like(value, expected[name]) for name, value in found.items() if name in expected}
     if isinstance(found, list | tuple) and isinstance(expected, list | tuple) and len(found) == len(expected):

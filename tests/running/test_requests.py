@@ -1,4 +1,4 @@
-"""What people have in memory becomes lines of an input file."""
+"""Objects that people have in memory become lines of an input file."""
 
 import json
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""What the sandbox answers, alone and in batches: OpenAI's shapes, and usage that adds up."""
+"""Answers of the sandbox, alone and in batches: OpenAI's shapes, and usage that adds up."""
 
 import asyncio
 import json

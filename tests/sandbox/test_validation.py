@@ -1,4 +1,4 @@
-"""What the sandbox finds in an input file, once it looks: never at create, always OpenAI's codes."""
+"""Faults that the sandbox finds in an input file, once it looks: never at create, always OpenAI's codes."""
 
 import pytest
 

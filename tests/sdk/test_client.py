@@ -35,7 +35,7 @@ async def submit(client: AsyncClient, requests: Path, **arguments: object) -> st
     return batch.id
 
 
-async def test_submit_and_wait_gives_one_event_of_each_and_the_sandboxes_own_sums(
+async def test_submit_and_wait_gives_one_event_of_each_and_the_sandbox_s_sums(
     make_client: Make, sandbox: Sandbox, requests: Path, log: Recorder
 ) -> None:
     async with make_client(sandbox.url) as client:
@@ -178,7 +178,7 @@ async def test_a_create_that_could_not_be_sent_leaves_no_intent(sandbox: Sandbox
         assert await client.ledger.open_intents(created_before=client.ledger.now() + 1) == []
 
 
-async def test_the_same_idempotency_key_gives_the_first_batch_also_after_a_restart(
+async def test_an_idempotency_key_gives_the_first_batch_after_a_restart_too(
     make_client: Make, sandbox: Sandbox, requests: Path, log: Recorder
 ) -> None:
     async with make_client(sandbox.url) as client:

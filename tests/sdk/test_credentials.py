@@ -33,7 +33,7 @@ def make(tmp_path: Path) -> Make:
 
 
 async def _keys(make: Make, account: dict[str, Any]) -> list[str | None]:
-    """What the account's server is shown; None where the call fails before it is asked."""
+    """Credentials that the account's server is shown; None where the call fails before it is asked."""
     script = Script([LIST])
     async with serving(script) as url, make({"gateway": {"provider": "openai", "api_base": url, **account}}) as client:
         with suppress(ConfigError):

@@ -101,7 +101,7 @@ def client(url: str, ledger: Path, log: Recorder, *, seconds_later: float = 0) -
     return AsyncClient(settings=settings, ledger=opened, plugins=[log], environ={})
 
 
-async def test_killed_between_the_call_and_its_record_the_batch_is_found_and_settled_once(
+async def test_a_batch_killed_before_its_record_is_found_and_settled_once(
     tmp_path: Path, requests: Path, log: Recorder
 ) -> None:
     ledger = tmp_path / "ledger.db"
@@ -125,7 +125,7 @@ async def test_killed_between_the_call_and_its_record_the_batch_is_found_and_set
     assert [event.adopted for event in log.events] == [False, False]
 
 
-async def test_a_power_cut_that_takes_back_all_since_the_call_began_loses_no_batch_and_makes_no_second_event(
+async def test_a_power_cut_since_the_call_loses_no_batch_and_no_event_twice(
     tmp_path: Path, requests: Path, log: Recorder
 ) -> None:
     """A submission is synced to the disk once, before its call: what is written after it may go with the power."""

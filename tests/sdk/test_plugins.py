@@ -296,7 +296,7 @@ async def test_a_plugin_that_fails_at_startup_is_disabled() -> None:
     assert plugins.loggers == {}
 
 
-def test_our_own_providers_are_imported_when_first_asked_for_and_no_vendor_s_sdk() -> None:
+def test_our_providers_are_imported_at_first_use_and_no_vendor_s_sdk() -> None:
     import subprocess
 
     code = (

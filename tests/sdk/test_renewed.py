@@ -40,7 +40,7 @@ async def submitted(client: AsyncClient, requests: Path, **account: Any) -> Batc
 
 
 async def told(client: AsyncClient, log: Recorder, batch: Batch) -> list[str]:
-    """What loggers were told of it, once all was delivered."""
+    """Events that loggers got of it, once all was delivered."""
     await client.deliverer.drain(10)
     return [event.type for event in log.events if event.batch_id == batch.id]
 
@@ -209,7 +209,7 @@ def test_a_function_for_tokens_serves_an_account_that_has_nothing_else(accounts:
 
 
 def test_two_keys_stay_apart_unless_one_is_refused(accounts: Accounts) -> None:
-    """Who may see one batch of a tenant's need not see the others."""
+    """A token that may see one batch of a tenant's need not see the others."""
     first, second = (accounts.resolve("openai", {"api_key": f"sk-{name}"}) for name in ("one", "two"))
     accounts.renew(first.account, second)
     assert accounts.get(first.account) is first

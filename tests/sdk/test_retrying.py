@@ -1,4 +1,4 @@
-"""What is left of a batch is submitted once, whoever asks for it and however often."""
+"""The rest of a batch is submitted once, whoever asks for it and however often."""
 
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -43,7 +43,7 @@ async def files(client):
 
 
 def change(monkeypatch, provider, changed):
-    """What its output files hold."""
+    """Make the provider's output files say something else."""
     outputs = provider.outputs
 
     async def listed(batch):

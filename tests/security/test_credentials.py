@@ -71,7 +71,7 @@ def test_every_provider_has_a_case():
 
 
 class Stranger:
-    """Whatever it is asked, it sends the caller on, to itself and back; it keeps all that it was sent."""
+    """A server that, whatever it is asked, sends the caller on, to itself and back; it keeps all that it was sent."""
 
     def __init__(self):
         self.received = []

@@ -1,4 +1,4 @@
-"""What a key makes the ledger keep is bounded: names of answers, and creates, refused ones too."""
+"""A key's entries in the ledger are bounded: names of answers, and creates, refused ones too."""
 
 import pytest
 

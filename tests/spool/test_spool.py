@@ -147,7 +147,7 @@ async def test_a_deleter_leaves_content_that_another_worker_finishes(tmp_path, m
 
 
 async def test_many_workers_upload_and_delete_the_same_content(tmp_path):
-    """Whatever is listed at the end can be read."""
+    """All rows that are listed at the end can be read."""
 
     async def churn(spool):
         for turn in range(15):

@@ -54,7 +54,7 @@ async def test_a_batch_below_many_known_ones_is_found(world, adoption):
     assert await adoption.sweep("openai") == 1
 
 
-async def test_an_account_that_cannot_be_listed_at_first_is_read_as_far_back_later(world, adoption):
+async def test_an_account_not_listed_at_first_is_read_as_far_back_later(world, adoption):
     provider = world.provider()
     old = listed(world, 3, age=47 * 3600)
     provider.listing = world.broken()

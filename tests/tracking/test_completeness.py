@@ -37,7 +37,7 @@ async def test_a_failed_batch_has_no_files_to_wait_for(world, provider):
     assert (await check(provider, batch, "in")).missing_ids == ("a", "b", "c")
 
 
-async def test_answers_that_were_never_listed_are_missing_once_the_batch_is_settled(world, provider):
+async def test_unlisted_answers_are_missing_once_the_batch_is_settled(world, provider):
     await world.submitted()
     provider.batches["batch_1"] = [ended(world, output_file_id=None)]
     await world.until_settled(world.tracker())

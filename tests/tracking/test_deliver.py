@@ -163,7 +163,7 @@ async def test_a_hanging_logger_is_given_up_and_delays_no_other(world):
     await asyncio.gather(running, return_exceptions=True)
 
 
-async def test_calls_that_ignore_their_cancellation_are_left_behind_three_at_most(world):
+async def test_calls_that_ignore_cancellation_are_left_behind_three_at_most(world):
     keeper = world.logger()
     free = asyncio.Event()
 
@@ -187,7 +187,7 @@ async def test_calls_that_ignore_their_cancellation_are_left_behind_three_at_mos
 
 
 @pytest.mark.parametrize("refused", [AuthenticationError("bad key", status_code=401), "httpx"])
-async def test_refused_credentials_pause_the_logger_with_one_loud_warning_and_kill_nothing(world, refused, caplog):
+async def test_refused_credentials_pause_a_logger_with_one_warning(world, refused, caplog):
     if refused == "httpx":
         import httpx
 

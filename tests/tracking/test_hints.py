@@ -49,7 +49,7 @@ async def test_polls_are_rare_after_many_endings_that_webhooks_told(world, told)
     assert await wait_of(world, tracker, "open") >= BACKGROUND.told
 
 
-async def test_a_webhook_that_comes_for_every_ending_but_the_last_twentieth_is_not_enough(world):
+async def test_webhooks_for_all_endings_but_a_twentieth_are_not_enough(world):
     provider, tracker = world.provider(), world.tracker()
     await ends_by_webhook(world, provider, tracker, *(f"told_{number}" for number in range(RELIABLE - 1)))
     await open_batch(world, provider, "open")
@@ -68,7 +68,7 @@ async def test_the_first_ending_that_a_webhook_missed_brings_the_polls_back(worl
     assert await wait_of(world, tracker, "open") < 60
 
 
-async def test_an_ending_that_a_poll_sees_before_its_webhook_could_come_proves_nothing(world, told):
+async def test_an_ending_polled_before_its_webhook_could_come_proves_nothing(world, told):
     provider, tracker = told
     await open_batch(world, provider, "quick")
     provider.batches["quick"] = [ended_now(world, "quick")]

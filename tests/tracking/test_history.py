@@ -33,7 +33,7 @@ def wait(age, history, **given):
     return next_look(aged(age), NOW, still, history=history, **given)
 
 
-def test_nothing_is_asked_often_before_the_first_of_its_kind_could_have_ended():
+def test_nothing_is_asked_often_before_the_first_could_have_ended():
     history = History.of(hours(4))
     assert wait(60, history) == PACE.unlikely
     assert wait(60, None) == PACE.shortest
@@ -55,7 +55,7 @@ def test_looks_are_close_where_many_end_and_rare_between_two_kinds():
     assert again < 120
 
 
-def test_what_a_list_shows_with_others_is_never_left_alone_for_long_once_its_kind_ends():
+def test_a_listed_batch_is_not_left_alone_long_once_its_kind_ends():
     history = History.of(hours(0.2, 6))
     assert wait(2 * 3600, history, together=True) == PACE.together < wait(2 * 3600, history)
     assert wait(60, history, together=True) == wait(60, history) > PACE.together

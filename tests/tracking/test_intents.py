@@ -166,7 +166,7 @@ async def test_a_batch_that_says_otherwise_is_not_our_own(world):
     assert (await world.ledger.intent("intent-1")).batch_id == "ours"
 
 
-async def test_adopting_everything_while_a_create_is_under_way_takes_nothing_from_it(world):
+async def test_adopting_all_during_a_create_takes_nothing_from_it(world):
     provider = world.provider()
     mine = await world.ledger.open_intent(intent(world))
     made = world.batch("ours", "validating", metadata=None)

@@ -91,7 +91,7 @@ async def test_an_output_that_is_there_now_and_then_ends(world, other, reason):
 
 
 @pytest.mark.parametrize("other", ["broken", "rate_limited"])
-async def test_a_forgotten_batch_ends_though_its_provider_is_in_other_trouble_too(world, other):
+async def test_a_forgotten_batch_ends_though_its_provider_has_other_trouble(world, other):
     provider = world.provider()
     await world.submitted()
     trouble = world.broken() if other == "broken" else world.rate_limited(1)
@@ -101,7 +101,7 @@ async def test_a_forgotten_batch_ends_though_its_provider_is_in_other_trouble_to
     assert days < 2
 
 
-async def test_an_ending_that_was_seen_is_settled_though_the_batch_is_forgotten_meanwhile(world):
+async def test_a_seen_ending_is_settled_though_the_batch_is_forgotten_since(world):
     provider = world.provider()
     await world.submitted()
     provider.batches["batch_1"] = [world.batch(), gone()]
@@ -111,7 +111,7 @@ async def test_an_ending_that_was_seen_is_settled_though_the_batch_is_forgotten_
     assert 1 < days < 1.1, "for as long as it may only seem forgotten, there may be more to read"
 
 
-async def test_an_output_that_was_never_listed_ends_though_the_batch_is_forgotten_meanwhile(world):
+async def test_an_unlisted_output_ends_though_the_batch_is_forgotten_since(world):
     provider = world.provider()
     await world.submitted()
     provider.batches["batch_1"] = [world.batch(output_file_id=None), gone()]

@@ -372,7 +372,7 @@ async def test_a_line_that_cannot_be_read_may_be_an_answer_unless_all_are_there(
     assert event.cost.total == (None if unknown else COST / 2)
 
 
-async def test_lines_that_are_all_unreadable_are_not_waited_for_like_an_output_that_is_late(world):
+async def test_all_unreadable_lines_are_not_waited_for_like_a_late_output(world):
     provider = world.provider()
     await world.submitted()
     provider.batches["batch_1"] = [world.batch()]

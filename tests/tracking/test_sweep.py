@@ -38,7 +38,7 @@ async def filled(world, provider, count, *, status="in_progress", **fields):
 
 
 def show(world, provider):
-    """What lists show: the newest first."""
+    """Batches as lists show them: the newest first."""
     provider.listing = sorted((b[0] for b in provider.batches.values()), key=lambda b: -b.created_at)
 
 
@@ -228,7 +228,7 @@ def gated(lister, most):
     return counts
 
 
-async def test_the_windows_of_one_account_are_asked_for_together_but_a_few_at_a_time(world, lister):
+async def test_one_account_s_windows_are_asked_together_a_few_at_a_time(world, lister):
     await filled(world, lister, 450)
     tracker = world.tracker(options=TrackerOptions(looks=4))
     counts = gated(lister, 4)

@@ -133,7 +133,7 @@ async def test_a_ledger_that_is_away_ends_no_tracker(world, tmp_path, caplog):
     assert "tracker:" in caplog.text
 
 
-async def test_a_tracker_stopped_between_download_and_settlement_leaves_it_to_the_next(world):
+async def test_a_tracker_stopped_before_settlement_leaves_it_to_the_next(world):
     provider = world.provider()
     await world.submitted()
     provider.batches["batch_1"] = [world.batch()]

@@ -64,7 +64,7 @@ async def test_waiting_for_what_nobody_tracks_or_has(world):
         await world.tracker().wait("nowhere", "batch_1")
 
 
-async def test_what_an_update_callback_raises_reaches_the_caller_and_holds_no_lease(world):
+async def test_an_update_callback_s_error_reaches_the_caller_and_frees_the_lease(world):
     provider = world.provider()
     await world.submitted()
     provider.batches["batch_1"] = [world.batch(status="in_progress")]

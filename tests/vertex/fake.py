@@ -16,7 +16,7 @@ QUEUED, RUNNING = 60, 120
 
 
 def answer(row: dict[str, Any]) -> dict[str, Any]:
-    """What the fake model says; a prompt with FAIL in it fails, as Vertex AI words it."""
+    """The fake model's answer; a prompt with FAIL in it fails, as Vertex AI words it."""
     request = row["request"]
     if "FAIL" in json.dumps(request):
         error = {"error": {"code": 400, "message": "Please use a valid role.", "status": "INVALID_ARGUMENT"}}

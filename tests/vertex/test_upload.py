@@ -243,7 +243,7 @@ async def test_a_source_that_breaks_leaves_nothing_and_is_told(provider, vertex,
 @given(st.lists(st.binary(max_size=5 * CHUNK // 2), max_size=4), st.integers(0, 5 * CHUNK))
 @settings(max_examples=60, deadline=None)
 async def test_a_piece_is_sent_from_where_the_server_stands(parts, offset):
-    """Whatever it came in: nothing is joined to more than a chunk and a half."""
+    """Chunks of any size: nothing is joined to more than a chunk and a half."""
     whole = b"".join(parts)
     piece = Piece([memoryview(part) for part in parts], len(whole)).after(min(offset, len(whole)))
     chunks = [chunk async for chunk in piece.chunks()]

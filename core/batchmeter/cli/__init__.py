@@ -46,7 +46,7 @@ COMMANDS = {
     "prices": ("prices:prices", "Show, list, compare and update prices (USD per million tokens)."),
     "costs": (
         "costs:costs",
-        "What settled batches cost: by model, account, key, team, tag, day and more, one or two of them.",
+        "Costs of settled batches: by model, account, key, team, tag, day and more, one or two of them.",
     ),
     "estimate": (
         "costs:estimate",

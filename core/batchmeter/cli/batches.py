@@ -51,7 +51,7 @@ def list_batches(
 @account_option
 @as_json
 def show(batch_id: str, account: str | None, json_output: bool) -> None:
-    """What the ledger knows of one batch: its last status, what it came to, when it is looked at next."""
+    """One batch in the ledger: its last status, what it came to, when it is looked at next."""
     tracked, settled = run(_one(batch_id, account))
     if json_output:
         print_json(_plain(tracked, settled))

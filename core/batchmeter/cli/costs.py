@@ -48,7 +48,7 @@ def costs(
     csv_output: bool,
     json_output: bool,
 ) -> None:
-    """What settled batches cost: by model, account, key, team, tag, day and more, one or two of them."""
+    """Costs of settled batches: by model, account, key, team, tag, day and more, one or two of them."""
     from batchmeter.costs import as_csv, cost_report, moment
 
     where = dict(map(_filter, filters))

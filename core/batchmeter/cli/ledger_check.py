@@ -31,16 +31,16 @@ CHECKS: Mapping[str, str] = {
 
 @dataclass(frozen=True, slots=True)
 class Health:
-    """What a check found."""
+    """The findings of a check."""
 
     url: str
     schema_version: int
     rows: dict[str, int]
     """By table."""
     wrong: dict[str, int]
-    """What must not be -> how often it is."""
+    """Fault -> how often it was found."""
     damage: tuple[str, ...]
-    """What the database says of its own file."""
+    """Lines of the database's report on its own file."""
     warnings: tuple[str, ...] = ()
     """Nothing is wrong, but somebody has to act: events that nobody delivers."""
 

@@ -127,7 +127,7 @@ def duration(seconds: float | None) -> str:
 
 
 def cost_table(models: "Mapping[str, ModelUsage]", usage: "Usage", total: "Cost", lines: Any) -> None:
-    """What every model used and cost, and the sum."""
+    """A table of every model's usage and cost, and the sum."""
     columns = ("model", "lines>", "input>", "cached>", "output>", "reasoning>", "cost (USD)>")
     rows = [(name, *_row(share.lines, share.usage), money(share.cost)) for name, share in sorted(models.items())]
     rows.append(("total", *_row(lines.total, usage), cost(total)))

@@ -1,4 +1,4 @@
-"""What commands share: a client from the global options, and an event loop that Ctrl-C and SIGTERM end cleanly."""
+"""Parts that commands share: a client from the global options, and an event loop that Ctrl-C and SIGTERM end cleanly."""
 
 import signal
 from collections.abc import AsyncGenerator, Coroutine

@@ -125,7 +125,7 @@ class HttpClient:
             yield StreamedResponse(response.status_code, _lower(response.headers), chunks)
 
     async def aclose(self) -> None:
-        """What is under way comes to its end."""
+        """Close once the calls under way are done."""
         own, self._own = self._own, {}
         self._left += own.values()
         while self._left and not self._under_way:

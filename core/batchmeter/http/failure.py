@@ -139,7 +139,7 @@ def _text(entry: object) -> str:
 
 
 def without_secrets(content: bytes, headers: Mapping[str, str], others: Iterable[str] = ()) -> bytes:
-    """What a server says, in which it may repeat what it was sent: with the credentials and `others` blanked."""
+    """A server's text, which may repeat what it was sent, with the credentials and `others` blanked."""
     secrets = {*_credentials(headers), *(other.encode() for other in others)}
     for secret in sorted(secrets, key=len, reverse=True):  # one may be part of another
         if len(secret) >= _MIN_SECRET:

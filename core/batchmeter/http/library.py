@@ -25,7 +25,7 @@ CALLS, TRANSFERS = 16, 96
 connections are slower, not faster."""
 
 _LATE = ("anyio._backends._asyncio", "anyio.streams.tls")
-"""What the first request would import, on the event loop, in 30 ms."""
+"""Modules that the first request would import, on the event loop, in 30 ms."""
 
 
 _KEEPALIVE_SECONDS = 4.0

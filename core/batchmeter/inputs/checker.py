@@ -47,7 +47,7 @@ _NOTHING = (_ABSENT, msgspec.Raw(b"null"))
 _FIELD: dict[str, Callable[[_Body], msgspec.Raw]] = {
     endpoint: attrgetter(name) for endpoint, names in REQUIRED.items() for name in names if name != "model"
 }
-"""What a body must have besides `model`, which is checked against the models of earlier lines."""
+"""Members that a body must have besides `model`, which is checked against the models of earlier lines."""
 _decode_input = msgspec.json.Decoder(str | list[Any]).decode
 
 

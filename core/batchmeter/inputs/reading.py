@@ -9,7 +9,7 @@ import msgspec
 from batchmeter.errors import InvalidInputError, Problem
 
 UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
-"""What msgspec raises; the last two are no DecodeErrors."""
+"""Errors of msgspec; the last two are no DecodeErrors."""
 
 _MARK = b"\xef\xbb\xbf"
 _MARKED = "the file starts with a byte order mark; save it as UTF-8 without one"
@@ -34,7 +34,7 @@ class Reading:
     whole_file: bool = False
     """The reason holds for every line: the file is of another kind."""
     oddities: list[str] = field(default_factory=list[str])
-    """What strict readers would refuse."""
+    """Oddities that strict readers would refuse."""
 
 
 def read(line: bytes, *, first: bool) -> Reading:
@@ -85,7 +85,7 @@ def _look_for_surrogates(found: Reading) -> None:
 
 @dataclass(frozen=True, slots=True)
 class InputSummary:
-    """What a file holds, and what is wrong with it."""
+    """A file's contents, and its problems."""
 
     bytes: int
     lines: int

@@ -53,7 +53,7 @@ COMPATIBLE = InputLimits(
 
 
 def limits_of(provider: object) -> InputLimits | None:
-    """What this provider's `input_limits` says, OpenAI's rules where it has none; None: its files are not checked."""
+    """Limits by this provider's `input_limits`, OpenAI's rules where it has none; None: its files are not checked."""
     found: InputLimits | None = getattr(provider, "input_limits", OPENAI)
     return found
 
@@ -83,7 +83,7 @@ class Fault:
 
 @dataclass(slots=True)
 class Seen:
-    """What earlier lines settled."""
+    """Facts that earlier lines settled."""
 
     limits: InputLimits
     endpoint: str | None

@@ -70,7 +70,7 @@ async def record_created(
 
 
 def _beside(submission: Submission, batch: Batch, event: BatchCreated, callbacks: list[str]) -> dict[str, object]:
-    """What goes into other tables."""
+    """Columns for the other tables."""
     return {
         "event_id": event.id,
         "type": event.type,

@@ -210,7 +210,7 @@ async def open_batches(session: Session, key_id: str) -> int:
 async def batches_of_key(
     session: Session, key_id: str, account: str, *, after: str | None = None, limit: int
 ) -> list[TrackedBatch] | None:
-    """What it submitted, newest first; None: it has no batch `after`."""
+    """Batches that it submitted, newest first; None: it has no batch `after`."""
     before = None
     if after is not None:
         cursor = await session.row("get_batch", batch_id=after, account=account)

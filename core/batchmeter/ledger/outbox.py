@@ -21,7 +21,7 @@ REDACT = "redact"
 
 
 class Redactors(Protocol):
-    """Of one process's plugins those that redact."""
+    """Redactors among one process's plugins."""
 
     @property
     def redactors(self) -> frozenset[str]:

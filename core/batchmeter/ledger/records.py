@@ -19,7 +19,7 @@ DeliveryState = Literal["pending", "delivered", "dead"]
 
 @dataclass(frozen=True, slots=True)
 class Again:
-    """What submitting the same request once more takes, kept where the account waits for room in a queue."""
+    """Members for submitting the same request once more, kept where the account waits for room in a queue."""
 
     output_expires_after: dict[str, Any] | None = None
     extra_body: dict[str, Any] = field(default_factory=dict[str, Any])
@@ -33,7 +33,7 @@ class Again:
 
 @dataclass(frozen=True, slots=True)
 class Submission:
-    """What was known when a batch was submitted or adopted; rides on every event of it."""
+    """Facts known when a batch was submitted or adopted; rides on every event of it."""
 
     account: str
     provider: str
@@ -128,7 +128,7 @@ class TrackedBatch:
     settled_at: Millis | None = None
     intent_id: str | None = None
     attempts: tuple[Attempts, ...] = ()
-    """What keeps its ending from being read, newest trouble first."""
+    """Troubles that keep its ending from being read, newest trouble first."""
     progress: int = -1
     """The most completed requests that any look has shown; -1 until one shows that it has started."""
     retired_id: str | None = None
@@ -163,7 +163,7 @@ class Reschedule:
     """The new snapshot, if there was an answer."""
     error: str | None = None
     attempts: tuple[Attempts, ...] = ()
-    """What there were, this look included; none where it found the batch open."""
+    """Failed attempts, this look included; none where it found the batch open."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,7 +216,7 @@ class Subscribed:
     ended_at: Millis | None = None
     """When it was abandoned."""
     problem: str | None = None
-    """What the last process that could not use it said."""
+    """Reason of the last process that could not use it."""
     owed: int = 0
     oldest_owed_at: Millis | None = None
     dead: int = 0
@@ -224,7 +224,7 @@ class Subscribed:
 
 @dataclass(frozen=True, slots=True)
 class Owner:
-    """Whose a file or batch is."""
+    """The owner of a file or batch."""
 
     account: str
     attribution: Attribution | None = None
@@ -288,7 +288,7 @@ class Submitted(msgspec.Struct, frozen=True, gc=False):
 
 
 class Settled(msgspec.Struct, frozen=True, gc=False):
-    """What a batch came to, and whose it was."""
+    """The sums of a batch, and its owner."""
 
     settled_at: Millis
     """When it was first settled; a revision does not change it."""
@@ -316,7 +316,7 @@ class CostGauge:
 
 
 class Answer(Frozen, frozen=True):
-    """What a request with an idempotency key came to, or that it is still on its way."""
+    """The answer to a request with an idempotency key, or that it is still on its way."""
 
     state: Literal["mine", "busy", "kept"]
     """`mine`: nobody has answered; keep or drop it. `busy`: another request with the same key is being answered."""

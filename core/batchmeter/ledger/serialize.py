@@ -48,7 +48,7 @@ _sums = msgspec.json.Decoder(Sums).decode
 Document = TypeVar("Document")
 log = logging.getLogger("batchmeter")
 UNREADABLE = (ValueError, TypeError, KeyError, msgspec.MsgspecError)
-"""What decoding a row raises that somebody wrote wrongly."""
+"""Errors of decoding a row that somebody wrote wrongly."""
 
 
 def dump(model: BaseModel) -> str:

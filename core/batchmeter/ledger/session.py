@@ -14,7 +14,7 @@ from batchmeter.errors import LedgerError, LedgerTooNewError
 Millis = int
 """Epoch milliseconds, UTC."""
 Topic = Literal["batches", "deliveries"]
-"""What a transaction may have made new work of."""
+"""Topics of new work that a transaction may signal."""
 TOPICS: Mapping[str, Topic] = {"batches": "batches", "deliveries": "deliveries"}
 Kind = Literal["read", "write", "durable write"]
 """Of a transaction."""
@@ -215,7 +215,7 @@ def no_ledger(url: str) -> LedgerError:
 
 
 def pending(url: str, known: tuple[Migration, ...], applied: dict[int, str]) -> list[Migration]:
-    """What is left to apply, given the applied versions' checksums; refuses ledgers this release cannot read."""
+    """Migrations left to apply, given the applied versions' checksums; refuses ledgers this release cannot read."""
     newest = known[-1].version
     if (version := max(applied, default=0)) > newest:
         raise LedgerTooNewError(

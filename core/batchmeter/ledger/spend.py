@@ -83,7 +83,7 @@ def _add_ending(tally: Tally, keys: Mapping[str, int], row: Row) -> None:
 
 
 def _add(tally: Tally, row: Row, document: str, keys: Collection[str], sign: int, kind: Kind = DAYS) -> None:
-    """What cannot be read adds nothing, and takes nothing away later: `ledger check` names it."""
+    """A row that cannot be read adds nothing, and takes nothing away later: `ledger check` names it."""
     try:
         settled = serialize.settled_as(row["settled_at"], row["submission"], document)
     except serialize.UNREADABLE:
@@ -143,7 +143,7 @@ async def label_metadata(session: Session, names: Collection[str]) -> None:
 
 
 async def keep_pruned(session: Session, batches: Sequence[Mapping[str, object]]) -> None:
-    """What batches that are about to be pruned came to (they are in the sums already), apart, for a rebuild."""
+    """Keep the sums of batches that are about to be pruned (they are in the totals already) apart, for a rebuild."""
     keys = await _metadata_keys(session)
     tally = Tally()
 
@@ -181,7 +181,7 @@ async def _start_anew(keys: Collection[str] | None, session: Session) -> None:
 
 
 async def _kept(session: Session) -> AsyncIterator[Tally]:
-    """What was kept of pruned batches, in pages, as if it were not pruned."""
+    """Sums kept of pruned batches, in pages, as if it were not pruned."""
     for of in KEPT:
         async for page in stored_rows(session, of, 0, _EVER):
             yield Tally(*_as_live(page))

@@ -31,11 +31,11 @@ _EXACT = Context(prec=80, rounding=ROUND_HALF_EVEN)
 _ATTO = 10**18
 _MOST_USD = Decimal(10) ** 12
 _MOST_UNITS = 2**45
-"""Of one batch: what claims more than these counts as these, so that no sum of 64 bits overflows."""
+"""Bounds of one batch's figures: larger ones count as these, so that no sum of 64 bits overflows."""
 
 
 class Kind(IntFlag):
-    """What a row is a sum of; see the tables' own comments."""
+    """Kinds of sums; see the tables' own comments."""
 
     MODELS = 1
     """Shares of models; else whole batches."""
@@ -52,7 +52,7 @@ DAYS = Kind(0)
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """What batches, or shares of models, have in common; empty texts where there is nothing."""
+    """A group of batches, or of shares of models; empty texts where there is nothing."""
 
     account: str
     provider: str

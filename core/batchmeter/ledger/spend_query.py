@@ -23,7 +23,7 @@ _FIELDS = {
     "key": "key_id",
     "status": "status",
 }
-"""What batches are grouped by -> the column that holds it."""
+"""Name of a group -> the column that holds it."""
 METADATA = "metadata."
 _MOST_GROUPS = 2
 _LAST_DAY = (date(9999, 12, 31) - date(1970, 1, 1)).days

@@ -63,7 +63,7 @@ class Thread:
         return cast("Returned", await future)
 
     def stop(self) -> None:
-        """What waits is worked off first; waits for that."""
+        """Close after all waiting work is done."""
         self._jobs.put(None)
         self._thread.join()
 
@@ -308,7 +308,7 @@ class SqliteDatabase:
         return sqlite_file.patiently(once)
 
     def _write_waiting(self) -> None:
-        """What a write's hop does; an earlier hop may have done its work already."""
+        """One hop of a write; an earlier hop may have done its work already."""
         count = min(len(self._waiting), GROUP)
         writes = [write for write in (self._waiting.popleft() for _ in range(count)) if not write.abandoned]
         if not writes:

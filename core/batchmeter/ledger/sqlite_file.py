@@ -18,7 +18,7 @@ MEMORY = ":memory:"
 BUSY_SECONDS = 30.0
 """How long to wait for another process's write to finish."""
 TROUBLE = (sqlite3.Error, OSError, UnicodeEncodeError)
-"""What `explain` puts into words."""
+"""Errors that `explain` puts into words."""
 
 _TURN_MILLIS = 8
 """How long SQLite itself waits for its turn to write. It looks ever more rarely, up to every 100 ms, and between processes

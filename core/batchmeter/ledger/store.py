@@ -50,7 +50,7 @@ class StoreSession:
 
 
 Work = Callable[[StoreSession], Awaitable[Result]]
-"""What runs inside a transaction. It awaits nothing but the session's own methods."""
+"""A function that runs inside a transaction. It awaits nothing but the session's own methods."""
 
 
 class Store:

@@ -83,7 +83,7 @@ async def _add_up(session: Session, batches: Sequence[Mapping[str, object]]) -> 
 
 
 async def pruned_totals(session: Session) -> list[PrunedTotals]:
-    """What pruned batches came to, by provider, account and status."""
+    """Sums of pruned batches, by provider, account and status."""
     return await session.decoded(await session.rows("pruned_totals"), serialize.pruned_totals)
 
 

@@ -66,7 +66,7 @@ class Part(Struct, gc=False):
 
 
 class Answer(Struct, gc=False):
-    """What one line says."""
+    """One line as it was read."""
 
     custom_id: str | None = None
     failure: str | None = None
@@ -303,7 +303,7 @@ _UNBILLED = frozenset(
 )
 """Items that cost their tokens only; a shell of OpenAI's own runs in a container, which is billed."""
 _LOOKED = frozenset({"open_page", "find_in_page"})
-"""What a web search call may do without searching."""
+"""Actions of a web search call that search nothing."""
 
 
 class _Environment(Struct, gc=False):
@@ -313,7 +313,7 @@ class _Environment(Struct, gc=False):
 
 
 class _Action(Struct, gc=False):
-    """What a web search call did."""
+    """The action of a web search call."""
 
     type: str | None = None
 

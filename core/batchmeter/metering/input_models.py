@@ -28,7 +28,7 @@ _decoder = msgspec.json.Decoder(_InputLine)
 
 @dataclass(slots=True)
 class InputModels:
-    """What the input says."""
+    """Models that an input names."""
 
     by_id: dict[int, str] = field(default_factory=dict[int, str])
     """hash(custom_id) -> model."""

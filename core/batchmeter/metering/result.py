@@ -1,4 +1,4 @@
-"""What a scan adds up, the job it belongs to, and from these sums to money."""
+"""A scan's sums, the job that they belong to, and the way from sums to money."""
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -32,7 +32,7 @@ FREE = "free"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
-    """What the lines do not say themselves."""
+    """Facts of a job that its lines do not state."""
 
     provider: str = "openai"
     endpoint: str | None = None
@@ -50,7 +50,7 @@ class Job:
     price_model: PriceModel | None = None
     """From a line's model to the one to price (Azure: deployment -> model)."""
     terms: Terms = field(default_factory=Terms)
-    """What the provider declares of its prices."""
+    """The provider's declarations about its prices."""
     ask: Ask | None = None
     """Tried before `prices` (the `price_lines` hook)."""
     dialects: Dialects | None = None
@@ -149,7 +149,7 @@ _USAGE = {
 
 
 class Metering(Frozen, frozen=True):
-    """What a job's output came to."""
+    """The result of metering a job's output."""
 
     lines: LineCounts = LineCounts()
     usage: Usage = Usage()
@@ -162,13 +162,13 @@ class Metering(Frozen, frozen=True):
     duplicates: int = 0
     """Lines with a custom_id that came before; counted and billed."""
     notes: tuple[str, ...] = ()
-    """What a reader should know: `usage_read_by_total`, `usage_from_manifest`, `rows_repeated`, …"""
+    """Notes for the reader: `usage_read_by_total`, `usage_from_manifest`, `rows_repeated`, …"""
     rates: tuple[RatesUsed, ...] = ()
-    """What every group of lines was priced at."""
+    """Rates that every group of lines was priced at."""
     reported_cost: ReportedCost | None = None
     """The vendor's own amounts on the rows, where it names any."""
     groups: Annotated[Groups, SkipValidation] = Field(default_factory=dict[GroupKey, Group], exclude=True, repr=False)
-    """What was priced: the ledger keeps them, to price again without the file."""
+    """Groups that were priced: the ledger keeps them, to price again without the file."""
 
 
 def metered(tally: Tally, job: Job) -> Metering:

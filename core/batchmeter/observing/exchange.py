@@ -126,7 +126,7 @@ async def atake(response: Any) -> bytes:
 
 
 class _Taken:
-    """What came, and how it ended."""
+    """Chunks that came, and the error that ended them."""
 
     def __init__(self) -> None:
         self.chunks: list[bytes] = []

@@ -236,7 +236,7 @@ def _price(
 def _listed(
     query: PriceQuery | None, billed: Mapping[str, int], priced: Rates, source: PriceSource, ask: Ask | None
 ) -> Decimal | None:
-    """What the same units cost outside a batch; None where a standard rate is unknown."""
+    """The same units' cost outside a batch; None where a standard rate is unknown."""
     found: Rates | None = priced
     if query is not None and query.processing == BATCH:
         found, _ = asked_rates(replace(query, processing=STANDARD), source, ask)

@@ -30,7 +30,7 @@ Open = Callable[[], AbstractAsyncContextManager[ContentStream]]
 
 
 class Fate(Enum):
-    """What became of a request."""
+    """The fate of a request."""
 
     SUCCEEDED = auto()
     FAILED = auto()
@@ -42,7 +42,7 @@ class Fate(Enum):
 
 @dataclass(slots=True)
 class Answers:
-    """What a batch's files say, by hash of custom_id: some 100 bytes a request, whatever the answers' size."""
+    """A batch's answers, by hash of custom_id: some 100 bytes a request, whatever the answers' size."""
 
     look: Look
     repeats: bool = False
@@ -169,7 +169,7 @@ async def read_answers(provider: Provider, batch: Batch, settlement: Settlement 
 
 
 def _announced(provider: Provider, batch: Batch, settlement: Settlement | None) -> int:
-    """What was metered, where it was, after the patience that this takes; else what the provider counts."""
+    """The metered counts, where there are any, after the patience that this takes; else what the provider counts."""
     if provider.capabilities.native_lines and is_embeddings(batch.endpoint):
         return 0  # a vendor's own rows, one for each text of a request
     if settlement is None:

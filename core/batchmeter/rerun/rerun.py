@@ -200,7 +200,7 @@ async def _submit(first: _First, submission: Submission, key: str | None) -> Bat
 
 @dataclass(slots=True)
 class _Rest:
-    """What is left of a batch, uploaded."""
+    """The rest of a batch, uploaded."""
 
     file: FileObject
     requests: int

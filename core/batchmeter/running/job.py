@@ -95,7 +95,7 @@ LONG = 256 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """What was asked, apart from the requests."""
+    """The call's arguments, apart from the requests."""
 
     endpoint: str
     model: str | None
@@ -109,7 +109,7 @@ class Job:
     account_settings: Mapping[str, Any] = field(repr=False)
 
     async def limits(self, client: AsyncClient) -> InputLimits:
-        """What the account takes in one file."""
+        """Limits of one input file at this account."""
         return limits_of(await client.provider(self.account, self.account_settings)) or COMPATIBLE
 
     async def run(self, client: AsyncClient, written: Written) -> Results:

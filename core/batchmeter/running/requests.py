@@ -51,7 +51,7 @@ class Lines:
     endpoint: str
     model: str | None = None
     body: Mapping[str, Any] = field(default_factory=dict[str, Any])
-    """What every request has unless it says otherwise: `temperature`, `max_completion_tokens`, …"""
+    """Members that every request has unless it says otherwise: `temperature`, `max_completion_tokens`, …"""
     ids: list[str] = field(default_factory=list[str])
     """The custom_ids, in order, as far as lines were made."""
 

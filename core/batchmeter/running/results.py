@@ -1,4 +1,4 @@
-"""What `run` returns: every request's answer or error, in input order, with what the batch cost."""
+"""The result of `run`: every request's answer or error, in input order, with what the batch cost."""
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence

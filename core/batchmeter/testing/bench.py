@@ -48,7 +48,7 @@ class _Clock:
 
 @dataclass(frozen=True, slots=True)
 class BatchRun:
-    """What became of one batch, and what the plugins saw of it."""
+    """One batch's outcome, and the events that the plugins saw."""
 
     settlement: Settlement
     events: tuple[BatchCreated | BatchSucceeded | BatchFailed, ...]

@@ -57,7 +57,7 @@ class LoggerContract:
     """Every event once by id, again after a failure, the same again in a replay; fast to import; no secrets shown."""
 
     module: ClassVar[str]
-    """What the entry point names; every start of batchmeter imports it."""
+    """The module that the entry point names; every start of batchmeter imports it."""
     import_ms: ClassVar[float] = 150.0
     """How long that may take, over what batchmeter itself has imported."""
     secrets: ClassVar[Sequence[str]] = ()

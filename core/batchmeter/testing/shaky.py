@@ -12,7 +12,7 @@ NAME = "under-test"
 
 
 class FailedOnPurposeError(Exception):
-    """What the deliverer sees."""
+    """The logger that the deliverer sees."""
 
 
 class Shaky:

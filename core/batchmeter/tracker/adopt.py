@@ -179,7 +179,7 @@ GRACE_SECONDS = 60.0
 
 LOOK_SECONDS = 60.0
 UNRECORDABLE = (RecursionError, ValueError, TypeError)
-"""What is raised by a batch that no ledger takes: nested hundreds of levels deep, say."""
+"""Errors of a batch that no ledger takes: nested hundreds of levels deep, say."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -284,7 +284,7 @@ class Adopter:
 
 
 def _found(provider: Provider, batch: Batch) -> Submission:
-    """What a batch says of itself."""
+    """A submission as the batch itself tells it."""
     return Submission(
         account=provider.account,
         provider=provider.name,
@@ -315,7 +315,7 @@ class Adoption:
         await asyncio.gather(*(self.sweep(account) for account in accounts))
 
     async def sweep(self, account: str) -> int:
-        """What is listed since the last whole pass, with room for clocks that differ; returns how many were new.
+        """Adopt batches listed since the last whole pass, with room for clocks that differ; returns how many were new.
 
         How many of them are known says nothing: others' batches may lie between any number of our own.
         """

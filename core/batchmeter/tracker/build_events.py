@@ -45,7 +45,7 @@ _COST_NOTES = frozenset({"price_change_during_batch"})
 
 @dataclass(frozen=True, slots=True)
 class Bill:
-    """What a batch's answers came to."""
+    """The sum of a batch's answers."""
 
     lines: LineCounts = field(default_factory=LineCounts)
     usage: Usage = field(default_factory=Usage)
@@ -70,7 +70,7 @@ def created_event(submission: Submission, batch: Batch, *, time: Millis) -> Batc
 
 
 def settlement_of(tracked: TrackedBatch, batch: Batch, bill: Bill, *, time: Millis, revision: int = 1) -> Settlement:
-    """What a finished batch came to. One the provider lost while it was open counts as `failed`."""
+    """The outcome of a finished batch. One the provider lost while it was open counts as `failed`."""
     reported = reported_usage(batch.usage)
     return Settlement(
         account=tracked.account,
@@ -169,7 +169,7 @@ def _moment_or_none(epoch: int | None) -> datetime | None:
 
 
 def _carried(submission: Submission, batch: Batch) -> dict[str, Any]:
-    """What every event of a batch has from its submission."""
+    """Members that every event of a batch has from its submission."""
     return {
         "account": submission.account,
         "provider": submission.provider,

@@ -118,7 +118,7 @@ async def nap(sleep: Sleep, event: asyncio.Event, seconds: float) -> None:
 
 
 class Watch:
-    """Who waits for which batch, in this process."""
+    """Waits for batches, in this process."""
 
     def __init__(self) -> None:
         self._events: defaultdict[tuple[str, str], set[asyncio.Event]] = defaultdict(set)
@@ -141,7 +141,7 @@ class Watch:
 
 @dataclass(slots=True)
 class Newest:
-    """What was seen lately: a set that does not grow for ever."""
+    """Keys seen lately: a set that does not grow for ever."""
 
     most: int = 10_000
     _seen: set[Hashable] = field(default_factory=set[Hashable])
@@ -160,12 +160,12 @@ class Newest:
 
 
 async def to_the_end(writing: Awaitable[Taken]) -> Taken:
-    """What `writing` returns; a cancellation in the middle is raised when it has finished."""
+    """The result of `writing`; a cancellation in the middle is raised when it has finished."""
     return await take(writing, _nothing)
 
 
 async def take(claiming: Awaitable[Taken], give_back: Callable[[Taken], Awaitable[object]]) -> Taken:
-    """What `claiming` returns; a cancellation in the middle lets it finish and gives its claims back first."""
+    """The result of `claiming`; a cancellation in the middle lets it finish and gives its claims back first."""
     task = asyncio.ensure_future(claiming)
     try:
         return await asyncio.shield(task)

@@ -53,7 +53,7 @@ class Window:
     not_after: int | None
     """When the cursor was made; nothing in the list is newer."""
     ids: tuple[str, ...]
-    """What is known to be in it."""
+    """Ids that are known to be in it."""
 
 
 @dataclass

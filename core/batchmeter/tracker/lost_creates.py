@@ -32,7 +32,7 @@ OPEN_INTENTS = 1000
 
 @dataclass(slots=True)
 class Search:
-    """What a list said about some intents."""
+    """A list's answer about some intents."""
 
     found: dict[str, Batch] = field(default_factory=dict[str, Batch])
     """By intent id."""
@@ -118,7 +118,7 @@ class Reconciler:
         return sum(await asyncio.gather(*(self._alone(account, intents) for account, intents in by_account.items())))
 
     async def _alone(self, account: str, intents: Sequence[Intent]) -> int:
-        """What one account's provider answers or leaves out costs no other account."""
+        """One account's trouble costs no other account."""
         try:
             return await self._account(self.accounts.get(account), intents)
         except UsageError:

@@ -35,7 +35,7 @@ def without_tag(batch: Batch) -> Batch:
 
 
 def untagged(metadata: Mapping[str, str] | None) -> dict[str, str]:
-    """What people and programs wrote: without any batchmeter's tag."""
+    """Metadata as people and programs wrote it: without any batchmeter's tag."""
     given = metadata or {}
     tags = {_key(number) for number in range(1, _tags_in(given) + 1)}
     return {key: value for key, value in given.items() if key not in tags}

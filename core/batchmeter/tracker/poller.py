@@ -34,7 +34,7 @@ _LISTED_LATE = frozenset({"output_not_listed", "nothing_done"})
 
 @dataclass(slots=True)
 class Summary:
-    """What a tracker did."""
+    """Counts of a tracker's work."""
 
     claimed: int = 0
     looked: int = 0
@@ -79,7 +79,7 @@ class Poller:
     longest_pause: float = LONGEST_PAUSE
     total: Summary = field(default_factory=Summary)
     tasks: dict[asyncio.Task[None], Claim | None] = field(default_factory=dict[asyncio.Task[None], "Claim | None"])
-    """What is under way."""
+    """Steps under way, with the claim that each works on."""
     unfinished: list[Claim] = field(default_factory=list[Claim])
     """Claims whose work was cancelled: to be given back."""
     wake: asyncio.Event = field(default_factory=asyncio.Event)
@@ -229,7 +229,7 @@ class Poller:
             self.wake.set()
 
     async def _listed(self, account: AccountState, provider: Provider, left: dict[str, Claim]) -> None:
-        """What a list answers for many at once; all its open batches are put off in one statement."""
+        """One list answers for many batches at once; all its open batches are put off in one statement."""
         drawn = self.timetable.random()  # one for all: batches of one list stay in step, to be listed together again
         seen = await self.lists.cover(account, provider, list(left.values()), lambda: drawn)
         later: list[Reschedule] = []

@@ -57,7 +57,7 @@ class Waiting:
 
     @property
     def key(self) -> str:
-        """What makes the next try one, whoever makes it."""
+        """The idempotency key that makes the next try one, whoever makes it."""
         return f"{RETRY_OF}:{self.again.first_id}:try-{self.again.attempt}"
 
 

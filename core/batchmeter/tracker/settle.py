@@ -1,4 +1,4 @@
-"""What a finished batch's answers come to: its files read whole, metered, and compared with what its provider counts."""
+"""A finished batch's settlement: its files are read whole, metered, and compared with what its provider counts."""
 
 import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
@@ -115,7 +115,7 @@ def _check_all_there(batch: Batch, bill: Bill, progress: int) -> None:
 
 
 async def _salvage(provider: Provider, tracked: TrackedBatch, batch: Batch, download: "Download", meter: Meter) -> Bill:
-    """What can be known when a file is gone for good."""
+    """The settlement of a batch whose file is gone for good."""
     lost = {file.kind for file in download.files if file.id in download.gone} or {"output"}
     rest = download.without_gone()
     bill = Bill()

@@ -1,4 +1,4 @@
-"""What Slack gets, how its refusals are taken, and the contract every logger keeps."""
+"""Slack: messages that it gets, how its refusals are taken, and the contract every logger keeps."""
 
 import json
 import threading

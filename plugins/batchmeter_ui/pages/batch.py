@@ -282,7 +282,7 @@ def _usage(newest: Settlement | None) -> h.Node:
 
 
 def _problems(batch: "Batch") -> h.Node:
-    """What the provider says is wrong with the batch as a whole."""
+    """The provider's errors about the batch as a whole."""
     errors = batch.errors.data if batch.errors else []
     if not errors:
         return None

@@ -1,4 +1,4 @@
-"""What a batch has in files: its failures by code, its settlement as JSON, and the files themselves."""
+"""A batch's files: its failures by code, its settlement as JSON, and the files themselves."""
 
 import json
 

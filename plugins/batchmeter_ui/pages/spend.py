@@ -128,7 +128,7 @@ def _links(view: View, pivot: Pivot) -> h.Element:
 
 
 async def export(view: View) -> Response:
-    """What the page shows, exact: known USD and lines of unknown cost, a line for each row and period."""
+    """The page's rows, exact: known USD and lines of unknown cost, a line for each row and period."""
     pivot = await _pivot(view)
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\r\n")

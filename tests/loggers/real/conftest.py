@@ -35,7 +35,7 @@ def free_port() -> int:
 
 
 class Lines:
-    """What a process prints, as it prints it."""
+    """Lines that a process prints, as it prints them."""
 
     def __init__(self, process: "subprocess.Popen[str]") -> None:
         self.seen: list[str] = []

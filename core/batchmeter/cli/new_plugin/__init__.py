@@ -37,7 +37,7 @@ _LONGEST = 40
 
 @dataclass(frozen=True, slots=True)
 class Names:
-    """What a plugin is called, and where."""
+    """A plugin's names: of its package, its class and its entry point."""
 
     name: str
     """The entry point, and the section `[plugins.<name>]`."""

@@ -232,7 +232,7 @@ WHERE logger = %(logger)s
   AND event_seq IN (SELECT seq FROM batchmeter.event WHERE recorded_at >= %(since)s); -- [since]
 
 -- name: abandon_deliveries
--- Whoever is at one of them has lost it.
+-- A worker that is at one of them has lost it.
 UPDATE batchmeter.delivery SET state = 'dead', token = token + 1, lease_owner = NULL, next_attempt_at = NULL, last_error = %(reason)s
 WHERE logger = %(logger)s AND state = 'pending';
 
@@ -257,7 +257,7 @@ SELECT d.*, e.seq, e.payload FROM batchmeter.delivery AS d JOIN batchmeter.event
 WHERE d.event_seq = %(event_seq)s AND d.logger = %(logger)s;
 
 -- name: next_delivery
--- Of one logger; what is held back behind an acreate_batch has no time of its own.
+-- One logger's; a delivery held back behind an acreate_batch has no time of its own.
 SELECT d.next_attempt_at AS due FROM batchmeter.delivery AS d JOIN batchmeter.event AS e ON e.seq = d.event_seq
 WHERE d.logger = %(logger)s AND d.state = 'pending' AND NOT EXISTS (
     SELECT 1 FROM batchmeter.delivery AS first
