@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import outputs
-from servers import CACHE, HERE, Server, batchmeter, litellm, request, running
+from servers import CACHE, HERE, Server, bare_handler, batchmeter, litellm, request, running
 
 BOUNDARY = "8e2a0c5d7b1f4e6990aa3c5d7e9f1b2c"
 WORDS = [
@@ -44,8 +44,10 @@ WORDS = [
     "and",
     "tokens",
 ]
-READS, UPLOAD_TIMES, UPLOAD_MB = 1000, 1.5, 60
-"""The bars: reads a second per worker, an upload beside the direct one, memory that it takes."""
+READS, READS_OF_BARE, UPLOAD_TIMES, UPLOAD_MB = 5000, 0.25, 1.5, 60
+"""The bars: reads a second of a worker's CPU time, and beside a bare handler; an upload beside the direct one, memory
+that it takes. By CPU time, since a client on the same cores takes as much as the worker."""
+ROUNDS = 3
 LINK_MB = 125
 """A second: 1 Gbit/s, which few machines have between them and a provider."""
 
@@ -119,7 +121,8 @@ async def reads(server: Server, seconds: float, path: str = "/v1/batches/batch_o
     times.sort()
     return {
         "per_second": len(times) / seconds,
-        "cpu_us": (server.cpu() - cpu) / len(times) * 1e6,
+        "per_cpu_second": len(times) / (used := max(server.cpu() - cpu, 1e-9)),
+        "cpu_us": used / len(times) * 1e6,
         "p50_ms": times[len(times) // 2] * 1000,
         "p99_ms": times[len(times) * 99 // 100] * 1000,
     }
@@ -193,27 +196,35 @@ def main() -> int:
         if not asked.no_litellm:
             servers["LiteLLM"] = stack.enter_context(litellm(provider, folder))
             start("LiteLLM", servers["LiteLLM"])
+        bare = stack.enter_context(bare_handler())
         always = stack.enter_context(batchmeter(provider, folder, "always", "[proxy]\nfreshness = 0\n"))
-        passed = measured(provider, servers, always, megabytes, seconds, output.stat().st_size)
+        passed = measured(provider, servers, bare, always, megabytes, seconds, output.stat().st_size)
     return 0 if over_a_link(output, folder, megabytes) and passed else 1
 
 
 def measured(
-    provider: Server, servers: dict[str, Server], always: Server, megabytes: int, seconds: float, size: int
+    provider: Server,
+    servers: dict[str, Server],
+    bare: Server,
+    always: Server,
+    megabytes: int,
+    seconds: float,
+    size: int,
 ) -> bool:
     print("\nGET /v1/batches/{id}, 16 connections")
     found: dict[str, Any] = {}
-    readers = {**servers, "batchmeter, asking every time": always}
-    for name, server in readers.items():
-        found[name] = asyncio.run(reads(server, seconds))
+    readers = {"a bare handler": bare, **servers, "batchmeter, asking every time": always}
+    rounds = [{name: asyncio.run(reads(server, seconds)) for name, server in readers.items()} for _ in range(ROUNDS)]
+    for name in readers:  # what else runs on this machine takes from each round another share
+        found[name] = min((each[name] for each in rounds), key=lambda report: report["cpu_us"])
         row(name, found[name], "per_second", "cpu_us", "p50_ms", "p99_ms")
     before = servers["batchmeter"].memory()
     asyncio.run(reads(servers["batchmeter"], seconds))
     grown = servers["batchmeter"].memory() - before
+    ours, of_bare = (found[name]["per_cpu_second"] for name in ("batchmeter", "a bare handler"))
     checks = [
-        verdict(
-            "reads a second", f"{found['batchmeter']['per_second']:,.0f}", found["batchmeter"]["per_second"] >= READS
-        ),
+        verdict("reads a second of CPU", f"{ours:,.0f}", ours >= READS),
+        verdict("beside a bare handler", f"{ours / of_bare:.2f}", ours / of_bare >= READS_OF_BARE),
         verdict("memory stays flat", f"{grown:+.1f} MB after as many again", grown < 5),
     ]
     form = inputs(megabytes)

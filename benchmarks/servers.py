@@ -135,6 +135,15 @@ def batchmeter(provider: Server, folder: Path, name: str, toml: str = "") -> Ite
 
 
 @contextmanager
+def bare_handler() -> Iterator[Server]:
+    """Granian and Starlette with one batch that never changes: what any proxy on them costs."""
+    port = free_port()
+    command = [sys.executable, "-m", "granian", "--interface", "asgi", "--http", "1", "--no-ws", "--port", str(port)]
+    with running([*command, "bare_handler:app"], {"PYTHONPATH": str(HERE)}, port) as server:
+        yield server
+
+
+@contextmanager
 def litellm(provider: Server, folder: Path) -> Iterator[Server]:
     config = folder / "litellm.yaml"
     base = f"http://127.0.0.1:{provider.port}/v1"
