@@ -62,12 +62,23 @@ ACCOUNTS = {
         ),
     ),
 }
+ACCOUNTS |= {
+    "anthropic key": ("anthropic", lambda url: {"api_key": SECRET, "api_base": url}),
+    "anthropic token": ("anthropic", lambda url: {"auth_token": SECRET, "api_base": url}),
+    "xai": ("xai", lambda url: {"api_key": SECRET, "api_base": url}),
+}
 NEEDS_NO_CREDENTIAL = {"sandbox"}
+COMPATIBLE = sorted(
+    name
+    for name, factory in Plugins.load(Settings(), {}).providers.items()
+    if name != "openai" and factory.__module__.startswith("batchmeter_openai.")
+)
+"""Vendors whose provider is the OpenAI one with another profile: fewer ways for each."""
 
 
 def test_every_provider_has_a_case():
     installed = set(Plugins.load(Settings(), {}).providers)
-    assert installed - NEEDS_NO_CREDENTIAL == {provider for provider, _ in ACCOUNTS.values()}
+    assert installed - NEEDS_NO_CREDENTIAL == {provider for provider, _ in ACCOUNTS.values()}.union(COMPATIBLE)
 
 
 class Stranger:
@@ -153,7 +164,16 @@ async def everything(provider):
 @pytest.mark.parametrize("way", [301, 302, 303, 307, 308, "link", "page"])
 @pytest.mark.parametrize("name", ACCOUNTS)
 async def test_no_answer_moves_a_secret(name, way, library):
-    provider_name, settings = ACCOUNTS[name]
+    await attack(name, way, *ACCOUNTS[name])
+
+
+@pytest.mark.parametrize("way", [307, "page"])
+@pytest.mark.parametrize("name", COMPATIBLE)
+async def test_no_answer_moves_a_compatible_vendor_s_secret(name, way):
+    await attack(name, way, name, lambda url: {"api_key": SECRET, "api_base": url})
+
+
+async def attack(name, way, provider_name, settings):
     factory = Plugins.load(Settings(), {}).providers[provider_name]
     stranger = Stranger()
     home = Home(way, stranger)

@@ -3,7 +3,7 @@
 import pytest
 from tests.proxy.conftest import refused
 
-from batchmeter.ledger.records import KeyLimits
+from batchmeter_proxy.keyring import KeyLimits
 
 from .conftest import CHAT
 
