@@ -6,9 +6,10 @@ from typing import Any
 import pytest
 
 from batchmeter.metering import meter
+from batchmeter.models import ReportedCost
 
 from . import lines_of
-from .prices import FLAT
+from .prices import FLAT, RATES
 
 Json = dict[str, Any]
 CHAT = {"prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 15}
@@ -187,3 +188,20 @@ def test_a_model_with_moderation_in_its_name_is_not_free():
 
     assert meter([lines_of.dump(*own)]).cost.total == 0
     assert meter([lines_of.dump(*tuned)]).cost.unknown == {"usage_missing": 1}
+
+
+@pytest.mark.parametrize(
+    ("factor", "notes"), [("1.004", ()), ("1.006", ("reported_cost_differs",)), ("0.9", ("reported_cost_differs",))]
+)
+def test_amounts_on_some_of_the_rows_are_compared_with_ours(factor: str, notes: tuple[str, ...]):
+    usage = {"prompt_tokens": 1_000, "completion_tokens": 0, "total_tokens": 1_000}
+    ours = RATES["input"] / 1_000
+    amount = str(ours * Decimal(factor))
+    rows = [lines_of.openai("m", usage, f"r-{number}") for number in range(9)]
+    named = lines_of.openai("m", {**usage, "cost": amount}, "named")
+
+    found = meter([lines_of.dump(*rows[:5], named, *rows[5:])], prices=FLAT)
+
+    assert found.notes == notes
+    assert found.reported_cost == ReportedCost(total=Decimal(amount), lines=1)
+    assert found.cost.total == 10 * ours
