@@ -10,6 +10,25 @@ from typing import Any
 
 from .shape import Json, mapping
 
+GRPC = {
+    1: "cancelled",
+    2: "unknown",
+    3: "invalid_argument",
+    4: "deadline_exceeded",
+    5: "not_found",
+    6: "already_exists",
+    7: "permission_denied",
+    8: "resource_exhausted",
+    9: "failed_precondition",
+    10: "aborted",
+    11: "out_of_range",
+    12: "unimplemented",
+    13: "internal",
+    14: "unavailable",
+    15: "data_loss",
+    16: "unauthenticated",
+}
+"""Google's numbers of errors -> their names."""
 _BY_PHRASE = {status.phrase.lower(): status.value for status in HTTPStatus}
 _BY_STATUS = {
     "INVALID_ARGUMENT": 400,
@@ -48,8 +67,20 @@ def failure(status: str) -> tuple[int, Json]:
     code = error.get("code")
     number = code if isinstance(code, int) and code in _CODES else None
     number = number or _BY_STATUS.get(word) or _BY_PHRASE.get(phrase.strip().lower()) or 500
+    return number, _body(number, message, word)
+
+
+def rpc_failure(error: Json) -> tuple[int, Json]:
+    """The same for an error as an object: `{"code": 3, "message": "…"}`, code by gRPC or HTTP."""
+    code = error.get("code")
+    word = str(error.get("status") or (GRPC.get(code) if isinstance(code, int) else "") or "").upper()
+    number = _BY_STATUS.get(word) or (code if isinstance(code, int) and code in _CODES else 500)
+    return number, _body(number, str(error.get("message") or word or "no reason given"), word)
+
+
+def _body(number: int, message: str, word: str) -> Json:
     kind = _TYPES.get(number, "server_error" if number >= 500 else "invalid_request_error")  # noqa: PLR2004 - 5xx
-    return number, {"error": {"message": message, "type": kind, "param": None, "code": word.lower() or None}}
+    return {"error": {"message": message, "type": kind, "param": None, "code": word.lower() or None}}
 
 
 def _error_in(status: str) -> Json:

@@ -6,6 +6,7 @@ from typing import Any
 from batchmeter.models import Batch, BatchError, BatchErrors, RequestCounts
 from batchmeter_translate import ids
 from batchmeter_translate.endpoints import CHAT, EMBEDDINGS
+from batchmeter_translate.failures import GRPC
 from batchmeter_translate.shape import Json, mapping, modelled, objects, sequence, whole
 
 from .names import View, model_name
@@ -28,17 +29,6 @@ _END_FIELD = {
     "failed": "failed_at",
     "expired": "expired_at",
     "cancelled": "cancelled_at",
-}
-_GRPC = {
-    1: "cancelled",
-    3: "invalid_argument",
-    4: "deadline_exceeded",
-    5: "not_found",
-    7: "permission_denied",
-    8: "resource_exhausted",
-    9: "failed_precondition",
-    13: "internal",
-    14: "unavailable",
 }
 ENDPOINT_LABEL = "batchmeter_endpoint"
 """Ours on every job: which OpenAI endpoint its lines were for."""
@@ -129,7 +119,7 @@ def _errors(job: Json) -> BatchErrors | None:
 
 def _error(error: Json) -> BatchError:
     code = whole(error.get("code"))
-    return BatchError(code=_GRPC.get(code, f"grpc_{code}"), message=str(error.get("message") or ""))
+    return BatchError(code=GRPC.get(code, f"grpc_{code}"), message=str(error.get("message") or ""))
 
 
 def labels_for(metadata: dict[str, str], endpoint: str) -> dict[str, str]:

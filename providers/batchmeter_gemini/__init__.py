@@ -1,0 +1,20 @@
+"""Gemini at Google's developer API (AI Studio): batches in OpenAI's shapes."""
+
+from typing import TYPE_CHECKING
+
+from batchmeter.hookspecs import hookimpl
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from batchmeter.providers import ProviderFactory
+
+providers = ("gemini",)
+"""Names of what it brings; the rest is imported when it is first used."""
+
+
+@hookimpl
+def register_providers(register: "Callable[[ProviderFactory], None]") -> None:
+    from .provider import GeminiProvider  # noqa: PLC0415 - keeps `import batchmeter` free of HTTP
+
+    register(GeminiProvider)
