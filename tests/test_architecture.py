@@ -63,6 +63,7 @@ PUBLIC = {"batchmeter"} | {
 FAMILIES = {
     "batchmeter_anthropic": {"batchmeter_spool", "batchmeter_translate"},
     "batchmeter_azure": {"batchmeter_openai"},
+    "batchmeter_budgets": {"batchmeter_proxy", "batchmeter_ui"},
     "batchmeter_gemini": {"batchmeter_spool", "batchmeter_translate"},
     "batchmeter_translate": {"batchmeter_dialects"},
     "batchmeter_vertex": {"batchmeter_translate"},

@@ -26,6 +26,7 @@ from .runtime import Parts, Prices
 if TYPE_CHECKING:
     from .access import Access
     from .costs import CostReport, GroupBy
+    from .host import Estimate
     from .ledger.ledger import Ledger
     from .pricing.groups import PriceSource
     from .tracker.deliver import Deliverer
@@ -99,13 +100,22 @@ class AsyncClient:
                 parts = self._parts
                 await self.plugins.startup(
                     ClientHost(
-                        self.plugins, parts.ledger, self.files, parts.deliverer.notify, parts.totals, parts.prices
+                        self.plugins,
+                        parts.ledger,
+                        self.files,
+                        parts.deliverer.notify,
+                        parts.totals,
+                        parts.prices,
+                        self._estimate,
                     ),
                     self,
                 )
                 await self._parts.ledger.subscribe(self.plugins.subscriptions)
                 self._start(self._parts)
         return self
+
+    async def _estimate(self, account: str, file_id: str) -> "Estimate | None":
+        return await self._open_parts().guards.estimate(self.accounts.get(account), account, file_id)
 
     async def aclose(self, *, timeout: float = DRAIN_SECONDS) -> None:
         """Stop, giving deliveries `timeout` seconds. Nothing is lost by stopping early: the ledger has it."""

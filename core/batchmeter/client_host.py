@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from .costs import cost_rows
 from .errors import BatchmeterError
-from .host import CostRow, SubmissionState, Total
+from .host import CostRow, Estimate, SubmissionState, Total
 from .ledger.store import Store, open_store
 from .ledger.totals import Totals, cursor_of
 from .pricing.book import PriceBook
@@ -36,6 +36,7 @@ class ClientHost:
         recorded: Callable[[], None] = lambda: None,
         totals: Totals | None = None,
         prices: object = None,
+        estimate: "Callable[[str, str], Awaitable[Estimate | None]] | None" = None,
     ) -> None:
         self._plugins = plugins
         self._ledger = ledger
@@ -44,6 +45,7 @@ class ClientHost:
         self._redaction = Redaction(ledger, plugins)
         self._totals = totals or Totals(ledger)
         self._prices = prices
+        self._estimate = estimate
         self._loop = asyncio.get_running_loop()
 
     @property
@@ -85,6 +87,10 @@ class ClientHost:
 
     async def submission_of(self, account: str, batch_id: str) -> str | None:
         return await self.run(lambda: self._ledger.intent_of_batch(account, batch_id))
+
+    async def estimate(self, account: str, input_file_id: str) -> "Estimate | None":
+        price = self._estimate
+        return None if price is None else await self.run(lambda: price(account, input_file_id))
 
     def base_model(self, provider: str, model: str) -> str:
         return base_model(provider, model)

@@ -137,10 +137,14 @@ class BudgetExceededError(SubmissionRefusedError):
 
 
 class QueueFullError(SubmissionRefusedError):
-    """A limit of what may be under way at once is reached; nothing was sent. A create that may wait tries again."""
+    """A limit of what may be under way at once is reached; nothing was sent."""
 
-    def __init__(self, message: str, *, code: str = "enqueued_token_limit", retry_after: int = 60) -> None:
+    def __init__(
+        self, message: str, *, code: str = "enqueued_token_limit", retry_after: int = 60, waits: bool = True
+    ) -> None:
         super().__init__(message)
+        self.waits = waits
+        """Whether a create that may wait tries again."""
         self.code = code
         self.retry_after = retry_after
         """Seconds."""

@@ -282,6 +282,10 @@ class PluginHost(Protocol):
         """The `PlannedBatch.id` of a batch; None where it was not submitted through batchmeter."""
         ...
 
+    async def estimate(self, account: str, input_file_id: str) -> "Estimate | None":
+        """What a batch of this file may cost today; None where its requests were not counted as it was uploaded."""
+        ...
+
     def base_model(self, provider: str, model: str) -> str:
         """A model's name without its snapshot or organisation: `gpt-5-mini` for `gpt-5-mini-2025-08-07`."""
         ...

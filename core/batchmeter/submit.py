@@ -99,7 +99,7 @@ async def _ask(
         try:
             return await parts.guards.ask(provider, asked.submission, asked.id, metadata), begun
         except QueueFullError as full:
-            if not wait:
+            if not wait or not full.waits:
                 raise
             log.info("account %s: %s; trying again", provider.account, full)
         await parts.sleep(pause)

@@ -11,6 +11,7 @@ PREFIXES = ("BATCHMETER_", "OPENAI_", "AZURE_", "GOOGLE_", "VERTEX", "GCS_", "ST
 
 BY_HAND = {
     "BATCHMETER_CONFIG": "the settings file to read, in place of `batchmeter.toml` here or in the configuration folder",
+    "BATCHMETER_BUDGETS": "switches the budgets on that were made by API or command, without `[plugins.budgets]`",
     "BATCHMETER_LEDGER": "`ledger`",
     "BATCHMETER_TRACK": "`track`",
     "BATCHMETER_DEFAULT_ACCOUNT": "`default_account`",

@@ -79,6 +79,10 @@ WHERE b.settled_at >= %(since)s AND b.account = %(account)s AND b.status = 'fail
   AND (b.settled_at, b.pk) > (%(after_time)s::bigint, %(after_pk)s::bigint) -- [after_pk]
 ORDER BY b.settled_at, b.pk LIMIT %(limit)s;
 
+-- name: lock_event
+-- Until this transaction ends, nobody else records an event of this id.
+SELECT pg_advisory_xact_lock(hashtextextended(%(id)s, 0)) IS NULL AS locked;
+
 -- name: add_event
 -- The fence lets readers of events wait for writers that hold a seq; see fence_events.
 WITH fence AS MATERIALIZED (SELECT pg_advisory_xact_lock_shared(4702111234474983746))

@@ -78,6 +78,7 @@ class Proxy:
         reads, webhook_places = Reads(client, options.freshness), Places(options.webhook_bodies)
         calls = Shares(options.calls_per_key, options.transfer_wait_seconds, "calls", "too_many_calls")
         self.state = State(client, authenticate, admit, options, reads, transfers, calls, webhook_places)
+        self.state.metrics.gathers = client.plugins.collect("register_metrics")
         self.table = Table([*routes, *client.plugins.collect("register_routes")])
         description = openapi.document(self.table.routes)
         self.state.openapi = json.dumps(description, ensure_ascii=False).encode()

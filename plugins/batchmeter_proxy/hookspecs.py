@@ -1,4 +1,4 @@
-"""The hook that the proxy brings: other plugins add routes to it."""
+"""The hooks that the proxy brings: other plugins add routes and metrics to it."""
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING
@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import pluggy
 
 if TYPE_CHECKING:
+    from .metrics import Gather
     from .routes import Route
 
 _spec = pluggy.HookspecMarker("batchmeter")
@@ -17,4 +18,12 @@ def register_routes(register: "Callable[[Route], None]") -> None:
 
     A route of the proxy's own method and path stays the proxy's. A failure leaves this plugin's routes out, and is
     logged. Mark the implementation `@hookimpl(optionalhook=True)` where the proxy may be turned off.
+    """
+
+
+@_spec
+def register_metrics(register: "Callable[[Gather], None]") -> None:
+    """Called once when a proxy is made: call `register(gather)`; `await gather()` gives `Gauge`s for each scrape.
+
+    Names begin with `batchmeter_`. One that fails is left out of the scrape, and logged.
     """

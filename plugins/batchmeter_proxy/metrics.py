@@ -1,10 +1,11 @@
 """`/metrics` for Prometheus: what the ledger holds, asked every few seconds at most, and this process's requests."""
 
 import asyncio
+import logging
 import os
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 
@@ -14,6 +15,8 @@ from prometheus_client.registry import Collector
 from batchmeter import __version__
 from batchmeter.access import Access, CostGauge, LoggerGauge, Millis, Total
 from batchmeter.errors import LedgerError
+
+log = logging.getLogger("batchmeter")
 
 FRESH_SECONDS = 5.0
 PATIENCE_SECONDS = 5.0
@@ -27,6 +30,20 @@ _STATUSES = frozenset(
 _METHODS = frozenset({"GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"})
 
 Sample = tuple[Mapping[str, object], float]
+
+
+@dataclass(frozen=True, slots=True)
+class Gauge:
+    """One that a plugin adds."""
+
+    name: str
+    """Such as `batchmeter_budget_left_usd`."""
+    text: str
+    samples: Sequence[Sample]
+    """Labels and value. Keep them few: each is a series in somebody's database."""
+
+
+Gather = Callable[[], Awaitable[Sequence[Gauge]]]
 
 
 @dataclass(slots=True)
@@ -54,6 +71,8 @@ class Metrics:
         self._text = ""
         self._until = float("-inf")
         self._totals: Sequence[Total] | None = None
+        self.gathers: Sequence[Gather] = ()
+        """Of plugins."""
         self._adding: asyncio.Task[Sequence[Total] | None] | None = None
 
     async def render(self, access: Access, traffic: Traffic) -> str:
@@ -72,7 +91,18 @@ class Metrics:
         except LedgerError:
             return _text([info, _family("batchmeter_ledger_up", "gauge", text, [({}, 0)])])
         up = _family("batchmeter_ledger_up", "gauge", text, [({}, 1)])
-        return _text([info, up, *_delivery_families(loggers, access.now()), *_batch_families(batches, totals)])
+        own = [info, up, *_delivery_families(loggers, access.now()), *_batch_families(batches, totals)]
+        return _text([*own, *await self._added()])
+
+    async def _added(self) -> list[Metric]:
+        """One that fails is left out, and logged."""
+        found: list[Metric] = []
+        for gather in self.gathers:
+            try:
+                found += [_family(one.name, "gauge", one.text, one.samples) for one in await gather()]
+            except Exception:
+                log.exception("a plugin's metrics failed")
+        return found
 
     async def _settled(self, access: Access) -> Sequence[Total] | None:
         """As they were, while they are being added up; None before the first time: no sum is shown rather than a wrong one."""

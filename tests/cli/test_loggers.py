@@ -28,11 +28,11 @@ def test_loggers_lists_who_is_owed_what_and_abandon_ends_it(shell, monkeypatch) 
 
 def test_events_of_a_plugin_s_type_can_be_asked_for(shell, monkeypatch) -> None:
     class Alert(PluginEvent, frozen=True):
-        type: Literal["budget_alert"] = "budget_alert"
+        type: Literal["team_alert"] = "team_alert"
 
-    wrong = shell("events", "--type", "budget_alert")
+    wrong = shell("events", "--type", "team_alert")
     assert (wrong.code, "no such type of event" in wrong.err) == (2, True)
-    monkeypatch.setitem(events._MODELS, "budget_alert", Alert)
-    assert shell("events", "--type", "budget_alert", "--json").out == ""
+    monkeypatch.setitem(events._MODELS, "team_alert", Alert)
+    assert shell("events", "--type", "team_alert", "--json").out == ""
     near = shell("events", "--type", "batch_succes")
     assert "did you mean 'batch_success'?" in near.err

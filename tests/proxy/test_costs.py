@@ -213,13 +213,13 @@ async def test_events_are_shown_as_loggers_may_see_them(settled, http, client):
 
 async def test_events_of_a_plugin_s_kind_are_asked_for_by_it(http, client, monkeypatch):
     class Alert(PluginEvent, frozen=True):
-        type: Literal["budget_alert"] = "budget_alert"
+        type: Literal["team_alert"] = "team_alert"
 
-    unknown = await get(http, "/v1/events", type="budget_alert")
+    unknown = await get(http, "/v1/events", type="team_alert")
     assert (unknown.status_code, unknown.json()["error"]["param"]) == (400, "type")
-    monkeypatch.setitem(events._MODELS, "budget_alert", Alert)
+    monkeypatch.setitem(events._MODELS, "team_alert", Alert)
     await client.ledger.record_event(Alert(id="alert-1", time=datetime(2026, 11, 30, tzinfo=UTC)))
-    (found,) = (await get(http, "/v1/events", type="budget_alert")).json()["data"]
+    (found,) = (await get(http, "/v1/events", type="team_alert")).json()["data"]
     assert found["id"] == "alert-1"
 
 

@@ -40,8 +40,8 @@ ORDER BY team;
 """
 
 
-class BudgetAlert(PluginEvent, frozen=True):
-    type: Literal["budget_alert"] = "budget_alert"
+class TeamAlert(PluginEvent, frozen=True):
+    type: Literal["team_alert"] = "team_alert"
     team: str
 
 
@@ -54,10 +54,10 @@ async def ledger(tmp_path: Path) -> Any:
 
 
 @pytest.fixture
-def budget_alert() -> Any:
-    register_event(BudgetAlert)
-    yield BudgetAlert(id="alert-1", time=datetime(2026, 11, 30, tzinfo=UTC), team="search")
-    del models._MODELS["budget_alert"]
+def team_alert() -> Any:
+    register_event(TeamAlert)
+    yield TeamAlert(id="alert-1", time=datetime(2026, 11, 30, tzinfo=UTC), team="search")
+    del models._MODELS["team_alert"]
 
 
 async def spent(store: Any) -> list[tuple[str, int]]:
@@ -127,7 +127,7 @@ async def test_once_is_once_until_it_is_taken_back(ledger: Any) -> None:
 
 
 async def test_an_event_of_a_plugin_s_kind_is_owed_to_who_handles_it(
-    tmp_path: Path, budget_alert: BudgetAlert, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, team_alert: TeamAlert, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from types import ModuleType
 
@@ -135,8 +135,8 @@ async def test_an_event_of_a_plugin_s_kind_is_owed_to_who_handles_it(
 
     def spec(event: object) -> None: ...
 
-    spec.__name__ = "budget_alert"
-    specs.budget_alert = hookspec(spec)  # type: ignore[attr-defined]
+    spec.__name__ = "team_alert"
+    specs.team_alert = hookspec(spec)  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "budget_hooks", specs)
     heard: list[Any] = []
 
@@ -144,7 +144,7 @@ async def test_an_event_of_a_plugin_s_kind_is_owed_to_who_handles_it(
         hookspecs = specs
 
         @batchmeter.hookimpl
-        def budget_alert(self, event: BudgetAlert) -> None:
+        def team_alert(self, event: TeamAlert) -> None:
             heard.append(event)
 
     class Batches:
@@ -155,17 +155,17 @@ async def test_an_event_of_a_plugin_s_kind_is_owed_to_who_handles_it(
     settings = Settings(ledger=str(tmp_path / "l.db"), accounts=ACCOUNTS, track=False, load=())
     async with batchmeter.AsyncClient(settings=settings, plugins=[Pager(), Batches()], environ={}) as client:
         host = ClientHost(client.plugins, client.ledger, client.files, client.deliverer.notify)
-        assert await host.record(budget_alert) is True
-        assert await host.record(budget_alert) is False
+        assert await host.record(team_alert) is True
+        assert await host.record(team_alert) is False
         await client.deliverer.drain(10)
-        (stored,) = await host.events(kinds=["budget_alert"])
-    assert heard == [budget_alert]
-    assert stored.event == budget_alert
-    del models._MODELS["budget_alert"]
+        (stored,) = await host.events(kinds=["team_alert"])
+    assert heard == [team_alert]
+    assert stored.event == team_alert
+    del models._MODELS["team_alert"]
     async with batchmeter.AsyncClient(settings=settings, environ={}) as without:
         (unknown,) = await without.ledger.events()
-        assert (unknown.event.type, unknown.event.id) == ("budget_alert", "alert-1")
-    register_event(BudgetAlert)
+        assert (unknown.event.type, unknown.event.id) == ("team_alert", "alert-1")
+    register_event(TeamAlert)
 
 
 def test_a_kind_of_ours_is_no_plugin_s() -> None:

@@ -52,7 +52,7 @@ class Guards:
         if not self.plugins.guarded:
             return None
         planned = planned_batch(submission, intent_id, metadata)
-        await self.plugins.before_submit(planned, await self.estimate(provider, submission))
+        await self.plugins.before_submit(planned, await self._estimate(provider, submission))
         return planned
 
     async def watch(self, provider: "Provider", submission: Submission, batch_id: str) -> None:
@@ -61,7 +61,7 @@ class Guards:
             return
         planned = planned_batch(submission, f"{submission.account}\x1f{batch_id}", None, batch_id)
         try:
-            await self.plugins.before_submit(planned, await self.estimate(provider, submission))
+            await self.plugins.before_submit(planned, await self._estimate(provider, submission))
         except BatchmeterError as error:
             log.warning("batch %s exists already, and a plugin would have refused it: %s", batch_id, error)
 
@@ -70,15 +70,17 @@ class Guards:
         if planned is not None:
             await self.plugins.submit_dropped(planned, reason)
 
-    async def estimate(self, provider: "Provider", submission: Submission) -> Estimate | None:
+    async def _estimate(self, provider: "Provider", submission: Submission) -> Estimate | None:
+        source = submission.input_file_id
+        return None if source is None else await self.estimate(provider, submission.account, source)
+
+    async def estimate(self, provider: "Provider", account: str, file_id: str) -> Estimate | None:
         """None where the input file was not counted as it was uploaded."""
-        if submission.input_file_id is None:
-            return None
-        text = await self.ledger.file_estimate(submission.account, submission.input_file_id)
+        text = await self.ledger.file_estimate(account, file_id)
         if text is None:
             return None
         sizes = InputSizes.from_json(text)
-        history = await self._history(submission.account, provider.name)
+        history = await self._history(account, provider.name)
         if len(sizes.models) <= _FEW:
             return self._price(provider, sizes, history)
         return await asyncio.to_thread(self._price, provider, sizes, history)

@@ -1,0 +1,192 @@
+"""The budgets' pages: how each stands, and one with its days, its projection and what is reserved."""
+
+from collections.abc import Sequence
+from datetime import timedelta
+from decimal import Decimal
+from typing import TYPE_CHECKING
+from urllib.parse import quote
+
+import htpy as h
+from starlette.responses import RedirectResponse, Response
+
+from batchmeter.errors import UsageError
+from batchmeter_proxy import Refusal, Route
+from batchmeter_ui.chart import Bar, bars
+from batchmeter_ui.page import Content, Page, Tile, card, moment
+from batchmeter_ui.table import facts, table
+
+from .events import dollars
+from .periods import instant
+from .status import Standing, days, projected, standings
+
+if TYPE_CHECKING:
+    from batchmeter_proxy.call import Call
+    from batchmeter_ui import View
+
+    from .book import Budget
+    from .plugin import Budgets
+
+_WIDE, _TALL = 240, 12
+_MOST_ROWS = 200
+_NEAR = Decimal("0.8")
+SPENT, HELD = "spent", "held"
+
+
+def pages(plugin: "Budgets") -> list[Page]:
+    """`/ui/x/budgets` and `/ui/x/budgets/{name}`, for those who see everything."""
+
+    async def listed(view: "View") -> Content:
+        found = [one for budget in await _sorted(plugin) for one in await standings(plugin.book, budget)]
+        rows = [_row(view, one) for one in found]
+        columns = ("Budget", "Taken", "Limit>", "Spent>", "Uncertain>", "Reserved>", "Left>", "Until")
+        empty = "No budget yet: set [plugins.budgets.NAME], or `batchmeter budgets set`."
+        note = h.p(".quiet")["A batch counts in the period that it was submitted in, whenever it ends."]
+        return Content("Budgets", card("Budgets", table("Budgets", columns, rows, empty=empty), note))
+
+    async def shown(view: "View") -> Content:
+        try:
+            budget = await plugin.book.find(view.ids["name"])
+        except UsageError as error:
+            raise Refusal(404, f"{error}.") from None
+        wanted = view.asked("bucket")
+        found = await standings(plugin.book, budget)
+        chosen = next((one for one in found if one.bucket == wanted), found[0] if found else None)
+        parts = [] if chosen is None else await _one(plugin, chosen, view)
+        return Content(budget.name, [_about(budget), _buckets(view, found, chosen), *parts])
+
+    async def tile(view: "View") -> Tile | None:
+        del view
+        found = [one for budget in await _sorted(plugin) for one in await standings(plugin.book, budget)]
+        near = [one for one in found if one.limit and one.limit - one.left >= one.limit * _NEAR]
+        if not found:
+            return None
+        return Tile("Budgets", f"{len(found):,}", f"{len(near):,} have 80 % or more taken", bad=bool(near))
+
+    return [
+        Page("budgets", "Budgets", listed, everywhere=True, tile=tile),
+        Page("budgets/{name}", "", shown, everywhere=True),
+    ]
+
+
+def short_route() -> Route:
+    """`/ui/budgets`, which alerts link to, leads to where the pages of plugins are."""
+
+    async def go(call: "Call") -> Response:
+        root = quote(str(call.request.scope.get("root_path", "")))
+        name = quote(call.ids["name"], safe="")
+        return RedirectResponse(f"{root}/ui/x/budgets/{name}", 303)
+
+    return Route("GET", "/ui/budgets/{name}", go, "A budget", versioned=False, public=True, described=False)
+
+
+async def _sorted(plugin: "Budgets") -> "Sequence[Budget]":
+    await plugin.book.reload()
+    return sorted(await plugin.book.live(), key=lambda one: one.name)
+
+
+async def _one(plugin: "Budgets", one: Standing, view: "View") -> list[h.Node]:
+    rows = await plugin.book.tables.rows(
+        "reservations", budget_id=one.budget.id, bucket=one.bucket, start=one.period.start, limit=_MOST_ROWS
+    )
+    found = [
+        (
+            h.a(href=view.batch_url(row["account"], row["batch_id"]))[row["batch_id"]] if row["batch_id"] else None,
+            row["state"].replace("_", " "),
+            _money(one, one.budget.amount(row["amount"])),
+            _money(one, one.budget.amount(row["known"], row["known_atto"])),
+            _money(one, one.budget.amount(row["uncertain"])),
+            row["who"],
+            row["basis"],
+            moment(row["created_at"], view.now),
+        )
+        for row in rows
+    ]
+    columns = ("Batch", "State", "Reserved>", "Cost>", "Uncertain>", "By", "Basis", "Submitted")
+    return [
+        await _burn_down(plugin, one),
+        card("Batches of this period", table("Batches", columns, found, empty="None yet.")),
+    ]
+
+
+async def _burn_down(plugin: "Budgets", one: Standing) -> h.Node:
+    """What is left after each day, of what was submitted until then; and where the pace leads."""
+    if one.period.end is None or one.budget.tokens:
+        return None
+    taken = await days(plugin.book, one)
+    first = instant(one.period.start).date()
+    last = max(taken, default=-1)
+    today = (plugin.book.host.now() - one.period.start) // 86_400_000
+    left, drawn = one.limit, list[Bar]()
+    for day in range(max(last, int(today)) + 1):
+        spent, held = taken.get(day, (Decimal(0), Decimal(0)))
+        left -= spent + held
+        parts = {"left": max(left, Decimal(0)), SPENT: spent, HELD: held}
+        drawn.append(Bar(first + timedelta(days=day), parts))
+    likely = await projected(plugin.book, one)
+    text = (
+        "There is no pace yet."
+        if likely is None
+        else f"At this pace {dollars(likely)} of {dollars(one.limit)} at the end."
+    )
+    return card("Days", bars("Left after each day", ("left", SPENT, HELD), drawn), h.p(".quiet")[text])
+
+
+def _about(budget: "Budget") -> h.Node:
+    settings = budget.settings
+    scope = ", ".join(f"{name} {value}" for name, value in sorted(settings.scope.items())) or "everything"
+    source = "the configuration" if budget.source == "config" else "API or command"
+    pairs = [
+        ("About", scope),
+        ("Period", settings.period if not budget.tokens else "none"),
+        ("Days begin in", settings.timezone),
+        ("Mode", settings.mode),
+        ("Reserves", settings.reserve.replace("_", " ")),
+        ("Set in", source),
+    ]
+    return card("Settings", facts(pairs))
+
+
+def _buckets(view: "View", found: Sequence[Standing], chosen: Standing | None) -> h.Node:
+    rows = [
+        (
+            h.a(
+                href=view.url(f"/x/budgets/{quote(one.budget.name)}", bucket=one.bucket),
+                aria_current="true" if one is chosen else None,
+            )[one.name],
+            *_cells(one),
+        )
+        for one in found
+    ]
+    columns = ("Bucket", "Taken", "Limit>", "Spent>", "Uncertain>", "Reserved>", "Left>", "Until")
+    return card("This period", table("Buckets", columns, rows, empty="No batch counts in it yet."))
+
+
+def _row(view: "View", one: Standing) -> tuple[h.Node, ...]:
+    return (
+        h.a(href=view.url(f"/x/budgets/{quote(one.budget.name)}", bucket=one.bucket))[one.name],
+        *_cells(one),
+    )
+
+
+def _cells(one: Standing) -> tuple[h.Node, ...]:
+    until = "none" if one.until is None else f"{one.until:%Y-%m-%d %H:%M}"
+    amounts = (one.limit, one.spent, one.uncertain, one.reserved, one.left)
+    return (_bar(one), *(_money(one, amount) for amount in amounts), until)
+
+
+def _money(one: Standing, amount: Decimal) -> str:
+    return f"{amount:,f}" if one.budget.tokens else dollars(amount)
+
+
+def _bar(one: Standing) -> h.Node:
+    """Spent, uncertain and reserved, of the limit."""
+    whole = max(one.limit, one.spent + one.uncertain + one.reserved) or Decimal(1)
+    x, drawn = Decimal(0), list[h.Node]()
+    for place, name in enumerate(("spent", "uncertain", "reserved")):
+        wide = getattr(one, name) / whole * _WIDE
+        drawn.append(h.rect(class_=f"c{place}", x=f"{x:.1f}", y=0, width=f"{wide:.1f}", height=_TALL)[h.title[name]])
+        x += wide
+    percent = f"{float((one.limit - one.left) / one.limit * 100) if one.limit else 100:.0f} % taken"
+    return h.svg(".bars", viewBox=f"0 0 {_WIDE} {_TALL}", width=_WIDE, role="img", aria_label=percent)[
+        h.rect(".grid", x=0, y=0, width=_WIDE, height=_TALL, fill="none"), drawn
+    ]

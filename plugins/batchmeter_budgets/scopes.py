@@ -1,0 +1,112 @@
+"""Which budgets a batch counts in, and in which bucket of each: `"*"` gives every value a bucket of its own."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from itertools import product
+from urllib.parse import parse_qsl, urlencode
+
+from batchmeter.models import Attribution
+
+from .settings import Dimension
+
+EACH = "*"
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """A batch, as scopes look at it."""
+
+    account: str
+    provider: str
+    attribution: Attribution
+    models: Mapping[str, str]
+    """Name -> the same without snapshot, deployment or organisation."""
+
+    def values(self, dimension: Dimension) -> tuple[str, ...]:
+        """Of every dimension but the model."""
+        who = self.attribution
+        one = {
+            "key": who.key,
+            "team": who.team,
+            "user": who.user,
+            "account": self.account,
+            "provider": self.provider,
+        }
+        if dimension == "tag":
+            return tuple(dict.fromkeys(who.tags))
+        value = one.get(dimension)
+        return () if value is None else (value,)
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """One bucket of a budget that a batch counts in."""
+
+    bucket: str
+    models: frozenset[str] | None
+    """Those that count; None: all, and whatever is not told by model."""
+
+
+def matches(scope: Mapping[Dimension, str], subject: Subject) -> Iterator[Match]:
+    """None where the scope does not fit; one, or one for each value (of tags and models there may be several)."""
+    wanted = scope.get("model")
+    shares = {"": None} if wanted is None else _models(wanted, subject.models)
+    parts: list[list[tuple[str, str]]] = []
+    for dimension, pattern in sorted(scope.items()):
+        if dimension == "model":
+            continue
+        found = [value for value in subject.values(dimension) if fits(value, pattern)]
+        if not found:
+            return
+        parts.append([(dimension, value) for value in found] if pattern == EACH else [(dimension, "")])
+    for chosen in product(*parts):
+        for model, share in shares.items():
+            named = [*chosen, ("model", model)] if wanted == EACH else chosen
+            yield Match(bucket_of(named), share)
+
+
+def bucket_of(named: Sequence[tuple[str, str]]) -> str:
+    return urlencode(sorted(pair for pair in named if pair[1]))
+
+
+def named_in(bucket: str) -> dict[str, str]:
+    """`team=search` -> {"team": "search"}."""
+    return dict(parse_qsl(bucket))
+
+
+def shown(bucket: str) -> str:
+    """For people: the value alone where there is one."""
+    named = named_in(bucket)
+    return (
+        next(iter(named.values())) if len(named) == 1 else ", ".join(f"{name} {value}" for name, value in named.items())
+    )
+
+
+def fits(value: str, pattern: str) -> bool:
+    return pattern in (EACH, value) or ("*" in pattern and fnmatchcase(value, pattern))
+
+
+def may_see(scope: Mapping[Dimension, str], bucket: str, attribution: Attribution) -> bool:
+    """Whether a bucket is about this caller's own batches, among others'."""
+    who = Subject("", "", attribution, {})
+    mine: Sequence[Dimension] = ("key", "team", "user", "tag")
+    named = named_in(bucket)
+    for dimension in mine:
+        pattern = named.get(dimension) or scope.get(dimension)
+        if pattern is not None and not any(fits(value, pattern) for value in who.values(dimension)):
+            return False
+    return True
+
+
+def _models(pattern: str, models: Mapping[str, str]) -> dict[str, frozenset[str]]:
+    """Bucket -> names. A name, and the family that a dated snapshot belongs to, both fit."""
+    found: dict[str, set[str]] = {}
+    for name, family in models.items():
+        if fits(name, pattern) or fits(family, pattern):
+            found.setdefault(family if pattern == EACH else "", set()).add(name)
+    return {bucket: frozenset(names) for bucket, names in found.items()}
+
+
+BaseModel = Callable[[str, str], str]
+"""Provider and model -> the model's family."""

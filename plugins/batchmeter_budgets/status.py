@@ -1,0 +1,142 @@
+"""How a budget stands: each bucket's sums in its present period, as the API, the command and the pages show them."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+
+from batchmeter.models import Attribution
+
+from .alerting import used
+from .book import Book, Budget
+from .forecast import projection
+from .periods import Period, instant
+from .scopes import may_see, shown
+
+if TYPE_CHECKING:
+    from batchmeter.host import TableRow
+
+_MOST = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """One bucket of a budget in one period. Amounts in US dollars, or tokens."""
+
+    budget: Budget
+    bucket: str
+    period: Period
+    limit: Decimal
+    spent: Decimal
+    uncertain: Decimal
+    reserved: Decimal
+    left: Decimal
+    batches: int
+
+    @property
+    def name(self) -> str:
+        return f"{self.budget.name} ({shown(self.bucket)})" if self.bucket else self.budget.name
+
+    @property
+    def until(self) -> datetime | None:
+        return None if self.period.end is None else instant(self.period.end)
+
+    def document(self) -> dict[str, Any]:
+        amounts = {name: f"{getattr(self, name):f}" for name in ("limit", "spent", "uncertain", "reserved", "left")}
+        ends = self.until
+        return {
+            "budget": self.budget.name,
+            "bucket": self.bucket,
+            "unit": self.budget.settings.unit,
+            **amounts,
+            "batches": self.batches,
+            "start": instant(self.period.start).isoformat().replace("+00:00", "Z"),
+            "until": None if ends is None else ends.isoformat().replace("+00:00", "Z"),
+        }
+
+
+async def standings(book: Book, budget: Budget) -> list[Standing]:
+    """Those of the present period; one without a bucket also before its first batch."""
+    now = book.host.now()
+    period = budget.period(now)
+    rows = await book.tables.rows("periods", since=period.start, budget_id=budget.id)
+    found = [_standing(budget, period, row, now) for row in rows if row["start"] == period.start]
+    if not found and "*" not in budget.settings.scope.values():
+        limit = budget.amount(budget.limit(now))
+        nothing = Decimal(0)
+        found.append(Standing(budget, "", period, limit, nothing, nothing, nothing, limit, 0))
+    return found
+
+
+async def visible(book: Book, attribution: Attribution) -> list[Standing]:
+    """Those that are about the caller's own batches, others' sums in them included."""
+    found: list[Standing] = []
+    for budget in await book.live():
+        for one in await standings(book, budget):
+            if may_see(budget.settings.scope, one.bucket, attribution):
+                found.append(one)  # noqa: PERF401 - an async comprehension over two loops reads worse
+    return found[:_MOST]
+
+
+async def days(book: Book, one: Standing) -> dict[int, tuple[Decimal, Decimal]]:
+    """Days since the period began -> what is spent, and what is held, of the batches submitted then."""
+    where = {"budget_id": one.budget.id, "bucket": one.bucket, "start": one.period.start}
+    rows = await book.tables.rows("days", **where)
+    return {row["day"]: (one.budget.amount(row["spent"]), one.budget.amount(row["held"])) for row in rows}
+
+
+async def projected(book: Book, one: Standing) -> Decimal | None:
+    where = {"budget_id": one.budget.id, "bucket": one.bucket, "start": one.period.start}
+    taken = {row["day"]: row["spent"] + row["held"] for row in await book.tables.rows("days", **where)}
+    likely = projection(one.period, book.host.now(), taken)
+    return None if likely is None else one.budget.amount(likely)
+
+
+def budget_document(budget: Budget, now: int, found: list[Standing]) -> dict[str, Any]:
+    settings = budget.settings.model_dump(mode="json", exclude_none=True)
+    raised = budget.raised_until > now and budget.raised
+    override = {
+        "amount": f"{budget.amount(budget.raised):f}",
+        "until": instant(budget.raised_until).isoformat().replace("+00:00", "Z"),
+        "reason": budget.raised_why,
+    }
+    return {
+        "object": "budget",
+        "name": budget.name,
+        "source": budget.source,
+        **settings,
+        "override": override if raised else None,
+        "buckets": [one.document() for one in found],
+    }
+
+
+def reservation_document(budget: Budget, row: "TableRow") -> dict[str, Any]:
+    amounts = {"amount": budget.amount(row["amount"]), "uncertain": budget.amount(row["uncertain"])}
+    known = budget.amount(row["known"], row["known_atto"])
+    return {
+        "submission": row["submission"].replace("\x1f", "/"),
+        "account": row["account"],
+        "batch_id": row["batch_id"],
+        "bucket": row["bucket"],
+        "state": row["state"],
+        "basis": row["basis"],
+        **{name: f"{amount:f}" for name, amount in {**amounts, "known": known}.items()},
+        "who": row["who"],
+        "reason": row["reason"],
+        "created_at": instant(row["created_at"]).isoformat().replace("+00:00", "Z"),
+    }
+
+
+def _standing(budget: Budget, period: Period, row: "TableRow", now: int) -> Standing:
+    limit = budget.limit(now)
+    return Standing(
+        budget,
+        row["bucket"],
+        period,
+        budget.amount(limit),
+        budget.amount(row["spent"], row["spent_atto"]),
+        budget.amount(row["uncertain"]),
+        budget.amount(row["reserved"]),
+        budget.amount(max(limit - used(row), 0)),
+        row["batches"],
+    )

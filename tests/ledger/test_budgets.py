@@ -1,0 +1,535 @@
+"""Budgets on both engines: what is reserved, settled, given back and told, case by case."""
+
+import asyncio
+from datetime import UTC, datetime
+from decimal import Decimal
+
+import pytest
+
+from batchmeter.cli.ledger_copy import copy_ledger
+from batchmeter.errors import BudgetExceededError, QueueFullError
+from batchmeter.ledger import open_ledger
+from batchmeter.ledger.records import Intent, Submission
+
+from .budgets_world import MODEL, Est, Share, World, est, tokens
+
+D = Decimal
+TEAM = {"limit": "10", "scope": {"team": "search"}, "reserve": "upper"}
+
+
+@pytest.fixture
+async def world(ledger, clock):
+    made = World(ledger, clock)
+    yield made
+    await made.close()
+
+
+def millis(text: str) -> int:
+    return int(datetime.fromisoformat(text).replace(tzinfo=UTC).timestamp() * 1000)
+
+
+async def test_money_is_reserved_settled_and_given_back(world):
+    await world.open(search=TEAM)
+    batch = await world.submit(est("4"), team="search")
+    assert await world.sums("search") == (0, 4, 0)
+    await world.end(batch, "1.234567890123456789")
+    assert await world.sums("search") == (D("1.234567890123456789"), 0, 0)
+    other = await world.submit(est("4"), team="ads")
+    await world.end(other, "3")
+    assert (await world.standing("search")).left == D("8.765432109")
+
+
+async def test_a_refusal_names_what_is_left_and_reserves_nothing(world):
+    world.clock.now = millis("2026-11-30T12:00:00")
+    await world.open(search=TEAM)
+    await world.submit(est("8"), team="search")
+    with pytest.raises(BudgetExceededError) as refused:
+        await world.reserve(est("3"), team="search")
+    error = refused.value
+    assert str(error) == (
+        "Budget 'search' has $2.00 of $10.00 left until 2026-12-01 00:00 UTC (spent $0.00, reserved $8.00); "
+        "this batch may cost up to $3.00."
+    )
+    assert (error.budget, error.limit, error.spent, error.reserved, error.amount) == ("search", 10, 0, 8, 3)
+    assert (error.until, error.retry_after, error.code) == (
+        datetime(2026, 12, 1, tzinfo=UTC),
+        43_200,
+        "budget_exceeded",
+    )
+    assert await world.sums("search") == (0, 8, 0)
+    assert await world.budgets.book.tables.rows("loose", before=world.clock.now + 1, limit=9) == []
+
+
+async def test_all_budgets_take_it_or_none_does(world):
+    await world.open(whole={"limit": "100"}, search=TEAM, small={"limit": "1", "scope": {"account": "openai"}})
+    with pytest.raises(BudgetExceededError, match="'small'"):
+        await world.reserve(est("2"), team="search")
+    assert await world.sums("whole") == await world.sums("search") == (0, 0, 0)
+    await world.reserve(est("1"), team="search")
+    assert [(await world.sums(name))[1] for name in ("whole", "search", "small")] == [1, 1, 1]
+
+
+async def test_watch_refuses_nothing_and_alerts(world):
+    await world.open(search={**TEAM, "mode": "watch"})
+    batch = await world.submit(est("30"), team="search")
+    await world.end(batch, "11")
+    assert await world.sums("search") == (11, 0, 0)
+    told = {(one.kind, one.threshold) for one in await world.alerts()}
+    assert told == {*(("threshold", n) for n in (50, 80, 100)), *(("spent", n) for n in (50, 80, 100)), ("exceeded", 0)}
+
+
+async def test_each_crossing_is_told_once(world):
+    await world.open(search=TEAM)
+    first = await world.submit(est("6"), team="search")
+    await world.end(first, "0")
+    await world.submit(est("6"), team="search")
+    (alert,) = await world.alerts()
+    assert (alert.kind, alert.threshold, alert.limit, alert.reserved, alert.attribution.team) == (
+        "threshold",
+        50,
+        10,
+        6,
+        "search",
+    )
+    assert alert.message == "Budget 'search' has 50 % of $10.00 taken: $0.00 spent, $6.00 reserved."
+
+
+async def test_an_alert_that_a_crash_left_is_told_later(world, monkeypatch):
+    await world.open(search=TEAM)
+
+    async def crash(event: object) -> bool:
+        raise RuntimeError("killed")
+
+    monkeypatch.setattr(world.budgets.book.host, "record", crash)
+    with pytest.raises(RuntimeError):
+        await world.reserve(est("6"), team="search")
+    monkeypatch.undo()
+    assert await world.alerts() == []
+    await world.budgets.upkeep.look()
+    await world.budgets.upkeep.look()
+    assert [one.threshold for one in await world.alerts()] == [50]
+
+
+@pytest.mark.parametrize(
+    ("settings", "estimate", "reserved"),
+    [
+        ({"reserve": "upper"}, Est({MODEL: Share(D(5), D(1))}), 5),
+        ({"reserve": "expected"}, Est({MODEL: Share(D(5), D(1))}), 1),
+        ({}, Est({MODEL: Share(None, D(1))}), D("1.2")),
+        ({}, Est({MODEL: Share(D("0.0000000001"), None)}), D("0.000000001")),
+        ({"on_unknown": "allow"}, est(gpt="2", other=None), 2),
+        ({"on_unknown": {"usd_per_line": "0.5"}}, Est({"a": Share(D(2)), "b": Share(None, requests=3)}), D("3.5")),
+    ],
+)
+async def test_what_is_reserved_is_chosen(world, settings, estimate, reserved):
+    await world.open(search={"limit": "100", **settings})
+    await world.reserve(estimate)
+    assert (await world.sums("search"))[1] == reserved
+
+
+@pytest.mark.parametrize(
+    ("settings", "estimate", "code"),
+    [
+        ({}, est(None), "cost_unknown"),
+        ({"reserve": "expected"}, est("5"), "cost_unknown"),
+        ({}, None, "input_file_not_checked"),
+    ],
+)
+async def test_what_nobody_can_tell_is_refused_or_told(world, settings, estimate, code):
+    await world.open(search={"limit": "100", **settings})
+    planned = world.plan()
+    with pytest.raises(BudgetExceededError, match="cannot tell what this batch may cost") as refused:
+        await world.budgets.before_submit(planned, estimate)
+    assert (refused.value.code, refused.value.amount) == (code, None)
+    await world.restart(search={"limit": "100", "mode": "watch", **settings})
+    await world.budgets.before_submit(world.plan(), estimate)
+    assert [one.kind for one in await world.alerts()] == ["unreserved"]
+
+
+async def test_each_team_has_a_bucket_of_its_own(world):
+    await world.open(teams={"limit": "10", "scope": {"team": "*", "tag": "nightly"}})
+    await world.reserve(est("9"), team="search", tags=("nightly",))
+    await world.reserve(est("9"), team="ads", tags=("nightly",))
+    await world.reserve(est("9"), team="ads")
+    await world.reserve(est("9"))
+    with pytest.raises(BudgetExceededError, match=r"Budget 'teams' has \$1"):
+        await world.reserve(est("2"), team="ads", tags=("nightly", "x"))
+    assert (await world.standing("teams", "team=ads")).left == 1
+    assert (await world.standing("teams", "team=search")).left == 1
+
+
+async def test_enqueued_tokens_are_counted_while_batches_are_open(world):
+    await world.open(keys={"limit_tokens": 100, "scope": {"key": "*"}})
+    batch = await world.submit(tokens(60), key="k1")
+    await world.submit(tokens(60), key="k2")
+    with pytest.raises(QueueFullError, match="60 tokens of 100 tokens are enqueued") as full:
+        await world.reserve(tokens(60), key="k1")
+    assert (full.value.waits, full.value.retry_after, full.value.code) == (False, 60, "enqueued_token_limit")
+    await world.end(batch, None)
+    await world.reserve(tokens(60), key="k1")
+    assert (await world.standing("keys", "key=k1")).left == 40
+
+
+async def test_who_waits_gets_through_in_turn_by_key(world):
+    await world.open(queue={"limit_tokens": 100, "scope": {"account": "openai"}, "full": "wait"})
+    batch = await world.submit(tokens(100), key="k0")
+    waiting = [world.plan(key=key) for key in ("k1", "k1", "k2")]
+    for planned in waiting:
+        with pytest.raises(QueueFullError) as full:
+            await world.budgets.before_submit(planned, tokens(90))
+        assert full.value.waits
+        world.clock.advance(1)
+    await world.end(batch, "0")
+    with pytest.raises(QueueFullError, match="3 submissions wait"):
+        await world.reserve(tokens(5), key="k3")
+    order = []
+    for _ in range(3):
+        for planned in reversed(waiting):
+            try:
+                await world.budgets.before_submit(planned, tokens(90))
+            except QueueFullError:
+                continue
+            order.append(waiting.index(planned))
+            await world.end(await world.send(planned), "0")
+            break
+    assert order[:1] == [0]
+    assert sorted(order) == [0, 1, 2]
+
+
+async def test_unknown_cost_stays_until_it_is_written_off(world):
+    await world.open(search=TEAM, alerts={"unknown_cost": "3"})
+    batch = await world.submit(est("8"), team="search")
+    await world.end(batch, None, known="1.5")
+    assert await world.sums("search") == (D("1.5"), 0, D("6.5"))
+    (unknown,) = await world.alerts("unknown_cost")
+    assert (unknown.subject, unknown.amount) == (batch.id, D("6.5"))
+    with pytest.raises(BudgetExceededError):
+        await world.reserve(est("3"), team="search")
+    world.clock.advance(86_401)
+    await world.budgets.upkeep.look()
+    (old,) = await world.alerts("uncertain")
+    assert old.batch_id == batch.id
+    assert await world.budgets.settler.write_off(batch.id, "the vendor will not say") == 1
+    assert await world.budgets.settler.write_off(batch.id, "again") == 0
+    assert await world.sums("search") == (D("1.5"), 0, 0)
+    await world.revise(batch, "2")
+    assert await world.sums("search") == (2, 0, 0)
+
+
+async def test_an_adopted_batch_counts_where_it_was_made(world):
+    world.clock.now = millis("2026-12-01T00:10:00")
+    await world.open(search={**TEAM, "limit": "1"})
+    batch = await world.adopt(team="search", batch={"created_at": millis("2026-12-01T00:05:00") // 1000})
+    assert await world.sums("search") == (0, 0, 0)
+    await world.end(batch, "3")
+    assert await world.sums("search") == (3, 0, 0)
+    assert {one.kind for one in await world.alerts()} == {"threshold", "spent", "exceeded"}
+    old = await world.adopt(team="search", batch={"created_at": millis("2026-11-30T23:55:00") // 1000})
+    await world.end(old, "3")
+    assert await world.sums("search") == (3, 0, 0), "it was made before the budget's first period"
+
+
+async def test_a_raise_lasts_until_its_time(world):
+    await world.open(search=TEAM)
+    await world.reserve(est("9"), team="search")
+    await world.budgets.book.raise_limit("search", 5 * 10**9, world.clock.now + 60_000, "launch")
+    await world.reserve(est("5"), team="search")
+    world.clock.advance(61)
+    with pytest.raises(BudgetExceededError):
+        await world.reserve(est("0.5"), team="search")
+    assert (await world.standing("search")).left == 0
+
+
+async def test_wrong_sums_are_found_and_mended(world):
+    await world.open(search=TEAM)
+    await world.end(await world.submit(est("4"), team="search"), "1.5")
+    await world.submit(est("2"), team="search")
+    assert await world.budgets.upkeep.check() == []
+    tables = world.budgets.book.tables
+    one = await world.standing("search")
+    broken = {"budget_id": one.budget.id, "bucket": "", "start": one.period.start}
+    zeros = {"uncertain": 0, "spent": 1, "spent_atto": 999_999_999, "batches": 0}
+    await tables.write(lambda session: session.each("move", [{**broken, "reserved": 7, **zeros}]))
+    (wrong,) = await world.budgets.upkeep.check(repair=True)
+    assert wrong.wanted["reserved"] - wrong.found["reserved"] == -7
+    assert await world.budgets.upkeep.check() == []
+    assert await world.sums("search") == (D("1.5"), 2, 0)
+
+
+async def test_a_delivery_that_was_missed_is_counted_by_a_check(world):
+    await world.open(search=TEAM)
+    batch = await world.submit(est("4"), team="search")
+    await world.end(batch, "1.5", feed=False)
+    assert await world.budgets.upkeep.count_endings(0) == 1
+    await world.feed()
+    assert await world.sums("search") == (D("1.5"), 0, 0)
+
+
+async def test_a_pace_that_breaks_the_limit_is_told_once_a_day(world):
+    world.clock.now = millis("2026-11-01T00:00:00")
+    await world.open(search={**TEAM, "limit": "100", "alerts": []})
+    for _ in range(4):
+        await world.end(await world.submit(est("5"), team="search"), "5")
+        world.clock.advance(86_400)
+    await world.budgets.upkeep.look()
+    await world.budgets.upkeep.look()
+    (alert,) = await world.alerts()
+    assert (alert.kind, alert.projected) == ("projected", 150)
+    world.clock.advance(86_400)
+    await world.budgets.upkeep.look()
+    assert len(await world.alerts()) == 2
+
+
+# Edge cases, by their numbers in the reference.
+
+
+async def test_edge_01_two_race_for_the_last_dollar(world):
+    await world.open(search={**TEAM, "limit": "1"})
+    done = await asyncio.gather(*(world.reserve(est("1"), team="search") for _ in range(2)), return_exceptions=True)
+    assert sorted(isinstance(one, BudgetExceededError) for one in done) == [False, True]
+    assert await world.sums("search") == (0, 1, 0)
+
+
+async def test_edge_02_sixty_four_take_from_one_budget(world):
+    await world.open(search=TEAM)
+    done = await asyncio.gather(*(world.reserve(est("0.3"), team="search") for _ in range(64)), return_exceptions=True)
+    assert sum(not isinstance(one, Exception) for one in done) == 33
+    assert await world.sums("search") == (0, D("9.9"), 0)
+
+
+@pytest.mark.parametrize("adopt", [False, True])
+async def test_edge_03_a_budget_made_while_batches_are_open(world, adopt, monkeypatch):
+    await world.open()
+    ended, still = await world.submit(team="search"), await world.submit(team="search")
+    await world.end(ended, "2")
+    world.clock.advance(60)
+    await world.restart(search={**TEAM, "adopt_open": adopt})
+
+    async def estimate(account: str, file_id: str) -> Est:
+        return est("4")
+
+    monkeypatch.setattr(world.budgets.book.host, "estimate", estimate)
+    await world.budgets.upkeep.look()
+    await world.budgets.upkeep.look()
+    assert await world.sums("search") == (2, 4 if adopt else 0, 0), "what ended in the period counts"
+    await world.end(still, "3")
+    assert await world.sums("search") == (5, 0, 0)
+
+
+async def test_edge_04_a_limit_lowered_below_use_cancels_nothing(world):
+    await world.open(search=TEAM)
+    batch = await world.submit(est("8"), team="search")
+    await world.restart(search={**TEAM, "limit": "5"})
+    with pytest.raises(BudgetExceededError, match=r"has \$0.00 of \$5.00 left"):
+        await world.reserve(est("0.01"), team="search")
+    await world.end(batch, "4")
+    assert await world.sums("search") == (4, 0, 0)
+    await world.reserve(est("1"), team="search")
+
+
+@pytest.mark.parametrize(
+    ("now", "start", "end"),
+    [
+        ("2026-03-29T12:00", "2026-03-28T23:00", "2026-03-29T22:00"),
+        ("2026-10-25T12:00", "2026-10-24T22:00", "2026-10-25T23:00"),
+        ("2026-07-01T21:59", "2026-06-30T22:00", "2026-07-01T22:00"),
+    ],
+)
+async def test_edge_05_a_day_of_23_or_25_hours(world, now, start, end):
+    world.clock.now = millis(now)
+    await world.open(day={"limit": "1", "period": "day", "timezone": "Europe/Berlin"})
+    period = (await world.standing("day")).period
+    assert (period.start, period.end) == (millis(start), millis(end))
+
+
+async def test_edge_06_a_period_ends_between_reserve_and_record(world):
+    world.clock.now = millis("2026-11-30T23:59:59")
+    await world.open(search=TEAM)
+    planned = await world.reserve(est("10"), team="search")
+    world.clock.advance(2)
+    batch = await world.send(planned)
+    await world.reserve(est("10"), team="search")
+    await world.end(batch, "7")
+    assert await world.sums("search") == (0, 10, 0), "December's is its own"
+    rows = await world.budgets.book.tables.rows("periods", since=0)
+    assert [(row["start"], row["spent"], row["reserved"]) for row in rows] == [
+        (millis("2026-11-01T00:00"), 7 * 10**9, 0),
+        (millis("2026-12-01T00:00"), 0, 10 * 10**9),
+    ]
+
+
+async def test_edge_07_a_clock_that_goes_back(world):
+    world.clock.now = millis("2026-12-01T00:00:01")
+    await world.open(search=TEAM)
+    planned = await world.reserve(est("6"), team="search")
+    world.clock.advance(-10)
+    await world.reserve(est("6"), team="search")
+    world.clock.advance(11)
+    batch = await world.send(planned)
+    await world.end(batch, "5")
+    assert await world.sums("search") == (5, 0, 0)
+    assert await world.budgets.upkeep.check() == []
+
+
+async def test_edge_08_a_limit_of_0_lets_only_free_batches_through(world):
+    await world.open(search={**TEAM, "limit": "0"})
+    await world.reserve(est("0"), team="search")
+    with pytest.raises(BudgetExceededError):
+        await world.reserve(est("0.000000000000000001"), team="search")
+
+
+async def test_edge_11_three_models_in_two_model_budgets(world):
+    await world.open(
+        minis={"limit": "10", "scope": {"model": "gpt-5-mini*"}},
+        each={"limit": "10", "scope": {"model": "*"}},
+        whole={"limit": "100"},
+    )
+    batch = await world.submit(est(gpt_5_mini="1", gpt_5="2", gpt_6="3"))
+    assert (await world.sums("minis"))[1] == 1
+    assert (await world.sums("each", "model=gpt-5"))[1] == 2
+    assert (await world.sums("whole"))[1] == 6
+    await world.end(batch, models={"gpt-5-mini-2025-08-07": "0.5", "gpt-5": "1", "gpt-6": None})
+    assert await world.sums("minis") == (D("0.5"), 0, 0)
+    assert await world.sums("each", "model=gpt-5-mini") == (D("0.5"), 0, 0)
+    assert await world.sums("each", "model=gpt-6") == (0, 0, 3)
+    assert await world.sums("whole") == (D("1.5"), 0, D("4.5"))
+
+
+async def test_edge_12_a_model_known_only_after_the_answer(world):
+    await world.open(
+        family={"limit": "10", "scope": {"model": "gpt-5-mini"}},
+        dated={"limit": "10", "scope": {"model": "gpt-5-mini-2025-08-07"}},
+    )
+    batch = await world.submit(est("2"))
+    assert [(await world.sums(name))[1] for name in ("family", "dated")] == [2, 0]
+    await world.end(batch, models={"gpt-5-mini-2025-08-07": "1"})
+    assert [(await world.sums(name)) for name in ("family", "dated")] == [(1, 0, 0), (1, 0, 0)]
+
+
+async def test_edge_13_an_alias_counts_as_what_it_is_priced_as(world):
+    await world.open(each={"limit": "10", "scope": {"model": "*"}})
+    batch = await world.submit(Est({"our-deployment": Share(D(2), priced_as="gpt-5-mini")}))
+    assert (await world.sums("each", "model=gpt-5-mini"))[1] == 2
+    await world.end(batch, models={"gpt-5-mini-2025-08-07": "1"})
+    assert await world.sums("each", "model=gpt-5-mini") == (1, 0, 0)
+
+
+async def test_edge_14_a_revoked_key_keeps_its_reservations(world):
+    await world.open(keys={"limit": "10", "scope": {"key": "*"}})
+    batch = await world.submit(est("4"), key="key-1")
+    await world.ledger.revoke_key("key-1")
+    assert (await world.sums("keys", "key=key-1"))[1] == 4
+    await world.end(batch, "1")
+    assert await world.sums("keys", "key=key-1") == (1, 0, 0)
+
+
+async def test_edge_15_pruned_batches_stay_counted(world):
+    await world.open(search={**TEAM, "period": "total"})
+    await world.end(await world.submit(est("4"), team="search"), "1")
+    open_one = await world.submit(est("3"), team="search")
+    for stored in await world.events():
+        await world.ledger.database.write(_delivered(stored.seq))
+    world.clock.advance(86_400)
+    assert await world.ledger.prune(settled_before=world.clock.now) == 1
+    await world.budgets.upkeep.look()
+    assert await world.sums("search") == (1, 3, 0)
+    assert await world.budgets.upkeep.check() == []
+    await world.end(open_one, "1")
+    assert await world.sums("search") == (2, 0, 0)
+
+
+def _delivered(seq: int):
+    async def work(session):
+        text = "UPDATE batchmeter.delivery SET state = 'delivered' WHERE event_seq = %(seq)s"
+        await session.run(session.statement(text), seq=seq)
+
+    return work
+
+
+async def test_edge_16_a_copied_ledger_goes_on_with_open_reservations(world, tmp_path, clock, url):
+    await world.open(search=TEAM)
+    batch = await world.submit(est("4"), team="search")
+    target = open_ledger(str(tmp_path / "copy.db"), clock=clock)
+    await target.open()
+    try:
+        await copy_ledger(world.ledger, target)
+        other = await World(target, clock, fed=world.fed).open(search=TEAM)
+        assert await other.sums("search") == (0, 4, 0)
+        await other.end(batch, "1")
+        assert await other.sums("search") == (1, 0, 0)
+        await other.close()
+    finally:
+        await target.aclose()
+
+
+async def test_edge_17_an_ending_told_twice_settles_once(world):
+    await world.open(search=TEAM)
+    batch = await world.submit(est("4"), team="search")
+    await world.end(batch, "1.5", feed=False)
+    (ending,) = [one.event for one in await world.events("batch_success")]
+    await asyncio.gather(*(world.hear(ending) for _ in range(4)))
+    await world.revise(batch, "2.5", revision=3)
+    await world.revise(batch, "9", revision=2)
+    await world.hear(ending)
+    assert await world.sums("search") == (D("2.5"), 0, 0)
+
+
+async def test_edge_18_a_cost_repriced_to_unknown_is_uncertain_again(world):
+    await world.open(search=TEAM)
+    batch = await world.submit(est("4"), team="search")
+    await world.end(batch, "1.5")
+    await world.revise(batch, None, known="1")
+    assert await world.sums("search") == (1, 0, 3)
+    await world.revise(batch, "1.75", revision=3)
+    assert await world.sums("search") == (D("1.75"), 0, 0)
+
+
+async def test_edge_19_free_lines_take_nothing(world):
+    await world.open(search={**TEAM, "limit": "0"})
+    await world.end(await world.submit(est("0"), team="search"), "0")
+    assert await world.sums("search") == (0, 0, 0)
+    assert await world.alerts() == []
+
+
+async def test_edge_20_a_batch_cancelled_at_once_gives_all_back(world):
+    await world.open(search=TEAM)
+    batch = await world.submit(est("4"), team="search")
+    await world.end(batch, "0", status="cancelled")
+    assert await world.sums("search") == (0, 0, 0)
+
+
+async def test_edge_21_a_wait_for_the_vendor_s_queue_keeps_the_money(world):
+    await world.open(search=TEAM)
+    planned = await world.reserve(est("6"), team="search")
+    submission = Submission(account="openai", provider="openai")
+    for _ in range(3):
+        await world.ledger.open_intent(Intent(planned.id, submission))
+        await world.ledger.close_intent(planned.id, "its queue is full")
+        world.clock.advance(600)
+        await world.budgets.upkeep.look()
+        await world.budgets.before_submit(planned, est("6"))
+        assert (await world.sums("search"))[1] == 6, "kept, and taken once"
+    await world.budgets.submit_dropped(planned, "refused in the end")
+    assert await world.sums("search") == (0, 0, 0)
+
+
+@pytest.mark.parametrize("sent", [False, True])
+async def test_edge_22_killed_between_reserve_and_create(world, sent):
+    await world.open(search=TEAM)
+    planned = await world.reserve(est("6"), team="search")
+    submission = Submission(account="openai", provider="openai")
+    if sent:
+        await world.ledger.open_intent(Intent(planned.id, submission))
+    world.clock.advance(121)
+    await world.budgets.upkeep.look()
+    assert (await world.sums("search"))[1] == (6 if sent else 0)
+    if sent:  # nobody knows whether it was made, until the tracker closes it
+        await world.ledger.close_intent(planned.id, "no batch was found")
+        world.clock.advance(900)
+        await world.budgets.upkeep.look()
+    assert await world.sums("search") == (0, 0, 0)
+    batch = await world.send(planned) if not sent else None
+    if batch is not None:  # a process that slept and woke: what it makes is counted all the same
+        assert await world.sums("search") == (0, 6, 0)
+        await world.end(batch, "2")
+        assert await world.sums("search") == (2, 0, 0)
