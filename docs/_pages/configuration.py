@@ -7,6 +7,7 @@ from pydantic import BaseModel
 
 from batchmeter.config import Settings
 from batchmeter.providers import AccountSettings
+from batchmeter_budgets.settings import AlertsSettings, BudgetSettings
 from batchmeter_openai.profiles import PROFILES
 from batchmeter_proxy.options import ProxyOptions
 
@@ -57,6 +58,10 @@ COMPATIBLE = """`api_key` comes from the vendor's variable, `api_base` is the ve
 vendors](../providers/vendors.md) lists both. `http_client` is your own `httpx.AsyncClient` or `httpx2.AsyncClient`."""
 
 
+NESTED = {"budgets": {"<name>": BudgetSettings, "alerts": AlertsSettings}}
+"""Tables inside a plugin's section."""
+
+
 def page() -> str:
     """The whole page."""
     with bare_environment():
@@ -79,7 +84,11 @@ def _parts() -> Iterator[str]:
     loggers = _models("logger")
     for name, model in loggers.items():
         yield f"## `[plugins.{name}]`"
-        yield _table(described(model))
+        nested = NESTED.get(name, {})
+        yield _table(row for row in described(model) if row.name not in (*nested, "budgets"))
+        for table, inner in nested.items():
+            yield f"### `[plugins.{name}.{table}]`"
+            yield _table(described(inner))
     yield "`enabled = false` in any plugin's section turns it off and keeps the rest of the section."
     yield "## `[proxy]`"
     yield _table(described(ProxyOptions))

@@ -21,7 +21,7 @@ _MOST_ROWS = 1000
 
 @click.group()
 def budgets() -> None:
-    """Budgets: what may be spent, what is spent, reserved and uncertain."""
+    """Budgets: what may be spent, what is spent, reserved and uncertain; set, raise, write off, check."""
 
 
 @budgets.command("list")

@@ -140,6 +140,7 @@ class BudgetsSettings(BaseModel):
     budgets: dict[str, BudgetSettings] = Field(default_factory=dict[str, BudgetSettings])
     """By name; `[plugins.budgets.search]` is short for `[plugins.budgets.budgets.search]`."""
     alerts: AlertsSettings = AlertsSettings()
+    """What is told besides budgets."""
     every: float = Field(default=30.0, gt=0)
     """Seconds between two looks for what a crash left, and for alerts that no event brings."""
 
