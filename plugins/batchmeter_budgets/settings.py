@@ -9,7 +9,6 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from .money import MOST
-from .periods import PeriodName
 
 Dimension = Literal["key", "team", "user", "account", "provider", "model", "tag"]
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
@@ -56,10 +55,12 @@ class BudgetSettings(BaseModel):
     limit_tokens: int | None = Field(default=None, ge=0, le=2**62)
     """In place of `limit`: estimated input tokens of open batches, what vendors call enqueued tokens. It has no period."""
     currency: Literal["USD"] = "USD"
+    """Prices are in US dollars, so budgets are, too."""
     scope: dict[Dimension, str] = Field(default_factory=dict[Dimension, str])
     """What it is about: `{team = "search"}`; `"*"` gives each value a budget of its own, `"gpt-5*"` is a pattern. All that
     is named has to match; without any it is about everything."""
-    period: PeriodName = "month"
+    period: Literal["day", "week", "month", "total"] = "month"
+    """By the calendar: a week begins on Monday; `total` never ends."""
     timezone: str = "UTC"
     """Where its days begin."""
     mode: Literal["enforce", "watch"] = "enforce"
@@ -124,6 +125,7 @@ class AlertsSettings(BaseModel):
     batch_late: Literal["p99"] | Annotated[float, Field(gt=0)] | None = None
     """Hours from creation, or `p99`: longer than 99 of 100 batches of the account took."""
     batch_failed: bool = False
+    """A batch failed, expired or was cancelled."""
     unknown_cost: Dollars | None = None
     """US dollars that an ended batch may still cost, by what was reserved for it."""
     logger_owed: Annotated[float, Field(gt=0)] | None = None

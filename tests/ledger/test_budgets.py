@@ -6,10 +6,13 @@ from decimal import Decimal
 
 import pytest
 
+from batchmeter.access import Access
 from batchmeter.cli.ledger_copy import copy_ledger
 from batchmeter.errors import BudgetExceededError, QueueFullError
 from batchmeter.ledger import open_ledger
 from batchmeter.ledger.records import Intent, Submission
+from batchmeter_proxy.keyring import Keyring
+from batchmeter_proxy.keys import create_key
 
 from .budgets_world import MODEL, Est, Share, World, est, tokens
 
@@ -416,11 +419,13 @@ async def test_edge_13_an_alias_counts_as_what_it_is_priced_as(world):
 
 async def test_edge_14_a_revoked_key_keeps_its_reservations(world):
     await world.open(keys={"limit": "10", "scope": {"key": "*"}})
-    batch = await world.submit(est("4"), key="key-1")
-    await world.ledger.revoke_key("key-1")
-    assert (await world.sums("keys", "key=key-1"))[1] == 4
+    keyring = await Keyring.open(Access(world.ledger))
+    key, _ = await create_key(keyring, name="nightly")
+    batch = await world.submit(est("4"), key=key.id)
+    assert await keyring.revoke_key(key.id)
+    assert (await world.sums("keys", f"key={key.id}"))[1] == 4
     await world.end(batch, "1")
-    assert await world.sums("keys", "key=key-1") == (1, 0, 0)
+    assert await world.sums("keys", f"key={key.id}") == (1, 0, 0)
 
 
 async def test_edge_15_pruned_batches_stay_counted(world):
