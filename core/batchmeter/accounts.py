@@ -8,6 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from .arguments import is_openai, settings_of_client
 from .config import Settings, filled, nearest, validated
 from .errors import UnknownAccountError, UsageError
 from .http.failure import origin_of
@@ -20,18 +21,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("batchmeter")
 
-SPELLINGS = {
-    "vertex_project": "project",
-    "vertex_location": "location",
-    "vertex_credentials": "credentials",
-    "base_url": "api_base",
-    "azure_ad_token": "ad_token",
-    "azure_ad_token_provider": "ad_token_provider",
-    "azure_endpoint": "endpoint",
-    "client": "http_client",
-    "num_retries": "max_retries",
-}
-"""LiteLLM's names for what a provider's settings call otherwise."""
+SPELLINGS = {"base_url": "api_base", "client": "http_client", "num_retries": "max_retries"}
+"""LiteLLM's names for settings of every account; a provider's own `Settings.spellings` are added."""
 ARGUMENTS = frozenset(
     [
         "after",
@@ -89,7 +80,7 @@ class Accounts:
         return sorted({*self._settings.accounts, *self._plugins.providers, *self._made})
 
     def routed(self, model: str) -> tuple[str | None, str | None]:
-        """The account that LiteLLM's spelling of a model names (`azure/gpt-5-mini`, `azure`), and the model without it."""
+        """The account that LiteLLM's spelling of a model names (`openai/gpt-5-mini`, `openai`), and the model without it."""
         head, slash, rest = model.partition("/")
         if head not in self.names():
             return None, model
@@ -101,8 +92,8 @@ class Accounts:
 
     def check(self) -> None:
         """ConfigError for a configured section that its provider would refuse; keys may still be missing."""
-        for name, section in self._settings.accounts.items():
-            if str(section.get("provider", name)) in self._plugins.providers:
+        for name in self._settings.accounts:
+            if self._provider_of(name) in self._plugins.providers:
                 self._resolve(name, {}, keys_exist=False)
 
     def require(self, name: str) -> None:
@@ -122,8 +113,8 @@ class Accounts:
 
         An ad-hoc account is named after what differs, never revealing it: `openai@localhost:8000`, `openai#1f3a9c`.
         """
-        given = {SPELLINGS.get(key, key): value for key, value in overrides.items() if value is not None}
         name = self._known_as(name)
+        given = self._spelled(name, overrides)
         if not given:
             return self.get(name)
         if self._is_call_s_own(name) and (name in self._made or set(given) - HOW):
@@ -286,12 +277,29 @@ class Accounts:
         providers = self._plugins.providers
         return next((one for one in providers if name in getattr(providers[one], "also_known_as", ())), name)
 
+    def _spelled(self, name: str, overrides: Mapping[str, Any]) -> dict[str, Any]:
+        """Under the names of the provider's own settings; an OpenAI client stands for its address and credentials."""
+        given = {key: value for key, value in overrides.items() if value is not None}
+        if not given:
+            return given
+        account = re.split("[@#]", name, maxsplit=1)[0]
+        factory = self._plugins.providers.get(self._provider_of(account))
+        settings = AccountSettings if factory is None else factory.Settings
+        if is_openai(given.get("client")):
+            client = given.pop("client")
+            given = {**settings_of_client(client, settings.client_members), **given}
+        spellings = {**SPELLINGS, **settings.spellings}
+        return {spellings.get(key, key): value for key, value in given.items()}
+
+    def _provider_of(self, account: str) -> str:
+        return str(self._settings.accounts.get(account, {}).get("provider", account))
+
     def _resolve(
         self, name: str, overrides: Mapping[str, Any], *, keys_exist: bool = True
     ) -> tuple[ProviderFactory, AccountSettings]:
         """A key that settings take from a variable or file must exist, unless told otherwise."""
         section = self._settings.accounts.get(name, {})
-        provider = str(section.get("provider", name))
+        provider = self._provider_of(name)
         factory = self._plugins.providers.get(provider)
         if factory is None:
             raise UnknownAccountError(self._unknown(name, provider, named=bool(section)))

@@ -51,28 +51,30 @@ def caller_of(arguments: Mapping[str, Any], attribution: Attribution) -> Attribu
 
 
 def settings_of(arguments: Mapping[str, Any]) -> dict[str, Any]:
-    """A call's account settings, from what it was given besides. An OpenAI client as `client=` stands for its own."""
+    """A call's account settings, from what it was given besides."""
     settings = {name: value for name, value in arguments.items() if name not in LITELLM_ONLY and value is not None}
     if settings.get("timeout") is None and arguments.get("request_timeout") is not None:
         settings["timeout"] = seconds_of("request_timeout", arguments["request_timeout"])
-    client = settings.get("client")
-    if hasattr(client, "base_url") and hasattr(client, "api_key"):
-        del settings["client"]
-        settings = {**_settings_of_client(client), **settings}
     return settings
 
 
-def _settings_of_client(client: Any) -> dict[str, Any]:
-    """Address and credentials of an OpenAI client; those it reads from a function are asked for by it alone."""
+def is_openai(client: object) -> bool:
+    """Whether it is a client of OpenAI's library, or of one like it."""
+    return hasattr(client, "base_url") and hasattr(client, "api_key")
+
+
+def settings_of_client(client: Any, members: Mapping[str, str]) -> dict[str, Any]:
+    """Address and credentials of an OpenAI client; those it reads from a function are asked for by it alone.
+
+    `members`: a provider's other settings -> the members of its client that hold them.
+    """
     key = client.api_key if isinstance(client.api_key, str) and not client.api_key.startswith("<") else None
     given = {
         "api_base": str(client.base_url),
         "api_key": key or None,
         "organization": getattr(client, "organization", None),
         "project": getattr(client, "project", None),
-        "api_version": getattr(client, "_api_version", None),
-        "ad_token": getattr(client, "_azure_ad_token", None),
-        "ad_token_provider": getattr(client, "_azure_ad_token_provider", None),
+        **{setting: getattr(client, member, None) for setting, member in members.items()},
     }
     return {name: value for name, value in given.items() if value}
 

@@ -229,7 +229,7 @@ class AsyncClient:
         about: str | None = None,
         model: str | None = None,
     ) -> tuple[Provider, str | None]:
-        """As `provider`, where a model may name the account too (`azure/gpt-5-mini`); and the model's own name."""
+        """As `provider`, where a model may name the account too (`openai/gpt-5-mini`); and the model's own name."""
         if account is None and about is not None:
             account = await (await self.ready()).ledger.account_of(about)
         if account is None and model is not None:

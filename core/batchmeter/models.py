@@ -323,7 +323,7 @@ class Cost(Frozen, frozen=True):
 
 
 class ReportedCost(Frozen, frozen=True):
-    """The vendor's own amounts on the rows (xAI `cost_in_usd_ticks`, OpenRouter `usage.cost`), added up."""
+    """The vendor's own amounts on the rows (`cost_in_usd_ticks`, `usage.cost`), added up."""
 
     total: Usd = Decimal(0)
     """US dollars, over `lines` lines only."""
@@ -336,7 +336,7 @@ class RatesUsed(Frozen, frozen=True):
     model: str | None = None
     """As the lines name it."""
     priced_as: str | None = None
-    """The model whose price it is, where that is another (Azure: deployment -> model)."""
+    """The model whose price it is, where that is another (a deployment -> its model)."""
     prompt_over: int = 0
     """The tier: prompts longer than this many tokens."""
     geo: str | None = None

@@ -44,6 +44,23 @@ _WEBHOOK_PREFIX = "whsec_"
 _SHORTEST_WEBHOOK_KEY = 8
 
 
+@dataclass(frozen=True, slots=True)
+class ObservedRequest:
+    """A request about batches that an observed client of the app's own made. Kept in memory only, and never shown."""
+
+    host: str
+    base: str
+    """Its address, as far as `/batches`."""
+    query: Mapping[str, str] = field(repr=False)
+    headers: Mapping[str, str] = field(repr=False)
+    """Names in lower case."""
+
+    @property
+    def bearer(self) -> str | None:
+        scheme, _, token = self.headers.get("authorization", "").partition(" ")
+        return token.strip() if scheme.lower() == "bearer" else None
+
+
 class AccountSettings(BaseModel):
     """Settings that every account may have; a provider's own `Settings` adds its fields. Unknown keys are refused."""
 
@@ -55,6 +72,11 @@ class AccountSettings(BaseModel):
     """Fields that are for one host only: from the environment they are taken for the environment's own address."""
     renewed: ClassVar[frozenset[str]] = frozenset()
     """A provider's fields that hold a token, or what gives one: with another it is still the same account."""
+
+    spellings: ClassVar[Mapping[str, str]] = {}
+    """LiteLLM's names for a provider's own fields -> the fields."""
+    client_members: ClassVar[Mapping[str, str]] = {}
+    """A provider's own fields -> the members of its vendor's client (`client=`) that hold their values."""
 
     provider: str = ""
     """The provider's name; by default the account's own."""
@@ -101,6 +123,14 @@ class AccountSettings(BaseModel):
     def address(self) -> str | None:
         """Where its API is, as far as the settings say."""
         return next((str(found) for name in self.addresses if (found := getattr(self, name, None))), None)
+
+    @classmethod
+    def of_request(cls, request: ObservedRequest) -> Mapping[str, Any] | None:  # noqa: ARG003 - for those who read it
+        """Settings of the account that an observed request was made with; None where it went to somebody else.
+
+        A setting of None was not in the request. Requests that no provider knows are taken for OpenAI's.
+        """
+        return None
 
     @classmethod
     def is_usual(cls, address: str) -> bool:

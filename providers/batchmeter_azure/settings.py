@@ -1,14 +1,16 @@
 """An Azure OpenAI account: the configured values, else the variables that OpenAI's own SDK reads."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, ClassVar
 
 from pydantic import Field
 
 from batchmeter.http import origin_of
 from batchmeter.models import Secret
-from batchmeter.providers import AccountSettings
+from batchmeter.providers import AccountSettings, ObservedRequest
 from batchmeter_openai.settings import from_env, secret_from_env
+
+from .observed import settings_of
 
 KEYS = ("AZURE_OPENAI_API_KEY", "AZURE_API_KEY")
 TOKENS = ("AZURE_OPENAI_AD_TOKEN", "AZURE_AD_TOKEN")
@@ -19,6 +21,16 @@ class AzureSettings(AccountSettings):
     addresses: ClassVar[tuple[str, ...]] = ("api_base", "endpoint")
     of_the_host: ClassVar[frozenset[str]] = frozenset({"api_key", "ad_token"})
     renewed: ClassVar[frozenset[str]] = frozenset({"ad_token", "ad_token_provider", "credential"})
+    spellings: ClassVar[Mapping[str, str]] = {
+        "azure_ad_token": "ad_token",
+        "azure_ad_token_provider": "ad_token_provider",
+        "azure_endpoint": "endpoint",
+    }
+    client_members: ClassVar[Mapping[str, str]] = {
+        "api_version": "_api_version",
+        "ad_token": "_azure_ad_token",
+        "ad_token_provider": "_azure_ad_token_provider",
+    }
 
     endpoint: str | None = Field(default_factory=from_env("AZURE_OPENAI_ENDPOINT", "AZURE_API_BASE"))
     """`https://my-resource.openai.azure.com`; with `/openai/v1` at its end the v1 API is meant."""
@@ -62,3 +74,7 @@ class AzureSettings(AccountSettings):
 
     http_client: Any = Field(default=None, exclude=True, repr=False)
     """Your own `httpx.AsyncClient` or `httpx2.AsyncClient`; closing it stays your business."""
+
+    @classmethod
+    def of_request(cls, request: ObservedRequest) -> Mapping[str, Any] | None:
+        return settings_of(request)

@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, ClassVar, Literal
 
 from pydantic import Field, SecretStr, field_validator, model_validator
@@ -30,6 +30,11 @@ class VertexSettings(AccountSettings):
     addresses: ClassVar[tuple[str, ...]] = ("api_base", "storage_base")
     of_the_host: ClassVar[frozenset[str]] = frozenset({"api_key", "credentials", "token"})
     renewed: ClassVar[frozenset[str]] = frozenset({"token"})
+    spellings: ClassVar[Mapping[str, str]] = {
+        "vertex_project": "project",
+        "vertex_location": "location",
+        "vertex_credentials": "credentials",
+    }
 
     project: str | None = Field(default_factory=lambda: _env(*_PROJECT))
     """Id or number; by default the credentials' own."""

@@ -119,7 +119,7 @@ def error_message(body: object) -> str | None:
 
 
 def _shown(said: object) -> str | None:
-    """A text; of a list of errors (Datadog's `errors`, Google's list of one) the text of each."""
+    """A text; of a list of errors (`errors`, or a list of one) the text of each."""
     try:
         texts = [_text(entry) for entry in cast("list[object]", said)] if isinstance(said, list) else [str(said or "")]
     except RecursionError:

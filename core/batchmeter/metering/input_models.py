@@ -16,7 +16,7 @@ class _Request(msgspec.Struct, gc=False):
 
 
 class _InputLine(msgspec.Struct, gc=False):
-    """OpenAI's and Mistral's `body`, Anthropic's `params`; Vertex AI's lines name no model."""
+    """A request is a line's `body` or `params`; some vendors' lines name no model."""
 
     custom_id: str | None = None
     body: _Request | None = None

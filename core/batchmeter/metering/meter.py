@@ -35,7 +35,7 @@ UNMETERED = "unmetered"
 """Reason of a model's lines in no group, in a settlement that is older than reasons by model."""
 
 _OUTPUTS = re.compile(r"^[^.].*\.(jsonl|ndjson|jsonlines|out)(\.gz)?$")
-"""Names of output files in a folder; Bedrock's end in `.jsonl.out`."""
+"""Names of output files in a folder; some vendors' end in `.jsonl.out`."""
 
 Result = TypeVar("Result")
 Source = str | PathLike[str] | Sequence[str | PathLike[str]] | Iterable[bytes]

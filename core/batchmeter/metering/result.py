@@ -48,7 +48,7 @@ class Job:
     prices: PriceSource | None = None
     """By default the embedded price book."""
     price_model: PriceModel | None = None
-    """From a line's model to the one to price (Azure: deployment -> model)."""
+    """From a line's model to the one to price (a deployment -> its model)."""
     terms: Terms = field(default_factory=Terms)
     """The provider's declarations about its prices."""
     ask: Ask | None = None

@@ -31,7 +31,7 @@ def observe(
 ) -> Observed:
     """Meter this client's batches; returns the same client.
 
-    Takes OpenAI, AsyncOpenAI, AzureOpenAI, AsyncAzureOpenAI, and any client of httpx or httpx2. A create that succeeds
+    Takes any client of the `openai` package, and of httpx or httpx2. A create that succeeds
     is an open batch and an `acreate_batch`; what a retrieve, a list or a cancel shows advances it. Answers and errors
     reach the app as they came; where batchmeter itself fails, that is logged and the call goes on.
     `using` an open client of yours in place of the default one; `attribution` rides on every event.
@@ -57,7 +57,7 @@ def _http_client(client: object) -> Any:
         if hasattr(found, "event_hooks") and hasattr(found, "build_request"):
             return found
     raise UsageError(
-        f"cannot observe {type(client).__name__}: give an OpenAI, AsyncOpenAI or AzureOpenAI client, "
+        f"cannot observe {type(client).__name__}: give a client of the `openai` package, "
         "or a Client or AsyncClient of httpx or httpx2"
     )
 
@@ -94,7 +94,7 @@ class Hook:
             body = take(response)
             if not body:
                 return
-            notice = Notice(exchange.kind, exchange.caller, body, current_traceparent())
+            notice = Notice(exchange.kind, exchange.request, body, current_traceparent())
             future, seconds = self._recorder.tell(notice), self._recorder.patience(notice)
             if seconds and not _is_here(self._recorder.host.loop):
                 self._recorder.waited(notice, _finished(future, seconds))
@@ -116,7 +116,7 @@ class AsyncHook:
             body = await atake(response)
             if not body:
                 return
-            notice = Notice(exchange.kind, exchange.caller, body, current_traceparent())
+            notice = Notice(exchange.kind, exchange.request, body, current_traceparent())
             # In a thread: the first one makes the client, which reads settings and plugins.
             future = await asyncio.to_thread(self._recorder.tell, notice)
             if seconds := self._recorder.patience(notice):

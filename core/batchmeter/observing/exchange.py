@@ -1,4 +1,4 @@
-"""An exchange about batches: its kind and its caller, read off the request; its body and batches, off the answer.
+"""An exchange about batches: its kind and its request; its body and batches, off the answer.
 
 The app gets the body byte for byte as it came. `response.read()` would do for whoever calls `response.content`, but raw
 streaming (`iter_raw`) and an error in the middle of a body would reach the app changed. So the undecoded chunks are
@@ -7,33 +7,19 @@ taken, and put back as a new stream.
 
 import re
 from collections.abc import AsyncIterator, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Literal, cast
 
 from pydantic import ValidationError
 
 from batchmeter.http import USER_AGENT
 from batchmeter.models import Batch
+from batchmeter.providers import ObservedRequest
 
 Kind = Literal["create", "look", "list"]
 _PATH = re.compile(r"^(?P<base>.*)/batches(?:/(?P<id>[^/]+)(?P<cancel>/cancel)?)?/?$")
-_AZURE = re.compile(r"\.(?:openai\.azure|cognitiveservices\.azure|services\.ai\.azure)\.(?:com|us|cn)$")
 MOST_BYTES = 32 * 1024 * 1024
 """A longer answer is not about batches, or not one to hold in memory."""
-
-
-@dataclass(frozen=True, slots=True)
-class Caller:
-    """The account that a request was made with. Kept in memory only, and never shown."""
-
-    provider: Literal["openai", "azure"]
-    api_base: str
-    api_key: str | None = field(default=None, repr=False)
-    bearer: str | None = field(default=None, repr=False)
-    """An Entra ID token: another one every hour, so no part of who somebody is."""
-    organization: str | None = None
-    project: str | None = None
-    api_version: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +27,7 @@ class Exchange:
     """A request about batches that its provider accepted."""
 
     kind: Kind
-    caller: Caller
+    request: ObservedRequest
 
 
 def exchange_of(response: Any) -> Exchange | None:
@@ -57,7 +43,7 @@ def exchange_of(response: Any) -> Exchange | None:
     # Our own request, on a client that is lent to an account; or answered by our proxy, which meters it itself.
     if request.headers.get("user-agent") == USER_AGENT or "x-batchmeter" in response.headers:
         return None
-    return Exchange(kind, _caller(request))
+    return Exchange(kind, _observed(request))
 
 
 def _kind(method: str, *, has_id: bool, cancel: bool) -> Kind | None:
@@ -70,28 +56,11 @@ def _kind(method: str, *, has_id: bool, cancel: bool) -> Kind | None:
     return kinds.get((method, has_id, cancel))
 
 
-def _caller(request: Any) -> Caller:
-    url, headers = request.url, request.headers
-    bearer = headers.get("authorization", "")
-    token = bearer[7:].strip() if bearer[:7].lower() == "bearer " else None
-    key = headers.get("api-key")
+def _observed(request: Any) -> ObservedRequest:
     # The path as it was sent, up to its last `/batches`: an id may hold anything.
-    base = str(url.copy_with(query=None, fragment=None, userinfo=b"")).rpartition("/batches")[0]
-    if _AZURE.search(url.host) or key is not None or "api-version" in url.params:
-        return Caller(
-            "azure",
-            base,
-            api_key=key,
-            bearer=None if key else token,
-            api_version=url.params.get("api-version"),
-        )
-    return Caller(
-        "openai",
-        base,
-        api_key=token,
-        organization=headers.get("openai-organization"),
-        project=headers.get("openai-project"),
-    )
+    base = str(request.url.copy_with(query=None, fragment=None, userinfo=b"")).rpartition("/batches")[0]
+    headers = {name.lower(): text for name, text in request.headers.items()}
+    return ObservedRequest(request.url.host, base, dict(request.url.params), headers)
 
 
 def take(response: Any) -> bytes:

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 from batchmeter.models import Attribution, Batch
-from batchmeter.providers import Provider
+from batchmeter.providers import ObservedRequest, Provider
 
-from .exchange import Caller, Kind, batches_in
+from .exchange import Kind, batches_in
 
 if TYPE_CHECKING:
     from batchmeter.client import AsyncClient
@@ -42,7 +42,7 @@ class Notice:
     """One accepted exchange, taken out of the app's hands."""
 
     kind: Kind
-    caller: Caller
+    request: ObservedRequest
     body: bytes
     traceparent: str | None
 
@@ -110,7 +110,7 @@ class Recorder:
             batches = self._read(notice)
             await self._record_created(client)
             if notice.kind != "create":
-                await self._advance(client, notice.caller, batches)
+                await self._advance(client, notice.request, batches)
             self._failing = None
         except Exception as error:  # noqa: BLE001 - the app's call is not ours to fail
             self.failed(error)
@@ -123,7 +123,7 @@ class Recorder:
             try:
                 submission = self._submission(client, notice, batch)
                 parts = await client.ready()
-                await parts.guards.watch(account_of(client, notice.caller), submission, batch.id)
+                await parts.guards.watch(account_of(client, notice.request), submission, batch.id)
                 await record_created(parts, submission, batch)
             except Exception as error:
                 error.add_note(f"batch {batch_id} exists and is not tracked yet; it is tried again with the next call")
@@ -134,7 +134,7 @@ class Recorder:
         from batchmeter.ledger.records import Submission  # noqa: PLC0415 - as above
         from batchmeter.tracker.metadata_tag import without_tag  # noqa: PLC0415
 
-        provider = account_of(client, notice.caller)
+        provider = account_of(client, notice.request)
         return Submission(
             account=provider.account,
             provider=provider.name,
@@ -147,9 +147,9 @@ class Recorder:
             traceparent=notice.traceparent,
         )
 
-    async def _advance(self, client: "AsyncClient", caller: Caller, batches: list[Batch]) -> None:
+    async def _advance(self, client: "AsyncClient", request: ObservedRequest, batches: list[Batch]) -> None:
         parts = await client.ready()
-        mine = account_of(client, caller)
+        mine = account_of(client, request)
         for batch in batches:
             await parts.tracker.shown(mine, batch)
 
@@ -158,37 +158,23 @@ _ENDINGS = (b'"completed"', b'"failed"', b'"expired"', b'"cancelled"')
 
 
 NO_KEY = "none"
-"""Of a request without one: the environment's key is for somebody else."""
-_tokens: dict[str, str] = {}
-"""Entra ID: address -> the newest token an app has used there."""
+"""Key of a request without one: the environment's key is for somebody else."""
 
 
-@dataclass(frozen=True, slots=True)
-class NewestToken:
-    """Of an address: two of these for one are equal, so that the next hour's is no other setting."""
-
-    api_base: str
-
-    def __call__(self) -> str:
-        return _tokens[self.api_base]
-
-
-def account_of(client: "AsyncClient", caller: Caller) -> Provider:
+def account_of(client: "AsyncClient", request: ObservedRequest) -> Provider:
     """ConfigError, UnknownAccountError where the settings are wrong."""
-    return client.accounts.at(caller.provider, _settings(caller))
+    for name, factory in client.plugins.providers.items():
+        settings = factory.Settings.of_request(request)
+        if settings is not None:
+            return client.accounts.at(name, settings)
+    return client.accounts.at("openai", _settings(request))
 
 
-def _settings(caller: Caller) -> dict[str, Any]:
+def _settings(request: ObservedRequest) -> dict[str, Any]:
     """Those of who asked; None where the request named nothing."""
-    if caller.provider == "azure":
-        where = {"api_base": caller.api_base, "api_version": caller.api_version}
-        if caller.bearer is None:
-            return {**where, "api_key": caller.api_key or NO_KEY}
-        _tokens[caller.api_base] = caller.bearer
-        return {**where, "ad_token_provider": NewestToken(caller.api_base)}
     return {
-        "api_base": caller.api_base,
-        "api_key": caller.api_key or NO_KEY,
-        "organization": caller.organization,
-        "project": caller.project,
+        "api_base": request.base,
+        "api_key": request.bearer or NO_KEY,
+        "organization": request.headers.get("openai-organization"),
+        "project": request.headers.get("openai-project"),
     }

@@ -43,7 +43,7 @@ class GroupKey:
     prompt_over: int = 0
     """The largest of `PriceBook.boundaries` that this request's whole prompt exceeds; 0 if none."""
     geo: str | None = None
-    """The place that a line itself names (Anthropic's `inference_geo`)."""
+    """The place that a line itself names (`inference_geo`)."""
     processing: str = "batch"
     """`standard` for a line that its vendor says was served, and is billed, outside the batch."""
     buckets: tuple[str, ...] = ()

@@ -3,8 +3,8 @@
     [prices."openai/ft:gpt-5-mini-2025-08-07:acme::abc"]
     batch = { input = "0.25", output = "2.00" }             # USD per million tokens; any bucket of BUCKETS
     tiers = [{ over = 272000, batch = { input = "0.5", output = "3" } }]
-    [prices."azure/my-deployment"]
-    alias_of = "azure/gpt-4o-2024-08-06"
+    [prices."openai/my-deployment"]
+    alias_of = "openai/gpt-4o-2024-08-06"
     [prices."openai/*"]
     multiplier = "0.85"
 

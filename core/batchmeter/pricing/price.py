@@ -147,7 +147,7 @@ def price_groups(
 ) -> Priced:
     """Price every group at the rates of `at` (UTC).
 
-    `price_model` maps a name to the model to price (Azure: deployment -> model); `ask` is tried before `source`;
+    `price_model` maps a name to the model to price (a deployment -> its model); `ask` is tried before `source`;
     `unknown` adds lines that never reached a group (`usage_missing`), by reason, and `details` the first of them;
     `terms` are what the provider declares of its prices.
     """
