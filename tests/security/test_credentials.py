@@ -120,7 +120,10 @@ class Home:
         if self.way == "page":
             body |= {"data": rows, "items": [body | {"name": "n"}], "has_more": True}
             body |= {"batchPredictionJobs": [{"name": there, "state": "JOB_STATE_SUCCEEDED"}]}
-        return Answer(body=json.dumps(body).encode(), headers={"location": there, "link": f'<{there}>; rel="next"'})
+        return Answer(
+            body=json.dumps(body).encode(),
+            headers={"location": there, "x-goog-upload-url": there, "link": f'<{there}>; rel="next"'},
+        )
 
 
 async def everything(provider):
