@@ -66,6 +66,7 @@ FAMILIES = {
     "batchmeter_azure": {"batchmeter_openai"},
     "batchmeter_budgets": {"batchmeter_proxy", "batchmeter_ui"},
     "batchmeter_gemini": {"batchmeter_spool", "batchmeter_translate"},
+    "batchmeter_mistral": {"batchmeter_openai"},
     "batchmeter_translate": {"batchmeter_dialects"},
     "batchmeter_vertex": {"batchmeter_translate"},
     "batchmeter_xai": {"batchmeter_openai"},

@@ -28,11 +28,11 @@ from batchmeter.providers import (
     FileUpload,
     OutputFile,
 )
+from batchmeter_openai.pages import TokenPages
 from batchmeter_openai.shapes import as_file, as_page
 from batchmeter_openai.wire import OpenAIWire, path
 
 from .batch import batch_of, name_of, view_of
-from .pages import TokenPages
 from .results import PAGE, Read, native, translated
 from .settings import XAISettings
 

@@ -1,4 +1,4 @@
-"""OpenAI's cursors over lists with page tokens: `after` takes an id, xAI a token that each page brings."""
+"""OpenAI's cursors over lists with page tokens: `after` takes an id, such a vendor a token that each page brings."""
 
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
@@ -26,8 +26,7 @@ class TokenPages(Generic[Item]):
     async def page(self, after: str | None, limit: int | None) -> Page[Item]:
         wanted = min(limit or 20, LARGEST)
         if after is None or after in self._tokens:
-            rows, token = await self._read(None if after is None else self._tokens[after], wanted)
-            return _page(rows[:wanted], more=token is not None or len(rows) > wanted)
+            return await self._following(after, None if after is None else self._tokens[after], wanted)
         rows, token = await self._read(None, LARGEST)
         while after not in (ids := [row.id for row in rows]):
             if token is None:
@@ -37,6 +36,15 @@ class TokenPages(Generic[Item]):
         if not left and token is not None:
             left, token = await self._read(token, wanted)
         return _page(left[:wanted], more=token is not None or len(left) > wanted)
+
+    async def _following(self, after: str | None, token: str | None, wanted: int) -> Page[Item]:
+        """Rows that were seen before are there again where newer ones have moved the pages: they are left out."""
+        while True:
+            rows, token = await self._read(token, wanted)
+            known = [row.id for row in rows]
+            left = rows[known.index(after) + 1 :] if after in known else rows
+            if left or token is None:
+                return _page(left[:wanted], more=token is not None or len(left) > wanted)
 
     async def _read(self, token: str | None, limit: int) -> tuple[list[Item], str | None]:
         """A page without rows is the last one, whatever token it brings."""
