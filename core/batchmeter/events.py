@@ -134,6 +134,15 @@ class PluginEvent(Frozen, frozen=True):
     traceparent: str | None = None
 
 
+class AlertEvent(PluginEvent, frozen=True):
+    """A plugin's event that is for people: a base of kinds that every logger can show."""
+
+    kind: str
+    """Why it was raised."""
+    message: str
+    """One sentence."""
+
+
 class UnknownEvent(PluginEvent, frozen=True, extra="allow"):
     """An event of a kind whose plugin is not here."""
 

@@ -4,7 +4,7 @@ import uuid
 from decimal import Decimal
 from typing import Literal
 
-from batchmeter.events import PluginEvent
+from batchmeter.events import AlertEvent
 from batchmeter.models import Frozen, Time, Usd
 
 _NAMESPACE = uuid.uuid5(uuid.NAMESPACE_URL, "https://batchmeter.dev/alerts")
@@ -24,7 +24,7 @@ class AlertPeriod(Frozen, frozen=True):
     """None for a budget without periods."""
 
 
-class BudgetAlert(PluginEvent, frozen=True):
+class BudgetAlert(AlertEvent, frozen=True):
     """One budget, one bucket of it, one period. `batch_id`, `account`, `attribution`: of the batch that did it, if one did."""
 
     type: Literal["budget_alert"] = "budget_alert"
@@ -44,11 +44,9 @@ class BudgetAlert(PluginEvent, frozen=True):
     uncertain: Usd
     projected: Usd | None = None
     period: AlertPeriod
-    message: str
-    """One sentence for people."""
 
 
-class Alert(PluginEvent, frozen=True):
+class Alert(AlertEvent, frozen=True):
     """Something besides budgets."""
 
     type: Literal["alert"] = "alert"
@@ -59,8 +57,6 @@ class Alert(PluginEvent, frozen=True):
     """Of `unknown_cost`: what may still be to pay."""
     hours: float | None = None
     """Of `batch_late` and `logger_owed`: how long it has taken so far."""
-    message: str
-    """One sentence for people."""
 
 
 def dollars(amount: Decimal) -> str:

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from batchmeter.host import Estimate, PlannedBatch, TableRow, TableSession
 
 
+_MOST_PERIODS = 100_000
+
+
 class _NoRoomError(Exception):
     """Undoes the transaction."""
 
@@ -32,6 +35,8 @@ class Reserver:
     def __init__(self, book: Book, alerts: Alerts) -> None:
         self._book = book
         self._alerts = alerts
+        self._periods: set[tuple[str, str, Period]] = set()
+        """Those whose rows are known to be there."""
 
     async def reserve(self, planned: "PlannedBatch", estimate: "Estimate | None") -> None:
         """BudgetExceededError or QueueFullError: nothing is reserved. A submission that is asked again keeps what it has."""
@@ -43,6 +48,7 @@ class Reserver:
         for target in found:
             if target.basis == "unknown":
                 await self._unknown(target, planned, estimate, now, free=free)
+        await self._ensure(found, now)
         try:
             news = await self._book.tables.write(
                 lambda session: self._take(session, planned, found, now, free), durable=False
@@ -105,7 +111,9 @@ class Reserver:
         taken = {(row["budget_id"], row["bucket"]): row for row in await session.each("reserve", list(items.values()))}
         for target in wanted:
             if target.key not in taken:
-                taken[target.key] = await _first(session, target, items[target.key], periods[target.key])
+                row = await session.row("period", **_place(items[target.key]))
+                assert row is not None
+                raise _NoRoomError(target, row)
         cause = Cause(planned.account, planned.provider, planned.batch_id or "", planned.attribution)
         news = False
         for target in wanted:
@@ -160,32 +168,23 @@ class Reserver:
             await self._book.tables.run("wait", budget_id=target.budget.id, bucket=target.bucket, **waiter)
         raise QueueFullError(text, waits=waits)
 
+    async def _ensure(self, found: Sequence[Target], now: int) -> None:
+        """Their periods' rows, committed before any is taken from: so all are locked in one order, and none is awaited."""
+        places = [(*target.key, target.budget.period(now)) for target in found]
+        new = [place for place in places if place not in self._periods]
+        if not new:
+            return
+        items = [{"budget_id": one, "bucket": bucket, "start": at.start, "ends": at.end} for one, bucket, at in new]
+        await self._book.tables.write(lambda session: session.each("add_period", items), durable=False)
+        if len(self._periods) > _MOST_PERIODS:
+            self._periods.clear()
+        self._periods.update(new)
+
     async def _sums(self, target: Target, now: int) -> "TableRow":
-        """The period's, which is made where it is not there."""
-        period = target.budget.period(now)
-        where = {"budget_id": target.budget.id, "bucket": target.bucket, "start": period.start}
-
-        async def work(session: "TableSession") -> "TableRow":
-            await session.run("add_period", **where, ends=period.end)
-            row = await session.row("period", **where)
-            assert row is not None
-            return row
-
-        return await self._book.tables.write(work)
-
-
-async def _first(session: "TableSession", target: Target, item: dict[str, Any], period: Period) -> "TableRow":
-    """The first reservation of a period makes its row, or waits for the one that does; else there was no room."""
-    where = {name: item[name] for name in ("budget_id", "bucket", "start")}
-    row = await session.row("period", **where)
-    if row is None:
-        await session.run("add_period", **where, ends=period.end)
-        taken = await session.row("reserve", **item)
-        if taken is not None:
-            return taken
-        row = await session.row("period", **where)
-    assert row is not None
-    raise _NoRoomError(target, row)
+        await self._ensure([target], now)
+        item = _item(target, target.budget.period(now), free=True)
+        (row,) = await self._book.tables.rows("period", **_place(item))
+        return row
 
 
 def _row(planned: "PlannedBatch", target: Target, period: Period, now: int) -> dict[str, Any]:
@@ -218,6 +217,10 @@ def _item(target: Target, period: Period, *, free: bool) -> dict[str, Any]:
         "amount": target.amount,
         "enforced": int(enforced),
     }
+
+
+def _place(item: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: item[name] for name in ("budget_id", "bucket", "start")}
 
 
 def _key(row: "TableRow") -> dict[str, Any]:

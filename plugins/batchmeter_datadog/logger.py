@@ -6,11 +6,11 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Protocol
 
 from batchmeter.errors import Rejected
-from batchmeter.events import BatchCreated, BatchFailed, BatchSucceeded
+from batchmeter.events import AlertEvent, BatchCreated, BatchFailed, BatchSucceeded
 from batchmeter.hookspecs import hookimpl
 
 from .intake import Intake
-from .notes import Note, note_of
+from .notes import Note, note_of, note_of_alert
 from .once import Once
 from .points import Counts, Samples, counts, samples
 from .seconds import Seconds
@@ -74,9 +74,21 @@ class DatadogLogger:
     async def batch_failure(self, event: BatchFailed) -> None:
         await self._deliver(event)
 
+    @hookimpl(optionalhook=True)
+    async def budget_alert(self, event: AlertEvent) -> None:
+        await self._tell(event)
+
+    @hookimpl(optionalhook=True)
+    async def alert(self, event: AlertEvent) -> None:
+        await self._tell(event)
+
     @hookimpl
     async def shutdown(self) -> None:
         await self._sink.aclose()
+
+    async def _tell(self, event: AlertEvent) -> None:
+        if self.settings.events:
+            await self._sink.note(note_of_alert(event, self._tags.of_alert(event)))
 
     async def _deliver(self, event: AnyEvent) -> None:
         now = datetime.fromtimestamp(self._seconds.clock(), UTC)

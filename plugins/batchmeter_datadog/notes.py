@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from batchmeter.events import BatchFailed, BatchSucceeded
+from batchmeter.events import AlertEvent, BatchFailed, BatchSucceeded
 
 from .tags import Names
 
@@ -35,5 +35,17 @@ def note_of(event: BatchSucceeded | BatchFailed, tags: Names) -> Note:
         alert="error" if failed else "warning" if counts.failed or cost.total is None else "success",
         group=event.batch_id,
         happened=int((event.times.ended_at or event.time).timestamp()),
+        tags=(*tags, f"event_id:{event.id}"),
+    )
+
+
+def note_of_alert(event: AlertEvent, tags: Names) -> Note:
+    about = str(getattr(event, "budget", "") or getattr(event, "subject", ""))
+    return Note(
+        title=f"{event.type.replace('_', ' ').capitalize()}: {event.kind.replace('_', ' ')} {about}".rstrip(),
+        text=event.message,
+        alert="error" if event.kind in ("exceeded", "refused", "batch_failed") else "warning",
+        group=about or event.type,
+        happened=int(event.time.timestamp()),
         tags=(*tags, f"event_id:{event.id}"),
     )

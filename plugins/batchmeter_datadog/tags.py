@@ -2,7 +2,7 @@
 
 import unicodedata
 
-from batchmeter.events import Event
+from batchmeter.events import AlertEvent, Event
 
 from .settings import DatadogSettings
 
@@ -41,6 +41,13 @@ class Tags:
             **{name: event.metadata.get(name) for name in self._metadata},
             **more,
         }
+        own = (f"{clean(name)}:{self._bounded(name, value)}" for name, value in values.items() if value)
+        return tuple(sorted({*self.shared, *own}))
+
+    def of_alert(self, event: AlertEvent) -> Names:
+        """Its kind, and what it is about."""
+        about = {name: getattr(event, name, None) for name in ("kind", "budget", "account", "provider")}
+        values = {**about, "team": event.attribution.team}
         own = (f"{clean(name)}:{self._bounded(name, value)}" for name, value in values.items() if value)
         return tuple(sorted({*self.shared, *own}))
 

@@ -8,7 +8,7 @@ from typing import Annotated
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ByteSize, ConfigDict, Field
 
 from batchmeter.errors import ConfigError
-from batchmeter.events import BatchCreated, BatchFailed, BatchSucceeded
+from batchmeter.events import AlertEvent, BatchCreated, BatchFailed, BatchSucceeded
 from batchmeter.hookspecs import hookimpl
 
 from .appender import Appender, Fsync
@@ -83,6 +83,14 @@ class FileLogger:
 
     @hookimpl
     def batch_failure(self, event: BatchFailed) -> None:
+        self._appender.append(to_line(event))
+
+    @hookimpl(optionalhook=True)
+    def budget_alert(self, event: AlertEvent) -> None:
+        self._appender.append(to_line(event))
+
+    @hookimpl(optionalhook=True)
+    def alert(self, event: AlertEvent) -> None:
         self._appender.append(to_line(event))
 
     @hookimpl

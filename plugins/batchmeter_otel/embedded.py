@@ -3,26 +3,31 @@
 from opentelemetry import trace
 
 from batchmeter.errors import RetryLater
+from batchmeter.events import AlertEvent
 
 from .attributes import AnyEvent
 from .ids import as_remote, context_of, seed_of, span_id
-from .spans import SCOPE, span_of
+from .logs import alert_attributes
+from .spans import SCOPE, nanoseconds, span_of
 
 _ASK_AGAIN = 60.0
 
 
-def emit(event: AnyEvent, *, child: bool) -> None:
+def emit(event: AnyEvent | AlertEvent, *, child: bool) -> None:
     """Best effort: the provider's processor may drop it, and its id generator chooses the span id.
 
     The parent is remote and sampled, so that a parent-based sampler keeps the span whatever its ratio.
     """
-    span = span_of(event, child=child)
     provider = trace.get_tracer_provider()
     if isinstance(provider, trace.ProxyTracerProvider | trace.NoOpTracerProvider):
         raise RetryLater(
             "mode is 'embedded' but this process has configured no tracer provider; configure one, or use 'durable'",
             after=_ASK_AGAIN,
         )
+    if isinstance(event, AlertEvent):
+        _alert(event, provider)
+        return
+    span = span_of(event, child=child)
     parent = span.parent or context_of(span.context.trace_id, span_id(f"{seed_of(event)}:root"))
     started = provider.get_tracer(SCOPE.name, SCOPE.version).start_span(
         span.name,
@@ -36,3 +41,12 @@ def emit(event: AnyEvent, *, child: bool) -> None:
         started.add_event(name, timestamp=at)
     started.set_status(span.status)
     started.end(end_time=span.end)
+
+
+def _alert(event: AlertEvent, provider: trace.TracerProvider) -> None:
+    """A span without a duration: applications have a tracer where they may have no logger provider."""
+    at = nanoseconds(event.time)
+    tracer = provider.get_tracer(SCOPE.name, SCOPE.version)
+    span = tracer.start_span(f"batchmeter.{event.type}", attributes=alert_attributes(event), start_time=at)
+    span.set_status(trace.Status(trace.StatusCode.ERROR, event.message))
+    span.end(end_time=at)

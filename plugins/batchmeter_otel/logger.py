@@ -7,7 +7,7 @@ import os
 import threading
 from typing import TYPE_CHECKING
 
-from batchmeter.events import BatchCreated, BatchFailed, BatchSucceeded
+from batchmeter.events import AlertEvent, BatchCreated, BatchFailed, BatchSucceeded
 from batchmeter.hookspecs import hookimpl
 
 from .installed import require
@@ -54,6 +54,14 @@ class OTelLogger:
     def batch_failure(self, event: BatchFailed) -> None:
         self._deliver(event)
 
+    @hookimpl(optionalhook=True)
+    def budget_alert(self, event: AlertEvent) -> None:
+        self._deliver(event)
+
+    @hookimpl(optionalhook=True)
+    def alert(self, event: AlertEvent) -> None:
+        self._deliver(event)
+
     @hookimpl
     async def startup(self, host: "PluginHost") -> None:
         if self.settings.mode == "durable" and self.settings.sends("metrics") and not self._off:
@@ -74,7 +82,7 @@ class OTelLogger:
         if opened is not None:
             opened.close()
 
-    def _deliver(self, event: BatchCreated | BatchSucceeded | BatchFailed) -> None:
+    def _deliver(self, event: BatchCreated | BatchSucceeded | BatchFailed | AlertEvent) -> None:
         if self._off:
             return
         if self.settings.mode == "durable":

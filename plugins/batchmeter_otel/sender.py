@@ -10,9 +10,10 @@ from opentelemetry.sdk._logs import ReadableLogRecord
 from opentelemetry.sdk.trace import ReadableSpan
 
 from batchmeter.errors import APIStatusError
+from batchmeter.events import AlertEvent
 
 from .attributes import AnyEvent
-from .logs import record_of
+from .logs import alert_of, record_of
 from .otlp import Channel
 from .reporter import NOT_SPOKEN, Reporter
 from .resource import resource
@@ -38,8 +39,12 @@ class Sender:
         if settings.sends("metrics"):
             self.reporter = Reporter(Channel(settings.exporter("metrics", OTLPMetricExporter)), self._resource)
 
-    def deliver(self, event: AnyEvent) -> None:
-        """The span first: should the log event fail, both come again, with the same ids."""
+    def deliver(self, event: AnyEvent | AlertEvent) -> None:
+        """The span first: should the log event fail, both come again, with the same ids. An alert is a log event alone."""
+        if isinstance(event, AlertEvent):
+            if self._logs is not None:
+                self._send_log(self._logs, alert_of(event, self._resource))
+            return
         span = span_of(event, child=self._child)
         if self._spans is not None:
             self._spans.send([readable(span, self._resource)])

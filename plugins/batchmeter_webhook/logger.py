@@ -9,11 +9,12 @@ from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 from pydantic_core import PydanticSerializationError
 
 from batchmeter.errors import APIStatusError, Rejected, RetryLater
-from batchmeter.events import BatchCreated, BatchFailed, BatchSucceeded, Event
+from batchmeter.events import AlertEvent, BatchCreated, BatchFailed, BatchSucceeded
 from batchmeter.hookspecs import hookimpl
 from batchmeter.http import Body, HttpClient
 from batchmeter.providers import sign_webhook, webhook_key
 
+from .chat import Told, chat_body
 from .public_address import public_client
 from .settings import WebhookSettings
 
@@ -50,6 +51,14 @@ class WebhookLogger:
     async def batch_failure(self, event: BatchFailed) -> None:
         await self._post(event)
 
+    @hookimpl(optionalhook=True)
+    async def budget_alert(self, event: AlertEvent) -> None:
+        await self._post(event)
+
+    @hookimpl(optionalhook=True)
+    async def alert(self, event: AlertEvent) -> None:
+        await self._post(event)
+
     @hookimpl
     async def shutdown(self) -> None:
         client, self._http.client = self._http.client, None
@@ -57,14 +66,15 @@ class WebhookLogger:
             await client.aclose()
         await self._http.aclose()
 
-    async def _post(self, event: Event) -> None:
-        body = payload(event)
+    async def _post(self, event: Told) -> None:
+        chosen = self._settings
+        if chosen.only and event.type not in chosen.only:
+            return
+        body = payload(event) if chosen.format == "standard" else chat_body(event, chosen.format, chosen.pages)
         moment = str(int(time.time()))
-        headers = {
-            "webhook-id": event.id,
-            "webhook-timestamp": moment,
-            "webhook-signature": self._sign(event.id, moment, body),
-        }
+        headers = {"webhook-id": event.id, "webhook-timestamp": moment}
+        if self._keys:
+            headers["webhook-signature"] = self._sign(event.id, moment, body)
         await self._open()
         try:
             await self._http.request("POST", self._path, body=_whole(body), headers=headers, retry="never")
@@ -91,7 +101,7 @@ def _secrets(parts: SplitResult) -> set[str]:
     return {f"{parts.path}?{parts.query}", *segments, *map(unquote, segments), *values, *sent, parts.query}
 
 
-def payload(event: Event) -> bytes:
+def payload(event: Told) -> bytes:
     """`{"type", "timestamp", "data"}`, as Standard Webhooks recommends; the same bytes for the same event."""
     try:
         data = event.model_dump_json()

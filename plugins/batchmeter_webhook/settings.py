@@ -1,7 +1,7 @@
 """Settings of the webhook logger."""
 
 import os
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, model_validator
@@ -21,8 +21,6 @@ def _list(value: object) -> object:
 
 
 def _usable(secrets: tuple[SecretStr, ...]) -> tuple[SecretStr, ...]:
-    if not secrets:
-        raise ValueError("is not set: give it here, or as BATCHMETER_WEBHOOK_SECRET (whsec_ and base64)")
     for secret in secrets:
         if len(webhook_key(secret.get_secret_value())) < _SHORTEST:
             raise ValueError(f"is too short: at least {_SHORTEST} bytes, better 32, as `openssl rand -base64 32` gives")
@@ -45,6 +43,13 @@ class WebhookSettings(BaseModel):
         default_factory=_from_env("BATCHMETER_WEBHOOK_SECRET")
     )
     """Signs them: `whsec_` and base64, or a text. While you replace it, the old and the new."""
+    format: Literal["standard", "slack", "teams", "discord"] = "standard"
+    """`standard`: the whole event, signed. Else one sentence to an incoming webhook of Slack, Microsoft Teams (Workflows)
+    or Discord, whose address is the secret."""
+    only: tuple[str, ...] = ()
+    """Kinds of events that are posted, such as `budget_alert`, `alert` and `batch_failure`; all, where none is named."""
+    pages: str = ""
+    """Address of the web pages, such as `https://batches.example.com/ui`: messages link to them."""
     timeout: float = Field(default=10.0, gt=0)
     """Seconds for one post."""
     allow_private: bool = False
@@ -54,6 +59,8 @@ class WebhookSettings(BaseModel):
 
     @model_validator(mode="after")
     def _reachable(self) -> "WebhookSettings":
+        if not self.secret and self.format == "standard":
+            raise ValueError("secret is not set: give it here, or as BATCHMETER_WEBHOOK_SECRET (whsec_ and base64)")
         parts = urlsplit(self.url)
         host = parts.hostname
         if parts.scheme not in ("https", "http") or not host:

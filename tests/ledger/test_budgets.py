@@ -3,18 +3,49 @@
 import asyncio
 from datetime import UTC, datetime
 from decimal import Decimal
+from pathlib import Path
 
 import pytest
 
 from batchmeter.access import Access
 from batchmeter.cli.ledger_copy import copy_ledger
 from batchmeter.errors import BudgetExceededError, QueueFullError
+from batchmeter.events import DurationTotals, Subscription
+from batchmeter.host import Total
 from batchmeter.ledger import open_ledger
 from batchmeter.ledger.records import Intent, Submission
+from batchmeter.pricing.book import PriceBook
 from batchmeter_proxy.keyring import Keyring
 from batchmeter_proxy.keys import create_key
 
 from .budgets_world import MODEL, Est, Share, World, est, tokens
+
+EDGES = {
+    1: "two submits race for the last dollar: test_edge_01_two_race_for_the_last_dollar",
+    2: "64 take from one budget: test_edge_02_sixty_four_take_from_one_budget",
+    3: "made while batches are open, adopt_open: test_edge_03_a_budget_made_while_batches_are_open",
+    4: "limit lowered below use: test_edge_04_a_limit_lowered_below_use_cancels_nothing",
+    5: "day of 23 or 25 hours: test_edge_05_a_day_of_23_or_25_hours",
+    6: "period ends between reserve and record: test_edge_06_a_period_ends_between_reserve_and_record",
+    7: "clock goes back: test_edge_07_a_clock_that_goes_back",
+    8: "limit 0: test_edge_08_a_limit_of_0_lets_only_free_batches_through",
+    9: "negative, NaN: test_edge_09_10_wrong_settings_are_refused_by_name",
+    10: "another currency: test_edge_09_10_wrong_settings_are_refused_by_name",
+    11: "3 models, 2 model budgets: test_edge_11_three_models_in_two_model_budgets",
+    12: "model known only after the answer: test_edge_12_a_model_known_only_after_the_answer",
+    13: "alias: test_edge_13_an_alias_counts_as_what_it_is_priced_as",
+    14: "key revoked: test_edge_14_a_revoked_key_keeps_its_reservations",
+    15: "pruned: test_edge_15_pruned_batches_stay_counted",
+    16: "copied SQLite <-> PostgreSQL: test_edge_16_a_copied_ledger_goes_on_with_open_reservations",
+    17: "settled twice: test_edge_17_an_ending_told_twice_settles_once",
+    18: "repriced to unknown: test_edge_18_a_cost_repriced_to_unknown_is_uncertain_again",
+    19: "free lines: test_edge_19_free_lines_take_nothing",
+    20: "cancelled at once: test_edge_20_a_batch_cancelled_at_once_gives_all_back",
+    21: "vendor's queue, then refusal: test_edge_21_a_wait_for_the_vendor_s_queue_keeps_the_money",
+    22: "killed between reserve and create: test_edge_22_killed_between_reserve_and_create",
+    23: "one hot budget, 8 processes: test_eight_processes_and_kill_9_break_no_limit",
+}
+"""Of the reference; the rate of the last one is measured by benchmarks/budgets.py."""
 
 D = Decimal
 TEAM = {"limit": "10", "scope": {"team": "search"}, "reserve": "upper"}
@@ -281,6 +312,62 @@ async def test_a_pace_that_breaks_the_limit_is_told_once_a_day(world):
     world.clock.advance(86_400)
     await world.budgets.upkeep.look()
     assert len(await world.alerts()) == 2
+
+
+async def test_late_and_failed_batches_are_told_once(world):
+    await world.open(alerts={"batch_late": 2, "batch_failed": True})
+    late, failed = await world.submit(team="search"), await world.submit(team="search")
+    await world.end(failed, "0", status="expired")
+    world.clock.advance(3 * 3600)
+    for _ in range(2):
+        await world.budgets.upkeep.look()
+    found = {one.kind: one for one in await world.alerts()}
+    assert (found["batch_late"].subject, found["batch_late"].hours) == (late.id, 3)
+    assert (found["batch_failed"].subject, found["batch_failed"].attribution.team) == (failed.id, "search")
+    assert len(await world.alerts()) == 2
+    await world.end(late, "1")
+    assert await world.budgets.book.tables.rows("open_since", before=world.clock.now + 1, limit=9) == []
+
+
+async def test_an_account_s_own_history_says_what_is_late(world):
+    await world.open(alerts={"batch_late": "p99"})
+    minutes = {"openai": {10: 60, 600: 1}}
+    totals = [
+        Total("openai", name, "completed", durations=DurationTotals(minutes=one)) for name, one in minutes.items()
+    ]
+
+    async def read():
+        return totals
+
+    world.budgets.book.host.totals = read
+    batch = await world.submit(team="search")
+    world.clock.advance(9 * 3600)
+    await world.budgets.upkeep.look()
+    assert await world.alerts() == []
+    world.clock.advance(2 * 3600)
+    await world.budgets.upkeep.look()
+    assert [one.subject for one in await world.alerts()] == [batch.id]
+
+
+async def test_owed_loggers_and_old_prices_are_told(world):
+    await world.open(alerts={"logger_owed": 1, "prices_old": 30})
+    await world.ledger.subscribe((Subscription("slow", frozenset({"acreate_batch"})),))
+    await world.submit(team="search")
+    world.budgets.book.host._prices = PriceBook.load({})
+    world.clock.now = millis("2028-01-01T00:00")
+    for _ in range(2):
+        await world.budgets.upkeep.look()
+    kinds = sorted((one.kind, one.subject) for one in await world.alerts())
+    assert [kind for kind, _ in kinds] == ["logger_owed", "prices_old"]
+    assert kinds[0][1] == "slow"
+
+
+def test_every_edge_case_of_the_reference_has_its_test():
+    folder = Path(__file__).parents[1]
+    files = ("ledger/test_budgets.py", "ledger/test_budgets_promise.py", "proxy/test_budgets.py")
+    text = "".join((folder / name).read_text() for name in files)
+    assert sorted(EDGES) == list(range(1, 24))
+    assert [one for one in EDGES.values() if f"def {one.rpartition(' ')[2]}(" not in text] == []
 
 
 # Edge cases, by their numbers in the reference.

@@ -20,9 +20,10 @@ _MADE = re.compile(r"CREATE\s+TABLE\s+(?:IF\s+NOT\s+EXISTS\s+)?([\w.]+)", re.IGN
 class StoreSession:
     """One transaction on a plugin's tables. Its statements have the names that the plugin gave them."""
 
-    def __init__(self, session: Session, statements: Mapping[str, str]) -> None:
+    def __init__(self, session: Session, statements: Mapping[str, str], made: dict[str, Statement]) -> None:
         self._session = session
         self._statements = statements
+        self._made = made
 
     @property
     def now(self) -> int:
@@ -44,9 +45,12 @@ class StoreSession:
         return await self._session.each(self._named(statement), items, **parameters)
 
     def _named(self, name: str) -> Statement:
-        if name not in self._statements:
-            raise LedgerError(f"no statement {name!r}; known: {', '.join(sorted(self._statements))}")
-        return self._session.statement(self._statements[name])
+        found = self._made.get(name)
+        if found is None:
+            if name not in self._statements:
+                raise LedgerError(f"no statement {name!r}; known: {', '.join(sorted(self._statements))}")
+            found = self._made[name] = self._session.statement(self._statements[name])
+        return found
 
 
 Work = Callable[[StoreSession], Awaitable[Result]]
@@ -59,14 +63,16 @@ class Store:
     def __init__(self, database: Database, statements: str) -> None:
         self._database = database
         self._statements = split_statements(statements)
+        self._made: dict[str, Statement] = {}
+        """In the engine's words, each translated once."""
 
     async def read(self, work: Work[Result]) -> Result:
-        return await self._database.read(lambda session: work(StoreSession(session, self._statements)))
+        return await self._database.read(lambda session: work(StoreSession(session, self._statements, self._made)))
 
     async def write(self, work: Work[Result], *, durable: bool = True) -> Result:
         """All or nothing; `durable` survives a power cut."""
         return await self._database.write(
-            lambda session: work(StoreSession(session, self._statements)), durable=durable
+            lambda session: work(StoreSession(session, self._statements, self._made)), durable=durable
         )
 
     async def rows(self, statement: str, /, **parameters: object) -> list[Row]:
