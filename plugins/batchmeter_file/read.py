@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-from batchmeter.events import BatchCreated, BatchFailed, BatchSucceeded
+from batchmeter.events import BatchCreated, BatchFailed, BatchSucceeded, PluginEvent
 
 from .cloudevent import from_line
 from .rotation import rotated
@@ -17,7 +17,7 @@ class EventFiles:
         self.skipped = 0
         """Lines of the last pass that held no event: torn by a crash, or somebody else's."""
 
-    def __iter__(self) -> Iterator[BatchCreated | BatchSucceeded | BatchFailed]:
+    def __iter__(self) -> Iterator[BatchCreated | BatchSucceeded | BatchFailed | PluginEvent]:
         self.skipped = 0
         for path in self._files():
             with path.open("rb") as file:
