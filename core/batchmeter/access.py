@@ -268,6 +268,10 @@ class Access:
         """As loggers may see them; RedactorMissingError while nobody can say."""
         return list(stored) if self._redaction is None else await self._redaction.shown(list(stored))
 
+    async def last_event(self) -> int:
+        """The highest number of an event: it grows when one is recorded."""
+        return await self._ledger.last_event()
+
     # gauges
     async def totals(self) -> Sequence[Total] | None:
         """Sums over all that was ever settled, pruned batches included; None while some are being pruned."""

@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from batchmeter import AsyncClient
@@ -58,11 +59,27 @@ def app() -> "ASGIApp":
         async def started(message: "Message") -> None:
             if message["type"] == "lifespan.startup.complete":
                 gc.freeze()  # going over all modules again would stop the event loop for 20 ms
+                _on_stop(proxy.state.stopping.set)
             await send(message)
 
         await proxy(scope, receive, started if scope["type"] == "lifespan" else send)
 
     return alone
+
+
+def _on_stop(stop: Callable[[], None]) -> None:
+    """Before the server's own handler, which its event loop runs: answers under way would use up its patience."""
+    loop = asyncio.get_running_loop()
+    for name in (signal.SIGINT, signal.SIGTERM):
+        before = signal.getsignal(name)
+
+        def told(number: int, frame: FrameType | None, before: Any = before) -> None:
+            loop.call_soon_threadsafe(stop)
+            if callable(before):
+                before(number, frame)
+
+        signal.signal(name, told)
+        signal.siginterrupt(name, False)
 
 
 def serve(

@@ -1,5 +1,6 @@
 """The parts of one running proxy that every request uses."""
 
+import asyncio
 from dataclasses import dataclass, field
 
 from batchmeter import AsyncClient
@@ -26,6 +27,8 @@ class State:
     webhooks: Places
     traffic: Traffic = field(default_factory=Traffic)
     metrics: Metrics = field(default_factory=Metrics)
+    stopping: asyncio.Event = field(default_factory=asyncio.Event)
+    """The server was told to stop: answers that would go on for ever end."""
     openapi: bytes = b""
     """The description of all routes, written once: anybody may ask for it, as often as they like."""
     docs: bytes = b""

@@ -8,9 +8,13 @@ loads this module.
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from batchmeter import hookimpl
+
 from . import hookspecs
 
 if TYPE_CHECKING:
+    import click
+
     from .page import Content, Page, Tile, card, moment
     from .plugin import Pages, PagesSettings
     from .table import facts, progress, table
@@ -30,6 +34,16 @@ _HOMES = {
     "amount": "words", "dollars": "words", "shortened": "words",
 }  # fmt: skip
 """Name -> its module."""
+
+
+UI = "Open the web pages: of the server that runs here, else of one started for it."
+
+
+@hookimpl
+def register_commands(cli: "click.Group") -> None:
+    from batchmeter.commands import LazyCommand  # noqa: PLC0415 - only where commands are wanted
+
+    cli.add_command(LazyCommand("ui", "batchmeter_ui.commands:ui", UI))
 
 
 def __getattr__(name: str) -> Any:

@@ -1,14 +1,16 @@
 """A page: its place, who may see it, what shows it and what a POST to it does; and the frame around all of them."""
 
-from collections.abc import Awaitable, Callable
+import json
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import htpy as h
 from starlette.responses import Response
 
 from batchmeter import __version__
 
+from .assets import SCRIPT
 from .words import age, instant
 
 if TYPE_CHECKING:
@@ -18,13 +20,20 @@ Show = Callable[["View"], Awaitable["Content | Response"]]
 """`view.ids` holds what the path's braces held."""
 
 
+class Live(Protocol):
+    """Parts of a page by their ids, as they look now; not `whole`: those that change without a new event."""
+
+    async def __call__(self, view: "View", /, *, whole: bool) -> Mapping[str, h.Element]: ...
+
+
 @dataclass(frozen=True, slots=True)
 class Content:
     """The middle of a page."""
 
     title: str
     body: h.Node
-    wide: bool = False
+    stream: str = ""
+    """Where the page's live updates come from."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +61,8 @@ class Page:
     """A form's answer: a page again, or a redirection."""
     everywhere: bool = False
     """Only for keys that see everybody's batches in every account."""
+    live: "Live | None" = None
+    """For a page whose parts follow what happens."""
     tile: "Callable[[View], Awaitable[Tile | None]] | None" = None
     """Of another plugin's page: what the overview shows of it, to those who may see the page."""
 
@@ -66,15 +77,35 @@ def document(view: "View", content: Content) -> Response:
             h.title[f"{content.title} · batchmeter"],
             h.link(rel="stylesheet", href=view.asset("style.css")),
             h.link(rel="icon", type="image/svg+xml", href=view.asset("icon.svg")),
+            _script(view) if content.stream else None,
         ],
         h.body[
             h.a(".skip", href="#main")["Skip to the content"],
             _head(view),
+            _follow(content.stream) if content.stream else None,
             h.main("#main", tabindex="-1")[h.h1[content.title], content.body],
             _foot(view),
         ],
     ]
     return Response(str(page), media_type="text/html")
+
+
+_SETTINGS = json.dumps({"includeIndicatorCSS": False})
+"""The pages' policy allows no style that a script adds."""
+
+
+def _script(view: "View") -> h.Node:
+    return [
+        h.meta(name="htmx-config", content=_SETTINGS),
+        h.script(src=view.asset(SCRIPT), defer=True),
+    ]
+
+
+def _follow(stream: str) -> h.Node:
+    return [
+        h.div({"hx-sse:connect": stream, "hx-sse:close": "ended", "hx-swap": "none"}),
+        h.p("#offline", role="status", hidden=True)["This page does not follow any more: read it again."],
+    ]
 
 
 def _head(view: "View") -> h.Element:
@@ -100,8 +131,14 @@ def _foot(view: "View") -> h.Element:
     return h.footer[
         h.span[f"batchmeter {__version__}"],
         h.span["Times are UTC; amounts are US dollars."],
-        h.span["Read ", h.time(datetime=view.instant)[view.instant.replace("T", " ").removesuffix("Z")], ". "],
+        when_read(view),
         h.a(href=view.here)["Read again"] if view.known else None,
+    ]
+
+
+def when_read(view: "View") -> h.Element:
+    return h.span("#read")[
+        "Read ", h.time(datetime=view.instant)[view.instant.replace("T", " ").removesuffix("Z")], ". "
     ]
 
 

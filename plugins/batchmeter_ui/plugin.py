@@ -3,9 +3,11 @@
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from batchmeter import hookimpl
+
+from .streams import Streams
 
 if TYPE_CHECKING:
     from batchmeter.host import PluginHost
@@ -19,6 +21,8 @@ class PagesSettings(BaseModel):
 
     read_only: bool = False
     """No page changes anything: replaying, revoking."""
+    live_seconds: float = Field(default=2.0, gt=0)
+    """Pages that are open look for news so often."""
     trace_url: str = ""
     """Address of a batch's trace at your tracing vendor; `{trace_id}` is put in."""
 
@@ -31,6 +35,7 @@ class Pages:
     def __init__(self, settings: PagesSettings | None = None) -> None:
         self.settings = settings or PagesSettings()
         self.host: PluginHost | None = None
+        self.streams = Streams()
 
     @hookimpl
     async def startup(self, host: "PluginHost") -> None:

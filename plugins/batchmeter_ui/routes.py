@@ -12,10 +12,11 @@ from batchmeter_proxy import Action, Refusal, Route
 from batchmeter_proxy.auth import identity_of
 from batchmeter_proxy.errors import log
 
-from .assets import TYPES, content, place
+from .assets import TYPES, compressed, content, place
+from .live import ENDED, stream
 from .page import Content, Page, document
 from .pages import PAGES
-from .pages.login import LOGIN, LOGOUT
+from .pages.login import ENTER, LINKS, LOGIN, LOGOUT
 from .session import Sessions, Tries, digest_of, same_origin
 from .view import View
 
@@ -48,6 +49,7 @@ class Server:
         self._plugin = plugin
         self._sessions: Sessions | None = None
         self.tries = Tries()
+        self.streams = plugin.streams
 
     async def sessions(self) -> Sessions:
         if self._sessions is None:
@@ -67,6 +69,11 @@ class Server:
 
     async def admit(self, view: View) -> None:
         """Refusal (401) for who has no good key; else the view is theirs."""
+        await self.identify(view)
+        await view.call.admit(Action("request"))
+
+    async def identify(self, view: View) -> None:
+        """The same without counting a request."""
         call = view.call
         try:
             call.identity = await call.state.authenticate(call.request)
@@ -78,7 +85,6 @@ class Server:
             call.identity = identity_of(await (await view.keyring()).find_key(secret), view.now)
             view.session = digest
         view.known = True
-        await call.admit(Action("request"))
 
 
 def routes(plugin: "Pages") -> list[Route]:
@@ -90,7 +96,10 @@ def routes(plugin: "Pages") -> list[Route]:
         *(route for path in added for route in _routes_of(server, Page(path, "", _missing))),
         _route("GET", "/ui/login", _open(server, LOGIN), "Log in to the pages"),
         _route("POST", "/ui/login", _posting(server, LOGIN), "Log in to the pages"),
+        _route("GET", "/ui/enter", _open(server, ENTER), "Log in to the pages by a link"),
+        _route("POST", "/ui/links", _link(server), "A link to log in by"),
         _route("POST", "/ui/logout", _posting(server, LOGOUT), "Log out of the pages"),
+        *(_live_route(server, page) for page in PAGES if page.live is not None),
         _route("GET", "/ui/static/{digest}/{name}", _asset, "A part of the pages"),
         _route("GET", "/", _root, "The pages, for a browser"),
     ]
@@ -126,6 +135,16 @@ def _shown(server: Server, page: Page, *, post: bool = False) -> Handler:
     return _answering(server, page, work)
 
 
+def _live_route(server: Server, page: Page) -> Route:
+    async def work(view: View) -> Response:
+        await server.identify(view)
+        view.sessions = server.sessions
+        return await stream(view, server.streams, server.identify)
+
+    path = "/ui/live" if page.path == "/" else f"/ui/live{page.path}"
+    return _route("GET", path, _answering(server, page, work), "What changes on a page")
+
+
 def _chosen(view: View) -> Page:
     """The page itself; below `/x` the one that a plugin added there, an exact path before one with braces."""
     if not view.page.path.startswith("/x/"):
@@ -149,7 +168,23 @@ def _fit(template: Sequence[str], parts: Sequence[str]) -> dict[str, str] | None
 
 
 def _open(server: Server, page: Page) -> Handler:
-    return _answering(server, page, page.show)
+    async def work(view: View) -> "Content | Response":
+        view.sessions = server.sessions
+        return await page.show(view)
+
+    return _answering(server, page, work)
+
+
+def _link(server: Server) -> Handler:
+    """Of the API's kind: a key in a header, which no web page from elsewhere can send."""
+
+    async def work(view: View) -> "Content | Response":
+        view.call.identity = await view.call.state.authenticate(view.call.request)
+        view.sessions = server.sessions
+        assert LINKS.post is not None
+        return await LINKS.post(view)
+
+    return _answering(server, LINKS, work)
 
 
 def _posting(server: Server, page: Page) -> Handler:
@@ -187,6 +222,8 @@ def _refused(call: "Call", view: View | None, error: Exception) -> Response:
     refusal = error if isinstance(error, Refusal) else _refusal_of(error)
     if view is None:
         return Response(refusal.message, refusal.status, media_type="text/plain")
+    if "text/event-stream" in call.request.headers.get("accept", "") and refusal.status == 401:  # noqa: PLR2004
+        return Response(ENDED, media_type="text/event-stream")  # or the browser would ask again for ever
     if refusal.status == 401 and call.request.method == "GET" and view.page is not LOGIN:  # noqa: PLR2004
         here = view.here.removeprefix(view.base)
         return RedirectResponse(view.url("/login", next=here if here.startswith("/") else None), 303)
@@ -214,7 +251,9 @@ async def _asset(call: "Call") -> Response:
     name = call.ids["name"]
     if name not in TYPES or place(name) != f"{call.ids['digest']}/{name}":
         raise Refusal(404, "There is no such file.")
-    headers: dict[str, Any] = {**HEADERS, "cache-control": _FOREVER}
+    headers: dict[str, Any] = {**HEADERS, "cache-control": _FOREVER, "vary": "accept-encoding"}
+    if "gzip" in call.request.headers.get("accept-encoding", ""):
+        return Response(compressed(name), headers=headers | {"content-encoding": "gzip"}, media_type=TYPES[name])
     return Response(content(name), headers=headers, media_type=TYPES[name])
 
 

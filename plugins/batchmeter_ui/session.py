@@ -14,7 +14,7 @@ from batchmeter_proxy import Refusal
 if TYPE_CHECKING:
     from starlette.requests import Request
 
-    from batchmeter.host import PluginHost, Tables
+    from batchmeter.host import PluginHost, Tables, TableSession
 
 COOKIE = "batchmeter_ui"
 HOURS = 12
@@ -23,6 +23,8 @@ TRIES = 10
 _TRIED_SECONDS = 60.0
 _MOST_ADDRESSES = 10_000
 _LONGEST_COOKIE = 128
+
+LINK_SECONDS = 60
 
 MIGRATIONS = (
     """CREATE TABLE batchmeter.ui_session (
@@ -39,6 +41,12 @@ CREATE TABLE batchmeter.ui_action (
     object text NOT NULL
 );
 """,
+    """CREATE TABLE batchmeter.ui_link (
+    id_sha256 text NOT NULL PRIMARY KEY,
+    secret_sha256 text NOT NULL,
+    expires_at bigint NOT NULL
+);
+""",
 )
 STATEMENTS = """
 -- name: add
@@ -50,6 +58,14 @@ SELECT secret_sha256 FROM batchmeter.ui_session WHERE id_sha256 = %(id)s AND exp
 DELETE FROM batchmeter.ui_session WHERE id_sha256 = %(id)s;
 -- name: forget
 DELETE FROM batchmeter.ui_session WHERE expires_at <= %(now)s;
+-- name: add_link
+INSERT INTO batchmeter.ui_link (id_sha256, secret_sha256, expires_at) VALUES (%(id)s, %(secret)s, %(now)s + %(life)s);
+-- name: find_link
+SELECT secret_sha256 FROM batchmeter.ui_link WHERE id_sha256 = %(id)s AND expires_at > %(now)s;
+-- name: use_link
+DELETE FROM batchmeter.ui_link WHERE id_sha256 = %(id)s;
+-- name: forget_links
+DELETE FROM batchmeter.ui_link WHERE expires_at <= %(now)s;
 -- name: act
 INSERT INTO batchmeter.ui_action (id, at, key_id, what, object) VALUES (%(id)s, %(now)s, %(key)s, %(what)s, %(object)s);
 -- name: actions
@@ -73,10 +89,31 @@ class Sessions:
 
     async def begin(self, secret: str) -> str:
         """The cookie's value for who has this key."""
+        return await self._begin(sha256(secret))
+
+    async def _begin(self, secret_sha256: str) -> str:
         value = secrets.token_urlsafe(32)
         await self._store.run("forget")
-        await self._store.run("add", id=sha256(value), secret=sha256(secret), life=HOURS * 3_600_000)
+        await self._store.run("add", id=sha256(value), secret=secret_sha256, life=HOURS * 3_600_000)
         return value
+
+    async def make_link(self, secret: str) -> str:
+        """A word that lets its first bearer in as who has this key, for a minute."""
+        value = secrets.token_urlsafe(32)
+        await self._store.run("forget_links")
+        await self._store.run("add_link", id=sha256(value), secret=sha256(secret), life=LINK_SECONDS * 1000)
+        return value
+
+    async def enter(self, word: str) -> str | None:
+        """The cookie's value for the first who brings it; None for all others."""
+
+        async def use(session: "TableSession") -> str | None:
+            row = await session.row("find_link", id=sha256(word))
+            used = await session.run("use_link", id=sha256(word))
+            return str(row["secret_sha256"]) if row and used else None
+
+        secret = await self._store.write(use)
+        return None if secret is None else await self._begin(secret)
 
     async def find(self, digest: str) -> str | None:
         """The SHA-256 of the key behind a cookie's."""

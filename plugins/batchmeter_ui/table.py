@@ -15,7 +15,7 @@ def table(
     numeric = [column.endswith(">") for column in columns]
     head = h.tr[
         (
-            h.th(class_="n" if right else None, scope="col")[column.rstrip(">")]
+            h.th(class_="n" if right else None, scope="col")[column.rstrip(">")] if column else h.td
             for column, right in zip(columns, numeric, strict=True)
         )
     ]

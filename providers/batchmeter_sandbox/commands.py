@@ -3,6 +3,7 @@
 import asyncio
 import ipaddress
 import json
+import sys
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -123,11 +124,21 @@ def _is_loopback(host: str) -> bool:
 @click.option("--requests", "count", default=1000, show_default=True, help="How many requests the batch has.")
 @click.option("--model", default="gpt-5-mini", show_default=True, help="The model they ask for.")
 @click.option("--folder", type=click.Path(path_type=Path), help="Where to leave the files (default: a new one).")
+@click.option(
+    "--ui", "pages", is_flag=True, help="Fill a ledger with a month of batches, and open the web pages over it."
+)
+@click.option("--port", default=4000, show_default=True, help="With --ui: of the pages.")
+@click.option("--no-open", is_flag=True, help="With --ui: open no browser.")
 @as_json
-def demo(count: int, model: str, folder: Path | None, json_output: bool) -> None:
+def demo(count: int, model: str, folder: Path | None, pages: bool, port: int, no_open: bool, json_output: bool) -> None:
     """Submit, follow, meter and price a batch, with no key and no network: what you would see with a real one."""
     chosen = folder or Path(tempfile.mkdtemp(prefix="batchmeter-demo-"))
     chosen.mkdir(parents=True, exist_ok=True)
+    if pages:
+        if (chosen / "ledger.db").exists():
+            raise UsageError(f"{chosen} has a ledger: choose another --folder for a month of batches")
+        run(_month(chosen, port, no_open=no_open))
+        return
     run(_demo(chosen, count, model, json_output))
 
 
@@ -160,6 +171,35 @@ async def _demo(folder: Path, count: int, model: str, json_output: bool) -> None
     say("4. it has ended, and this is what it cost:\n")
     show_settlement(settlement)
     _show_events(log)
+
+
+async def _month(folder: Path, port: int, *, no_open: bool) -> None:
+    """The vendor stays, so that the pages can read failures and files; Ctrl-C stops both."""
+    from batchmeter.testing.month import month
+
+    console().print(f"filling {folder / 'ledger.db'} with a month of batches …")
+    async with month(folder) as filled:
+        await filled.client.aclose()
+        settings = write_month_settings(folder / "batchmeter.toml", filled.sandbox.url)
+        words = ["--config", str(settings), "ui", "--port", str(port), *(["--no-open"] if no_open else [])]
+        server = await asyncio.create_subprocess_exec(sys.executable, "-m", "batchmeter", *words)
+        try:
+            await server.wait()
+        finally:
+            if server.returncode is None:
+                server.terminate()
+                await server.wait()
+
+
+def write_month_settings(path: Path, url: str) -> Path:
+    """Each account of the month at the same sandbox."""
+    from batchmeter.testing.month import ACCOUNTS
+
+    ledger, base = (json.dumps(text, ensure_ascii=False) for text in (str(path.parent / "ledger.db"), url))
+    account = f'provider = "openai"\napi_key = "any"\napi_base = {base}\n'
+    accounts = "".join(f'\n[accounts."{name}"]\n{account}' for name in ACCOUNTS)
+    path.write_text(f"ledger = {ledger}\ntrack = false\n{accounts}", encoding="utf-8")
+    return path
 
 
 def write_requests(path: Path, count: int, model: str) -> Path:

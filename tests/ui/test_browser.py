@@ -6,13 +6,16 @@ import shutil
 import signal
 import subprocess
 import sys
-from contextlib import contextmanager
+from contextlib import asynccontextmanager, contextmanager
 
 import pytest
 
 CHROMIUM = shutil.which("chromium")
 playwright = pytest.importorskip("playwright.async_api", reason="playwright is not installed")
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="Debian's chromium is not installed: apt-get install chromium")
+needs_chromium = pytest.mark.skipif(
+    CHROMIUM is None, reason="Debian's chromium is not installed: apt-get install chromium"
+)
+pytestmark = needs_chromium
 WATCH = """
 window.broken = [];
 document.addEventListener('securitypolicyviolation', event => window.broken.push(event.violatedDirective));
@@ -20,21 +23,23 @@ document.addEventListener('securitypolicyviolation', event => window.broken.push
 
 
 @contextmanager
-def serving(ledger):
+def serving(ledger, *options):
     """`batchmeter serve` over a ledger; its address."""
     env = os.environ | {
         "OPENAI_BASE_URL": "http://127.0.0.1:9",
         "OPENAI_API_KEY": "k",
         "BATCHMETER_LEDGER": str(ledger),
     }
-    command = [sys.executable, "-m", "batchmeter", "serve", "--port", "0", "--no-track"]
+    command = [sys.executable, "-m", "batchmeter", "serve", "--port", "0", "--no-track", *options]
     process = subprocess.Popen(command, env=env, stdout=subprocess.PIPE, text=True)
     try:
         yield re.search(r"http://127\.0\.0\.1:\d+", process.stdout.readline())[0]
     finally:
         process.send_signal(signal.SIGINT)
-        process.communicate(timeout=30)
-        process.kill()
+        try:
+            process.communicate(timeout=25)
+        finally:
+            process.kill()
 
 
 @pytest.fixture
@@ -42,6 +47,27 @@ async def browser():
     async with playwright.async_playwright() as started:
         arguments = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
         yield await started.chromium.launch(executable_path=CHROMIUM, args=arguments)
+
+
+@asynccontextmanager
+async def open_page(browser, address, secret, **options):
+    """Logged in, on the overview; nothing may be said on its console, and no policy be broken."""
+    context = await browser.new_context(**options)
+    await context.add_init_script(WATCH)
+    page, said = await context.new_page(), []
+    page.on("console", lambda message: said.append(message.text))
+    page.on("pageerror", lambda error: said.append(str(error)))
+    page.on("dialog", lambda dialog: said.append(dialog.message))
+    await page.goto(f"{address}/ui")
+    await page.get_by_label("Key of this proxy").fill(secret)
+    await page.get_by_role("button", name="Log in").click()
+    await page.locator("#read").wait_for()
+    try:
+        yield page
+        assert await page.evaluate("window.broken") == []
+        assert said == []
+    finally:
+        await context.close()
 
 
 async def test_pages_are_quiet_in_a_browser(client, people, tmp_path, browser):

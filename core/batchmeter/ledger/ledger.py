@@ -134,6 +134,7 @@ class Ledger:
 
     # events and their deliveries
     events = read(outbox.events)
+    last_event = read(outbox.last_event)
     claim_deliveries = write(outbox.claim_deliveries)
     finish_deliveries = write(outbox.finish_deliveries)
     deliveries = read(outbox.deliveries)

@@ -263,6 +263,12 @@ async def record_event(session: Session, event: PluginEvent) -> bool:
     return True
 
 
+async def last_event(session: Session) -> int:
+    """The highest number; 0 where there is none."""
+    row = await session.row("last_event")
+    return int(row["seq"]) if row else 0
+
+
 async def events(
     session: Session,
     *,

@@ -38,25 +38,37 @@ async def history_of(view: View) -> BatchHistory:
 
 async def show(view: View) -> Content:
     found = await history_of(view)
+    account, batch_id = found.tracked.account, found.tracked.batch_id
+    body: list[h.Node] = [h.p(".quiet")[h.code[batch_id]], *_parts(view, found).values()]
+    stream = f"/live/batches/{quote(account, safe='')}/{quote(batch_id, safe='')}"
+    return Content(f"Batch in {account}", body, stream=view.url(stream))
+
+
+async def parts(view: View, *, whole: bool = True) -> dict[str, h.Element]:
+    """The page's sections by their names: one batch is read quickly enough to be looked at each time."""
+    del whole
+    return _parts(view, await history_of(view))
+
+
+def _parts(view: View, found: BatchHistory) -> dict[str, h.Element]:
     batch, newest = found.tracked.batch, found.revisions[-1] if found.revisions else None
-    body: list[h.Node] = [
-        h.p(".quiet")[h.code[found.tracked.batch_id]],
-        card("Life", timeline("The batch's life", steps := _steps(found)), _step_list(steps)),
-        h.div(".columns")[
+    sections: dict[str, h.Node] = {
+        "life": card("Life", timeline("The batch's life", steps := _steps(found)), _step_list(steps)),
+        "facts": h.div(".columns")[
             card("Counts", _counts(batch, newest)),
             card("Cost", _cost(newest)),
             card("Submitted", _submitted(view, found)),
             card("Files", _files(view, found)),
         ],
-        _models(newest),
-        _rates(newest),
-        _usage(newest),
-        _problems(batch),
-        _failed(view, found, newest),
-        _revisions(found.revisions) if len(found.revisions) > 1 else None,
-        card("Deliveries", _deliveries(view, found)),
-    ]
-    return Content(f"Batch in {found.tracked.account}", body)
+        "models": _models(newest),
+        "rates": _rates(newest),
+        "usage": _usage(newest),
+        "problems": _problems(batch),
+        "failed": _failed(view, found, newest),
+        "revisions": _revisions(found.revisions) if len(found.revisions) > 1 else None,
+        "deliveries": card("Deliveries", _deliveries(view, found)),
+    }
+    return {name: h.div(id=name)[section] for name, section in sections.items()}
 
 
 def _steps(found: BatchHistory) -> list[Step]:
@@ -299,7 +311,9 @@ def _failed(view: View, found: BatchHistory, newest: Settlement | None) -> h.Nod
     if not lines or not (batch.error_file_id or batch.output_file_id):
         return None
     where = view.batch_url(found.tracked.account, found.tracked.batch_id, "/failures")
-    text = f"{lines:,} lines failed. Their error codes and custom_ids are in the provider's file: "
+    text = (
+        f"{lines:,} {'line' if lines == 1 else 'lines'} failed; error codes and custom_ids are in the provider's file: "
+    )
     return card("Failures", h.p[text, h.a(href=where)["read it now"], "."])
 
 
@@ -354,4 +368,4 @@ def _event(kind: str) -> str:
     return {"acreate_batch": "created", "batch_success": "success", "batch_failure": "failure"}.get(kind, kind)
 
 
-PAGE = Page("/batches/{account}/{batch_id}", "", show)
+PAGE = Page("/batches/{account}/{batch_id}", "", show, live=parts)

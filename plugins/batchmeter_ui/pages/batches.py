@@ -163,8 +163,14 @@ def _open_row(view: View, one: SeenBatch) -> Sequence[h.Node]:
         h.span(".bad")[number(failed)] if failed else "0",
         "–" if batch.created_at is None else duration(now - batch.created_at),
         "–" if rest is None else h.span(class_="bad" if late else None)[f"≈ {duration(rest)}"],
-        "–" if batch.expires_at is None else duration(batch.expires_at - now),
+        _expires(batch.expires_at, now),
     )
+
+
+def _expires(at: int | None, now: float) -> h.Node:
+    if at is None:
+        return "–"
+    return duration(at - now) if at >= now else h.span(".bad")[f"{duration(now - at)} over"]
 
 
 _LEAST_DONE = 0.05

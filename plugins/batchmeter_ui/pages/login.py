@@ -3,7 +3,7 @@
 from http.cookies import SimpleCookie
 
 import htpy as h
-from starlette.responses import RedirectResponse, Response
+from starlette.responses import JSONResponse, RedirectResponse, Response
 
 from batchmeter_proxy import Refusal
 from batchmeter_proxy.auth import identity_of
@@ -51,6 +51,29 @@ async def log_in(view: View) -> Response:
     return response
 
 
+async def enter(view: View) -> Response:
+    """By a link that `batchmeter ui` asked for."""
+    assert view.sessions is not None
+    value = await (await view.sessions()).enter(view.asked("once")[:_LONGEST_KEY])
+    if value is None:
+        response = document(view, _form(view, "This link was used before, or is older than a minute."))
+        response.status_code = 401
+        return response
+    response = RedirectResponse(view.base, 303)
+    response.headers["set-cookie"] = _cookie(view, value, HOURS * 3600)
+    return response
+
+
+async def make_link(view: View) -> Response:
+    """For who holds a key: where their browser may enter."""
+    scheme, _, secret = view.call.request.headers.get("authorization", "").partition(" ")
+    if scheme.lower() != "bearer" or view.identity.attribution.key is None:
+        raise Refusal(401, "Send a key as `Authorization: Bearer`.", code="invalid_api_key")
+    assert view.sessions is not None
+    word = await (await view.sessions()).make_link(secret.strip())
+    return JSONResponse({"path": view.url("/enter", once=word)})
+
+
 def _is_own(path: str) -> bool:
     """A page of ours: nothing that a browser reads as another host."""
     return path.startswith(("/", "?")) and not path.startswith("//") and "\\" not in path and path.isprintable()
@@ -78,4 +101,6 @@ def _cookie(view: View, value: str, seconds: int) -> str:
 
 
 LOGIN = Page("/login", "", show, log_in)
+ENTER = Page("/enter", "", enter)
+LINKS = Page("/links", "", show, make_link)
 LOGOUT = Page("/logout", "", show, log_out)

@@ -31,36 +31,51 @@ _NO_NAME = "(none)"
 
 async def show(view: View) -> Content:
     span = asked_span(view)
-    by_day, by_model, by_team, by_account, whole = await asyncio.gather(
+    found = await parts(view)
+    body: list[h.Node] = [
+        chooser(view, span, "/"),
+        *(found[name] for name in ("note", "tiles", "spend", "open")),
+        h.div(".columns")[(part for name, part in found.items() if name not in {"note", "tiles", "spend", "open"})],
+    ]
+    return Content("Overview", body, stream=view.url("/live", **span.query))
+
+
+async def parts(view: View, *, whole: bool = True) -> dict[str, h.Element]:
+    """Cards by name."""
+    opened = await open_batches(view, limit=13)
+    all_open = h.a(href=view.url("/batches", settled="no"))["All"]
+    batches = {"open": card("Open batches", opened.table, more=all_open, name="open")}
+    return {**await _sums(view, opened), **batches} if whole else batches
+
+
+async def _sums(view: View, opened: Opened) -> dict[str, h.Element]:
+    span = asked_span(view)
+    by_day, by_model, by_team, by_account, total = await asyncio.gather(
         spend(view, ("day", "model"), span),
         spend(view, ("model",), span),
         spend(view, ("team",), span),
         spend(view, ("account",), span),
         spend(view, (), span),
     )
-    everything = whole[0] if whole else NOTHING
-    unknown, opened = await asyncio.gather(
-        unknown_costs(view, span, invented=everything.invented), open_batches(view, limit=13)
-    )
-    body: list[h.Node] = [
-        chooser(view, span, "/"),
-        invented_note(shown=everything.invented),
-        await _tiles(view, everything, opened),
-        card("Spend per day, by model", _chart(span, by_day, by_model)),
-        card("Open batches", opened.table, more=h.a(href=view.url("/batches", settled="no"))["All"]),
-        h.div(".columns")[
-            _shares(view, span, "By model", "model", by_model, everything),
-            _shares(view, span, "By team", "team", by_team, everything),
-            _shares(view, span, "By account", "account", by_account, everything),
-            card(
-                "Unknown cost: what to mend",
-                worklist(view, unknown[:_MOST_ROWS]),
-                more=h.a(href=view.url("/unknown"))["All"],
-            ),
-            card("Loggers", backlog(view, await view.access.subscriptions())) if view.identity.everywhere else None,
-        ],
-    ]
-    return Content("Overview", body)
+    everything = total[0] if total else NOTHING
+    unknown = await unknown_costs(view, span, invented=everything.invented)
+    found = {
+        "note": h.div("#note")[invented_note(shown=everything.invented)],
+        "tiles": await _tiles(view, everything, opened),
+        "spend": card("Spend per day, by model", _chart(span, by_day, by_model), name="spend"),
+        "models": _shares(view, span, "model", by_model, everything),
+        "teams": _shares(view, span, "team", by_team, everything),
+        "accounts": _shares(view, span, "account", by_account, everything),
+        "unknown": card(
+            "Unknown cost: what to mend",
+            worklist(view, unknown, most=_MOST_ROWS),
+            more=h.a(href=view.url("/unknown"))["All"],
+            name="unknown",
+        ),
+    }
+    if view.identity.everywhere:
+        found["loggers"] = card("Loggers", backlog(view, await view.access.subscriptions()), name="loggers")
+    return found
 
 
 async def _tiles(view: View, whole: CostRow, opened: Opened) -> h.Element:
@@ -92,7 +107,7 @@ async def _tiles(view: View, whole: CostRow, opened: Opened) -> h.Element:
             )
         )
     tiles += [_tile(one.name, one.value, one.note, bad=one.bad) for one in await _added_tiles(view)]
-    return h.div(".tiles")[tiles]
+    return h.div("#tiles.tiles")[tiles]
 
 
 def _saved(whole: CostRow) -> tuple[h.Node, h.Node]:
@@ -140,16 +155,18 @@ def _chart(span: Span, by_day: Sequence[CostRow], by_model: Sequence[CostRow]) -
     return bars("Spend per day, by model", names, [Bar(day, parts.get(day, {}), unknown[day]) for day in span.dates])
 
 
-def _shares(view: View, span: Span, title: str, by: str, sums: Sequence[CostRow], whole: CostRow) -> h.Element:
+def _shares(view: View, span: Span, by: str, sums: Sequence[CostRow], whole: CostRow) -> h.Element:
+    title = f"By {by}"
     return card(
         title,
         table(
             title,
-            (title.removeprefix("By ").title(), "Spend>", "Share>", "Batches>", "Lines>", "$ / 1k lines>"),
+            (by.title(), "Spend>", "Share>", "Batches>", "Lines>", "$ / 1k lines>"),
             [_share_row(view, by, one, whole) for one in sums[:_MOST_ROWS]],
             empty="No batch was settled in this span.",
         ),
         more=h.a(href=view.url("/spend", by=by, **span.query))["All"],
+        name=f"{by}s",
     )
 
 
@@ -162,4 +179,4 @@ def _share_row(view: View, by: str, one: CostRow, whole: CostRow) -> Sequence[h.
     return (shown, spent, share(one.known, whole.known), number(one.batches), number(one.lines), each)
 
 
-PAGE = Page("/", "Overview", show)
+PAGE = Page("/", "Overview", show, live=parts)

@@ -1,6 +1,7 @@
 """The worklist: lines whose cost is unknown, why, and what mends it."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import htpy as h
 
@@ -58,12 +59,26 @@ async def show(view: View) -> Content:
     )
 
 
-def worklist(view: View, found: Sequence[UnknownCost], *, commands: bool = False) -> h.Element:
+def worklist(view: View, found: Sequence[UnknownCost], *, commands: bool = False, most: int | None = None) -> h.Element:
     """`commands`: with where it is and the command that mends it."""
     more = ("Account", "Command") if commands else ()
     columns = ("Reason", "Model", "Batches>", "Lines>", "What helps", *more)
-    rows = [_row(view, one, commands=commands) for one in found]
+    rows = [_row(view, one, commands=commands) for one in (found if commands else _together(found)[:most])]
     return table("Unknown costs", columns, rows, empty="Every line's cost is known.")
+
+
+def _together(found: Sequence[UnknownCost]) -> list[UnknownCost]:
+    """The same reason and model in all accounts as one, most lines first."""
+    sums: dict[tuple[str, str], UnknownCost] = {}
+    for one in found:
+        place = (one.reason, one.model)
+        before = sums.get(place)
+        sums[place] = (
+            one
+            if before is None
+            else replace(before, account="", batches=before.batches + one.batches, lines=before.lines + one.lines)
+        )
+    return sorted(sums.values(), key=lambda one: -one.lines)
 
 
 def _row(view: View, one: UnknownCost, *, commands: bool) -> Sequence[h.Node]:

@@ -1,0 +1,139 @@
+"""Live updates in a real browser: what changes is shown, hidden pages ask nothing, a revoked key hears no more."""
+
+import httpx2
+import pytest
+from starlette.applications import Starlette
+from starlette.routing import Mount
+
+from batchmeter_proxy import create_app
+from batchmeter_ui.plugin import Pages
+from batchmeter_ui.streams import MOST_STREAMS, Streams
+
+from .served import served, until
+from .test_browser import browser, needs_chromium, open_page, serving  # noqa: F401 - a fixture
+
+pytestmark = needs_chromium
+
+
+@pytest.fixture
+def ui_settings():
+    return {"live_seconds": 0.05}
+
+
+@pytest.fixture
+def pages(client):
+    """The plugin of this client."""
+    return next(plugin for plugin in client.plugins._manager.get_plugins() if isinstance(plugin, Pages))
+
+
+async def test_a_page_shows_what_happens_after_it_was_read(client, person, submit, browser):  # noqa: F811
+    ada = await person("ada", admin=True)
+    async with served(client) as address, open_page(browser, address, ada.secret) as page:
+        assert "No batch is open" in await page.locator("#open").inner_text()
+        opened = await submit(ada.key.attribution, settle=False)
+        await page.locator(f"#open a[title={opened}]").wait_for()
+        await submit(ada.key.attribution, model="gpt-5-mini")
+        await page.locator("#models").get_by_text("gpt-5-mini").wait_for()
+        assert await page.locator("#models").count() == await page.locator("#open").count() == 1
+        assert await page.locator("#offline").is_hidden()
+
+
+async def test_a_batch_page_follows_its_batch(client, clock, person, submit, browser):  # noqa: F811
+    ada = await person("ada")
+    batch_id = await submit(ada.key.attribution, settle=False)
+    async with served(client) as address, open_page(browser, address, ada.secret) as page:
+        await page.goto(f"{address}/ui/batches/openai/{batch_id}")
+        assert "Not settled yet" in await page.locator("#facts").inner_text()
+        clock.advance(60)
+        await client.batches.retrieve(batch_id)
+        clock.advance(1400)
+        await client.batches.wait(batch_id, timeout=20)
+        await page.locator("#facts").get_by_text("Saved by batch").wait_for()
+        assert "gpt-4o-mini" in await page.locator("#rates").inner_text()
+
+
+async def test_a_hidden_page_asks_nothing(client, person, pages, browser):  # noqa: F811
+    ada = await person("ada")
+    async with served(client) as address, open_page(browser, address, ada.secret) as page:
+        await until(lambda: pages.streams.open == 1)
+        await page.evaluate(HIDE)
+        await until(lambda: pages.streams.open == 0)
+        await page.evaluate(SHOW)
+        await until(lambda: pages.streams.open == 1)
+        await page.goto(f"{address}/ui/spend")
+        await until(lambda: pages.streams.open == 0)
+
+
+HIDE = "Object.defineProperty(document, 'hidden', {value: true, configurable: true}); document.dispatchEvent(new Event('visibilitychange'))"
+SHOW = HIDE.replace("true, conf", "false, conf")
+
+
+async def test_a_revoked_key_hears_no_more(client, person, pages, submit, browser):  # noqa: F811
+    ada = await person("ada")
+    async with served(client) as address, open_page(browser, address, ada.secret) as page:
+        await until(lambda: pages.streams.open == 1)
+        await client.ledger.revoke_key(ada.key.id)
+        await page.locator("#offline").wait_for(state="visible")
+        await until(lambda: pages.streams.open == 0)
+        secret = await submit(ada.key.attribution, settle=False)
+        assert secret not in await page.content()
+        await page.reload()
+        assert page.url.startswith(f"{address}/ui/login")
+
+
+async def test_a_worker_bears_so_many_streams(client, person, pages):
+    ada = await person("ada")
+    pages.streams.open = MOST_STREAMS
+    headers = {"authorization": f"Bearer {ada.secret}", "accept": "text/event-stream"}
+    async with served(client) as address, httpx2.AsyncClient(base_url=address, headers=headers) as http:
+        answer = await http.get("/ui/live")
+        assert (answer.status_code, answer.headers["retry-after"]) == (503, "30")
+        pages.streams.open = 0
+        async with http.stream("GET", "/ui/live") as stream:
+            assert stream.headers["content-type"].startswith("text/event-stream")
+            assert stream.headers["x-accel-buffering"] == "no"
+            assert await anext(stream.aiter_lines()) == ": open"
+            assert pages.streams.open == 1
+        await until(lambda: pages.streams.open == 0)
+
+
+async def test_pages_follow_below_a_prefix(client, person, submit, browser):  # noqa: F811
+    ada = await person("ada", admin=True)
+    app = Starlette(routes=[Mount("/tools/bm", create_app(client))])
+    async with served(client, app) as address, open_page(browser, f"{address}/tools/bm", ada.secret) as page:
+        assert page.url.startswith(f"{address}/tools/bm/ui")
+        opened = await submit(ada.key.attribution, settle=False)
+        await page.locator(f"#open a[title={opened}]").click()
+        assert page.url == f"{address}/tools/bm/ui/batches/openai/{opened}"
+        await page.locator("#life").wait_for()
+
+
+async def test_any_worker_s_page_follows(client, person, submit, tmp_path, browser):  # noqa: F811
+    ada = await person("ada", admin=True)
+    with serving(tmp_path / "ui.db", "--workers", "2") as address:
+        async with open_page(browser, address, ada.secret) as one, open_page(browser, address, ada.secret) as other:
+            opened = await submit(ada.key.attribution, settle=False)
+            for page in (one, other):
+                await page.locator(f"#open a[title={opened}]").wait_for()
+
+
+async def test_an_open_page_does_not_hold_up_the_server_s_end(client, person, tmp_path):
+    ada = await person("ada")
+    headers = {"authorization": f"Bearer {ada.secret}"}
+    with serving(tmp_path / "ui.db") as address:
+        http = httpx2.AsyncClient(base_url=address, headers=headers)
+        stream = await http.send(http.build_request("GET", "/ui/live"), stream=True)
+        assert await anext(stream.aiter_lines()) == ": open"
+    await http.aclose()
+
+
+async def test_a_stranger_s_stream_ends_at_once(http, people):
+    answer = await http.get("/ui/live", headers={"accept": "text/html, text/event-stream"})
+    assert answer.text == "event: ended\ndata: log in again\n\n"
+
+
+def test_streams_are_counted_back_after_errors():
+    streams = Streams()
+    with pytest.raises(KeyError), streams.one():
+        raise KeyError
+    assert streams.open == 0
