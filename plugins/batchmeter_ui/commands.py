@@ -74,17 +74,19 @@ def _is_batchmeter(url: str) -> bool:
 
 async def _link(url: str, given: dict[str, Any]) -> str:
     """An address that lets its first reader in; without keys the pages themselves."""
+    from batchmeter_proxy.keyring import Keyring  # noqa: PLC0415
     from batchmeter_proxy.keys import create_key  # noqa: PLC0415
 
     async with open_access(_client(given)) as access:
-        if not await access.has_keys():
+        keyring = await Keyring.open(access)
+        if not await keyring.has_keys():
             return f"{url}/ui"
         until = access.now() + _KEY_MILLIS
-        key, secret = await create_key(access, name="batchmeter ui", admin=True, expires_at=until)
+        key, secret = await create_key(keyring, name="batchmeter ui", admin=True, expires_at=until)
         try:
             return url + await asyncio.to_thread(_ask_for_link, url, secret)
         except BatchmeterError:
-            await access.revoke_key(key.id)
+            await keyring.revoke_key(key.id)
             raise
 
 

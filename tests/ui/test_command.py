@@ -11,6 +11,7 @@ from contextlib import contextmanager
 import httpx2
 import pytest
 
+from batchmeter_proxy import keyring_of
 from batchmeter_ui.session import LINK_SECONDS
 
 from .test_browser import serving
@@ -47,7 +48,7 @@ async def test_a_running_server_is_found_and_a_link_lets_in_once(client, person,
             again = await other.get(link)
             assert again.status_code == 401
             assert "was used before" in again.text
-    made = next(key for key in await client.ledger.keys() if key.name == "batchmeter ui")
+    made = next(key for key in await (await keyring_of(client)).keys() if key.name == "batchmeter ui")
     assert made.admin
     assert made.expires_at is not None
 
@@ -68,7 +69,7 @@ async def test_links_are_for_keys_and_end_after_a_minute(http, client, person, c
         lambda session: session.run(session.statement("UPDATE batchmeter.ui_link SET expires_at = expires_at - %(life)s"), life=LINK_SECONDS * 1000)
     )  # fmt: skip
     assert (await http.get(path)).status_code == 401
-    await client.ledger.revoke_key(root.key.id)
+    await (await keyring_of(client)).revoke_key(root.key.id)
     assert root.secret not in path
 
 

@@ -5,7 +5,7 @@ import pytest
 from starlette.applications import Starlette
 from starlette.routing import Mount
 
-from batchmeter_proxy import create_app
+from batchmeter_proxy import create_app, keyring_of
 from batchmeter_ui.plugin import Pages
 from batchmeter_ui.streams import MOST_STREAMS, Streams
 
@@ -72,7 +72,7 @@ async def test_a_revoked_key_hears_no_more(client, person, pages, submit, browse
     ada = await person("ada")
     async with served(client) as address, open_page(browser, address, ada.secret) as page:
         await until(lambda: pages.streams.open == 1)
-        await client.ledger.revoke_key(ada.key.id)
+        await (await keyring_of(client)).revoke_key(ada.key.id)
         await page.locator("#offline").wait_for(state="visible")
         await until(lambda: pages.streams.open == 0)
         secret = await submit(ada.key.attribution, settle=False)
