@@ -2,22 +2,28 @@
 
 import asyncio
 import socket
+from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
 
 import granian.constants
 from granian.server.embed import Server
 
+from batchmeter import AsyncClient
 from batchmeter_proxy import create_app
 
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp
 
-def free_port():
+
+def free_port() -> int:
     with socket.socket() as found:
         found.bind(("127.0.0.1", 0))
-        return found.getsockname()[1]
+        return int(found.getsockname()[1])
 
 
 @asynccontextmanager
-async def served(client, app=None):
+async def served(client: AsyncClient, app: "ASGIApp | None" = None) -> AsyncGenerator[str]:
     """Its address."""
     port = free_port()
     interface = granian.constants.Interfaces.ASGINL
@@ -38,7 +44,7 @@ async def served(client, app=None):
         await task
 
 
-async def until(condition, seconds=20):
+async def until(condition: Callable[[], bool], seconds: float = 20) -> None:
     """Returns when it holds; fails after a long time."""
     async with asyncio.timeout(seconds):
         while not condition():  # noqa: ASYNC110 - what the server does tells nobody
