@@ -14,6 +14,7 @@ from ._version import __version__
 
 if TYPE_CHECKING:
     from .api import (
+        abatch_results,
         acancel_batch,
         acreate_batch,
         acreate_file,
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
         aretrieve_batch,
         aretrieve_file,
         await_batch,
+        batch_results,
         cancel_batch,
         close,
         create_batch,
@@ -53,13 +55,14 @@ if TYPE_CHECKING:
     from .metering.result import Metering
     from .models import Attribution, Batch, Cost, FileObject, Page, Usage
     from .observing import observe, unobserve
-    from .running import Result, Results, arun, run
+    from .results import Result, Results
+    from .running import arun, run
     from .sync import Client
 
 _HOMES = {
     "api": (
-        "acancel_batch acreate_batch acreate_file adelete_file afile_content afile_delete afile_list "
-        "afile_retrieve alist_batches alist_files aretrieve_batch aretrieve_file await_batch cancel_batch "
+        "abatch_results acancel_batch acreate_batch acreate_file adelete_file afile_content afile_delete afile_list "
+        "afile_retrieve alist_batches alist_files aretrieve_batch aretrieve_file await_batch batch_results cancel_batch "
         "close create_batch create_file delete_file file_content file_delete file_list file_retrieve "
         "list_batches list_files retrieve_batch retrieve_file start_tracking tracking wait_batch"
     ),
@@ -71,7 +74,8 @@ _HOMES = {
     "metering": "Metering ameter meter",
     "models": "Attribution Batch Cost FileObject Page Usage",
     "observing": "observe unobserve",
-    "running": "Result Results arun run",
+    "results": "Result Results",
+    "running": "arun run",
     "sync": "Client",
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names.split()}
@@ -97,6 +101,7 @@ __all__ = [
     "Settlement",
     "Usage",
     "__version__",
+    "abatch_results",
     "acancel_batch",
     "acreate_batch",
     "acreate_file",
@@ -112,6 +117,7 @@ __all__ = [
     "aretrieve_file",
     "arun",
     "await_batch",
+    "batch_results",
     "cancel_batch",
     "close",
     "create_batch",

@@ -14,9 +14,10 @@ from typing import Any, ParamSpec, TypeVar, cast
 
 from .batches import AsyncBatches
 from .client import AsyncClient
+from .engine import Engine
 from .files import AsyncFiles
 from .pages import AsyncPage, SyncPage
-from .sync import Engine, read_on
+from .sync import read_on
 
 P = ParamSpec("P")
 Result = TypeVar("Result")
@@ -116,6 +117,8 @@ alist_batches = _async(lambda client: client.batches.list)
 list_batches = _pages(lambda client: client.batches.list, "after limit custom_llm_provider extra_headers extra_body")
 await_batch = _async(lambda client: client.batches.wait)
 wait_batch = _sync(lambda client: client.batches.wait)
+abatch_results = _async(lambda client: client.batches.results)
+batch_results = _sync(lambda client: client.batches.results)
 
 
 _lock = threading.Lock()

@@ -1,6 +1,7 @@
 """`client.batches`: submit, follow, cancel, list and await batches, in OpenAI's call shapes."""
 
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
+from contextlib import aclosing
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -24,6 +25,7 @@ from .pages import AsyncPage
 from .providers import BatchRequest, DeletesBatches, Provider
 
 if TYPE_CHECKING:
+    from .results import Result, Results
     from .runtime import Runtime
 
 
@@ -227,6 +229,72 @@ class AsyncBatches:
         known = id_of("batch_id", batch_id)
         found = await (await self._client.ready()).ledger.settlement(known, custom_llm_provider)
         return None if found is None else found[0]
+
+    async def results(
+        self, batch_id: str, *, requests: bool = False, custom_llm_provider: str | None = None, **account_settings: Any
+    ) -> "Results":
+        """Every answer of an ended batch by custom_id, in memory, with what it cost.
+
+        In the order of its files; with `requests` in the input's order, each with its request, and with an error for
+        those without an answer. UsageError while the batch is open; NotFoundError where its files are gone.
+        """
+        from .result_lines import answers_by_id, results_by_request  # noqa: PLC0415 - when first needed
+        from .results import Results  # noqa: PLC0415
+
+        provider, ended, input_file_id = await self._ended(batch_id, custom_llm_provider, account_settings)
+        if requests:
+            joined = results_by_request(provider, ended.batch, input_file_id)
+            found = {result.custom_id: result async for result in joined}
+        else:
+            found = await answers_by_id(provider, ended.batch)
+        return Results(list(found), found, ended)
+
+    async def iter_results(
+        self, batch_id: str, *, requests: bool = False, custom_llm_provider: str | None = None, **account_settings: Any
+    ) -> "AsyncGenerator[Result]":
+        """As `results`, one after the other, however many there are; of a request with two answers, both."""
+        from .result_lines import answer_lines, results_by_request, results_of  # noqa: PLC0415 - when first needed
+
+        provider, ended, input_file_id = await self._ended(batch_id, custom_llm_provider, account_settings)
+        if requests:
+            found = results_by_request(provider, ended.batch, input_file_id)
+        else:
+            found = results_of(answer_lines(provider, ended.batch))
+        async with aclosing(found) as results:
+            async for result in results:
+                yield result
+
+    async def iter_lines(
+        self, batch_id: str, *, requests: bool = False, custom_llm_provider: str | None = None, **account_settings: Any
+    ) -> "AsyncGenerator[bytes]":
+        """As `iter_results`, each line of the files as the provider wrote it; with `requests`, `request` is added."""
+        from .result_lines import answer_lines, lines_by_request  # noqa: PLC0415 - when first needed
+
+        provider, ended, input_file_id = await self._ended(batch_id, custom_llm_provider, account_settings)
+        if requests:
+            found = lines_by_request(provider, ended.batch, input_file_id)
+        else:
+            found = answer_lines(provider, ended.batch)
+        async with aclosing(found) as lines:
+            async for line in lines:
+                yield line
+
+    async def _ended(
+        self, batch_id: str, account: str | None, settings: Mapping[str, Any]
+    ) -> tuple[Provider, Settlement, str | None]:
+        """A settled batch, or one that has ended and is settled now; and the input file that its submission names."""
+        known, ledger = id_of("batch_id", batch_id), (await self._client.ready()).ledger
+        provider, _ = await self._client.provider_for(account, settings, about=known)
+        settled = await self.settlement(known, custom_llm_provider=provider.account)
+        if settled is None:
+            batch = await self.retrieve(known, provider.account, **settings)
+            if not batch.ended:
+                raise UsageError(
+                    f"batch {known} is {batch.status}: it has results when it has ended; wait for it first"
+                )
+            settled = await self.wait(known, custom_llm_provider=provider.account, **settings)
+        tracked = await ledger.get_batch(settled.batch_id, settled.account)
+        return provider, settled, tracked.submission.input_file_id if tracked else None
 
     async def _seen(self, provider: Provider, batch: Batch) -> Batch:
         from .tracker.metadata_tag import without_tag  # noqa: PLC0415 - as above

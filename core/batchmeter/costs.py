@@ -145,13 +145,13 @@ def as_csv(report: CostReport) -> str:
     writer.writerow([*names, "batches", "lines", "unpriced_lines", *(f"{name}_usd" for name in amounts), *units])
     for row in report.data:
         shown = row.model_dump(mode="json")
-        groups = [_cell(row.groups[name]) for name in names]
+        groups = [csv_cell(row.groups[name]) for name in names]
         counts = [row.batches, row.lines, row.unpriced_lines, *(shown[name] for name in amounts)]
         writer.writerow([*groups, *counts, *(getattr(row.usage, name) for name in units)])
     return text.getvalue()
 
 
-def _cell(text: str | None) -> str:
+def csv_cell(text: str | None) -> str:
     return "" if text is None else f"'{text}" if text.startswith(_FORMULAS) else text
 
 

@@ -13,9 +13,10 @@ from pathlib import Path
 import pytest
 
 import batchmeter
+from batchmeter.content import lines_of
 from batchmeter.errors import InvalidInputError, NotFoundError, SettlementError
-from batchmeter.running.job import _results
-from batchmeter.running.results import Result
+from batchmeter.result_lines import results_of
+from batchmeter.results import Result
 from batchmeter.testing.sandbox import Sandbox, manual_clock, sandbox_thread
 
 QUESTIONS = [f"question {number}" for number in range(5)]
@@ -212,7 +213,7 @@ async def test_a_long_line_is_put_together_once() -> None:
             yield Joins(line[start : start + 1000])
         yield b"\n" + line.replace(b'"a"', b'"b"')
 
-    results = [result async for result in _results(chunks())]
+    results = [result async for result in results_of(lines_of(chunks()))]
     assert [result.custom_id for result in results] == ["a", "b"]
     assert len((results[0].body or {})["image"]) == 1_000_000
     assert Joins.copied == 0
@@ -223,5 +224,5 @@ def test_answers_that_are_gone_say_how_to_have_them_again(sandbox: Sandbox) -> N
     batchmeter.delete_file(str(first.batch.output_file_id))
     with pytest.raises(NotFoundError) as gone:
         batchmeter.run(QUESTIONS, model="gpt-5-mini")
-    assert "again=True" in gone.value.__notes__[0]
+    assert "again=True" in gone.value.__notes__[-1]
     assert batchmeter.run(QUESTIONS, model="gpt-5-mini", again=True).batch.id != first.batch.id

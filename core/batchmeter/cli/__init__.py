@@ -18,7 +18,11 @@ COMMANDS = {
         "submit:submit",
         "Submit the batch input FILE (JSONL). Nothing is uploaded unless every line passes the provider's rules.",
     ),
-    "batches": ("batches:batches", "List, show, cancel, delete or await batches (`list` when nothing else is said)."),
+    "batches": (
+        "batches:batches",
+        "List, show, cancel, delete or await batches, and get results (`list` when nothing else is said).",
+    ),
+    "files": ("files:files", "List, get, put or delete files at an account."),
     "track": (
         "track:track",
         "Run a tracker until Ctrl-C. Any number may share one ledger; batches are leased, never followed twice.",

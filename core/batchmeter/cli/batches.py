@@ -8,6 +8,8 @@ from batchmeter.commands.output import as_json, console, cost, duration, instant
 from batchmeter.commands.session import client, run
 from batchmeter.commands.wait import show_settlement, wait_for
 
+from .results import results
+
 if TYPE_CHECKING:
     from batchmeter.events import Settlement
     from batchmeter.ledger.records import TrackedBatch
@@ -19,7 +21,7 @@ account_option = click.option("--provider", "account", metavar="ACCOUNT", help="
 @as_json
 @click.pass_context
 def batches(ctx: click.Context, json_output: bool) -> None:
-    """List, show, cancel, delete or await batches (`list` when nothing else is said)."""
+    """List, show, cancel, delete or await batches, and get results (`list` when nothing else is said)."""
     if ctx.invoked_subcommand is None:
         ctx.invoke(list_batches, json_output=json_output)
 
@@ -125,6 +127,9 @@ def wait(batch_id: str, account: str | None, timeout: float | None, json_output:
     settlement = run(work())
     show_settlement(settlement, json_output=json_output)
     click.get_current_context().exit(0 if settlement.status == "completed" else 1)
+
+
+batches.add_command(results)
 
 
 async def _rows(

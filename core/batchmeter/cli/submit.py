@@ -2,7 +2,8 @@
 
 import asyncio
 import os
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
@@ -75,23 +76,23 @@ async def _submit(
 ) -> int:
     async with client() as opened:
         provider = await opened.provider(account, {})
-        checked = await asyncio.to_thread(_checked, file, endpoint, provider if check else None)
-        with file.open("rb") as handle, _Upload(handle, checked.bytes) as upload:
+        summary = await asyncio.to_thread(checked, file, endpoint, provider if check else None)
+        with uploading(file) as upload:
             uploaded = await opened.files.create(file=(file.name, upload), purpose="batch", custom_llm_provider=account)
         batch = await opened.batches.create(
             input_file_id=uploaded.id,
-            endpoint=str(checked.endpoint),
+            endpoint=str(summary.endpoint),
             **order,
         )
         if not wait:
-            _show_batch(batch, checked, json_output)
+            _show_batch(batch, summary, json_output)
             return 0
         settlement = await wait_for(opened, batch.id, account, timeout)
     show_settlement(settlement, json_output=json_output)
     return 0 if settlement.status == "completed" else 1
 
 
-def _checked(file: Path, endpoint: str | None, provider: "Provider | None") -> "InputSummary":
+def checked(file: Path, endpoint: str | None, provider: "Provider | None") -> "InputSummary":
     """By the rules of its provider; without one, or where that has none, only the endpoint is looked for."""
     from batchmeter.inputs import COMPATIBLE, check_path, limits_of
 
@@ -122,6 +123,13 @@ def _show_batch(batch: "Batch", checked: "InputSummary", json_output: bool) -> N
         return
     console().print(f"submitted {checked.lines:,} requests as {batch.id} ({batch.status})")
     console().print(f"follow it: batchmeter batches wait {batch.id}   or leave a tracker running: batchmeter track")
+
+
+@contextmanager
+def uploading(file: Path) -> Generator[IO[bytes]]:
+    """The open file, with a progress bar on a terminal."""
+    with file.open("rb") as handle, _Upload(handle, file.stat().st_size) as upload:
+        yield upload
 
 
 class _Upload:

@@ -2,13 +2,10 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncGenerator, Callable, Sequence
-from contextlib import AbstractAsyncContextManager, aclosing
+from contextlib import aclosing
 from dataclasses import dataclass, field
 from enum import Enum, auto
-from functools import partial
 
-from batchmeter.content import lines_of
 from batchmeter.errors import UsageError
 from batchmeter.events import Settlement
 from batchmeter.inputs.rules import is_embeddings
@@ -16,7 +13,8 @@ from batchmeter.ledger.records import progress_of
 from batchmeter.metering.envelope import Look, look_for
 from batchmeter.metering.lines import LineSplitter, Unreadable
 from batchmeter.models import Batch
-from batchmeter.providers import CallOptions, ContentStream, OutputFile, Provider
+from batchmeter.providers import Provider
+from batchmeter.result_lines import Open, input_of, opened_by, requests
 from batchmeter.tracker.build_events import UNAVAILABLE
 from batchmeter.tracker.settle import awaited
 
@@ -26,7 +24,6 @@ _NEVER_RUN = frozenset({"batch_expired", "batch_cancelled", "expired", "canceled
 """Error codes of requests that nobody ran before the batch ended."""
 _SLICE = 200
 """Lines between two turns of the event loop: about a millisecond."""
-Open = Callable[[], AbstractAsyncContextManager[ContentStream]]
 
 
 class Fate(Enum):
@@ -163,7 +160,7 @@ async def read_answers(provider: Provider, batch: Batch, settlement: Settlement 
         raise UsageError(f"batch {batch.id}: the provider lists no file with its answers yet: try again in a minute")
     look = look_for(provider.name)
     answers = Answers(look, repeats=look.own.repeats != "no", announced=_announced(provider, batch, settlement))
-    for open_file in _opened_by(provider, batch, files):
+    for open_file in opened_by(provider, batch, files):
         await _read_file(open_file, answers)
     return answers
 
@@ -177,40 +174,6 @@ def _announced(provider: Provider, batch: Batch, settlement: Settlement | None) 
     if UNAVAILABLE in settlement.notes:
         return 0
     return settlement.request_counts.succeeded - settlement.duplicates
-
-
-def _opened_by(provider: Provider, batch: Batch, files: Sequence[OutputFile]) -> list[Open]:
-    """The answers in the words of the input: a vendor's own rows may carry ids, and parts of requests, of its making."""
-    if not provider.capabilities.native_lines:
-        return [file.open for file in files if file.kind != "manifest"]
-    views = [file_id for file_id in (batch.output_file_id, batch.error_file_id) if file_id and files]
-    return [partial(provider.file_content, file_id, CallOptions()) for file_id in views]
-
-
-def input_of(batch: Batch, input_file_id: str | None) -> str:
-    """The file that tells what it was asked, which the batch shows, or else its submission named."""
-    file_id = batch.input_file_id or input_file_id
-    if file_id is None:
-        raise UsageError(f"batch {batch.id} names no input file: what it was asked is not known")
-    if file_id.startswith(("https://", "http://")):  # anybody's address may stand here: no credential goes there
-        where = file_id.partition("?")[0]
-        raise UsageError(
-            f"batch {batch.id}: its input is in your own storage ({where}), which batchmeter does not read"
-        )
-    return file_id
-
-
-async def requests(
-    provider: Provider, batch: Batch, input_file_id: str | None
-) -> AsyncGenerator[tuple[bytes, str | None]]:
-    """Each line of the input as it was sent, with its custom_id, where it has one. One line in memory."""
-    file_id, number, look = input_of(batch, input_file_id), 0, look_for(provider.name)
-    async with provider.file_content(file_id, CallOptions()) as content, aclosing(lines_of(content.chunks)) as lines:
-        async for raw in lines:
-            number += 1
-            if number % _SLICE == 0:
-                await asyncio.sleep(0)
-            yield raw, look.request_id(raw)
 
 
 async def _read_file(open_file: Open, answers: Answers) -> None:

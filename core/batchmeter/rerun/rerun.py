@@ -16,13 +16,14 @@ from batchmeter.ledger.ledger import Ledger
 from batchmeter.ledger.records import Again, Intent, Submission, TrackedBatch
 from batchmeter.models import Batch, FileObject
 from batchmeter.providers import BatchRequest, CallOptions, Provider
+from batchmeter.result_lines import input_of, requests
 from batchmeter.submit import submission_of, submit
 from batchmeter.tracker.adopt import with_id
 from batchmeter.tracker.metadata_tag import RETRY_OF, without_tag
 from batchmeter.tracker.queue_backoff import waits_for_room
 from batchmeter.tracker.resubmit import Waiting
 
-from .completeness import Answers, Fate, input_of, read_answers, requests
+from .completeness import Answers, Fate, read_answers
 
 if TYPE_CHECKING:
     from batchmeter.client import AsyncClient

@@ -3,22 +3,22 @@
 import asyncio
 import hashlib
 import json
-from collections.abc import AsyncIterator, Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from batchmeter import api
 from batchmeter.client import AsyncClient
-from batchmeter.content import lines_of
 from batchmeter.errors import NotFoundError, SettlementError
 from batchmeter.events import Settlement
 from batchmeter.inputs import COMPATIBLE, InputLimits, limits_of
 from batchmeter.models import Attribution, Batch
+from batchmeter.result_lines import answers_by_id
+from batchmeter.results import Results
 from batchmeter.sync import Client
 
 from .requests import Lines, Requests, Written, write
-from .results import Result, Results
 
 if TYPE_CHECKING:
     from batchmeter.tracker.wait import OnUpdate
@@ -89,10 +89,6 @@ async def arun(
         return await api.engine.acall(lambda client: job.run(client, written))
 
 
-LONG = 256 * 1024
-"""Bytes of a line (an image in it) whose parsing would hold up the event loop."""
-
-
 @dataclass(frozen=True, slots=True)
 class Job:
     """The call's arguments, apart from the requests."""
@@ -116,7 +112,12 @@ class Job:
         with progress(len(written.ids), shown=self.progress) as update:
             batch = await self._batch(client, written)
             settlement = await self._end(client, batch.id, update)
-        return Results(written.ids, await self._answers(client, settlement), settlement)
+        try:
+            found = await answers_by_id(await client.provider(self.account, self.account_settings), settlement.batch)
+        except NotFoundError as gone:
+            gone.add_note("run(…, again=True) runs the requests anew")
+            raise
+        return Results(written.ids, found, settlement)
 
     async def _batch(self, client: AsyncClient, written: Written) -> Batch:
         """The newest of this run's batches, unless it is to be run again or that one never began."""
@@ -183,34 +184,11 @@ class Job:
     def _where(self) -> dict[str, Any]:
         return {"custom_llm_provider": self.account, **self.account_settings}
 
-    async def _answers(self, client: AsyncClient, settlement: Settlement) -> dict[str, Result]:
-        found: dict[str, Result] = {}
-        batch = settlement.batch
-        for file_id in (batch.error_file_id, batch.output_file_id):
-            if file_id is not None:
-                try:
-                    async with client.files.stream(file_id, **self._where()) as content:
-                        async for result in _results(content.chunks):
-                            found[result.custom_id] = result
-                except NotFoundError as gone:
-                    gone.add_note(
-                        f"the answers of batch {batch.id} are gone; run(…, again=True) runs the requests anew"
-                    )
-                    raise
-        return found
-
 
 def _never_began(batch: Batch, settlement: Settlement | None) -> bool:
     """Refused as a whole (a limit, an input rule): nothing ran, nothing was billed."""
     ended = settlement.batch if settlement is not None else batch
     return ended.status == "failed" and ended.output_file_id is None and ended.error_file_id is None
-
-
-async def _results(chunks: AsyncIterator[bytes]) -> AsyncIterator[Result]:
-    async for line in lines_of(chunks):
-        result = await asyncio.to_thread(Result.read, line) if len(line) > LONG else Result.read(line)
-        if result is not None:
-            yield result
 
 
 Update = Callable[[Batch], None]

@@ -1,0 +1,223 @@
+"""Results: every request's answer or error by custom_id, with what the batch cost; for a notebook a table, a frame, an array."""
+
+import base64
+import html
+import json
+import struct
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from importlib import import_module
+from typing import Any, cast
+
+from .errors import UsageError
+from .events import Settlement
+from .models import Batch, Cost
+
+_SHOWN = 20
+"""Rows of the table in a notebook."""
+_CELL = 400
+"""Characters of a text in it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """One request's outcome."""
+
+    custom_id: str
+    body: Mapping[str, Any] | None = None
+    """The endpoint's whole answer, as the provider gave it; None where there is none."""
+    error: Mapping[str, Any] | None = None
+    """`{"code": …, "message": …}`; None for an answer."""
+    request: Mapping[str, Any] | None = None
+    """The body of the request, where the input file was read beside the answers (`requests=True`)."""
+
+    @property
+    def text(self) -> str | None:
+        """The answer's text, of chats, responses and completions; None for an error, or an answer without text."""
+        for read in _TEXTS:
+            try:
+                text = read(self.body or {})
+            except (KeyError, IndexError, TypeError):
+                continue
+            if isinstance(text, str):
+                return text
+        return None
+
+    @property
+    def ok(self) -> bool:
+        return self.error is None
+
+    @property
+    def message(self) -> str | None:
+        """The error in words; None for an answer."""
+        return None if self.error is None else str(self.error.get("message") or self.error.get("code") or self.error)
+
+    @property
+    def embeddings(self) -> list[list[float]]:
+        """One for each text of an embeddings request, in its order; empty for an error or any other answer."""
+        rows: Any = (self.body or {}).get("data")
+        if not isinstance(rows, list):
+            return []
+        ordered = sorted(cast("list[dict[str, Any]]", rows), key=lambda row: row.get("index", 0))
+        return [_numbers(row["embedding"]) for row in ordered if row.get("embedding")]
+
+    @classmethod
+    def joined(cls, custom_id: str, request: bytes, answer: bytes | None, batch: Batch) -> "Result":
+        """From a line of the input and the line that answers it."""
+        found = (None if answer is None else cls.read(answer)) or _missing(custom_id, batch)
+        asked: Any = json.loads(request)
+        return replace(found, custom_id=custom_id, request=asked.get("body") if "url" in asked else asked)
+
+    @classmethod
+    def read(cls, line: bytes) -> "Result | None":
+        """From a line of an output or error file; None for one that cannot be read."""
+        try:
+            row: Any = json.loads(line)
+            response: Any = row.get("response") or {}
+            body: Any = response.get("body")
+            error: Any = row.get("error") or (_error(body) if response.get("status_code", 200) >= 300 else None)  # noqa: PLR2004
+            return cls(row["custom_id"], None if error else body, error or None)
+        except (ValueError, KeyError, TypeError, AttributeError):
+            return None
+
+
+class Results(Mapping[str, Result]):
+    """custom_id -> Result, in input order."""
+
+    def __init__(self, ids: Sequence[str], found: Mapping[str, Result], settlement: Settlement) -> None:
+        self._results = {custom_id: found.get(custom_id) or _missing(custom_id, settlement.batch) for custom_id in ids}
+        self.settlement = settlement
+
+    def __getitem__(self, custom_id: str) -> Result:
+        return self._results[custom_id]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._results)
+
+    def __len__(self) -> int:
+        return len(self._results)
+
+    def __repr__(self) -> str:
+        return f"<Results: {self._summary()}>"
+
+    def _repr_html_(self) -> str:
+        """A notebook's table: the first rows, texts cut."""
+        rows = "".join(
+            f"<tr><td>{html.escape(_cut(name))}</td><td>{html.escape(_cut(result.message or result.text or ''))}</td></tr>"
+            for name, result in list(self._results.items())[:_SHOWN]
+        )
+        more = f"<p>… and {len(self) - _SHOWN:,} more</p>" if len(self) > _SHOWN else ""
+        return (
+            f"<p>{html.escape(self._summary())}</p><table><thead><tr><th>custom_id</th><th>text or error</th></tr></thead>"
+            f"<tbody>{rows}</tbody></table>{more}"
+        )
+
+    def _summary(self) -> str:
+        total = self.cost.total
+        price = f"at least ${self.cost.known:f}" if total is None else f"${total:f}"
+        return f"{len(self)} of batch {self.batch.id}, {len(self.errors)} errors, {price}"
+
+    @property
+    def cost(self) -> Cost:
+        return self.settlement.cost
+
+    @property
+    def batch(self) -> Batch:
+        return self.settlement.batch
+
+    @property
+    def texts(self) -> list[str | None]:
+        """In input order; None where there is an error or no text."""
+        return [result.text for result in self._results.values()]
+
+    @property
+    def errors(self) -> dict[str, Mapping[str, Any]]:
+        """custom_id -> error, of those that have one."""
+        return {name: result.error for name, result in self._results.items() if result.error is not None}
+
+    def rows(self) -> list[dict[str, Any]]:
+        """A dict a request: `custom_id`, `text`, `error`, `body`; `request` where the input was read too."""
+        joined = any(result.request is not None for result in self._results.values())
+        return [
+            {"custom_id": name, "text": result.text, "error": result.message, "body": result.body}
+            | ({"request": result.request} if joined else {})
+            for name, result in self._results.items()
+        ]
+
+    def to_pandas(self) -> Any:
+        """A `pandas.DataFrame` of `rows()`; UsageError where pandas is not installed."""
+        return _library("pandas").DataFrame(self.rows(), columns=self._columns())
+
+    def to_polars(self) -> Any:
+        """A `polars.DataFrame` of `rows()`, with `body` and `request` as JSON texts: their shapes differ from row to row."""
+        columns = self._columns()
+        rows = [[_json(row[name]) for name in columns] for row in self.rows()]
+        polars = _library("polars")
+        return polars.DataFrame(rows, schema=dict.fromkeys(columns, polars.String), orient="row")
+
+    def embeddings(self) -> Any:
+        """A `numpy.ndarray` of float32, a row a request in their order; a row of NaN for one without.
+
+        UsageError where a request has several texts: `results[custom_id].embeddings` has its rows.
+        """
+        numpy = _library("numpy")
+        found = [result.embeddings for result in self._results.values()]
+        if many := next((name for name, rows in zip(self, found, strict=True) if len(rows) > 1), None):
+            raise UsageError(f"request {many!r} has several texts: read results[custom_id].embeddings of each")
+        width = max((len(rows[0]) for rows in found if rows), default=0)
+        return numpy.array([rows[0] if rows else [float("nan")] * width for rows in found], dtype="float32")
+
+    def _columns(self) -> list[str]:
+        return list(self.rows()[0]) if self else ["custom_id", "text", "error", "body"]
+
+
+def better(earlier: Result | None, later: Result) -> Result:
+    """Of two answers to one request."""
+    return earlier if earlier is not None and (earlier.ok or not later.ok) else later
+
+
+def _library(name: str) -> Any:
+    try:
+        return import_module(name)
+    except ImportError as error:
+        raise UsageError(f"{name} is not installed here: pip install {name}") from error
+
+
+def _json(value: object) -> object:
+    return value if value is None or isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= _CELL else f"{text[:_CELL]}…"
+
+
+def _numbers(embedding: Any) -> list[float]:
+    """Numbers as they are; `encoding_format: base64` is little-endian float32."""
+    if not isinstance(embedding, str):
+        return [float(number) for number in embedding]
+    data = base64.b64decode(embedding)
+    return list(struct.unpack(f"<{len(data) // 4}f", data))
+
+
+def _missing(custom_id: str, batch: Batch) -> Result:
+    """Neither file has it; what failed a whole batch says why."""
+    told = batch.errors.data[0] if batch.errors and batch.errors.data else None
+    why = told.message if told else f"the batch is {batch.status} and has no answer to this request"
+    return Result(custom_id, error={"code": (told and told.code) or "no_answer", "message": why})
+
+
+def _error(body: Any) -> Any:
+    told: Any = cast("dict[str, Any]", body).get("error") if isinstance(body, dict) else None
+    return told or {"code": "error", "message": str(cast("object", body))[:500]}
+
+
+def _responses(body: Mapping[str, Any]) -> str:
+    parts = [part for item in body["output"] if item.get("type") == "message" for part in item["content"]]
+    return "".join(part["text"] for part in parts if part.get("type") == "output_text")
+
+
+_TEXTS: tuple[Callable[[Mapping[str, Any]], object], ...] = (
+    lambda body: body["choices"][0]["message"]["content"],
+    _responses,
+    lambda body: body["choices"][0]["text"],
+)
