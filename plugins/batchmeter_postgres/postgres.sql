@@ -167,4 +167,4 @@ SELECT batch_id, settled_at, news FROM known;
 
 -- name: lock_pruned_totals
 -- Two that prune would each add to the sums they found. Readers are not kept waiting.
-LOCK TABLE batchmeter.forgotten IN SHARE ROW EXCLUSIVE MODE;
+LOCK TABLE batchmeter.pruned_totals IN SHARE ROW EXCLUSIVE MODE;

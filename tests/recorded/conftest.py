@@ -17,6 +17,32 @@ RECORDINGS = Path(__file__).parents[3] / "shared" / "data" / "recordings"
 OF_THE_CONNECTION = {"transfer-encoding", "content-length", "content-encoding", "connection", "keep-alive", "date"}
 """Headers that the replay's own connection decides; bodies are stored decoded."""
 
+OPENAI = (
+    "openai-01-responses-completed",
+    "openai-03-chat-completed",
+    "openai-05-cancel",
+    "openai-06-one-request",
+    "openai-07-resubmission",
+    "openai-08-create-get-cancel",
+    "openai-09-list-pages",
+    "openai-10-list-116-pages-some",
+    "openai-11-file-404-get",
+    "openai-12-content-404",
+    "openai-14-upload-400",
+    "openai-15-upload-non-ascii-name",
+    "openai-16-file-get-delete",
+    "openai-17-batches-mar-2025",
+    "openai-18-list-first-page",
+    "openai-19-file-uploaded-then-processed",
+    "openai-20-content-binary",
+    "openai-21-files-list",
+    "openai-23-all-requests-failed",
+    "openai-25-failed-invalid-json",
+    "openai-26-96-of-100",
+    "openai-27-expired",
+)
+"""Recordings of OpenAI's own service."""
+
 
 @dataclass(frozen=True, slots=True)
 class Answer:

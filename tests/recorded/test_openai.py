@@ -13,32 +13,7 @@ from batchmeter.config import Settings
 from batchmeter.errors import APIStatusError
 from batchmeter.testing.recorder import Recorder
 
-from .conftest import Exchange, Replay
-
-STORIES = (
-    "openai-01-responses-completed",
-    "openai-03-chat-completed",
-    "openai-05-cancel",
-    "openai-06-one-request",
-    "openai-07-resubmission",
-    "openai-08-create-get-cancel",
-    "openai-09-list-pages",
-    "openai-10-list-116-pages-some",
-    "openai-11-file-404-get",
-    "openai-12-content-404",
-    "openai-14-upload-400",
-    "openai-15-upload-non-ascii-name",
-    "openai-16-file-get-delete",
-    "openai-17-batches-mar-2025",
-    "openai-18-list-first-page",
-    "openai-19-file-uploaded-then-processed",
-    "openai-20-content-binary",
-    "openai-21-files-list",
-    "openai-23-all-requests-failed",
-    "openai-25-failed-invalid-json",
-    "openai-26-96-of-100",
-    "openai-27-expired",
-)
+from .conftest import OPENAI, Exchange, Replay
 
 
 @pytest.fixture
@@ -107,7 +82,7 @@ def ask(client: Any, exchange: Exchange) -> Any:
     return told(lambda: where.create(**asked))
 
 
-@pytest.mark.parametrize("story", STORIES)
+@pytest.mark.parametrize("story", OPENAI)
 def test_the_sdk_makes_the_same_of_it_as_the_official_one(replay, meter, story):
     playing, for_them = replay(story), replay(story)
     ours = meter(playing)
@@ -118,7 +93,7 @@ def test_the_sdk_makes_the_same_of_it_as_the_official_one(replay, meter, story):
     assert (playing.strangers, for_them.strangers) == ([], [])
 
 
-@pytest.mark.parametrize("story", STORIES)
+@pytest.mark.parametrize("story", OPENAI)
 def test_an_observed_sdk_sees_what_an_unobserved_one_sees(replay, meter, story):
     playing, plain = replay(story), replay(story)
     with official(playing) as observed, official(plain) as unobserved:

@@ -14,32 +14,8 @@ from batchmeter import AsyncClient
 from batchmeter.config import Settings
 from batchmeter_proxy import create_app
 
-from .conftest import Answer, Exchange, Replay
+from .conftest import OPENAI, Answer, Exchange, Replay
 
-OPENAI = (
-    "openai-01-responses-completed",
-    "openai-03-chat-completed",
-    "openai-05-cancel",
-    "openai-06-one-request",
-    "openai-07-resubmission",
-    "openai-08-create-get-cancel",
-    "openai-09-list-pages",
-    "openai-10-list-116-pages-some",
-    "openai-11-file-404-get",
-    "openai-12-content-404",
-    "openai-14-upload-400",
-    "openai-15-upload-non-ascii-name",
-    "openai-16-file-get-delete",
-    "openai-17-batches-mar-2025",
-    "openai-18-list-first-page",
-    "openai-19-file-uploaded-then-processed",
-    "openai-20-content-binary",
-    "openai-21-files-list",
-    "openai-23-all-requests-failed",
-    "openai-25-failed-invalid-json",
-    "openai-26-96-of-100",
-    "openai-27-expired",
-)
 AZURE = (
     "azure-01-chat-completed",
     "azure-03-cancel",

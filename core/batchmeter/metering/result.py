@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 from pydantic import Field, SkipValidation
 
 from batchmeter.models import Cost, Frozen, LineCounts, ModelUsage, RatesUsed, ReportedCost, Usage
-from batchmeter.pricing.groups import Group, GroupKey, Groups, PriceQuery, PriceSource, Rates
+from batchmeter.pricing.groups import INPUT_BUCKETS, Group, GroupKey, Groups, PriceQuery, PriceSource, Rates
 from batchmeter.pricing.price import MAX_DETAILS, Ask, Priced, PriceModel, Share, Terms, price_groups
 
 from .dialects import Dialects
@@ -112,18 +112,7 @@ class Tally:
 
 
 _USAGE = {
-    "input_tokens": (
-        "input",
-        "cached_input",
-        "cache_write_5m",
-        "cache_write_1h",
-        "audio_in",
-        "cached_audio_in",
-        "image_in",
-        "cached_image_in",
-        "video_in",
-        "cached_video_in",
-    ),
+    "input_tokens": INPUT_BUCKETS,
     "cached_input_tokens": ("cached_input", "cached_audio_in", "cached_image_in", "cached_video_in"),
     "cache_write_5m_tokens": ("cache_write_5m",),
     "cache_write_1h_tokens": ("cache_write_1h",),

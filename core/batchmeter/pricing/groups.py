@@ -14,7 +14,7 @@ TOOLS = ("web_search", "file_search", "maps_query", "tool_call", "container", "s
 """Uses of a vendor's own tools. No batch, length tier or region changes their price."""
 UNITS = (*TOOLS, "input_image", "audio_second", "page")
 """Billed things that are no tokens: tools, and images sent, seconds of audio and pages where a model is billed by those."""
-BUCKETS = (
+INPUT_BUCKETS = (
     "input",
     "cached_input",
     "cache_write_5m",
@@ -25,6 +25,9 @@ BUCKETS = (
     "cached_image_in",
     "video_in",
     "cached_video_in",
+)
+BUCKETS = (
+    *INPUT_BUCKETS,
     "output",
     "audio_out",
     "image_out",

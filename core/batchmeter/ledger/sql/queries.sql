@@ -569,7 +569,7 @@ WHERE b.settled_at < %(before)s AND NOT EXISTS (
 ORDER BY b.settled_at LIMIT %(limit)s FOR UPDATE OF b SKIP LOCKED;
 
 -- name: pruned_totals
-SELECT sums FROM batchmeter.forgotten ORDER BY provider, account, status;
+SELECT sums FROM batchmeter.pruned_totals ORDER BY provider, account, status;
 
 -- name: prune_closed_intents
 DELETE FROM batchmeter.intent WHERE state = 'closed' AND created_at < %(before)s;
@@ -596,10 +596,10 @@ DELETE FROM batchmeter.file WHERE file_id = %(file_id)s AND account = %(account)
 DELETE FROM batchmeter.intent WHERE id = %(intent_id)s;
 
 -- name: pruned_totals_of
-SELECT sums FROM batchmeter.forgotten WHERE provider = %(provider)s AND account = %(account)s AND status = %(status)s;
+SELECT sums FROM batchmeter.pruned_totals WHERE provider = %(provider)s AND account = %(account)s AND status = %(status)s;
 
 -- name: keep_pruned_totals
-INSERT INTO batchmeter.forgotten (provider, account, status, sums) VALUES (%(provider)s, %(account)s, %(status)s, %(sums)s)
+INSERT INTO batchmeter.pruned_totals (provider, account, status, sums) VALUES (%(provider)s, %(account)s, %(status)s, %(sums)s)
 ON CONFLICT (provider, account, status) DO UPDATE SET sums = excluded.sums;
 
 -- name: settlements_of
