@@ -283,7 +283,7 @@ class PluginHost(Protocol):
         ...
 
     async def estimate(self, account: str, input_file_id: str) -> "Estimate | None":
-        """What a batch of this file may cost today; None where its requests were not counted as it was uploaded."""
+        """The estimated cost of a batch of this file today; None where its requests were not counted as it was uploaded."""
         ...
 
     def base_model(self, provider: str, model: str) -> str:

@@ -38,7 +38,7 @@ class Cause:
 
 @dataclass(slots=True)
 class Alerts:
-    """Of one process."""
+    """State of one process."""
 
     book: Book
     _written: set[str] = field(default_factory=set[str])

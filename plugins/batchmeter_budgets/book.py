@@ -39,7 +39,7 @@ class Budget:
     active_from: int
     """Batches submitted before then do not count: where its first period began."""
     counted: bool
-    """What was there when it was made is counted."""
+    """Batches that were there when it was made are counted."""
     created_at: int
     deleted_at: int | None
 
@@ -163,7 +163,7 @@ class Book:
 
 
 class ManagedByConfigError(ConfigError):
-    """What stands in the file is changed in the file (409 `managed_by_config`)."""
+    """A budget of the settings file is changed there (409 `managed_by_config`)."""
 
 
 def _same_sums(one: BudgetSettings, other: BudgetSettings) -> bool:

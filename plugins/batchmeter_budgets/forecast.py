@@ -1,4 +1,4 @@
-"""What a period will come to at its present pace: each weekday goes on as it went so far."""
+"""The forecast of a period at its present pace: each weekday goes on as it went so far."""
 
 from collections import defaultdict
 from collections.abc import Mapping

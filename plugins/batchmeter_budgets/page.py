@@ -109,7 +109,7 @@ async def _one(plugin: "Budgets", one: Standing, view: "View") -> list[h.Node]:
 
 
 async def _burn_down(plugin: "Budgets", one: Standing) -> h.Node:
-    """What is left after each day, of what was submitted until then; and where the pace leads."""
+    """The rest after each day, of batches submitted until then; and where the pace leads."""
     if one.period.end is None or one.budget.tokens:
         return None
     taken = await days(plugin.book, one)

@@ -1,4 +1,4 @@
-"""Whose turn it is where creates wait for room: the oldest of each key in turn, so that no key waits behind another's many."""
+"""Turns where creates wait for room: the oldest of each key in turn, so that no key waits behind another's many."""
 
 from collections import Counter
 from typing import TYPE_CHECKING

@@ -30,7 +30,7 @@ class _NoRoomError(Exception):
 
 
 class Reserver:
-    """Of one process."""
+    """State of one process."""
 
     def __init__(self, book: Book, alerts: Alerts) -> None:
         self._book = book

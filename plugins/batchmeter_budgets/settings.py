@@ -1,4 +1,4 @@
-"""What budgets can be told: `[plugins.budgets.NAME]` for each, and `[plugins.budgets.alerts]` for other alerts."""
+"""Settings of budgets: `[plugins.budgets.NAME]` for each, and `[plugins.budgets.alerts]` for other alerts."""
 
 import re
 from collections.abc import Mapping
@@ -57,7 +57,7 @@ class BudgetSettings(BaseModel):
     currency: Literal["USD"] = "USD"
     """Prices are in US dollars, so budgets are, too."""
     scope: dict[Dimension, str] = Field(default_factory=dict[Dimension, str])
-    """What it is about: `{team = "search"}`; `"*"` gives each value a budget of its own, `"gpt-5*"` is a pattern. All that
+    """Its scope: `{team = "search"}`; `"*"` gives each value a budget of its own, `"gpt-5*"` is a pattern. All that
     is named has to match; without any it is about everything."""
     period: Literal["day", "week", "month", "total"] = "month"
     """By the calendar: a week begins on Monday; `total` never ends."""
@@ -142,7 +142,7 @@ class BudgetsSettings(BaseModel):
     budgets: dict[str, BudgetSettings] = Field(default_factory=dict[str, BudgetSettings])
     """By name; `[plugins.budgets.search]` is short for `[plugins.budgets.budgets.search]`."""
     alerts: AlertsSettings = AlertsSettings()
-    """What is told besides budgets."""
+    """Alerts besides budgets."""
     every: float = Field(default=30.0, gt=0)
     """Seconds between two looks for what a crash left, and for alerts that no event brings."""
 

@@ -24,14 +24,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Share:
-    """What a batch cost a budget."""
+    """A batch's cost to a budget."""
 
     known: Decimal
     complete: bool
 
 
 class Settler:
-    """Of one process."""
+    """State of one process."""
 
     def __init__(self, book: Book, alerts: Alerts, told_from: Decimal | None = None) -> None:
         self._book = book
@@ -166,7 +166,7 @@ class _Change:
 
 
 def _changed(budget: Budget, row: Any, share: Share, revision: int, *, batches: int = 0) -> _Change:
-    """What a reservation becomes, and what that does to its period's sums."""
+    """A reservation's new state, and its effect on the sums of its period."""
     known = (0, 0) if budget.tokens else split(share.known)
     uncertain = 0
     if not share.complete and not budget.tokens and row["state"] != "written_off":

@@ -79,7 +79,7 @@ class Upkeep:
         return released
 
     async def count_past(self) -> None:
-        """What was there when a budget was made: its period's endings, and with `adopt_open` what is open."""
+        """Batches that were there when a budget was made: its period's endings, and with `adopt_open` what is open."""
         fresh = [one for one in await self.book.live() if not one.counted]
         if not fresh:
             return

@@ -15,7 +15,7 @@ MOST_BYTES = 2_000_000_000
 LIMITS = InputLimits(
     bytes=MOST_BYTES, lines=1_000_000, embedding_inputs=1_000_000, endpoints=frozenset({CHAT, EMBEDDINGS})
 )
-"""Of one job, which has one model; Google says nothing of a number of lines."""
+"""Limits of one job, which has one model; Google says nothing of a number of lines."""
 
 
 class RowWriter(LineTranslation):

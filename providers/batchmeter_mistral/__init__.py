@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 __all__ = ["register_providers"]
 
 providers = ("mistral",)
-"""What it brings; the rest is imported when it is first used."""
+"""Providers that it brings; the rest is imported when it is first used."""
 
 
 @hookimpl

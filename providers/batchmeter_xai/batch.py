@@ -62,7 +62,7 @@ def batch_of(raw: object, today: date) -> Batch:
 
 
 def counts_of(body: Json) -> dict[str, int]:
-    """What is missing counts 0; numbers may be texts."""
+    """A missing number counts 0; numbers may be texts."""
     given = _mapping(body.get("state"))
     names = ("num_requests", "num_pending", "num_success", "num_error", "num_cancelled")
     return {name: int(found) if (found := str(given.get(name))).isdecimal() else 0 for name in names}

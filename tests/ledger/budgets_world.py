@@ -185,7 +185,7 @@ class World:
         return [one for one in found if not kinds or one.kind in kinds]
 
     async def feed(self) -> None:
-        """What is new in the ledger reaches the budgets, as a delivery would."""
+        """New events in the ledger reach the budgets, as a delivery would."""
         for stored in await self.ledger.events(after=self.fed, limit=1000):
             self.fed = stored.seq
             await self.hear(stored.event)

@@ -140,7 +140,7 @@ class Model:
 
 
 def _near(found, amounts) -> bool:
-    """What is held is rounded to a billionth of a dollar, each."""
+    """Each held amount is rounded to a billionth of a dollar."""
     return abs(found - sum(amounts, Decimal(0))) <= len(amounts) * Decimal("1e-9")
 
 
