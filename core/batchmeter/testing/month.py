@@ -36,7 +36,7 @@ _ENDS = (60, 1400, 40_000, 45_000)
 
 @dataclass(frozen=True, slots=True)
 class Month:
-    """What was filled, with the vendor it came from still there."""
+    """The ledger that was filled, with the vendor that its batches came from still there."""
 
     client: AsyncClient
     sandbox: Sandbox
