@@ -96,6 +96,15 @@ class Accounts:
             if self._provider_of(name) in self._plugins.providers:
                 self._resolve(name, {}, keys_exist=False)
 
+    def settings(self, name: str, *, keys_exist: bool = False) -> AccountSettings:
+        """As the provider of this account gets them; keys may still be missing, unless they have to exist."""
+        return self._resolve(name, {}, keys_exist=keys_exist)[1]
+
+    @property
+    def plugins(self) -> "Plugins":
+        """The plugins whose providers these accounts use."""
+        return self._plugins
+
     def require(self, name: str) -> None:
         """As `get`, but makes nothing; keys may still be missing."""
         self._resolve(name, {}, keys_exist=False)

@@ -119,6 +119,11 @@ class Plugins:
         """Providers that `load` registers once one of them is asked for."""
         self._providers.promise(names, load)
 
+    def get(self, name: str) -> object | None:
+        """The plugin itself; None where it is not on."""
+        found: object | None = self._manager.get_plugin(name)
+        return found
+
     def info(self) -> list[PluginInfo]:
         self._providers.load_all()
         return sorted([*self.infos.values(), *self.refused], key=lambda info: info.name)

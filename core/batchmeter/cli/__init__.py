@@ -85,6 +85,15 @@ COMMANDS = {
         "ledger:prune",
         "Forget batches settled long ago with their settlements and events; open or undelivered ones stay.",
     ),
+    "config": ("config:config", "Check the settings, or show what they are and where each comes from."),
+    "accounts": (
+        "accounts:accounts",
+        "The accounts that can be named, with address and key; exit code 1 when --check finds one that cannot be used.",
+    ),
+    "doctor": (
+        "doctor:doctor",
+        "Look for what is wrong here: settings, ledger, accounts, loggers, clock, prices, network; each with the mend.",
+    ),
     "plugins": (
         "plugins:plugins",
         "List plugins: name, version, state, hooks, and the reason where one is off or failed.",

@@ -23,8 +23,14 @@ if TYPE_CHECKING:
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--provider", "account", metavar="ACCOUNT", help="The account to submit to (default: openai).")
 @click.option("--endpoint", help="Such as /v1/chat/completions (default: the url of the file's lines).")
-@click.option("--metadata", "pairs", multiple=True, metavar="K=V", help="Rides on every event; repeat for more.")
-@click.option("--team", help="Whose batch it is, for `costs --group-by team`.")
+@click.option(
+    "--metadata",
+    "pairs",
+    multiple=True,
+    metavar="K=V",
+    help="Goes to the provider and rides on every event; costs by team need --team.",
+)
+@click.option("--team", help="Whose batch it is, for `costs --group-by team`; the provider is not told.")
 @click.option("--user", help="Who submits it.")
 @click.option("--session", help="What it belongs to; loggers may group by it.")
 @click.option("--tag", "tags", multiple=True, help="For `costs --group-by tag`; repeat for more.")
