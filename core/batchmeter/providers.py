@@ -12,11 +12,11 @@ from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from decimal import Decimal
-from typing import Any, ClassVar, Literal, Protocol, Self, runtime_checkable
+from typing import Any, ClassVar, Literal, Protocol, Self, cast, runtime_checkable
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
 
-from .errors import APIStatusError
+from .errors import APIStatusError, seconds_of
 from .http.failure import origin_of, redact_url
 from .models import Batch, FileDeleted, FileObject, Page, Secret
 
@@ -371,3 +371,19 @@ class ProviderFactory(Protocol):
     def Settings(self) -> type[AccountSettings]: ...  # noqa: N802
 
     def __call__(self, account: str, settings: Any) -> Provider: ...
+
+
+def waits_for_room(provider: Provider) -> HasQueue | None:
+    """None where a full queue is nobody's business but the caller's."""
+    # Asked at every submission: whether it is a HasQueue takes Python 3.11 ten times as long.
+    patience = seconds_of(getattr(provider, "queue_patience", 0)) or 0.0
+    return cast("HasQueue", provider) if patience > 0 else None
+
+
+def next_try(provider: Provider, said: Batch | APIStatusError, attempt: int, *, since: int, ended: int) -> int | None:
+    """Epoch milliseconds when to submit again what ended so; None: the queue is not why, or the time from the first try is used up."""
+    queue = waits_for_room(provider)
+    pause = seconds_of(queue.queue_pause(said, attempt)) if queue is not None else None
+    if queue is None or pause is None or pause * 1000 > since - ended + float(queue.queue_patience) * 1000:
+        return None
+    return ended + int(max(pause, 0.0) * 1000)

@@ -28,10 +28,10 @@ from .events import full_endpoint
 from .host import PlannedBatch
 from .ledger.records import Again, Intent, Submission
 from .models import Attribution, Batch
+from .providers import next_try, waits_for_room
 from .tracker.build_events import created_event
 from .tracker.guards import PATIENCE
 from .tracker.metadata_tag import TAG, tag_of, tagged, untagged, without_tag
-from .tracker.queue_backoff import next_try, waits_for_room
 from .tracker.schedule import next_look
 
 if TYPE_CHECKING:

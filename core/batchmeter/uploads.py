@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import IO, Any, Protocol, TypeAlias, TypeVar, cast
 
 from .errors import UsageError
-from .inputs.size_pass import STEP, SizePass
+from .inputs.sizes import STEP, SizePass
 from .providers import FileUpload
 
 CHUNK = 256 * 1024

@@ -10,7 +10,7 @@ from typing import Any
 
 from batchmeter.http import form_head
 from batchmeter.inputs import InputChecker, InputLimits, InputSummary
-from batchmeter.inputs.size_pass import STEP, SizePass
+from batchmeter.inputs.sizes import STEP, SizePass
 
 from .body import Incoming
 from .call import ACCOUNT_FIELDS

@@ -14,8 +14,7 @@ import batchmeter
 import openai
 from batchmeter.config import Settings
 from batchmeter.errors import BudgetExceededError, LedgerError, QueueFullError, RateLimitError, SubmissionRefusedError
-from batchmeter.inputs.size_pass import LONGEST, SizePass
-from batchmeter.inputs.sizes import count_sizes
+from batchmeter.inputs.sizes import LONGEST, SizePass, count_sizes
 from batchmeter.ledger.records import Intent, Submission
 from batchmeter.pricing.book import PriceBook
 from batchmeter.testing.sandbox import serve_sandbox

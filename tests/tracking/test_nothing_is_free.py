@@ -4,7 +4,7 @@ from decimal import Decimal
 
 import pytest
 
-from batchmeter.tracker.late_files import LATE_LOOKS
+from batchmeter.tracker.lost_creates import LATE_LOOKS
 
 COST = Decimal("0.00021")
 T0 = 1_790_000_000

@@ -8,7 +8,7 @@ import pytest
 from batchmeter.cli.ledger_check import check
 from batchmeter.errors import APIStatusError, RateLimitError
 from batchmeter.ledger.records import Reschedule
-from batchmeter.tracker.queue_backoff import next_try
+from batchmeter.providers import next_try
 from batchmeter.tracker.tracker import TrackerOptions
 
 FAR = ["99999999999", "1e17", "1e308", "Fri, 31 Dec 9999 23:59:59 GMT"]

@@ -1,8 +1,7 @@
 """Checks batch input files as they stream by: what the provider would refuse, on which line, and how to mend it."""
 
 from .checker import MAX_PROBLEMS, InputChecker, check_file, check_path
-from .reading import InputSummary
-from .rules import COMPATIBLE, OPENAI, REQUIRED, InputLimits, limits_for, limits_of
+from .rules import COMPATIBLE, OPENAI, REQUIRED, InputLimits, InputSummary, limits_for, limits_of
 
 __all__ = [
     "COMPATIBLE",

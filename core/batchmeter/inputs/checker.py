@@ -15,8 +15,20 @@ import msgspec
 
 from batchmeter.errors import Problem, UsageError
 
-from .reading import UNREADABLE, InputSummary, read
-from .rules import MB, OPENAI, REQUIRED, Fault, InputLimits, Seen, count_inputs, faults, is_embeddings
+from .rules import (
+    MB,
+    OPENAI,
+    REQUIRED,
+    UNREADABLE,
+    Fault,
+    InputLimits,
+    InputSummary,
+    Seen,
+    count_inputs,
+    faults,
+    is_embeddings,
+    read,
+)
 
 CHUNK = 64 * 1024
 MAX_PROBLEMS = 20

@@ -15,12 +15,11 @@ from batchmeter.errors import BatchmeterError, ProviderError, UsageError, made_n
 from batchmeter.ledger.ledger import Ledger
 from batchmeter.ledger.records import Again, Intent, Submission, TrackedBatch
 from batchmeter.models import Batch, FileObject
-from batchmeter.providers import BatchRequest, CallOptions, Provider
+from batchmeter.providers import BatchRequest, CallOptions, Provider, waits_for_room
 from batchmeter.result_lines import input_of, requests
 from batchmeter.submit import submission_of, submit
 from batchmeter.tracker.adopt import with_id
 from batchmeter.tracker.metadata_tag import RETRY_OF, without_tag
-from batchmeter.tracker.queue_backoff import waits_for_room
 from batchmeter.tracker.resubmit import Waiting
 
 from .completeness import Answers, Fate, read_answers

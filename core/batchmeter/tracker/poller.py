@@ -18,9 +18,9 @@ from batchmeter.providers import CallOptions, Provider
 from .account_state import AccountState, answer_in_time
 from .adopt import with_id
 from .build_events import BATCH_UNAVAILABLE, Bill, ending_event, settlement_of, unreadable
-from .late_files import LATE_LOOKS
 from .lease import LeaseLostError, Leases, Watch
 from .list_polling import ListPolling
+from .lost_creates import LATE_LOOKS
 from .schedule import LONGEST_PAUSE, Timetable, after_error, after_trouble, exhausted, millis, one_more, pause_asked
 from .settle import Meter, NotReadableError, read_bill, shows_more
 

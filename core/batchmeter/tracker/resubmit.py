@@ -13,13 +13,12 @@ from batchmeter.errors import APIStatusError, BatchmeterError, ProviderError, Su
 from batchmeter.host import PlannedBatch
 from batchmeter.ledger.ledger import Ledger
 from batchmeter.ledger.records import Again, Intent, Millis, Submission, TrackedBatch
-from batchmeter.providers import BatchRequest, CallOptions, HasQueue, Provider
+from batchmeter.providers import BatchRequest, CallOptions, HasQueue, Provider, next_try, waits_for_room
 
 from .adopt import Adopter
 from .guards import PATIENCE, Guards
 from .lease import Sleep
 from .metadata_tag import RETRY_OF, tagged
-from .queue_backoff import next_try, waits_for_room
 
 log = logging.getLogger("batchmeter")
 

@@ -24,10 +24,9 @@ from batchmeter.providers import Provider
 from .account_state import AccountState, Budget
 from .adopt import Adopter, Adoption, BatchAccounts, with_id
 from .guards import Guards
-from .late_files import LateFiles
 from .lease import Leases, Newest, Sleep, Watch, nap, take
 from .list_polling import ListPolling
-from .lost_creates import Reconciler
+from .lost_creates import LateFiles, Reconciler
 from .poller import Poller, Summary
 from .resubmit import Resubmitter
 from .schedule import LONGEST_PAUSE, Random, Timetable
