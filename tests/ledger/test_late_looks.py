@@ -3,7 +3,7 @@
 import pytest
 
 from batchmeter.ledger import open_ledger
-from batchmeter.ledger.claims import HORIZON
+from batchmeter.ledger.claims import LATE_HORIZON
 from batchmeter.ledger.records import LateLook
 
 MINUTES = 60_000
@@ -55,7 +55,7 @@ async def test_next_look_is_planned_or_forgotten(settled, clock):
 
 
 async def test_look_planned_by_a_wrong_clock_is_due(settled, clock):
-    clock.advance(-2 * HORIZON / 1000)
+    clock.advance(-2 * LATE_HORIZON / 1000)
     [look] = await claim(settled)
     assert look.settled_at == clock.now
 
