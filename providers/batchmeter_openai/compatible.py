@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 from pydantic import Field
 
 from batchmeter.errors import ConfigError
-from batchmeter.http import Body, HttpClient, multipart, origin_of
+from batchmeter.http import HttpClient, origin_of
 from batchmeter.inputs import COMPATIBLE, InputLimits
 from batchmeter.models import Batch, FileObject, Page, Secret
 from batchmeter.providers import (
@@ -21,8 +21,10 @@ from batchmeter.providers import (
     Capabilities,
     ContentStream,
     FileUpload,
+    ObservedRequest,
 )
 
+from .presigned import upload_presigned
 from .profiles import PROFILES, Profile
 from .settings import secret_from_env
 from .shapes import STATUSES, as_batch, as_file
@@ -40,6 +42,11 @@ class CompatibleSettings(AccountSettings):
 
     http_client: Any = Field(default=None, exclude=True, repr=False)
     """Your own `httpx.AsyncClient` or `httpx2.AsyncClient`; closing it stays your business."""
+
+    @classmethod
+    def of_request(cls, request: ObservedRequest) -> Mapping[str, Any] | None:
+        """A request to the vendor's own host, by whichever OpenAI client."""
+        return {"api_base": request.base, "api_key": request.bearer} if cls.is_usual(request.base) else None
 
     @classmethod
     def is_usual(cls, address: str) -> bool:
@@ -86,12 +93,10 @@ class CompatibleProvider(OpenAIWire):
         if profile.url_prefix != USERS_PREFIX:
             opened = partial(_with_urls, upload.open, USERS_PREFIX, profile.url_prefix)
             upload = replace(upload, open=opened, form=None)
-        if (profile.upload_path, profile.named_upload) == ("files", False):
-            return await super().create_file(upload, options)
-        fields = {"purpose": profile.purpose, **({"file_name": upload.filename} if profile.named_upload else {})}
-        file = Body(upload.open, upload.content_type, upload.size, upload.replayable)
-        form = multipart(form_fields({**fields, **options.extra_body}), upload.filename, upload.content_type, file)
-        return as_file(await self._call("POST", profile.upload_path, options, body=form))
+        if profile.presigned:
+            fields = form_fields({"purpose": profile.purpose, **options.extra_body})
+            return as_file(await upload_presigned(self._http, upload, fields, options))
+        return await super().create_file(upload, options)
 
     @asynccontextmanager
     async def file_content(self, file_id: str, options: CallOptions) -> AsyncGenerator[ContentStream]:

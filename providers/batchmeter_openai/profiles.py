@@ -54,10 +54,10 @@ class Profile:
     """Lists take `after` and `limit`."""
     idempotent: bool = False
     """A create takes the header `Idempotency-Key`."""
-    upload_path: str = "files"
     purpose: str = "batch"
-    named_upload: bool = False
-    """The upload's form has a field `file_name`."""
+    """Of an input file."""
+    presigned: bool = False
+    """An upload has three steps: `presigned.py`."""
     create: Mapping[str, object] = field(default_factory=dict[str, object])
     """More members of a create; the caller's `extra_body` wins."""
     discount: str | None = None
@@ -191,11 +191,11 @@ PROFILES: tuple[Profile, ...] = (
         bytes=100 * MB,
         lines=50_000,
         line_bytes=10 * MB,
+        endpoints=frozenset({CHAT, "/v1/audio/transcriptions", "/v1/audio/translations"}),
         metadata=False,
         paged=False,
-        upload_path="files/upload",
         purpose="batch-api",
-        named_upload=True,
+        presigned=True,
         notes="some models cost half, the others all of it; its lists have no pages",
     ),
     Profile(

@@ -27,6 +27,8 @@ class FakeMistral:
     """Creates whose answer still gets lost."""
     pending: int = 0
     """Creates that still get 429."""
+    fast: bool = False
+    """Jobs have ended at the first look."""
     end: str = "SUCCESS"
     files: dict[str, dict[str, Any]] = field(default_factory=dict[str, dict[str, Any]])
     content: dict[str, bytes] = field(default_factory=dict[str, bytes])
@@ -111,6 +113,8 @@ class FakeMistral:
         job |= {"output_file": None, "error_file": None, "outputs": None}
         self.jobs[job["id"]] = job
         self.rows[job["id"]] = asked.get("requests") or []
+        for _ in range(2 * self.fast):
+            self.step(job)
         if self.lost:
             self.lost -= 1
             return Answer(status=0)

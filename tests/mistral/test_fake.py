@@ -1,13 +1,14 @@
 """Mistral's own SDK accepts every answer of the test server, and sees what our provider made there."""
 
-from mistralai.client import Mistral
-from mistralai.client.models import File
+import pytest
 
 from batchmeter.providers import BatchRequest, CallOptions
 from batchmeter.testing.providers import lines_of, upload_of
 
 from .site import KEY
 
+_sdk = pytest.importorskip("mistralai.client", reason="mistralai is not installed: it is in the group `test`")
+Mistral, File = _sdk.Mistral, _sdk.models.File
 PLAIN = CallOptions()
 CHAT = "/v1/chat/completions"
 

@@ -1,6 +1,9 @@
 """Whole batches at Mistral: chat, pages and seconds of sound, inline requests, lost creates, missing lines."""
 
+import asyncio
 import json
+import subprocess
+import sys
 from decimal import Decimal
 
 import httpx2
@@ -171,3 +174,17 @@ def test_the_key_is_for_mistrals_own_host_only(monkeypatch):
     monkeypatch.setenv("MISTRAL_API_KEY", "env-key")
     assert MistralSettings().api_key.get_secret_value() == "env-key"
     assert MistralSettings(api_base="https://gateway.example/v1").api_key is None
+
+
+async def test_the_command_line_submits_and_waits(mistral, tmp_path):
+    mistral.fast = True
+    path, config = tmp_path / "in.jsonl", tmp_path / "batchmeter.toml"
+    path.write_bytes(lines("mistral-small-latest"))
+    config.write_text(f'[accounts.mistral]\napi_base = "{mistral.url}"\napi_key = "{KEY}"\n')
+    arguments = ["--config", str(config), "submit", str(path), "--provider", "mistral", "--wait", "--json"]
+    command = [sys.executable, "-m", "batchmeter", *arguments]
+    done = await asyncio.create_subprocess_exec(*command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    out, err = await done.communicate()
+    assert done.returncode == 0, err
+    said = json.loads(out.splitlines()[-1])
+    assert (said["status"], said["cost"]["total"]) == ("completed", "0.0000135")

@@ -1,6 +1,9 @@
 """Compatible vendors: each row of the table runs whole batches against a server with that vendor's own shapes."""
 
+import asyncio
 import json
+import subprocess
+import sys
 from dataclasses import replace
 from decimal import Decimal
 from urllib.parse import urlsplit
@@ -9,6 +12,7 @@ import httpx
 import httpx2
 import pytest
 
+import batchmeter
 import openai
 from batchmeter import AsyncClient, errors
 from batchmeter.config import Settings
@@ -16,7 +20,7 @@ from batchmeter.inputs import InputChecker
 from batchmeter.providers import BatchRequest, CallOptions
 from batchmeter.testing.providers import ProviderContract, upload_of
 from batchmeter.testing.recorder import Recorder
-from batchmeter.testing.wire import serving
+from batchmeter.testing.wire import Received, serving
 from batchmeter_openai.compatible import PROVIDERS
 from batchmeter_openai.profiles import CHAT, PROFILES, RESPONSES
 from batchmeter_proxy import create_app
@@ -309,3 +313,61 @@ async def test_an_error_in_the_vendors_own_shape_is_told(vendor):
     assert caught.value.body["code"] == 20012
     await provider.create_file(upload_of(requests_of(vendor)[0]), PLAIN)
     await provider.aclose()
+
+
+@pytest.mark.parametrize("vendor", ["together"], indirect=True)
+@pytest.mark.parametrize(
+    "place", ["http://10.0.0.7", "https://localhost:8", "https://169.254.169.254", "ftp://a.example"]
+)
+async def test_an_upload_goes_into_no_private_network(vendor, place):
+    """Its bytes are the user's: an answer cannot send them to a host inside."""
+    vendor.storage = place
+    made = CLASSES["together"]
+    provider = made("together", made.Settings(api_base=vendor.url, api_key=KEY, max_retries=0))
+    with pytest.raises(errors.APIResponseError, match="which is refused") as caught:
+        await provider.create_file(upload_of(requests_of(vendor)[0]), PLAIN)
+    assert "secret" not in str(caught.value)
+    await provider.aclose()
+
+
+async def test_an_observed_client_at_a_vendor_is_that_vendors(tmp_path, monkeypatch):
+    """OpenAI's SDK with Groq's address: the batch is Groq's, and priced so."""
+    monkeypatch.setenv("BATCHMETER_PLUGINS", "openai")
+    monkeypatch.setenv("GROQ_API_KEY", KEY)
+    site = Vendor(ROWS["groq"], VENDORS["groq"][0])
+
+    class ToSite(httpx2.AsyncBaseTransport):
+        async def handle_async_request(self, request):
+            raw = Received(
+                request.method,
+                request.url.raw_path.decode(),
+                dict(request.headers.items()),
+                await request.aread(),
+            )
+            made = await site(raw)
+            return httpx2.Response(made.status, headers=made.headers, content=made.body, request=request)
+
+    settings = Settings(ledger=str(tmp_path / "ledger.db"), track=False)
+    async with AsyncClient(settings=settings) as client, httpx2.AsyncClient(transport=ToSite()) as http:
+        sdk = openai.AsyncOpenAI(base_url="https://api.groq.com/openai/v1", api_key=KEY, http_client=http)
+        batchmeter.observe(sdk, using=client)
+        content, url = requests_of(site)
+        file = await sdk.files.create(file=("in.jsonl", content), purpose="batch")
+        batch = await sdk.batches.create(input_file_id=file.id, endpoint=url, completion_window="24h")
+        (tracked,) = [await client.ledger.get_batch(batch.id)]
+    assert (tracked.submission.provider, tracked.submission.account) == ("groq", "groq")
+
+
+async def test_the_command_line_submits_and_waits(tmp_path):
+    site = Vendor(ROWS["groq"], replace(VENDORS["groq"][0], words=("validating", "completed")))
+    async with serving(site) as url:
+        path, config = tmp_path / "in.jsonl", tmp_path / "batchmeter.toml"
+        path.write_bytes(requests_of(site)[0])
+        config.write_text(f'[accounts.groq]\napi_base = "{url}/openai/v1"\napi_key = "{KEY}"\n')
+        arguments = ["--config", str(config), "submit", str(path), "--provider", "groq", "--wait", "--json"]
+        command = [sys.executable, "-m", "batchmeter", *arguments]
+        done = await asyncio.create_subprocess_exec(*command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        out, err = await done.communicate()
+    assert done.returncode == 0, err
+    said = json.loads(out.splitlines()[-1])
+    assert (said["status"], said["cost"]["total"]) == ("completed", "0.00045")

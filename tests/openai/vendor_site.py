@@ -56,19 +56,25 @@ class Vendor:
     by_key: dict[str, str] = field(default_factory=dict[str, str])
     received: list[Received] = field(default_factory=list[Received])
     url: str = ""
+    storage: str = ""
+    """Where uploads are to go; empty: to this server itself."""
     lost: int = 0
     """Creates whose answer still gets lost."""
 
     async def __call__(self, request: Received) -> Answer:
         self.received.append(request)
-        prefix = urlsplit(self.profile.base).path
+        if request.path.startswith("/storage/"):
+            return self.store(request)
+        return self.api(request, urlsplit(self.profile.base).path)
+
+    def api(self, request: Received, prefix: str) -> Answer:
         if not request.path.startswith(f"{prefix}/"):
             return self.refusal(404, "no such route")
         if request.headers.get("authorization") != f"Bearer {KEY}":
             return self.refusal(401, "invalid api key")
         where = request.path.removeprefix(f"{prefix}/")
-        if (request.method, where) == ("POST", self.profile.upload_path):
-            return self.upload(request)
+        if (request.method, where) == ("POST", "files"):
+            return self.place(request) if self.profile.presigned else self.upload(request)
         if (request.method, where) == ("POST", "batches"):
             return self.create(request)
         return self.kept(request, *where.split("/"))
@@ -81,6 +87,8 @@ class Vendor:
         found = held.get(rest[0]) if rest else None
         if found is None:
             return self.refusal(404, f"no {kind} {rest}")
+        if kind == "files" and rest[1:] == ("preprocess",):
+            return answer(found["shown"])
         if kind == "files":
             return self.file(request.method, list(rest), found)
         if rest[1:] == ("cancel",):
@@ -99,8 +107,6 @@ class Vendor:
         parts = {part.get_param("name", header="content-disposition"): part for part in form.iter_parts()}
         if parts["purpose"].get_content().strip() != self.profile.purpose:
             return self.refusal(400, "wrong purpose")
-        if self.profile.named_upload and "file_name" not in parts:
-            return self.refusal(400, "file_name is required")
         content = parts["file"].get_payload(decode=True)
         assert isinstance(content, bytes)
         rows = [json.loads(line) for line in content.splitlines()]
@@ -111,6 +117,24 @@ class Vendor:
             return answer(made["shown"])
         shown = {name: value for name, value in made["shown"].items() if name != "created_at"}
         return answer({"code": 20000, "message": "Ok", "status": True, "data": shown | {"createdAt": NOW}})
+
+    def place(self, request: Received) -> Answer:
+        """The first of three steps: where the bytes are to go."""
+        if b"batch-api" not in request.body or b"file_name" not in request.body:
+            return self.refusal(400, "purpose and file_name are required")
+        file_id = self.keep(b"", self.profile.purpose)["shown"]["id"]
+        host = self.storage or self.url.removesuffix(urlsplit(self.profile.base).path)
+        location = f"{host}/storage/{file_id}?X-Amz-Signature=secret"
+        return Answer(302, b"", {"location": location, "x-together-file-id": file_id})
+
+    def store(self, request: Received) -> Answer:
+        """Storage knows no key, and wants the length."""
+        if "authorization" in request.headers or "content-length" not in request.headers:
+            return self.refusal(400, "a key, or no length")
+        file = self.files[request.path.rpartition("/")[2]]
+        file["content"] = request.body
+        file["shown"]["bytes"] = len(request.body)
+        return Answer(200)
 
     def keep(self, content: bytes, purpose: str) -> dict[str, Any]:
         file_id = f"file-{uuid.uuid4().hex[:12]}"

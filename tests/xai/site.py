@@ -29,6 +29,8 @@ class FakeXAI:
     """Creates that still get 429."""
     lost: int = 0
     """Creates whose answer still gets lost."""
+    fast: bool = False
+    """Batches have ended at the first look."""
     invalid: str = ""
     """Why xAI itself cancels new batches."""
     files: dict[str, dict[str, Any]] = field(default_factory=dict[str, dict[str, Any]])
@@ -101,6 +103,8 @@ class FakeXAI:
         state = dict.fromkeys(("num_requests", "num_pending", "num_success", "num_error", "num_cancelled"), 0)
         times = {"create_time": "2026-11-29", "expire_time": "2099-12-29", "cancel_time": None}
         self.batches[batch_id] = {"batch_id": batch_id, **asked, **times, "cancel_by_xai_message": None, "state": state}
+        for _ in range(2 * self.fast):
+            self.step(self.batches[batch_id])
         if self.lost:
             self.lost -= 1
             return Answer(status=0)

@@ -1,6 +1,9 @@
 """Whole batches at xAI: by OpenAI's SDK through the proxy, to their exact cost and to xAI's own."""
 
+import asyncio
 import json
+import subprocess
+import sys
 from decimal import Decimal
 
 import httpx2
@@ -169,3 +172,17 @@ def test_the_key_is_for_xais_own_host_only(monkeypatch):
     monkeypatch.setenv("XAI_API_KEY", "xai-env")
     assert XAISettings().api_key.get_secret_value() == "xai-env"
     assert XAISettings(api_base="https://gateway.example/v1").api_key is None
+
+
+async def test_the_command_line_submits_and_waits(xai, tmp_path):
+    xai.fast = True
+    path, config = tmp_path / "in.jsonl", tmp_path / "batchmeter.toml"
+    path.write_bytes(lines("grok-4.3"))
+    config.write_text(f'[accounts.xai]\napi_base = "{xai.url}"\napi_key = "{KEY}"\n')
+    arguments = ["--config", str(config), "submit", str(path), "--provider", "xai", "--wait", "--json"]
+    command = [sys.executable, "-m", "batchmeter", *arguments]
+    done = await asyncio.create_subprocess_exec(*command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    out, err = await done.communicate()
+    assert done.returncode == 0, err
+    said = json.loads(out.splitlines()[-1])
+    assert (said["status"], said["cost"]["total"]) == ("completed", "0.0002")

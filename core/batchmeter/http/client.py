@@ -52,6 +52,8 @@ class Call:
     retry: Retry = "always"
     read: bool = True
     """The whole answer is read within the try, so that one that breaks off is tried again."""
+    moved: bool = False
+    """A redirect is an answer like others, for whoever reads its `location`."""
 
     @property
     def transfer(self) -> bool:
@@ -103,9 +105,13 @@ class HttpClient:
         headers: Headers | None = None,
         timeout: float | None = None,
         retry: Retry = "always",
+        moved: bool = False,
     ) -> Response:
-        """Send and read the whole answer; raises the error of its status, APIConnectionError or APITimeoutError."""
-        call = Call(method, path, params, json_body, body, headers, timeout, retry)
+        """Send and read the whole answer; raises the error of its status, APIConnectionError or APITimeoutError.
+
+        `moved`: a redirect is no error, and is not followed; the caller reads its `location`.
+        """
+        call = Call(method, path, params, json_body, body, headers, timeout, retry, moved=moved)
         async with self._send(call) as (response, content):
             return Response(response.status_code, _lower(response.headers), content)
 
@@ -176,7 +182,7 @@ class HttpClient:
     async def _accept(self, call: Call, response: "httpx.Response", sent: Headers) -> bytes:
         if response.status_code >= 400:  # noqa: PLR2004 - HTTP's own line between answers and errors
             raise await self._status_error(response, sent)
-        if response.has_redirect_location:
+        if response.has_redirect_location and not call.moved:
             target = without_secrets(redact_url(response.headers["location"]).encode(), sent, self.secrets).decode()
             raise errors.APIResponseError(
                 f"{self._where()} redirects to {target}; set api_base to the API's own address"
