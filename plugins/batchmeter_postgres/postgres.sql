@@ -102,9 +102,10 @@ SELECT pg_advisory_xact_lock(4702111234474983746);
 -- A new batch whole, in one round trip: batch, files, event, deliveries. Nothing is returned when it is known already.
 WITH recorded AS (
     INSERT INTO batchmeter.batch
-        (account, batch_id, submission, snapshot, status, ended, recorded_at, next_poll_at, intent_id, key_id, progress)
-    VALUES (%(account)s, %(batch_id)s, %(submission)s, %(snapshot)s, %(status)s, %(ended)s, %(now)s, %(next_poll_at)s,
-        %(intent_id)s::text, %(key_id)s::text, %(progress)s)
+        (account, batch_id, submission, submission_digest, snapshot, snapshot_digest, status, ended, recorded_at,
+        next_poll_at, intent_id, key_id, progress)
+    VALUES (%(account)s, %(batch_id)s, %(submission)s, %(submission_digest)s, %(snapshot)s, %(snapshot_digest)s,
+        %(status)s, %(ended)s, %(now)s, %(next_poll_at)s, %(intent_id)s::text, %(key_id)s::text, %(progress)s)
     ON CONFLICT DO NOTHING RETURNING *
 ), used AS (
     UPDATE batchmeter.file AS read SET used_at = %(now)s FROM recorded
@@ -135,9 +136,9 @@ SELECT * FROM recorded;
 -- another batch, to which the server has given the id since (records.is_another).
 WITH seen AS MATERIALIZED (
     SELECT * FROM unnest(
-        %(account)s::text[], %(batch_id)s::text[], %(snapshot)b::text[], %(status)s::text[], %(ended)s::smallint[],
+        %(account)s::text[], %(batch_id)s::text[], %(snapshot)b::text[], %(snapshot_digest)s::text[], %(status)s::text[], %(ended)s::smallint[],
         %(progress)s::bigint[], %(output_file_id)s::text[], %(error_file_id)s::text[]
-    ) AS v (account, batch_id, snapshot, status, ended, progress, output_file_id, error_file_id)
+    ) AS v (account, batch_id, snapshot, snapshot_digest, status, ended, progress, output_file_id, error_file_id)
 ), known AS MATERIALIZED (
     SELECT b.pk, b.batch_id, b.account, b.settled_at, b.submission,
         NOT (b.ended = 1 AND b.snapshot = v.snapshot) AND NOT coalesce(
@@ -147,7 +148,7 @@ WITH seen AS MATERIALIZED (
     FROM batchmeter.batch AS b JOIN seen AS v ON b.account = v.account AND b.batch_id = v.batch_id
     ORDER BY b.account COLLATE "C", b.batch_id COLLATE "C" FOR NO KEY UPDATE OF b
 ), observed AS (
-    UPDATE batchmeter.batch AS b SET snapshot = v.snapshot, status = v.status, ended = v.ended,
+    UPDATE batchmeter.batch AS b SET snapshot = v.snapshot, snapshot_digest = v.snapshot_digest, status = v.status, ended = v.ended,
         progress = greatest(b.progress, v.progress),
         woken = CASE WHEN b.next_poll_at IS NOT NULL AND b.lease_until > %(now)s THEN 1 ELSE b.woken END,
         next_poll_at = CASE WHEN b.next_poll_at IS NOT NULL AND (b.lease_until IS NULL OR b.lease_until <= %(now)s)

@@ -6,7 +6,7 @@ import pytest
 
 from batchmeter.cli.ledger_check import check
 from batchmeter.errors import UsageError
-from batchmeter.ledger.records import Intent
+from batchmeter.ledger.records import Intent, Reschedule
 
 WRONG = {
     "intent": "UPDATE batchmeter.intent SET submission = '{\"account\": 5}' WHERE id = 'i1'",
@@ -61,12 +61,16 @@ DAMAGED = {
     "settlement": "UPDATE batchmeter.settlement SET settlement = replace(settlement, '\"other\"', '\"ether\"')",
     "settlement's groups": "UPDATE batchmeter.settlement SET line_groups = replace(line_groups, 'gpt', 'gqt')",
     "batch": "UPDATE batchmeter.batch SET status = 'failed'",
+    "batch's submission": "UPDATE batchmeter.batch SET submission = replace(submission, 'openai', 'apenai')",
+    "batch's snapshot": "UPDATE batchmeter.batch SET snapshot = replace(snapshot, '\"other\"', '\"ether\"')",
+    "intent's submission": "UPDATE batchmeter.intent SET submission = replace(submission, 'openai', 'apenai')",
 }
 """Each leaves documents that can be read."""
 
 
 @pytest.mark.parametrize("what", DAMAGED)
 async def test_damage_that_can_be_read_is_found(ledger, make, what):
+    await ledger.open_intent(Intent("i1", make.submission()))
     tracked = await make.record(ledger, "openai", make.batch("b1", metadata={"team": "other"}), loggers=())
     await make.settle(ledger, tracked, loggers=())
     assert (await check(ledger)).sound
@@ -82,15 +86,40 @@ async def test_damage_that_can_be_read_is_found(ledger, make, what):
     assert any(text.startswith(f"rows of {what.split(chr(39))[0]} that are damaged, the first: ") for text in wrong)
 
 
+OLDER = (
+    ("event", "digest"),
+    ("settlement", "digest"),
+    ("batch", "submission_digest"),
+    ("batch", "snapshot_digest"),
+    ("intent", "submission_digest"),
+)
+
+
 async def test_rows_of_older_releases_have_no_digest(ledger, make):
+    await ledger.open_intent(Intent("i1", make.submission()))
     tracked = await make.record(ledger, "openai", make.batch("b1"), loggers=())
     await make.settle(ledger, tracked, loggers=())
 
     async def work(session):
-        for table in ("event", "settlement"):
-            await session.run(session.statement(f"UPDATE batchmeter.{table} SET digest = NULL"))
+        for table, column in OLDER:
+            await session.run(session.statement(f"UPDATE batchmeter.{table} SET {column} = NULL"))
 
     await ledger.database.write(work)
+    assert (await check(ledger)).sound
+
+
+async def test_every_look_leaves_a_sound_digest(ledger, make, clock):
+    """An open snapshot, a final one, none at all, one that a list shows, and one that comes too late."""
+    for name in ("b1", "b2"):
+        await make.record(ledger, "openai", make.batch(name), loggers=())
+    for batch in (make.batch("b1", status="in_progress"), None, make.batch("b1", status="completed"), make.batch("b1")):
+        clock.advance(60)
+        claims = [one for one in await ledger.claim_due(owner="w", limit=9, lease_seconds=9) if one.tracked.batch_id == "b1"]
+        assert await ledger.reschedule([Reschedule(one, clock.now, batch=batch) for one in claims]) == 1
+        assert (await check(ledger)).sound
+    await ledger.observe("openai", make.batch("b2", status="in_progress"))
+    assert (await check(ledger)).sound
+    await ledger.observe_endings("openai", [make.batch("b2", status="completed")])
     assert (await check(ledger)).sound
 
 

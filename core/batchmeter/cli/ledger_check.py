@@ -68,13 +68,20 @@ def _whole_batch(row: Row) -> None:
     batch = serialize.tracked(row).batch
     if (row["status"], row["ended"]) != (batch.status, int(batch.ended)):
         raise ValueError(f"status {row['status']!r}, ended {row['ended']}, but its snapshot is {batch.status!r}")
+    _compare(row, "submission_digest", row["submission"].encode())
+    _compare(row, "snapshot_digest", row["snapshot"].encode())
+
+
+def _whole_intent(row: Row) -> None:
+    serialize.intent(row)
+    _compare(row, "submission_digest", row["submission"].encode())
 
 
 def _whole_settlement(row: Row) -> None:
     settlement, _ = serialize.settled(row)
     if row["revision"] != settlement.revision:
         raise ValueError(f"revision {row['revision']}, but its document is of revision {settlement.revision}")
-    _compare_digest(row, row["settlement"].encode(), row["line_groups"].encode())
+    _compare(row, "digest", row["settlement"].encode(), row["line_groups"].encode())
 
 
 def _whole_event(row: Row) -> None:
@@ -82,16 +89,16 @@ def _whole_event(row: Row) -> None:
     names = ("id", "type", "account", "revision")
     if differing := [name for name in names if row[name] != getattr(stored.event, name)]:
         raise ValueError(f"{', '.join(differing)}: not as in its payload")
-    _compare_digest(row, stored.payload)
+    _compare(row, "digest", stored.payload)
 
 
-def _compare_digest(row: Row, *documents: bytes) -> None:
-    if row["digest"] not in (None, serialize.digest(*documents)):
+def _compare(row: Row, column: str, *documents: bytes) -> None:
+    if row[column] not in (None, serialize.digest(*documents)):
         raise ValueError("not what was written: its digest differs")
 
 
 DOCUMENTS: Mapping[str, Callable[[Row], object]] = {
-    "intent": serialize.intent,
+    "intent": _whole_intent,
     "batch": _whole_batch,
     "settlement": _whole_settlement,
     "event": _whole_event,

@@ -35,7 +35,7 @@ async def record_created(
     columns: dict[str, object] = {
         "account": submission.account,
         "batch_id": batch.id,
-        "submission": serialize.dump_submission(submission),
+        **serialize.submission_columns(submission),
         "next_poll_at": next_poll_at,
         "intent_id": intent_id,
         "key_id": submission.attribution.key,
@@ -228,8 +228,8 @@ async def open_intent(session: Session, intent: Intent, *, until: Millis | None 
         raise LedgerError("the submission took too long to be sent, and was not: submit again")
     new = replace(intent, created_at=intent.created_at or session.now, state="open", batch_id=None, reason=None)
     names = {"id": new.id, "account": new.submission.account, "key": new.idempotency_key}
-    submission = serialize.dump_submission(new.submission)
-    made = {"submission": submission, "created_at": new.created_at, "request_sha256": new.request_sha256}
+    submission = serialize.submission_columns(new.submission)
+    made = {**submission, "created_at": new.created_at, "request_sha256": new.request_sha256}
     if await session.row("add_intent", **names, **made) is not None:
         return new
     found = await session.row("reopen_intent", id=new.id, created_at=new.created_at)

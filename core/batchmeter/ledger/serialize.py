@@ -80,6 +80,11 @@ def dump_submission(submission: Submission) -> str:
     return text
 
 
+def submission_columns(submission: Submission) -> dict[str, object]:
+    text = dump_submission(submission)
+    return {"submission": text, "submission_digest": digest(text.encode())}
+
+
 def _dump_submission(submission: Submission) -> str:
     """UsageError for what could not be read back."""
     try:
@@ -154,8 +159,10 @@ def _group(row: dict[str, Any]) -> tuple[GroupKey, Group]:
 
 
 def snapshot_columns(batch: Batch) -> dict[str, object]:
+    snapshot = dump(batch)
     return {
-        "snapshot": dump(batch),
+        "snapshot": snapshot,
+        "snapshot_digest": digest(snapshot.encode()),
         "status": batch.status,
         "ended": int(batch.ended),
         "progress": min(progress_of(batch), _MOST),

@@ -108,6 +108,7 @@ UPDATE batchmeter.batch SET
     attempts = %(attempts)s::text,
     error_count = CASE WHEN %(error)s::text IS NULL THEN 0 ELSE error_count + 1 END,
     snapshot = CASE WHEN %(ended)s::smallint < ended OR %(snapshot)s::text IS NULL THEN snapshot ELSE %(snapshot)s END,
+    snapshot_digest = CASE WHEN %(ended)s::smallint < ended OR %(snapshot)s::text IS NULL THEN snapshot_digest ELSE %(snapshot_digest)s END,
     status = CASE WHEN %(ended)s::smallint < ended OR %(snapshot)s::text IS NULL THEN status ELSE %(status)s END,
     ended = greatest(ended, %(ended)s::smallint), progress = greatest(progress, %(progress)s::bigint)
 WHERE account = %(account)s AND batch_id = %(batch_id)s AND lease_token = %(token)s AND next_poll_at IS NOT NULL RETURNING pk;
@@ -375,8 +376,8 @@ FROM (
 
 -- name: add_intent
 -- Nothing is returned when the id or the idempotency key is taken.
-INSERT INTO batchmeter.intent (id, account, idempotency_key, submission, created_at, state, request_sha256)
-VALUES (%(id)s, %(account)s, %(key)s::text, %(submission)s, %(created_at)s, 'open', %(request_sha256)s::text)
+INSERT INTO batchmeter.intent (id, account, idempotency_key, submission, submission_digest, created_at, state, request_sha256)
+VALUES (%(id)s, %(account)s, %(key)s::text, %(submission)s, %(submission_digest)s, %(created_at)s, 'open', %(request_sha256)s::text)
 ON CONFLICT DO NOTHING RETURNING *;
 
 -- name: find_intent
@@ -449,7 +450,7 @@ SELECT * FROM batchmeter.batch WHERE account = %(account)s AND batch_id = %(batc
 
 -- name: observe_batch
 -- A final snapshot that is news makes the batch due, or has its present holder look again.
-UPDATE batchmeter.batch SET snapshot = %(snapshot)s, status = %(status)s, ended = %(ended)s,
+UPDATE batchmeter.batch SET snapshot = %(snapshot)s, snapshot_digest = %(snapshot_digest)s, status = %(status)s, ended = %(ended)s,
     progress = greatest(progress, %(progress)s::bigint),
     woken = CASE WHEN %(news)s::boolean AND next_poll_at IS NOT NULL AND lease_until > %(now)s THEN 1 ELSE woken END,
     next_poll_at = CASE
@@ -612,6 +613,7 @@ UPDATE batchmeter.batch SET settled_at = %(now)s, next_poll_at = NULL, lease_unt
     lease_token = lease_token + 1, woken = 0, last_error = NULL, error_count = 0, attempts = NULL,
     known_usd = %(known_usd)s::double precision, unpriced_lines = %(unpriced_lines)s::bigint,
     snapshot = CASE WHEN %(ended)s::smallint < ended THEN snapshot ELSE %(snapshot)s::text END,
+    snapshot_digest = CASE WHEN %(ended)s::smallint < ended THEN snapshot_digest ELSE %(snapshot_digest)s::text END,
     status = CASE WHEN %(ended)s::smallint < ended THEN status ELSE %(status)s::text END,
     ended = greatest(ended, %(ended)s::smallint)
 WHERE account = %(account)s AND batch_id = %(batch_id)s AND lease_token = %(token)s AND next_poll_at IS NOT NULL
