@@ -6,7 +6,8 @@ Two sandboxes are served over HTTP. Programs submit with the SDK and through two
 tracker and the submitting program are killed (SIGKILL) every few seconds and started again, the others live through it.
 Then everything comes to its end, and the ledger is compared with the sandboxes. A share of the time (`--fuzz`) goes to
 the fuzzers of the meter and of the command line. Without `--postgres`, a server of its own is made where it is
-installed. Prints one JSON line an engine; exits with 1 on a lost or double ending, differing sums or a fuzzer's find.
+installed. Prints one JSON line an engine; exits with 1 on a lost or double ending, differing sums, memory that grows by more than
+5 MB a minute after the first two, or a fuzzer's find.
 """
 
 import argparse
@@ -50,6 +51,11 @@ SETTLE_SECONDS = 240.0
 """Longest time for everything to end once nobody submits."""
 PAUSE = 0.15
 """Between two submissions of one program."""
+WARM_SECONDS = 120.0
+"""Until caches are full: memory is measured from then on, or from a third of a shorter run on."""
+STEEPEST = 5.0
+"""MB a minute that a program may grow at most; judged where at least two minutes were measured."""
+JUDGED_SECONDS = 120.0
 
 
 @dataclass
@@ -90,9 +96,22 @@ class Worker:
             megabytes = memory * os.sysconf("SC_PAGE_SIZE") / 2**20
             self.samples.append((time.monotonic(), megabytes, descriptors))
 
+    def steady(self) -> list[tuple[float, float, int]]:
+        """Samples of the warm program."""
+        if not self.samples:
+            return []
+        began, ended = self.samples[0][0], self.samples[-1][0]
+        warm = began + min(WARM_SECONDS, (ended - began) / 3)
+        return [sample for sample in self.samples if sample[0] >= warm]
+
+    def grows(self) -> bool:
+        """Whether it was watched for long enough, and its memory grew faster than it may."""
+        steady, slope = self.steady(), self.slope()
+        return slope is not None and slope > STEEPEST and steady[-1][0] - steady[0][0] >= JUDGED_SECONDS
+
     def slope(self) -> float | None:
-        """MB a minute by least squares, the warm first third left out."""
-        steady = self.samples[len(self.samples) // 3 :]
+        """MB a minute by least squares."""
+        steady = self.steady()
         if len(steady) < 10:
             return None
         times, sizes = [at / 60 for at, _, _ in steady], [size for _, size, _ in steady]
@@ -127,6 +146,8 @@ class Report:
     """Intents that are neither batches nor given up: their calls may never have reached the sandbox."""
     memory_slope: dict[str, float | None] = field(default_factory=dict[str, float | None])
     """MB a minute."""
+    growing: list[str] = field(default_factory=list[str])
+    """Programs that grow faster than they may."""
     memory: dict[str, float] = field(default_factory=dict[str, float])
     """Highest, MB."""
     descriptors: dict[str, int] = field(default_factory=dict[str, int])
@@ -135,7 +156,13 @@ class Report:
     @property
     def holds(self) -> bool:
         counts = self.lost + self.doubled + self.unknown_to_sandboxes + self.differing
-        return self.batches > 0 and not counts and not self.wrong and self.output_tokens == self.output_tokens_expected
+        return (
+            self.batches > 0
+            and not counts
+            and not self.wrong
+            and not self.growing
+            and self.output_tokens == self.output_tokens_expected
+        )
 
 
 async def soak(engine: str, url: str, folder: Path, seconds: float, seed: int = 1) -> Report:
@@ -163,6 +190,7 @@ async def soak(engine: str, url: str, folder: Path, seconds: float, seed: int = 
     for worker in workers:
         if not worker.mortal and worker.samples:
             report.memory_slope[worker.name] = worker.slope()
+            report.growing += [worker.name] if worker.grows() else []
             report.memory[worker.name] = round(max(size for _, size, _ in worker.samples), 1)
             report.descriptors[worker.name] = max(count for _, _, count in worker.samples)
     return report

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import os
+from collections import deque
 from collections.abc import Coroutine, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
@@ -41,6 +42,10 @@ class Parts:
     totals: "Totals"
     guards: "Guards"
     sleep: "Sleep" = asyncio.sleep
+    creates: dict[str, asyncio.Event] = field(default_factory=dict[str, asyncio.Event])
+    """Creates under way by intent id, each set once it has ended."""
+    lost: deque[str] = field(default_factory=lambda: deque(maxlen=1000))
+    """Intent ids of the last creates whose answer was lost here: nobody is about to get it."""
     chores: set[asyncio.Task[None]] = field(default_factory=set[asyncio.Task[None]])
     """Work that calls left to be done after them; given up when the client closes."""
 

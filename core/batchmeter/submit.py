@@ -1,6 +1,7 @@
 """Submit once: an intent in the ledger before the call, the batch in its place after it, and a search when the answer
 was lost. So no submitted batch is ever unknown, whatever dies in between."""
 
+import asyncio
 import hashlib
 import json
 import logging
@@ -42,6 +43,10 @@ log = logging.getLogger("batchmeter")
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 10.0
 """Seconds between tries to close an intent while the ledger is away."""
+_FIRST_LOOK, _LONGEST_LOOK, _LOOKS = 0.05, 1.0, 14
+"""Seconds between looks for another process' create with the same key, and how many there are: ten seconds in all."""
+_UNDER_WAY = 10_000
+"""Milliseconds for which another process' create is waited for."""
 
 
 async def submit(
@@ -69,12 +74,17 @@ async def submit(
         first = await parts.ledger.intent_of(provider.account, idempotency_key)
         if first is not None:
             _check_same(asked, first)
-            return await _repeat(parts, provider, first, tag=tag)
+            repeated = await _repeat(parts, provider, first, tag=tag)
+            if repeated is not None:
+                return repeated
     began, attempt = parts.ledger.now(), 0
     while True:
         planned, asked = await _ask(parts, provider, asked, request.metadata, wait=wait)
         try:
-            return await _submit_once(parts, provider, request, options, asked, planned, tag=tag)
+            made = await _submit_once(parts, provider, request, options, asked, planned, tag=tag)
+            if made is not None:
+                return made
+            continue
         except APIStatusError as refusal:
             now = parts.ledger.now()
             at = next_try(provider, refusal, attempt, since=began, ended=now) if wait else None
@@ -123,7 +133,8 @@ async def _submit_once(
     planned: PlannedBatch | None,
     *,
     tag: bool,
-) -> Batch:
+) -> Batch | None:
+    """None where an earlier create with the same key had to be waited for, and made nothing."""
     until = asked.created_at + PATIENCE if planned else None
     try:
         intent = await parts.ledger.open_intent(asked, until=until)
@@ -134,6 +145,17 @@ async def _submit_once(
         await parts.guards.dropped(planned, "an earlier submission has its idempotency key")
         _check_same(asked, intent)
         return await _repeat(parts, provider, intent, tag=tag)
+    ended = parts.creates[intent.id] = asyncio.Event()
+    try:
+        return await _send(parts, provider, request, options, intent, tag=tag)
+    finally:
+        parts.creates.pop(intent.id, None)
+        ended.set()
+
+
+async def _send(
+    parts: "Parts", provider: "Provider", request: "BatchRequest", options: "CallOptions", intent: Intent, *, tag: bool
+) -> Batch:
     sent = _tagged(request, provider, intent) if tag else request
     try:
         batch = _with_an_id(await provider.create_batch(sent, options), provider)
@@ -264,14 +286,44 @@ def _tagged(request: "BatchRequest", provider: "Provider", intent: Intent) -> "B
     return replace(request, metadata=tagged(request.metadata, intent.id, room=able.max_metadata_pairs))
 
 
-async def _repeat(parts: "Parts", provider: "Provider", intent: Intent, *, tag: bool) -> Batch:
-    """The first create with this key: known, or looked for."""
+async def _repeat(parts: "Parts", provider: "Provider", intent: Intent, *, tag: bool) -> Batch | None:
+    """The first create with this key: known, waited for while it is under way, or looked for.
+
+    None where it made nothing, so that its key is free.
+    """
+    under_way = parts.creates.get(intent.id)
+    if under_way is not None:
+        await under_way.wait()
+        intent = await parts.ledger.intent(intent.id) or intent
+    if intent.state == "closed":
+        return None
     if intent.batch_id is not None:
         tracked = await parts.ledger.get_batch(intent.batch_id, intent.submission.account)
         if tracked is not None:
             return without_tag(tracked.batch)
     error = APIConnectionError("an earlier create with this idempotency key has no answer yet")
-    return await _search(parts, provider, intent, error, tagged=tag and provider.capabilities.metadata_tag)
+    try:
+        return await _search(parts, provider, intent, error, tagged=tag and provider.capabilities.metadata_tag)
+    except CreateUnknownError:
+        waited = under_way is not None or intent.id in parts.lost
+        if waited or intent.state != "open" or parts.ledger.now() - intent.created_at > _UNDER_WAY:
+            raise
+        known = await _elsewhere(parts, intent)
+        if known.state == "open":
+            raise
+    return await _repeat(parts, provider, known, tag=tag)
+
+
+async def _elsewhere(parts: "Parts", intent: Intent) -> Intent:
+    """The intent of a process that may be about to get its answer: as soon as it has, or after ten seconds."""
+    pause = _FIRST_LOOK
+    for _ in range(_LOOKS):
+        await parts.sleep(pause)
+        found = await parts.ledger.intent(intent.id)
+        if found is None or found.state != "open":
+            return found or replace(intent, state="closed")
+        pause = min(pause * 2, _LONGEST_LOOK)
+    return intent
 
 
 async def _search(parts: "Parts", provider: "Provider", intent: Intent, error: ProviderError, *, tagged: bool) -> Batch:
@@ -281,6 +333,7 @@ async def _search(parts: "Parts", provider: "Provider", intent: Intent, error: P
     found = await find_lost_create(provider, intent, parts.ledger.now())
     if found is not None:
         return await _record(parts, intent, found)
+    parts.lost.append(intent.id)
     source = intent.submission.input_file_id or ""
     # A batch on the caller's own storage carries no metadata.
     by_tag = tagged and "://" not in source and provider.capabilities.lost_create == "metadata"

@@ -17,6 +17,8 @@ from .inputs.sizes import STEP, SizePass
 from .providers import FileUpload
 
 CHUNK = 256 * 1024
+_LONGEST_PATH = 4096
+"""Characters; no system opens a longer one."""
 CALLERS_LOOP: ContextVar[asyncio.AbstractEventLoop | None] = ContextVar("batchmeter_callers_loop", default=None)
 """The loop of who awaits a call that runs on the engine's: an async file or generator is read where it was made."""
 
@@ -99,9 +101,7 @@ def upload_of(file: FileTypes, *, purpose: str, expires_after: Mapping[str, Any]
 
 def _source(content: Content) -> _Source:
     if isinstance(content, str | os.PathLike):
-        path = Path(content)
-        if not path.is_file():
-            raise UsageError(f"no such file: {path}")
+        path = _path(content)
         return lambda: _from_path(path), path.stat().st_size, True, path.name
     if isinstance(content, bytes | bytearray | memoryview):
         data = bytes(content)
@@ -112,6 +112,20 @@ def _source(content: Content) -> _Source:
     if isinstance(stream, Iterable | AsyncIterable):
         return partial(_from_iterable, cast("Iterable[bytes] | AsyncIterable[bytes]", stream)), None, False, None
     raise UsageError(f"file= takes a path, bytes, a binary file or an iterable of bytes, not {type(content).__name__}")
+
+
+def _path(content: str | os.PathLike[str]) -> Path:
+    text = os.fspath(content)
+    if not text:
+        raise UsageError("file= is empty text, where a path is meant: give a path, or the content as bytes")
+    if len(text) > _LONGEST_PATH or "\n" in text:
+        raise UsageError("file= is text, which is taken for a path: give content as bytes, with .encode()")
+    path = Path(text)
+    if path.is_dir():
+        raise UsageError(f"file= is a folder: {path}")
+    if not path.is_file():
+        raise UsageError(f"no such file: {path}")
+    return path
 
 
 def _parts(file: FileTypes) -> tuple[str | None, Content, str | None]:

@@ -1,6 +1,7 @@
 """Copying a ledger loses nothing, whichever way round."""
 
 import asyncio
+import threading
 from functools import partial
 
 import pytest
@@ -123,9 +124,15 @@ async def test_a_copy_beside_a_running_tracker_is_of_one_moment(url, make, clock
     for number in range(8):
         await make.record(source, batch=make.batch(f"b{number}"))
     before = await rows_of(source)
-    start, stop = asyncio.Event(), asyncio.Event()
-    track = asyncio.create_task(tracker(source, make, clock, start, stop))
-    copied = await copy_ledger(source, target, on_progress=lambda table, rows: start.set())
+    start, wrote, stop = threading.Event(), threading.Event(), threading.Event()
+    track = asyncio.create_task(asyncio.to_thread(asyncio.run, tracker(url, make, clock, start, wrote, stop)))
+
+    def progress(table, rows):
+        """The first page is copied; no other is before the tracker wrote."""
+        start.set()
+        assert wrote.wait(30)
+
+    copied = await copy_ledger(source, target, on_progress=progress)
     stop.set()
     await track
     assert copied.outdated
@@ -136,15 +143,20 @@ async def test_a_copy_beside_a_running_tracker_is_of_one_moment(url, make, clock
     await target.aclose()
 
 
-async def tracker(ledger, make, clock, start, stop):
-    await start.wait()
-    while not stop.is_set():
+async def tracker(url, make, clock, start, wrote, stop):
+    """On a loop and a connection of its own, as another process would be."""
+    ledger = open_ledger(url, clock=clock)
+    await ledger.open()
+    assert start.wait(30)
+    while not (stop.is_set() and wrote.is_set()):
         await make.record(ledger)
         for claim in await ledger.claim_due(owner="w", limit=2, lease_seconds=60):
             await make.settle_claim(ledger, claim)
         taken = await ledger.claim_deliveries("file", owner="d", limit=2, lease_seconds=60)
         await ledger.finish_deliveries([DeliveryResult(one, "delivered") for one in taken])
         await ledger.prune(settled_before=clock.now + 1)
+        wrote.set()
+    await ledger.aclose()
 
 
 async def test_a_copy_of_a_quiet_ledger_is_not_outdated(ledger, filled):

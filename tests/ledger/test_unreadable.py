@@ -114,7 +114,9 @@ async def test_every_look_leaves_a_sound_digest(ledger, make, clock):
         await make.record(ledger, "openai", make.batch(name), loggers=())
     for batch in (make.batch("b1", status="in_progress"), None, make.batch("b1", status="completed"), make.batch("b1")):
         clock.advance(60)
-        claims = [one for one in await ledger.claim_due(owner="w", limit=9, lease_seconds=9) if one.tracked.batch_id == "b1"]
+        claims = [
+            one for one in await ledger.claim_due(owner="w", limit=9, lease_seconds=9) if one.tracked.batch_id == "b1"
+        ]
         assert await ledger.reschedule([Reschedule(one, clock.now, batch=batch) for one in claims]) == 1
         assert (await check(ledger)).sound
     await ledger.observe("openai", make.batch("b2", status="in_progress"))

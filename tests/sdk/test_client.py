@@ -27,6 +27,13 @@ from batchmeter.testing.sandbox import Sandbox, serve_sandbox
 from batchmeter.testing.wire import Answer, Received, serving
 
 Make = Callable[..., AsyncClient]
+NO_FILES = (
+    ("", "empty text, where a path is meant"),
+    (("a.jsonl", ""), "empty text, where a path is meant"),
+    (("a.jsonl", '{"custom_id": "a"}\n'), "give content as bytes"),
+    (("a.jsonl", "x" * 5000), "give content as bytes"),
+    ("/", "is a folder: /"),
+)
 
 
 async def submit(client: AsyncClient, requests: Path, **arguments: object) -> str:
@@ -250,6 +257,9 @@ async def test_files_in_every_form_and_back(make_client: Make, sandbox: Sandbox,
 
 async def test_a_file_that_cannot_be_read_is_a_usage_error(make_client: Make, sandbox: Sandbox, requests: Path) -> None:
     async with make_client(sandbox.url) as client:
+        for given, message in NO_FILES:
+            with pytest.raises(UsageError, match=message):
+                await client.files.create(file=given, purpose="batch")
         with pytest.raises(UsageError, match="no such file: missing"):
             await client.files.create(file="missing.jsonl", purpose="batch")
         with requests.open() as text, pytest.raises(UsageError, match="mode 'rb'"):

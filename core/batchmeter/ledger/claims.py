@@ -95,7 +95,13 @@ async def reschedule(session: Session, results: Sequence[Reschedule]) -> int:
 
 def _release(result: Reschedule) -> dict[str, object]:
     tracked = result.claim.tracked
-    unchanged: dict[str, object] = {"snapshot": None, "snapshot_digest": None, "status": None, "ended": 0, "progress": -1}
+    unchanged: dict[str, object] = {
+        "snapshot": None,
+        "snapshot_digest": None,
+        "status": None,
+        "ended": 0,
+        "progress": -1,
+    }
     return {
         "account": tracked.account,
         "batch_id": tracked.batch_id,
