@@ -3,8 +3,8 @@
 import asyncio
 import inspect
 import types
-from collections.abc import AsyncGenerator, Callable, Coroutine, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Sequence
+from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
 from dataclasses import replace
 from functools import cache, wraps
 from typing import Any, TypeVar, cast
@@ -52,6 +52,8 @@ def _guarded_class(cls: type[Any]) -> type[Any]:
     for name, kind in _ANSWERS.items():
         if callable(method := getattr(cls, name, None)):
             made[name] = _short_call(name, kind, method)
+    if callable(price := getattr(cls, "price_model", None)):
+        made["price_model"] = _name_call(price)
     if hasattr(cls, "file_content"):
         made["file_content"] = _content_call(cls.file_content)
     return types.new_class(cls.__name__, (cls,), {}, lambda body: body.update(made))
@@ -67,6 +69,23 @@ def _short_call(name: str, kind: type, method: Callable[..., Any]) -> Callable[.
         _check(name, kind, given, who)
         if name == "outputs":
             return [replace(file, open=_opener(file.open, who)) for file in given]
+        return given
+
+    return call
+
+
+def _name_call(method: Callable[..., Any]) -> Callable[..., str]:
+    @wraps(method)
+    def call(self: Any, *args: Any, **arguments: Any) -> str:
+        who = f"provider {self.name!r}: price_model"
+        try:
+            given = method(self, *args, **arguments)
+        except (Exception, KeyboardInterrupt):
+            raise
+        except BaseException as error:
+            raise RuntimeError(f"{who} raised {type(error).__name__}: {error}") from error
+        if not isinstance(given, str):
+            raise _wrong(who, given, "a model's name")
         return given
 
     return call
@@ -89,13 +108,42 @@ def _opener(
 @asynccontextmanager
 async def _opened(open_file: Callable[[], AbstractAsyncContextManager[Any]], who: str) -> AsyncGenerator[ContentStream]:
     """The stream, in the caller's own task: what a plugin has opened is closed where it was opened."""
+    opened = open_file()
+    content = await _contained(opened.__aenter__, who)
+    failure: BaseException | None = None
     try:
-        async with open_file() as content:
-            if not isinstance(content, ContentStream):
-                raise _wrong(who, content, "a ContentStream")
-            yield content
-    except SystemExit as error:
-        raise RuntimeError(f"{who} raised SystemExit: {error}") from error
+        _check_stream(content, who)
+        async with aclosing(_chunks(content.chunks, who)) as chunks:
+            yield replace(content, chunks=chunks)
+    except BaseException as error:
+        failure = error
+        raise
+    finally:
+        trace = None if failure is None else failure.__traceback__
+        await _contained(opened.__aexit__, who, failure and type(failure), failure, trace)
+
+
+def _check_stream(given: object, who: str) -> None:
+    if not isinstance(given, ContentStream):
+        raise _wrong(who, given, "a ContentStream")
+    if not hasattr(given.chunks, "__anext__"):
+        raise _wrong(who, given.chunks, "an async iterator of bytes")
+
+
+async def _chunks(given: AsyncIterator[bytes], who: str) -> AsyncGenerator[bytes]:
+    """The plugin's own, each of them bytes."""
+    try:
+        while True:
+            try:
+                chunk = await _contained(given.__anext__, who)
+            except StopAsyncIteration:
+                return
+            if not isinstance(chunk, bytes | bytearray | memoryview):
+                raise _wrong(who, chunk, "bytes")
+            yield cast("bytes", chunk)
+    finally:
+        if isinstance(given, AsyncGenerator):
+            await _contained(given.aclose, who)
 
 
 async def _contained(method: Callable[..., Any], who: str, *args: Any, **arguments: Any) -> Any:

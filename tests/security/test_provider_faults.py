@@ -93,10 +93,10 @@ class BareProvider:
         yield await self._stream()
 
     async def _stream(self):
-        async def chunks():
-            yield json.dumps(LINE).encode() + b"\n"
+        return ContentStream(self._chunks())
 
-        return ContentStream(chunks())
+    async def _chunks(self):
+        yield json.dumps(LINE).encode() + b"\n"
 
     async def create_batch(self, request, options):
         self.made += 1
@@ -212,3 +212,58 @@ async def test_the_error_names_plugin_method_and_answer(fault, error, said, site
     provider.fault = staticmethod(fault)
     with pytest.raises(error, match=said):
         await client.batches.retrieve("bad_1")
+
+
+def after_a_line(fault):
+    async def chunks(self):
+        yield json.dumps(LINE).encode() + b"\n"
+        yield await fault()
+
+    return chunks
+
+
+async def text():
+    return "text"
+
+
+def no_stream(self):
+    yield b"x"
+
+
+STREAMS = [
+    (after_a_line(leave), "file_content raised SystemExit: 3"),
+    (after_a_line(odd), "file_content raised OddError"),
+    (after_a_line(cancel), "file_content cancelled itself"),
+    (after_a_line(nothing), "file_content gave NoneType where the contract wants bytes"),
+    (after_a_line(text), "file_content gave str where the contract wants bytes"),
+    (no_stream, "file_content gave generator where the contract wants an async iterator of bytes"),
+]
+
+
+@pytest.mark.parametrize(("chunks", "said"), STREAMS, ids=[said for _, said in STREAMS])
+async def test_faults_in_the_middle_of_an_answer_file_are_named(chunks, said, site, monkeypatch):
+    """The batch is looked at again, and says why; no task of the tracker ends without a word."""
+    client, provider, _ = site
+    monkeypatch.setattr(provider, "_chunks", chunks)
+    with pytest.raises((RuntimeError, errors.APIResponseError), match=said):
+        await (await client.files.content("file-2", custom_llm_provider="bad")).aread()
+    tracking = asyncio.create_task(client.tracker.run())
+    async with asyncio.timeout(20):
+        said = said.partition(" where")[0]
+        while said not in str((await client.ledger.get_batch("bad_1", "bad")).last_error):  # noqa: ASYNC110 - of a look that failed nobody is told
+            await asyncio.sleep(0.01)
+    assert not tracking.done()
+    tracking.cancel()
+    await asyncio.wait({tracking})
+
+
+@pytest.mark.parametrize(
+    ("fault", "said"),
+    [(lambda *_: exec("raise SystemExit(3)"), "price_model raised SystemExit: 3"), (lambda *_: {}, "gave dict")],
+    ids=["exit", "dict"],
+)
+async def test_a_model_s_name_of_a_plugin_is_text(fault, said, site, monkeypatch):
+    client, provider, _ = site
+    monkeypatch.setattr(provider, "price_model", fault)
+    with pytest.raises((RuntimeError, errors.APIResponseError), match=said):
+        client.accounts.get("bad").price_model("gpt-5")
