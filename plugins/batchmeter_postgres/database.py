@@ -5,7 +5,7 @@ import logging
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from typing import TypeVar, cast
+from typing import Concatenate, TypeVar, cast
 
 from batchmeter.errors import LedgerError
 
@@ -17,9 +17,12 @@ except ImportError as error:
     raise LedgerError("a PostgreSQL ledger needs its driver: pip install 'batchmeter[postgres]'") from error
 
 from batchmeter.ledger.session import (
+    Arguments,
+    Kind,
     Millis,
     Result,
     Row,
+    Session,
     Statement,
     Topic,
     Work,
@@ -205,6 +208,18 @@ class PostgresDatabase:
 
     async def write(self, work: Work[Result], *, durable: bool = False) -> Result:
         return await self._patiently(lambda: self._transaction(work, _BEGIN if durable else _UNHURRIED))
+
+    async def run(
+        self,
+        work: Callable[Concatenate[Session, Arguments], Awaitable[Result]],
+        kind: Kind,
+        /,
+        *args: Arguments.args,
+        **kwargs: Arguments.kwargs,
+    ) -> Result:
+        if kind == "read":
+            return await self.read(lambda session: work(session, *args, **kwargs))
+        return await self.write(lambda session: work(session, *args, **kwargs), durable=kind == "durable write")
 
     async def _patiently(self, attempt: Callable[[], Awaitable[Result]]) -> Result:
         """Every transaction may be repeated: it is fenced or keyed, so a commit we did not hear of does no harm."""

@@ -7,7 +7,7 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from importlib.resources import files
-from typing import Any, Literal, Protocol, TypeVar
+from typing import Any, Concatenate, Literal, ParamSpec, Protocol, TypeVar
 
 from batchmeter.errors import LedgerError, LedgerTooNewError
 
@@ -16,7 +16,10 @@ Millis = int
 Topic = Literal["batches", "deliveries"]
 """Topics of new work that a transaction may signal."""
 TOPICS: Mapping[str, Topic] = {"batches": "batches", "deliveries": "deliveries"}
+Kind = Literal["read", "write", "durable write"]
+"""Of a transaction."""
 
+Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
 
 _NAME = re.compile(r"-- name: (\w+)")
@@ -131,6 +134,17 @@ class Database(Reader, Protocol):
 
     async def write(self, work: Work[Result], *, durable: bool = False) -> Result:
         """All or nothing; `durable` survives a power cut, the rest may lose its last moments (never its order)."""
+        ...
+
+    async def run(
+        self,
+        work: Callable[Concatenate[Session, Arguments], Awaitable[Result]],
+        kind: Kind,
+        /,
+        *args: Arguments.args,
+        **kwargs: Arguments.kwargs,
+    ) -> Result:
+        """`work(session, …)` in a transaction of this kind; in the engine itself, where most calls then stay."""
         ...
 
 

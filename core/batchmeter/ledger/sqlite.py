@@ -7,18 +7,18 @@ import sqlite3
 import threading
 import time
 from collections import deque
-from collections.abc import AsyncGenerator, Callable, Coroutine, Generator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Generator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from queue import SimpleQueue
-from typing import Any, Generic, TypeVar, cast
+from typing import Any, Concatenate, Generic, TypeVar, cast
 from weakref import WeakSet
 
 from batchmeter.errors import LedgerError
 
 from . import sqlite_file
-from .session import Millis, Result, Row, Statement, Topic, Work, load_statements, translate
+from .session import Arguments, Kind, Millis, Result, Row, Session, Statement, Topic, Work, load_statements, translate
 
 Returned = TypeVar("Returned")
 
@@ -241,6 +241,18 @@ class SqliteDatabase:
             write.abandoned = True
             raise
         return write.outcome()
+
+    async def run(
+        self,
+        work: Callable[Concatenate[Session, Arguments], Awaitable[Result]],
+        kind: Kind,
+        /,
+        *args: Arguments.args,
+        **kwargs: Arguments.kwargs,
+    ) -> Result:
+        if kind == "read":
+            return await self.read(lambda session: work(session, *args, **kwargs))
+        return await self.write(lambda session: work(session, *args, **kwargs), durable=kind == "durable write")
 
     @asynccontextmanager
     async def snapshot(self) -> AsyncGenerator[SqliteSnapshot]:

@@ -4,13 +4,11 @@ import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from functools import partial
-from typing import Any, Concatenate, Generic, Literal, ParamSpec, Protocol, TypeVar
+from typing import Any, Concatenate, Generic, ParamSpec, Protocol, TypeVar
 
-from .session import Database, Session
+from .session import Database, Kind, Session
 
 Arguments = ParamSpec("Arguments")
-Kind = Literal["read", "write", "durable write"]
-"""Of a transaction."""
 Result = TypeVar("Result")
 
 
@@ -35,22 +33,9 @@ class Operation(Generic[Arguments, Result]):
 
     def __get__(self, ledger: HasDatabase, owner: type) -> Callable[Arguments, Coroutine[Any, Any, Result]]:
         """Made once for each ledger, and kept there: a call goes straight to the engine."""
-        method = partial(_run, ledger.database, self._work, self._kind)
+        method = partial(ledger.database.run, self._work, self._kind)
         vars(ledger)[self._name] = method
         return method
-
-
-async def _run(
-    database: Database,
-    work: Callable[Concatenate[Session, Arguments], Awaitable[Result]],
-    kind: Kind,
-    /,
-    *args: Arguments.args,
-    **kwargs: Arguments.kwargs,
-) -> Result:
-    if kind == "read":
-        return await database.read(lambda session: work(session, *args, **kwargs))
-    return await database.write(lambda session: work(session, *args, **kwargs), durable=kind == "durable write")
 
 
 def read(work: Callable[Concatenate[Session, Arguments], Awaitable[Result]], /) -> Operation[Arguments, Result]:
