@@ -2,6 +2,7 @@
 
 import traceback
 
+import httpx
 import pytest
 
 from batchmeter import errors
@@ -161,3 +162,12 @@ async def test_other_redirects_say_where_the_api_is(method, connect):
             await connect(url).request(method, "files", json_body={} if method == "POST" else None)
     assert "pw@" not in str(caught.value)
     assert "key=1" not in str(caught.value)
+
+
+def test_causes_in_a_circle_end():
+    """A library that raises what it was given anew makes one: the event loop would stand still."""
+    from batchmeter.http.failure import transport_error
+
+    first, second = httpx.ConnectError("first"), OSError("second")
+    first.__context__, second.__context__ = second, first
+    assert isinstance(transport_error(first, "somewhere"), errors.APIConnectionError)

@@ -65,8 +65,10 @@ def transport_error(error: Exception, where: str) -> errors.ProviderError | None
 
 
 def _is_out_of_files(error: BaseException | None) -> bool:
-    """Libraries say "all connection attempts failed", and keep the reason among the causes."""
-    while error is not None:
+    """Libraries say "all connection attempts failed", and keep the reason among the causes, which may form a circle."""
+    seen = set[int]()
+    while error is not None and id(error) not in seen:
+        seen.add(id(error))
         if isinstance(error, OSError) and error.errno in {errno.EMFILE, errno.ENFILE}:
             return True
         if isinstance(error, BaseExceptionGroup):
