@@ -1,20 +1,21 @@
 #!/bin/sh
 # Installs the emulators that tests use where they find them, or those named: aimock (OpenAI, 12 MB), azurite (Azure
-# blobs, 365 MB), openai-node (OpenAI's SDK for Node, a client rather than an emulator, 35 MB), prism (holds traffic
-# against an OpenAPI file, 74 MB). Needs npm.
+# blobs, 365 MB), openai-node and ai-sdk (OpenAI's SDK for Node and Vercel's AI SDK: clients rather than emulators, 35 MB
+# each), prism (holds traffic against an OpenAPI file, 74 MB). Needs npm.
 set -eu
 cd "$(dirname "$0")/.."
-for name in ${*:-aimock azurite openai-node prism}; do
+for name in ${*:-aimock azurite openai-node ai-sdk prism}; do
     case $name in
         aimock) package=@copilotkit/aimock@1.43 ;;
         azurite) package=azurite@3.37 ;;
         prism) package=@stoplight/prism-cli@5.16 ;;
         openai-node) package=openai@7.55 ;;
+        ai-sdk) package='ai@7 @ai-sdk/anthropic@4 @ai-sdk/google@4' ;;
         *) echo "unknown emulator: $name" >&2; exit 2 ;;
     esac
     folder=.cache/emulators/$name
     [ -e "$folder/ready" ] && continue
     mkdir -p "$folder"
-    npm install --prefix "$folder" --no-audit --no-fund --silent "$package"
+    npm install --prefix "$folder" --no-audit --no-fund --silent $package
     touch "$folder/ready"
 done

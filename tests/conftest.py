@@ -10,6 +10,7 @@ import sys
 import threading
 from collections.abc import Callable, Generator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -84,6 +85,24 @@ def emulator() -> Generator[Callable[..., str]]:
         process.kill()  # azurite would wait minutes for idle connections
         drain.join()
         process.communicate()
+
+
+@pytest.fixture
+def ai_sdk() -> Callable[[str, str, str], Any]:
+    """`ai_sdk("anthropic", base, key)`: batches made, read, listed and cancelled by Vercel's AI SDK at that address."""
+
+    def drive(vendor: str, base: str, key: str) -> Any:
+        root = Path(__file__).parent
+        folder, node = root.parent / ".cache" / "emulators" / "ai-sdk", shutil.which("node")
+        if node is None or not (folder / "ready").exists():
+            pytest.skip("ai-sdk is not installed: run .ci/emulators.sh ai-sdk (it needs npm)")
+        script = (root / "data" / "ai_sdk.mjs").read_text()
+        command = [node, "--input-type=module", "-e", script, vendor, base, key]
+        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=60, check=False)
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout)
+
+    return drive
 
 
 @pytest.fixture(scope="session")

@@ -41,6 +41,8 @@ from .states import View, batch_of, parse_view
 
 _PAGE = 20
 _QUEUE_FULL = 429
+_OVERLOADED = 529
+"""Refused at the door, though it is a 5xx: nothing was made."""
 _FIRST_PAUSE, _LONGEST_PAUSE = 15.0, 300.0
 _SPENT = (b"spend_limit", b"contract_spend_limit")
 """In a 429 that no waiting mends."""
@@ -129,7 +131,7 @@ class AnthropicProvider:
             rows = partial(self._files.spool.read, record.id, ROWS)
             row = await self._batches.create(rows, size, options.extra_body, options)
         except (APIStatusError, APIConnectionError) as error:
-            if made_nothing(error):
+            if made_nothing(error) or (isinstance(error, APIStatusError) and error.status_code == _OVERLOADED):
                 await self._notes.close(key, None)
             raise
         await self._notes.close(key, str(row.get("id") or "") or None)

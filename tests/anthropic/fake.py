@@ -2,6 +2,7 @@
 
 import json
 import re
+import threading
 import urllib.parse
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -55,6 +56,8 @@ class FakeAnthropic:
         """Answers that come instead of those to the next creates."""
         self.lose = 0
         """How many creates get no answer, though the batch is made."""
+        self.hang: tuple[threading.Event, threading.Event] | None = None
+        """Set when a create has made its batch, and waited for before its answer is lost."""
         self.results_url: str | None = None
         """Where a hostile answer says that the results are."""
         self._looked: dict[str, int] = {}
@@ -168,6 +171,12 @@ class Handler(BaseHTTPRequestHandler):
         if match and match[1] in self.fake.results and match[1] in self.fake.batches:
             return self.stream(self.fake.results[match[1]])
         status, reply = self.route(url.path, dict(urllib.parse.parse_qsl(url.query)), body)
+        if creates and self.fake.hang is not None:
+            made, go_on = self.fake.hang
+            made.set()
+            go_on.wait(30)
+            self.close_connection = True
+            return None
         if creates and self.fake.lose:
             self.fake.lose -= 1
             self.close_connection = True

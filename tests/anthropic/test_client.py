@@ -1,6 +1,9 @@
 """The whole of batchmeter over Anthropic: events, exact cost, lost creates, the proxy with OpenAI's SDK, the command line."""
 
+import asyncio
 import json
+import sys
+import threading
 from decimal import Decimal
 
 import httpx2
@@ -11,7 +14,14 @@ import openai
 from batchmeter.cli import main
 from batchmeter.client import AsyncClient
 from batchmeter.config import Settings, load_settings
-from batchmeter.errors import BadRequestError, CreateUnknownError, NotFoundError, RateLimitError, UsageError
+from batchmeter.errors import (
+    BadRequestError,
+    CreateUnknownError,
+    InternalServerError,
+    NotFoundError,
+    RateLimitError,
+    UsageError,
+)
 from batchmeter.providers import CallOptions
 from batchmeter.rerun.completeness import check
 from batchmeter.rerun.rerun import retry
@@ -135,6 +145,87 @@ async def test_a_create_whose_answer_is_lost_is_found(client, requests, chat, ve
     batch = await submitted(client, requests([chat("a"), chat("b")]), metadata={"run": "7"})
     assert list(vendor.batches) == [batch.id]
     assert (batch.metadata, batch.input_file_id is not None) == ({"run": "7"}, True)
+
+
+KILLED = """
+import sys
+from batchmeter.sync import Client
+with Client(config=sys.argv[1]) as client:
+    file = client.files.create(file=sys.argv[2], custom_llm_provider="anthropic")
+    client.batches.create(input_file_id=file.id, endpoint="/v1/chat/completions", custom_llm_provider="anthropic",
+                          metadata={"run": "7"})
+"""
+
+
+async def test_a_create_of_a_killed_process_is_adopted_by_another(requests, chat, vendor, tmp_path, monkeypatch, log):
+    """Its answer never came to anybody: the note in the spool and the intent in the ledger are all there is."""
+    path, config = requests([chat("a"), chat("b")]), tmp_path / "batchmeter.toml"
+    config.write_text(
+        f'ledger = "{tmp_path}/ledger.db"\nload = ["anthropic"]\n'
+        f'[accounts.anthropic]\napi_key = "{KEY}"\napi_base = "{vendor.base}"\n'
+    )
+    vendor.hang = made, go_on = threading.Event(), threading.Event()
+    worker = await asyncio.create_subprocess_exec(sys.executable, "-c", KILLED, str(config), str(path))
+    assert await asyncio.to_thread(made.wait, 60)
+    worker.kill()
+    await worker.wait()
+    go_on.set()
+    vendor.hang = None
+    vendor.create({"requests": [{"custom_id": "s", "params": chat("x")["body"]}]})
+    monkeypatch.setattr("batchmeter.tracker.lost_creates.GRACE_SECONDS", -1.0)
+    async with AsyncClient(settings=load_settings(config, track=False), plugins=[log], environ={}) as client:
+        assert await client.tracker.reconcile() == 1
+        ours = next(iter(vendor.batches))
+        settled = await client.batches.wait(ours, timeout=20)
+        assert (settled.status, settled.request_counts.succeeded) == ("completed", 2)
+        await client.deliverer.drain(10)
+    assert [(event.type, event.metadata) for event in log.events] == [
+        ("acreate_batch", {"run": "7"}),
+        ("batch_success", {"run": "7"}),
+    ]
+
+
+async def test_workers_share_a_spool(client, requests, chat, vendor, tmp_path):
+    """One takes the file, another makes the batch, a third reads its answers."""
+    file = await client.files.create(file=requests([chat("with space")]), custom_llm_provider="anthropic")
+    settings = client.accounts._settings
+    async with (
+        AsyncClient(settings=settings, environ={}) as second,
+        AsyncClient(settings=settings, environ={}) as third,
+    ):
+        batch = await second.batches.create(input_file_id=file.id, endpoint="/v1/chat/completions")
+        settled = await third.batches.wait(batch.id, timeout=20)
+        assert (await lines_of(third, settled.batch.output_file_id)).keys() == {"with space"}
+        assert (await third.batches.retrieve(batch.id)).input_file_id == file.id
+        await third.files.delete(file.id, custom_llm_provider="anthropic")
+    with pytest.raises(NotFoundError):
+        await client.files.retrieve(file.id, custom_llm_provider="anthropic")
+
+
+async def test_an_overloaded_create_made_nothing(client, requests, chat, vendor):
+    """A stranger's batch of that minute is not taken for it."""
+    busy = {"type": "error", "error": {"type": "overloaded_error", "message": "Overloaded"}}
+    vendor.refuse = [(529, busy, {})]
+    with pytest.raises(InternalServerError, match="Overloaded"):
+        await submitted(client, requests([chat("a")]))
+    vendor.create({"requests": [{"custom_id": "a", "params": chat("x")["body"]}]})
+    (theirs,) = await client.batches.list(custom_llm_provider="anthropic")
+    assert (theirs.metadata, theirs.input_file_id) == (None, None)
+
+
+async def test_results_that_are_archived_are_not_found(client, requests, chat, vendor):
+    batch = await submitted(client, requests([chat("a")]))
+    vendor.end(batch.id)
+    vendor.results.clear()
+    vendor.batches[batch.id]["archived_at"] = vendor.batches[batch.id]["ended_at"]
+    ended = await client.batches.retrieve(batch.id)
+    assert ended.status == "completed"
+    with pytest.raises(NotFoundError):
+        await client.files.content(ended.output_file_id, custom_llm_provider="anthropic")
+    (output,) = await client.accounts.get("anthropic").outputs(ended)
+    with pytest.raises(NotFoundError):
+        async with output.open():
+            pass
 
 
 async def test_two_alike_are_told_apart_by_their_answers(client, requests, chat, vendor):
