@@ -1,14 +1,17 @@
 """An Anthropic account: the configured values, else the variables that Anthropic's own SDK reads."""
 
 import os
-from typing import ClassVar, Literal
+from collections.abc import Mapping
+from typing import Any, ClassVar, Literal
 
 from pydantic import Field, SecretStr, model_validator
 
 from batchmeter.models import Secret
+from batchmeter.providers import ObservedRequest
 from batchmeter_spool.settings import SpoolSettings
 
 USUAL = "https://api.anthropic.com"
+_OAUTH = "sk-ant-oat"
 
 
 def _env(name: str) -> str | None:
@@ -49,6 +52,15 @@ class AnthropicSettings(SpoolSettings):
         if {"api_key", "auth_token"} <= self.model_fields_set and self.api_key and self.auth_token:
             raise ValueError("takes `api_key` or `auth_token`: Anthropic refuses a request with both")
         return self
+
+    @classmethod
+    def of_request(cls, request: ObservedRequest) -> Mapping[str, Any] | None:
+        """Settings of Anthropic's own client, which sends an API key as a bearer too."""
+        if "anthropic-version" not in request.headers:
+            return None
+        key = request.headers.get("x-api-key") or request.bearer or "none"
+        named = {"auth_token": key, "api_key": None} if key.startswith(_OAUTH) else {"api_key": key}
+        return {"api_base": request.base, **named, "workspace_id": request.headers.get("anthropic-workspace-id")}
 
     @property
     def host(self) -> str:

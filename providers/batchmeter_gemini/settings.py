@@ -1,11 +1,13 @@
 """A Gemini account: the configured values, else the variables that Google's own SDK reads."""
 
 import os
-from typing import Literal
+from collections.abc import Mapping
+from typing import Any, Literal
 
 from pydantic import Field, SecretStr
 
 from batchmeter.models import Secret
+from batchmeter.providers import ObservedRequest
 from batchmeter_spool.settings import SpoolSettings
 
 USUAL = "https://generativelanguage.googleapis.com"
@@ -33,6 +35,12 @@ class GeminiSettings(SpoolSettings):
     """Gemini's `safetySettings`, put on every translated request."""
     retry_queue_full: float = Field(default=0.0, ge=0)
     """Seconds within which a create that a full queue refused (429) is tried again; 0: not."""
+
+    @classmethod
+    def of_request(cls, request: ObservedRequest) -> Mapping[str, Any] | None:
+        """Settings of Google's own client: whatever version it asks, the batches are the same."""
+        key = request.headers.get("x-goog-api-key")
+        return {"api_base": request.base, "api_key": key} if key else None
 
     @property
     def host(self) -> str:

@@ -185,7 +185,8 @@ class FakeGemini:
             self.keep({"name": file}, data)
             output: dict[str, Any] = {"responsesFile": file}
         else:
-            inline = [{"metadata": {"key": row.pop("key")}, **row} for row in rows]
+            keys = [row.pop("key") for row in rows]
+            inline = [({"metadata": {"key": key}} if key else {}) | row for key, row in zip(keys, rows, strict=True)]
             output = {"inlinedResponses": {"inlinedResponses": inline}}
         metadata["output"] = operation["response"] = output
 

@@ -95,7 +95,7 @@ class Hook:
             body = take(response)
             if not body:
                 return
-            notice = Notice(exchange.kind, exchange.request, body, current_traceparent())
+            notice = Notice(exchange.kind, exchange.request, body, current_traceparent(), exchange.wire)
             future, seconds = self._recorder.tell(notice), self._recorder.patience(notice)
             if seconds and not _is_here(self._recorder.host.loop):
                 self._recorder.waited(notice, _finished(future, seconds))
@@ -117,7 +117,7 @@ class AsyncHook:
             body = await atake(response)
             if not body:
                 return
-            notice = Notice(exchange.kind, exchange.request, body, current_traceparent())
+            notice = Notice(exchange.kind, exchange.request, body, current_traceparent(), exchange.wire)
             # In a thread: the first one makes the client, which reads settings and plugins.
             future = await asyncio.to_thread(self._recorder.tell, notice)
             if seconds := self._recorder.patience(notice):

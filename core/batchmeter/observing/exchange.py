@@ -5,18 +5,24 @@ streaming (`iter_raw`) and an error in the middle of a body would reach the app 
 taken, and put back as a new stream.
 """
 
+import logging
 import re
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
-from typing import Any, Literal, cast
+from functools import cache
+from importlib.metadata import entry_points
+from typing import Any, cast
 
 from pydantic import ValidationError
 
 from batchmeter.http import USER_AGENT
 from batchmeter.models import Batch
-from batchmeter.providers import ObservedRequest
+from batchmeter.providers import ObservedKind, ObservedRequest, ObservedWire
 
-Kind = Literal["create", "look", "list"]
+log = logging.getLogger("batchmeter")
+
+GROUP = "batchmeter.observed"
+Kind = ObservedKind
 _PATH = re.compile(r"^(?P<base>.*)/batches(?:/(?P<id>[^/]+)(?P<cancel>/cancel)?)?/?$")
 MOST_BYTES = 32 * 1024 * 1024
 """A longer answer is not about batches, or not one to hold in memory."""
@@ -28,22 +34,61 @@ class Exchange:
 
     kind: Kind
     request: ObservedRequest
+    wire: ObservedWire | None = None
+    """Of a vendor whose words are not OpenAI's."""
+
+
+@cache
+def wires() -> tuple[ObservedWire, ...]:
+    """Those that providers declare; one that cannot be imported is logged and left out."""
+    found: list[ObservedWire] = []
+    for entry in sorted(entry_points(group=GROUP), key=lambda entry: entry.name):
+        try:
+            wire: object = entry.load()
+        except Exception as error:  # noqa: BLE001 - whatever a plugin does at import, others are observed
+            log.warning("clients of %s are not observed: %s", entry.name, error)
+            continue
+        if isinstance(wire, ObservedWire):
+            found.append(wire)
+    return tuple(found)
 
 
 def exchange_of(response: Any) -> Exchange | None:
     """None for everything that is to be left alone. The answer's body is not touched."""
     request = response.request
-    found = _PATH.match(request.url.path)
-    if found is None or not 200 <= response.status_code < 300:  # noqa: PLR2004 - HTTP's own line
+    if not 200 <= response.status_code < 300:  # noqa: PLR2004 - HTTP's own line
         return None
-    kind = _kind(request.method, has_id=found["id"] is not None, cancel=found["cancel"] is not None)
+    found = _of_a_vendor(request) or _of_openai(request)
     length = response.headers.get("content-length", "")
-    if kind is None or (length.isdecimal() and int(length) > MOST_BYTES):
+    if found is None or (length.isdecimal() and int(length) > MOST_BYTES):
         return None
     # Our own request, on a client that is lent to an account; or answered by our proxy, which meters it itself.
     if request.headers.get("user-agent") == USER_AGENT or "x-batchmeter" in response.headers:
         return None
-    return Exchange(kind, _observed(request))
+    return found
+
+
+def _of_a_vendor(request: Any) -> Exchange | None:
+    path = request.url.path
+    for wire in wires():
+        if wire.header not in request.headers:
+            continue
+        for kind, (method, pattern) in wire.requests.items():
+            match = pattern.fullmatch(path) if request.method == method else None
+            if match is not None:
+                address = request.url.copy_with(path=match["base"] or "/", query=None, fragment=None, userinfo=b"")
+                return Exchange(kind, _observed(request, str(address).rstrip("/")), wire)
+    return None
+
+
+def _of_openai(request: Any) -> Exchange | None:
+    found = _PATH.match(request.url.path)
+    if found is None:
+        return None
+    kind = _kind(request.method, has_id=found["id"] is not None, cancel=found["cancel"] is not None)
+    # The path as it was sent, up to its last `/batches`: an id may hold anything.
+    base = str(request.url.copy_with(query=None, fragment=None, userinfo=b"")).rpartition("/batches")[0]
+    return None if kind is None else Exchange(kind, _observed(request, base))
 
 
 def _kind(method: str, *, has_id: bool, cancel: bool) -> Kind | None:
@@ -56,9 +101,7 @@ def _kind(method: str, *, has_id: bool, cancel: bool) -> Kind | None:
     return kinds.get((method, has_id, cancel))
 
 
-def _observed(request: Any) -> ObservedRequest:
-    # The path as it was sent, up to its last `/batches`: an id may hold anything.
-    base = str(request.url.copy_with(query=None, fragment=None, userinfo=b"")).rpartition("/batches")[0]
+def _observed(request: Any, base: str) -> ObservedRequest:
     headers = {name.lower(): text for name, text in request.headers.items()}
     return ObservedRequest(request.url.host, base, dict(request.url.params), headers)
 
@@ -151,8 +194,10 @@ class _Replay:
         """As `close`."""
 
 
-def batches_in(answer: object, kind: Kind) -> list[Batch]:
+def batches_in(answer: object, kind: Kind, wire: ObservedWire | None = None) -> list[Batch]:
     """Other APIs have a `/batches` too: what is not OpenAI's batch object is left out."""
+    if wire is not None:
+        return [batch for batch in wire.batches(answer, kind) if batch.id]
     if kind != "list":
         return [batch for batch in (_batch(answer),) if batch is not None]
     rows: Any = cast("dict[str, Any]", answer).get("data") if isinstance(answer, dict) else answer

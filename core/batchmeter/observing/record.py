@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 from batchmeter.models import Attribution, Batch
-from batchmeter.providers import ObservedRequest, Provider
+from batchmeter.providers import ObservedRequest, ObservedWire, Provider
 
 from .exchange import Kind, batches_in
 
@@ -45,6 +45,7 @@ class Notice:
     request: ObservedRequest
     body: bytes
     traceparent: str | None
+    wire: ObservedWire | None = None
 
 
 class Recorder:
@@ -80,7 +81,8 @@ class Recorder:
         """Seconds that the app may be kept waiting."""
         if notice.kind == "create":
             return CREATE_SECONDS
-        return END_SECONDS if any(mark in notice.body for mark in _ENDINGS) else 0.0
+        marks = _ENDINGS if notice.wire is None else notice.wire.endings
+        return END_SECONDS if any(mark in notice.body for mark in marks) else 0.0
 
     def waited(self, notice: Notice, done: bool) -> None:
         if not done and notice.kind == "create":
@@ -100,7 +102,7 @@ class Recorder:
 
     def _read(self, notice: Notice) -> list[Batch]:
         """Its batches; a create's are kept until they are recorded. ValueError when it is no JSON."""
-        batches = batches_in(json.loads(notice.body), notice.kind)
+        batches = batches_in(json.loads(notice.body), notice.kind, notice.wire)
         if notice.kind == "create":
             self._missed |= {batch.id: (notice, batch) for batch in batches}
         return batches
