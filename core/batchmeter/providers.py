@@ -375,7 +375,7 @@ class ObservedWire:
     header: str
     """Name of a header that all its requests have: others may have such paths too."""
     requests: Mapping[ObservedKind, tuple[str, re.Pattern[str]]]
-    """What is asked -> its method, and its whole path; the group `base` is what stands before the API's own part."""
+    """Kind -> method and whole path; the group `base` is what stands before the API's own part."""
     batches: Callable[[Any, ObservedKind], Sequence[Batch]]
     """Of an answer's JSON, whatever it is."""
     endings: tuple[bytes, ...] = ()
