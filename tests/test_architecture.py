@@ -18,7 +18,7 @@ CORE = ROOT / "core" / "batchmeter"
 LAYERS = [
     {"_version", "errors"},
     {"models", "config", "hookspecs", "http"},
-    {"events", "host", "providers"},
+    {"events", "host", "observed", "providers"},
     {"provider_guard"},
     {"pricing"},
     {
@@ -55,6 +55,7 @@ PUBLIC = {"batchmeter"} | {
         "events",
         "errors",
         "http",
+        "observed",
         "providers",
         "inputs",
         "testing",

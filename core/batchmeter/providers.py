@@ -8,7 +8,6 @@ import base64
 import binascii
 import hashlib
 import hmac
-import re
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
@@ -359,27 +358,6 @@ class DeletesBatches(Protocol):
     async def delete_batch(self, batch_id: str, options: CallOptions) -> None:
         """Of an ended one. What it read and wrote stays."""
         ...
-
-
-ObservedKind = Literal["create", "look", "list"]
-
-
-@dataclass(frozen=True, slots=True)
-class ObservedWire:
-    """How a vendor's own client is read by `batchmeter.observe`: declared under the entry-point group `batchmeter.observed`.
-
-    OpenAI's own wire needs none. The first declaration whose header, method and path match is taken; the account is that
-    of its provider's `Settings.of_request`.
-    """
-
-    header: str
-    """Name of a header that all its requests have: others may have such paths too."""
-    requests: Mapping[ObservedKind, tuple[str, re.Pattern[str]]]
-    """Kind -> method and whole path; the group `base` is what stands before the API's own part."""
-    batches: Callable[[Any, ObservedKind], Sequence[Batch]]
-    """Of an answer's JSON, whatever it is."""
-    endings: tuple[bytes, ...] = ()
-    """Parts of an answer that shows a batch's end."""
 
 
 class ProviderFactory(Protocol):

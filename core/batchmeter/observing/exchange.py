@@ -17,7 +17,8 @@ from pydantic import ValidationError
 
 from batchmeter.http import USER_AGENT
 from batchmeter.models import Batch
-from batchmeter.providers import ObservedKind, ObservedRequest, ObservedWire
+from batchmeter.observed import ObservedKind, ObservedWire
+from batchmeter.providers import ObservedRequest
 
 log = logging.getLogger("batchmeter")
 

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 from batchmeter.models import Attribution, Batch
-from batchmeter.providers import ObservedRequest, ObservedWire, Provider
+from batchmeter.observed import ObservedWire
+from batchmeter.providers import ObservedRequest, Provider
 
 from .exchange import Kind, batches_in
 
