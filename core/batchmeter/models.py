@@ -164,6 +164,10 @@ class BatchErrors(Wire):
     data: list[BatchError] = Field(default_factory=list[BatchError])
 
 
+_LEAST_DONE = 0.05
+"""Before so much is done, nobody can tell how long the rest takes."""
+
+
 class Batch(Wire):
     """A batch job. Times are epoch seconds UTC, as OpenAI sends them."""
 
@@ -194,6 +198,14 @@ class Batch(Wire):
     def ended(self) -> bool:
         """True for `completed`, `failed`, `expired` and `cancelled`."""
         return self.status in TERMINAL_STATUSES
+
+    def seconds_left(self, now: float) -> float | None:
+        """Until it ends, if it goes on as until `now` (epoch seconds); None before a twentieth is done."""
+        counts, begun = self.request_counts, self.in_progress_at
+        if self.ended or counts is None or begun is None or not counts.total or now <= begun:
+            return None
+        done = (counts.completed + counts.failed) / counts.total
+        return (now - begun) * max(1 - done, 0) / done if done >= _LEAST_DONE else None
 
     @property
     def ended_at(self) -> int | None:

@@ -116,12 +116,16 @@ def revoke(key_id: str, json_output: bool) -> None:
     """Stop a key from working, at once and for good; what it submitted goes on and stays its own."""
 
     async def work() -> bool:
+        nonlocal key_id
         async with _keyring(_client()) as keyring:
-            if await keyring.revoke_key(key_id):
-                return True
-            if key_id in {key.id for key in await keyring.keys()}:
-                return False
-            raise click.UsageError(f"no key {key_id!r}: batchmeter keys list shows their ids")
+            known = {key.id for key in await keyring.keys()}
+            found = [key_id] if key_id in known else sorted(one for one in known if one.startswith(key_id))
+            if len(found) != 1:
+                several = f"{key_id!r} begins {', '.join(found)}: write more of it"
+                none = f"no key {key_id!r}: batchmeter keys list shows their ids"
+                raise click.UsageError(several if found else none)
+            key_id = found[0]
+            return await keyring.revoke_key(key_id)
 
     news = asyncio.run(work())
     if json_output:

@@ -1,5 +1,6 @@
 """Costs of any time, in any groups, are those of the batches one by one, on either engine."""
 
+import asyncio
 import itertools
 from collections import Counter
 from datetime import UTC, datetime
@@ -8,6 +9,7 @@ from decimal import Decimal
 import pytest
 
 from batchmeter.costs import cost_report
+from batchmeter.ledger import spend
 from batchmeter.models import Attribution, Cost, LineCounts, ModelUsage, Usage
 
 HOUR = 3_600_000
@@ -25,7 +27,18 @@ TIMES = (
     (8 * DAY + HOUR, 39 * DAY - HOUR),
 )
 """From and to, counted from the first day."""
-GROUPS = ("model", "month", "week", "day,team", "month,tag", "team,model", "metadata.env,tag", "provider,status")
+GROUPS = (
+    "model",
+    "month",
+    "week",
+    "day,team",
+    "day,model",
+    "week,status",
+    "month,tag",
+    "team,model",
+    "metadata.env,tag",
+    "provider,status",
+)
 
 
 @pytest.fixture
@@ -111,3 +124,27 @@ async def test_pruned_batches_are_in_the_report(ledger, book, clock):
     clock.advance(1)
     assert await ledger.prune(settled_before=clock.now) == 50
     assert await cost_report(ledger, group_by="team,model") == before
+
+
+async def test_days_of_one_thing_are_those_of_its_filter(ledger, book):
+    for by, name in (("team", "search"), ("team", None), ("model", "a"), ("status", "completed")):
+        days = await cost_report(ledger, group_by="day", where={by: name})
+        both = await cost_report(ledger, group_by=f"day,{by}")
+        expected = {row.groups["day"]: row.known for row in both.data if row.groups[by] == name}
+        assert {row.group: row.known for row in days.data} == expected, (by, name)
+        assert expected
+
+
+async def test_an_update_adds_the_sums_up_anew_once(ledger, book):
+    before = await cost_report(ledger, group_by="day,team")
+    await ledger.database.write(lambda session: session.run(session.statement(OLDER), least=32))
+    await ledger.database.write(lambda session: session.run("move_spend_mark", seq=-1))
+    assert await spend.check(ledger.database) == []
+    first, second = await asyncio.gather(*(cost_report(ledger, group_by="day,team") for _ in range(2)))
+    assert first == second == before
+    assert await spend.check(ledger.database) == []
+    assert await ledger.metadata_keys() == ["env"]
+
+
+OLDER = "DELETE FROM batchmeter.spend_sum WHERE kind >= %(least)s"
+"""As before there were sums by one thing alone."""

@@ -48,6 +48,10 @@ COMMANDS = {
         "Count and price every answer in FILEs of one job: output, errors, shards, a manifest, or a folder of them.",
     ),
     "prices": ("prices:prices", "Show, list, compare and update prices (USD per million tokens)."),
+    "top": (
+        "top:top",
+        "Open batches with progress and time left, what was spent today, what loggers are owed. No provider is asked.",
+    ),
     "costs": (
         "costs:costs",
         "Costs of settled batches: by model, account, key, team, tag, day and more, one or two of them.",

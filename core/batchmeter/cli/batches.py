@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import click
 
 from batchmeter.commands.output import as_json, console, cost, duration, instant, print_json, table
-from batchmeter.commands.session import client, run
+from batchmeter.commands.session import client, run, whole_id
 from batchmeter.commands.wait import show_settlement, wait_for
 
 from .results import results
@@ -44,7 +44,7 @@ def list_batches(
     if json_output:
         print_json([_plain(tracked, settled) for tracked, settled in rows])
         return
-    columns = ("batch", "account", "status", "endpoint", "submitted", "lines>", "cost>")
+    columns = ("batch!", "status", "cost>", "account", "lines>", "submitted", "endpoint")
     table(None, columns, (_row(tracked, settled) for tracked, settled in rows))
 
 
@@ -89,7 +89,7 @@ def cancel(batch_id: str, account: str | None, json_output: bool) -> None:
 
     async def work() -> None:
         async with client() as opened:
-            batch = await opened.batches.cancel(batch_id, custom_llm_provider=account)
+            batch = await opened.batches.cancel(await whole_id(opened, batch_id), custom_llm_provider=account)
         if json_output:
             print_json(batch)
         else:
@@ -106,8 +106,9 @@ def delete(batch_id: str, account: str | None) -> None:
 
     async def work() -> None:
         async with client() as opened:
-            await opened.batches.delete(batch_id, custom_llm_provider=account)
-        console().print(f"{batch_id}: deleted")
+            whole = await whole_id(opened, batch_id)
+            await opened.batches.delete(whole, custom_llm_provider=account)
+        console().print(f"{whole}: deleted")
 
     run(work())
 
@@ -122,7 +123,7 @@ def wait(batch_id: str, account: str | None, timeout: float | None, json_output:
 
     async def work() -> "Settlement":
         async with client() as opened:
-            return await wait_for(opened, batch_id, account, timeout)
+            return await wait_for(opened, await whole_id(opened, batch_id), account, timeout)
 
     settlement = run(work())
     show_settlement(settlement, json_output=json_output)
@@ -144,6 +145,7 @@ async def _rows(
 
 async def _one(batch_id: str, account: str | None) -> "tuple[TrackedBatch, Settlement | None]":
     async with client() as opened:
+        batch_id = await whole_id(opened, batch_id)
         tracked = await opened.ledger.get_batch(batch_id, account)
         if tracked is None:
             raise click.ClickException(
@@ -171,12 +173,12 @@ def _row(tracked: "TrackedBatch", settled: "Settlement | None") -> tuple[object,
     took = f" ({duration(settled.times.total_seconds)})" if settled and settled.times.total_seconds else ""
     return (
         batch.id,
-        tracked.account,
         batch.status + took,
-        batch.endpoint,
-        instant(batch.created_at),
-        f"{lines:,}",
         cost(settled.cost) if settled else "open",
+        tracked.account,
+        f"{lines:,}",
+        instant(batch.created_at),
+        batch.endpoint,
     )
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from batchmeter.commands.output import as_json, console, cost, millis, money, print_json, table
-from batchmeter.commands.session import client, run
+from batchmeter.commands.session import client, run, whole_id
 
 if TYPE_CHECKING:
     from batchmeter.client import AsyncClient
@@ -218,7 +218,8 @@ def reprice(batch_ids: tuple[str, ...], since: str | None, dry_run: bool, json_o
     async def work() -> list[Repriced]:
         async with client() as opened:
             repricer = Repricer(opened.ledger, opened.accounts, opened.plugins, opened.prices)
-            changed = await repricer.reprice(batch_ids, since=millis(since), dry_run=dry_run)
+            chosen = [await whole_id(opened, batch_id) for batch_id in batch_ids]
+            changed = await repricer.reprice(chosen, since=millis(since), dry_run=dry_run)
             opened.deliverer.notify()
         return changed
 
@@ -235,7 +236,7 @@ def reprice(batch_ids: tuple[str, ...], since: str | None, dry_run: bool, json_o
             for one in changed
         ])  # fmt: skip
         return
-    rows = ((one.batch_id, one.account, one.revision, cost(one.before), cost(one.after)) for one in changed)
+    rows = ((one.batch_id, cost(one.before), cost(one.after), one.account, one.revision) for one in changed)
     if changed:
-        table(None, ("batch", "account", "revision>", "before>", "after>"), rows)
+        table(None, ("batch!", "before>", "after>", "account", "revision>"), rows)
     console().print(f"{len(changed)} batches {'would change' if dry_run else 'changed'}")

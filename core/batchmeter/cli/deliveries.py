@@ -7,7 +7,7 @@ import click
 
 from batchmeter.commands.inert import inert_json
 from batchmeter.commands.output import as_json, console, cost, instant, millis, print_json, table
-from batchmeter.commands.session import client, run
+from batchmeter.commands.session import client, run, whole_id
 from batchmeter.config import nearest
 
 if TYPE_CHECKING:
@@ -45,13 +45,14 @@ def events(
     async def work() -> None:
         async with client() as opened:
             _check(types)
+            chosen = None if batch_id is None else await whole_id(opened, batch_id)
             seen = 0
             while True:
                 found = await opened.ledger.events(
                     types=types or None,
                     after=seen,
                     since=millis(since),
-                    batch_id=batch_id,
+                    batch_id=chosen,
                     limit=limit,
                 )
                 shown = found if recorded else await opened.deliverer.redaction.shown(found)
@@ -80,10 +81,10 @@ def _print(found: "list[StoredEvent]", *, json_lines: bool) -> None:
             click.echo(inert_json(stored.payload.decode()))
         return
     rows = [
-        (event.time.strftime("%Y-%m-%d %H:%M:%SZ"), event.type, event.account, event.batch_id, _cost(event))
+        (event.batch_id, event.type, _cost(event), event.time.strftime("%Y-%m-%d %H:%M:%SZ"), event.account)
         for event in (stored.event for stored in found)
     ]
-    table(None, ("time", "event", "account", "batch", "cost>"), rows)
+    table(None, ("batch!", "event", "cost>", "time", "account"), rows)
 
 
 def _cost(event: object) -> str:
@@ -192,9 +193,9 @@ def _list(logger: str | None, state: str, limit: int, json_output: bool) -> None
         return
     table(
         None,
-        ("logger", "event", "batch", "attempts>", "next try", "reason"),
+        ("batch!", "logger", "event", "attempts>", "reason", "next try"),
         (
-            (r["logger"], r["event"], r["batch_id"], r["attempts"], _millis(r["next_attempt_at"]), r["reason"])
+            (r["batch_id"], r["logger"], r["event"], r["attempts"], r["reason"], _millis(r["next_attempt_at"]))
             for r in rows
         ),
     )

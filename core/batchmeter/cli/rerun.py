@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import click
 
 from batchmeter.commands.output import as_json, console, print_json, table
-from batchmeter.commands.session import client, run
+from batchmeter.commands.session import client, run, whole_id
 from batchmeter.commands.wait import show_settlement, wait_for
 
 if TYPE_CHECKING:
@@ -25,10 +25,11 @@ def check(batch_id: str, account: str | None, json_output: bool) -> None:
         from batchmeter.rerun.completeness import check
 
         async with client() as opened:
-            provider = await opened.provider(account, {}, about=batch_id)
-            batch = await opened.batches.retrieve(batch_id, custom_llm_provider=provider.account)
-            tracked = await opened.ledger.get_batch(batch_id, provider.account)
-            settled = await opened.ledger.settlement(batch_id, provider.account)
+            whole = await whole_id(opened, batch_id)
+            provider = await opened.provider(account, {}, about=whole)
+            batch = await opened.batches.retrieve(whole, custom_llm_provider=provider.account)
+            tracked = await opened.ledger.get_batch(whole, provider.account)
+            settled = await opened.ledger.settlement(whole, provider.account)
             input_file_id = tracked.submission.input_file_id if tracked else None
             return await check(provider, batch, input_file_id, settled[0] if settled else None)
 
@@ -80,7 +81,9 @@ def retry(batch_id: str, only: tuple[str, ...], account: str | None, wait: bool,
         from batchmeter.rerun.rerun import retry
 
         async with client() as opened:
-            made = await retry(opened, batch_id, only=only or REASONS, custom_llm_provider=account)
+            made = await retry(
+                opened, await whole_id(opened, batch_id), only=only or REASONS, custom_llm_provider=account
+            )
             if not json_output:
                 _show_made(batch_id, made)
             elif not wait:

@@ -15,6 +15,7 @@ from .inert import inert, inert_json
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.table import Table
 
     from batchmeter.models import Cost, ModelUsage, Usage
 
@@ -61,16 +62,52 @@ def print_json(value: object) -> None:
 
 
 def table(title: str | None, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """A table; columns whose name ends in `>` are right-aligned."""
+    """A table; columns whose name ends in `>` are right-aligned, those whose name ends in `!` are never cut."""
+    console().print(grid(title, columns, rows))
+
+
+def grid(
+    title: str | None, columns: Sequence[str], rows: Iterable[Sequence[object]], *, width: int | None = None
+) -> "Table":
+    """The same to print later. Where it is too wide, the last columns that are not `!` are left out, but for two."""
     from rich.table import Table
     from rich.text import Text
 
+    cells = [["" if cell is None else inert(str(cell)) for cell in row] for row in rows]
+    places = _fitting(columns, cells, width or console().width)
     shown = Table(title=None if title is None else Text(inert(title)), title_justify="left", header_style="bold")
-    for column in columns:
-        shown.add_column(column.removesuffix(">"), justify="right" if column.endswith(">") else "left", overflow="fold")
-    for row in rows:
-        shown.add_row(*(Text("" if cell is None else inert(str(cell))) for cell in row))
-    console().print(shown)
+    ids = any(name.endswith("!") for name in columns)
+    for place in places:
+        name = columns[place]
+        right, whole = name.endswith(">"), name.endswith("!")
+        shown.add_column(
+            name.rstrip(">!"), justify="right" if right else "left", overflow="fold", no_wrap=whole,
+            min_width=max((len(row[place]) for row in cells), default=0) if whole or (right and ids) else None,
+        )  # fmt: skip
+    for row in cells:
+        shown.add_row(*(Text(row[place]) for place in places))
+    return shown
+
+
+_LEAST_WIDTH = 6
+"""Characters that a column which may be cut still has."""
+
+
+def _fitting(columns: Sequence[str], cells: Sequence[Sequence[str]], width: int) -> list[int]:
+    """Columns that fit beside those that are shown whole; without such columns all of them, folded."""
+    places = list(range(len(columns)))
+    if not any(name.endswith("!") for name in columns):
+        return places
+    widths = [max([len(columns[place].rstrip(">!")), *(len(row[place]) for row in cells)]) for place in places]
+
+    def needed(chosen: Sequence[int]) -> int:
+        room = [widths[one] if columns[one].endswith(("!", ">")) else min(widths[one], _LEAST_WIDTH) for one in chosen]
+        return sum(room) + 3 * len(chosen) + 1
+
+    droppable = [place for place in places if not columns[place].endswith("!")]
+    while needed(places) > width and len(droppable) > 2:  # noqa: PLR2004 - an id alone says nothing
+        places.remove(droppable.pop())
+    return places
 
 
 def money(amount: Decimal | None) -> str:

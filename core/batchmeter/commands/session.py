@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import click
 
+from batchmeter.errors import UsageError
+
 if TYPE_CHECKING:
     from batchmeter.client import AsyncClient
     from batchmeter.config import Settings
@@ -43,6 +45,21 @@ async def ledger(*, create: bool = True) -> "AsyncGenerator[Ledger]":
         yield opened
     finally:
         await opened.aclose()
+
+
+_LISTED = 5
+"""Ids named where a prefix is of several."""
+
+
+async def whole_id(opened: "AsyncClient", text: str) -> str:
+    """The id of the one batch in the ledger that begins so; the text itself where none does. UsageError for several."""
+    if await opened.ledger.batches_of_id(text):
+        return text
+    found = await opened.ledger.ids_from(text, limit=_LISTED + 1)
+    if len(found) > 1:
+        some = ", ".join(found[:_LISTED]) + (", …" if len(found) > _LISTED else "")
+        raise UsageError(f"{text!r} begins several batches' ids: {some}; write more of it")
+    return found[0] if found else text
 
 
 def run(work: Coroutine[Any, Any, Result]) -> Result:

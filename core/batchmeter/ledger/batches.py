@@ -185,6 +185,12 @@ async def get_batch(session: Session, batch_id: str, account: str | None = None)
     return None if row is None else serialize.tracked(row)
 
 
+async def ids_from(session: Session, prefix: str, *, limit: int) -> list[str]:
+    """Batch ids that begin so, in order."""
+    rows = await session.rows("ids_from", prefix=prefix, limit=limit)
+    return [row["batch_id"] for row in rows]
+
+
 async def batches_of_id(session: Session, batch_id: str) -> list[TrackedBatch]:
     """One for each account that has this id, newest first."""
     return await serialize.readable(session, await session.rows("batches_of_id", batch_id=batch_id), serialize.tracked)

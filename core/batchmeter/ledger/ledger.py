@@ -90,6 +90,7 @@ class Ledger:
     wake = write(batches.wake)
     get_batch = read(batches.get_batch)
     batches_of_id = read(batches.batches_of_id)
+    ids_from = read(batches.ids_from)
     list_batches = read(batches.list_batches)
     browse = read(history_reads.browse)
     history = read(history_reads.history)

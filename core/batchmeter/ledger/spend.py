@@ -12,7 +12,7 @@ from typing import Any
 from . import serialize
 from .records import Millis, Settled
 from .session import Database, Reader, Row, Session
-from .spend_figures import COLUMNS, DAYS, Group, Kind, Place, Tally, day_of, labels_of, month_of
+from .spend_figures import COLUMNS, DAYS, ONES, Group, Kind, Place, Tally, day_of, labels_of, month_of, one_of
 
 ROLL_EVENTS = 1000
 """In one transaction, so that nobody waits long behind it."""
@@ -23,7 +23,15 @@ KEPT = tuple(
     for invented in (DAYS, Kind.INVENTED)
 )
 """The kinds of what is kept of pruned batches."""
-LIVE = tuple(kind for kind in map(Kind, range(2 * Kind.INVENTED)) if not kind & Kind.PRUNED)
+_WHOLE = tuple(kind for kind in map(Kind, range(2 * Kind.INVENTED)) if not kind & Kind.PRUNED)
+LIVE = (
+    *_WHOLE,
+    *(
+        one_of(invented | (Kind.MODELS if name == "model" else DAYS), number)
+        for number, name in enumerate(ONES, 1)
+        for invented in (DAYS, Kind.INVENTED)
+    ),
+)
 _EVER = 2**31 - 1
 """A period after all others."""
 
@@ -34,6 +42,8 @@ async def roll(database: Database, *, limit: int | None = None) -> int:
     What is recorded before the call is in the sums when it returns, whoever added it.
     """
     upto, mark = await database.read(_ends)
+    if mark < 0:
+        mark = await database.write(_add_up_anew, durable=True)
     added = blocks = 0
     while mark < upto and (limit is None or blocks < limit):
         endings, mark = await database.write(partial(roll_block, upto))
@@ -166,11 +176,22 @@ async def rebuild(database: Database, keys: Collection[str] | None = None) -> in
     return await roll(database)
 
 
-async def _start_anew(keys: Collection[str] | None, session: Session) -> None:
+async def _add_up_anew(session: Session) -> int:
+    """After an update that brought new kinds of sums; returns the mark. Who comes second finds it done."""
+    mark = await lock_mark(session)
+    if mark >= 0:
+        return mark
+    await _start_anew(None, session, since=await _metadata_keys(session))
+    return 0
+
+
+async def _start_anew(keys: Collection[str] | None, session: Session, since: Mapping[str, int] | None = None) -> None:
+    """`since`: the metadata keys as they are, else from the first event on."""
     await lock_mark(session)
     named = list(await _metadata_keys(session)) if keys is None else sorted(keys)
     await session.run("forget_spend_metadata_keys")
-    await session.each("add_spend_metadata_key", [{"name": name, "since": 0} for name in named])
+    chosen = since if since is not None else dict.fromkeys(named, 0)
+    await session.each("add_spend_metadata_key", [{"name": name, "since": at} for name, at in chosen.items()])
     for statement in ("forget_spend", "forget_spend_unknown"):
         await session.run(statement, pruned=int(Kind.PRUNED))
     for statement in ("forget_spend_labels", "forget_spend_groups"):
@@ -240,6 +261,8 @@ class Difference:
 async def check(reader: Reader) -> list[Difference]:
     """Every row of the sums against the settlements and what was kept of pruned batches, month by month."""
     mark, keys = await reader.read(_mark_and_keys)
+    if mark < 0:  # they are about to be added up anew
+        return []
     found: list[Difference] = []
     tally, month = Tally(), None
     seen: set[int] = set()

@@ -45,7 +45,12 @@ class Kind(IntFlag):
     INVENTED = 16
     """A sandbox's batches, whose costs nobody pays: apart from all others."""
 
+    ONE = 32
+    """Times the number of the field in `ONES`: by day, of groups that name this field only."""
 
+
+ONES = ("account", "provider", "model", "team", "user_name", "key_id", "status")
+"""Fields of a group that have sums by day of their own, numbered from 1."""
 DAYS = Kind(0)
 """Whole batches by day, without labels."""
 
@@ -75,6 +80,10 @@ class Group:
 
     def unlabelled(self) -> "Group":
         return Group(**{**self.columns(), "labels": ""})
+
+    def only(self, name: str) -> "Group":
+        """With nothing but this field."""
+        return Group(**{**dict.fromkeys(self.__slots__, ""), name: getattr(self, name)})
 
 
 Place = tuple[Kind, int, Group]
@@ -108,7 +117,7 @@ class Tally:
         """The same, also without labels and by month: every place that a report reads from."""
         spread = Tally()
         for (kind, day, group), figures in self.sums.items():
-            for place in _places(kind, day, group):
+            for place in (*_places(kind, day, group), *_ones(kind, day, group)):
                 _plus(spread.sums[place], figures, 1)
         for ((kind, day, group), reason), figures in self.unknown.items():
             for place in _places(kind, day, group):
@@ -251,6 +260,20 @@ def _places(kind: Kind, day: int, group: Group) -> Iterator[Place]:
     yield kind | Kind.MONTHS, month, group
     yield plain, day, bare
     yield plain | Kind.MONTHS, month, bare
+
+
+def _ones(kind: Kind, day: int, group: Group) -> Iterator[Place]:
+    """Where a row by day is summed by one thing alone: by model its shares, by all else whole batches."""
+    if kind & Kind.PRUNED:
+        return
+    for number, name in enumerate(ONES, 1):
+        if (name == "model") == bool(kind & Kind.MODELS):
+            yield one_of(kind, number), day, group.only(name)
+
+
+def one_of(kind: Kind, number: int) -> Kind:
+    """The kind of the sums by the field of this number."""
+    return Kind((kind & (Kind.MODELS | Kind.INVENTED)) + number * Kind.ONE)
 
 
 def _plus(sums: Counter[str], figures: Figures, sign: int) -> None:

@@ -11,7 +11,20 @@ from batchmeter.errors import UsageError
 from . import spend
 from .records import Millis, Settled
 from .session import Database, Row, Session
-from .spend_figures import DAY_MILLIS, DAYS, UNITS, Group, Kind, group_of, is_invented, labels_of, month_of, parts
+from .spend_figures import (
+    DAY_MILLIS,
+    DAYS,
+    ONES,
+    UNITS,
+    Group,
+    Kind,
+    group_of,
+    is_invented,
+    labels_of,
+    month_of,
+    one_of,
+    parts,
+)
 
 TIMES = ("day", "week", "month")
 _FIELDS = {
@@ -64,6 +77,16 @@ class SpendQuery:
     def by_day(self) -> bool:
         return "day" in self.group_by or "week" in self.group_by
 
+    def segment_kind(self, months: bool) -> Kind:
+        """Of the rows to read: of many days those by one thing alone, where that is all that is asked."""
+        if months:
+            return self.kind | Kind.MONTHS
+        named = {*self.group_by, *self.where} - set(TIMES)
+        one = named.pop() if len(named) == 1 else ""
+        if not self.by_day or one not in _FIELDS:
+            return self.kind
+        return one_of(self.kind, ONES.index(_FIELDS[one]) + 1)
+
     @property
     def nothing(self) -> bool:
         """A filter that no batch can pass: no name is empty."""
@@ -115,7 +138,7 @@ async def _whole_days(session: Session, asked: SpendQuery) -> defaultdict[Names,
     found: defaultdict[Names, Counter[str]] = defaultdict(Counter[str])
     columns = (*_SHOWN, *(await _units(session, asked) if asked.by_day else UNITS))
     for segment in _segments(asked):
-        kind = asked.kind | (Kind.MONTHS if segment.months else DAYS)
+        kind = asked.segment_kind(segment.months)
         statement = session.statement(_statement(asked, segment, columns))
         bounds = {"kind": int(kind), "first": segment.first, "last": segment.last}
         rows = await session.rows(statement, **bounds, **_parameters(asked))

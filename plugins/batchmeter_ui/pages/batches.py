@@ -152,7 +152,7 @@ def _open_row(view: View, one: SeenBatch) -> Sequence[h.Node]:
     batch, now = one.tracked.batch, view.now / 1000
     counts = batch.request_counts
     failed = counts.failed if counts else 0
-    rest = _rest(one, now)
+    rest = batch.seconds_left(now)
     late = rest is not None and batch.expires_at is not None and now + rest > batch.expires_at
     return (
         link(view, one.tracked.account, one.tracked.batch_id),
@@ -171,19 +171,6 @@ def _expires(at: int | None, now: float) -> h.Node:
     if at is None:
         return "–"
     return duration(at - now) if at >= now else h.span(".bad")[f"{duration(now - at)} over"]
-
-
-_LEAST_DONE = 0.05
-
-
-def _rest(one: SeenBatch, now: float) -> float | None:
-    """Seconds until it ends, as it has gone so far; None before a twentieth is done."""
-    batch = one.tracked.batch
-    counts, begun = batch.request_counts, batch.in_progress_at
-    if counts is None or begun is None or not counts.total:
-        return None
-    done = (counts.completed + counts.failed) / counts.total
-    return (now - begun) * (1 - done) / done if done >= _LEAST_DONE and now > begun else None
 
 
 PAGE = Page("/batches", "Batches", show)

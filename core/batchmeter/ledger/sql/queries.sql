@@ -802,3 +802,6 @@ WHERE d.kind = %(kind)s AND d.period >= %(first)s AND d.period <= %(last)s
   AND g.account = ANY(%(accounts)s::text[]) -- [accounts]
 GROUP BY d.reason, g.model, g.account
 ORDER BY lines DESC, d.reason, g.model, g.account LIMIT %(limit)s;
+
+-- name: ids_from
+SELECT DISTINCT batch_id FROM batchmeter.batch WHERE strpos(batch_id, %(prefix)s) = 1 ORDER BY batch_id LIMIT %(limit)s;

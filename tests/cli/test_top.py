@@ -1,0 +1,76 @@
+"""`batchmeter top`, tables on narrow terminals, and ids that are not written out."""
+
+import io
+import json
+
+import pytest
+from rich.console import Console
+
+from batchmeter.commands.output import grid
+from batchmeter.testing.sandbox import sandbox_thread
+
+ID = "batch_68f0a1b2c3d4819e0f1a2b3c4d5e6f70"
+
+
+def lines_of(columns, rows, width):
+    out = Console(file=io.StringIO(), width=width)
+    out.print(grid(None, columns, rows, width=width))
+    return out.file.getvalue().splitlines()
+
+
+def test_top_shows_open_batches_spend_and_what_is_owed(make_shell, shell) -> None:
+    assert shell("top", "--once").out.splitlines()[1] == "no batch is open"
+    shell("submit", shell.requests(), "--wait")
+    with sandbox_thread(speed=1) as slow:
+        opened = make_shell(slow.url)
+        batch_id = opened("submit", opened.requests(), "--team", "search", "--json").json["id"]
+        ran = opened("top", "--once")
+        assert ran.code == 0, ran.err
+        assert batch_id in ran.out
+        assert "1 open" in ran.out
+        assert "search" in ran.out
+        found = opened("top", "--json").json
+    (one,) = found["batches"]
+    assert (one["batch_id"], one["team"], one["seconds_left"]) == (batch_id, "search", None)
+    assert (found["open"], found["dead"]) == (1, 0)
+    assert found["known_today"] == (found["cost_today"] or found["known_today"])
+
+
+def test_ids_may_be_cut_as_long_as_they_are_one_batch_s(shell) -> None:
+    ids = [shell("submit", shell.requests(), "--wait", "--json").json["batch_id"] for _ in range(2)]
+    short = next(ids[0][:size] for size in range(7, 40) if not ids[1].startswith(ids[0][:size]))
+    for words in (("batches", "show"), ("batches", "wait"), ("check",)):
+        assert shell(*words, short, "--json").code == 0, words
+    assert shell("batches", "show", short, "--json").json["batch"]["id"] == ids[0]
+    assert shell("reprice", short, "--dry-run").code == 0
+    listed = [json.loads(line) for line in shell("events", "--batch", short, "--json").out.splitlines()]
+    assert {event["batch_id"] for event in listed} == {ids[0]}
+    several = shell("batches", "show", "batch_")
+    assert several.code == 2
+    assert "write more of it" in several.err
+    assert all(one in several.err for one in ids)
+    assert shell("batches", "show", "nothing").code == 1
+
+
+@pytest.mark.parametrize("width", [80, 100, 160])
+def test_ids_are_whole_on_any_terminal(width) -> None:
+    columns = ("batch!", "status", "cost (USD)>", "account", "lines>", "submitted", "endpoint")
+    row = (
+        ID,
+        "completed (22m30s)",
+        "$0.358357875",
+        "research-org",
+        "1,000",
+        "2026-11-22T10:00:00Z",
+        "/v1/chat/completions",
+    )
+    shown = lines_of(columns, [row], width)
+    assert any(ID in line for line in shown)
+    assert any("$0.358357875" in line for line in shown)
+    assert all(len(line) <= width for line in shown)
+    assert any("/v1/chat" in line for line in shown) is (width == 160)
+
+
+def test_a_table_without_ids_is_folded_as_before() -> None:
+    shown = lines_of(("model", "cost>"), [("a" * 100, "$1.00")], 60)
+    assert sum(line.count("a") for line in shown) == 100
