@@ -29,6 +29,7 @@ from .ledger.records import (
 )
 from .ledger.store import Store, open_store
 from .ledger.totals import Totals
+from .ledger.upkeep import Following
 from .models import Attribution, Batch, FileObject
 from .pricing.book import Listed, PriceBook, search
 from .pricing.groups import PriceSource
@@ -50,6 +51,7 @@ __all__ = [
     "CostGauge",
     "CostReport",
     "Delivery",
+    "Following",
     "KnownBatch",
     "Listed",
     "LoggerGauge",
@@ -70,6 +72,9 @@ __all__ = [
 
 class Wakes(Protocol):
     """A tracker, as far as it is told of batches."""
+
+    @property
+    def heartbeat(self) -> float | None: ...
 
     async def told(self, account: str, batch_id: str) -> bool: ...
 
@@ -273,6 +278,14 @@ class Access:
         return await self._ledger.last_event()
 
     # gauges
+    async def following(self) -> Sequence[Following]:
+        """Each account's open batches: how many are overdue, and how old the oldest is."""
+        return await self._ledger.following()
+
+    def heartbeat(self) -> float | None:
+        """When this process's tracker last ended a round (epoch seconds); None where none runs."""
+        return None if self._tracker is None else self._tracker.heartbeat
+
     async def totals(self) -> Sequence[Total] | None:
         """Sums over all that was ever settled, pruned batches included; None while some are being pruned."""
         return None if self._totals is None else await self._totals.read()

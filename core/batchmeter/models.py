@@ -164,10 +164,6 @@ class BatchErrors(Wire):
     data: list[BatchError] = Field(default_factory=list[BatchError])
 
 
-_LEAST_DONE = 0.05
-"""Before so much is done, nobody can tell how long the rest takes."""
-
-
 class Batch(Wire):
     """A batch job. Times are epoch seconds UTC, as OpenAI sends them."""
 
@@ -205,7 +201,7 @@ class Batch(Wire):
         if self.ended or counts is None or begun is None or not counts.total or now <= begun:
             return None
         done = (counts.completed + counts.failed) / counts.total
-        return (now - begun) * max(1 - done, 0) / done if done >= _LEAST_DONE else None
+        return (now - begun) * max(1 - done, 0) / done if done >= 0.05 else None  # noqa: PLR2004
 
     @property
     def ended_at(self) -> int | None:

@@ -13,7 +13,7 @@ from prometheus_client import Metric, generate_latest
 from prometheus_client.registry import Collector
 
 from batchmeter import __version__
-from batchmeter.access import Access, CostGauge, LoggerGauge, Millis, Total
+from batchmeter.access import Access, CostGauge, Following, LoggerGauge, Millis, Total
 from batchmeter.errors import LedgerError
 
 log = logging.getLogger("batchmeter")
@@ -87,12 +87,13 @@ class Metrics:
         text = "Whether the ledger answers."
         try:
             loggers, batches = await access.gauges(), await access.cost_gauges()
+            following = await access.following()
             totals = await self._settled(access)
         except LedgerError:
             return _text([info, _family("batchmeter_ledger_up", "gauge", text, [({}, 0)])])
         up = _family("batchmeter_ledger_up", "gauge", text, [({}, 1)])
         own = [info, up, *_delivery_families(loggers, access.now()), *_batch_families(batches, totals)]
-        return _text([*own, *await self._added()])
+        return _text([*own, *_open_families(following, access), *await self._added()])
 
     async def _added(self) -> list[Metric]:
         """One that fails is left out, and logged."""
@@ -125,6 +126,22 @@ def _delivery_families(gauges: Sequence[LoggerGauge], now: Millis) -> Iterator[M
     ]
     text = "Age of the oldest event that the logger has still to accept; 0 when there is none."
     yield _family("batchmeter_deliveries_oldest_pending_seconds", "gauge", text, waiting)
+
+
+def _open_families(following: Sequence[Following], access: Access) -> Iterator[Metric]:
+    """As `batchmeter track --metrics-port` tells them, too."""
+    most = sorted(following, key=lambda one: -one.open)[:_MOST_ACCOUNTS]
+    figures: tuple[tuple[str, str, Callable[[Following], float]], ...] = (
+        ("overdue", "Open batches that are due for a look, and held by no tracker.", lambda one: one.overdue),
+        ("failing", "Open batches whose last look failed.", lambda one: one.failing),
+        ("oldest_open_seconds", "Age of the oldest open batch.", lambda one: (access.now() - one.oldest_at) / 1000),
+    )
+    for name, text, value in figures:
+        samples: list[Sample] = [({"account": one.account}, value(one)) for one in most]
+        yield _family(f"batchmeter_batches_{name}", "gauge", text, samples)
+    beat = access.heartbeat()
+    text = "When this process's tracker last ended a round."
+    yield _family("batchmeter_tracker_heartbeat_timestamp_seconds", "gauge", text, [] if beat is None else [({}, beat)])
 
 
 def _batch_families(gauges: Sequence[CostGauge], totals: Sequence[Total] | None) -> Iterator[Metric]:

@@ -2,8 +2,11 @@
 
 import io
 import json
+import re
 
+import httpx2
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 from rich.console import Console
 
 from batchmeter.commands.output import grid
@@ -74,3 +77,25 @@ def test_ids_are_whole_on_any_terminal(width) -> None:
 def test_a_table_without_ids_is_folded_as_before() -> None:
     shown = lines_of(("model", "cost>"), [("a" * 100, "$1.00")], 60)
     assert sum(line.count("a") for line in shown) == 100
+
+
+def test_a_tracker_tells_that_it_is_well_and_what_is_open(shell) -> None:
+    shell("submit", shell.requests(), "--json")
+    tracker = shell.start("track", "--metrics-port", "0")
+    try:
+        found = next(line for line in tracker.stderr if "metrics at" in line)
+        address = re.search(r"http://[\d.:]+", found)[0]
+        for _ in range(200):
+            answer = httpx2.get(f"{address}/health")
+            if answer.status_code == 200:
+                break
+        assert answer.text == "ok\n"
+        text = httpx2.get(f"{address}/metrics").text
+        families = {one.name: one for one in text_string_to_metric_families(text)}
+        assert families["batchmeter_tracker_heartbeat_timestamp_seconds"].samples[0].value > 0
+        assert families["batchmeter_ledger_up"].samples[0].value == 1
+        assert {"batchmeter_batches_overdue", "batchmeter_deliveries_dead"} <= families.keys()
+        assert httpx2.get(f"{address}/").status_code == 404
+    finally:
+        tracker.terminate()
+        tracker.communicate(timeout=30)

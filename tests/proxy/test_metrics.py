@@ -88,6 +88,12 @@ class Ledger:
             raise LedgerError("away")
         return self.loggers
 
+    async def following(self):
+        return ()
+
+    def heartbeat(self):
+        return None
+
     async def cost_gauges(self):
         return self.costs
 

@@ -135,6 +135,15 @@ async def test_one_batch_shows_rates_failures_and_files(http, people, log_in):
     assert settled["batch_id"] == ada.settled
 
 
+async def test_a_batch_page_compares_the_estimate(http, people, log_in):
+    ada, _, _ = people
+    await log_in(ada)
+    page = (await http.get(f"/ui/batches/openai/{ada.settled}")).text
+    assert "<dt>Estimate</dt>" in page
+    assert "of the estimate" in page
+    assert "Saved by batch" in page
+
+
 FILTERS = {
     "status=completed": True,
     "status=expired": False,

@@ -111,9 +111,7 @@ async def _work(opened: "AsyncClient") -> AsyncIterator[Finding]:
     """Batches that nobody follows, events that nobody delivers, plugins that do not work."""
     from batchmeter.ledger.outbox import is_unseen, unattended_text
 
-    from .ledger_check import following
-
-    accounts = await following(opened.ledger)
+    accounts = await opened.ledger.following()
     known = set(opened.accounts.names())
     strange = ", ".join(f"{one.account} ({one.open:,} open)" for one in accounts if one.account not in known)
     overdue = sum(one.overdue for one in accounts)

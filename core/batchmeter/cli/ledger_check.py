@@ -11,7 +11,6 @@ from batchmeter.events import Outcome
 from batchmeter.ledger import serialize, spend
 from batchmeter.ledger.ledger import Ledger
 from batchmeter.ledger.outbox import unattended_text
-from batchmeter.ledger.records import Millis
 from batchmeter.ledger.session import Row, Session
 
 from .ledger_copy import PAGE_ROWS, Table, count_rows, read_page, read_tables
@@ -47,21 +46,6 @@ class Health:
     @property
     def sound(self) -> bool:
         return not self.wrong and not self.damage
-
-
-@dataclass(frozen=True, slots=True)
-class Following:
-    """One account's unsettled batches."""
-
-    account: str
-    open: int
-    leased: int
-    """Held by a worker at this moment."""
-    overdue: int
-    """Due, and held by nobody."""
-    failing: int
-    """Their last look failed."""
-    oldest_at: Millis
 
 
 def _whole_batch(row: Row) -> None:
@@ -175,23 +159,9 @@ def _unreadable_of(page: Sequence[Row], decode: Callable[[Row], object]) -> list
     return bad
 
 
-async def following(ledger: Ledger) -> list[Following]:
-    return await ledger.database.read(_following)
-
-
 async def _check(session: Session) -> tuple[dict[str, int], tuple[str, ...], int]:
     wrong = {what: int(row["wrong"]) for name, what in CHECKS.items() for row in await session.rows(name)}
     reports = [str(row["integrity_check"]) for row in await session.rows("check_file")]
     version = await session.row("schema_version")
     damage = tuple(line for line in reports if line != "ok")
     return {what: count for what, count in wrong.items() if count}, damage, version["version"] if version else 0
-
-
-async def _following(session: Session) -> list[Following]:
-    rows = await session.rows("open_by_account")
-    return [
-        Following(
-            row["account"], row["open"], row["leased"] or 0, row["overdue"] or 0, row["failing"] or 0, row["oldest_at"]
-        )
-        for row in rows
-    ]

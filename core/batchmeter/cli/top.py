@@ -44,7 +44,7 @@ class OpenBatch:
 
 @dataclass(frozen=True, slots=True)
 class Top:
-    """What is going on at one moment."""
+    """One moment of a ledger."""
 
     time: str
     open: int
@@ -97,13 +97,11 @@ async def look(opened: "AsyncClient") -> Top:
     """From the ledger alone."""
     from batchmeter.costs import cost_report
 
-    from .ledger_check import following
-
     ledger = opened.ledger
     now = ledger.now()
     midnight = now - now % (_DAY_SECONDS * 1000)
     batches = await ledger.list_batches(settled=False, limit=_SHOWN)
-    accounts, gauges = await following(ledger), await ledger.gauges()
+    accounts, gauges = await ledger.following(), await ledger.gauges()
     today = (await cost_report(ledger, since=midnight)).total
     return Top(
         time=datetime.fromtimestamp(now / 1000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),

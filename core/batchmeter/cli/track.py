@@ -12,15 +12,16 @@ from batchmeter.commands.session import client, ledger, run
 
 if TYPE_CHECKING:
     from batchmeter.client import AsyncClient
+    from batchmeter.ledger.upkeep import Following
     from batchmeter.tracker.durations import Spread, Timing
-
-    from .ledger_check import Following
 
 
 @click.command()
 @click.option("--once", is_flag=True, help="Look at what is due now, deliver, and stop.")
+@click.option("--metrics-port", type=int, metavar="PORT", help="Answer /health and /metrics here; 0 takes a free port.")
+@click.option("--metrics-host", default="127.0.0.1", show_default=True, help="Address of that port.")
 @as_json
-def track(once: bool, json_output: bool) -> None:
+def track(once: bool, metrics_port: int | None, metrics_host: str, json_output: bool) -> None:
     """Run a tracker until Ctrl-C. Any number may share one ledger; batches are leased, never followed twice."""
 
     async def work() -> None:
@@ -36,18 +37,32 @@ def track(once: bool, json_output: bool) -> None:
                 return
             gc.freeze()  # going over all modules again would stop the event loop for 20 ms
             click.echo(f"tracking {opened.ledger.url}; Ctrl-C stops", err=True)
-            await opened.track()
+            if metrics_port is None:
+                await opened.track()
+            else:
+                await _track_seen(opened, metrics_host, metrics_port)
 
     run(work())
 
 
+async def _track_seen(opened: "AsyncClient", host: str, port: int) -> None:
+    from batchmeter.errors import UsageError
+
+    from .track_port import health_port
+
+    try:
+        async with health_port(opened, host, port) as listening:
+            click.echo(f"metrics at http://{host}:{listening}/metrics", err=True)
+            await opened.track()
+    except OSError as error:
+        raise UsageError(f"cannot listen on {host}:{port}: {error.strerror or error}; choose another port") from error
+
+
 async def _tell_of_strangers(opened: "AsyncClient") -> None:
     """Nobody would notice that their batches wait."""
-    from .ledger_check import following
-
     known = set(opened.accounts.names())
     async with ledger() as looked_at:
-        strangers = [one for one in await following(looked_at) if one.account not in known]
+        strangers = [one for one in await looked_at.following() if one.account not in known]
     if strangers:
         named = ", ".join(f"{one.account} ({one.open:,} open)" for one in strangers)
         click.echo(f"not followed here, for want of an [accounts.NAME] section: {named}", err=True)
@@ -88,10 +103,8 @@ def stats(since: str | None, json_output: bool) -> None:
     async def work() -> "tuple[list[Following], list[Timing]]":
         from batchmeter.tracker.durations import timings
 
-        from .ledger_check import following
-
         async with ledger() as opened:
-            return await following(opened), await timings(opened, since=millis(since))
+            return await opened.following(), await timings(opened, since=millis(since))
 
     accounts, models = run(work())
     if json_output:

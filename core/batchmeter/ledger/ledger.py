@@ -132,6 +132,7 @@ class Ledger:
     failed = read(endings.failed)
     costs = read(endings.costs)
     cost_gauges = read(upkeep.cost_gauges)
+    following = read(upkeep.following)
 
     # events and their deliveries
     events = read(outbox.events)

@@ -78,12 +78,12 @@ class SpendQuery:
         return "day" in self.group_by or "week" in self.group_by
 
     def segment_kind(self, months: bool) -> Kind:
-        """Of the rows to read: of many days those by one thing alone, where that is all that is asked."""
+        """Of the rows to read: of days those by one thing alone, where that or nothing is asked."""
         if months:
             return self.kind | Kind.MONTHS
         named = {*self.group_by, *self.where} - set(TIMES)
-        one = named.pop() if len(named) == 1 else ""
-        if not self.by_day or one not in _FIELDS:
+        one = named.pop() if len(named) == 1 else "" if named else "status"  # which has the fewest rows
+        if one not in _FIELDS:
             return self.kind
         return one_of(self.kind, ONES.index(_FIELDS[one]) + 1)
 

@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from batchmeter.events import Settlement
@@ -19,6 +20,21 @@ FILE_PAGE = 5000
 """Files looked at per transaction; likewise."""
 
 
+@dataclass(frozen=True, slots=True)
+class Following:
+    """One account's unsettled batches."""
+
+    account: str
+    open: int
+    leased: int
+    """Held by a worker at this moment."""
+    overdue: int
+    """Due, and held by nobody."""
+    failing: int
+    """Their last look failed."""
+    oldest_at: Millis
+
+
 async def stats(session: Session) -> dict[str, Any]:
     """Counts for people: batches by account and status, open, overdue, events, schema version."""
     counted = await session.rows("count_batches")
@@ -34,6 +50,16 @@ async def stats(session: Session) -> dict[str, Any]:
         "open_intents": intents["open"] if intents else 0,
         "schema_version": version["version"] if version else None,
     }
+
+
+async def following(session: Session) -> list[Following]:
+    rows = await session.rows("open_by_account")
+    return [
+        Following(
+            row["account"], row["open"], row["leased"] or 0, row["overdue"] or 0, row["failing"] or 0, row["oldest_at"]
+        )
+        for row in rows
+    ]
 
 
 def _by_account(counts: list[tuple[str, str, int]]) -> dict[str, dict[str, int]]:

@@ -6,6 +6,7 @@ import os
 import random as stdlib_random
 import secrets
 import socket
+import time
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -93,6 +94,8 @@ class Tracker:
         guards: Guards | None = None,
     ) -> None:
         self.owner = owner or f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(3)}"
+        self.heartbeat: float | None = None
+        """When a round last ended (epoch seconds)."""
         self._ledger = ledger
         self._accounts = accounts
         self._options = options
@@ -213,7 +216,9 @@ class Tracker:
         try:
             while True:
                 self._wake.clear()
-                if not await self._tolerant(self._round, 0):
+                found = await self._tolerant(self._round, 0)
+                self.heartbeat = time.time()
+                if not found:
                     await self._tolerant(lambda: self._ledger.roll_spend(blocks=1), 0)
                     await nap(self._sleep, self._wake, await self._tolerant(self._rest, self._options.idle))
         finally:

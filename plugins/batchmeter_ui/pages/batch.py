@@ -8,6 +8,7 @@ from urllib.parse import quote
 import htpy as h
 
 from batchmeter.access import BatchHistory
+from batchmeter.errors import BatchmeterError
 from batchmeter.events import Settlement
 from batchmeter.models import RatesUsed
 from batchmeter_proxy import Refusal
@@ -20,6 +21,7 @@ from batchmeter_ui.words import amount, cost_of, dollars, duration, instant, num
 from .batches import status
 
 if TYPE_CHECKING:
+    from batchmeter.host import Estimate
     from batchmeter.models import Batch
 
 _MOST_ERRORS = 50
@@ -39,7 +41,7 @@ async def history_of(view: View) -> BatchHistory:
 async def show(view: View) -> Content:
     found = await history_of(view)
     account, batch_id = found.tracked.account, found.tracked.batch_id
-    body: list[h.Node] = [h.p(".quiet")[h.code[batch_id]], *_parts(view, found).values()]
+    body: list[h.Node] = [h.p(".quiet")[h.code[batch_id]], *_parts(view, found, await _estimate(view, found)).values()]
     stream = f"/live/batches/{quote(account, safe='')}/{quote(batch_id, safe='')}"
     return Content(f"Batch in {account}", body, stream=view.url(stream))
 
@@ -47,16 +49,26 @@ async def show(view: View) -> Content:
 async def parts(view: View, *, whole: bool = True) -> dict[str, h.Element]:
     """The page's sections by their names: one batch is read quickly enough to be looked at each time."""
     del whole
-    return _parts(view, await history_of(view))
+    found = await history_of(view)
+    return _parts(view, found, await _estimate(view, found))
 
 
-def _parts(view: View, found: BatchHistory) -> dict[str, h.Element]:
+async def _estimate(view: View, found: BatchHistory) -> "Estimate | None":
+    """At today's prices, where the requests were counted as the file was uploaded."""
+    file_id = found.tracked.batch.input_file_id or found.tracked.submission.input_file_id
+    try:
+        return await view.host.estimate(found.tracked.account, file_id) if file_id else None
+    except BatchmeterError:  # the account is not configured here
+        return None
+
+
+def _parts(view: View, found: BatchHistory, estimate: "Estimate | None") -> dict[str, h.Element]:
     batch, newest = found.tracked.batch, found.revisions[-1] if found.revisions else None
     sections: dict[str, h.Node] = {
         "life": card("Life", timeline("The batch's life", steps := _steps(found)), _step_list(steps)),
         "facts": h.div(".columns")[
             card("Counts", _counts(batch, newest)),
-            card("Cost", _cost(newest)),
+            card("Cost", _cost(newest), _estimated(estimate, newest)),
             card("Submitted", _submitted(view, found)),
             card("Files", _files(view, found)),
         ],
@@ -156,6 +168,20 @@ def _cost(newest: Settlement | None) -> h.Node:
             ("Notes", ", ".join(newest.notes)),
         ]),
     ]  # fmt: skip
+
+
+def _estimated(estimate: "Estimate | None", newest: Settlement | None) -> h.Node:
+    """The estimate of the input file, and how the cost compares with it."""
+    if estimate is None:
+        return None
+    actual = newest.cost.total if newest else None
+    expected = estimate.expected
+    pairs: list[tuple[str, h.Node]] = [
+        ("Estimate", "not known" if expected is None else dollars(expected)),
+        ("At most", None if estimate.upper is None else dollars(estimate.upper)),
+        ("Actual", f"{share(actual, expected)} of the estimate" if actual is not None and expected else None),
+    ]
+    return facts(pairs)
 
 
 def _saved(newest: Settlement) -> list[tuple[str, h.Node]]:
