@@ -49,9 +49,10 @@ def test_rules_have_all_that_prometheus_wants():
         assert {"summary", "description"} == rule["annotations"].keys()
 
 
-async def test_metrics_named_are_there(http, sdk, lines):
+async def test_metrics_named_are_there(http, sdk, lines, ended):
     file = await sdk.files.create(file=("a.jsonl", lines(2)), purpose="batch")
-    await sdk.batches.create(input_file_id=file.id, endpoint="/v1/chat/completions", completion_window="24h")
+    made = await sdk.batches.create(input_file_id=file.id, endpoint="/v1/chat/completions", completion_window="24h")
+    await ended(made.id)
     told = set(re.findall(r"^# TYPE (batchmeter_[a-z_]+) ", (await http.get("/metrics")).text, re.MULTILINE))
     named = {name for expression in expressions() for name in METRIC.findall(expression)}
     assert named <= told, named - told

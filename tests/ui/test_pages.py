@@ -6,6 +6,7 @@ from urllib.parse import quote
 
 import pytest
 
+import batchmeter
 from batchmeter.models import Attribution
 from batchmeter_ui.words import cell, dollars
 
@@ -135,10 +136,21 @@ async def test_one_batch_shows_rates_failures_and_files(http, people, log_in):
     assert settled["batch_id"] == ada.settled
 
 
-async def test_a_batch_page_compares_the_estimate(http, people, log_in):
-    ada, _, _ = people
+class Guard:
+    """Input files are counted where a plugin may refuse batches."""
+
+    @batchmeter.hookimpl
+    async def before_submit(self, submission, estimate):
+        assert estimate.requests == 3
+
+
+async def test_a_batch_page_compares_the_estimate(client, http, person, submit, log_in):
+    ada = await person("ada")
+    await submit(ada.key.attribution)  # what answers are expected from
+    client.plugins.register(Guard(), "Guard")
+    batch_id = await submit(ada.key.attribution)
     await log_in(ada)
-    page = (await http.get(f"/ui/batches/openai/{ada.settled}")).text
+    page = (await http.get(f"/ui/batches/openai/{batch_id}")).text
     assert "<dt>Estimate</dt>" in page
     assert "of the estimate" in page
     assert "Saved by batch" in page
