@@ -23,6 +23,7 @@ from .ledger.records import (
     LoggerGauge,
     Millis,
     Owner,
+    SettledBatch,
     StoredEvent,
     Subscribed,
     TrackedBatch,
@@ -58,6 +59,7 @@ __all__ = [
     "Millis",
     "Owner",
     "SeenBatch",
+    "SettledBatch",
     "StoredEvent",
     "Subscribed",
     "Total",
@@ -231,6 +233,10 @@ class Access:
     async def settlement(self, batch_id: str, account: str | None) -> Settlement | None:
         found = await self._ledger.settlement(batch_id, account)
         return None if found is None else found[0]
+
+    def settled_batches(self, since: Millis | None, until: Millis | None) -> AsyncGenerator[SettledBatch]:
+        """Whole batches first settled from `since` to before `until`, all as of one moment; close it when done."""
+        return self._ledger.settled_batches(since=since, until=until)
 
     async def costs(
         self,

@@ -6,7 +6,7 @@ Operations raise LedgerError with how to mend it.
 """
 
 from collections import Counter
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import AsyncGenerator, Callable, Collection, Sequence
 from functools import partial
 
 from batchmeter.events import BatchCreated, BatchFailed, BatchSucceeded, Settlement, Subscription
@@ -17,7 +17,7 @@ from . import batches, claims, files, outbox, spend, spend_query, upkeep
 from . import browse as history_reads
 from . import settlements as endings
 from .files import AccountCache
-from .records import Claim, Millis, Submission, TrackedBatch
+from .records import Claim, Millis, SettledBatch, Submission, TrackedBatch
 from .session import Database, Topic
 from .spend_query import Names, SpendQuery
 from .transactions import GroupCommit, read, write
@@ -130,6 +130,13 @@ class Ledger:
     settlement = read(endings.settlement)
     settlements = read(endings.settlements)
     failed = read(endings.failed)
+
+    def settled_batches(
+        self, *, since: Millis | None = None, until: Millis | None = None
+    ) -> AsyncGenerator[SettledBatch]:
+        """Newest revision of each batch first settled in this time, all as of one moment; close it when done."""
+        return endings.settled_batches(self.database, since=since, until=until)
+
     costs = read(endings.costs)
     cost_gauges = read(upkeep.cost_gauges)
     following = read(upkeep.following)

@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 import msgspec
 
+from batchmeter.events import Settlement
 from batchmeter.host import LoggerGauge as LoggerGauge  # noqa: PLC0414 - the host gives them as they are
 from batchmeter.host import StoredEvent as StoredEvent  # noqa: PLC0414
 from batchmeter.models import Attribution, Batch, Frozen
@@ -300,6 +301,17 @@ class Settled(msgspec.Struct, frozen=True, gc=False):
     def cursor(self) -> str:
         """For `after`."""
         return f"{self.submission.account}\x1f{self.settlement.batch_id}"
+
+
+@dataclass(frozen=True, slots=True)
+class SettledBatch:
+    """A settled batch whole: how it was submitted, and what it came to."""
+
+    settled_at: Millis
+    """When it was first settled; a revision does not change it."""
+    submission: Submission
+    settlement: Settlement
+    """Of the newest revision."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,6 +24,7 @@ from .records import (
     Intent,
     Millis,
     Settled,
+    SettledBatch,
     StoredEvent,
     Submission,
     Submitted,
@@ -219,6 +220,10 @@ def settled(row: Row) -> tuple[Settlement, Groups]:
 
 def settlement(row: Row) -> Settlement:
     return _load(_SETTLEMENT, row["settlement"])
+
+
+def settled_batch(row: Row) -> SettledBatch:
+    return SettledBatch(row["settled_at"], load_submission(row["submission"]), settlement(row))
 
 
 def pruned_totals(row: Row) -> PrunedTotals:

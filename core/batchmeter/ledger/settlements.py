@@ -1,7 +1,8 @@
 """Settlements: the result and cost of each batch, once per revision, with the event that reports it."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import AsyncGenerator, Collection, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from batchmeter.events import BatchFailed, BatchSucceeded, Settlement
@@ -11,8 +12,11 @@ from . import serialize
 from .batches import at
 from .claims import in_order
 from .outbox import add_event
-from .records import Claim, Millis, Settled, TrackedBatch
-from .session import Session
+from .records import Claim, Millis, Settled, SettledBatch, TrackedBatch
+from .session import Database, Row, Session
+
+PAGE_ROWS = 200
+"""Of whole settlements: some kilobytes each."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,6 +156,25 @@ async def costs(
         return []
     found = await session.rows("list_costs", since=since, until=until, key=key, limit=limit, **position)
     return await session.decoded(found, serialize.settled_of)
+
+
+async def settled_batches(
+    database: Database, *, since: Millis | None = None, until: Millis | None = None
+) -> AsyncGenerator[SettledBatch]:
+    """Newest revision of each batch first settled from `since` to before `until`, all as of one moment."""
+    chosen = {"since": since, "until": until, "limit": PAGE_ROWS}
+    after: dict[str, Any] = {}
+    async with database.snapshot() as reader:
+        while page := await reader.read(partial(_settled_page, {**chosen, **after})):
+            rows, found = page
+            for one in found:
+                yield one
+            after = {"after_time": rows[-1]["settled_at"], "after_pk": rows[-1]["pk"]}
+
+
+async def _settled_page(chosen: dict[str, Any], session: Session) -> tuple[list[Row], list[SettledBatch]] | None:
+    rows = await session.rows("list_costs", **chosen)
+    return (rows, await serialize.readable(session, rows, serialize.settled_batch)) if rows else None
 
 
 async def failed(
