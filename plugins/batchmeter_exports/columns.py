@@ -26,7 +26,7 @@ class View:
 
     name: str
     row: str
-    """What one row is."""
+    """The thing that a row stands for."""
     columns: tuple[Column, ...]
 
 
