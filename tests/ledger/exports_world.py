@@ -28,7 +28,7 @@ def output(model: str, count: int = 3, **changed: Any) -> bytes:
 
 
 def fields_of(content: bytes, provider: str = "openai", **how: Any) -> dict[str, Any]:
-    """What a settlement says of this output."""
+    """Fields of a settlement of this output."""
     found = meter([content], provider=provider, **how)
     return {
         "request_counts": found.lines,
