@@ -436,7 +436,7 @@ def test_names_of_tests_are_short() -> None:
     assert found == {}
 
 
-MOST_LINES, MOST_FILES = 24_200, 110
+MOST_LINES, MOST_FILES = 24_300, 110
 """Core without its leaves, as it is and two per cent more: it may shrink."""
 
 

@@ -62,6 +62,7 @@ CLAIMS = {
         "unpriced_lines": 0,
         "ended": 1,
         "snapshot": "",
+        "snapshot_digest": None,
         "status": "",
         "place": 0,
     },
