@@ -32,6 +32,8 @@ class PlannedBatch:
     """Of the submission, the same for all its tries; `host.submissions` says what became of it."""
     batch_id: str | None = None
     """A batch that exists already, made by a client that is observed: it cannot be refused."""
+    invented: bool = False
+    """A sandbox makes up its answers: nobody pays for them."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -95,6 +95,8 @@ class Alerts:
         if event.id in self._written:
             return False
         row = await session.row("add_alert", id=event.id, document=event.model_dump_json())
+        if row is None:  # it is there already, for good
+            self.remember(event.id)
         return row is not None
 
     async def tell(self) -> int:

@@ -40,6 +40,8 @@ class Reserver:
 
     async def reserve(self, planned: "PlannedBatch", estimate: "Estimate | None") -> None:
         """BudgetExceededError or QueueFullError: nothing is reserved. A submission that is asked again keeps what it has."""
+        if planned.invented:
+            return
         found = targets(await self._book.live(), planned, estimate)
         if not found:
             return

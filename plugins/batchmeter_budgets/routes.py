@@ -12,6 +12,7 @@ from batchmeter.errors import UsageError
 from batchmeter_proxy import Refusal, Route
 
 from .book import Budget, ManagedByConfigError
+from .descriptions import operations
 from .money import MOST, nano_down
 from .settings import BudgetSettings, checked_name
 from .status import budget_document, reservation_document, standings, visible
@@ -140,7 +141,10 @@ def routes(plugin: "Budgets") -> list[Route]:
         ("GET", "/budgets/{name}/reservations", found.reservations, "What is reserved in a budget, and was"),
         ("POST", "/budgets/{name}/override", found.override, "Raise a budget for a time"),
     ]
-    return [Route(method, path, handler, summary) for method, path, handler, summary in table]
+    told = operations()
+    return [
+        Route(method, path, handler, summary, operation=told[method, path]) for method, path, handler, summary in table
+    ]
 
 
 def _settings(body: Mapping[str, Any]) -> BudgetSettings:

@@ -120,6 +120,8 @@ class Settler:
     ) -> list["_Change"]:
         """Budgets that the batch counts in and that nothing was reserved in: adopted batches, or models known only now."""
         found: list[_Change] = []
+        if event.invented:
+            return found
         created = created_at(event)
         for budget in live:
             if budget.tokens or created < budget.active_from:

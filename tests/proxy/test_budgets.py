@@ -235,3 +235,33 @@ def test_the_command_says_where_budgets_are_off(tmp_path, monkeypatch):
     assert (off.exit_code, "budgets are off: set [plugins.budgets]" in off.output) == (2, True)
     monkeypatch.setenv("BATCHMETER_BUDGETS", "on")
     assert CliRunner().invoke(cli.main, ["budgets", "list"]).exit_code == 0
+
+
+async def test_the_description_tells_of_bodies_and_answers(start):
+    async with await http_of(await start()) as http:
+        document = (await http.get("/openapi.json")).json()
+    paths = {path: methods for path, methods in document["paths"].items() if path.startswith("/v1/budgets")}
+    assert {method for methods in paths.values() for method in methods} == {"get", "post", "patch", "delete"}
+    assert len(paths) == 5
+    made = paths["/v1/budgets"]["post"]
+    asked = made["requestBody"]["content"]["application/json"]["schema"]
+    assert {"name", "limit", "scope", "period"} <= set(asked["properties"])
+    assert "201" in made["responses"]
+    assert "$defs" not in json.dumps(paths)
+
+
+async def test_a_sandbox_s_batches_take_nothing_and_are_not_refused(tmp_path):
+    settings = Settings(
+        ledger=str(tmp_path / "l.db"),
+        accounts={"sandbox": {"provider": "sandbox"}},
+        plugins={"budgets": {"all": {"limit": "0"}}},
+        track=False,
+        load=("budgets",),
+    )
+    async with AsyncClient(settings=settings) as client:
+        file = await client.files.create(file=("in.jsonl", lines()), custom_llm_provider="sandbox")
+        batch = await client.batches.create(input_file_id=file.id, endpoint=CHAT, custom_llm_provider="sandbox")
+        await client.batches.wait(batch.id, custom_llm_provider="sandbox")
+        await client.deliverer.drain(5)
+        (budgets,) = [found for _, found in client.plugins.call_hook("open_budgets")]
+        assert await budgets.book.tables.rows("periods", since=0) == []

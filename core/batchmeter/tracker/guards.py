@@ -51,7 +51,7 @@ class Guards:
         """Raises what a plugin raises to refuse it; None where nobody is asked."""
         if not self.plugins.guarded:
             return None
-        planned = planned_batch(submission, intent_id, metadata)
+        planned = planned_batch(provider, submission, intent_id, metadata)
         await self.plugins.before_submit(planned, await self._estimate(provider, submission))
         return planned
 
@@ -59,7 +59,7 @@ class Guards:
         """A batch that was made without us: plugins hear of it as of any other, and cannot refuse it."""
         if not self.plugins.guarded:
             return
-        planned = planned_batch(submission, f"{submission.account}\x1f{batch_id}", None, batch_id)
+        planned = planned_batch(provider, submission, f"{submission.account}\x1f{batch_id}", None, batch_id)
         try:
             await self.plugins.before_submit(planned, await self._estimate(provider, submission))
         except BatchmeterError as error:
@@ -117,6 +117,7 @@ class Guards:
 
 
 def planned_batch(
+    provider: "Provider",
     submission: Submission,
     intent_id: str,
     metadata: Mapping[str, str] | None = None,
@@ -133,4 +134,5 @@ def planned_batch(
         metadata=dict(submission.metadata if metadata is None else metadata),
         id=intent_id,
         batch_id=batch_id,
+        invented=getattr(provider, "invented", False),
     )
