@@ -193,6 +193,15 @@ class Tables(Protocol):
         """All or nothing; `durable` survives a power cut."""
         ...
 
+    async def at_once(
+        self, steps: Sequence[tuple[str, Mapping[str, object]]], *, durable: bool = True
+    ) -> Sequence[Sequence[TableRow]]:
+        """Statements in one write transaction, each one's rows; none sees another's here, so a server gets all in one message.
+
+        No lock then waits for this process. A statement that fails undoes all: LedgerError.
+        """
+        ...
+
     async def rows(self, statement: str, /, **parameters: object) -> Sequence[TableRow]:
         """One statement in a read transaction of its own."""
         ...

@@ -1,7 +1,7 @@
 """Alerts: written in the transaction that moved the sums, recorded as events after it, once whatever crashes."""
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
@@ -52,6 +52,24 @@ class Alerts:
         for kind, threshold, text in _due(budget, row, budget.limit(session.now), settled=settled):
             news |= await self.write(session, self.event(budget, row, kind, threshold, text, cause, session.now))
         return news
+
+    async def after(self, moved: "Sequence[tuple[Budget, TableRow]]", cause: Cause, *, settled: bool = False) -> None:
+        """What sums that are committed call for. After a crash in between, the next look does the same."""
+        now = self.book.host.now()
+        due = [(budget, row) for budget, row in moved if self._is_new(budget, row, now, settled=settled)]
+        if not due:
+            return
+
+        async def work(session: "TableSession") -> list[bool]:
+            return [await self.judge(session, budget, row, cause, settled=settled) for budget, row in due]
+
+        if any(await self.book.tables.write(work)):
+            await self.tell_soon()
+
+    def _is_new(self, budget: Budget, row: "TableRow", now: int, *, settled: bool) -> bool:
+        found = _due(budget, row, budget.limit(now), settled=settled)
+        ids = [alert_id(budget.id, row["bucket"], row["start"], kind, percent, "") for kind, percent, _ in found]
+        return any(one not in self._written for one in ids)
 
     def event(
         self,

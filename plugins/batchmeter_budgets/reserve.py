@@ -1,10 +1,10 @@
 """Reserve before a batch is submitted: all budgets that it counts in, in one transaction, or none and a refusal."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from batchmeter.errors import BudgetExceededError, QueueFullError
+from batchmeter.errors import BudgetExceededError, LedgerError, QueueFullError
 
 from .alerting import Alerts, Cause, used
 from .amounts import Target, targets
@@ -18,15 +18,9 @@ if TYPE_CHECKING:
 
 
 _MOST_PERIODS = 100_000
-
-
-class _NoRoomError(Exception):
-    """Undoes the transaction."""
-
-    def __init__(self, target: Target, row: "TableRow") -> None:
-        super().__init__()
-        self.target = target
-        self.row = row
+_TRIES = 5
+_NO_ROOM = ("division by zero", "NOT NULL constraint failed: budgets_period.reserved")
+"""What each engine says where `take` finds no room."""
 
 
 class Reserver:
@@ -51,18 +45,44 @@ class Reserver:
             if target.basis == "unknown":
                 await self._unknown(target, planned, estimate, now, free=free)
         await self._ensure(found, now)
-        try:
-            news = await self._book.tables.write(
-                lambda session: self._take(session, planned, found, now, free), durable=False
-            )
-        except NotYetError as early:
-            text = f"{early.waiting} submissions wait for room in '{early.target.budget.name}' already"
-            await self._full(early.target, planned, text)
-        except _NoRoomError as refused:
-            await self._refuse(refused, planned)
-        else:
-            if news:
-                await self._alerts.tell_soon()
+        rows = await self._taken(planned, found, now, free=free)
+        cause = Cause(planned.account, planned.provider, planned.batch_id or "", planned.attribution)
+        await self._alerts.after([(target.budget, row) for target, row in zip(found, rows, strict=True)], cause)
+
+    async def _taken(
+        self, planned: "PlannedBatch", found: Sequence[Target], now: int, *, free: bool
+    ) -> "list[TableRow]":
+        """All of it, or a refusal; the sums as they are then."""
+        steps = _steps(planned, found, now, free=free)
+        for _ in range(_TRIES):
+            await self._turns(planned, found, free=free)
+            try:
+                answers = await self._book.tables.at_once(steps, durable=False)
+            except LedgerError as error:
+                if not any(words in str(error) for words in _NO_ROOM):
+                    raise
+                await self._refuse_if_full(planned, found, now)
+            else:
+                return [rows[0] for rows in answers[len(found) : -1]]
+        raise LedgerError("budgets: room came and went while a batch asked for it; submit again")
+
+    async def _turns(self, planned: "PlannedBatch", found: Sequence[Target], *, free: bool) -> None:
+        """QueueFullError where others wait for one of these, and were here first."""
+        for target in found:
+            if target.budget.settings.full == "wait" and not free:
+                try:
+                    await self._book.tables.write(_turn(target, planned.id))
+                except NotYetError as early:
+                    text = f"{early.waiting} submissions wait for room in '{target.budget.name}' already"
+                    await self._full(target, planned, text)
+
+    async def _refuse_if_full(self, planned: "PlannedBatch", found: Sequence[Target], now: int) -> None:
+        for target in found:
+            row = await self._sums(target, now)
+            limit = target.budget.limit(self._book.host.now())
+            if target.budget.settings.mode == "enforce" and used(row) + target.amount > limit:
+                await self._refuse(target, row, planned)
+        await self._book.reload()  # a limit may be another by now
 
     async def release(self, submission: str, reason: str) -> bool:
         """No batch came of it: everything is free again. False where nothing was reserved, or a batch is known."""
@@ -76,51 +96,6 @@ class Reserver:
             return True
 
         return await self._book.tables.write(work)
-
-    async def _take(
-        self, session: "TableSession", planned: "PlannedBatch", found: Sequence[Target], now: int, free: bool
-    ) -> bool:
-        """Rows first and sums last: a sum that many take from is locked for the shortest time."""
-        periods = {target.key: target.budget.period(now) for target in found}
-        added = await session.each("add_reservation", [_row(planned, one, periods[one.key], now) for one in found])
-        new = {(row["budget_id"], row["bucket"]) for row in added}
-        again = [] if len(new) == len(found) else await self._again(session, planned.id)
-        wanted = [one for one in found if one.key in new or one.key in again]
-        for target in wanted:
-            if target.budget.settings.full == "wait" and not free:
-                await whose_turn(session, target, planned.id)
-        return await self._add_up(session, wanted, periods, planned, free)
-
-    async def _again(self, session: "TableSession", submission: str) -> list[tuple[str, str]]:
-        """Those that were released meanwhile have to be taken once more; the others are only kept alive."""
-        rows = await session.rows("of_submission", submission=submission)
-        known = [
-            {**_key(row), "state": "open" if row["state"] == "released" else row["state"], "reason": None}
-            for row in rows
-        ]
-        await session.each("touch", known)
-        return [(row["budget_id"], row["bucket"]) for row in rows if row["state"] == "released"]
-
-    async def _add_up(
-        self,
-        session: "TableSession",
-        wanted: Sequence[Target],
-        periods: dict[tuple[str, str], Period],
-        planned: "PlannedBatch",
-        free: bool,
-    ) -> bool:
-        items = {one.key: _item(one, periods[one.key], free=free) for one in wanted}
-        taken = {(row["budget_id"], row["bucket"]): row for row in await session.each("reserve", list(items.values()))}
-        for target in wanted:
-            if target.key not in taken:
-                row = await session.row("period", **_place(items[target.key]))
-                assert row is not None
-                raise _NoRoomError(target, row)
-        cause = Cause(planned.account, planned.provider, planned.batch_id or "", planned.attribution)
-        news = False
-        for target in wanted:
-            news |= await self._alerts.judge(session, target.budget, taken[target.key], cause, settled=False)
-        return news
 
     async def _unknown(
         self, target: Target, planned: "PlannedBatch", estimate: "Estimate | None", now: int, *, free: bool
@@ -144,9 +119,8 @@ class Reserver:
         await self._book.tables.write(lambda session: self._alerts.write(session, event))
         await self._alerts.tell_soon()
 
-    async def _refuse(self, refused: _NoRoomError, planned: "PlannedBatch") -> None:
-        target, row, now = refused.target, refused.row, self._book.host.now()
-        budget = target.budget
+    async def _refuse(self, target: Target, row: "TableRow", planned: "PlannedBatch") -> NoReturn:
+        budget, now = target.budget, self._book.host.now()
         left = max(budget.limit(now) - used(row), 0)
         taken = budget.text(row["reserved"] + row["uncertain"])
         if budget.tokens:
@@ -189,6 +163,20 @@ class Reserver:
         return row
 
 
+def _turn(target: Target, submission: str) -> "Callable[[TableSession], Awaitable[None]]":
+    return lambda session: whose_turn(session, target, submission)
+
+
+def _steps(
+    planned: "PlannedBatch", found: Sequence[Target], now: int, *, free: bool
+) -> list[tuple[str, Mapping[str, object]]]:
+    """Rows first and sums last, these in one order whoever takes them."""
+    periods = {target.key: target.budget.period(now) for target in found}
+    asked = [("ask", _row(planned, one, periods[one.key], now)) for one in found]
+    items = [{**_item(one, periods[one.key], free=free), "submission": planned.id} for one in found]
+    return [*asked, *(("take", item) for item in items), ("taken", {"submission": planned.id})]
+
+
 def _row(planned: "PlannedBatch", target: Target, period: Period, now: int) -> dict[str, Any]:
     return {
         "submission": planned.id,
@@ -200,11 +188,6 @@ def _row(planned: "PlannedBatch", target: Target, period: Period, now: int) -> d
         "amount": target.amount,
         "basis": target.basis,
         "models": None if target.models is None else "\n".join(sorted(target.models)),
-        "state": "open",
-        "known": 0,
-        "known_atto": 0,
-        "uncertain": 0,
-        "revision": 0,
         "who": planned.attribution.key or planned.attribution.user or planned.attribution.team or "",
         "created_at": now,
     }

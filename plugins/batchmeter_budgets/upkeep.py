@@ -53,6 +53,7 @@ class Upkeep:
     async def look(self) -> None:
         await self.sweep()
         await self.count_past()
+        await self.judge()
         await self.tell_uncertain()
         await self.tell_projected()
         await self.watch.look()
@@ -116,6 +117,14 @@ class Upkeep:
             await self.settler.ended(cast("BatchSucceeded | BatchFailed", event))
             looked += 1
         return looked
+
+    async def judge(self) -> None:
+        """Crossings that a process could not write down any more."""
+        now = self.book.host.now()
+        for budget in await self.book.live():
+            start = budget.period(now).start
+            rows = await self.book.tables.rows("periods", since=start, budget_id=budget.id)
+            await self.alerts.after([(budget, row) for row in rows], Cause(), settled=True)
 
     async def tell_uncertain(self) -> None:
         rows = await self.book.tables.rows("old_uncertain", before=self.book.host.now() - UNCERTAIN, limit=PAGE)

@@ -221,6 +221,12 @@ class PostgresDatabase:
             return await self.read(lambda session: work(session, *args, **kwargs))
         return await self.write(lambda session: work(session, *args, **kwargs), durable=kind == "durable write")
 
+    async def at_once(
+        self, steps: Sequence[tuple[Statement, Mapping[str, object]]], *, durable: bool = False
+    ) -> list[list[Row]]:
+        """A transaction as one message: no lock is held while the server waits for this process. The rows of each step."""
+        return await self._patiently(lambda: self._message(steps, _BEGIN if durable else _UNHURRIED))
+
     async def _patiently(self, attempt: Callable[[], Awaitable[Result]]) -> Result:
         """Every transaction may be repeated: it is fenced or keyed, so a commit we did not hear of does no harm."""
         began, pause, cancels = time.monotonic(), 0.05, _cancels()
@@ -266,6 +272,21 @@ class PostgresDatabase:
         if self._announcer is not None:
             self._announcer.announce(session.signals)
         return result
+
+    async def _message(self, steps: Sequence[tuple[Statement, Mapping[str, object]]], begin: bytes) -> list[list[Row]]:
+        async with self._connection() as connection:  # whose end rolls back
+            await self._set_clock(connection)
+            literal = psycopg.AsyncClientCursor(connection)
+            given = [(statement, {"now": self.now(), **values}) for statement, values in steps]
+            texts = [literal.mogrify(statement.text(values).encode(), values) for statement, values in given]
+            text = ";\n".join([begin.decode(), *texts, "COMMIT"])
+            cursor = await connection.execute(text.encode(), prepare=False)
+            found: list[list[Row]] = []
+            while True:
+                found.append(cast("list[Row]", await cursor.fetchall()) if cursor.description else [])
+                if not cursor.nextset():
+                    first = begin.count(b";") + 1
+                    return found[first:-1]
 
     def _connection(self) -> AbstractAsyncContextManager[Connection]:
         if self._pool is None:

@@ -2,6 +2,9 @@
 
 import asyncio
 
+import pytest
+
+from batchmeter.errors import LedgerError
 from batchmeter.ledger.store import open_store
 
 MIGRATIONS = (
@@ -39,3 +42,17 @@ async def test_a_store_is_migrated_once_and_read_by_name(ledger):
         ("b", 2, 0.5, None),
     ]
     assert [row["name"] for row in await store.rows("some", names=["a", "b"], least=3)] == ["a"]
+
+
+async def test_steps_at_once_give_their_rows_or_undo_all(ledger):
+    store = await open_store(ledger.database, "acme", MIGRATIONS, STATEMENTS)
+    quoted = "a'; DROP TABLE batchmeter.acme_sum; -- %(name)s \\"
+    steps = [("add", {"name": quoted, "amount": 2, "share": None}), ("some", {"names": [quoted], "least": 1})]
+    nothing, found = await store.at_once(steps)
+    assert (list(nothing), [(row["name"], row["amount"]) for row in found]) == ([], [(quoted, 2)])
+    with pytest.raises(LedgerError):
+        await store.at_once(
+            [("add", {"name": "b", "amount": 1, "share": None}), ("add", {"name": None, "amount": 1, "share": 1})]
+        )
+    assert [row["name"] for row in await store.rows("some", names=["b", quoted])] == [quoted]
+    assert len(await store.at_once(steps, durable=False)) == 2

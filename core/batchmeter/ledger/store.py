@@ -75,6 +75,17 @@ class Store:
             lambda session: work(StoreSession(session, self._statements, self._made)), durable=durable
         )
 
+    async def at_once(
+        self, steps: Sequence[tuple[str, Mapping[str, object]]], *, durable: bool = True
+    ) -> list[list[Row]]:
+        """Statements in one write transaction, none of which needs another's rows here; the rows of each."""
+        whole = getattr(self._database, "at_once", None)
+        if whole is None:
+            return await self.write(lambda session: _each_step(session, steps), durable=durable)
+        named = [(Statement("generated", self._statements[name]), values) for name, values in steps]
+        found: list[list[Row]] = await whole(named, durable=durable)
+        return found
+
     async def rows(self, statement: str, /, **parameters: object) -> list[Row]:
         """One statement in a read transaction of its own."""
         return await self.read(lambda session: session.rows(statement, **parameters))
@@ -82,6 +93,10 @@ class Store:
     async def run(self, statement: str, /, **parameters: object) -> int:
         """One statement in a write transaction of its own; returns how many rows changed."""
         return await self.write(lambda session: session.run(statement, **parameters))
+
+
+async def _each_step(session: StoreSession, steps: Sequence[tuple[str, Mapping[str, object]]]) -> list[list[Row]]:
+    return [await session.rows(name, **values) for name, values in steps]
 
 
 async def open_store(database: Database, plugin: str, migrations: Sequence[str], statements: str) -> Store:
