@@ -52,7 +52,7 @@ async def test_steps_at_once_give_their_rows_or_undo_all(ledger):
     assert (list(nothing), [(row["name"], row["amount"]) for row in found]) == ([], [(quoted, 2)])
     with pytest.raises(LedgerError):
         await store.at_once(
-            [("add", {"name": "b", "amount": 1, "share": None}), ("add", {"name": None, "amount": 1, "share": 1})]
+            [("add", {"name": "b", "amount": 1, "share": None}), ("add", {"name": "c", "amount": None, "share": 1})]
         )
     assert [row["name"] for row in await store.rows("some", names=["b", quoted])] == [quoted]
     assert len(await store.at_once(steps, durable=False)) == 2
