@@ -100,10 +100,11 @@ def _settings() -> dict[str, Any]:
 
 def _whole(part: Any, definitions: Mapping[str, Any]) -> Any:
     if isinstance(part, list):
-        return [_whole(one, definitions) for one in cast("list[Any]", part)]
+        items: list[Any] = part
+        return [_whole(one, definitions) for one in items]
     if not isinstance(part, dict):
         return part
-    given = cast("dict[str, Any]", part)
+    given: dict[str, Any] = part
     if "$ref" in given:
         return _whole(definitions[given["$ref"].rpartition("/")[2]], definitions)
     return {name: _whole(one, definitions) for name, one in given.items()}
