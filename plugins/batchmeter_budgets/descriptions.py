@@ -98,13 +98,12 @@ def _settings() -> dict[str, Any]:
     return cast("dict[str, Any]", _whole(schema, definitions))
 
 
-def _whole(part: Any, definitions: Mapping[str, Any]) -> Any:
+def _whole(part: object, definitions: Mapping[str, object]) -> object:
     if isinstance(part, list):
-        items: list[Any] = part
-        return [_whole(one, definitions) for one in items]
+        return [_whole(one, definitions) for one in cast("list[object]", part)]
     if not isinstance(part, dict):
         return part
-    given: dict[str, Any] = part
+    given = cast("dict[str, object]", part)
     if "$ref" in given:
-        return _whole(definitions[given["$ref"].rpartition("/")[2]], definitions)
+        return _whole(definitions[str(given["$ref"]).rpartition("/")[2]], definitions)
     return {name: _whole(one, definitions) for name, one in given.items()}
