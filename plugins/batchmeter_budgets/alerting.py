@@ -54,7 +54,7 @@ class Alerts:
         return news
 
     async def after(self, moved: "Sequence[tuple[Budget, TableRow]]", cause: Cause, *, settled: bool = False) -> None:
-        """What sums that are committed call for. After a crash in between, the next look does the same."""
+        """Write and tell the alerts that committed sums call for. After a crash in between, the next look does the same."""
         now = self.book.host.now()
         due = [(budget, row) for budget, row in moved if self._is_new(budget, row, now, settled=settled)]
         if not due:
@@ -164,7 +164,7 @@ def _due(budget: Budget, row: "TableRow", limit: int, *, settled: bool) -> Itera
 
 
 def cause_of(given: Any) -> Cause:
-    """Of an event."""
+    """The batch that an event is about."""
     return Cause(given.account, given.provider, given.batch_id, given.attribution)
 
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from batchmeter.host import Estimate, EstimatedModel, PlannedBatch
 
 MARGIN = Decimal("1.2")
-"""Of what earlier batches took, where that is all there is to go by."""
+"""Factor on the expected cost, where there is no bound to go by."""
 
 
 @dataclass(frozen=True, slots=True)

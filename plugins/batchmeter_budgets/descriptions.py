@@ -1,4 +1,4 @@
-"""What `/openapi.json` says of the budgets' routes: bodies, answers and queries, from the models where there are any."""
+"""Descriptions of the budgets' routes for `/openapi.json`: bodies, answers and queries, from the models where there are any."""
 
 from collections.abc import Mapping
 from functools import cache

@@ -54,9 +54,9 @@ class Alert(AlertEvent, frozen=True):
     subject: str
     """A batch's id, a logger's name, or the day of the prices."""
     amount: Usd | None = None
-    """Of `unknown_cost`: what may still be to pay."""
+    """Amount that may still be to pay, of `unknown_cost`."""
     hours: float | None = None
-    """Of `batch_late` and `logger_owed`: how long it has taken so far."""
+    """Time that it has taken so far, of `batch_late` and `logger_owed`."""
 
 
 def dollars(amount: Decimal) -> str:

@@ -36,7 +36,7 @@ def period_of(name: PeriodName, timezone: str, millis: int) -> Period:
 
 
 def _midnight(day: date, zone: ZoneInfo) -> int:
-    """Where the clock is put forward at midnight: the moment at which the day begins."""
+    """The moment at which the day begins, also where the clock is put forward at midnight."""
     return int(datetime(day.year, day.month, day.day, tzinfo=zone).timestamp() * 1000)
 
 

@@ -33,7 +33,7 @@ async def whose_turn(session: "TableSession", target: "Target", submission: str)
 
 
 def _first(waiting: list[tuple[str, str]]) -> str | None:
-    """Of (submission, key) by age: each key's oldest before any key's second, the oldest of those first."""
+    """The next submission of (submission, key) by age: each key's oldest before any key's second, the oldest of those first."""
     seen = Counter[str]()
     ranked: list[tuple[int, int, str]] = []
     for place, (submission, key) in enumerate(waiting):

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 _MOST_PERIODS = 100_000
 _TRIES = 5
 _NO_ROOM = ("division by zero", "NOT NULL constraint failed: budgets_period.reserved")
-"""What each engine says where `take` finds no room."""
+"""The engines' words where `take` finds no room."""
 
 
 class Reserver:
@@ -30,7 +30,7 @@ class Reserver:
         self._book = book
         self._alerts = alerts
         self._periods: set[tuple[str, str, Period]] = set()
-        """Those whose rows are known to be there."""
+        """Periods whose rows are known to be there."""
 
     async def reserve(self, planned: "PlannedBatch", estimate: "Estimate | None") -> None:
         """BudgetExceededError or QueueFullError: nothing is reserved. A submission that is asked again keeps what it has."""

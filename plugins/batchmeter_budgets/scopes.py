@@ -24,7 +24,7 @@ class Subject:
     """Name -> the same without snapshot, deployment or organisation."""
 
     def values(self, dimension: Dimension) -> tuple[str, ...]:
-        """Of every dimension but the model."""
+        """The batch's values of any dimension but the model."""
         who = self.attribution
         one = {
             "key": who.key,
@@ -45,11 +45,11 @@ class Match:
 
     bucket: str
     models: frozenset[str] | None
-    """Those that count; None: all, and whatever is not told by model."""
+    """Models that count; None: all, and whatever is not told by model."""
 
 
 def matches(scope: Mapping[Dimension, str], subject: Subject) -> Iterator[Match]:
-    """None where the scope does not fit; one, or one for each value (of tags and models there may be several)."""
+    """Buckets that the subject counts in: none where the scope does not fit, several of tags and models."""
     wanted = scope.get("model")
     shares = {"": None} if wanted is None else _models(wanted, subject.models)
     parts: list[list[tuple[str, str]]] = []

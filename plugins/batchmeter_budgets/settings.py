@@ -62,14 +62,14 @@ class BudgetSettings(BaseModel):
     period: Literal["day", "week", "month", "total"] = "month"
     """By the calendar: a week begins on Monday; `total` never ends."""
     timezone: str = "UTC"
-    """Where its days begin."""
+    """Time zone that its days begin in."""
     mode: Literal["enforce", "watch"] = "enforce"
     """`enforce` refuses what does not fit; `watch` only alerts."""
     reserve: Literal["upper", "expected", "upper_or_expected"] = "upper_or_expected"
     """`upper`: as if every request used all it may; `expected`: as earlier batches of the model; else the first that is
     known, of the second 1.2 times as much."""
     on_unknown: Literal["refuse", "allow"] | PerLine | None = None
-    """Where nobody can tell what a batch may cost: `refuse` (usual under `enforce`), `allow`, or dollars for each line."""
+    """Answer where nobody can tell what a batch may cost: `refuse` (usual under `enforce`), `allow`, or dollars for each line."""
     alerts: tuple[int, ...] = (50, 80, 100)
     """Percent of the limit at which there is an alert."""
     full: Literal["refuse", "wait"] = "refuse"

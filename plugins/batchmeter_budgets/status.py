@@ -56,7 +56,7 @@ class Standing:
 
 
 async def standings(book: Book, budget: Budget) -> list[Standing]:
-    """Those of the present period; one without a bucket also before its first batch."""
+    """Buckets of the present period; the only one of a budget also before its first batch."""
     now = book.host.now()
     period = budget.period(now)
     rows = await book.tables.rows("periods", since=period.start, budget_id=budget.id)
@@ -69,7 +69,7 @@ async def standings(book: Book, budget: Budget) -> list[Standing]:
 
 
 async def visible(book: Book, attribution: Attribution) -> list[Standing]:
-    """Those that are about the caller's own batches, others' sums in them included."""
+    """Buckets that are about the caller's own batches, others' sums in them included."""
     found: list[Standing] = []
     for budget in await book.live():
         for one in await standings(book, budget):
