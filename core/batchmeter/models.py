@@ -116,9 +116,12 @@ class Wire(BaseModel):
 
     def __getitem__(self, name: str) -> Any:
         """`batch["id"]`, for code that has dictionaries."""
-        if name not in type(self).model_fields and name not in (self.__pydantic_extra__ or {}):
+        if name not in self:
             raise KeyError(name)
         return getattr(self, name)
+
+    def __contains__(self, name: object) -> bool:
+        return name in type(self).model_fields or name in (self.__pydantic_extra__ or {})
 
     def get(self, name: str, default: Any = None) -> Any:
         try:

@@ -125,6 +125,9 @@ class BareProvider:
         return [OutputFile("file-2", "output", lambda: self.file_content("file-2", None))]
 
     def price_model(self, model):
+        return self.named(model)
+
+    def named(self, model):
         return model
 
     async def aclose(self):
@@ -264,6 +267,6 @@ async def test_faults_in_the_middle_of_an_answer_file_are_named(chunks, said, si
 )
 async def test_a_model_s_name_of_a_plugin_is_text(fault, said, site, monkeypatch):
     client, provider, _ = site
-    monkeypatch.setattr(provider, "price_model", fault)
+    monkeypatch.setattr(provider, "named", fault)
     with pytest.raises((RuntimeError, errors.APIResponseError), match=said):
         client.accounts.get("bad").price_model("gpt-5")
