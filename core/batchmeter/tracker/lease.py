@@ -165,12 +165,20 @@ async def to_the_end(writing: Awaitable[Taken]) -> Taken:
 
 
 async def take(claiming: Awaitable[Taken], give_back: Callable[[Taken], Awaitable[object]]) -> Taken:
-    """The result of `claiming`; a cancellation in the middle lets it finish and gives its claims back first."""
+    """The result of `claiming`; a cancellation in the middle lets it finish and gives its claims back first.
+
+    It stays a cancellation where that fails: a loop that goes on after errors would never end.
+    """
     task = asyncio.ensure_future(claiming)
     try:
         return await asyncio.shield(task)
     except asyncio.CancelledError:
-        await give_back(await task)
+        try:
+            await give_back(await task)
+        except LedgerError as error:
+            log.warning("stopped in the middle of a ledger call, which failed: %s", error)
+        except Exception:
+            log.exception("stopped in the middle of a ledger call, which failed")
         raise
 
 
