@@ -124,10 +124,7 @@ class Wire(BaseModel):
         return name in type(self).model_fields or name in (self.__pydantic_extra__ or {})
 
     def get(self, name: str, default: Any = None) -> Any:
-        try:
-            return self[name]
-        except KeyError:
-            return default
+        return getattr(self, name) if name in self else default
 
 
 class RequestCounts(Wire):
