@@ -107,10 +107,14 @@ class View:
     def may_act(self) -> bool:
         return self.identity.everywhere and not self.settings.read_only
 
-    def check_may_act(self) -> None:
-        """Refusal (403) unless the caller may change something."""
+    def check_not_read_only(self) -> None:
+        """Refusal (403) where nobody may change anything here."""
         if self.settings.read_only:
             raise Refusal(403, "These pages are read-only: [plugins.ui] read_only = true.", code="read_only")
+
+    def check_may_act(self) -> None:
+        """Refusal (403) unless the caller may change something."""
+        self.check_not_read_only()
         if not self.identity.everywhere:
             raise Refusal(403, "Use an admin key that is not limited to some accounts.", code="admin_only")
 

@@ -2,7 +2,20 @@
 
 from batchmeter_ui.page import Page
 
-from . import batch, batch_files, batches, health, keys, loggers, overview, prices, spend, unknown
+from . import (
+    batch,
+    batch_cancel,
+    batch_files,
+    batches,
+    health,
+    key_create,
+    keys,
+    loggers,
+    overview,
+    prices,
+    spend,
+    unknown,
+)
 
 PAGES: tuple[Page, ...] = (
     overview.PAGE,
@@ -14,8 +27,10 @@ PAGES: tuple[Page, ...] = (
     keys.PAGE,
     health.PAGE,
     batch.PAGE,
+    batch_cancel.PAGE,
     *batch_files.PAGES,
     *spend.MORE,
     *loggers.MORE,
+    key_create.PAGE,
     *keys.MORE,
 )

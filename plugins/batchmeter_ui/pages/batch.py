@@ -8,7 +8,6 @@ from urllib.parse import quote
 import htpy as h
 
 from batchmeter.access import BatchHistory
-from batchmeter.errors import BatchmeterError
 from batchmeter.events import Settlement
 from batchmeter.models import RatesUsed
 from batchmeter_proxy import Refusal
@@ -18,6 +17,7 @@ from batchmeter_ui.table import facts, progress, table
 from batchmeter_ui.view import View
 from batchmeter_ui.words import amount, cost_of, dollars, duration, instant, number, share, shortened, spaced
 
+from .batch_estimate import estimate_of, estimated
 from .batches import status
 
 if TYPE_CHECKING:
@@ -41,7 +41,10 @@ async def history_of(view: View) -> BatchHistory:
 async def show(view: View) -> Content:
     found = await history_of(view)
     account, batch_id = found.tracked.account, found.tracked.batch_id
-    body: list[h.Node] = [h.p(".quiet")[h.code[batch_id]], *_parts(view, found, await _estimate(view, found)).values()]
+    body: list[h.Node] = [
+        h.p(".quiet")[h.code[batch_id]],
+        *_parts(view, found, await estimate_of(view, found)).values(),
+    ]
     stream = f"/live/batches/{quote(account, safe='')}/{quote(batch_id, safe='')}"
     return Content(f"Batch in {account}", body, stream=view.url(stream))
 
@@ -50,16 +53,7 @@ async def parts(view: View, *, whole: bool = True) -> dict[str, h.Element]:
     """The page's sections by their names: one batch is read quickly enough to be looked at each time."""
     del whole
     found = await history_of(view)
-    return _parts(view, found, await _estimate(view, found))
-
-
-async def _estimate(view: View, found: BatchHistory) -> "Estimate | None":
-    """At today's prices, where the requests were counted as the file was uploaded."""
-    file_id = found.tracked.batch.input_file_id or found.tracked.submission.input_file_id
-    try:
-        return await view.host.estimate(found.tracked.account, file_id) if file_id else None
-    except BatchmeterError:  # the account is not configured here
-        return None
+    return _parts(view, found, await estimate_of(view, found))
 
 
 def _parts(view: View, found: BatchHistory, estimate: "Estimate | None") -> dict[str, h.Element]:
@@ -67,8 +61,8 @@ def _parts(view: View, found: BatchHistory, estimate: "Estimate | None") -> dict
     sections: dict[str, h.Node] = {
         "life": card("Life", timeline("The batch's life", steps := _steps(found)), _step_list(steps)),
         "facts": h.div(".columns")[
-            card("Counts", _counts(batch, newest)),
-            card("Cost", _cost(newest), _estimated(estimate, newest)),
+            card("Counts", _counts(batch, newest), more=_cancel(view, found)),
+            card("Cost", _cost(newest), estimated(estimate, newest)),
             card("Submitted", _submitted(view, found)),
             card("Files", _files(view, found)),
         ],
@@ -144,6 +138,12 @@ def _counts(batch: "Batch", newest: Settlement | None) -> h.Element:
     return facts(pairs)
 
 
+def _cancel(view: View, found: BatchHistory) -> h.Node:
+    if found.tracked.batch.ended or view.settings.read_only:
+        return None
+    return h.a(href=view.batch_url(found.tracked.account, found.tracked.batch_id, "/cancel"))["Cancel…"]
+
+
 def _cost(newest: Settlement | None) -> h.Node:
     if newest is None:
         return h.p(".quiet")["Not settled yet: the cost is known when the batch has ended."]
@@ -168,20 +168,6 @@ def _cost(newest: Settlement | None) -> h.Node:
             ("Notes", ", ".join(newest.notes)),
         ]),
     ]  # fmt: skip
-
-
-def _estimated(estimate: "Estimate | None", newest: Settlement | None) -> h.Node:
-    """The estimate of the input file, and how the cost compares with it."""
-    if estimate is None:
-        return None
-    actual = newest.cost.total if newest else None
-    expected = estimate.expected
-    pairs: list[tuple[str, h.Node]] = [
-        ("Estimate", "not known" if expected is None else dollars(expected)),
-        ("At most", None if estimate.upper is None else dollars(estimate.upper)),
-        ("Actual", f"{share(actual, expected)} of the estimate" if actual is not None and expected else None),
-    ]
-    return facts(pairs)
 
 
 def _saved(newest: Settlement) -> list[tuple[str, h.Node]]:

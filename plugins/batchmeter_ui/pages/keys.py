@@ -22,8 +22,11 @@ async def show(view: View) -> Content:
     columns = ("Key", "Name", "Owner", "Team", "State", "May", "Limits", "Spend, 30 days>", "Created", "")
     rows = [_row(view, one, spent.get(one.id)) for one in sorted(keys, key=lambda one: -one.created_at)]
     empty = "No key was ever made: only this machine may ask. Make one with batchmeter keys create."
-    note = h.p(".quiet")["Keys are made with ", h.code["batchmeter keys create"], ", which shows the secret once."]
-    return Content("Keys", [card("Keys", table("Keys", columns, rows, empty=empty), note)])
+    note = h.p(".quiet")[
+        "Keys are made here or with ", h.code["batchmeter keys create"], ", and their secret is shown once."
+    ]
+    new = h.a(href=view.url("/keys/create"))["Make a key…"] if view.may_act else None
+    return Content("Keys", [card("Keys", table("Keys", columns, rows, empty=empty), note, more=new)])
 
 
 def _row(view: View, one: ProxyKey, spent: CostRow | None) -> Sequence[h.Node]:

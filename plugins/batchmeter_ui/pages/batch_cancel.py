@@ -1,0 +1,43 @@
+"""Cancelling a batch: a page that asks, and the form that does it; for its owner and for admins."""
+
+import htpy as h
+from starlette.responses import RedirectResponse
+
+from batchmeter_proxy import Refusal
+from batchmeter_ui.page import Content, Page
+from batchmeter_ui.view import View
+
+from .batch import history_of
+
+
+async def ask(view: View) -> Content:
+    view.check_not_read_only()
+    found = await history_of(view)
+    account, batch_id = found.tracked.account, found.tracked.batch_id
+    if found.tracked.batch.ended:
+        raise Refusal(409, "This batch has ended: there is nothing to cancel.", code="batch_ended")
+    body = h.form(".card", method="post", action=view.batch_url(account, batch_id, "/cancel"))[
+        h.p[
+            "Ask the provider to cancel ",
+            h.code[batch_id],
+            "? What was answered until then is still billed, and metered.",
+        ],
+        h.button(".bad")["Cancel the batch"],
+        " ",
+        h.a(href=view.batch_url(account, batch_id))["Leave it"],
+    ]
+    return Content("Cancel a batch", body)
+
+
+async def cancel(view: View) -> RedirectResponse:
+    """A second time nothing happens."""
+    view.check_not_read_only()
+    found = await history_of(view)
+    account, batch_id = found.tracked.account, found.tracked.batch_id
+    if not found.tracked.batch.ended and found.tracked.batch.status != "cancelling":
+        await view.note("cancel", f"{account}/{batch_id}")
+        await view.call.client.batches.cancel(batch_id, custom_llm_provider=account)
+    return RedirectResponse(view.batch_url(account, batch_id), 303)
+
+
+PAGE = Page("/batches/{account}/{batch_id}/cancel", "", ask, cancel)
