@@ -9,9 +9,15 @@ from typing import TYPE_CHECKING, Any, cast
 import click
 
 from batchmeter.commands import as_json, client, console, print_json, run, table
+from batchmeter.errors import UsageError
 
 if TYPE_CHECKING:
     from .flat import Grain
+    from .focus import FocusOptions
+    from .focus_file import Manifest
+
+_SOME_UNKNOWN = 3
+"""The exit code of `--strict`."""
 
 _MONTH = click.option("--month", metavar="MONTH", help="A UTC month, such as 2026-11.")
 _FROM = click.option("--from", "since", metavar="DATE", help="Settled since this UTC date; default: all.")
@@ -68,6 +74,72 @@ async def _write(pieces: AsyncIterator[str], output: Path | None) -> None:
         with suppress(OSError):
             unfinished.unlink()
         raise
+
+
+@export.command()
+@_MONTH
+@click.option("--from", "since", metavar="DATE", help="Since this UTC date; default: all.")
+@click.option("--to", "until", metavar="DATE", help="By the end of this UTC date.")
+@click.option("--version", type=click.Choice(["1.4", "1.2"]), default="1.4", show_default=True)
+@click.option("--grain", type=click.Choice(["day", "batch"]), default="day", show_default=True)
+@click.option(
+    "--day-of", type=click.Choice(["settled", "ended", "created"]), default="settled", show_default=True,
+    help="The time of a batch that its charges count for; reports count by settled.",
+)  # fmt: skip
+@click.option("--account", "accounts", multiple=True, metavar="ACCOUNT", help="Only this one; repeat.")
+@click.option("--billing-account", "payers", multiple=True, metavar="ACCOUNT=ID", help="The vendor's id of who pays.")
+@click.option(
+    "--metadata-tag", "metadata", multiple=True, metavar="KEY", help="A metadata key to tag rows with; repeat."
+)
+@_INVENTED
+@click.option(
+    "--corrections-since", "earlier", multiple=True, type=click.Path(path_type=Path, dir_okay=False), metavar="MANIFEST",
+    help="Only changes since this export; repeat for earlier corrections.",
+)  # fmt: skip
+@click.option("--strict", is_flag=True, help="Exit with 3 when some cost is unknown.")
+@click.option(
+    "-o", "--output", "folder", required=True, type=click.Path(path_type=Path, file_okay=False), metavar="DIR"
+)
+@as_json
+def focus(
+    month: str | None, since: str | None, until: str | None, payers: tuple[str, ...], metadata: tuple[str, ...],
+    earlier: tuple[Path, ...], strict: bool, folder: Path, json_output: bool, **chosen: Any,
+) -> None:  # fmt: skip
+    """A FOCUS bill that adds up to the ledger's known cost: CSV, unknown costs beside it, and a manifest."""
+    from .focus import FocusOptions
+    from .span import span_of
+
+    pairs = dict(_pair(text) for text in payers)
+    options = FocusOptions(span_of(month, since, until), billing_accounts=pairs, metadata_tags=metadata, **chosen)
+    manifest = run(_bill(options, folder, earlier))
+    if json_output:
+        print_json(manifest)
+    else:
+        names = ", ".join(one["name"] for one in manifest["files"])
+        console().print(f"{folder}: {names}: {manifest['rows']:,} rows, ${manifest['billed_cost_usd']}")
+    if lines := manifest["unknown"]["lines"]:
+        click.echo(
+            f"{lines:,} lines have no known cost and are in the unknown file; add prices, then reprice", err=True
+        )
+    if strict and manifest["unknown"]["rows"]:
+        raise SystemExit(_SOME_UNKNOWN)
+
+
+async def _bill(options: "FocusOptions", folder: Path, earlier: tuple[Path, ...]) -> "Manifest":
+    from .focus_file import write_bill, write_corrections
+
+    async with client() as opened:
+        access = await opened.access()
+        if earlier:
+            return await write_corrections(access, options, folder, earlier)
+        return await write_bill(access, options, folder)
+
+
+def _pair(text: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not equals or not value:
+        raise UsageError(f"--billing-account {text!r}: write ACCOUNT=ID, such as openai=org-123")
+    return name, value
 
 
 @export.command()

@@ -147,18 +147,21 @@ def columns_of(grain: Grain) -> list[str]:
     return [*owner, *named.split(), *(f"{one}_{what}" for what in ("units", "usd_per_million") for one in BUCKETS)]
 
 
-async def as_csv(rows: AsyncIterator[Mapping[str, Any]], columns: list[str]) -> AsyncGenerator[str]:
-    """RFC 4180, UTF-8; objects and arrays as JSON, empty for what is unknown or absent."""
-    text = io.StringIO()
-    writer = csv.writer(text)
+async def as_csv(
+    rows: AsyncIterator[Mapping[str, Any]], columns: list[str], text: Callable[[object], str] | None = None
+) -> AsyncGenerator[str]:
+    """RFC 4180, UTF-8; objects and arrays as JSON, empty for what is unknown or absent. `text` makes a cell of a value."""
+    shown = text or cell
+    buffer = io.StringIO()
+    writer = csv.writer(buffer)
     writer.writerow(columns)
     async for row in rows:
-        writer.writerow([cell(row[name]) for name in columns])
-        if text.tell() > _PAGE:
-            yield text.getvalue()
-            text.seek(0)
-            text.truncate()
-    yield text.getvalue()
+        writer.writerow([shown(row[name]) for name in columns])
+        if buffer.tell() > _PAGE:
+            yield buffer.getvalue()
+            buffer.seek(0)
+            buffer.truncate()
+    yield buffer.getvalue()
 
 
 async def as_jsonl(rows: AsyncIterator[Mapping[str, Any]]) -> AsyncGenerator[str]:

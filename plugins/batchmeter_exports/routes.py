@@ -11,6 +11,9 @@ from batchmeter.errors import UsageError
 from batchmeter_proxy import Refusal, Route
 
 from .flat import Grain, as_csv, as_jsonl, columns_of, flat_rows
+from .focus import FocusBill, FocusOptions
+from .focus import Grain as FocusGrain
+from .focus_columns import Version, header
 from .span import Span, span_of
 
 if TYPE_CHECKING:
@@ -41,6 +44,18 @@ class Streamed(StreamingResponse):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         async with asyncio.timeout(self._seconds):
             await super().__call__(scope, receive, send)
+
+
+async def focus(call: "Call") -> Response:
+    """`month`, or `from` and `to`; `version`: 1.4 or 1.2; `grain`: day or batch. Unknown costs are not in it."""
+    only_admin(call)
+    version = cast("Version", choice(call, "version", ("1.4", "1.2")))
+    grain = cast("FocusGrain", choice(call, "grain", ("day", "batch")))
+    span = asked_span(call)
+    bill = FocusBill(FocusOptions(span, version, grain, invented=flag(call, "invented")))
+    pieces = as_csv(bill.rows(await call.client.access()), header(version), text=str)
+    name = f'attachment; filename="costandusage_{span.name}.csv"'
+    return Streamed(call, pieces, media_type=_MEDIA["csv"], headers={"content-disposition": name})
 
 
 def asked_span(call: "Call") -> Span:
@@ -91,4 +106,8 @@ SPAN = (
 
 def routes() -> list[Route]:
     flat = (("format", "csv or jsonl."), ("grain", "batch, model or group."), *SPAN)
-    return [Route("GET", "/export/costs", costs, "Settled batches as flat rows", operation=query(*flat))]
+    bill = (("version", "1.4 or 1.2."), ("grain", "day or batch."), *SPAN)
+    return [
+        Route("GET", "/export/costs", costs, "Settled batches as flat rows", operation=query(*flat)),
+        Route("GET", "/export/focus", focus, "Settled batches as a FOCUS bill", operation=query(*bill)),
+    ]

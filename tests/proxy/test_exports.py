@@ -75,3 +75,11 @@ async def test_only_an_admin_of_all_accounts_exports(client, identity, code):
 async def test_routes_are_described(exporting):
     described = (await exporting.get("/openapi.json")).json()["paths"]["/v1/export/costs"]["get"]
     assert {"format", "grain", "month", "from", "to"} <= {one["name"] for one in described["parameters"]}
+
+
+async def test_a_focus_bill_is_streamed(exporting, settlement):
+    month = f"{settlement.settled_at:%Y-%m}"
+    answer = await exporting.get("/v1/export/focus", params={"month": month, "grain": "batch"})
+    rows = list(csv.DictReader(io.StringIO(answer.text, newline="")))
+    assert sum(Decimal(row["BilledCost"]) for row in rows) == settlement.cost.total
+    assert {row["ResourceId"] for row in rows} == {settlement.batch_id}
