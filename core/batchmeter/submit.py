@@ -377,6 +377,9 @@ async def record_created(
         intent_id=intent_id,
         durable=durable,
     )
+    log.info(
+        "batch %s submitted to %s (%s)", tracked.batch_id, submission.account, batch.endpoint or submission.endpoint
+    )
     parts.tracker.notify()
     parts.deliverer.notify()
     return without_tag(tracked.batch if tracked.batch_id != batch.id else batch)

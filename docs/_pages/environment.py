@@ -21,6 +21,7 @@ BY_HAND = {
     "BATCHMETER_SPOOL": "`[spool] path`",
     "BATCHMETER_HTTP": "`httpx` or `httpx2`: the HTTP library to use where both are installed",
     "OPENAI_WEBHOOK_SECRET": "`[accounts.openai] webhook_secrets`",
+    "BATCHMETER_LOG": "`--log-level` and `--log-format`, separated by a comma: `info`, `json`, `info,json`",
     "BATCHMETER_SANDBOX_KEY": "`batchmeter sandbox --api-key`",
     "DD_AGENT_HOST": "`[plugins.datadog] agent_host`",
     "LANGFUSE_OTEL_TRACES_EXPORT_PATH": "where Langfuse takes OTLP traces, if not at its usual path",

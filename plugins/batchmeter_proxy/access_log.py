@@ -23,9 +23,5 @@ def access_line(request: Request, status: int, seconds: float) -> str:
 
 
 def write_access_log() -> None:
-    """To standard error from now on."""
-    handler = logging.StreamHandler()
-    handler.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
-    access.addHandler(handler)
+    """From now on, into the log of this process, in its format."""
     access.setLevel(logging.INFO)
-    access.propagate = False

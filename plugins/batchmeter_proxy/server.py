@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from batchmeter import AsyncClient
 from batchmeter.access import open_access
+from batchmeter.commands import start_log
 from batchmeter.errors import ConfigError, UnknownAccountError, UsageError
 
 from .access_log import write_access_log
@@ -49,6 +50,7 @@ def app() -> "ASGIApp":
     """The app that each worker serves."""
     for name in (signal.SIGINT, signal.SIGTERM):  # a forked worker would ignore them until granian sets its own
         signal.signal(name, signal.SIG_DFL)
+    start_log()
     given = json.loads(os.environ.get(START, "{}"))
     client = AsyncClient(config=given.get("config"), ledger=given.get("ledger"), track=given.get("track"))
     proxy = create_app(client)

@@ -182,12 +182,24 @@ class Commands(click.Group):
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.option("--config", type=click.Path(), metavar="FILE", help="Settings file (default: batchmeter.toml).")
 @click.option("--ledger", metavar="PATH|URL", help="Ledger to use instead of the configured one.")
+@click.option(
+    "--log-level", type=click.Choice(["debug", "info", "warning", "error"]), help="Of the log on standard error."
+)
+@click.option("--log-format", type=click.Choice(["text", "json"]), help="Of the log, with times in UTC.")
 @click.version_option(None, "-V", "--version", package_name="batchmeter", message="%(version)s")
 @click.pass_context
-def main(ctx: click.Context, config: str | None, ledger: str | None) -> None:
+def main(
+    ctx: click.Context, config: str | None, ledger: str | None, log_level: str | None, log_format: str | None
+) -> None:
     """Know what your LLM batch jobs did and cost."""
     ctx.obj = {"config": config, "ledger": ledger}
-    make_log_inert()
+    if log_level or log_format or os.environ.get("BATCHMETER_LOG"):
+        from batchmeter.commands.logs import name_log, start_log
+
+        name_log(log_level, log_format)
+        start_log()
+    else:
+        make_log_inert()
 
 
 def _in_words(error: OSError) -> str:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from batchmeter.commands.logs import start_log
 from batchmeter.commands.output import as_json, console, duration, instant, millis, print_json, table
 from batchmeter.commands.session import client, ledger, run
 
@@ -35,6 +36,7 @@ def track(once: bool, metrics_port: int | None, metrics_host: str, json_output: 
                 else:
                     click.echo(summary, err=True)
                 return
+            start_log()
             gc.freeze()  # going over all modules again would stop the event loop for 20 ms
             click.echo(f"tracking {opened.ledger.url}; Ctrl-C stops", err=True)
             if metrics_port is None:

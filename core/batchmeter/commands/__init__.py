@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
+    from .logs import start_log
     from .output import as_json, console, print_json, table
     from .session import client, run
     from .wait import show_settlement, wait_for
@@ -25,11 +26,17 @@ __all__ = [
     "print_json",
     "run",
     "show_settlement",
+    "start_log",
     "table",
     "wait_for",
 ]
 
-_HOMES = {"output": "as_json console print_json table", "session": "client run", "wait": "show_settlement wait_for"}
+_HOMES = {
+    "logs": "start_log",
+    "output": "as_json console print_json table",
+    "session": "client run",
+    "wait": "show_settlement wait_for",
+}
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names.split()}
 
 

@@ -189,6 +189,8 @@ class LoggerLane:
         except Exception as error:  # noqa: BLE001 - whatever a logger raises is that logger's trouble alone
             return self._failed(delivery, error)
         self._works()
+        event = delivery.stored.event
+        log.info("event %s (%s) delivered to %s", event.id, event.type, self.name)
         return DeliveryResult(delivery, "delivered")
 
     async def _call(self, logger: Logger, event: Event) -> None:
