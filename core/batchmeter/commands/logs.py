@@ -4,6 +4,7 @@ import json
 import logging
 import os
 import time
+from typing import TextIO
 
 from batchmeter.errors import UsageError
 
@@ -33,6 +34,10 @@ class JsonFormatter(logging.Formatter):
         return inert_json(json.dumps(line, ensure_ascii=False))
 
 
+class _Handler(logging.StreamHandler[TextIO]):
+    """Ours, to be told from the handlers of a program around us."""
+
+
 def name_log(level: str | None, form: str | None) -> None:
     """Put the options of this command where it and its worker processes find them."""
     if level or form:
@@ -57,14 +62,14 @@ def asked() -> tuple[str, str]:
 def start_log() -> None:
     """Write the log of this process from now on; in place of what an earlier call began."""
     level, form = asked()
-    handler = logging.StreamHandler()
+    handler = _Handler()
     if form == "json":
         handler.setFormatter(JsonFormatter())
     else:
         formatter = InertFormatter(_TEXT, "%Y-%m-%dT%H:%M:%S")
         formatter.converter = time.gmtime
         handler.setFormatter(formatter)
-    for earlier in [one for one in _LIBRARY.handlers if type(one) is logging.StreamHandler]:
+    for earlier in [one for one in _LIBRARY.handlers if isinstance(one, _Handler)]:
         _LIBRARY.removeHandler(earlier)
     _LIBRARY.addHandler(handler)
     _LIBRARY.setLevel(level.upper())
