@@ -1,17 +1,18 @@
 """The plugin of one client: its settings, the host it gets, and the routes it adds to the proxy."""
 
 from collections.abc import Callable
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from batchmeter import hookimpl
 
-from .streams import Streams
-
 if TYPE_CHECKING:
     from batchmeter.host import PluginHost
     from batchmeter_proxy import Route
+
+    from .streams import Streams
 
 
 class PagesSettings(BaseModel):
@@ -35,7 +36,12 @@ class Pages:
     def __init__(self, settings: PagesSettings | None = None) -> None:
         self.settings = settings or PagesSettings()
         self.host: PluginHost | None = None
-        self.streams = Streams()
+
+    @cached_property
+    def streams(self) -> "Streams":
+        from .streams import Streams  # noqa: PLC0415 - every command line loads this module
+
+        return Streams()
 
     @hookimpl
     async def startup(self, host: "PluginHost") -> None:
