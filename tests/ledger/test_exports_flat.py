@@ -7,7 +7,6 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-import duckdb
 import pandas as pd
 import pytest
 from click.testing import CliRunner
@@ -107,6 +106,7 @@ async def test_json_lines_hold_the_same_with_types(filled: Any) -> None:
 
 
 async def test_pandas_and_duckdb_read_the_files(filled: Any, tmp_path: Path) -> None:
+    duckdb = pytest.importorskip("duckdb")
     report = await cost_report(filled)
     path = tmp_path / "costs.csv"
     path.write_text(await text(as_csv(flat_rows(Access(filled), EVER, "model"), columns_of("model"))), newline="")

@@ -1,14 +1,16 @@
 """FOCUS bills: rows add up to the ledger to the last digit, unknown is no row, and corrections lead to the restatement."""
 
+import asyncio
 import csv
 import json
+import subprocess
+import sys
 from collections import Counter
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import pytest
-from focus_data_toolkit.model.validator import lint_focus_1_4_structure
 
 from batchmeter.access import Access
 from batchmeter.costs import cost_report
@@ -74,7 +76,10 @@ async def test_a_bill_passes_the_linter(filled: Any, tmp_path: Path, conditions:
     _, rows = await bill(filled, tmp_path)
     priced = [row for row in rows if row["SkuPriceId"]]
     assert 0 < len(priced) < len(rows), "settlements of older releases have no unit prices"
-    report = lint_focus_1_4_structure("Cost and Usage", priced if conditions else rows, supported_conditions=conditions)
+    validator = pytest.importorskip("focus_data_toolkit.model.validator")
+    report = validator.lint_focus_1_4_structure(
+        "Cost and Usage", priced if conditions else rows, supported_conditions=conditions
+    )
     assert not report.violations, report.violations[:5]
 
 
@@ -162,3 +167,22 @@ async def test_corrections_of_another_bill_are_refused(filled: Any, tmp_path: Pa
         await write_corrections(access, FocusOptions(NOVEMBER), tmp_path, [manifest])
     with pytest.raises(UsageError, match="is no manifest of an export"):
         await write_corrections(access, FocusOptions(NOVEMBER), tmp_path, [tmp_path / "none.json"])
+
+
+def run(arguments: list[str]) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run([sys.executable, "-m", "batchmeter", *arguments], capture_output=True, text=True, check=False)
+
+
+async def test_the_command_says_what_is_unknown(filled: Any, url: str, tmp_path: Path, monkeypatch: Any) -> None:
+    monkeypatch.setenv("BATCHMETER_LEDGER", url)
+    monkeypatch.setenv("BATCHMETER_PLUGINS", "exports,postgres")
+    command = ["export", "focus", "--month", "2026-11", "-o", str(tmp_path), "--billing-account", "openai=org-1"]
+    done = await asyncio.to_thread(run, [*command, "--strict"])
+    assert (done.returncode, done.stderr) == (
+        3,
+        "3 lines have no known cost and are in the unknown file; add prices, then reprice\n",
+    )
+    assert {row["BillingAccountId"] for row in read(tmp_path / "costandusage_2026-11.csv")} == {"org-1"}
+    wrong = await asyncio.to_thread(run, [*command, "--billing-account", "openai"])
+    assert wrong.returncode == 2
+    assert "write ACCOUNT=ID, such as openai=org-123" in wrong.stderr

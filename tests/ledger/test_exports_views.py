@@ -10,8 +10,6 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-import duckdb
-import duckdb_extension_sqlite_scanner
 import pandas as pd
 import psycopg
 import pytest
@@ -295,7 +293,8 @@ async def test_pandas_reads_the_views(viewed: Any, url: str) -> None:
 async def test_duckdb_reads_the_views(viewed: Any, url: str) -> None:
     if "postgres" in url:
         pytest.skip("psycopg and psql read there")
-    place = Path(duckdb_extension_sqlite_scanner.__file__).parent / "extensions"
+    duckdb, scanner = map(pytest.importorskip, ("duckdb", "duckdb_extension_sqlite_scanner"))
+    place = Path(scanner.__file__).parent / "extensions"
     (extension,) = place.rglob("*.duckdb_extension")
     with duckdb.connect() as connection:
         connection.execute(f"LOAD '{extension}'; ATTACH '{url}' AS ledger (TYPE sqlite, READ_ONLY)")
