@@ -57,6 +57,8 @@ if TYPE_CHECKING:
     from .observing import observe, unobserve
     from .results import Result, Results
     from .running import arun, run
+    from .running.jobs import Jobs
+    from .running.retry import aretry_batch, retry_batch
     from .sync import Client
 
 _HOMES = {
@@ -74,6 +76,8 @@ _HOMES = {
     "metering": "Metering ameter meter",
     "models": "Attribution Batch Cost FileObject Page Usage",
     "observing": "observe unobserve",
+    "running.jobs": "Jobs",
+    "running.retry": "aretry_batch retry_batch",
     "results": "Result Results",
     "running": "arun run",
     "sync": "Client",
@@ -92,6 +96,7 @@ __all__ = [
     "Cost",
     "Event",
     "FileObject",
+    "Jobs",
     "Metering",
     "Page",
     "Rejected",
@@ -115,6 +120,7 @@ __all__ = [
     "ameter",
     "aretrieve_batch",
     "aretrieve_file",
+    "aretry_batch",
     "arun",
     "await_batch",
     "batch_results",
@@ -136,6 +142,7 @@ __all__ = [
     "on",
     "retrieve_batch",
     "retrieve_file",
+    "retry_batch",
     "run",
     "start_tracking",
     "tracking",

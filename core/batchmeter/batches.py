@@ -238,12 +238,12 @@ class AsyncBatches:
         In the order of its files; with `requests` in the input's order, each with its request, and with an error for
         those without an answer. UsageError while the batch is open; NotFoundError where its files are gone.
         """
-        from .result_lines import answers_by_id, results_by_request  # noqa: PLC0415 - when first needed
+        from .result_lines import answers_by_id, lines_by_request, results_of  # noqa: PLC0415 - when first needed
         from .results import Results  # noqa: PLC0415
 
         provider, ended, input_file_id = await self._ended(batch_id, custom_llm_provider, account_settings)
         if requests:
-            joined = results_by_request(provider, ended.batch, input_file_id)
+            joined = results_of(lines_by_request(provider, ended.batch, input_file_id))
             found = {result.custom_id: result async for result in joined}
         else:
             found = await answers_by_id(provider, ended.batch)
@@ -253,14 +253,12 @@ class AsyncBatches:
         self, batch_id: str, *, requests: bool = False, custom_llm_provider: str | None = None, **account_settings: Any
     ) -> "AsyncGenerator[Result]":
         """As `results`, one after the other, however many there are; of a request with two answers, both."""
-        from .result_lines import answer_lines, results_by_request, results_of  # noqa: PLC0415 - when first needed
+        from .result_lines import results_of  # noqa: PLC0415 - when first needed
 
-        provider, ended, input_file_id = await self._ended(batch_id, custom_llm_provider, account_settings)
-        if requests:
-            found = results_by_request(provider, ended.batch, input_file_id)
-        else:
-            found = results_of(answer_lines(provider, ended.batch))
-        async with aclosing(found) as results:
+        lines = self.iter_lines(
+            batch_id, requests=requests, custom_llm_provider=custom_llm_provider, **account_settings
+        )
+        async with aclosing(lines), aclosing(results_of(lines)) as results:
             async for result in results:
                 yield result
 

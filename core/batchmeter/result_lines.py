@@ -6,14 +6,14 @@ import tempfile
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, aclosing
 from functools import partial
-from typing import IO
+from typing import IO, Any
 
 from .content import lines_of
 from .errors import NotFoundError, UsageError
 from .metering.envelope import look_for
 from .models import Batch
 from .providers import CallOptions, ContentStream, OutputFile, Provider
-from .results import Result, better
+from .results import Result, better, no_answer
 
 Open = Callable[[], AbstractAsyncContextManager[ContentStream]]
 _SLICE = 200
@@ -154,27 +154,17 @@ async def answers_by_id(provider: Provider, batch: Batch) -> dict[str, Result]:
     return found
 
 
-async def results_by_request(provider: Provider, batch: Batch, input_file_id: str | None) -> AsyncGenerator[Result]:
-    """One for each request, in the input's order, with its request; `no_answer` where no file has a line of it."""
-    async with aclosing(joined_lines(provider, batch, input_file_id)) as rows:
-        async for custom_id, request, answer in rows:
-            if len(request) + len(answer or b"") > LONG:
-                yield await asyncio.to_thread(Result.joined, custom_id, request, answer, batch)
-            else:
-                yield Result.joined(custom_id, request, answer, batch)
-
-
 async def lines_by_request(provider: Provider, batch: Batch, input_file_id: str | None) -> AsyncGenerator[bytes]:
-    """As `results_by_request`: the answer's line with the member `request` added."""
+    """A line for each request, in the input's order: its answer's, or one with an error, and the member `request`."""
     async with aclosing(joined_lines(provider, batch, input_file_id)) as rows:
         async for custom_id, request, answer in rows:
-            if len(request) + len(answer or b"") > LONG:
-                yield await asyncio.to_thread(_line, custom_id, request, answer, batch)
-            else:
-                yield _line(custom_id, request, answer, batch)
+            long = len(request) + len(answer or b"") > LONG
+            given = (custom_id, request, answer, batch)
+            yield await asyncio.to_thread(_line, *given) if long else _line(*given)
 
 
 def _line(custom_id: str, request: bytes, answer: bytes | None, batch: Batch) -> bytes:
-    found = Result.joined(custom_id, request, answer, batch)
-    row = {"custom_id": custom_id, "response": None, "error": found.error} if answer is None else json.loads(answer)
-    return json.dumps({**row, "request": found.request}, ensure_ascii=False).encode()
+    asked: Any = json.loads(request)
+    row: Any = json.loads(answer) if answer else {"custom_id": custom_id, "response": None, "error": no_answer(batch)}
+    told = {**row, "custom_id": custom_id, "request": asked.get("body") if "url" in asked else asked}
+    return json.dumps(told, ensure_ascii=False).encode("utf-8", "surrogatepass")

@@ -5,7 +5,8 @@ import html
 import json
 import struct
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from decimal import Decimal
 from importlib import import_module
 from typing import Any, cast
 
@@ -62,13 +63,6 @@ class Result:
         return [_numbers(row["embedding"]) for row in ordered if row.get("embedding")]
 
     @classmethod
-    def joined(cls, custom_id: str, request: bytes, answer: bytes | None, batch: Batch) -> "Result":
-        """From a line of the input and the line that answers it."""
-        found = (None if answer is None else cls.read(answer)) or _missing(custom_id, batch)
-        asked: Any = json.loads(request)
-        return replace(found, custom_id=custom_id, request=asked.get("body") if "url" in asked else asked)
-
-    @classmethod
     def read(cls, line: bytes) -> "Result | None":
         """From a line of an output or error file; None for one that cannot be read."""
         try:
@@ -76,7 +70,7 @@ class Result:
             response: Any = row.get("response") or {}
             body: Any = response.get("body")
             error: Any = row.get("error") or (_error(body) if response.get("status_code", 200) >= 300 else None)  # noqa: PLR2004
-            return cls(row["custom_id"], None if error else body, error or None)
+            return cls(row["custom_id"], None if error else body, error or None, row.get("request"))
         except (ValueError, KeyError, TypeError, AttributeError):
             return None
 
@@ -84,9 +78,15 @@ class Result:
 class Results(Mapping[str, Result]):
     """custom_id -> Result, in input order."""
 
-    def __init__(self, ids: Sequence[str], found: Mapping[str, Result], settlement: Settlement) -> None:
-        self._results = {custom_id: found.get(custom_id) or _missing(custom_id, settlement.batch) for custom_id in ids}
+    def __init__(
+        self, ids: Sequence[str], found: Mapping[str, Result], settlement: Settlement, *more: Settlement
+    ) -> None:
+        self._results = {
+            custom_id: found.get(custom_id) or Result(custom_id, None, no_answer(settlement.batch)) for custom_id in ids
+        }
         self.settlement = settlement
+        """Of the batch; of a job larger than a batch, the first one's."""
+        self.settlements = (settlement, *more)
 
     def __getitem__(self, custom_id: str) -> Result:
         return self._results[custom_id]
@@ -115,11 +115,13 @@ class Results(Mapping[str, Result]):
     def _summary(self) -> str:
         total = self.cost.total
         price = f"at least ${self.cost.known:f}" if total is None else f"${total:f}"
-        return f"{len(self)} of batch {self.batch.id}, {len(self.errors)} errors, {price}"
+        where = f"batch {self.batch.id}" if len(self.settlements) == 1 else f"{len(self.settlements)} batches"
+        return f"{len(self)} of {where}, {len(self.errors)} errors, {price}"
 
     @property
     def cost(self) -> Cost:
-        return self.settlement.cost
+        """Of the batch, or of all batches of the job."""
+        return summed(self.settlements) if len(self.settlements) > 1 else self.settlement.cost
 
     @property
     def batch(self) -> Batch:
@@ -171,6 +173,20 @@ class Results(Mapping[str, Result]):
         return list(self.rows()[0]) if self else ["custom_id", "text", "error", "body"]
 
 
+def summed(settlements: Sequence[Settlement]) -> Cost:
+    """The cost of them all; unknown as soon as one is."""
+    costs = [one.cost for one in settlements]
+    totals = [cost.total for cost in costs if cost.total is not None]
+    reasons = dict.fromkeys(reason for cost in costs for reason in cost.unknown)
+    return Cost(
+        total=sum(totals, Decimal(0)) if len(totals) == len(costs) else None,
+        known=sum((cost.known for cost in costs), Decimal(0)),
+        unknown={reason: sum(cost.unknown.get(reason, 0) for cost in costs) for reason in reasons},
+        estimated=any(cost.estimated for cost in costs),
+        flags=tuple(dict.fromkeys(flag for cost in costs for flag in cost.flags)),
+    )
+
+
 def better(earlier: Result | None, later: Result) -> Result:
     """Of two answers to one request."""
     return earlier if earlier is not None and (earlier.ok or not later.ok) else later
@@ -199,11 +215,11 @@ def _numbers(embedding: Any) -> list[float]:
     return list(struct.unpack(f"<{len(data) // 4}f", data))
 
 
-def _missing(custom_id: str, batch: Batch) -> Result:
-    """Neither file has it; what failed a whole batch says why."""
+def no_answer(batch: Batch) -> dict[str, str]:
+    """The error of a request that neither file has; what failed a whole batch says why."""
     told = batch.errors.data[0] if batch.errors and batch.errors.data else None
     why = told.message if told else f"the batch is {batch.status} and has no answer to this request"
-    return Result(custom_id, error={"code": (told and told.code) or "no_answer", "message": why})
+    return {"code": (told and told.code) or "no_answer", "message": why or ""}
 
 
 def _error(body: Any) -> Any:

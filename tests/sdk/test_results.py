@@ -138,3 +138,18 @@ def test_a_missing_library_is_one_clear_error(embedded, monkeypatch) -> None:
     monkeypatch.setitem(__import__("sys").modules, "polars", None)
     with pytest.raises(UsageError, match="polars is not installed here: pip install polars"):
         embedded.to_polars()
+
+
+def test_what_expired_is_retried_from_python(tmp_path, monkeypatch) -> None:
+    path = write_requests(tmp_path / "requests.jsonl", 4)
+    with sandbox_thread(script="outcome=expired done=0.5") as sandbox:
+        monkeypatch.setenv("OPENAI_BASE_URL", sandbox.url)
+        monkeypatch.setenv("OPENAI_API_KEY", "sk-test")
+        file = batchmeter.create_file(path)
+        batch = batchmeter.create_batch(input_file_id=file.id, endpoint="/v1/chat/completions")
+        batchmeter.wait_batch(batch.id)
+        made = batchmeter.retry_batch(batch.id, only=["expired"])
+        again = batchmeter.retry_batch(batch.id)
+        batchmeter.close()
+    assert (made.requests, made.new) == (2, True)
+    assert (again.batch.id, again.new) == (made.batch.id, False)

@@ -12,6 +12,9 @@ import click
 from batchmeter.commands.output import as_json, console, errors, print_json
 from batchmeter.commands.session import client, run
 from batchmeter.commands.wait import show_settlement, wait_for
+from batchmeter.errors import InvalidInputError
+
+from .jobs import checked_lines, submit_job
 
 if TYPE_CHECKING:
     from batchmeter.inputs import InputSummary
@@ -56,7 +59,10 @@ def submit(
     timeout: float | None,
     json_output: bool,
 ) -> None:
-    """Submit the batch input FILE (JSONL). Nothing is uploaded unless every line passes the provider's rules."""
+    """Submit the batch input FILE (JSONL). Nothing is uploaded unless every line passes the provider's rules.
+
+    A file with more lines, bytes or models than the provider takes in one batch becomes several: one job.
+    """
     order = {
         "metadata": _metadata(pairs),
         "attribution": {"team": team, "user": user, "session": session, "tags": tuple(tags)},
@@ -82,7 +88,11 @@ async def _submit(
 ) -> int:
     async with client() as opened:
         provider = await opened.provider(account, {})
-        summary = await asyncio.to_thread(checked, file, endpoint, provider if check else None)
+        try:
+            summary = await asyncio.to_thread(checked, file, endpoint, provider if check else None)
+        except InvalidInputError:
+            whole = await asyncio.to_thread(checked_lines, file, endpoint, provider)
+            return await submit_job(opened, file, str(whole.endpoint), order, wait, timeout, json_output)
         with uploading(file) as upload:
             uploaded = await opened.files.create(file=(file.name, upload), purpose="batch", custom_llm_provider=account)
         batch = await opened.batches.create(

@@ -18,6 +18,7 @@ from batchmeter.result_lines import answers_by_id
 from batchmeter.results import Results
 from batchmeter.sync import Client
 
+from .jobs import Jobs, never_began
 from .requests import Lines, Requests, Written, write
 
 if TYPE_CHECKING:
@@ -110,6 +111,8 @@ class Job:
 
     async def run(self, client: AsyncClient, written: Written) -> Results:
         with progress(len(written.ids), shown=self.progress) as update:
+            if written.many:
+                return await self._many(client, written, update)
             batch = await self._batch(client, written)
             settlement = await self._end(client, batch.id, update)
         try:
@@ -118,6 +121,20 @@ class Job:
             gone.add_note("run(…, again=True) runs the requests anew")
             raise
         return Results(written.ids, found, settlement)
+
+    async def _many(self, client: AsyncClient, written: Written, update: "Update | None") -> Results:
+        """More than the account takes in one batch: several, as one job."""
+        job = await Jobs(client).create_many(
+            written.path,
+            self.endpoint,
+            self.completion_window,
+            metadata=self.metadata,
+            attribution=self.attribution,
+            again=self.again,
+            **self._where(),
+        )
+        report = await Jobs(client).wait_many(job, timeout=self.timeout, on_update=update, **self.account_settings)
+        return await Jobs(client).results_many(report, **self.account_settings)
 
     async def _batch(self, client: AsyncClient, written: Written) -> Batch:
         """The newest of this run's batches, unless it is to be run again or that one never began."""
@@ -129,7 +146,7 @@ class Job:
             key = self._key(written, number)
         if earlier is not None and not self.again:
             batch = await self._create(client, str(earlier.idempotency_key), earlier.submission.input_file_id)
-            while _never_began(batch, await client.batches.settlement(batch.id)):
+            while never_began(batch, await client.batches.settlement(batch.id)):
                 following = await self._next(client, provider.account, batch.id)
                 if following is None:
                     break
@@ -158,7 +175,7 @@ class Job:
         while True:
             left = None if until is None else max(until - asyncio.get_running_loop().time(), 0.0)
             settlement = await client.batches.wait(batch_id, timeout=left, on_update=update, **self._where())
-            if not _never_began(settlement.batch, settlement):
+            if not never_began(settlement.batch, settlement):
                 return settlement
             try:
                 async with asyncio.timeout_at(until):
@@ -185,12 +202,6 @@ class Job:
         return {"custom_llm_provider": self.account, **self.account_settings}
 
 
-def _never_began(batch: Batch, settlement: Settlement | None) -> bool:
-    """Refused as a whole (a limit, an input rule): nothing ran, nothing was billed."""
-    ended = settlement.batch if settlement is not None else batch
-    return ended.status == "failed" and ended.output_file_id is None and ended.error_file_id is None
-
-
 Update = Callable[[Batch], None]
 
 
@@ -207,10 +218,12 @@ def progress(lines: int, *, shown: bool | None) -> Generator[Update | None]:
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=console, transient=True) as bar:
         task = bar.add_task("submitting", total=lines)
+        done: dict[str, int] = {}
 
         def update(batch: Batch) -> None:
             counts = batch.request_counts
-            done = counts.completed + counts.failed if counts else 0
-            bar.update(task, description=f"{batch.id} {batch.status}", completed=done)
+            done[batch.id] = counts.completed + counts.failed if counts else 0
+            told = f"{batch.id} {batch.status}" if len(done) == 1 else f"{len(done)} batches"
+            bar.update(task, description=told, completed=sum(done.values()))
 
         yield update

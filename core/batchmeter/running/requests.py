@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import Any, Self, TypeAlias, cast
 
 from batchmeter.errors import UsageError
-from batchmeter.inputs import OPENAI, InputChecker, InputLimits
+from batchmeter.inputs import OPENAI, InputChecker, InputLimits, check_path
+
+from .jobs import boundless
 
 Requests: TypeAlias = "Iterable[Any] | Mapping[str, Any] | Any"
 """A list or generator of: texts; lists of messages; bodies; dicts with `custom_id`. Or a dict of those by custom_id; or a
@@ -166,6 +168,8 @@ class Written:
     ids: Sequence[str]
     digest: str
     """SHA-256 of the content."""
+    many: bool = False
+    """Whether it takes more than one batch."""
 
     def __enter__(self) -> Self:
         return self
@@ -184,8 +188,12 @@ def write(requests: Requests, lines: Lines, limits: InputLimits = OPENAI) -> Wri
                 file.write(line)
                 digest.update(line)
                 checker.feed(line)
-            checker.close().check("requests")
+            many = False
+            if checker.close().problems:
+                file.flush()
+                check_path(path, lines.endpoint, boundless(limits)).check("requests")
+                many = True
         except BaseException:
             path.unlink()
             raise
-    return Written(path, lines.ids, digest.hexdigest())
+    return Written(path, lines.ids, digest.hexdigest(), many)
