@@ -217,7 +217,8 @@ class Jobs:
         where: Mapping[str, Any],
     ) -> Settlement:
         """Of this batch; or of those that follow it, while too many tokens wait in the provider's queue."""
-        known, pause, left = {**where, "custom_llm_provider": job.account}, PAUSE, PATIENCE
+        known: dict[str, Any] = {**where, "custom_llm_provider": job.account}
+        pause, left = PAUSE, PATIENCE
         while True:
             settled = await self._batches.wait(batch_id, on_update=on_update, **known)
             if left <= 0 or not (never_began(settled.batch, settled) and is_queue_full(settled.batch)):
