@@ -8,7 +8,7 @@ import pytest
 import batchmeter
 from batchmeter.client import AsyncClient
 from batchmeter.config import Settings
-from batchmeter.errors import APITimeoutError, CreateUnknownError, InvalidInputError
+from batchmeter.errors import APITimeoutError, CreateUnknownError
 from batchmeter.providers import BatchRequest, CallOptions
 from batchmeter.testing.providers import lines_of
 from batchmeter.testing.recorder import Recorder
@@ -106,10 +106,9 @@ async def test_a_lost_create_on_own_storage_is_found_by_its_blob(asked, client, 
     assert (await client.ledger.get_batch(made)).submission.metadata == {"team": "search"}
 
 
-async def test_a_run_is_checked_by_azures_limits(client, azure, monkeypatch):
+async def test_a_run_is_split_by_azures_limits(client, azure, monkeypatch):
     azure.pending = 0
     assert AzureProvider.input_limits.lines == 100_000
     monkeypatch.setattr(AzureProvider, "input_limits", replace(AzureProvider.input_limits, lines=2))
-    with pytest.raises(InvalidInputError, match=r"more than 2 requests"):
-        await batchmeter.arun(["a", "b", "c"], model="batch4o", provider="azure-eu", using=client)
-    assert azure.files == {}
+    results = await batchmeter.arun(["a", "b", "c"], model="batch4o", provider="azure-eu", using=client)
+    assert (len(results), len(azure.batches)) == (3, 2)

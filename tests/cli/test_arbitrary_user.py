@@ -40,6 +40,10 @@ def run(tmp_path):
     return container
 
 
+ANSWER = (
+    '{"custom_id": "1", "response": {"status_code": 200, "body": {"model": "gpt-5-mini",'
+    ' "usage": {"prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 15}}}}'
+)
 BATCHMETER = f"{sys.executable} -m batchmeter"
 CATCH = """import batchmeter
 try: batchmeter.list_batches(api_key="k", api_base="http://127.0.0.1:9/v1")
@@ -51,13 +55,13 @@ def test_arbitrary_user_without_home_works_with_a_named_ledger(run):
     who, mine, metered, listed, configured = run(
         "id -u",
         "touch /etc/mine",
-        f"echo '{{}}' > a.jsonl; {BATCHMETER} meter a.jsonl",
+        f"echo '{ANSWER}' > a.jsonl; {BATCHMETER} meter a.jsonl",
         f"BATCHMETER_LEDGER=$V/l.db {BATCHMETER} batches",
         f"echo 'ledger = \"{{}}/m.db\"' | sed s,{{}},$V, > b.toml; BATCHMETER_CONFIG=$V/b.toml {BATCHMETER} batches; ls",
     )
     assert who == (0, f"{UID}\n")
     assert "Read-only file system" in mine[1]
-    assert (metered[0], "1 malformed" in metered[1]) == (0, True)
+    assert (metered[0], "gpt-5-mini" in metered[1]) == (0, True)
     assert listed[0] == configured[0] == 0
     assert {"l.db", "m.db"} <= set(configured[1].split())
 

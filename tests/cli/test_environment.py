@@ -9,6 +9,10 @@ from click.testing import CliRunner
 from batchmeter.cli import main
 
 REQUEST = '{"custom_id": "1", "method": "POST", "url": "/v1/chat/completions", "body": {"model": "gpt-5-mini", "messages": []}}\n'
+ANSWER = (
+    '{"custom_id": "1", "response": {"status_code": 200, "body": {"model": "gpt-5-mini",'
+    ' "usage": {"prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 15}}}}\n'
+)
 
 
 def said(*command: str) -> tuple[int, list[str]]:
@@ -53,7 +57,7 @@ def test_no_home_is_one_line_that_says_how_to_go_on(machine, request, tmp_path, 
 def test_what_needs_no_home_works_without(machine, request, tmp_path, monkeypatch):
     request.getfixturevalue(machine)
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "out.jsonl").write_text("{}\n")
+    (tmp_path / "out.jsonl").write_text(ANSWER)
     (tmp_path / "b.toml").write_text(f'ledger = "{tmp_path}/l.db"\n')
     assert said("meter", "out.jsonl")[0] == 0
     assert said("plugins")[0] == 0

@@ -44,6 +44,6 @@ def test_a_new_provider_installs_is_found_and_passes_its_own_tests(site, tmp_pat
 def test_the_tutorial_shows_every_line_of_the_provider():
     page = (EXAMPLE.parents[1] / "docs" / "providers" / "write-your-own.md").read_text()
     parts = re.findall(r"<!-- part: \S+/provider.py -->\n```python\n(.*?)```", page, re.DOTALL)
-    shown = [line for part in parts for line in part.splitlines() if line]
+    shown = [line.strip() for part in parts for line in part.splitlines() if line]
     source = (EXAMPLE / "batchmeter_acme" / "provider.py").read_text()
-    assert shown == [line for line in source.splitlines() if line and not line.startswith("    # -- ")]
+    assert shown == [line.strip() for line in source.splitlines() if line and not line.startswith("    # -- ")]

@@ -66,6 +66,7 @@ ACCOUNTS |= {
     "anthropic key": ("anthropic", lambda url: {"api_key": SECRET, "api_base": url}),
     "anthropic token": ("anthropic", lambda url: {"auth_token": SECRET, "api_base": url}),
     "gemini": ("gemini", lambda url: {"api_key": SECRET, "api_base": url}),
+    "mistral": ("mistral", lambda url: {"api_key": SECRET, "api_base": url}),
     "xai": ("xai", lambda url: {"api_key": SECRET, "api_base": url}),
 }
 NEEDS_NO_CREDENTIAL = {"sandbox"}
