@@ -163,6 +163,7 @@ async def _send(
         if made_nothing(error):
             await _free(parts, intent.id, f"refused: {error}")
             raise
+        parts.lost.append(intent.id)
         return await _search(parts, provider, intent, error, tagged=intent.id in (sent.metadata or {}).values())
     except BatchmeterError as error:
         # Found before anything was sent: a missing key, a bad argument, an input file that never got ready.
@@ -333,7 +334,6 @@ async def _search(parts: "Parts", provider: "Provider", intent: Intent, error: P
     found = await find_lost_create(provider, intent, parts.ledger.now())
     if found is not None:
         return await _record(parts, intent, found)
-    parts.lost.append(intent.id)
     source = intent.submission.input_file_id or ""
     # A batch on the caller's own storage carries no metadata.
     by_tag = tagged and "://" not in source and provider.capabilities.lost_create == "metadata"

@@ -5,8 +5,14 @@ import asyncio
 import pytest
 
 from batchmeter.errors import BadRequestError, IdempotencyMismatchError
+from batchmeter.testing.wire import Answer, serving
 
 CHAT = "/v1/chat/completions"
+
+BATCH = (
+    b'{"id": "batch_1", "object": "batch", "endpoint": "/v1/chat/completions", "status": "validating",'
+    b' "input_file_id": "file-1", "completion_window": "24h", "created_at": 1}'
+)
 
 
 async def at_once(clients, file_id, **asked):
@@ -46,3 +52,25 @@ async def test_what_waited_for_a_refused_create_is_sent_itself(make_client, sand
         ids = {one.id for one in made if not isinstance(one, Exception)}
         assert (len(ids), sum(isinstance(one, Exception) for one in made)) == (1, 1)
         assert [one.id for one in (await client.batches.list()).data] == list(ids)
+
+
+async def test_who_looks_before_another_process_s_create_is_answered_waits(make_client):
+    """The provider lists nothing yet: both calls of the second process wait for the first one's answer."""
+    looked, sent = asyncio.Event(), asyncio.Event()
+    looks: list[str] = []
+
+    async def provider(request):
+        if request.method == "POST":
+            sent.set()
+            await looked.wait()
+            return Answer(body=BATCH)
+        looks.append(request.path)
+        if len(looks) == 2:
+            looked.set()
+        return Answer(body=b'{"object": "list", "data": [], "has_more": false}')
+
+    async with serving(provider) as url, make_client(url) as one, make_client(url) as two:
+        first = asyncio.create_task(at_once([one], "file-1"))
+        await sent.wait()
+        made = [*await at_once([two, two], "file-1"), *await first]
+    assert [batch.id for batch in made] == ["batch_1"] * 3
