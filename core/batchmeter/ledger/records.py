@@ -92,7 +92,7 @@ class Intent:
     reason: str | None = None
     """Why it was closed without a batch."""
     request_sha256: str | None = None
-    """Of what was asked with the idempotency key; None where nobody compares."""
+    """Digest of the request that has the idempotency key; None where nobody compares."""
 
 
 class Attempts(msgspec.Struct, frozen=True, gc=False):

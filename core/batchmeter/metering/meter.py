@@ -135,7 +135,7 @@ class _Reading:
         self._steps.append(Scanner.end_file)
 
     def metered(self) -> Metering | None:
-        """Of what was pumped; None where it names no model and the input file can be asked."""
+        """Metering of the bytes pumped so far; None where they name no model and the input file can be asked."""
         scanner = self._catch_up()
         scanner.refuse_without_answers()
         tally = scanner.tally

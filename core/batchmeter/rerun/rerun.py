@@ -134,7 +134,7 @@ async def _made_by(first: _First, intent: Intent) -> Batch:
 
 
 async def _next_try(ledger: Ledger, tracked: TrackedBatch | None) -> Intent | None:
-    """By which a tracker has submitted it again, whole, because the queue was full."""
+    """The intent with which a tracker submitted the batch again, whole, because the queue was full."""
     if tracked is None or tracked.submission.again is None:
         return None
     return await ledger.intent_of(tracked.account, Waiting(tracked, 0).key)

@@ -53,7 +53,7 @@ async def read_bill(provider: Provider, tracked: TrackedBatch, batch: Batch, met
     """The answers, metered and all there. NotReadableError otherwise; errors of the account as they come."""
     try:
         return await _read_all(provider, tracked, batch, meter)
-    except Exception:
+    except Exception:  # whatever broke may be an error file that no failed line needs; else it is raised
         if (bill := await _read_outputs(provider, tracked, batch, meter)) is None:
             raise
         return bill
