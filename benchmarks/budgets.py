@@ -22,12 +22,12 @@ from pathlib import Path
 
 from batchmeter.client_host import ClientHost
 from batchmeter.host import PlannedBatch
+from batchmeter.inputs.estimate import Estimate, ModelEstimate
 from batchmeter.ledger import open_ledger
 from batchmeter.ledger.ledger import Ledger
 from batchmeter.ledger.records import Intent, Submission
 from batchmeter.models import Attribution, Batch
 from batchmeter.plugins import Plugins
-from batchmeter.pricing.estimate import Estimate, ModelEstimate
 from batchmeter.tracker.build_events import created_event
 from batchmeter_budgets import Budgets, BudgetsSettings
 

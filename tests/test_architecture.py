@@ -17,13 +17,12 @@ CORE = ROOT / "core" / "batchmeter"
 # A module may import from its own layer and from those below it.
 LAYERS = [
     {"_version", "errors"},
-    {"models", "config", "hookspecs", "http"},
+    {"models", "config", "hookspecs", "http", "input_limits"},
     {"events", "host", "observed", "providers"},
     {"provider_guard"},
     {"pricing"},
     {
         "metering",
-        "inputs",
         "arguments",
         "content",
         "pages",
@@ -38,8 +37,8 @@ LAYERS = [
     {"ledger", "plugins"},
     {"accounts", "costs", "labels", "redaction", "tracker"},
     {"runtime"},
-    {"access", "client_host", "submit", "files", "batches", "client", "reports", "rerun"},
-    {"engine", "sync", "api"},
+    {"access", "client_host", "submit", "files", "batches", "client", "reports", "inputs"},
+    {"engine", "sync", "api", "rerun"},
     {"observing", "running"},
     {"testing"},
     {"commands"},
@@ -290,7 +289,7 @@ def test_every_package_is_typed() -> None:
 
 
 # The rules below count TYPE_CHECKING imports too. Each exception names what is still to move: the lists may only shrink.
-LEAVES = {"reports", "rerun", "running", "observing", "commands", "cli", "testing"}
+LEAVES = {"inputs", "reports", "rerun", "running", "observing", "commands", "cli", "testing"}
 CONTRACT = {"hookspecs", "events", "models", "errors"}
 BELOW_CONTRACT = CONTRACT | {"host", "providers"}
 ABOVE: set[tuple[str, str]] = set()
@@ -436,7 +435,7 @@ def test_names_of_tests_are_short() -> None:
     assert found == {}
 
 
-MOST_LINES, MOST_FILES = 24_300, 110
+MOST_LINES, MOST_FILES = 23_350, 106
 """Core without its leaves, as it is and two per cent more: it may shrink."""
 
 

@@ -35,6 +35,7 @@ from .models import Attribution, Batch, FileObject
 from .pricing.book import Listed, PriceBook, search
 from .pricing.groups import PriceSource
 from .tracker.metadata_tag import untagged, without_tag
+from .uploads import Readers
 
 if TYPE_CHECKING:
     from .config import Settings
@@ -58,6 +59,7 @@ __all__ = [
     "LoggerGauge",
     "Millis",
     "Owner",
+    "Readers",
     "SeenBatch",
     "SettledBatch",
     "StoredEvent",
@@ -179,7 +181,7 @@ class Access:
         sha256: str,
         estimate: str | None = None,
     ) -> None:
-        """`estimate`: `InputSizes.to_json()` of a batch input."""
+        """`estimate`: a text that `read_upload`'s readers left."""
         await self._ledger.record_file(
             account, file, attribution=attribution, lines=lines, sha256=sha256, estimate=estimate
         )

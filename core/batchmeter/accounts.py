@@ -12,7 +12,7 @@ from .arguments import is_openai, settings_of_client
 from .config import Settings, filled, nearest, validated
 from .errors import UnknownAccountError, UsageError
 from .http.failure import origin_of
-from .inputs import limits_for, limits_of
+from .input_limits import limits_for, limits_of
 from .labels import HOW, credential_names, credentials_of, host_of, label_of, reveal
 from .providers import AccountSettings, Provider, ProviderFactory
 
@@ -377,6 +377,6 @@ def _provider(factory: ProviderFactory, account: str, settings: AccountSettings)
     """The provider of one account, with the input rules that its settings give."""
     made = factory(account, settings)
     own = limits_of(made)
-    if (limits := limits_for(own, settings)) is not own:
+    if (limits := limits_for(own, settings.input_limits, checked=settings.check_inputs)) is not own:
         made.input_limits = limits  # type: ignore[attr-defined]  # any provider may have them
     return made

@@ -51,13 +51,11 @@ class AsyncFiles:
         upload = await asyncio.to_thread(upload_of, file, purpose=purpose, expires_after=expiry)
         parts = await self._client.ready()
         provider, _ = await self._client.provider_for(custom_llm_provider, account_settings, model=model)
-        counted = parts.plugins.guarded and purpose == "batch"
-        upload, sent = watched(upload, parts.prices.boundaries if counted else None)
+        read = partial(parts.plugins.read_upload, provider, purpose, upload.filename, parts.prices)
+        upload, sent = watched(upload, read)
         created = await provider.create_file(upload, chosen)
         _compare(created, sent)
-        await parts.ledger.record_file(
-            provider.account, created, sha256=sent.sha256.hexdigest(), estimate=sent.estimate()
-        )
+        await parts.ledger.record_file(provider.account, created, sha256=sent.sha256.hexdigest(), estimate=sent.text)
         return created
 
     async def retrieve(

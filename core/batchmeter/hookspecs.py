@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import click
 
     from .events import BatchCreated, BatchFailed, BatchSucceeded, Event, PluginEvent
-    from .host import Estimate, PlannedBatch, PluginHost
+    from .host import Estimate, EstimateQuery, PlannedBatch, PluginHost, UploadInfo, UploadReader
     from .ledger.session import Engine
     from .pricing.groups import PriceQuery, Rates
     from .providers import ProviderFactory
@@ -61,6 +61,22 @@ def redact(event: "Event") -> "Event | None":
 
     Implementations run in turn, each on the last one's result. One that raises holds the delivery back (it is tried
     again): nothing leaves unredacted.
+    """
+
+
+@_spec
+def read_upload(upload: "UploadInfo") -> "UploadReader | None":
+    """Called before a file is uploaded, by the SDK or through the proxy: return a reader of its bytes, or None.
+
+    The reader may refuse the file, and leave a short text that is kept with it: the first text of several. Sync only; called
+    again where an upload is tried again. A failure of the hook or of its reader is logged, and the file goes on without.
+    """
+
+
+@_spec
+def estimate_batch(query: "EstimateQuery") -> "Estimate | None":
+    """Called before `before_submit`, and by `host.estimate`: the cost of a batch of a file, from the text that
+    `read_upload` left. The first answer counts; None, a failure or no answer within 10 seconds means no opinion.
     """
 
 

@@ -12,6 +12,8 @@ from .models import Attribution, Frozen, LineCounts, ModelUsage, Usage, Usd
 
 if TYPE_CHECKING:
     from .events import AnyEvent, PluginEvent, Settlement
+    from .pricing.groups import PriceQuery, PriceSource, Rates
+    from .providers import Provider
 
 Result = TypeVar("Result")
 
@@ -94,6 +96,42 @@ class Estimate(Protocol):
     def unknown(self) -> Sequence[str]:
         """`reason: model: requests`."""
         ...
+
+
+@dataclass(frozen=True, slots=True)
+class UploadInfo:
+    """A file that is about to be uploaded."""
+
+    account: str
+    provider: str
+    purpose: str | None
+    """None: its sender has not said yet; `batch` or another is known at the end."""
+    filename: str
+    prices: "PriceSource"
+    guarded: bool
+    """Some plugin is asked (`before_submit`) before a batch of it is submitted."""
+
+
+class UploadReader(Protocol):
+    """A plugin's reader of an upload's bytes. A BatchmeterError of it, such as InvalidInputError, refuses the file."""
+
+    def feed(self, chunk: bytes) -> None:
+        """The next bytes, 128 KiB at most. It runs in the event loop: it has a few milliseconds."""
+
+    def close(self) -> str | None:
+        """All bytes were there: a text of at most 2,000 characters to keep with the file, or None."""
+
+
+@dataclass(frozen=True, slots=True)
+class EstimateQuery:
+    """A batch of a file whose upload left a text."""
+
+    document: str
+    """The text that an `UploadReader` left."""
+    provider: "Provider"
+    prices: "PriceSource"
+    ask: "Callable[[PriceQuery], Rates | None] | None"
+    """The plugins' `price_lines`, which goes before `prices`; None where there is none."""
 
 
 class Reservation(Protocol):

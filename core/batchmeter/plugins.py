@@ -6,6 +6,7 @@ import logging
 import os
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
@@ -17,21 +18,23 @@ from .discovery import contained, place
 from .errors import BatchmeterError, ConfigError, SubmissionRefusedError
 from .events import Subscription, event_kinds
 from .hook_calls import Logger, PluginThread, call, call_in_time
+from .host import UploadInfo
 from .plugin_loader import Loader, PluginInfo, Providers, reason
 from .provider_guard import guarded
+from .uploads import Readers
 
 if TYPE_CHECKING:
     from .events import Event
-    from .host import Estimate, PlannedBatch, PluginHost
+    from .host import Estimate, EstimateQuery, PlannedBatch, PluginHost
     from .ledger.session import Engine
-    from .pricing.groups import PriceQuery, Rates
-    from .providers import ProviderFactory
+    from .pricing.groups import PriceQuery, PriceSource, Rates
+    from .providers import Provider, ProviderFactory
 
 log = logging.getLogger("batchmeter")
 
 STARTUP_SECONDS = 30.0
 CONSTRUCT_SECONDS = 20.0
-BEFORE_SUBMIT_SECONDS = 10.0
+GUARD_SECONDS = 10.0
 _MODULE_HOOKS = ("register_commands", "register_events")
 """They are called before settings are read."""
 
@@ -154,19 +157,14 @@ class Plugins:
                 self._manager.unregister(plugin)
             raise ConfigError(f"plugin {chosen!r}: {error}") from error
         implementations = self._implementations(plugin)
-        if not implementations:
+        if (fault := _fault(plugin, implementations)) is not None:
             self._manager.unregister(plugin)
-            raise ConfigError(f"plugin {chosen!r} implements no hook; mark its methods with @batchmeter.hookimpl")
-        for hook, implementation in implementations.items():
-            if hook != "price_lines" and _yields(implementation.function):
-                self._manager.unregister(plugin)
-                raise ConfigError(f"plugin {chosen!r}: its {hook} has a `yield`: called, it would do nothing")
-        for hook in _MODULE_HOOKS:
-            if hook in implementations and not isinstance(plugin, ModuleType):
-                self._manager.unregister(plugin)
-                raise ConfigError(f"plugin {chosen!r}: {hook} is a function of the plugin's package, not a method")
-        self._register_providers(chosen, implementations, strange=distribution not in ("", hookspecs.PROJECT))
-        self._register_ledgers(chosen, implementations, strange=distribution not in ("", hookspecs.PROJECT))
+            raise ConfigError(f"plugin {chosen!r}{fault}")
+        for hook, add in (("register_providers", self._add_provider), ("register_ledgers", self._add_ledger)):
+            if hook in implementations:
+                register = partial(implementations[hook].function, partial(add, chosen))
+                strange = distribution not in ("", hookspecs.PROJECT)
+                contained(register, seconds=CONSTRUCT_SECONDS) if strange else register()
         self.infos[chosen] = PluginInfo(
             chosen, version, tuple(sorted(implementations)), "on", distribution=distribution
         )
@@ -263,7 +261,7 @@ class Plugins:
                     "plugin %s: startup(client) goes away with the next release: take `host` in its place", name
                 )
             try:
-                await call_in_time(implementation, given, timeout=STARTUP_SECONDS, thread=self._threads.get(name))
+                await self._call_in_time(implementation, given, STARTUP_SECONDS)
             except Exception as error:
                 log.exception("plugin %s failed at startup and is disabled", name)
                 info = self.infos[name]
@@ -273,13 +271,35 @@ class Plugins:
                     self.suspects[name] = f"failed at startup: {reason(error)}"
                 self._subscriptions = None
 
+    def read_upload(self, provider: "Provider", purpose: str | None, filename: str, prices: "PriceSource") -> Readers:
+        """The plugins' readers of an upload that begins, a stranger's before ours."""
+        upload = UploadInfo(provider.account, provider.name, purpose, filename, prices, self.guarded)
+        found = reversed(self.call_hook("read_upload", upload=upload))
+        return Readers([(name, reader) for name, reader in found if reader is not None])
+
+    async def estimate_batch(self, query: "EstimateQuery") -> "Estimate | None":
+        for implementation in reversed(self._manager.hook.estimate_batch.get_hookimpls()):
+            try:
+                found: Estimate | None = await self._call_in_time(implementation, {"query": query})
+            except Exception:
+                log.exception("plugin %s: its estimate_batch failed", implementation.plugin_name)
+            else:
+                if found is not None:
+                    return found
+        return None
+
+    async def _call_in_time(
+        self, implementation: pluggy.HookImpl, given: Mapping[str, object], timeout: float = GUARD_SECONDS
+    ) -> Any:
+        thread = self._threads.get(implementation.plugin_name)
+        return await call_in_time(implementation, given, timeout=timeout, thread=thread)
+
     async def before_submit(self, submission: "PlannedBatch", estimate: "Estimate | None") -> None:
         """Ask every plugin; SubmissionRefusedError, or the plugin's own BatchmeterError, where one refuses."""
         given: dict[str, object] = {"submission": submission, "estimate": estimate}
         for implementation in self._manager.hook.before_submit.get_hookimpls():
             try:
-                thread = self._threads.get(implementation.plugin_name)
-                await call_in_time(implementation, given, timeout=BEFORE_SUBMIT_SECONDS, thread=thread)
+                await self._call_in_time(implementation, given)
             except BatchmeterError:
                 raise
             except Exception as error:
@@ -294,11 +314,10 @@ class Plugins:
         """Tell every plugin; one that fails is logged."""
         given: dict[str, object] = {"submission": submission, "reason": reason}
         for implementation in self._manager.hook.submit_dropped.get_hookimpls():
-            name = implementation.plugin_name
             try:
-                await call_in_time(implementation, given, timeout=BEFORE_SUBMIT_SECONDS, thread=self._threads.get(name))
+                await self._call_in_time(implementation, given)
             except Exception:
-                log.exception("plugin %s: its submit_dropped failed", name)
+                log.exception("plugin %s: its submit_dropped failed", implementation.plugin_name)
 
     def call_hook(self, name: str, /, **arguments: Any) -> list[tuple[str, Any]]:
         """Call a hook that a plugin brought; (plugin's name, result) of each implementation that did not fail."""
@@ -322,8 +341,7 @@ class Plugins:
 
     async def _shut_down(self, implementation: pluggy.HookImpl, timeout: float) -> None:
         try:
-            thread = self._threads.get(implementation.plugin_name)
-            await call_in_time(implementation, {}, timeout=timeout, thread=thread)
+            await self._call_in_time(implementation, {}, timeout)
         except Exception:
             log.exception("plugin %s failed at shutdown", implementation.plugin_name)
 
@@ -342,34 +360,13 @@ class Plugins:
             if implementation.plugin is plugin
         }
 
-    def _register_providers(self, name: str, hooks: Mapping[str, pluggy.HookImpl], *, strange: bool) -> None:
-        implementation = hooks.get("register_providers")
-        if implementation is None:
-            return
+    def _add_provider(self, plugin: str, factory: "ProviderFactory") -> None:
+        if not self._providers.add(guarded(factory)):
+            raise ConfigError(f"plugin {plugin!r}: provider {factory.name!r} is registered already")
 
-        def register(factory: "ProviderFactory") -> None:
-            if not self._providers.add(guarded(factory)):
-                raise ConfigError(f"plugin {name!r}: provider {factory.name!r} is registered already")
-
-        _call_register(implementation, register, strange=strange)
-
-    def _register_ledgers(self, name: str, hooks: Mapping[str, pluggy.HookImpl], *, strange: bool) -> None:
-        implementation = hooks.get("register_ledgers")
-        if implementation is None:
-            return
-
-        def register(scheme: str, engine: "Engine") -> None:
-            if self.ledgers.setdefault(scheme, engine) is not engine:
-                raise ConfigError(f"plugin {name!r}: {scheme}:// ledgers are opened by another plugin already")
-
-        _call_register(implementation, register, strange=strange)
-
-
-def _call_register(implementation: pluggy.HookImpl, register: Callable[..., None], *, strange: bool) -> None:
-    if strange:
-        contained(lambda: implementation.function(register), seconds=CONSTRUCT_SECONDS)
-    else:
-        implementation.function(register)
+    def _add_ledger(self, plugin: str, scheme: str, engine: "Engine") -> None:
+        if self.ledgers.setdefault(scheme, engine) is not engine:
+            raise ConfigError(f"plugin {plugin!r}: {scheme}:// ledgers are opened by another plugin already")
 
 
 def _redacted(name: str, event: "Event", changed: object) -> "Event":
@@ -389,5 +386,14 @@ def _name(plugin: object) -> str:
     return f"{kind.__module__}.{kind.__qualname__}{script}"
 
 
-def _yields(function: Callable[..., object]) -> bool:
-    return inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function)
+def _fault(plugin: object, implementations: Mapping[str, pluggy.HookImpl]) -> str | None:
+    """Why it cannot be used."""
+    if not implementations:
+        return " implements no hook; mark its methods with @batchmeter.hookimpl"
+    for hook, implementation in implementations.items():
+        function = implementation.function
+        if hook != "price_lines" and (inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function)):
+            return f": its {hook} has a `yield`: called, it would do nothing"
+        if hook in _MODULE_HOOKS and not isinstance(plugin, ModuleType):
+            return f": {hook} is a function of the plugin's package, not a method"
+    return None

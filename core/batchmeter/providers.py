@@ -18,27 +18,8 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, m
 
 from .errors import APIStatusError, seconds_of
 from .http.failure import origin_of, redact_url
+from .input_limits import InputLimitSettings
 from .models import Batch, FileDeleted, FileObject, Page, Secret
-
-
-class InputLimitSettings(BaseModel):
-    """`[accounts.<name>.input_limits]`: what its server takes in one input file, where the provider's rules are others."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    bytes: int = Field(default=0, gt=0)
-    """Of the whole file."""
-    lines: int = Field(default=0, gt=0)
-    """Requests in one file."""
-    line_bytes: int = Field(default=0, gt=0)
-    """Bytes of one line."""
-    embedding_inputs: int = Field(default=0, gt=0)
-    """Over all lines of an embeddings file."""
-    endpoints: tuple[str, ...] | None = None
-    """Urls that lines may have; none named: any."""
-    one_model: bool = False
-    """Whether all lines have to name the same model."""
-
 
 _WEBHOOK_PREFIX = "whsec_"
 _SHORTEST_WEBHOOK_KEY = 8

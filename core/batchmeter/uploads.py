@@ -4,6 +4,7 @@ import asyncio
 import hashlib
 import inspect
 import io
+import logging
 import os
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping
 from contextvars import ContextVar
@@ -12,11 +13,17 @@ from functools import partial
 from pathlib import Path
 from typing import IO, Any, Protocol, TypeAlias, TypeVar, cast
 
-from .errors import UsageError
-from .inputs.sizes import STEP, SizePass
+from .errors import BatchmeterError, UsageError
+from .host import UploadReader
 from .providers import FileUpload
 
+log = logging.getLogger("batchmeter")
+
 CHUNK = 256 * 1024
+STEP = 128 * 1024
+"""Bytes that plugins may read in one go on the event loop: some milliseconds."""
+_LONGEST_TEXT = 2_000
+"""Characters that a plugin may keep with a file."""
 _LONGEST_PATH = 4096
 """Characters; no system opens a longer one."""
 CALLERS_LOOP: ContextVar[asyncio.AbstractEventLoop | None] = ContextVar("batchmeter_callers_loop", default=None)
@@ -47,40 +54,59 @@ FileTypes: TypeAlias = (
 
 @dataclass(slots=True)
 class Sent:
-    """An upload's bytes as they pass: how many, and their SHA-256; the last pass counts."""
+    """An upload's bytes as they pass: how many, their SHA-256, and a plugin's text on them; the last pass counts."""
 
+    begin: "Callable[[], Readers]"
     size: int = 0
     sha256: Any = field(default_factory=hashlib.sha256)
-    boundaries: tuple[int, ...] | None = None
-    """Of the price book, where the requests are to be counted."""
-    sizes: SizePass | None = None
+    text: str | None = None
+    """Left by a plugin, to be kept with the file."""
 
     async def watch(self, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
         self.size, self.sha256 = 0, hashlib.sha256()
-        self.sizes = None if self.boundaries is None else SizePass(self.boundaries)
+        readers = self.begin()
         async for chunk in chunks:
             self.size += len(chunk)
             self.sha256.update(chunk)
-            if self.sizes is not None:
-                await count(self.sizes, chunk)
+            await readers.feed(chunk)
             yield chunk
-
-    def estimate(self) -> str | None:
-        """Sizes of the requests, as they are kept with the file."""
-        return None if self.sizes is None else self.sizes.close().to_json()
+        self.text = readers.close()
 
 
-async def count(sizes: SizePass, chunk: bytes) -> None:
-    """In steps that leave the event loop to others."""
-    for start in range(0, len(chunk), STEP):
-        sizes.feed(chunk[start : start + STEP])
-        if len(chunk) > STEP:
-            await asyncio.sleep(0)
+@dataclass(slots=True)
+class Readers:
+    """The plugins' readers of one pass: only a BatchmeterError of theirs stops the upload."""
+
+    readers: list[tuple[str, UploadReader]]
+    """Plugin's name and reader."""
+
+    async def feed(self, chunk: bytes) -> None:
+        """In steps that leave the event loop to others."""
+        for start in range(0, len(chunk) if self.readers else 0, STEP):
+            for name, reader in list(self.readers):
+                self._call(name, reader, partial(reader.feed, chunk[start : start + STEP]))
+            if len(chunk) > STEP:
+                await asyncio.sleep(0)
+
+    def close(self) -> str | None:
+        """The text that is kept with the file."""
+        texts = [self._call(name, reader, reader.close) for name, reader in list(self.readers)]
+        return next((text for text in texts if text and len(text) <= _LONGEST_TEXT), None)
+
+    def _call(self, name: str, reader: UploadReader, work: Callable[[], Result]) -> Result | None:
+        try:
+            return work()
+        except BatchmeterError:
+            raise
+        except (Exception, SystemExit):
+            log.exception("plugin %s: its reader of an upload failed", name)
+            self.readers.remove((name, reader))
+            return None
 
 
-def watched(upload: FileUpload, boundaries: tuple[int, ...] | None = None) -> tuple[FileUpload, Sent]:
+def watched(upload: FileUpload, begin: Callable[[], Readers]) -> tuple[FileUpload, Sent]:
     """The same upload, and what was sent of it."""
-    sent, opened = Sent(boundaries=boundaries), upload.open
+    sent, opened = Sent(begin), upload.open
     return replace(upload, open=lambda: sent.watch(opened())), sent
 
 

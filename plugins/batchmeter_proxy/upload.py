@@ -8,6 +8,7 @@ from typing import Any
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 
+from batchmeter.access import Readers
 from batchmeter.errors import BatchmeterError
 from batchmeter.inputs import InputSummary, limits_of
 from batchmeter.models import FileObject
@@ -87,7 +88,7 @@ def _account(call: Call, intake: Intake) -> str:
 async def _send(call: Call, provider: Provider, intake: Intake, length: int | None) -> bytes:
     checked = call.state.options.check_inputs
     try:
-        await intake.begin(limits_of(provider) if checked else None, await _boundaries(call))
+        await intake.begin(limits_of(provider) if checked else None, await _readers(call, provider, intake))
         upload = _upload(intake, length)
         extra = {name: text for name, text in intake.reader.fields.items() if name not in _OURS}
         made = await provider.create_file(upload, CallOptions(extra_body=extra))
@@ -104,7 +105,7 @@ async def _send(call: Call, provider: Provider, intake: Intake, length: int | No
             attribution=call.attribution(),
             lines=intake.lines,
             sha256=intake.sha256,
-            estimate=intake.estimate,
+            estimate=intake.text,
         )
     except BaseException:
         await _take_back(provider, made)
@@ -112,11 +113,10 @@ async def _send(call: Call, provider: Provider, intake: Intake, length: int | No
     return rendered(made)
 
 
-async def _boundaries(call: Call) -> tuple[int, ...] | None:
-    """Of the price book; None where no plugin asks what a batch may cost."""
-    client = call.client
-    await client.ready()
-    return client.prices.boundaries if client.plugins.guarded else None
+async def _readers(call: Call, provider: Provider, intake: Intake) -> Readers:
+    """The plugins' readers of the file."""
+    parts = await call.client.ready()
+    return parts.plugins.read_upload(provider, intake.purpose, intake.reader.filename or "file", parts.prices)
 
 
 def _upload(intake: Intake, length: int | None) -> FileUpload:

@@ -8,9 +8,9 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
+from batchmeter.access import Readers
 from batchmeter.http import form_head
 from batchmeter.inputs import InputChecker, InputLimits, InputSummary
-from batchmeter.inputs.sizes import STEP, SizePass
 
 from .body import Incoming
 from .call import ACCOUNT_FIELDS
@@ -47,8 +47,12 @@ class Intake:
     """All is here and good."""
     complete: bool = field(default=False, init=False)
     """So it was at `begin`: the file is in memory, and `pieces` can be read again."""
-    sizes: SizePass | None = field(default=None, init=False)
-    """Counts what the requests may use, from `begin` on, where anybody asks."""
+    text: str | None = field(default=None, init=False)
+    """Left by a plugin, to be kept with the accepted file."""
+    _readers: Readers = field(default_factory=lambda: Readers([]), init=False)
+    """The plugins', from `begin` on."""
+    _stated: str | None = field(default=None, init=False)
+    """The purpose as it was known then."""
     _hash: Any = field(default_factory=hashlib.sha256, init=False)
     _raw: bytearray = field(default_factory=bytearray, init=False)
     _held: list[bytes] = field(default_factory=list[bytes], init=False)
@@ -77,13 +81,12 @@ class Intake:
             return model if isinstance(model, str) else None
         return None
 
-    async def begin(self, limits: InputLimits | None, boundaries: tuple[int, ...] | None = None) -> None:
+    async def begin(self, limits: InputLimits | None, readers: Readers) -> None:
         """From here on the file is checked (None: not), and so is what there is of it; raises as `accept` does."""
         self._early = frozenset(self.reader.fields)
         if limits is not None and self.purpose in (None, "batch"):
             self.checker = InputChecker(limits=limits)
-        if boundaries is not None and self.purpose in (None, "batch"):
-            self.sizes = SizePass(boundaries)
+        self._readers, self._stated = readers, self.purpose
         for piece in self._held:
             await self._check(piece)
         self._stop_if_refused()
@@ -145,11 +148,6 @@ class Intake:
         """Of the file's bytes so far."""
         return str(self._hash.hexdigest())
 
-    @property
-    def estimate(self) -> str | None:
-        """Sizes of a batch input's requests, as they are kept with the file."""
-        return None if self.sizes is None or self.purpose != "batch" else self.sizes.close().to_json()
-
     async def fingerprint(self) -> str:
         """Of all that makes two uploads the same; what was not read yet is read for it, and forgotten."""
         self._held.clear()
@@ -179,11 +177,7 @@ class Intake:
                 self.checker.feed(piece[start : start + _SLICE])
                 if len(piece) > _SLICE:
                     await asyncio.sleep(0)
-        if self.sizes is not None:
-            for start in range(0, len(piece), STEP):
-                self.sizes.feed(piece[start : start + STEP])
-                if len(piece) > STEP:
-                    await asyncio.sleep(0)
+        await self._readers.feed(piece)
 
     def _stop_if_refused(self) -> None:
         """The provider need not see the rest; who sends it is told all its problems once it is read to the end."""
@@ -204,6 +198,8 @@ class Intake:
         if summary is not None:
             self.lines = summary.lines
             summary.check(self.reader.filename or "file")
+        if purpose in ("batch", self._stated):
+            self.text = self._readers.close()
         await self.accept(summary)
         self.accepted = True
 

@@ -160,7 +160,7 @@ def test_sizes_do_not_depend_on_chunk_borders(step: int) -> None:
     sizes = SizePass((10,))
     for start in range(0, len(content), step):
         sizes.feed(content[start : start + step])
-    assert sizes.close() == count_sizes(content.splitlines(), (10,))
+    assert sizes.sizes() == count_sizes(content.splitlines(), (10,))
 
 
 def test_a_line_too_long_to_be_looked_at_is_no_known_request() -> None:
@@ -168,7 +168,7 @@ def test_a_line_too_long_to_be_looked_at_is_no_known_request() -> None:
     sizes.feed(lines(1, max_tokens=5) + b'{"body": {"model": "m", "max_tokens": 1, "messages": [{"content": "')
     for _ in range(LONGEST // 1_000_000 + 1):
         sizes.feed(b"x" * 1_000_000)
-    found = sizes.close()
+    found = sizes.sizes()
     assert (found.requests, found.models["unknown"].unknown) == (2, {"no_output_limit": 1})
 
 

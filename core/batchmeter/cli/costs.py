@@ -1,7 +1,5 @@
 """`batchmeter costs`, `estimate` and `reprice`: money spent, money to be spent, and the same at other prices."""
 
-import re
-from collections import defaultdict
 from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,10 +10,9 @@ from batchmeter.commands.output import as_json, console, cost, millis, money, pr
 from batchmeter.commands.session import client, run, whole_id
 
 if TYPE_CHECKING:
-    from batchmeter.client import AsyncClient
     from batchmeter.costs import CostReport
     from batchmeter.host import CostSum
-    from batchmeter.pricing.estimate import Estimate, History
+    from batchmeter.inputs.estimate import Estimate
 
 _BAR = 24
 """Characters of the longest bar."""
@@ -128,11 +125,8 @@ def _row(value: "CostSum") -> tuple[str, ...]:
     return (*(f"{number:,}" for number in numbers), cost)
 
 
-_DATE = re.compile(r"-\d{4}-\d{2}-\d{2}$")
-
 if TYPE_CHECKING:
-    from batchmeter.client import AsyncClient
-    from batchmeter.pricing.estimate import Estimate, History
+    from batchmeter.inputs.estimate import Estimate
 
 
 @click.command()
@@ -167,10 +161,10 @@ def estimate(file: Path, account: str | None, region: str | None, json_output: b
 async def _estimate(file: Path, account: str | None, region: str | None) -> "Estimate":
     import asyncio
 
+    from batchmeter.costs import cost_rows
+    from batchmeter.inputs.estimate import estimate_at, histories
     from batchmeter.inputs.sizes import file_sizes
     from batchmeter.pricing.book import PriceBook
-    from batchmeter.pricing.estimate import estimate as of
-    from batchmeter.tracker.settle import terms_of
 
     async with client() as opened:
         provider = await opened.provider(account, {})
@@ -178,28 +172,10 @@ async def _estimate(file: Path, account: str | None, region: str | None) -> "Est
         if isinstance(prices, PriceBook):
             prices.check_region(provider.name, region)
         sizes = await asyncio.to_thread(file_sizes, file, prices.boundaries)
-        history = await _history(opened, provider.account)
-        return await asyncio.to_thread(
-            of, sizes, provider=provider.name, prices=prices, region=region or provider.region,
-            price_model=provider.price_model, history=history, terms=terms_of(provider),
-            ask=plugins.price_lines if plugins.prices_lines else None,
-        )  # fmt: skip
-
-
-async def _history(opened: "AsyncClient", account: str) -> "dict[str, History]":
-    """By the model that answered, and by the alias that a dated snapshot is asked for by."""
-    from batchmeter.pricing.estimate import History
-    from batchmeter.tracker.durations import settled
-
-    sums: defaultdict[str, list[int]] = defaultdict(lambda: [0, 0, 0])
-    async for settlement in settled(opened.ledger):
-        if settlement.account == account:
-            for model, share in settlement.models.items():
-                for name in {model, _DATE.sub("", model)}:
-                    sums[name][0] += share.lines
-                    sums[name][1] += share.usage.output_tokens
-                    sums[name][2] += share.usage.input_tokens
-    return {name: History(*three) for name, three in sums.items()}
+        rows = await cost_rows(opened.ledger, ("model",), where={"account": provider.account})
+        history = histories(rows, provider.name)
+        ask = plugins.price_lines if plugins.prices_lines else None
+        return await asyncio.to_thread(estimate_at, provider, sizes, prices, history=history, ask=ask, region=region)
 
 
 def _number(value: int | None) -> str:

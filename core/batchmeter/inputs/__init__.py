@@ -1,7 +1,9 @@
 """Checks batch input files as they stream by: what the provider would refuse, on which line, and how to mend it."""
 
+from batchmeter.input_limits import COMPATIBLE, OPENAI, REQUIRED, InputLimits, limits_of
+
 from .checker import MAX_PROBLEMS, InputChecker, check_file, check_path
-from .rules import COMPATIBLE, OPENAI, REQUIRED, InputLimits, InputSummary, limits_for, limits_of
+from .rules import InputSummary
 
 __all__ = [
     "COMPATIBLE",
@@ -13,6 +15,5 @@ __all__ = [
     "InputSummary",
     "check_file",
     "check_path",
-    "limits_for",
     "limits_of",
 ]

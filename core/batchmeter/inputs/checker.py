@@ -14,14 +14,11 @@ from typing import Any
 import msgspec
 
 from batchmeter.errors import Problem, UsageError
+from batchmeter.input_limits import MB, OPENAI, REQUIRED, InputLimits
 
 from .rules import (
-    MB,
-    OPENAI,
-    REQUIRED,
     UNREADABLE,
     Fault,
-    InputLimits,
     InputSummary,
     Seen,
     count_inputs,

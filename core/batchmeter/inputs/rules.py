@@ -5,15 +5,13 @@ A line that strict, typed decoding refused is read as JSON where any reader woul
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, cast
+from dataclasses import dataclass, field
+from typing import Any, cast
 
 import msgspec
 
 from batchmeter.errors import InvalidInputError, Problem
-
-if TYPE_CHECKING:
-    from batchmeter.providers import AccountSettings
+from batchmeter.input_limits import REQUIRED, InputLimits
 
 UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 """Errors of msgspec; the last two are no DecodeErrors."""
@@ -114,67 +112,6 @@ class InputSummary:
         """Raises InvalidInputError, naming `source`, when there are problems."""
         if self.problems:
             raise InvalidInputError(source, self.problems, self.more)
-
-
-MB = 1024 * 1024
-
-_OPENAI: Mapping[str, tuple[str, ...]] = {
-    "/v1/chat/completions": ("model", "messages"),
-    "/v1/responses": ("model",),
-    "/v1/embeddings": ("model", "input"),
-    "/v1/completions": ("model", "prompt"),
-    "/v1/moderations": ("input",),
-    "/v1/images/generations": ("prompt",),
-    "/v1/images/edits": ("prompt",),
-    "/v1/videos": ("prompt",),
-}
-REQUIRED: Mapping[str, tuple[str, ...]] = {
-    **_OPENAI,
-    **{endpoint.removeprefix("/v1"): names for endpoint, names in _OPENAI.items()},
-}
-"""Batch endpoints and what a request body must have there; some APIs leave out the `/v1`."""
-
-
-@dataclass(frozen=True, slots=True)
-class InputLimits:
-    """The rules of one provider; the defaults are OpenAI's."""
-
-    bytes: int = 200 * MB
-    lines: int = 50_000
-    embedding_inputs: int = 50_000
-    """Over all lines of an embeddings file."""
-    line_bytes: int = 64 * MB
-    """A longer line is reported and never held in memory."""
-    endpoints: frozenset[str] | None = frozenset(_OPENAI)
-    """None: any url."""
-    one_model: bool = True
-    shortest_custom_id: int = 1
-    """Characters."""
-    refused: frozenset[str] = frozenset()
-    """Members of a body that the provider fails a line for; with any, each line is read in full."""
-
-
-OPENAI = InputLimits()
-COMPATIBLE = InputLimits(
-    bytes=10_240 * MB, lines=1_000_000, embedding_inputs=1_000_000_000, endpoints=None, one_model=False
-)
-"""For servers that speak OpenAI's language under rules of their own: what holds everywhere (JSON, custom_ids, POST)."""
-
-
-def limits_of(provider: object) -> InputLimits | None:
-    """Limits by this provider's `input_limits`, OpenAI's rules where it has none; None: its files are not checked."""
-    found: InputLimits | None = getattr(provider, "input_limits", OPENAI)
-    return found
-
-
-def limits_for(own: InputLimits | None, settings: "AccountSettings") -> InputLimits | None:
-    """A provider's own limits with what an account's settings change; None where they switch the check off."""
-    if not settings.check_inputs:
-        return None
-    changed = settings.input_limits.model_dump(exclude_unset=True)
-    if "endpoints" in changed:
-        changed["endpoints"] = None if changed["endpoints"] is None else frozenset(changed["endpoints"])
-    return replace(own or COMPATIBLE, **changed) if changed else own
 
 
 def is_embeddings(endpoint: str | None) -> bool:

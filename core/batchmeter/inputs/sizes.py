@@ -9,8 +9,7 @@ from typing import Any, cast
 
 import msgspec
 
-from batchmeter.pricing.estimate import NO_OUTPUT_LIMIT, InputSizes, ModelSizes, Tier
-
+from .estimate import NO_OUTPUT_LIMIT, InputSizes, ModelSizes, Tier
 from .rules import UNREADABLE
 
 TOKENS_PER_MESSAGE = 4
@@ -340,8 +339,6 @@ def _is_marked(value: object) -> bool:
 
 LONGEST = 4 * 1024 * 1024
 """Bytes of a line that is looked at; a longer one counts as a request of which nothing is known."""
-STEP = 128 * 1024
-"""Bytes that may be counted in one go on an event loop: some milliseconds."""
 
 
 @dataclass(slots=True)
@@ -367,10 +364,14 @@ class SizePass:
             start = end + 1
         self._hold(chunk[start:])
 
-    def close(self) -> InputSizes:
+    def sizes(self) -> InputSizes:
         """The sums; a last line without a line feed counts."""
         self._end_line()
         return self._counter.sizes()
+
+    def close(self) -> str:
+        """The sums as text."""
+        return self.sizes().to_json()
 
     def _hold(self, piece: bytes) -> None:
         self._length += len(piece)

@@ -1,6 +1,6 @@
 """The cost of a batch before it is submitted: from the sizes of its requests, with the reasons for what is unknown."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
@@ -8,11 +8,12 @@ from decimal import Decimal
 import msgspec
 from pydantic import Field
 
+from batchmeter.host import CostRow
 from batchmeter.models import Frozen, Usd
-
-from .groups import Group, GroupKey, PriceQuery, PriceSource, Rates
-from .names import base_model
-from .price import MILLION, Ask, PriceModel, Terms, asked_rates, price_groups
+from batchmeter.pricing.groups import Group, GroupKey, PriceQuery, PriceSource, Rates
+from batchmeter.pricing.names import base_model
+from batchmeter.pricing.price import MILLION, Ask, PriceModel, Terms, asked_rates, price_groups
+from batchmeter.providers import Provider
 
 METHOD = (
     "expected: UTF-8 bytes of the prompt's text / 4, / 2 where it is not mostly ASCII, plus 4 tokens a message; at most: "
@@ -138,6 +139,39 @@ class History:
     requests: int
     output_tokens: int
     input_tokens: int | None = None
+
+
+def histories(rows: Iterable[CostRow], provider: str) -> dict[str, History]:
+    """An account's costs by model: under the model that answered, and the alias that a dated snapshot is asked for by."""
+    sums: dict[str, list[int]] = {}
+    for row in rows:
+        for name in {row.group or "", base_model(provider, row.group or "")}:
+            mine = sums.setdefault(name, [0, 0, 0])
+            for place, more in enumerate((row.lines, row.usage.output_tokens, row.usage.input_tokens)):
+                mine[place] += more
+    return {name: History(*three) for name, three in sums.items()}
+
+
+def estimate_at(
+    provider: Provider,
+    sizes: InputSizes,
+    prices: PriceSource,
+    *,
+    history: Mapping[str, History] | None = None,
+    ask: Ask | None = None,
+    region: str | None = None,
+) -> Estimate:
+    """Price the sizes at an account, today; `region` in place of the account's own."""
+    return estimate(
+        sizes,
+        provider=provider.name,
+        prices=prices,
+        region=region or provider.region,
+        price_model=provider.price_model,
+        history=history,
+        ask=ask,
+        terms=Terms(provider.capabilities.priced_as, provider.capabilities.standard_factor),
+    )
 
 
 def estimate(
