@@ -17,6 +17,7 @@ from .client import AsyncClient
 from .engine import Engine
 from .files import AsyncFiles
 from .pages import AsyncPage, SyncPage
+from .runtime import asyncio_loop
 from .sync import read_on
 
 P = ParamSpec("P")
@@ -138,6 +139,7 @@ async def tracking(client: AsyncClient | None = None) -> AsyncGenerator[None]:
         async with _over(client):
             yield
         return
+    asyncio_loop()
     await asyncio.to_thread(_enter)
     try:
         yield

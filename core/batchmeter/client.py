@@ -21,7 +21,7 @@ from .config import Settings, load_settings, validated
 from .files import AsyncFiles
 from .plugins import Plugins
 from .providers import Provider
-from .runtime import Parts, Prices
+from .runtime import Parts, Prices, asyncio_loop
 
 if TYPE_CHECKING:
     from .access import Access
@@ -91,12 +91,12 @@ class AsyncClient:
 
     async def open(self) -> Self:
         """Open the ledger (upgrading it if need be), tell the plugins, start delivering, and tracking if wanted."""
+        self._loop = asyncio_loop(self._loop)
         async with self._opening:
             if self._parts is None:
                 self._parts = await Parts.build(
                     self.settings, self.accounts, self.plugins, self._given_ledger, self._given_prices
                 )
-                self._loop = asyncio.get_running_loop()
                 parts = self._parts
                 await self.plugins.startup(
                     ClientHost(
@@ -119,6 +119,7 @@ class AsyncClient:
 
     async def aclose(self, *, timeout: float = DRAIN_SECONDS) -> None:
         """Stop, giving deliveries `timeout` seconds. Nothing is lost by stopping early: the ledger has it."""
+        asyncio_loop(self._loop)
         parts, self._parts = self._parts, None
         self._loop = self._tracking = None
         if parts is None:
@@ -172,7 +173,7 @@ class AsyncClient:
 
     @property
     def loop(self) -> asyncio.AbstractEventLoop | None:
-        """The event loop in which this client is open."""
+        """The event loop in which this client is open, or was first used."""
         return self._loop
 
     def post(self, work: "Callable[[AsyncClient], Coroutine[Any, Any, Result]]") -> "Future[Result]":
@@ -203,6 +204,7 @@ class AsyncClient:
 
     async def ready(self) -> Parts:
         """The open parts; opens on first use."""
+        asyncio_loop(self._loop)
         if self._parts is None:
             await self.open()
         assert self._parts is not None
@@ -215,6 +217,7 @@ class AsyncClient:
 
         Raises UnknownAccountError, ConfigError.
         """
+        self._loop = asyncio_loop(self._loop)
         if account is None and about is not None:
             account = await (await self.ready()).ledger.account_of(about)
         found = self.accounts.resolve(account or self.accounts.default, settings_of(overrides))

@@ -23,6 +23,7 @@ from weakref import WeakSet
 
 from .client import AsyncClient
 from .errors import ClosedError
+from .runtime import asyncio_loop
 from .uploads import CALLERS_LOOP
 
 log = logging.getLogger("batchmeter")
@@ -73,7 +74,7 @@ class Engine:
 
     async def acall(self, work: Work[Result]) -> Result:
         """Run to the end without blocking the caller's loop; cancelling this cancels the work."""
-        before = CALLERS_LOOP.set(asyncio.get_running_loop())
+        before = CALLERS_LOOP.set(asyncio_loop())
         try:
             future = self.post(work)
         finally:

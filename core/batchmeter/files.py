@@ -48,8 +48,8 @@ class AsyncFiles:
         """Upload, streamed; a handle that can seek is sent from its start. UsageError when it cannot be read as bytes."""
         chosen = options(extra_headers, extra_query, extra_body, timeout)
         purpose, expiry = required_text("purpose", purpose), document_of("expires_after", expires_after)
-        upload = await asyncio.to_thread(upload_of, file, purpose=purpose, expires_after=expiry)
         parts = await self._client.ready()
+        upload = await asyncio.to_thread(upload_of, file, purpose=purpose, expires_after=expiry)
         provider, _ = await self._client.provider_for(custom_llm_provider, account_settings, model=model)
         read = partial(parts.plugins.read_upload, provider, purpose, upload.filename, parts.prices)
         upload, sent = watched(upload, read)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 from .accounts import Accounts
 from .config import Settings
-from .errors import LedgerError
+from .errors import LedgerError, UsageError
 from .plugins import Plugins
 from .providers import Provider
 
@@ -28,6 +28,23 @@ log = logging.getLogger("batchmeter")
 
 Prices: TypeAlias = "PriceSource | Mapping[str, Any] | str | os.PathLike[str]"
 """A price book, rows as in `[prices]`, or the path of a file with such rows."""
+
+
+def asyncio_loop(home: asyncio.AbstractEventLoop | None = None) -> asyncio.AbstractEventLoop:
+    """The running loop. UsageError where there is none (trio), and in another than `home`, a client's own."""
+    try:
+        loop = asyncio.get_running_loop()
+    except RuntimeError:
+        raise UsageError(
+            "batchmeter's async calls need asyncio's event loop; under trio call the blocking function in a thread: "
+            "await trio.to_thread.run_sync(batchmeter.retrieve_batch, batch_id)"
+        ) from None
+    if home is not None and home is not loop:
+        raise UsageError(
+            "this AsyncClient belongs to another event loop, and each asyncio.run() makes one: open a client in each "
+            "(`async with AsyncClient() as client`), or use batchmeter's functions or Client, which work in all"
+        )
+    return loop
 
 
 @dataclass

@@ -14,7 +14,7 @@ import pytest
 
 import batchmeter
 from batchmeter.content import lines_of
-from batchmeter.errors import InvalidInputError, NotFoundError, SettlementError
+from batchmeter.errors import InvalidInputError, NotFoundError, SettlementError, UsageError
 from batchmeter.result_lines import results_of
 from batchmeter.results import Result
 from batchmeter.testing.sandbox import Sandbox, manual_clock, sandbox_thread
@@ -152,6 +152,11 @@ def test_a_create_that_was_refused_is_tried_again(sandbox: Sandbox) -> None:
     with pytest.raises(batchmeter.BatchmeterError, match="quota"):
         batchmeter.run(QUESTIONS, model="gpt-5-mini")
     assert all(batchmeter.run(QUESTIONS, model="gpt-5-mini").texts)
+
+
+def test_members_of_a_request_are_told_where_to_go() -> None:
+    with pytest.raises(UsageError, match=r"body=\{'temperature': 0, 'stream': True\}"):
+        batchmeter.run(["one"], model="gpt-5-mini", temperature=0, stream=True)
 
 
 def test_what_the_provider_would_refuse_is_not_sent(sandbox: Sandbox) -> None:

@@ -6,13 +6,14 @@ import os
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Coroutine, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import batchmeter
-from batchmeter.errors import ConfigError, ConflictError
+from batchmeter.errors import ConfigError, ConflictError, UsageError
 from batchmeter.testing.sandbox import Sandbox, sandbox_thread
 
 
@@ -65,6 +66,47 @@ async def test_sync_calls_work_inside_a_running_loop(sandbox: Sandbox) -> None:
     assert batchmeter.list_batches().data == []
     results = await asyncio.gather(*(batchmeter.alist_batches(limit=number) for number in range(1, 6)))
     assert [page.data for page in results] == [[]] * 5
+
+
+def test_two_asyncio_runs_share_the_module_s_client(sandbox: Sandbox, requests: Path) -> None:
+    file = asyncio.run(batchmeter.acreate_file(file=requests))
+    assert asyncio.run(batchmeter.afile_retrieve(file.id)).id == file.id
+
+
+def test_an_async_client_in_a_second_loop_says_so(sandbox: Sandbox, requests: Path) -> None:
+    client = batchmeter.AsyncClient()
+
+    async def use() -> str:
+        try:
+            return (await client.files.create(requests)).id
+        finally:
+            await client.aclose()
+
+    assert asyncio.run(use()) != asyncio.run(use())
+    first = asyncio.new_event_loop()
+    file = first.run_until_complete(client.files.create(requests))
+    for again in (client.files.retrieve(file.id, "openai"), client.batches.list(), client.open(), client.aclose()):
+        with pytest.raises(UsageError, match="belongs to another event loop.*open a client in each"):
+            asyncio.run(again)
+    first.run_until_complete(client.aclose())
+    first.close()
+
+
+def test_trio_is_told_how_to_call(sandbox: Sandbox, requests: Path) -> None:
+    client = batchmeter.AsyncClient()
+    calls: tuple[Coroutine[Any, Any, object], ...] = (
+        batchmeter.acreate_file(file=requests),
+        batchmeter.alist_batches(),
+        batchmeter.arun(["one"], model="gpt-5-mini"),
+        batchmeter.aretry_batch("batch_1"),
+        batchmeter.tracking().__aenter__(),
+        client.files.create(requests),
+        client.files.retrieve("file-1", "openai"),
+        client.open(),
+    )
+    for call in calls:
+        with pytest.raises(UsageError, match=r"need asyncio's event loop; under trio .*trio\.to_thread\.run_sync"):
+            call.send(None)  # as a loop does that is not asyncio's
 
 
 def test_calls_from_many_threads_share_one_client(sandbox: Sandbox) -> None:

@@ -19,7 +19,7 @@ from batchmeter.results import Results
 from batchmeter.sync import Client
 
 from .jobs import Jobs, never_began
-from .requests import Lines, Requests, Written, write
+from .requests import Lines, Requests, Written, refuse_members, write
 
 if TYPE_CHECKING:
     from batchmeter.tracker.wait import OnUpdate
@@ -104,6 +104,9 @@ class Job:
     progress: bool | None
     again: bool
     account_settings: Mapping[str, Any] = field(repr=False)
+
+    def __post_init__(self) -> None:
+        refuse_members(self.account_settings)
 
     async def limits(self, client: AsyncClient) -> InputLimits:
         """Limits of one input file at this account."""

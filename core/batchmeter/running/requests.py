@@ -45,6 +45,23 @@ _FROM_LIST: Mapping[str, Callable[[list[Any]], dict[str, Any]]] = {
     "/v1/embeddings": _input,
 }
 
+BODY = frozenset(
+    """audio background dimensions encoding_format frequency_penalty include input instructions logit_bias logprobs
+    max_completion_tokens max_output_tokens max_tokens messages modalities n parallel_tool_calls prediction
+    presence_penalty prompt prompt_cache_key quality reasoning reasoning_effort response_format safety_identifier seed
+    service_tier size stop store stream stream_options system system_prompt temperature text thinking tool_choice tools
+    top_k top_logprobs top_p truncation verbosity web_search_options""".split()
+)
+"""Members of a request that people give to the call, as they do when they call a model."""
+
+
+def refuse_members(given: Mapping[str, Any]) -> None:
+    """UsageError for members of a request where settings of an account stand; it says what to write."""
+    found = {name: value for name, value in given.items() if name in BODY}
+    if found:
+        shown = ", ".join(f"{name!r}: {value!r:.60}" for name, value in found.items())
+        raise UsageError(f"{', '.join(found)}: members of each request go into the body: run(…, body={{{shown}}})")
+
 
 @dataclass(slots=True)
 class Lines:
