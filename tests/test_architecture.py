@@ -31,13 +31,11 @@ LAYERS = [
         "callbacks",
         "plugin_loader",
         "discovery",
-        "results",
-        "result_lines",
     },
     {"ledger", "plugins"},
     {"accounts", "costs", "labels", "redaction", "tracker"},
     {"runtime"},
-    {"access", "client_host", "submit", "files", "batches", "client", "reports", "inputs"},
+    {"access", "client_host", "submit", "files", "batches", "client", "answers", "reports", "inputs"},
     {"engine", "sync", "api", "rerun"},
     {"observing", "running"},
     {"testing"},
@@ -289,7 +287,7 @@ def test_every_package_is_typed() -> None:
 
 
 # The rules below count TYPE_CHECKING imports too. Each exception names what is still to move: the lists may only shrink.
-LEAVES = {"inputs", "reports", "rerun", "running", "observing", "commands", "cli", "testing"}
+LEAVES = {"answers", "inputs", "reports", "rerun", "running", "observing", "commands", "cli", "testing"}
 CONTRACT = {"hookspecs", "events", "models", "errors"}
 BELOW_CONTRACT = CONTRACT | {"host", "providers"}
 ABOVE: set[tuple[str, str]] = set()

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 from ._version import __version__
 
 if TYPE_CHECKING:
+    from .answers.result import Result
+    from .answers.results import Results
     from .api import (
         abatch_results,
         acancel_batch,
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
         alist_files,
         aretrieve_batch,
         aretrieve_file,
+        aretry_batch,
         await_batch,
         batch_results,
         cancel_batch,
@@ -42,6 +45,7 @@ if TYPE_CHECKING:
         list_files,
         retrieve_batch,
         retrieve_file,
+        retry_batch,
         start_tracking,
         tracking,
         wait_batch,
@@ -55,19 +59,20 @@ if TYPE_CHECKING:
     from .metering.result import Metering
     from .models import Attribution, Batch, Cost, FileObject, Page, Usage
     from .observing import observe, unobserve
-    from .results import Result, Results
+    from .rerun.rerun import Retry
     from .running import arun, run
-    from .running.jobs import Jobs
-    from .running.retry import aretry_batch, retry_batch
+    from .running.jobs import Job, JobReport, Jobs
     from .sync import Client
 
 _HOMES = {
     "api": (
         "abatch_results acancel_batch acreate_batch acreate_file adelete_file afile_content afile_delete afile_list "
-        "afile_retrieve alist_batches alist_files aretrieve_batch aretrieve_file await_batch batch_results cancel_batch "
+        "afile_retrieve alist_batches alist_files aretrieve_batch aretrieve_file aretry_batch await_batch batch_results cancel_batch "
         "close create_batch create_file delete_file file_content file_delete file_list file_retrieve "
-        "list_batches list_files retrieve_batch retrieve_file start_tracking tracking wait_batch"
+        "list_batches list_files retrieve_batch retrieve_file retry_batch start_tracking tracking wait_batch"
     ),
+    "answers.result": "Result",
+    "answers.results": "Results",
     "callbacks": "off on",
     "client": "AsyncClient",
     "errors": "BatchmeterError Rejected RetryLater",
@@ -76,9 +81,8 @@ _HOMES = {
     "metering": "Metering ameter meter",
     "models": "Attribution Batch Cost FileObject Page Usage",
     "observing": "observe unobserve",
-    "running.jobs": "Jobs",
-    "running.retry": "aretry_batch retry_batch",
-    "results": "Result Results",
+    "rerun.rerun": "Retry",
+    "running.jobs": "Job JobReport Jobs",
     "running": "arun run",
     "sync": "Client",
 }
@@ -96,12 +100,15 @@ __all__ = [
     "Cost",
     "Event",
     "FileObject",
+    "Job",
+    "JobReport",
     "Jobs",
     "Metering",
     "Page",
     "Rejected",
     "Result",
     "Results",
+    "Retry",
     "RetryLater",
     "Settlement",
     "Usage",

@@ -120,6 +120,8 @@ await_batch = _async(lambda client: client.batches.wait)
 wait_batch = _sync(lambda client: client.batches.wait)
 abatch_results = _async(lambda client: client.batches.results)
 batch_results = _sync(lambda client: client.batches.results)
+aretry_batch = _async(lambda client: client.batches.retry)
+retry_batch = _sync(lambda client: client.batches.retry)
 
 
 _lock = threading.Lock()

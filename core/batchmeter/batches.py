@@ -1,10 +1,11 @@
 """`client.batches`: submit, follow, cancel, list and await batches, in OpenAI's call shapes."""
 
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
+import os
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Mapping
 from contextlib import aclosing
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from .arguments import (
     Timeout,
@@ -25,7 +26,8 @@ from .pages import AsyncPage
 from .providers import BatchRequest, DeletesBatches, Provider
 
 if TYPE_CHECKING:
-    from .results import Result, Results
+    from batchmeter import AsyncClient, Job, JobReport, Result, Results, Retry
+
     from .runtime import Runtime
 
 
@@ -238,27 +240,19 @@ class AsyncBatches:
         In the order of its files; with `requests` in the input's order, each with its request, and with an error for
         those without an answer. UsageError while the batch is open; NotFoundError where its files are gone.
         """
-        from .result_lines import answers_by_id, lines_by_request, results_of  # noqa: PLC0415 - when first needed
-        from .results import Results  # noqa: PLC0415
+        from batchmeter import Results  # noqa: PLC0415 - built on core, which works without it
 
-        provider, ended, input_file_id = await self._ended(batch_id, custom_llm_provider, account_settings)
-        if requests:
-            joined = results_of(lines_by_request(provider, ended.batch, input_file_id))
-            found = {result.custom_id: result async for result in joined}
-        else:
-            found = await answers_by_id(provider, ended.batch)
-        return Results(list(found), found, ended)
+        known = await self._ended(batch_id, custom_llm_provider, account_settings)
+        return await Results.read(*known, requests=requests)
 
     async def iter_results(
         self, batch_id: str, *, requests: bool = False, custom_llm_provider: str | None = None, **account_settings: Any
     ) -> "AsyncGenerator[Result]":
         """As `results`, one after the other, however many there are; of a request with two answers, both."""
-        from .result_lines import results_of  # noqa: PLC0415 - when first needed
+        from batchmeter import Results  # noqa: PLC0415 - as above
 
-        lines = self.iter_lines(
-            batch_id, requests=requests, custom_llm_provider=custom_llm_provider, **account_settings
-        )
-        async with aclosing(lines), aclosing(results_of(lines)) as results:
+        known = await self._ended(batch_id, custom_llm_provider, account_settings)
+        async with aclosing(Results.stream(*known, requests=requests)) as results:
             async for result in results:
                 yield result
 
@@ -266,16 +260,81 @@ class AsyncBatches:
         self, batch_id: str, *, requests: bool = False, custom_llm_provider: str | None = None, **account_settings: Any
     ) -> "AsyncGenerator[bytes]":
         """As `iter_results`, each line of the files as the provider wrote it; with `requests`, `request` is added."""
-        from .result_lines import answer_lines, lines_by_request  # noqa: PLC0415 - when first needed
+        from batchmeter import Results  # noqa: PLC0415 - as above
 
-        provider, ended, input_file_id = await self._ended(batch_id, custom_llm_provider, account_settings)
-        if requests:
-            found = lines_by_request(provider, ended.batch, input_file_id)
-        else:
-            found = answer_lines(provider, ended.batch)
-        async with aclosing(found) as lines:
+        known = await self._ended(batch_id, custom_llm_provider, account_settings)
+        async with aclosing(Results.lines(*known, requests=requests)) as lines:
             async for line in lines:
                 yield line
+
+    async def create_many(
+        self,
+        file: str | os.PathLike[str],
+        endpoint: str,
+        completion_window: str = "24h",
+        custom_llm_provider: str | None = None,
+        metadata: Mapping[str, str] | None = None,
+        *,
+        job: str | None = None,
+        again: bool = False,
+        attribution: Attribution | Mapping[str, Any] | None = None,
+        **account_settings: Any,
+    ) -> "Job":
+        """Submit an input file of any size as the batches that its provider's limits ask for: lines, bytes, models.
+
+        The same call submits nothing twice: after a crash it goes on where it stopped; `again` submits all anew. `job`
+        names it, by default the hash of its content. InvalidInputError before anything is sent.
+        """
+        from batchmeter import Jobs  # noqa: PLC0415 - as above
+
+        whose, given = attribution_of(attribution), {"custom_llm_provider": custom_llm_provider, **account_settings}
+        return await Jobs(self._whole).create(
+            file, endpoint, completion_window, metadata, job=job, again=again, attribution=whose, where=given
+        )
+
+    async def wait_many(
+        self,
+        job: "Job",
+        *,
+        timeout: float | None = None,
+        on_update: Callable[[Batch], object] | None = None,
+        progress: bool | None = False,
+        **account_settings: Any,
+    ) -> "JobReport":
+        """Until every batch of a job is settled; `on_update` is called with each batch that is looked at.
+
+        `progress` shows one bar over all of them, None only on a terminal or in a notebook. SettlementError after
+        `timeout` seconds; the job goes on, and stays tracked.
+        """
+        from batchmeter import Jobs  # noqa: PLC0415 - as above
+
+        return await Jobs(self._whole).wait(job, timeout, on_update, progress=progress, where=account_settings)
+
+    async def results_many(self, report: "JobReport", **account_settings: Any) -> "Results":
+        """Every answer of a job in the order of its input, with the cost of all of it."""
+        from batchmeter import Jobs  # noqa: PLC0415 - as above
+
+        return await Jobs(self._whole).results(report, account_settings)
+
+    async def retry(
+        self,
+        batch_id: str,
+        *,
+        only: Collection[str] = ("failed", "expired", "missing"),
+        custom_llm_provider: str | None = None,
+    ) -> "Retry":
+        """Submit the requests of a finished batch that `failed`, `expired` or are `missing` (`only`) again, once.
+
+        `.batch` has them; its metadata names the first batch. UsageError while that is open, or where nothing is left.
+        """
+        from batchmeter import Jobs  # noqa: PLC0415 - as above
+
+        return await Jobs(self._whole).retry(batch_id, only, custom_llm_provider)
+
+    @property
+    def _whole(self) -> "AsyncClient":
+        """The client itself: what is built on core may use all of it."""
+        return cast("AsyncClient", self._client)
 
     async def _ended(
         self, batch_id: str, account: str | None, settings: Mapping[str, Any]

@@ -14,7 +14,7 @@ from .pages import AsyncPage, SyncPage
 from .providers import ContentStream
 
 if TYPE_CHECKING:
-    from .results import Result as BatchResult
+    from batchmeter import Result as BatchResult
 
 Result = TypeVar("Result")
 P = ParamSpec("P")
@@ -88,6 +88,10 @@ class Batches:
         self.wait = _blocking(engine, batches.wait)
         self.settlement = _blocking(engine, batches.settlement)
         self.results = _blocking(engine, batches.results)
+        self.create_many = _blocking(engine, batches.create_many)
+        self.wait_many = _blocking(engine, batches.wait_many)
+        self.results_many = _blocking(engine, batches.results_many)
+        self.retry = _blocking(engine, batches.retry)
 
     def iter_results(self, batch_id: str, **arguments: Any) -> "Iterator[BatchResult]":
         """As `AsyncBatches.iter_results`."""

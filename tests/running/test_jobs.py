@@ -12,7 +12,7 @@ from batchmeter import AsyncClient
 from batchmeter.config import Settings
 from batchmeter.errors import InvalidInputError, SettlementError
 from batchmeter.inputs import InputLimits
-from batchmeter.running.jobs import Jobs, split
+from batchmeter.running.jobs import split
 from batchmeter.testing.sandbox import Sandbox, manual_clock, sandbox_thread, serve_sandbox
 
 CHAT = "/v1/chat/completions"
@@ -45,9 +45,9 @@ async def client(tmp_path: Path) -> AsyncIterator[AsyncClient]:
 
 async def test_a_large_file_is_one_job_of_several_batches(client: AsyncClient, tmp_path: Path) -> None:
     path = write(tmp_path / "large.jsonl", 10)
-    job = await Jobs(client).create_many(path, CHAT, attribution={"team": "search"})
-    report = await Jobs(client).wait_many(job)
-    results = await Jobs(client).results_many(report)
+    job = await client.batches.create_many(path, CHAT, attribution={"team": "search"})
+    report = await client.batches.wait_many(job)
+    results = await client.batches.results_many(report)
     assert [one.request_counts.total for one in report.settlements] == [4, 4, 2]
     assert (report.status, report.request_counts.succeeded) == ("completed", 10)
     assert list(results) == [f"r-{number}" for number in range(10)]
@@ -57,8 +57,8 @@ async def test_a_large_file_is_one_job_of_several_batches(client: AsyncClient, t
 
 
 async def test_a_job_s_cost_is_one_line_in_reports(client: AsyncClient, tmp_path: Path) -> None:
-    job = await Jobs(client).create_many(write(tmp_path / "l.jsonl", 6), CHAT, job="nightly")
-    report = await Jobs(client).wait_many(job)
+    job = await client.batches.create_many(write(tmp_path / "l.jsonl", 6), CHAT, job="nightly")
+    report = await client.batches.wait_many(job)
     await client.ledger.roll_spend()
     (row,) = (await client.costs(group_by="tag", where={"tag": "job:nightly"})).data
     assert (row.group, row.batches, row.total) == ("job:nightly", 2, report.cost.total)
@@ -75,13 +75,13 @@ async def test_the_same_call_goes_on_where_it_stopped(client: AsyncClient, tmp_p
 
     monkeypatch.setattr("batchmeter.files.AsyncFiles.create", dies)
     with pytest.raises(OSError, match="goes down"):
-        await Jobs(client).create_many(path, CHAT)
+        await client.batches.create_many(path, CHAT)
     monkeypatch.undo()
-    first = await Jobs(client).create_many(path, CHAT)
-    again = await Jobs(client).create_many(path, CHAT)
+    first = await client.batches.create_many(path, CHAT)
+    again = await client.batches.create_many(path, CHAT)
     assert [batch.id for batch in first.batches] == [batch.id for batch in again.batches]
     assert len((await client.batches.list()).data) == 3
-    anew = await Jobs(client).create_many(path, CHAT, again=True)
+    anew = await client.batches.create_many(path, CHAT, again=True)
     assert not {batch.id for batch in anew.batches} & {batch.id for batch in first.batches}
 
 
@@ -90,13 +90,13 @@ async def test_a_full_queue_is_waited_for(tmp_path: Path, monkeypatch) -> None:
     path = write(tmp_path / "l.jsonl", 6)
     with sandbox_thread(script="outcome=failed") as sandbox:
         async with AsyncClient(settings=settings(sandbox.url, tmp_path), environ={}) as client:
-            job = await Jobs(client).create_many(path, CHAT)
-            waiting = asyncio.create_task(Jobs(client).wait_many(job))
+            job = await client.batches.create_many(path, CHAT)
+            waiting = asyncio.create_task(client.batches.wait_many(job))
             while len((await client.batches.list()).data) < 4:
                 assert not waiting.done()
             sandbox.engine.batches.script = type(sandbox.engine.batches.script)()
             report = await waiting
-            again = await Jobs(client).create_many(path, CHAT)
+            again = await client.batches.create_many(path, CHAT)
     assert report.status == "completed"
     assert [one.batch_id for one in report.settlements] == [batch.id for batch in again.batches]
 
@@ -104,16 +104,32 @@ async def test_a_full_queue_is_waited_for(tmp_path: Path, monkeypatch) -> None:
 async def test_a_job_that_takes_too_long_goes_on(tmp_path: Path) -> None:
     with sandbox_thread(speed=1, clock=manual_clock()) as slow:
         async with AsyncClient(settings=settings(slow.url, tmp_path), environ={}) as client:
-            job = await Jobs(client).create_many(write(tmp_path / "l.jsonl", 6), CHAT)
+            job = await client.batches.create_many(write(tmp_path / "l.jsonl", 6), CHAT)
             with pytest.raises(SettlementError, match="it goes on and stays tracked"):
-                await Jobs(client).wait_many(job, timeout=0.05)
+                await client.batches.wait_many(job, timeout=0.05)
+
+
+def test_the_blocking_client_has_jobs_with_one_bar(tmp_path: Path, capsys, monkeypatch) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")  # a terminal, to rich
+    path, looks = write(tmp_path / "l.jsonl", 9), []
+    with sandbox_thread(script="fail=0.6") as sandbox:
+        with batchmeter.Client(settings=settings(sandbox.url, tmp_path), environ={}) as client:
+            job = client.batches.create_many(path, CHAT)
+            assert client.batches.create_many(path, CHAT) == job
+            report = client.batches.wait_many(job, progress=True, on_update=looks.append)
+            results = client.batches.results_many(report)
+            again = client.batches.retry(job.batches[0].id)
+    assert len(results) == 9
+    assert {batch.id for batch in looks} == {batch.id for batch in job.batches}
+    assert again.requests == sum(not results[f"r-{number}"].ok for number in range(4)) > 0
+    assert "3 batches" in capsys.readouterr().err
 
 
 async def test_a_line_that_breaks_a_rule_sends_nothing(client: AsyncClient, tmp_path: Path) -> None:
     path = write(tmp_path / "l.jsonl", 9)
     path.write_text(path.read_text() + path.read_text().splitlines()[0] + "\n")
     with pytest.raises(InvalidInputError, match="line 10.*already used on line 1"):
-        await Jobs(client).create_many(path, CHAT)
+        await client.batches.create_many(path, CHAT)
     assert (await client.files.list()).data == []
 
 

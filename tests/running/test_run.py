@@ -13,10 +13,10 @@ from pathlib import Path
 import pytest
 
 import batchmeter
+from batchmeter.answers.lines import results_of
+from batchmeter.answers.result import Result
 from batchmeter.content import lines_of
 from batchmeter.errors import InvalidInputError, NotFoundError, SettlementError, UsageError
-from batchmeter.result_lines import results_of
-from batchmeter.results import Result
 from batchmeter.testing.sandbox import Sandbox, manual_clock, sandbox_thread
 
 QUESTIONS = [f"question {number}" for number in range(5)]

@@ -34,10 +34,8 @@ async def submit_job(
     json_output: bool,
 ) -> int:
     """The exit code."""
-    from batchmeter.running.jobs import Jobs
-
     named = {name: value for name, value in order.items() if name != "idempotency_key"}
-    job = await Jobs(opened).create_many(file, endpoint, job=order["idempotency_key"], **named)
+    job = await opened.batches.create_many(file, endpoint, job=order["idempotency_key"], **named)
     if wait:
         report = await _waited(opened, job, timeout)
         _show_report(report, json_output)
@@ -56,30 +54,19 @@ async def submit_job(
 
 async def _waited(opened: "AsyncClient", job: "Job", timeout: float | None) -> "JobReport":
     """With one progress bar over all batches; on a pipe, a line for each status of each."""
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-
-    from batchmeter.running.jobs import Jobs
-
     shown = errors()
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    done: dict[str, int] = {}
     last: dict[str, str] = {}
-    with Progress(*columns, console=shown, transient=True, disable=not shown.is_terminal) as bar:
-        task = bar.add_task(f"job {job.id}", total=len(job.ids))
 
-        def update(batch: "Batch") -> None:
-            counts = batch.request_counts
-            done[batch.id] = counts.completed + counts.failed if counts else 0
-            bar.update(task, completed=sum(done.values()))
-            if not shown.is_terminal and last.get(batch.id) != batch.status:
-                shown.print(f"{batch.id}: {batch.status}")
-            last[batch.id] = batch.status
+    def update(batch: "Batch") -> None:
+        if not shown.is_terminal and last.get(batch.id) != batch.status:
+            shown.print(f"{batch.id}: {batch.status}")
+        last[batch.id] = batch.status
 
-        try:
-            return await Jobs(opened).wait_many(job, timeout=timeout, on_update=update)
-        except asyncio.CancelledError:
-            shown.print(f"job {job.id} goes on; the same command waits for it again")
-            raise
+    try:
+        return await opened.batches.wait_many(job, timeout=timeout, on_update=update, progress=shown.is_terminal)
+    except asyncio.CancelledError:
+        shown.print(f"job {job.id} goes on; the same command waits for it again")
+        raise
 
 
 def _show_report(report: "JobReport", json_output: bool) -> None:

@@ -17,8 +17,8 @@ from batchmeter.commands.output import errors
 from batchmeter.commands.session import client, run
 
 if TYPE_CHECKING:
+    from batchmeter.answers.result import Result
     from batchmeter.client import AsyncClient
-    from batchmeter.results import Result
 
 output_option = click.option("-o", "--output", type=click.Path(path_type=Path), metavar="FILE", help="Write to FILE.")
 
@@ -77,7 +77,7 @@ async def _pieces(
     opened: "AsyncClient", batch_id: str, account: str | None, requests: bool, only_errors: bool, form: str
 ) -> AsyncGenerator[bytes]:
     """One for each row, with the line's end."""
-    from batchmeter.results import Result
+    from batchmeter.answers.result import Result
 
     if form == "jsonl":
         async for line in opened.batches.iter_lines(batch_id, requests=requests, custom_llm_provider=account):

@@ -6,6 +6,7 @@ from contextlib import aclosing
 from dataclasses import dataclass, field
 from enum import Enum, auto
 
+from batchmeter.answers.lines import Open, input_of, opened_by, requests
 from batchmeter.errors import UsageError
 from batchmeter.events import Settlement
 from batchmeter.inputs.rules import is_embeddings
@@ -14,7 +15,6 @@ from batchmeter.metering.envelope import Look, look_for
 from batchmeter.metering.lines import LineSplitter, Unreadable
 from batchmeter.models import Batch
 from batchmeter.providers import Provider
-from batchmeter.result_lines import Open, input_of, opened_by, requests
 from batchmeter.tracker.build_events import UNAVAILABLE
 from batchmeter.tracker.settle import awaited
 

@@ -11,12 +11,12 @@ from itertools import combinations
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, cast
 
+from batchmeter.answers.lines import input_of, requests
 from batchmeter.errors import BatchmeterError, ProviderError, UsageError, made_nothing
 from batchmeter.ledger.ledger import Ledger
 from batchmeter.ledger.records import Again, Intent, Submission, TrackedBatch
 from batchmeter.models import Batch, FileObject
 from batchmeter.providers import BatchRequest, CallOptions, Provider, waits_for_room
-from batchmeter.result_lines import input_of, requests
 from batchmeter.submit import submission_of, submit
 from batchmeter.tracker.adopt import with_id
 from batchmeter.tracker.metadata_tag import RETRY_OF, without_tag

@@ -1,6 +1,7 @@
 """From requests in memory to answers by custom_id, in one call: `batchmeter.run([...], model="gpt-5-mini")`."""
 
-from batchmeter.results import Result, Results
+from batchmeter.answers.result import Result
+from batchmeter.answers.results import Results
 
 from .job import arun, run
 

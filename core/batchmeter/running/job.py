@@ -3,22 +3,22 @@
 import asyncio
 import hashlib
 import json
-from collections.abc import Callable, Generator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from batchmeter import api
+from batchmeter.answers.lines import answers_by_id
+from batchmeter.answers.results import Results
 from batchmeter.client import AsyncClient
 from batchmeter.errors import NotFoundError, SettlementError
 from batchmeter.events import Settlement
 from batchmeter.inputs import COMPATIBLE, InputLimits, limits_of
 from batchmeter.models import Attribution, Batch
-from batchmeter.result_lines import answers_by_id
-from batchmeter.results import Results
 from batchmeter.sync import Client
 
-from .jobs import Jobs, never_began
+from .jobs import never_began
+from .progress import shown
 from .requests import Lines, Requests, Written, refuse_members, write
 
 if TYPE_CHECKING:
@@ -113,7 +113,7 @@ class Job:
         return limits_of(await client.provider(self.account, self.account_settings)) or COMPATIBLE
 
     async def run(self, client: AsyncClient, written: Written) -> Results:
-        with progress(len(written.ids), shown=self.progress) as update:
+        with shown(len(written.ids), bar=self.progress) as update:
             if written.many:
                 return await self._many(client, written, update)
             batch = await self._batch(client, written)
@@ -125,9 +125,9 @@ class Job:
             raise
         return Results(written.ids, found, settlement)
 
-    async def _many(self, client: AsyncClient, written: Written, update: "Update | None") -> Results:
+    async def _many(self, client: AsyncClient, written: Written, update: "OnUpdate | None") -> Results:
         """More than the account takes in one batch: several, as one job."""
-        job = await Jobs(client).create_many(
+        job = await client.batches.create_many(
             written.path,
             self.endpoint,
             self.completion_window,
@@ -136,8 +136,8 @@ class Job:
             again=self.again,
             **self._where(),
         )
-        report = await Jobs(client).wait_many(job, timeout=self.timeout, on_update=update, **self.account_settings)
-        return await Jobs(client).results_many(report, **self.account_settings)
+        report = await client.batches.wait_many(job, timeout=self.timeout, on_update=update, **self.account_settings)
+        return await client.batches.results_many(report, **self.account_settings)
 
     async def _batch(self, client: AsyncClient, written: Written) -> Batch:
         """The newest of this run's batches, unless it is to be run again or that one never began."""
@@ -203,30 +203,3 @@ class Job:
 
     def _where(self) -> dict[str, Any]:
         return {"custom_llm_provider": self.account, **self.account_settings}
-
-
-Update = Callable[[Batch], None]
-
-
-@contextmanager
-def progress(lines: int, *, shown: bool | None) -> Generator[Update | None]:
-    """`shown` None: on a terminal or in a notebook. Yields what to call with each look at the batch."""
-    from rich.console import Console  # noqa: PLC0415 - 40 ms, and only where a bar may be shown
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn  # noqa: PLC0415
-
-    console = Console(stderr=True)
-    if not (console.is_terminal or console.is_jupyter if shown is None else shown):
-        yield None
-        return
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=console, transient=True) as bar:
-        task = bar.add_task("submitting", total=lines)
-        done: dict[str, int] = {}
-
-        def update(batch: Batch) -> None:
-            counts = batch.request_counts
-            done[batch.id] = counts.completed + counts.failed if counts else 0
-            told = f"{batch.id} {batch.status}" if len(done) == 1 else f"{len(done)} batches"
-            bar.update(task, description=told, completed=sum(done.values()))
-
-        yield update

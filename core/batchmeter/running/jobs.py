@@ -6,20 +6,23 @@ import json
 import os
 import sys
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
-from batchmeter.arguments import attribution_of
+from batchmeter.answers.lines import answers_by_id
+from batchmeter.answers.result import Result
+from batchmeter.answers.results import Results, summed
 from batchmeter.errors import SettlementError, UsageError
 from batchmeter.events import Settlement
 from batchmeter.inputs import COMPATIBLE, InputLimits, check_path, limits_of
 from batchmeter.inputs.rules import count_inputs, is_embeddings
 from batchmeter.models import Attribution, Batch, Cost, LineCounts
-from batchmeter.result_lines import answers_by_id
-from batchmeter.results import Result, Results, summed
+from batchmeter.rerun.rerun import Retry, retry
+
+from .progress import shown
 
 if TYPE_CHECKING:
     from batchmeter.client import AsyncClient
@@ -89,62 +92,35 @@ class Order:
 
 
 class Jobs:
-    """Submits and follows jobs by a client's files and batches."""
+    """Submits and follows jobs by a client's files and batches: `client.batches.create_many` and those beside it."""
 
     def __init__(self, client: "AsyncClient") -> None:
         self._client = client
         self._files = client.files
         self._batches = client.batches
 
-    async def create_many(
+    async def create(
         self,
         file: str | os.PathLike[str],
         endpoint: str,
-        completion_window: str = "24h",
-        custom_llm_provider: str | None = None,
-        metadata: Mapping[str, str] | None = None,
+        completion_window: str,
+        metadata: Mapping[str, str] | None,
         *,
-        job: str | None = None,
-        again: bool = False,
-        attribution: Attribution | Mapping[str, Any] | None = None,
-        **account_settings: Any,
+        job: str | None,
+        again: bool,
+        attribution: Attribution,
+        where: Mapping[str, Any],
     ) -> Job:
-        """Submit an input file of any size as the batches that its provider's limits ask for: lines, bytes, models.
-
-        The same call submits nothing twice: after a crash it goes on where it stopped; `again` submits all anew. `job`
-        names it, by default the hash of its content. InvalidInputError before anything is sent.
-        """
-        where = {"custom_llm_provider": custom_llm_provider, **account_settings}
-        order = Order(endpoint, completion_window, metadata, attribution_of(attribution), where)
-        return await self._create_all(Path(file), order, job=job, again=again)
-
-    async def wait_many(
-        self,
-        job: Job,
-        *,
-        timeout: float | None = None,
-        on_update: Callable[[Batch], object] | None = None,
-        **account_settings: Any,
-    ) -> JobReport:
-        """Until every batch of the job is settled; `on_update` is called with each batch that is looked at."""
-        return await self._wait(job, timeout=timeout, on_update=on_update, where=account_settings)
-
-    async def results_many(self, report: JobReport, **account_settings: Any) -> Results:
-        """Every answer of a job in the order of its input, with what all of it cost."""
-        return await self._results(report, account_settings)
-
-    async def _create_all(self, path: Path, order: Order, *, job: str | None, again: bool) -> Job:
         """Each part is submitted once: repeated after a crash, this goes on where it stopped."""
-        settings = {name: value for name, value in order.where.items() if name != "custom_llm_provider"}
-        provider, _ = await self._client.provider_for(order.where.get("custom_llm_provider"), settings)
+        settings = {name: value for name, value in where.items() if name != "custom_llm_provider"}
+        provider, _ = await self._client.provider_for(where.get("custom_llm_provider"), settings)
         limits = limits_of(provider) or COMPATIBLE
         with tempfile.TemporaryDirectory(prefix="batchmeter-job-") as folder:
-            whole, parts, ids = await asyncio.to_thread(split, path, Path(folder), order.endpoint, limits)
-            told = f"{whole}:{order.endpoint}:{order.completion_window}:{sorted((order.metadata or {}).items())}"
+            whole, parts, ids = await asyncio.to_thread(split, Path(file), Path(folder), endpoint, limits)
+            told = f"{whole}:{endpoint}:{completion_window}:{sorted((metadata or {}).items())}"
             job_id = job or hashlib.sha256(told.encode()).hexdigest()[:16]
-            attribution = attribution_of(order.attribution)
             named = attribution.model_copy(update={"tags": (*attribution.tags, tag_of(job_id))})
-            order = replace(order, attribution=named)
+            order = Order(endpoint, completion_window, metadata, named, where)
             batches = [
                 await self._create(provider.account, part, f"job-{job_id}-{digest[:24]}", order, again=again)
                 for part, digest in parts
@@ -190,23 +166,30 @@ class Jobs:
         )
         return await self._submit(f"job-anew-{batch_id}", told.input_file_id, order)
 
-    async def _wait(
-        self, job: Job, *, timeout: float | None, on_update: Callable[[Batch], object] | None, where: Mapping[str, Any]
+    async def wait(
+        self,
+        job: Job,
+        timeout: float | None,
+        on_update: Callable[[Batch], object] | None,
+        *,
+        progress: bool | None,
+        where: Mapping[str, Any],
     ) -> JobReport:
         """All of its batches at once. SettlementError where they take longer; they go on, and stay tracked."""
         ended = asyncio.Event()
-        work = [asyncio.create_task(self._end(job, one.id, ended, on_update, where)) for one in job.batches]
-        try:
-            async with asyncio.timeout(timeout):
-                return JobReport(job, tuple(await asyncio.gather(*work)))
-        except TimeoutError:
-            raise SettlementError(
-                f"job {job.id} did not end in {timeout:g} s; it goes on and stays tracked, wait again"
-            ) from None
-        finally:
-            for task in work:
-                task.cancel()
-            await asyncio.gather(*work, return_exceptions=True)
+        with shown(len(job.ids), on_update, bar=progress) as update:
+            work = [asyncio.create_task(self._end(job, one.id, ended, update, where)) for one in job.batches]
+            try:
+                async with asyncio.timeout(timeout):
+                    return JobReport(job, tuple(await asyncio.gather(*work)))
+            except TimeoutError:
+                raise SettlementError(
+                    f"job {job.id} did not end in {timeout:g} s; it goes on and stays tracked, wait again"
+                ) from None
+            finally:
+                for task in work:
+                    task.cancel()
+                await asyncio.gather(*work, return_exceptions=True)
 
     async def _end(
         self,
@@ -231,7 +214,7 @@ class Jobs:
             pause, left = min(pause * 2, 16 * PAUSE), left - pause
             batch_id = (await self._anew(job.account, batch_id, known)).id
 
-    async def _results(self, report: JobReport, where: Mapping[str, Any]) -> Results:
+    async def results(self, report: JobReport, where: Mapping[str, Any]) -> Results:
         """Every answer of the job in the input's order."""
         found: dict[str, Result] = {}
         settings = {name: value for name, value in where.items() if name != "custom_llm_provider"}
@@ -239,6 +222,10 @@ class Jobs:
         for settled in report.settlements:
             found |= await answers_by_id(provider, settled.batch)
         return Results(report.job.ids, found, *report.settlements)
+
+    async def retry(self, batch_id: str, only: Collection[str], account: str | None) -> Retry:
+        """The failed, expired and missing requests of a batch, submitted again."""
+        return await retry(self._client, batch_id, only=only, custom_llm_provider=account)
 
 
 def never_began(batch: Batch, settlement: Settlement | None) -> bool:

@@ -46,11 +46,54 @@ _FROM_LIST: Mapping[str, Callable[[list[Any]], dict[str, Any]]] = {
 }
 
 BODY = frozenset(
-    """audio background dimensions encoding_format frequency_penalty include input instructions logit_bias logprobs
-    max_completion_tokens max_output_tokens max_tokens messages modalities n parallel_tool_calls prediction
-    presence_penalty prompt prompt_cache_key quality reasoning reasoning_effort response_format safety_identifier seed
-    service_tier size stop store stream stream_options system system_prompt temperature text thinking tool_choice tools
-    top_k top_logprobs top_p truncation verbosity web_search_options""".split()
+    [
+        "audio",
+        "background",
+        "dimensions",
+        "encoding_format",
+        "frequency_penalty",
+        "include",
+        "input",
+        "instructions",
+        "logit_bias",
+        "logprobs",
+        "max_completion_tokens",
+        "max_output_tokens",
+        "max_tokens",
+        "messages",
+        "modalities",
+        "n",
+        "parallel_tool_calls",
+        "prediction",
+        "presence_penalty",
+        "prompt",
+        "prompt_cache_key",
+        "quality",
+        "reasoning",
+        "reasoning_effort",
+        "response_format",
+        "safety_identifier",
+        "seed",
+        "service_tier",
+        "size",
+        "stop",
+        "store",
+        "stream",
+        "stream_options",
+        "system",
+        "system_prompt",
+        "temperature",
+        "text",
+        "thinking",
+        "tool_choice",
+        "tools",
+        "top_k",
+        "top_logprobs",
+        "top_p",
+        "truncation",
+        "verbosity",
+        "web_search_options",
+    ]
 )
 """Members of a request that people give to the call, as they do when they call a model."""
 

@@ -8,12 +8,13 @@ from contextlib import AbstractAsyncContextManager, aclosing
 from functools import partial
 from typing import IO, Any
 
-from .content import lines_of
-from .errors import NotFoundError, UsageError
-from .metering.envelope import look_for
-from .models import Batch
-from .providers import CallOptions, ContentStream, OutputFile, Provider
-from .results import Result, better, no_answer
+from batchmeter.content import lines_of
+from batchmeter.errors import NotFoundError, UsageError
+from batchmeter.metering.envelope import look_for
+from batchmeter.models import Batch
+from batchmeter.providers import CallOptions, ContentStream, OutputFile, Provider
+
+from .result import Result, better, no_answer
 
 Open = Callable[[], AbstractAsyncContextManager[ContentStream]]
 _SLICE = 200

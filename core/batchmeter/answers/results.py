@@ -1,78 +1,25 @@
 """Results: every request's answer or error by custom_id, with what the batch cost; for a notebook a table, a frame, an array."""
 
-import base64
 import html
 import json
-import struct
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
+from contextlib import aclosing
 from decimal import Decimal
 from importlib import import_module
-from typing import Any, cast
+from typing import Any, Self
 
-from .errors import UsageError
-from .events import Settlement
-from .models import Batch, Cost
+from batchmeter.errors import UsageError
+from batchmeter.events import Settlement
+from batchmeter.models import Batch, Cost
+from batchmeter.providers import Provider
+
+from .lines import answer_lines, answers_by_id, lines_by_request, results_of
+from .result import Result, no_answer
 
 _SHOWN = 20
 """Rows of the table in a notebook."""
 _CELL = 400
 """Characters of a text in it."""
-
-
-@dataclass(frozen=True, slots=True)
-class Result:
-    """One request's outcome."""
-
-    custom_id: str
-    body: Mapping[str, Any] | None = None
-    """The endpoint's whole answer, as the provider gave it; None where there is none."""
-    error: Mapping[str, Any] | None = None
-    """`{"code": …, "message": …}`; None for an answer."""
-    request: Mapping[str, Any] | None = None
-    """The body of the request, where the input file was read beside the answers (`requests=True`)."""
-
-    @property
-    def text(self) -> str | None:
-        """The answer's text, of chats, responses and completions; None for an error, or an answer without text."""
-        for read in _TEXTS:
-            try:
-                text = read(self.body or {})
-            except (KeyError, IndexError, TypeError):
-                continue
-            if isinstance(text, str):
-                return text
-        return None
-
-    @property
-    def ok(self) -> bool:
-        return self.error is None
-
-    @property
-    def message(self) -> str | None:
-        """The error in words; None for an answer."""
-        return None if self.error is None else str(self.error.get("message") or self.error.get("code") or self.error)
-
-    @property
-    def embeddings(self) -> list[list[float]]:
-        """One for each text of an embeddings request, in its order; empty for an error or any other answer."""
-        rows: Any = (self.body or {}).get("data")
-        if not isinstance(rows, list):
-            return []
-        ordered = sorted(cast("list[dict[str, Any]]", rows), key=lambda row: row.get("index", 0))
-        return [_numbers(row["embedding"]) for row in ordered if row.get("embedding")]
-
-    @classmethod
-    def read(cls, line: bytes) -> "Result | None":
-        """From a line of an output or error file; None for one that cannot be read."""
-        try:
-            row: Any = json.loads(line)
-            response: Any = row.get("response") or {}
-            body: Any = response.get("body")
-            error: Any = row.get("error") or (_error(body) if response.get("status_code", 200) >= 300 else None)  # noqa: PLR2004
-            return cls(row["custom_id"], None if error else body, error or None, row.get("request"))
-        except (ValueError, KeyError, TypeError, AttributeError):
-            return None
 
 
 class Results(Mapping[str, Result]):
@@ -87,6 +34,35 @@ class Results(Mapping[str, Result]):
         self.settlement = settlement
         """Of the batch; of a job larger than a batch, the first one's."""
         self.settlements = (settlement, *more)
+
+    @classmethod
+    async def read(cls, provider: Provider, settled: Settlement, input_file_id: str | None, *, requests: bool) -> Self:
+        """Every answer in memory; with `requests` each beside its request, in the input's order."""
+        if not requests:
+            found = await answers_by_id(provider, settled.batch)
+        else:
+            async with aclosing(cls.stream(provider, settled, input_file_id, requests=True)) as results:
+                found = {result.custom_id: result async for result in results}
+        return cls(list(found), found, settled)
+
+    @classmethod
+    async def stream(
+        cls, provider: Provider, settled: Settlement, input_file_id: str | None, *, requests: bool
+    ) -> AsyncGenerator[Result]:
+        """One answer after the other."""
+        lines = cls.lines(provider, settled, input_file_id, requests=requests)
+        async with aclosing(lines), aclosing(results_of(lines)) as results:
+            async for result in results:
+                yield result
+
+    @staticmethod
+    def lines(
+        provider: Provider, settled: Settlement, input_file_id: str | None, *, requests: bool
+    ) -> AsyncGenerator[bytes]:
+        """Each line of the files as the provider wrote it; with `requests` a line a request, with its answer."""
+        if requests:
+            return lines_by_request(provider, settled.batch, input_file_id)
+        return answer_lines(provider, settled.batch)
 
     def __getitem__(self, custom_id: str) -> Result:
         return self._results[custom_id]
@@ -187,11 +163,6 @@ def summed(settlements: Sequence[Settlement]) -> Cost:
     )
 
 
-def better(earlier: Result | None, later: Result) -> Result:
-    """Of two answers to one request."""
-    return earlier if earlier is not None and (earlier.ok or not later.ok) else later
-
-
 def _library(name: str) -> Any:
     try:
         return import_module(name)
@@ -205,35 +176,3 @@ def _json(value: object) -> object:
 
 def _cut(text: str) -> str:
     return text if len(text) <= _CELL else f"{text[:_CELL]}…"
-
-
-def _numbers(embedding: Any) -> list[float]:
-    """Numbers as they are; `encoding_format: base64` is little-endian float32."""
-    if not isinstance(embedding, str):
-        return [float(number) for number in embedding]
-    data = base64.b64decode(embedding)
-    return list(struct.unpack(f"<{len(data) // 4}f", data))
-
-
-def no_answer(batch: Batch) -> dict[str, str]:
-    """The error of a request that neither file has; what failed a whole batch says why."""
-    told = batch.errors.data[0] if batch.errors and batch.errors.data else None
-    why = told.message if told else f"the batch is {batch.status} and has no answer to this request"
-    return {"code": (told and told.code) or "no_answer", "message": why or ""}
-
-
-def _error(body: Any) -> Any:
-    told: Any = cast("dict[str, Any]", body).get("error") if isinstance(body, dict) else None
-    return told or {"code": "error", "message": str(cast("object", body))[:500]}
-
-
-def _responses(body: Mapping[str, Any]) -> str:
-    parts = [part for item in body["output"] if item.get("type") == "message" for part in item["content"]]
-    return "".join(part["text"] for part in parts if part.get("type") == "output_text")
-
-
-_TEXTS: tuple[Callable[[Mapping[str, Any]], object], ...] = (
-    lambda body: body["choices"][0]["message"]["content"],
-    _responses,
-    lambda body: body["choices"][0]["text"],
-)

@@ -1,0 +1,102 @@
+"""Result: the outcome of one request of a batch, read from a line of its files."""
+
+import base64
+import json
+import struct
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, cast
+
+from batchmeter.models import Batch
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """One request's outcome."""
+
+    custom_id: str
+    body: Mapping[str, Any] | None = None
+    """The endpoint's whole answer, as the provider gave it; None where there is none."""
+    error: Mapping[str, Any] | None = None
+    """`{"code": …, "message": …}`; None for an answer."""
+    request: Mapping[str, Any] | None = None
+    """The body of the request, where the input file was read beside the answers (`requests=True`)."""
+
+    @property
+    def text(self) -> str | None:
+        """The answer's text, of chats, responses and completions; None for an error, or an answer without text."""
+        for read in _TEXTS:
+            try:
+                text = read(self.body or {})
+            except (KeyError, IndexError, TypeError):
+                continue
+            if isinstance(text, str):
+                return text
+        return None
+
+    @property
+    def ok(self) -> bool:
+        return self.error is None
+
+    @property
+    def message(self) -> str | None:
+        """The error in words; None for an answer."""
+        return None if self.error is None else str(self.error.get("message") or self.error.get("code") or self.error)
+
+    @property
+    def embeddings(self) -> list[list[float]]:
+        """One for each text of an embeddings request, in its order; empty for an error or any other answer."""
+        rows: Any = (self.body or {}).get("data")
+        if not isinstance(rows, list):
+            return []
+        ordered = sorted(cast("list[dict[str, Any]]", rows), key=lambda row: row.get("index", 0))
+        return [_numbers(row["embedding"]) for row in ordered if row.get("embedding")]
+
+    @classmethod
+    def read(cls, line: bytes) -> "Result | None":
+        """From a line of an output or error file; None for one that cannot be read."""
+        try:
+            row: Any = json.loads(line)
+            response: Any = row.get("response") or {}
+            body: Any = response.get("body")
+            error: Any = row.get("error") or (_error(body) if response.get("status_code", 200) >= 300 else None)  # noqa: PLR2004
+            return cls(row["custom_id"], None if error else body, error or None, row.get("request"))
+        except (ValueError, KeyError, TypeError, AttributeError):
+            return None
+
+
+def better(earlier: Result | None, later: Result) -> Result:
+    """Of two answers to one request."""
+    return earlier if earlier is not None and (earlier.ok or not later.ok) else later
+
+
+def _numbers(embedding: Any) -> list[float]:
+    """Numbers as they are; `encoding_format: base64` is little-endian float32."""
+    if not isinstance(embedding, str):
+        return [float(number) for number in embedding]
+    data = base64.b64decode(embedding)
+    return list(struct.unpack(f"<{len(data) // 4}f", data))
+
+
+def no_answer(batch: Batch) -> dict[str, str]:
+    """The error of a request that neither file has; what failed a whole batch says why."""
+    told = batch.errors.data[0] if batch.errors and batch.errors.data else None
+    why = told.message if told else f"the batch is {batch.status} and has no answer to this request"
+    return {"code": (told and told.code) or "no_answer", "message": why or ""}
+
+
+def _error(body: Any) -> Any:
+    told: Any = cast("dict[str, Any]", body).get("error") if isinstance(body, dict) else None
+    return told or {"code": "error", "message": str(cast("object", body))[:500]}
+
+
+def _responses(body: Mapping[str, Any]) -> str:
+    parts = [part for item in body["output"] if item.get("type") == "message" for part in item["content"]]
+    return "".join(part["text"] for part in parts if part.get("type") == "output_text")
+
+
+_TEXTS: tuple[Callable[[Mapping[str, Any]], object], ...] = (
+    lambda body: body["choices"][0]["message"]["content"],
+    _responses,
+    lambda body: body["choices"][0]["text"],
+)
