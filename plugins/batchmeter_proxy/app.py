@@ -15,7 +15,7 @@ from batchmeter import AsyncClient, __version__
 from batchmeter.errors import LedgerError
 from batchmeter.http import AnswerHead, noted_answers
 
-from . import batches, costs, files, openapi, status, webhooks
+from . import batches, costs, docs_page, files, openapi, status, webhooks
 from .access_log import access, access_line
 from .auth import Keys
 from .call import Call
@@ -41,6 +41,7 @@ ROUTES: tuple[Route, ...] = (
     *costs.ROUTES,
     *webhooks.ROUTES,
     *status.ROUTES,
+    *docs_page.ROUTES,
     *openapi.ROUTES,
 )
 
@@ -82,7 +83,7 @@ class Proxy:
         self.table = Table([*routes, *client.plugins.collect("register_routes")])
         description = openapi.document(self.table.routes)
         self.state.openapi = json.dumps(description, ensure_ascii=False).encode()
-        self.state.docs = openapi.docs_page(description)
+        self.state.docs = docs_page.docs_page(description)
 
     async def __call__(self, scope: "Scope", receive: "Receive", send: "Send") -> None:
         if scope["type"] == "lifespan":

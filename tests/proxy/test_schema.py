@@ -72,7 +72,7 @@ async def test_the_ledgers_answer_is_the_providers_answer(http, lines, clock, sa
 
 
 def test_the_openapi_file_has_every_route_and_no_other():
-    routes = {(route.method.lower(), path_of(route)) for route in ROUTES}
+    routes = {(route.method.lower(), path_of(route)) for route in ROUTES if route.described}
     described = json.loads(FILE.read_text(encoding="utf-8"))["paths"]
     assert {(method, path) for path, methods in described.items() for method in methods} == routes
     for route in ROUTES:

@@ -112,13 +112,15 @@ async def test_a_job_that_takes_too_long_goes_on(tmp_path: Path) -> None:
 def test_the_blocking_client_has_jobs_with_one_bar(tmp_path: Path, capsys, monkeypatch) -> None:
     monkeypatch.setenv("FORCE_COLOR", "1")  # a terminal, to rich
     path, looks = write(tmp_path / "l.jsonl", 9), []
-    with sandbox_thread(script="fail=0.6") as sandbox:
-        with batchmeter.Client(settings=settings(sandbox.url, tmp_path), environ={}) as client:
-            job = client.batches.create_many(path, CHAT)
-            assert client.batches.create_many(path, CHAT) == job
-            report = client.batches.wait_many(job, progress=True, on_update=looks.append)
-            results = client.batches.results_many(report)
-            again = client.batches.retry(job.batches[0].id)
+    with (
+        sandbox_thread(script="fail=0.6") as sandbox,
+        batchmeter.Client(settings=settings(sandbox.url, tmp_path), environ={}) as client,
+    ):
+        job = client.batches.create_many(path, CHAT)
+        assert client.batches.create_many(path, CHAT) == job
+        report = client.batches.wait_many(job, progress=True, on_update=looks.append)
+        results = client.batches.results_many(report)
+        again = client.batches.retry(job.batches[0].id)
     assert len(results) == 9
     assert {batch.id for batch in looks} == {batch.id for batch in job.batches}
     assert again.requests == sum(not results[f"r-{number}"].ok for number in range(4)) > 0

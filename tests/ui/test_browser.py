@@ -126,3 +126,21 @@ async def test_pages_work_without_scripts(client, people, tmp_path, browser):
         await page.goto(f"{address}/ui")
         assert page.url.startswith(f"{address}/ui/login")
         await context.close()
+
+
+async def test_the_api_page_tries_a_request_and_asks_nobody_else(tmp_path, browser):
+    with serving(tmp_path / "l.db") as address:
+        page, said, asked = await browser.new_page(), [], []
+        await page.add_init_script(WATCH)
+        page.on("console", lambda message: said.append(message.text))
+        page.on("pageerror", lambda error: said.append(str(error)))
+        page.on("request", lambda request: asked.append(request.url))
+        await page.goto(f"{address}/docs")
+        await page.locator("[id$=Readiness]").first.click()
+        await page.get_by_role("button", name="Try it out").click()
+        await page.get_by_role("button", name="Execute").click()
+        await page.locator(".live-responses-table .response-col_status").first.wait_for()
+        assert await page.evaluate("window.broken") == []
+        assert said == []
+        assert f"{address}/health/readiness" in asked
+        assert [url for url in asked if not url.startswith((address, "data:"))] == []
