@@ -10,9 +10,28 @@ import sys
 import threading
 from collections.abc import Callable, Generator
 from pathlib import Path
+from shutil import disk_usage
 from typing import Any
 
 import pytest
+from hypothesis.internal.charmap import intervals_from_codec
+
+MEMORY = Path("/dev/shm")
+ROOM = 4 * 2**30
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Temporary folders lie in memory where there is room: thousands of ledgers are synced to disk otherwise."""
+    if hasattr(config, "workerinput") or "PYTEST_DEBUG_TEMPROOT" in os.environ:
+        return
+    if os.access(MEMORY, os.W_OK) and disk_usage(MEMORY).free > ROOM:
+        os.environ["PYTEST_DEBUG_TEMPROOT"] = str(MEMORY)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_setupnodes() -> None:
+    """Hypothesis' table of characters is made once, before the workers start, and not by each of them."""
+    intervals_from_codec("utf-8")
 
 
 def pytest_collection_finish() -> None:
