@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from .pricing.groups import PriceQuery, PriceSource, Rates
     from .providers import Provider
 
+Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
@@ -238,6 +239,12 @@ class Tables(Protocol):
 
         No lock then waits for this process. A statement that fails undoes all: LedgerError.
         """
+        ...
+
+    def grouped(
+        self, write: Callable[[Sequence[Item]], Awaitable[Sequence[Result]]]
+    ) -> Callable[[Item], Awaitable[Result]]:
+        """Calls that come while one runs share the next `write`; where that fails by what one asked, each has its own."""
         ...
 
     async def rows(self, statement: str, /, **parameters: object) -> Sequence[TableRow]:

@@ -1,6 +1,8 @@
 """Reserve before a batch is submitted: all budgets that it counts in, in one transaction, or none and a refusal."""
 
+import uuid
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -31,6 +33,7 @@ class Reserver:
         self._alerts = alerts
         self._periods: set[tuple[str, str, Period]] = set()
         """Periods whose rows are known to be there."""
+        self._take = book.tables.grouped(self._take_all)
 
     async def reserve(self, planned: "PlannedBatch", estimate: "Estimate | None") -> None:
         """BudgetExceededError or QueueFullError: nothing is reserved. A submission that is asked again keeps what it has."""
@@ -45,31 +48,39 @@ class Reserver:
             if target.basis == "unknown":
                 await self._unknown(target, planned, estimate, now, free=free)
         await self._ensure(found, now)
-        rows = await self._taken(planned, found, now, free=free)
+        rows = await self._taken(planned, _asks(planned, found, now, free=free), now)
         cause = Cause(planned.account, planned.provider, planned.batch_id or "", planned.attribution)
         await self._alerts.after([(target.budget, row) for target, row in zip(found, rows, strict=True)], cause)
 
-    async def _taken(
-        self, planned: "PlannedBatch", found: Sequence[Target], now: int, *, free: bool
-    ) -> "list[TableRow]":
+    async def _taken(self, planned: "PlannedBatch", asks: "Sequence[_Ask]", now: int) -> "list[TableRow]":
         """All of it, or a refusal; the sums as they are then."""
-        steps = _steps(planned, found, now, free=free)
+        found = [ask.target for ask in asks]
         for _ in range(_TRIES):
-            await self._turns(planned, found, free=free)
+            await self._turns(planned, asks)
             try:
-                answers = await self._book.tables.at_once(steps, durable=False)
+                return await self._take(asks)
             except LedgerError as error:
                 if not any(words in str(error) for words in _NO_ROOM):
                     raise
                 await self._refuse_if_full(planned, found, now)
-            else:
-                return [rows[0] for rows in answers[len(found) : -1]]
         raise LedgerError("budgets: room came and went while a batch asked for it; submit again")
 
-    async def _turns(self, planned: "PlannedBatch", found: Sequence[Target], *, free: bool) -> None:
+    async def _take_all(self, asked: "Sequence[Sequence[_Ask]]") -> "list[list[TableRow]]":
+        """Reservations of submissions that come at the same time, in one transaction: its locks are taken in one order."""
+        name = str(uuid.uuid4())
+        asks = [ask for group in asked for ask in group]
+        places = {ask.place: [each for each in asks if each.place == ask.place] for ask in asks}
+        order = sorted(places)
+        steps: list[tuple[str, Mapping[str, object]]] = [("ask", {**ask.row, "asked": name}) for ask in asks]
+        steps += [("take", _sum_of(places[place], name)) for place in order]
+        answers = await self._book.tables.at_once(steps, durable=False)
+        sums = {place: rows[0] for place, rows in zip(order, answers[len(asks) :], strict=True)}
+        return [[sums[ask.place] for ask in group] for group in asked]
+
+    async def _turns(self, planned: "PlannedBatch", asks: "Sequence[_Ask]") -> None:
         """QueueFullError where others wait for one of these, and were here first."""
-        for target in found:
-            if target.budget.settings.full == "wait" and not free:
+        for target in (ask.target for ask in asks if not ask.free):
+            if target.budget.settings.full == "wait":
                 try:
                     await self._book.tables.write(_turn(target, planned.id))
                 except NotYetError as early:
@@ -158,8 +169,8 @@ class Reserver:
 
     async def _sums(self, target: Target, now: int) -> "TableRow":
         await self._ensure([target], now)
-        item = _item(target, target.budget.period(now), free=True)
-        (row,) = await self._book.tables.rows("period", **_place(item))
+        where = {"budget_id": target.budget.id, "bucket": target.bucket, "start": target.budget.period(now).start}
+        (row,) = await self._book.tables.rows("period", **where)
         return row
 
 
@@ -167,14 +178,36 @@ def _turn(target: Target, submission: str) -> "Callable[[TableSession], Awaitabl
     return lambda session: whose_turn(session, target, submission)
 
 
-def _steps(
-    planned: "PlannedBatch", found: Sequence[Target], now: int, *, free: bool
-) -> list[tuple[str, Mapping[str, object]]]:
-    """Rows first and sums last, these in one order whoever takes them."""
-    periods = {target.key: target.budget.period(now) for target in found}
-    asked = [("ask", _row(planned, one, periods[one.key], now)) for one in found]
-    items = [{**_item(one, periods[one.key], free=free), "submission": planned.id} for one in found]
-    return [*asked, *(("take", item) for item in items), ("taken", {"submission": planned.id})]
+@dataclass(frozen=True, slots=True)
+class _Ask:
+    """One reservation that is about to be made."""
+
+    target: Target
+    start: int
+    free: bool
+    row: Mapping[str, object]
+
+    @property
+    def place(self) -> tuple[str, str, int, bool]:
+        """Its period's sums; those of batches that exist already are taken first, whatever the limit."""
+        return *self.target.key, self.start, self.enforced
+
+    @property
+    def enforced(self) -> bool:
+        return self.target.budget.settings.mode == "enforce" and not self.free
+
+
+def _asks(planned: "PlannedBatch", found: Sequence[Target], now: int, *, free: bool) -> list[_Ask]:
+    starts = [one.budget.period(now) for one in found]
+    return [_Ask(one, at.start, free, _row(planned, one, at, now)) for one, at in zip(found, starts, strict=True)]
+
+
+def _sum_of(asks: Sequence[_Ask], name: str) -> dict[str, object]:
+    """The step that takes what was asked of one period."""
+    first = asks[0]
+    where = {"budget_id": first.target.budget.id, "bucket": first.target.bucket, "start": first.start}
+    submissions = [ask.row["submission"] for ask in asks]
+    return {**where, "asked": name, "enforced": int(first.enforced), "submissions": submissions}
 
 
 def _row(planned: "PlannedBatch", target: Target, period: Period, now: int) -> dict[str, Any]:
@@ -191,21 +224,6 @@ def _row(planned: "PlannedBatch", target: Target, period: Period, now: int) -> d
         "who": planned.attribution.key or planned.attribution.user or planned.attribution.team or "",
         "created_at": now,
     }
-
-
-def _item(target: Target, period: Period, *, free: bool) -> dict[str, Any]:
-    enforced = target.budget.settings.mode == "enforce" and not free
-    return {
-        "budget_id": target.budget.id,
-        "bucket": target.bucket,
-        "start": period.start,
-        "amount": target.amount,
-        "enforced": int(enforced),
-    }
-
-
-def _place(item: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: item[name] for name in ("budget_id", "bucket", "start")}
 
 
 def _key(row: "TableRow") -> dict[str, Any]:

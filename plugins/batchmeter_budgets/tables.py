@@ -77,6 +77,7 @@ CREATE TABLE batchmeter.budgets_open (
     PRIMARY KEY (account, batch_id)
 );
 CREATE INDEX budgets_open_age ON batchmeter.budgets_open (created_at);""",
+    "ALTER TABLE batchmeter.budgets_reservation ADD COLUMN asked text;",
 )
 
 STATEMENTS = """
@@ -116,33 +117,32 @@ VALUES (%(submission)s, %(budget_id)s, %(bucket)s, %(start)s, %(account)s, %(bat
 ON CONFLICT DO NOTHING RETURNING budget_id, bucket;
 
 -- name: ask
--- `new` until it is taken, in the same transaction. One that was given back is taken anew; any other is kept alive.
+-- `asked` names the transaction that takes it. One that was given back is taken anew; any other is kept alive, and not counted
+-- again: neither where it is asked again, nor where this transaction is repeated because its commit was not heard of.
 INSERT INTO batchmeter.budgets_reservation AS r (submission, budget_id, bucket, start, account, batch_id, amount, basis, models,
-    state, known, known_atto, uncertain, revision, who, reason, created_at, touched_at)
+    state, known, known_atto, uncertain, revision, who, reason, created_at, touched_at, asked)
 VALUES (%(submission)s, %(budget_id)s, %(bucket)s, %(start)s, %(account)s, %(batch_id)s::text, %(amount)s, %(basis)s,
-    %(models)s::text, 'new', 0, 0, 0, 0, %(who)s, NULL, %(created_at)s, %(now)s)
+    %(models)s::text, 'open', 0, 0, 0, 0, %(who)s, NULL, %(created_at)s, %(now)s, %(asked)s)
 ON CONFLICT (submission, budget_id, bucket) DO UPDATE SET touched_at = %(now)s,
+    asked = CASE WHEN r.state = 'released' THEN excluded.asked END,
     amount = CASE WHEN r.state = 'released' THEN excluded.amount ELSE r.amount END,
     start = CASE WHEN r.state = 'released' THEN excluded.start ELSE r.start END,
-    state = CASE WHEN r.state = 'released' THEN 'new' ELSE r.state END;
+    reason = CASE WHEN r.state <> 'released' THEN r.reason END,
+    state = CASE WHEN r.state = 'released' THEN 'open' ELSE r.state END;
 
 -- name: take
--- Divides by zero where there is no room (SQLite: makes it null), which undoes the whole: no answer is waited for.
-UPDATE batchmeter.budgets_period AS p SET
-    reserved = p.reserved + coalesce((SELECT r.amount FROM batchmeter.budgets_reservation AS r WHERE r.submission = %(submission)s
-            AND r.budget_id = p.budget_id AND r.bucket = p.bucket AND r.state = 'new'), 0)
-        / CASE WHEN %(enforced)s = 0 OR p.spent + CASE WHEN p.spent_atto > 0 THEN 1 ELSE 0 END + p.reserved + p.uncertain + %(amount)s <= (
-            SELECT b.most + CASE WHEN b.raised_until > %(now)s THEN b.raised ELSE 0 END
-            FROM batchmeter.budgets_budget AS b WHERE b.id = p.budget_id)
-        OR NOT EXISTS (SELECT 1 FROM batchmeter.budgets_reservation AS r WHERE r.submission = %(submission)s
-            AND r.budget_id = p.budget_id AND r.bucket = p.bucket AND r.state = 'new') THEN 1 ELSE 0 END,
-    batches = p.batches + (SELECT count(*) FROM batchmeter.budgets_reservation AS r WHERE r.submission = %(submission)s
-            AND r.budget_id = p.budget_id AND r.bucket = p.bucket AND r.state = 'new')
+-- For all that this transaction asked of one period. Divides by zero where there is no room (SQLite: makes it null), which
+-- undoes the whole: no answer is waited for.
+UPDATE batchmeter.budgets_period AS p SET batches = p.batches + n.batches, reserved = p.reserved + n.amount
+    / CASE WHEN %(enforced)s = 0 OR n.batches = 0 OR p.spent + CASE WHEN p.spent_atto > 0 THEN 1 ELSE 0 END + p.reserved
+            + p.uncertain + n.amount <= (
+        SELECT b.most + CASE WHEN b.raised_until > %(now)s THEN b.raised ELSE 0 END
+        FROM batchmeter.budgets_budget AS b WHERE b.id = p.budget_id) THEN 1 ELSE 0 END
+FROM (SELECT coalesce(sum(r.amount), 0)::bigint AS amount, count(*) AS batches FROM batchmeter.budgets_reservation AS r
+    WHERE r.submission = ANY(%(submissions)s::text[]) AND r.budget_id = %(budget_id)s AND r.bucket = %(bucket)s
+      AND r.asked = %(asked)s) AS n
 WHERE p.budget_id = %(budget_id)s AND p.bucket = %(bucket)s AND p.start = %(start)s
 RETURNING budget_id, bucket, start, ends, spent, spent_atto, reserved, uncertain;
-
--- name: taken
-UPDATE batchmeter.budgets_reservation SET state = 'open', reason = NULL WHERE submission = %(submission)s AND state = 'new';
 
 -- name: move
 -- spent_atto stays from 0 to below 10^9: what is added to it is, too.

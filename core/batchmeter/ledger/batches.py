@@ -4,7 +4,6 @@ import logging
 from collections.abc import Collection, Sequence
 from dataclasses import replace
 
-from batchmeter.errors import LedgerError
 from batchmeter.events import BatchCreated, event_id
 from batchmeter.host import SubmissionState
 from batchmeter.models import Batch
@@ -224,22 +223,34 @@ async def list_batches(
     return await serialize.readable(session, found, serialize.tracked)
 
 
-async def open_intent(session: Session, intent: Intent, *, until: Millis | None = None) -> Intent:
-    """Store the intent, durably; or return the one with the same account and idempotency key, unless closed.
+async def store_intents(session: Session, asked: Sequence[tuple[Intent, Millis | None]]) -> list[Intent | None]:
+    """Those that were stored, or the ones with the same account and idempotency key, unless closed; None for one too late.
 
-    A closed one with the same id is open again: the next try of a refused create. LedgerError after `until`, when what was
-    reserved for the create may be given back already.
+    A closed one with the same id is open again: the next try of a refused create.
     """
-    if until is not None and session.now > until:
-        raise LedgerError("the submission took too long to be sent, and was not: submit again")
-    new = replace(intent, created_at=intent.created_at or session.now, state="open", batch_id=None, reason=None)
+    news = [
+        replace(intent, created_at=intent.created_at or session.now, state="open", batch_id=None, reason=None)
+        if until is None or session.now <= until
+        else None
+        for intent, until in asked
+    ]
+    items = [_intent_columns(new) for new in news if new is not None]
+    # In one order, so that no two processes wait for each other's keys.
+    items.sort(key=lambda item: (str(item["account"]), str(item["key"])))
+    added = {row["id"] for row in await session.each("add_intent", items)}
+    return [new if new is None or new.id in added else await _earlier(session, new) for new in news]
+
+
+def _intent_columns(new: Intent) -> dict[str, object]:
     names = {"id": new.id, "account": new.submission.account, "key": new.idempotency_key}
     submission = serialize.submission_columns(new.submission)
-    made = {**submission, "created_at": new.created_at, "request_sha256": new.request_sha256}
-    if await session.row("add_intent", **names, **made) is not None:
-        return new
-    found = await session.row("reopen_intent", id=new.id, created_at=new.created_at)
-    found = found or await session.row("find_intent", **names)
+    return {**submission, **names, "created_at": new.created_at, "request_sha256": new.request_sha256}
+
+
+async def _earlier(session: Session, new: Intent) -> Intent:
+    found = await session.row("reopen_intent", id=new.id, created_at=new.created_at) or await session.row(
+        "find_intent", id=new.id, account=new.submission.account, key=new.idempotency_key
+    )
     return new if found is None else serialize.intent(found)
 
 

@@ -6,9 +6,11 @@ Operations raise LedgerError with how to mend it.
 """
 
 from collections import Counter
-from collections.abc import AsyncGenerator, Callable, Collection, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Sequence
 from functools import partial
+from typing import TypeVar
 
+from batchmeter.errors import LedgerError
 from batchmeter.events import BatchCreated, BatchFailed, BatchSucceeded, Settlement, Subscription
 from batchmeter.models import Attribution, Batch, FileObject
 from batchmeter.pricing.groups import Groups
@@ -17,10 +19,13 @@ from . import batches, claims, files, outbox, spend, spend_query, upkeep
 from . import browse as history_reads
 from . import settlements as endings
 from .files import AccountCache
-from .records import Claim, Millis, SettledBatch, Submission, TrackedBatch
-from .session import Database, Topic
+from .records import Claim, Intent, Millis, SettledBatch, Submission, TrackedBatch
+from .session import Database, Session, Topic
 from .spend_query import Names, SpendQuery
 from .transactions import GroupCommit, read, write
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 
 class Ledger:
@@ -32,7 +37,8 @@ class Ledger:
         """The ledger's clock, whoever's machine asks: epoch milliseconds UTC."""
         self._accounts = AccountCache()
         self._subscribed: Sequence[Subscription] = ()
-        self._settling = GroupCommit(self._settle_all, database.of_one)
+        self._opening = GroupCommit(partial(self._durably, batches.store_intents), database.of_one)
+        self._settling = GroupCommit(partial(self._durably, endings.settle_all), database.of_one)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.url!r})"
@@ -45,6 +51,7 @@ class Ledger:
         await self.database.open(create=create, wait=wait)
 
     async def aclose(self) -> None:
+        await self._opening.aclose()
         await self._settling.aclose()
         await self.database.aclose()
 
@@ -56,7 +63,16 @@ class Ledger:
         await self.database.listen(heard)
 
     # submit
-    open_intent = write(batches.open_intent, durable=True)
+    async def open_intent(self, intent: Intent, *, until: Millis | None = None) -> Intent:
+        """Store the intent, durably; or return the one with the same account and idempotency key, unless closed.
+
+        LedgerError after `until`, when what was reserved for the create may be given back already.
+        """
+        stored = await self._opening.add((intent, until))
+        if stored is None:
+            raise LedgerError("the submission took too long to be sent, and was not: submit again")
+        return stored
+
     close_intent = write(batches.close_intent)
     open_intents = read(batches.open_intents)
     intent = read(batches.get_intent)
@@ -121,8 +137,10 @@ class Ledger:
         """
         return await self._settling.add(endings.Ending(claim, settlement, groups, event, callbacks, look_again_at))
 
-    async def _settle_all(self, group: Sequence[endings.Ending]) -> list[bool]:
-        return await self.database.write(lambda session: endings.settle_all(session, group), durable=True)
+    async def _durably(
+        self, work: Callable[[Session, Sequence[Item]], Awaitable[list[Result]]], group: Sequence[Item]
+    ) -> list[Result]:
+        return await self.database.write(lambda session: work(session, group), durable=True)
 
     revise = write(endings.revise, durable=True)
     claim_late_looks = write(claims.claim_late_looks)

@@ -10,7 +10,9 @@ from typing import TypeVar
 from batchmeter.errors import ConfigError, LedgerError
 
 from .session import Database, Row, Session, Statement, split_statements
+from .transactions import GroupCommit
 
+Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 _PLUGIN = re.compile(r"[a-z][a-z0-9_]*")
@@ -85,6 +87,12 @@ class Store:
         named = [(Statement("generated", self._statements[name]), values) for name, values in steps]
         found: list[list[Row]] = await whole(named, durable=durable)
         return found
+
+    def grouped(
+        self, write: Callable[[Sequence[Item]], Awaitable[Sequence[Result]]]
+    ) -> Callable[[Item], Awaitable[Result]]:
+        """Group commit: calls that come while one runs share the next `write`; where that fails, each has its own."""
+        return GroupCommit(write, self._database.of_one).add
 
     async def rows(self, statement: str, /, **parameters: object) -> list[Row]:
         """One statement in a read transaction of its own."""
