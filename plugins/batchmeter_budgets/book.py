@@ -1,6 +1,7 @@
 """The budgets themselves: those of the settings and those made by API, kept in the ledger's database, read afresh."""
 
 import json
+import logging
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,12 +12,14 @@ from batchmeter.errors import ConfigError, UsageError
 
 from .events import dollars
 from .money import nano_down, usd
-from .periods import Period, period_of
+from .periods import Period, iso, period_of
 from .settings import BudgetSettings, checked_name
 from .tables import MIGRATIONS, STATEMENTS
 
 if TYPE_CHECKING:
-    from batchmeter.host import PluginHost, TableRow, Tables
+    from batchmeter.host import PluginHost, TableRow, Tables, TableSession
+
+log = logging.getLogger("batchmeter.budgets")
 
 FRESH = 2_000
 """Milliseconds for which what was read is believed; limits themselves are compared in the database."""
@@ -70,6 +73,8 @@ class Book:
         self._known: dict[str, Budget] = {}
         self._live: tuple[Budget, ...] = ()
         self._read_at: int | None = None
+        self._named: frozenset[str] = frozenset()
+        """Budgets of this process's settings."""
 
     @classmethod
     async def open(cls, host: "PluginHost") -> "Book":
@@ -101,34 +106,45 @@ class Book:
         return found
 
     async def sync(self, wanted: Mapping[str, BudgetSettings]) -> None:
-        """Make what the settings name, change what differs, delete what they no longer name."""
+        """Make what the settings name, and change what differs. A budget belongs to the ledger: another process may name
+        others, so one that these settings leave out stays until somebody removes it."""
+        self._named = frozenset(wanted)
         await self.reload()
         known = {one.name: one for one in self._live}
         for name, settings in wanted.items():
-            await self.put(name, settings, source="config", known=known.get(name))
-        for one in self._live:
-            if one.source == "config" and one.name not in wanted:
-                await self.tables.run("delete_budget", id=one.id)
+            await self.put(name, settings, source="config", known=known.get(name), who="configuration")
         await self.reload()
+        if self.unnamed:
+            text = "budgets that this configuration does not name hold too: %s; `batchmeter budgets remove` ends one"
+            log.info(text, ", ".join(self.unnamed))
 
-    async def put(self, name: str, settings: BudgetSettings, *, source: str, known: Budget | None) -> None:
+    @property
+    def unnamed(self) -> list[str]:
+        """Budgets that came from a configuration, and not from this process's."""
+        return sorted(one.name for one in self._live if one.source == "config" and one.name not in self._named)
+
+    async def put(self, name: str, settings: BudgetSettings, *, source: str, known: Budget | None, who: str) -> None:
         """A budget keeps its sums when its limit changes; with another scope or period it is another budget."""
         checked_name(name)
         if known is not None and (known.settings, known.source) == (settings, source):
             return
-        if known is not None and _same_sums(known.settings, settings):
-            await self.tables.run("change_budget", id=known.id, source=source, **_columns(settings))
-            return
-        if known is not None:
-            await self.tables.run("delete_budget", id=known.id)
-        now, columns = self.host.now(), _columns(settings)
-        period = period_of("total" if settings.unit == "tokens" else settings.period, settings.timezone, now)
-        since = now if period.end is None else period.start
-        await self.tables.run(
-            "add_budget", id=str(uuid.uuid4()), name=name, source=source, active_from=since, **columns
-        )
+        columns = _columns(settings)
+        kept = known is not None and _same_sums(known.settings, settings)
 
-    async def change(self, name: str, settings: BudgetSettings, *, new: bool = False) -> Budget:
+        async def work(session: "TableSession") -> None:
+            if known is not None and kept:
+                if await session.run("change_budget", id=known.id, source=source, **columns):
+                    await _note(session, known.id, "changed", who, columns["settings"])
+                return
+            if known is not None and await session.run("delete_budget", id=known.id):
+                await _note(session, known.id, "replaced", who, columns["settings"])
+            new, since = str(uuid.uuid4()), _since(settings, session.now)
+            if await session.row("add_budget", id=new, name=name, source=source, active_from=since, **columns):
+                await _note(session, new, "made", who, columns["settings"])
+
+        await self.tables.write(work)
+
+    async def change(self, name: str, settings: BudgetSettings, *, who: str, new: bool = False) -> Budget:
         """By API or command. UsageError where the name is taken, or belongs to the settings."""
         await self.reload()
         known = next((one for one in self._live if one.name == name), None)
@@ -137,26 +153,50 @@ class Book:
         if new and known is not None:
             raise UsageError(f"a budget is named {name!r} already: change it, or take another name")
         try:
-            await self.put(name, settings, source="api", known=known)
+            await self.put(name, settings, source="api", known=known, who=who)
         except ValueError as error:
             raise UsageError(str(error)) from None
         return await self.find(name)
 
-    async def delete(self, name: str) -> None:
+    async def delete(self, name: str, *, who: str) -> None:
         """Its history is kept."""
         found = await self.find(name)
         self.check_own(found)
-        await self.tables.run("delete_budget", id=found.id)
+        await self._write(found, "removed", who, found.settings.model_dump_json(), "delete_budget")
         await self.reload()
 
-    async def raise_limit(self, name: str, amount: int, until: int, why: str | None) -> Budget:
+    async def raise_limit(self, name: str, amount: int, until: int, why: str | None, *, who: str) -> Budget:
         """For a time, whatever the settings say; 0 takes it back."""
         found = await self.find(name)
-        await self.tables.run("raise_budget", id=found.id, raised=amount, until=until, why=why)
+        raised = {"amount": f"{found.amount(amount):f}", "until": iso(until), "reason": why}
+        changed = {"raised": amount, "until": until, "why": why}
+        await self._write(found, "raised", who, json.dumps(raised), "raise_budget", **changed)
         return await self.find(name)
 
+    async def changes(self, budget: Budget, limit: int = 20) -> list[dict[str, Any]]:
+        """Who made, changed, raised or removed it, newest first."""
+        rows = await self.tables.rows("changes", budget_id=budget.id, limit=limit)
+        return [
+            {
+                "action": row["action"],
+                "who": row["who"],
+                "at": iso(row["created_at"]),
+                "settings": json.loads(row["settings"]),
+            }
+            for row in rows
+        ]
+
+    async def _write(
+        self, budget: Budget, action: str, who: str, settings: str, statement: str, **changed: object
+    ) -> None:
+        async def work(session: "TableSession") -> None:
+            if await session.run(statement, id=budget.id, **changed):
+                await _note(session, budget.id, action, who, settings)
+
+        await self.tables.write(work)
+
     def check_own(self, budget: Budget) -> None:
-        if budget.source == "config":
+        if budget.source == "config" and budget.name in self._named:
             raise ManagedByConfigError(
                 f"budget {budget.name!r} stands in the configuration: change [plugins.budgets.{budget.name}] there"
             )
@@ -168,6 +208,17 @@ class ManagedByConfigError(ConfigError):
 
 def _same_sums(one: BudgetSettings, other: BudgetSettings) -> bool:
     return all(getattr(one, name) == getattr(other, name) for name in ("scope", "period", "timezone", "unit"))
+
+
+def _since(settings: BudgetSettings, now: int) -> int:
+    """Batches submitted before then do not count: the beginning of its first period."""
+    period = period_of("total" if settings.unit == "tokens" else settings.period, settings.timezone, now)
+    return now if period.end is None else period.start
+
+
+async def _note(session: "TableSession", budget_id: str, action: str, who: str, settings: str) -> None:
+    change = str(uuid.uuid4())
+    await session.run("note_change", id=budget_id, change=change, action=action, who=who, settings=settings)
 
 
 def _columns(settings: BudgetSettings) -> dict[str, Any]:

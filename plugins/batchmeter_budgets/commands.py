@@ -29,15 +29,15 @@ def budgets() -> None:
 def listed(json_output: bool) -> None:
     """Every budget, each bucket of its present period."""
 
-    async def work(plugin: "Budgets") -> list[tuple[dict[str, Any], "list[Standing]"]]:
+    async def work(plugin: "Budgets") -> tuple[list[tuple[dict[str, Any], "list[Standing]"]], list[str]]:
         from .status import budget_document, standings
 
         now = plugin.book.host.now()
         live = sorted(await plugin.book.live(), key=lambda one: one.name)
         found = [(one, await standings(plugin.book, one)) for one in live]
-        return [(budget_document(one, now, rows), rows) for one, rows in found]
+        return [(budget_document(one, now, rows), rows) for one, rows in found], plugin.book.unnamed
 
-    found = _run(work)
+    found, unnamed = _run(work)
     if json_output:
         print_json([document for document, _ in found])
         return
@@ -46,6 +46,8 @@ def listed(json_output: bool) -> None:
     waiting = [document["name"] for document, standing in found if not standing]
     if waiting:
         console().print(f"No batch counts in these yet: {', '.join(waiting)}")
+    if unnamed:
+        console().print(f"Not in this configuration, and hold until they are removed: {', '.join(unnamed)}")
 
 
 @budgets.command()
@@ -62,6 +64,7 @@ def show(name: str, limit: int, json_output: bool) -> None:
         found = await standings(plugin.book, budget)
         rows = await plugin.book.tables.rows("reservations", budget_id=budget.id, limit=limit)
         document = budget_document(budget, plugin.book.host.now(), found)
+        document["changes"] = await plugin.book.changes(budget)
         return document, found, [reservation_document(budget, row) for row in rows]
 
     document, found, reservations = _run(work)
@@ -73,6 +76,8 @@ def show(name: str, limit: int, json_output: bool) -> None:
     names = ("batch_id", "state", "amount", "known", "uncertain", "who", "basis")
     if reservations:
         table(None, columns, [tuple(str(one[each] or "") for each in names) for one in reservations])
+    for change in document["changes"]:
+        console().print(f"{change['at']} {change['action']} by {change['who']}")
 
 
 @budgets.command("set")
@@ -104,7 +109,7 @@ def put(name: str, scopes: Sequence[str], on_unknown: str | None, alerts: str | 
         for one, other in (("limit", "limit_tokens"), ("limit_tokens", "limit")):
             if one in changed:
                 known.pop(other, None)
-        await plugin.book.change(name, _settings({**known, **changed}))
+        await plugin.book.change(name, _settings({**known, **changed}), who="command")
         await plugin.upkeep.count_past()
 
     _run(work)
@@ -115,7 +120,7 @@ def put(name: str, scopes: Sequence[str], on_unknown: str | None, alerts: str | 
 @_NAME
 def remove(name: str) -> None:
     """Delete a budget; its history is kept."""
-    _run(lambda plugin: plugin.book.delete(name))
+    _run(lambda plugin: plugin.book.delete(name, who="command"))
     console().print(f"Budget {name} is removed.")
 
 
@@ -136,7 +141,7 @@ def override(name: str, amount: str, until: str, reason: str | None) -> None:
     async def work(plugin: "Budgets") -> None:
         budget = await plugin.book.find(name)
         more = int(raised) if budget.tokens else nano_down(raised)
-        await plugin.book.raise_limit(name, more, moment(until, end=True) or 0, reason)
+        await plugin.book.raise_limit(name, more, moment(until, end=True) or 0, reason, who="command")
 
     _run(work)
     console().print(f"Budget {name} is raised by {amount} until {until}.")

@@ -32,6 +32,15 @@ _RESERVATION = {
         "created_at": _MOMENT,
     },
 }
+_CHANGE = {
+    "type": "object",
+    "properties": {
+        "action": {"enum": ["made", "changed", "replaced", "raised", "removed"]},
+        "who": {"type": "string", "description": "A key's id, `api`, `command` or `configuration`."},
+        "at": _MOMENT,
+        "settings": {"type": "object"},
+    },
+}
 _OVERRIDE = {
     "type": "object",
     "required": ["amount", "until"],
@@ -54,6 +63,8 @@ def operations() -> Mapping[tuple[str, str], Mapping[str, Any]]:
             "buckets": {"type": "array", "items": _STANDING},
         },
     }
+    changes = {"type": "array", "items": _CHANGE}
+    audited = {**budget, "properties": {**cast("dict[str, Any]", budget["properties"]), "changes": changes}}
     new = {**settings, "required": ["name"], "properties": {"name": _TEXT, **settings["properties"]}}
     deleted = {"type": "object", "properties": {"name": _TEXT, "deleted": {"const": True}}}
     rows = [
@@ -65,7 +76,7 @@ def operations() -> Mapping[tuple[str, str], Mapping[str, Any]]:
         ("GET", "/budgets"): _answers(_list(budget)),
         ("POST", "/budgets"): _answers(budget, status="201", asked=new),
         ("GET", "/budgets/mine"): _answers(_list(_STANDING)),
-        ("GET", "/budgets/{name}"): _answers(budget),
+        ("GET", "/budgets/{name}"): _answers(audited),
         ("PATCH", "/budgets/{name}"): _answers(budget, asked={**settings, "required": []}),
         ("DELETE", "/budgets/{name}"): _answers(deleted),
         ("GET", "/budgets/{name}/reservations"): {**_answers(_list(_RESERVATION)), "parameters": rows},

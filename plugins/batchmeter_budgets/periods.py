@@ -42,3 +42,7 @@ def _midnight(day: date, zone: ZoneInfo) -> int:
 
 def instant(millis: int) -> datetime:
     return datetime.fromtimestamp(millis / 1000, UTC)
+
+
+def iso(millis: int) -> str:
+    return instant(millis).isoformat().replace("+00:00", "Z")

@@ -69,7 +69,9 @@ class Reserver:
         """Reservations of submissions that come at the same time, in one transaction: its locks are taken in one order."""
         name = str(uuid.uuid4())
         asks = [ask for group in asked for ask in group]
-        places = {ask.place: [each for each in asks if each.place == ask.place] for ask in asks}
+        places: dict[tuple[str, str, int, bool], list[_Ask]] = {}
+        for ask in asks:
+            places.setdefault(ask.place, []).append(ask)
         order = sorted(places)
         steps: list[tuple[str, Mapping[str, object]]] = [("ask", {**ask.row, "asked": name}) for ask in asks]
         steps += [("take", _sum_of(places[place], name)) for place in order]
@@ -183,39 +185,35 @@ class _Ask:
     """One reservation that is about to be made."""
 
     target: Target
-    start: int
+    place: tuple[str, str, int, bool]
+    """Sums that it is taken from; those of batches that exist already are taken first, whatever the limit."""
     free: bool
     row: Mapping[str, object]
 
-    @property
-    def place(self) -> tuple[str, str, int, bool]:
-        """Its period's sums; those of batches that exist already are taken first, whatever the limit."""
-        return *self.target.key, self.start, self.enforced
-
-    @property
-    def enforced(self) -> bool:
-        return self.target.budget.settings.mode == "enforce" and not self.free
-
 
 def _asks(planned: "PlannedBatch", found: Sequence[Target], now: int, *, free: bool) -> list[_Ask]:
-    starts = [one.budget.period(now) for one in found]
-    return [_Ask(one, at.start, free, _row(planned, one, at, now)) for one, at in zip(found, starts, strict=True)]
+    asks: list[_Ask] = []
+    for one in found:
+        start = one.budget.period(now).start
+        enforced = one.budget.settings.mode == "enforce" and not free
+        asks.append(_Ask(one, (*one.key, start, enforced), free, _row(planned, one, start, now)))
+    return asks
 
 
 def _sum_of(asks: Sequence[_Ask], name: str) -> dict[str, object]:
-    """The step that takes what was asked of one period."""
-    first = asks[0]
-    where = {"budget_id": first.target.budget.id, "bucket": first.target.bucket, "start": first.start}
+    """The step that takes all that was asked of one period."""
+    budget_id, bucket, start, enforced = asks[0].place
     submissions = [ask.row["submission"] for ask in asks]
-    return {**where, "asked": name, "enforced": int(first.enforced), "submissions": submissions}
+    where = {"budget_id": budget_id, "bucket": bucket, "start": start}
+    return {**where, "asked": name, "enforced": int(enforced), "submissions": submissions}
 
 
-def _row(planned: "PlannedBatch", target: Target, period: Period, now: int) -> dict[str, Any]:
+def _row(planned: "PlannedBatch", target: Target, start: int, now: int) -> dict[str, Any]:
     return {
         "submission": planned.id,
         "budget_id": target.budget.id,
         "bucket": target.bucket,
-        "start": period.start,
+        "start": start,
         "account": planned.account,
         "batch_id": planned.batch_id,
         "amount": target.amount,

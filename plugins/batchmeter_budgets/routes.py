@@ -47,7 +47,9 @@ class Routes:
 
     async def shown(self, call: "Call") -> Response:
         _only_admin(call)
-        return JSONResponse(await self._document(await self._find(call)))
+        known = await self._find(call)
+        changes = await self._plugin.book.changes(known)
+        return JSONResponse({**await self._document(known), "changes": changes})
 
     async def make(self, call: "Call") -> Response:
         _only_admin(call)
@@ -56,7 +58,7 @@ class Routes:
             name = checked_name(str(body.pop("name", "")))
         except ValueError as error:
             raise Refusal(400, str(error), code="invalid_value", param="name") from None
-        made = await self._change(name, _settings(body), new=True)
+        made = await self._change(call, name, _settings(body), new=True)
         return JSONResponse(await self._document(made), 201)
 
     async def change(self, call: "Call") -> Response:
@@ -64,13 +66,13 @@ class Routes:
         known = await self._find(call)
         body = await call.json(_LARGEST_BODY)
         merged = {**known.settings.model_dump(mode="json", exclude_none=True), **body}
-        return JSONResponse(await self._document(await self._change(known.name, _settings(merged))))
+        return JSONResponse(await self._document(await self._change(call, known.name, _settings(merged))))
 
     async def delete(self, call: "Call") -> Response:
         _only_admin(call)
         known = await self._find(call)
         try:
-            await self._plugin.book.delete(known.name)
+            await self._plugin.book.delete(known.name, who=_who(call))
         except UsageError as error:
             raise _refusal(error) from None
         return JSONResponse({"object": "budget.deleted", "name": known.name, "deleted": True})
@@ -86,7 +88,7 @@ class Routes:
             raise Refusal(400, f"Invalid 'until': {error}.", code="invalid_value", param="until") from None
         amount = raise_of(known, body.get("amount"))
         why = str(body["reason"])[:300] if body.get("reason") else None
-        raised = await self._plugin.book.raise_limit(known.name, amount, until, why)
+        raised = await self._plugin.book.raise_limit(known.name, amount, until, why, who=_who(call))
         return JSONResponse(await self._document(raised))
 
     async def reservations(self, call: "Call") -> Response:
@@ -107,9 +109,9 @@ class Routes:
         except UsageError as error:
             raise Refusal(404, f"{error}.", code="budget_not_found", param="name") from None
 
-    async def _change(self, name: str, settings: BudgetSettings, *, new: bool = False) -> Budget:
+    async def _change(self, call: "Call", name: str, settings: BudgetSettings, *, new: bool = False) -> Budget:
         try:
-            return await self._plugin.book.change(name, settings, new=new)
+            return await self._plugin.book.change(name, settings, who=_who(call), new=new)
         except UsageError as error:
             raise _refusal(error) from None
 
@@ -160,6 +162,11 @@ def _refusal(error: UsageError) -> Refusal:
     if isinstance(error, ManagedByConfigError):
         return Refusal(409, f"{error}.", code="managed_by_config")
     return Refusal(409, f"{error}.", code="budget_exists")
+
+
+def _who(call: "Call") -> str:
+    """The key's id; the API's own name where no keys are asked for."""
+    return call.identity.attribution.key or "api"
 
 
 def _only_admin(call: "Call") -> None:

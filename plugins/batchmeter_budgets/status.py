@@ -10,7 +10,7 @@ from batchmeter.models import Attribution
 from .alerting import used
 from .book import Book, Budget
 from .forecast import projection
-from .periods import Period, instant
+from .periods import Period, instant, iso
 from .scopes import may_see, shown
 
 if TYPE_CHECKING:
@@ -43,15 +43,14 @@ class Standing:
 
     def document(self) -> dict[str, Any]:
         amounts = {name: f"{getattr(self, name):f}" for name in ("limit", "spent", "uncertain", "reserved", "left")}
-        ends = self.until
         return {
             "budget": self.budget.name,
             "bucket": self.bucket,
             "unit": self.budget.settings.unit,
             **amounts,
             "batches": self.batches,
-            "start": instant(self.period.start).isoformat().replace("+00:00", "Z"),
-            "until": None if ends is None else ends.isoformat().replace("+00:00", "Z"),
+            "start": iso(self.period.start),
+            "until": None if self.period.end is None else iso(self.period.end),
         }
 
 
@@ -97,7 +96,7 @@ def budget_document(budget: Budget, now: int, found: list[Standing]) -> dict[str
     raised = budget.raised_until > now and budget.raised
     override = {
         "amount": f"{budget.amount(budget.raised):f}",
-        "until": instant(budget.raised_until).isoformat().replace("+00:00", "Z"),
+        "until": iso(budget.raised_until),
         "reason": budget.raised_why,
     }
     return {
@@ -123,7 +122,7 @@ def reservation_document(budget: Budget, row: "TableRow") -> dict[str, Any]:
         **{name: f"{amount:f}" for name, amount in {**amounts, "known": known}.items()},
         "who": row["who"],
         "reason": row["reason"],
-        "created_at": instant(row["created_at"]).isoformat().replace("+00:00", "Z"),
+        "created_at": iso(row["created_at"]),
     }
 
 

@@ -77,7 +77,16 @@ CREATE TABLE batchmeter.budgets_open (
     PRIMARY KEY (account, batch_id)
 );
 CREATE INDEX budgets_open_age ON batchmeter.budgets_open (created_at);""",
-    "ALTER TABLE batchmeter.budgets_reservation ADD COLUMN asked text;",
+    """ALTER TABLE batchmeter.budgets_reservation ADD COLUMN asked text;
+CREATE TABLE batchmeter.budgets_change (
+    id text NOT NULL PRIMARY KEY,
+    budget_id text NOT NULL,
+    action text NOT NULL,
+    who text NOT NULL,
+    settings text NOT NULL,
+    created_at bigint NOT NULL
+);
+CREATE INDEX budgets_change_budget ON batchmeter.budgets_change (budget_id, created_at);""",
 )
 
 STATEMENTS = """
@@ -100,6 +109,14 @@ WHERE id = %(id)s AND deleted_at IS NULL;
 
 -- name: delete_budget
 UPDATE batchmeter.budgets_budget SET deleted_at = %(now)s, updated_at = %(now)s WHERE id = %(id)s AND deleted_at IS NULL;
+
+-- name: note_change
+INSERT INTO batchmeter.budgets_change (id, budget_id, action, who, settings, created_at)
+VALUES (%(change)s, %(id)s, %(action)s, %(who)s, %(settings)s, %(now)s);
+
+-- name: changes
+SELECT action, who, settings, created_at FROM batchmeter.budgets_change WHERE budget_id = %(budget_id)s
+ORDER BY created_at DESC, id LIMIT %(limit)s;
 
 -- name: budget_counted
 UPDATE batchmeter.budgets_budget SET counted = 1 WHERE id = %(id)s;

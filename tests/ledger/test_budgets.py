@@ -9,7 +9,7 @@ import pytest
 
 from batchmeter.access import Access
 from batchmeter.cli.ledger_copy import copy_ledger
-from batchmeter.errors import BudgetExceededError, QueueFullError
+from batchmeter.errors import BudgetExceededError, QueueFullError, UsageError
 from batchmeter.events import DurationTotals, Subscription
 from batchmeter.host import Total
 from batchmeter.ledger import open_ledger
@@ -266,7 +266,11 @@ async def test_an_adopted_batch_counts_where_it_was_made(world):
 async def test_a_raise_lasts_until_its_time(world):
     await world.open(search=TEAM)
     await world.reserve(est("9"), team="search")
-    await world.budgets.book.raise_limit("search", 5 * 10**9, world.clock.now + 60_000, "launch")
+    world.clock.advance(1)
+    await world.budgets.book.raise_limit("search", 5 * 10**9, world.clock.now + 60_000, "launch", who="k1")
+    (raised, made) = await world.budgets.book.changes(await world.budgets.book.find("search"))
+    assert (made["action"], made["who"]) == ("made", "configuration")
+    assert (raised["who"], raised["settings"]["amount"], raised["settings"]["reason"]) == ("k1", "5", "launch")
     await world.reserve(est("5"), team="search")
     world.clock.advance(61)
     with pytest.raises(BudgetExceededError):
@@ -415,6 +419,28 @@ async def test_edge_04_a_limit_lowered_below_use_cancels_nothing(world):
     await world.end(batch, "4")
     assert await world.sums("search") == (4, 0, 0)
     await world.reserve(est("1"), team="search")
+
+
+async def test_two_configurations_of_one_ledger_keep_each_other_s_budgets(world):
+    await world.open(search=TEAM)
+    await world.reserve(est("4"), team="search")
+    other = await World(world.ledger, world.clock).open(ads={"limit": "5", "scope": {"team": "ads"}})
+    for one in (world, other):
+        await one.budgets.book.reload()
+        assert [(await one.sums(name))[1] for name in ("search", "ads")] == [4, 0]
+    with pytest.raises(BudgetExceededError):
+        await other.reserve(est("7"), team="search")
+    book = other.budgets.book
+    assert book.unnamed == ["search"]
+    with pytest.raises(UsageError, match="stands in the configuration"):
+        await book.delete("ads", who="command")
+    await book.delete("search", who="command")
+    await world.budgets.book.reload()
+    await world.reserve(est("7"), team="search")
+    await other.close()
+    await world.restart(search=TEAM)
+    await world.reserve(est("9"), team="search")
+    assert await world.sums("search") == (0, 9, 0), "made anew by the process whose configuration names it"
 
 
 @pytest.mark.parametrize(

@@ -56,3 +56,23 @@ async def test_steps_at_once_give_their_rows_or_undo_all(ledger):
         )
     assert [row["name"] for row in await store.rows("some", names=["b", quoted])] == [quoted]
     assert len(await store.at_once(steps, durable=False)) == 2
+
+
+async def test_grouped_writes_share_one_and_fail_alone(ledger):
+    store = await open_store(ledger.database, "acme", MIGRATIONS, STATEMENTS)
+    groups = []
+
+    async def write(names):
+        groups.append(list(names))
+        await store.at_once([("add", {"name": name, "amount": name and 1, "share": None}) for name in names])
+        return [name.upper() for name in names]
+
+    add = store.grouped(write)
+    done = await asyncio.gather(*(add(name) for name in ("a", "b", "c")))
+    assert (done, groups) == (["A", "B", "C"], [["a", "b", "c"]])
+    groups.clear()
+    done = await asyncio.gather(*(add(name) for name in ("d", None, "e")), return_exceptions=True)
+    assert [isinstance(one, LedgerError) for one in done] == [False, True, False]
+    assert groups == [["d", None, "e"], ["d"], [None], ["e"]]
+    rows = await store.rows("some", names=list("abcde"))
+    assert [(row["name"], row["amount"]) for row in rows] == [(name, 1) for name in "abcde"]

@@ -84,9 +84,13 @@ class Store:
         whole = getattr(self._database, "at_once", None)
         if whole is None:
             return await self.write(lambda session: _each_step(session, steps), durable=durable)
-        named = [(Statement("generated", self._statements[name]), values) for name, values in steps]
+        named = [(self._whole(name), values) for name, values in steps]
         found: list[list[Row]] = await whole(named, durable=durable)
         return found
+
+    def _whole(self, name: str) -> Statement:
+        """In PostgreSQL's words."""
+        return self._made.get(name) or self._made.setdefault(name, Statement("generated", self._statements[name]))
 
     def grouped(
         self, write: Callable[[Sequence[Item]], Awaitable[Sequence[Result]]]
