@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
+Steps = Sequence[tuple[str, Mapping[str, object]]]
+Grouped = Callable[[Sequence[Item]], Awaitable[Sequence[Result]]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,18 +234,11 @@ class Tables(Protocol):
         """All or nothing; `durable` survives a power cut."""
         ...
 
-    async def at_once(
-        self, steps: Sequence[tuple[str, Mapping[str, object]]], *, durable: bool = True
-    ) -> Sequence[Sequence[TableRow]]:
-        """Statements in one write transaction, each one's rows; none sees another's here, so a server gets all in one message.
-
-        No lock then waits for this process. A statement that fails undoes all: LedgerError.
-        """
+    async def at_once(self, steps: Steps, *, durable: bool = True) -> Sequence[Sequence[TableRow]]:
+        """Statements in one write transaction, a single message to a server, so that no lock waits for us; each one's rows."""
         ...
 
-    def grouped(
-        self, write: Callable[[Sequence[Item]], Awaitable[Sequence[Result]]]
-    ) -> Callable[[Item], Awaitable[Result]]:
+    def grouped(self, write: "Grouped[Item, Result]") -> Callable[[Item], Awaitable[Result]]:
         """Calls that come while one runs share the next `write`; where that fails by what one asked, each has its own."""
         ...
 
@@ -395,10 +390,7 @@ class PluginHost(Protocol):
         ...
 
     def call_hook(self, name: str, /, **arguments: Any) -> list[tuple[str, Any]]:
-        """Call a hook that the plugin brought: (plugin's name, result) of each implementation.
-
-        One that fails is logged with its cause and left out.
-        """
+        """Call a hook that the plugin brought: (plugin's name, result) of each; one that fails is logged and left out."""
         ...
 
     async def run(self, work: Callable[[], Awaitable[Result]]) -> Result:
