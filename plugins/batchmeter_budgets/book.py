@@ -174,7 +174,7 @@ class Book:
         return await self.find(name)
 
     async def changes(self, budget: Budget, limit: int = 20) -> list[dict[str, Any]]:
-        """Who made, changed, raised or removed it, newest first."""
+        """Changes of a budget, its removal and its raises, newest first: each with the one who did it."""
         rows = await self.tables.rows("changes", budget_id=budget.id, limit=limit)
         return [
             {
