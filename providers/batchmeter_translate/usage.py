@@ -95,6 +95,29 @@ def claude_usage(usage: Json) -> Json | None:
     }
 
 
+def converse_usage(usage: Json) -> Json | None:
+    """Bedrock's cache counters are beside `inputTokens`, under two names."""
+    if usage.get("inputTokens") is None or usage.get("outputTokens") is None:
+        return None
+    cached, written = (
+        whole(usage.get(f"{kind}InputTokens") or usage.get(f"{kind}InputTokenCount"))
+        for kind in ("cacheRead", "cacheWrite")
+    )
+    details = objects(usage.get("cacheDetails"))
+    for_an_hour = sum(whole(detail.get("inputTokens")) for detail in details if detail.get("ttl") == "1h")
+    prompt, completion = whole(usage.get("inputTokens")) + cached + written, whole(usage.get("outputTokens"))
+    return {
+        "prompt_tokens": prompt,
+        "completion_tokens": completion,
+        "total_tokens": prompt + completion,
+        "prompt_tokens_details": {
+            "cached_tokens": cached,
+            "cache_write_tokens": written,
+            **present(cache_write_tokens_details={"ttl_1h_tokens": for_an_hour} if for_an_hour else None),
+        },
+    }
+
+
 def _counts_prompt(meta: Json) -> bool:
     return meta.get("promptTokenCount") is not None or meta.get("tokenCount") is not None
 

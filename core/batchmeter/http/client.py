@@ -65,7 +65,8 @@ class Call:
 class HttpClient:
     """One client for one account. Files have a pool of their own: however slow they are, short calls find a connection.
 
-    `auth` is asked before every try (tokens expire). `params` go with every request. `client` is the user's own httpx
+    `auth` is asked before every try (tokens expire), and `sign`, which gives headers too, with the request as it will be
+    sent, for signatures. `params` go with every request. `client` is the user's own httpx
     or httpx2 AsyncClient, if any; it is then not closed here. `secrets`, and credentials in headers, are blanked where
     an error would quote a server that repeats them. Headers, `auth` and `params` go to the host of `base_url` and to
     no other, whatever an answer says.
@@ -74,6 +75,7 @@ class HttpClient:
     base_url: str
     headers: Headers = field(default_factory=dict[str, str])
     auth: Callable[[], Awaitable[Headers]] | None = field(default=None)
+    sign: "Callable[[httpx.Request], Awaitable[Headers]] | None" = field(default=None)
     timeout: float = 600.0
     max_retries: int = 2
     client: Any = field(default=None)
@@ -241,6 +243,8 @@ class HttpClient:
         try:
             with self._ours():
                 request = self._build(client, call, headers, body, params)
+                if self.sign is not None:
+                    request.headers.update(await self.sign(request))
                 with redacted_log(self.secrets):
                     return await client.send(request, stream=True, follow_redirects=False)
         except Exception as error:
@@ -347,7 +351,7 @@ class HttpClient:
                         f"{self._where()} sent more than {most // _MB:,} MB in one answer; the rest was not read"
                     )
                 yield chunk
-        declared = response.headers.get("content-length", "")
+        declared = "" if response.request.method == "HEAD" else response.headers.get("content-length", "")
         if declared.isdecimal() and got != int(declared) and "content-encoding" not in response.headers:
             raise errors.APIResponseError(f"{self._where()} sent {got} of {declared} bytes and then stopped")
 

@@ -1,0 +1,160 @@
+"""Model invocation jobs over REST: make, look, stop, list."""
+
+import uuid
+from collections import OrderedDict
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import quote
+
+from batchmeter.errors import APIResponseError, BadRequestError, NotSupportedError, UsageError
+from batchmeter.http import HttpClient, Retry
+from batchmeter.providers import BatchRequest, CallOptions
+from batchmeter_translate.shape import Json, fresh_token, mapping, objects
+
+from .failure import aws_errors
+from .names import Blob, job_id, no_such
+from .settings import BedrockSettings
+from .states import job_name, token_of
+
+_PATH = "model-invocation-job"
+_PAGE = 20
+_MAX_PAGE = 1000
+_REMEMBERED = 64
+_LEAST_HOURS, _MOST_HOURS = 24, 168
+PLAIN = CallOptions()
+
+
+class Jobs:
+    """The jobs of one AWS account and region."""
+
+    def __init__(self, http: HttpClient) -> None:
+        self._http = http
+        self._following: OrderedDict[str, str] = OrderedDict()
+        """Last id of a page -> the token of the next page: it saves walking, and may be lost."""
+
+    async def create(self, body: Json, options: CallOptions) -> str:
+        """Once; the job's id. The same token again makes no second job."""
+        made = await self._call("POST", _PATH, options, body, retry="create")
+        arn = str(made.get("jobArn") or "")
+        if not arn:
+            raise APIResponseError("Bedrock made a job without an ARN")
+        return job_id(arn)
+
+    async def get(self, batch_id: str, options: CallOptions = PLAIN) -> Json:
+        return await self._call("GET", f"{_PATH}/{job_id(batch_id)}", options)
+
+    async def stop(self, batch_id: str, options: CallOptions) -> None:
+        await self._call("POST", f"{_PATH}/{job_id(batch_id)}/stop", options)
+
+    async def aclose(self) -> None:
+        await self._http.aclose()
+
+    async def after(self, after: str | None, limit: int | None, options: CallOptions) -> tuple[list[Json], bool]:
+        """Up to `limit` jobs that follow one, newest first, and whether there are more.
+
+        Bedrock pages with tokens, OpenAI with the last id seen. A page that was given out is continued by its token; for
+        any other id the list is walked from its start, and its page may be a short one.
+        """
+        size = max(1, min(limit or _PAGE, _MAX_PAGE))
+        if after is None:
+            return await self._page(size, None, options)
+        token = self._following.get(job_id(after))
+        if token is not None:
+            try:
+                return await self._page(size, token, options)
+            except BadRequestError:  # tokens age
+                self._following.pop(job_id(after), None)
+        return await self._walk(job_id(after), size, options)
+
+    async def _walk(self, after: str, size: int, options: CallOptions) -> tuple[list[Json], bool]:
+        token: str | None = None
+        tokens: set[str] = set()
+        while True:
+            jobs, token = await self._list(size, token, options)
+            if token is not None:
+                fresh_token(token, tokens, "Bedrock's list of jobs")
+            found = next((i for i, job in enumerate(jobs) if _id(job) == after), None)
+            if found is not None and (found + 1 < len(jobs) or token is None):
+                return jobs[found + 1 :], token is not None
+            if found is not None:
+                return await self._page(size, token, options)
+            if token is None:
+                raise no_such("batch", after)
+
+    async def _page(self, size: int, token: str | None, options: CallOptions) -> tuple[list[Json], bool]:
+        """Never an empty one that has a next: nothing would tell where to go on."""
+        tokens: set[str] = set()
+        while True:
+            jobs, following = await self._list(size, token, options)
+            if jobs or following is None:
+                return jobs, following is not None
+            token = fresh_token(following, tokens, "Bedrock's list of jobs")
+
+    async def _list(self, size: int, token: str | None, options: CallOptions) -> tuple[list[Json], str | None]:
+        params = {"maxResults": size, "sortBy": "CreationTime", "sortOrder": "Descending"}
+        page = await self._call("GET", f"{_PATH}s", options, params=params | ({"nextToken": token} if token else {}))
+        jobs = [job for job in objects(page.get("invocationJobSummaries")) if job.get("jobArn")]
+        following = str(page.get("nextToken") or "") or None
+        if jobs and following:
+            self._following[_id(jobs[-1])] = following
+            if len(self._following) > _REMEMBERED:
+                self._following.popitem(last=False)
+        return jobs, following
+
+    async def _call(
+        self,
+        method: str,
+        path: str,
+        options: CallOptions,
+        body: Json | None = None,
+        *,
+        params: Mapping[str, Any] | None = None,
+        retry: Retry = "always",
+    ) -> Json:
+        """The query is escaped here, in the one way that is signed."""
+        query = {**options.extra_query, **(params or {})}
+        asked = "&".join(f"{quote(name, safe='-_.~')}={quote(str(text), safe='-_.~')}" for name, text in query.items())
+        with aws_errors():
+            response = await self._http.request(
+                method,
+                f"{path}{'?' if asked else ''}{asked}",
+                json_body=body,
+                headers=options.extra_headers,
+                timeout=options.timeout,
+                retry=retry,
+            )
+        return mapping(response.json())
+
+
+def job_body(
+    request: BatchRequest, settings: BedrockSettings, model: str, source: Blob, target: Blob, invocation: str | None
+) -> Json:
+    """A job that reads one object and writes below a folder of its own."""
+    if request.output_expires_after:
+        raise NotSupportedError("bedrock: S3 expires answers by the bucket's lifecycle rules only")
+    token = token_of(request.metadata or {}) or str(uuid.uuid4())
+    owner = {"s3BucketOwner": settings.bucket_owner} if settings.bucket_owner else {}
+    key = {"s3EncryptionKeyId": settings.encryption_key_id} if settings.encryption_key_id else {}
+    return {
+        "jobName": job_name(token),
+        "clientRequestToken": token,
+        "roleArn": settings.role,
+        "modelId": model,
+        "inputDataConfig": {"s3InputDataConfig": {"s3Uri": source.uri, "s3InputFormat": "JSONL", **owner}},
+        "outputDataConfig": {"s3OutputDataConfig": {"s3Uri": f"{target.uri.rstrip('/')}/", **owner, **key}},
+        "timeoutDurationInHours": _hours(request.completion_window),
+        **({"modelInvocationType": invocation} if invocation else {}),
+    }
+
+
+def _hours(window: str) -> int:
+    """`24h` to `168h`, or days: after them Bedrock gives up what has not run."""
+    number, unit = window[:-1], window[-1:]
+    hours = int(number) * {"h": 1, "d": 24}[unit] if number.isascii() and number.isdigit() and unit in "hd" else 0
+    if not _LEAST_HOURS <= hours <= _MOST_HOURS:
+        raise UsageError(f"bedrock: completion_window is {window!r}; it can be 24h to 168h, or 1d to 7d")
+    return hours
+
+
+def _id(job: Json) -> str:
+    return str(job.get("jobArn")).rsplit("/", 1)[-1]

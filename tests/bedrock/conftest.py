@@ -1,0 +1,51 @@
+"""An account at a Bedrock and an S3 of our own; the tests need botocore."""
+
+import contextlib
+
+import pytest
+
+pytest.importorskip("botocore", reason="botocore is in the extra `bedrock` and in the test group")
+
+from batchmeter.testing.wire import serving
+from batchmeter_bedrock.provider import BedrockProvider
+from batchmeter_bedrock.settings import BedrockSettings
+
+from .fake import ACCESS, REGION, ROLE, SECRET, FakeBedrock, FakeS3
+
+
+@pytest.fixture
+async def bedrock():
+    """With its bucket as `storage`."""
+    storage = FakeS3()
+    fake = FakeBedrock(storage)
+    async with serving(storage) as storage.url, serving(fake) as fake.url:
+        yield fake
+
+
+@pytest.fixture
+def account(bedrock):
+    """Settings of an account there."""
+    return {
+        "api_base": bedrock.url,
+        "storage_base": bedrock.storage.url,
+        "bucket": "bucket",
+        "region": REGION,
+        "role_arn": ROLE,
+        "access_key_id": ACCESS,
+        "secret_access_key": SECRET,
+        "min_records": 0,
+        "max_retries": 0,
+    }
+
+
+@pytest.fixture
+async def make(account):
+    """`make(format="native")`: a provider; closed at the end."""
+    async with contextlib.AsyncExitStack() as stack:
+
+        def made(**settings):
+            provider = BedrockProvider("bedrock", BedrockSettings(**(account | settings)))
+            stack.push_async_callback(provider.aclose)
+            return provider
+
+        yield made
