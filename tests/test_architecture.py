@@ -66,6 +66,7 @@ PUBLIC = {"batchmeter"} | {
 FAMILIES = {
     "batchmeter_anthropic": {"batchmeter_spool", "batchmeter_translate"},
     "batchmeter_azure": {"batchmeter_openai"},
+    "batchmeter_bedrock": {"batchmeter_translate"},
     "batchmeter_budgets": {"batchmeter_proxy", "batchmeter_ui"},
     "batchmeter_exports": {"batchmeter_proxy"},
     "batchmeter_gemini": {"batchmeter_spool", "batchmeter_translate"},

@@ -110,7 +110,8 @@ def unique_folder() -> str:
 def name_in_key(filename: str) -> str:
     """A filename as one part of an object's key, from which `name_from_key` reads it again."""
     cut = filename.encode("utf-8", "replace")[-200:].decode("utf-8", "ignore")
-    return quote(cut, safe="").replace("%", "=") or "file"
+    coded = quote(cut, safe="").replace("%", "=")
+    return coded.replace(".", "=2E") if not coded.strip(".") else coded  # `..` is another folder
 
 
 def name_from_key(part: str) -> str:

@@ -8,7 +8,6 @@ from batchmeter.errors import (
     APIStatusError,
     BadRequestError,
     ConflictError,
-    NotSupportedError,
     ProviderError,
     UsageError,
 )

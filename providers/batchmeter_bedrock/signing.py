@@ -79,7 +79,7 @@ class _Signing:
         request = awsrequest.AWSRequest(method=method, url=url, headers=headers)
         request.headers[HASH] = digest
         base = auth.S3SigV4Auth if self._service == "s3" else auth.SigV4Auth
-        signer = type("OfThisHash", (base,), {"payload": lambda *_: digest})
+        signer: Any = type("OfThisHash", (base,), {"payload": lambda *_args: digest})  # pyright: ignore[reportUnknownLambdaType] - botocore has no types
         signer(frozen, self._service, self._region).add_auth(request)
         return {name.lower(): text for name, text in request.headers.items()}
 

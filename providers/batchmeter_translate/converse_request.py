@@ -222,7 +222,7 @@ def _tool(tool: Json) -> Json:
     function = mapping(tool.get("function"))
     if tool.get("type", "function") != "function" or not isinstance(function.get("name"), str):
         raise UntranslatableError("tools", f"a tool of type {tool.get('type')!r} has no counterpart")
-    schema = {"type": "object", "properties": {}} | mapping(function.get("parameters"))
+    schema: Json = {"type": "object", "properties": {}, **mapping(function.get("parameters"))}
     return {
         "toolSpec": present(
             name=function["name"], description=function.get("description") or None, inputSchema={"json": schema}

@@ -24,7 +24,11 @@ async def bedrock():
 
 @pytest.fixture
 def account(bedrock):
-    """Settings of an account there."""
+    return settings_at(bedrock)
+
+
+def settings_at(bedrock):
+    """Of an account there."""
     return {
         "api_base": bedrock.url,
         "storage_base": bedrock.storage.url,

@@ -26,35 +26,35 @@ URI = re.compile(r"s3://[a-z0-9][.\-a-z0-9]{1,61}[a-z0-9](/[-!_*'().a-z0-9A-Z]+)
 RECORD = re.compile(r"[A-Za-z0-9]{1,64}")
 
 
-class Wrong(Exception):
+class WrongError(Exception):
     """A refusal: status, name, message."""
 
 
 def verify(request, service, tokens):
-    """Raises Wrong unless the signature is the one that botocore makes of what came."""
+    """Raises WrongError unless the signature is the one that botocore makes of what came."""
     match = re.fullmatch(
         r"AWS4-HMAC-SHA256 Credential=([^/]+)/\d{8}/([^/]+)/([^/]+)/aws4_request, SignedHeaders=([^,]+), Signature=(\w+)",
         request.headers.get("authorization", ""),
     )
     if match is None:
-        raise Wrong(403, "MissingAuthenticationToken", "no signature")
+        raise WrongError(403, "MissingAuthenticationToken", "no signature")
     access, region, named, signed, signature = match.groups()
     if access != ACCESS:
-        raise Wrong(403, "InvalidAccessKeyId" if service == "s3" else "UnrecognizedClientException", "no such key")
+        raise WrongError(403, "InvalidAccessKeyId" if service == "s3" else "UnrecognizedClientException", "no such key")
     token = request.headers.get("x-amz-security-token")
     if token is not None and token not in tokens:
-        raise Wrong(400 if service == "s3" else 403, "ExpiredToken", "The provided token has expired.")
+        raise WrongError(400 if service == "s3" else 403, "ExpiredToken", "The provided token has expired.")
     headers = {name: request.headers[name] for name in signed.split(";")}
     again = AWSRequest(method=request.method, url=f"http://{request.headers['host']}{request.target}", headers=headers)
     again.data = request.body
     again.context["timestamp"] = request.headers["x-amz-date"]
     digest = request.headers.get("x-amz-content-sha256", hashlib.sha256(request.body).hexdigest())
     if digest != "UNSIGNED-PAYLOAD" and digest != hashlib.sha256(request.body).hexdigest():
-        raise Wrong(400, "XAmzContentSHA256Mismatch", "the body is another")
+        raise WrongError(400, "XAmzContentSHA256Mismatch", "the body is another")
     auth = (S3SigV4Auth if service == "s3" else SigV4Auth)(Credentials(ACCESS, SECRET, token), named, region)
     expected = auth.signature(auth.string_to_sign(again, auth.canonical_request(again)), again)
     if (expected, named, region) != (signature, service, REGION):
-        raise Wrong(403, "SignatureDoesNotMatch", "The request signature we calculated does not match")
+        raise WrongError(403, "SignatureDoesNotMatch", "The request signature we calculated does not match")
 
 
 class FakeS3:
@@ -77,24 +77,27 @@ class FakeS3:
         self.received.append(request)
         try:
             verify(request, "s3", self.tokens)
-            for one in self.refuse:
-                if one[0] == request.method:
-                    self.refuse.remove(one)
-                    raise Wrong(one[1], one[2], "Please reduce your request rate." if one[1] == 503 else "refused")
+            self.refused(request.method)
             return self.route(request)
-        except Wrong as wrong:
+        except WrongError as wrong:
             status, code, message = wrong.args
             body = f"<?xml version='1.0'?><Error><Code>{code}</Code><Message>{escape(message)}</Message></Error>"
             return Answer(
                 status, b"" if request.method == "HEAD" else body.encode(), {"content-type": "application/xml"}
             )
 
-    def route(self, request):
+    def refused(self, method):
+        for one in self.refuse:
+            if one[0] == method:
+                self.refuse.remove(one)
+                raise WrongError(one[1], one[2], "refused & more")
+
+    def route(self, request):  # noqa: PLR0911 - one line an operation
         url = urlsplit(request.target)
         bucket, _, key = unquote(url.path).lstrip("/").partition("/")
         query = dict(parse_qsl(url.query, keep_blank_values=True))
         if bucket != "bucket":
-            raise Wrong(404, "NoSuchBucket", "The specified bucket does not exist")
+            raise WrongError(404, "NoSuchBucket", "The specified bucket does not exist")
         if not key:
             return self.list(query)
         if request.method == "PUT":
@@ -107,7 +110,7 @@ class FakeS3:
             self.objects.pop(key, None)
             return Answer(204)
         if key not in self.objects:
-            raise Wrong(404, "NoSuchKey", "The specified key does not exist.")
+            raise WrongError(404, "NoSuchKey", "The specified key does not exist.")
         data, headers, at = self.objects[key]
         headers = {**headers, "last-modified": format_datetime(at, usegmt=True), "etag": '"e"'}
         if request.method == "HEAD":
@@ -133,7 +136,7 @@ class FakeS3:
             body = f"<InitiateMultipartUploadResult><UploadId>{upload}</UploadId></InitiateMultipartUploadResult>"
             return Answer(200, body.encode())
         if query["uploadId"] not in self.uploads:
-            raise Wrong(404, "NoSuchUpload", "The specified upload does not exist.")
+            raise WrongError(404, "NoSuchUpload", "The specified upload does not exist.")
         if self.late_error:
             return Answer(200, b"<Error><Code>InternalError</Code><Message>We broke</Message></Error>")
         headers, parts = self.uploads.pop(query["uploadId"])
@@ -173,7 +176,7 @@ class FakeS3:
         return Answer(200, f"<?xml version='1.0'?>{body}".encode(), {"content-type": "application/xml"})
 
 
-def respond(model, kind, asked):
+def respond(model, kind, asked):  # noqa: PLR0911 - one answer a family
     """One record's answer, or a refusal as Bedrock writes it."""
     text = json.dumps(asked)
     if "FAIL" in text or (kind == "Converse" and "toolConfig" in asked):
@@ -239,7 +242,7 @@ class FakeBedrock:
                 self.lose -= 1
                 return HANG_UP
             return Answer(200, json.dumps(body).encode(), {"content-type": "application/json"})
-        except Wrong as wrong:
+        except WrongError as wrong:
             return problem(*wrong.args, {})
 
     def route(self, request):
@@ -250,12 +253,12 @@ class FakeBedrock:
             return self.list(request.query)
         match = re.fullmatch(r"/model-invocation-job/(?:arn:[^/]+/)?([^/]+)(/stop)?", path)
         if match is None or ARN + match[1] not in self.jobs:
-            raise Wrong(404, "ResourceNotFoundException", "The job was not found")
+            raise WrongError(404, "ResourceNotFoundException", "The job was not found")
         job = self.jobs[ARN + match[1]]
         if not match[2]:
             return self.look(job)
         if job["status"] not in ("Submitted", "Validating", "Scheduled", "InProgress"):
-            raise Wrong(400, "ConflictException", f"The job is {job['status']}")
+            raise WrongError(400, "ConflictException", f"The job is {job['status']}")
         job["status"] = "Stopping"
         return {}
 
@@ -274,7 +277,7 @@ class FakeBedrock:
             not 24 <= asked.get("timeoutDurationInHours", 24) <= 168,
         ]
         if any(faults):
-            raise Wrong(400, "ValidationException", f"fault {faults.index(True)}: {json.dumps(asked)}")
+            raise WrongError(400, "ValidationException", f"fault {faults.index(True)}: {json.dumps(asked)}")
         number = f"{len(self.jobs):012d}"
         arn = ARN + number
         job = {name: asked[name] for name in ("jobName", "modelId", "roleArn", "inputDataConfig", "outputDataConfig")}
@@ -301,7 +304,7 @@ class FakeBedrock:
             job.update(status="Failed", message="the file has too few records")
         if job["status"] in ("Failed", "Expired"):
             return
-        assert key.endswith(".jsonl") or key.endswith("/")
+        assert key.endswith((".jsonl", "/"))
         assert all(RECORD.fullmatch(record.get("recordId", "R1")) for record in records)
         rows = []
         for number, record in enumerate(records[:answered]):
@@ -329,7 +332,7 @@ class FakeBedrock:
             newest = [job for job in newest if name in job["jobName"]]
         start, size = int(query.get("nextToken") or 0), int(query.get("maxResults") or 100)
         if not 1 <= size <= 1000 or start > len(newest):
-            raise Wrong(400, "ValidationException", "nextToken or maxResults")
+            raise WrongError(400, "ValidationException", "nextToken or maxResults")
         if self.empty_pages:
             self.empty_pages -= 1
             return {"invocationJobSummaries": [], "nextToken": f"0{start}" if start else "00"}

@@ -2,20 +2,26 @@
 
 import asyncio
 import json
-import subprocess
-import sys
+import threading
+from contextlib import contextmanager
 from decimal import Decimal
 
 import httpx2
 import pytest
+from click.testing import CliRunner
 
 import openai
 from batchmeter import AsyncClient, errors
+from batchmeter.cli import main
 from batchmeter.config import Settings
 from batchmeter.providers import BatchRequest, CallOptions
-from batchmeter.testing.providers import read_file, upload_of
+from batchmeter.testing.providers import upload_of
 from batchmeter.testing.recorder import Recorder
+from batchmeter.testing.wire import serving
 from batchmeter_proxy import create_app
+
+from .conftest import settings_at
+from .fake import FakeBedrock, FakeS3
 
 CHAT, EMBEDDINGS = "/v1/chat/completions", "/v1/embeddings"
 CLAUDE = "us.anthropic.claude-haiku-4-5-20251001-v1:0"
@@ -329,16 +335,35 @@ async def test_native_rows_of_llama_are_metered(bedrock, make, account, tmp_path
     assert settlement.cost.total == Decimal("0.0000054")
 
 
-async def test_the_command_line_submits_and_waits(bedrock, account, tmp_path):
-    bedrock.looks = 1
+@contextmanager
+def served_beside(fake):
+    """A fake and its bucket on a loop of another thread: the command line runs one of its own."""
+    loop, started, ended = asyncio.new_event_loop(), threading.Event(), asyncio.Event()
+
+    async def serve():
+        async with serving(fake.storage) as fake.storage.url, serving(fake) as fake.url:
+            started.set()
+            await ended.wait()
+
+    thread = threading.Thread(target=loop.run_until_complete, args=(serve(),))
+    thread.start()
+    started.wait(20)
+    yield
+    loop.call_soon_threadsafe(ended.set)
+    thread.join()
+    loop.close()
+
+
+def test_the_command_line_submits_and_waits(tmp_path):
+    fake = FakeBedrock(FakeS3())
+    fake.looks = 1
     path, config = tmp_path / "in.jsonl", tmp_path / "batchmeter.toml"
     path.write_bytes(lines("hi"))
-    rows = "".join(f"{name} = {json.dumps(value)}\n" for name, value in account.items())
-    config.write_text(f"[accounts.bedrock]\n{rows}")
-    arguments = ["--config", str(config), "submit", str(path), "--provider", "bedrock", "--wait", "--json"]
-    command = [sys.executable, "-m", "batchmeter", *arguments]
-    done = await asyncio.create_subprocess_exec(*command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-    out, err = await done.communicate()
-    assert done.returncode == 0, err
-    said = json.loads(out.splitlines()[-1])
+    with served_beside(fake):
+        rows = "".join(f"{name} = {json.dumps(value)}\n" for name, value in settings_at(fake).items())
+        config.write_text(f'ledger = "{tmp_path / "cli.db"}"\n[accounts.bedrock]\n{rows}')
+        arguments = ["--config", str(config), "submit", str(path), "--provider", "bedrock", "--wait", "--json"]
+        done = CliRunner().invoke(main, arguments)
+    assert done.exit_code == 0, done.output
+    said = json.loads(done.stdout.splitlines()[-1])
     assert (said["status"], said["cost"]["total"]) == ("completed", "0.00001925")

@@ -68,6 +68,21 @@ ACCOUNTS |= {
     "gemini": ("gemini", lambda url: {"api_key": SECRET, "api_base": url}),
     "mistral": ("mistral", lambda url: {"api_key": SECRET, "api_base": url}),
     "xai": ("xai", lambda url: {"api_key": SECRET, "api_base": url}),
+    "bedrock": (
+        "bedrock",
+        lambda url: (
+            {"region": "us-east-1", "bucket": "b", "role_arn": "arn:aws:iam::123456789012:role/r", "min_records": 0}
+            | {"access_key_id": "AKIDEXAMPLE", "secret_access_key": "k" * 20, "session_token": SECRET}
+            | {"api_base": url, "storage_base": url}
+        ),
+    ),
+    "bedrock key": (
+        "bedrock",
+        lambda url: (
+            {"region": "us-east-1", "bucket": "b", "role_arn": "arn:aws:iam::123456789012:role/r", "api_key": SECRET}
+            | {"access_key_id": "AKIDEXAMPLE", "secret_access_key": "k" * 20, "api_base": url, "storage_base": url}
+        ),
+    ),
 }
 NEEDS_NO_CREDENTIAL = {"sandbox"}
 COMPATIBLE = sorted(
@@ -155,6 +170,9 @@ async def everything(provider):
         lambda: read(provider.file_content("vertex-output-1", PLAIN)),
         lambda: provider.create_batch(BatchRequest("file-1", "/v1/chat/completions"), PLAIN),
         lambda: provider.create_batch(BatchRequest("gs://b/o", "/v1/chat/completions", model="m"), PLAIN),
+        lambda: read(provider.file_content("s3://b/o", PLAIN)),
+        lambda: read(provider.file_content("bedrock-output-1", PLAIN)),
+        lambda: provider.create_batch(BatchRequest("s3://b/o", "/v1/chat/completions", model="m"), PLAIN),
         lambda: provider.cancel_batch("1", PLAIN),
         lambda: provider.list_batches(after="1", limit=2, options=PLAIN),
         lambda: settle(batch),
