@@ -208,7 +208,7 @@ class Files:
 
 
 def _notes(writer: RowWriter) -> dict[str, str]:
-    """Of the records; a native file says nothing of its model."""
+    """Metadata of the records; a native file says nothing of its model."""
     if writer.family is None:
         return {}
     return {MODEL: writer.model, INVOCATION: writer.family.invocation}

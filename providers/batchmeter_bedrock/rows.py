@@ -15,7 +15,7 @@ from .record_ids import FITS, part_name, to_record
 from .settings import BedrockSettings
 
 MOST_BYTES = 1_000_000_000
-"""Of one file."""
+"""Bytes of one file."""
 
 
 def limits_by(settings: BedrockSettings) -> InputLimits:

@@ -98,7 +98,7 @@ class BedrockSettings(AccountSettings):
         return self
 
     def address(self) -> str | None:
-        """Of its two, the one that is not AWS's, if any is."""
+        """The one of its two that is not AWS's, if any is."""
         named = [base for base in (self.api_base, self.storage_base) if base]
         return next((base for base in named if not self.is_usual(base)), next(iter(named), None))
 

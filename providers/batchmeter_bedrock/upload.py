@@ -28,7 +28,7 @@ class Upload:
     options: CallOptions = field(default_factory=CallOptions)
     _upload_id: str | None = None
     _tags: list[str] = field(default_factory=list[str])
-    """Of the parts that S3 has."""
+    """ETags of the parts that S3 has."""
     _held: list[bytes] = field(default_factory=list[bytes])
     _size: int = 0
 
