@@ -62,6 +62,7 @@ if TYPE_CHECKING:
     from .rerun.rerun import Retry
     from .running import arun, run
     from .running.jobs import Job, JobReport, Jobs
+    from .running.reprice import areprice_batches, reprice_batches
     from .sync import Client
 
 _HOMES = {
@@ -83,6 +84,7 @@ _HOMES = {
     "observing": "observe unobserve",
     "rerun.rerun": "Retry",
     "running.jobs": "Job JobReport Jobs",
+    "running.reprice": "areprice_batches reprice_batches",
     "running": "arun run",
     "sync": "Client",
 }
@@ -125,6 +127,7 @@ __all__ = [
     "alist_batches",
     "alist_files",
     "ameter",
+    "areprice_batches",
     "aretrieve_batch",
     "aretrieve_file",
     "aretry_batch",
@@ -147,6 +150,7 @@ __all__ = [
     "observe",
     "off",
     "on",
+    "reprice_batches",
     "retrieve_batch",
     "retrieve_file",
     "retry_batch",

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from .costs import GROUPINGS, CostReport, as_csv, cost_report, moment
 from .events import Settlement
-from .host import Total
 from .ledger.browse import BatchDelivery, BatchFilter, BatchHistory, BatchPage, SeenBatch, UnknownCost
 from .ledger.records import (
     Answer,
@@ -29,11 +28,11 @@ from .ledger.records import (
     TrackedBatch,
 )
 from .ledger.store import Store, open_store
-from .ledger.totals import Totals
 from .ledger.upkeep import Following
 from .models import Attribution, Batch, FileObject
 from .pricing.book import Listed, PriceBook, search
 from .pricing.groups import PriceSource
+from .tracker.durations import Durations
 from .tracker.metadata_tag import untagged, without_tag
 from .uploads import Readers
 
@@ -64,7 +63,7 @@ __all__ = [
     "SettledBatch",
     "StoredEvent",
     "Subscribed",
-    "Total",
+    "TrackedBatch",
     "UnknownCost",
     "as_csv",
     "find_prices",
@@ -75,7 +74,10 @@ __all__ = [
 
 
 class Wakes(Protocol):
-    """A tracker, as far as it is told of batches."""
+    """A tracker, as far as it is told of batches, and tells how long they take."""
+
+    @property
+    def durations(self) -> Durations: ...
 
     @property
     def heartbeat(self) -> float | None: ...
@@ -122,7 +124,6 @@ class Access:
     _ledger: "Ledger"
     _tracker: Wakes | None = None
     _redaction: Shows | None = None
-    _totals: Totals | None = None
 
     def now(self) -> Millis:
         return self._ledger.now()
@@ -232,6 +233,22 @@ class Access:
         """Look at a batch now, since somebody says it has ended; False when there is none, or it is settled."""
         return self._tracker is not None and await self._tracker.told(account, batch_id)
 
+    async def seconds_left(self, tracked: TrackedBatch) -> tuple[float, float] | None:
+        """Likely seconds until an open batch ends, from and to; None where nothing tells.
+
+        Of its counts, and no more than is usual; without them, what batches of its account and model that got this old took.
+        """
+        batch, now = tracked.batch, self.now() / 1000
+        if batch.ended or batch.created_at is None or self._tracker is None:
+            return None
+        durations, model = self._tracker.durations, batch.model or tracked.submission.model
+        await durations.refresh(self._ledger)
+        usual, counted = durations.left(tracked.account, model, now - batch.created_at), batch.seconds_left(now)
+        if counted is None:
+            return usual
+        likely = counted if usual is None else min(counted, usual[1])
+        return likely, likely
+
     async def settlement(self, batch_id: str, account: str | None) -> Settlement | None:
         found = await self._ledger.settlement(batch_id, account)
         return None if found is None else found[0]
@@ -293,10 +310,6 @@ class Access:
     def heartbeat(self) -> float | None:
         """When this process's tracker last ended a round (epoch seconds); None where none runs."""
         return None if self._tracker is None else self._tracker.heartbeat
-
-    async def totals(self) -> Sequence[Total] | None:
-        """Sums over all that was ever settled, pruned batches included; None while some are being pruned."""
-        return None if self._totals is None else await self._totals.read()
 
     async def gauges(self) -> Sequence[LoggerGauge]:
         """Each logger's backlog."""

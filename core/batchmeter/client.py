@@ -161,7 +161,7 @@ class AsyncClient:
         where: Mapping[str, str | None] | None = None,
     ) -> "CostReport":
         """The cost of batches settled in this time, by one or two of `model`, `account`, `provider`, `key`, `team`, `user`,
-        `tag`, `status`, `metadata.KEY` (of a key that `[reports] metadata_keys` names), and `day`, `week` or `month`.
+        `tag`, `job`, `status`, `metadata.KEY` (of a key that `[reports] metadata_keys` names), and `day`, `week` or `month`.
 
         `where={"team": "search"}` counts only what has that name, None what has none. Times are dates, datetimes or ISO 8601 texts, UTC unless they say otherwise; `until` a date means all of it.
         """
@@ -195,7 +195,7 @@ class AsyncClient:
         from .access import Access  # noqa: PLC0415 - with the ledger, when first needed
 
         parts = await self.ready()
-        return Access(parts.ledger, parts.tracker, parts.deliverer.redaction, parts.totals)
+        return Access(parts.ledger, parts.tracker, parts.deliverer.redaction)
 
     def section(self, name: str, model: type[Section]) -> Section:
         """The settings' section of this name as a plugin's model; ConfigError that names what is wrong in it."""

@@ -15,18 +15,19 @@ from .errors import UsageError
 from .host import CostRow, CostSum
 from .ledger.ledger import Ledger
 from .ledger.records import Millis
-from .ledger.spend_figures import joined_usd
+from .ledger.spend_figures import UNITS, joined_usd
 from .ledger.spend_query import TIMES, Names, SpendQuery, Wanted, check_groups
 from .models import Frozen, Usage
 
 GroupBy = Literal[
-    "model", "account", "provider", "key", "team", "user", "tag", "status", "day", "week", "month"
+    "model", "account", "provider", "key", "team", "user", "tag", "job", "status", "day", "week", "month"
 ]  # fmt: skip
 GROUPINGS: tuple[str, ...] = (
-    "model", "account", "provider", "key", "team", "user", "tag", "status", "day", "week", "month"
+    "model", "account", "provider", "key", "team", "user", "tag", "job", "status", "day", "week", "month"
 )  # fmt: skip
 """And `metadata.KEY`, for keys that the settings name."""
 _Found = tuple[Names, Counter[str]]
+_UNITS = frozenset(UNITS)
 _SLICE = 500
 """Rows made before the loop gets a turn."""
 _FORMULAS = ("=", "+", "-", "@", "\t", "\r")
@@ -174,22 +175,23 @@ def _row(named: Sequence[str], names: Names, figures: Mapping[str, int]) -> Cost
 
 def _sum(figures: Mapping[str, int]) -> dict[str, Any]:
     known = _known(figures)
-    listed, saved = (
-        joined_usd(*(figures.get(f"{prefix}_{name}", 0) for name in ("usd", "nano", "atto")))
-        for prefix in ("list", "saved")
-    )
+    listed, saved = (_usd(figures, "list_"), _usd(figures, "saved_")) if figures.get("list_lines") else (None, None)
     return {
         "batches": figures.get("batches", 0),
         "lines": figures.get("lines", 0),
-        "usage": Usage(**{name: figures[name] for name in Usage.model_fields if name in figures}),
+        "usage": Usage(**{name: number for name, number in figures.items() if name in _UNITS}),
         "total": None if figures.get("incomplete") else known,
         "known": known,
         "unpriced_lines": figures.get("unpriced", 0),
         "list_lines": figures.get("list_lines", 0),
-        "list_price": listed if figures.get("list_lines") else None,
-        "saved": saved if figures.get("list_lines") else None,
+        "list_price": listed,
+        "saved": saved,
     }
 
 
 def _known(figures: Mapping[str, int]) -> Decimal:
-    return joined_usd(*(figures.get(name, 0) for name in ("usd", "nano", "atto")))
+    return _usd(figures, "")
+
+
+def _usd(figures: Mapping[str, int], prefix: str) -> Decimal:
+    return joined_usd(*(figures.get(f"{prefix}{name}", 0) for name in ("usd", "nano", "atto")))

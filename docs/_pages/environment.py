@@ -35,7 +35,7 @@ BY_HAND = {
     "STORAGE_EMULATOR_HOST": "a Cloud Storage emulator, which gets no credentials",
 }
 """Those that are no field's default."""
-INTERNAL = frozenset({"BATCHMETER_SERVE"})
+INTERNAL = frozenset({"BATCHMETER_SERVE", "BATCHMETER_SERVE_TRAFFIC"})
 """Between our own processes."""
 
 

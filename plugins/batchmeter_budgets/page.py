@@ -7,20 +7,19 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 import htpy as h
-from starlette.responses import RedirectResponse, Response
 
 from batchmeter.errors import UsageError
-from batchmeter_proxy import Refusal, Route
+from batchmeter_proxy import Refusal
 from batchmeter_ui.chart import Bar, bars
 from batchmeter_ui.page import Content, Page, Tile, card, moment
 from batchmeter_ui.table import facts, table
 
 from .events import dollars
+from .page_edit import edit_page
 from .periods import instant
 from .status import Standing, days, projected, standings
 
 if TYPE_CHECKING:
-    from batchmeter_proxy.call import Call
     from batchmeter_ui import View
 
     from .book import Budget
@@ -33,7 +32,7 @@ SPENT, HELD = "spent", "held"
 
 
 def pages(plugin: "Budgets") -> list[Page]:
-    """`/ui/x/budgets` and `/ui/x/budgets/{name}`, for those who see everything."""
+    """`/ui/budgets` and `/ui/budgets/{name}`, for those who see everything."""
 
     async def listed(view: "View") -> Content:
         found = [one for budget in await _sorted(plugin) for one in await standings(plugin.book, budget)]
@@ -52,31 +51,28 @@ def pages(plugin: "Budgets") -> list[Page]:
         found = await standings(plugin.book, budget)
         chosen = next((one for one in found if one.bucket == wanted), found[0] if found else None)
         parts = [] if chosen is None else await _one(plugin, chosen, view)
-        return Content(budget.name, [_about(budget), _buckets(view, found, chosen), *parts])
+        edit = h.a(href=view.url(f"/budgets/{quote(budget.name)}/edit"))["Change…"] if view.may_act else None
+        return Content(budget.name, [_about(budget, edit), _buckets(view, found, chosen), *parts])
 
     async def tile(view: "View") -> Tile | None:
-        del view
         found = [one for budget in await _sorted(plugin) for one in await standings(plugin.book, budget)]
-        near = [one for one in found if one.limit and one.limit - one.left >= one.limit * _NEAR]
-        if not found:
+        limited = [one for one in found if one.limit]
+        if not limited:
             return None
-        return Tile("Budgets", f"{len(found):,}", f"{len(near):,} have 80 % or more taken", bad=bool(near))
+        nearest = max(limited, key=taken)
+        where = h.a(href=view.url(f"/budgets/{quote(nearest.budget.name)}", bucket=nearest.bucket))[nearest.name]
+        return Tile("Nearest its limit", f"{taken(nearest):.0%}", ["budget ", where], bad=taken(nearest) >= _NEAR)
 
     return [
         Page("budgets", "Budgets", listed, everywhere=True, tile=tile),
         Page("budgets/{name}", "", shown, everywhere=True),
+        edit_page(plugin),
     ]
 
 
-def short_route() -> Route:
-    """`/ui/budgets`, which alerts link to, leads to where the pages of plugins are."""
-
-    async def go(call: "Call") -> Response:
-        root = quote(str(call.request.scope.get("root_path", "")))
-        name = quote(call.ids["name"], safe="")
-        return RedirectResponse(f"{root}/ui/x/budgets/{name}", 303)
-
-    return Route("GET", "/ui/budgets/{name}", go, "A budget", versioned=False, public=True, described=False)
+def taken(one: Standing) -> Decimal:
+    """The part of its limit that is spent, uncertain or reserved."""
+    return (one.limit - one.left) / one.limit if one.limit else Decimal(1)
 
 
 async def _sorted(plugin: "Budgets") -> "Sequence[Budget]":
@@ -131,7 +127,7 @@ async def _burn_down(plugin: "Budgets", one: Standing) -> h.Node:
     return card("Days", bars("Left after each day", ("left", SPENT, HELD), drawn), h.p(".quiet")[text])
 
 
-def _about(budget: "Budget") -> h.Node:
+def _about(budget: "Budget", edit: h.Node) -> h.Node:
     settings = budget.settings
     scope = ", ".join(f"{name} {value}" for name, value in sorted(settings.scope.items())) or "everything"
     source = "the configuration" if budget.source == "config" else "API or command"
@@ -143,14 +139,14 @@ def _about(budget: "Budget") -> h.Node:
         ("Reserves", settings.reserve.replace("_", " ")),
         ("Set in", source),
     ]
-    return card("Settings", facts(pairs))
+    return card("Settings", facts(pairs), more=edit)
 
 
 def _buckets(view: "View", found: Sequence[Standing], chosen: Standing | None) -> h.Node:
     rows = [
         (
             h.a(
-                href=view.url(f"/x/budgets/{quote(one.budget.name)}", bucket=one.bucket),
+                href=view.url(f"/budgets/{quote(one.budget.name)}", bucket=one.bucket),
                 aria_current="true" if one is chosen else None,
             )[one.name],
             *_cells(one),
@@ -163,7 +159,7 @@ def _buckets(view: "View", found: Sequence[Standing], chosen: Standing | None) -
 
 def _row(view: "View", one: Standing) -> tuple[h.Node, ...]:
     return (
-        h.a(href=view.url(f"/x/budgets/{quote(one.budget.name)}", bucket=one.bucket))[one.name],
+        h.a(href=view.url(f"/budgets/{quote(one.budget.name)}", bucket=one.bucket))[one.name],
         *_cells(one),
     )
 
@@ -186,7 +182,7 @@ def _bar(one: Standing) -> h.Node:
         wide = getattr(one, name) / whole * _WIDE
         drawn.append(h.rect(class_=f"c{place}", x=f"{x:.1f}", y=0, width=f"{wide:.1f}", height=_TALL)[h.title[name]])
         x += wide
-    percent = f"{float((one.limit - one.left) / one.limit * 100) if one.limit else 100:.0f} % taken"
+    percent = f"{taken(one) * 100:.0f} % taken"
     return h.svg(".bars", viewBox=f"0 0 {_WIDE} {_TALL}", width=_WIDE, role="img", aria_label=percent)[
         h.rect(".grid", x=0, y=0, width=_WIDE, height=_TALL, fill="none"), drawn
     ]

@@ -110,10 +110,6 @@ class Budgets:
 
         for route in routes(self):
             register(route)
-        with contextlib.suppress(ImportError):  # the pages' library is not installed
-            from .page import short_route  # noqa: PLC0415
-
-            register(short_route())
 
     @hookimpl(optionalhook=True)
     def register_metrics(self, register: "Callable[[Gather], None]") -> None:

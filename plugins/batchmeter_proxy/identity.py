@@ -57,7 +57,7 @@ class Action:
     account: str | None = None
     models: tuple[str, ...] = ()
     lines: int = 0
-    """Requests in the file (`upload`)."""
+    """Requests in the file (`upload`), or in a batch whose file was not uploaded by the caller."""
     input_file_id: str | None = None
     counted: bool = True
     """The input is `input_file_id` and nothing else: no member that the proxy does not know names another (`batch`)."""

@@ -84,7 +84,7 @@ async def _lines(keyring: Keyring, who: KeyIdentity, action: Action) -> int:
     """Of the batch's input file, counted as it was uploaded; its models were checked then too."""
     checked = who.limits.lines_per_day is not None or who.models is not None
     if not checked or action.input_file_id is None:
-        return 0
+        return action.lines
     owner = await keyring.access.owner_of(action.input_file_id, action.account) if action.counted else None
     if owner is None or owner.lines is None:
         message = "This key may submit only files that were uploaded through this proxy with purpose 'batch'."

@@ -2,32 +2,33 @@
 
 import asyncio
 import logging
-import os
 import time
 from collections import Counter, defaultdict
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from decimal import Decimal
 
 from prometheus_client import Metric, generate_latest
 from prometheus_client.registry import Collector
 
 from batchmeter import __version__
-from batchmeter.access import Access, CostGauge, Following, LoggerGauge, Millis, Total
+from batchmeter.access import Access, CostGauge, Following, LoggerGauge, Millis
 from batchmeter.errors import LedgerError
+from batchmeter.host import CostRow
+
+from .traffic import Traffic
 
 log = logging.getLogger("batchmeter")
 
 FRESH_SECONDS = 5.0
 PATIENCE_SECONDS = 5.0
-"""A scrape waits so long for the sums over all that was settled: the first adding up of a large ledger takes longer."""
+"""A scrape waits so long for the ledger's sums: the first adding up of a large ledger takes longer."""
+_MOST_GROUPS = 10_000
 _MOST_ACCOUNTS = 100
 """Calls with their own keys make accounts too: those with the fewest batches are summed as `other`."""
 _STATUSES = frozenset(
     {"validating", "failed", "in_progress", "finalizing", "completed", "expired", "cancelling", "cancelled"}
 )
-
-_METHODS = frozenset({"GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"})
 
 Sample = tuple[Mapping[str, object], float]
 
@@ -46,22 +47,6 @@ class Gauge:
 Gather = Callable[[], Awaitable[Sequence[Gauge]]]
 
 
-@dataclass(slots=True)
-class Traffic:
-    """Every label is from a fixed set, whatever strangers send."""
-
-    requests: Counter[tuple[str, str, int]] = field(default_factory=Counter[tuple[str, str, int]])
-    """(method, route, status) -> number."""
-    seconds: defaultdict[str, float] = field(default_factory=lambda: defaultdict[str, float](float))
-    """Route -> time from the first byte of a request to the last of its answer."""
-
-    def count(self, method: str, route: str | None, status: int, seconds: float) -> None:
-        """`route` is None for what fits none."""
-        known = route or "other"
-        self.requests[method if method in _METHODS else "OTHER", known, status] += 1
-        self.seconds[known] += seconds
-
-
 class Metrics:
     """Renders; the ledger's part is kept for a while, and asked for once, however many scrape."""
 
@@ -70,10 +55,10 @@ class Metrics:
         self._asking = asyncio.Lock()
         self._text = ""
         self._until = float("-inf")
-        self._totals: Sequence[Total] | None = None
+        self._sums: Sequence[CostRow] | None = None
         self.gathers: Sequence[Gather] = ()
         """Of plugins."""
-        self._adding: asyncio.Task[Sequence[Total] | None] | None = None
+        self._adding: asyncio.Task[Sequence[CostRow]] | None = None
 
     async def render(self, access: Access, traffic: Traffic) -> str:
         async with self._asking:
@@ -88,11 +73,11 @@ class Metrics:
         try:
             loggers, batches = await access.gauges(), await access.cost_gauges()
             following = await access.following()
-            totals = await self._settled(access)
+            sums = await self._settled(access)
         except LedgerError:
             return _text([info, _family("batchmeter_ledger_up", "gauge", text, [({}, 0)])])
         up = _family("batchmeter_ledger_up", "gauge", text, [({}, 1)])
-        own = [info, up, *_delivery_families(loggers, access.now()), *_batch_families(batches, totals)]
+        own = [info, up, *_delivery_families(loggers, access.now()), *_batch_families(batches, sums)]
         return _text([*own, *_open_families(following, access), *await self._added()])
 
     async def _added(self) -> list[Metric]:
@@ -105,15 +90,23 @@ class Metrics:
                 log.exception("a plugin's metrics failed")
         return found
 
-    async def _settled(self, access: Access) -> Sequence[Total] | None:
-        """As they were, while they are being added up; None before the first time: no sum is shown rather than a wrong one."""
+    async def _settled(self, access: Access) -> Sequence[CostRow] | None:
+        """The ledger's sums by account and status, pruned batches included, a sandbox's not.
+
+        As they were, while they are being added up; None before the first time: no sum is shown rather than a wrong one.
+        """
         if self._adding is None:
-            self._adding = asyncio.ensure_future(access.totals())
+            self._adding = asyncio.ensure_future(_sums(access))
         await asyncio.wait({self._adding}, timeout=PATIENCE_SECONDS)
         if self._adding.done():
             adding, self._adding = self._adding, None
-            self._totals = adding.result() or self._totals
-        return self._totals
+            self._sums = adding.result()
+        return self._sums
+
+
+async def _sums(access: Access) -> Sequence[CostRow]:
+    found = await access.costs(group_by="account,status", since=None, until=None, key=None, limit=_MOST_GROUPS)
+    return () if found.invented == found.total.batches else found.data
 
 
 def _delivery_families(gauges: Sequence[LoggerGauge], now: Millis) -> Iterator[Metric]:
@@ -144,28 +137,27 @@ def _open_families(following: Sequence[Following], access: Access) -> Iterator[M
     yield _family("batchmeter_tracker_heartbeat_timestamp_seconds", "gauge", text, [] if beat is None else [({}, beat)])
 
 
-def _batch_families(gauges: Sequence[CostGauge], totals: Sequence[Total] | None) -> Iterator[Metric]:
-    names = _names(gauges, totals or ())
+def _batch_families(gauges: Sequence[CostGauge], sums: Sequence[CostRow] | None) -> Iterator[Metric]:
+    names = _names(gauges, sums or ())
     unsettled = Counter[tuple[str, str]]()
     for gauge in gauges:
         unsettled[names[gauge.account], _status(gauge.status)] += gauge.batches - gauge.settled
     yield _family("batchmeter_batches_open", "gauge", "Batches not settled yet.", _by_status(unsettled))
-    if totals is not None:
-        yield from _settled_families(totals, names)
+    if sums is not None:
+        yield from _settled_families(sums, names)
 
 
-def _settled_families(totals: Sequence[Total], names: Mapping[str, str]) -> Iterator[Metric]:
-    """Pruned batches included: as OpenTelemetry's metrics are."""
+def _settled_families(sums: Sequence[CostRow], names: Mapping[str, str]) -> Iterator[Metric]:
     settled, known, unpriced = (
         Counter[tuple[str, str]](),
         defaultdict[str, Decimal | int](Decimal),
         defaultdict[str, Decimal | int](int),
     )
-    for total in totals:
-        account = names[total.account]
-        settled[account, _status(total.status)] += total.batches
-        known[account] += total.known
-        unpriced[account] += total.request_counts.unpriced
+    for one in sums:
+        account = names[_account(one)]
+        settled[account, _status(one.groups["status"] or "")] += one.batches
+        known[account] += one.known
+        unpriced[account] += one.unpriced_lines
     yield _family("batchmeter_batches_settled", "gauge", "Batches settled.", _by_status(settled))
     text = "Known cost of settled batches, in US dollars."
     yield _family("batchmeter_cost_known_usd", "gauge", text, _by_account(known))
@@ -177,13 +169,17 @@ def _status(status: str) -> str:
     return status if status in _STATUSES else "other"
 
 
-def _names(gauges: Sequence[CostGauge], totals: Sequence[Total]) -> dict[str, str]:
+def _account(one: CostRow) -> str:
+    return one.groups["account"] or ""
+
+
+def _names(gauges: Sequence[CostGauge], sums: Sequence[CostRow]) -> dict[str, str]:
     """Account -> the name it is shown under."""
     sizes = Counter[str]()
     for gauge in gauges:
         sizes[gauge.account] += gauge.batches
-    for total in totals:
-        sizes[total.account] += total.batches
+    for one in sums:
+        sizes[_account(one)] += one.batches
     shown = {name for name, _ in sizes.most_common(_MOST_ACCOUNTS)}
     return {name: name if name in shown else "other" for name in sizes}
 
@@ -197,16 +193,14 @@ def _by_account(sums: Mapping[str, Decimal | int]) -> list[Sample]:
 
 
 def _traffic_families(traffic: Traffic) -> Iterator[Metric]:
-    """Each worker counts its own: its process id keeps their counters apart."""
-    worker = os.getpid()
+    """Of all workers together, so that a scrape says the same whichever of them answers it."""
+    counted, spent = traffic.whole()
     requests: list[Sample] = [
-        ({"method": method, "route": route, "status": status, "worker": worker}, count)
-        for (method, route, status), count in sorted(traffic.requests.items())
+        ({"method": method, "route": route, "status": status}, count)
+        for (method, route, status), count in sorted(counted.items())
     ]
     yield _family("batchmeter_http_requests_total", "counter", "Requests answered.", requests)
-    seconds: list[Sample] = [
-        ({"route": route, "worker": worker}, spent) for route, spent in sorted(traffic.seconds.items())
-    ]
+    seconds: list[Sample] = [({"route": route}, time_) for route, time_ in sorted(spent.items())]
     yield _family("batchmeter_http_seconds_total", "counter", "Time spent on them.", seconds)
 
 

@@ -8,10 +8,11 @@ import logging
 import os
 import signal
 import socket
+import tempfile
 import threading
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Generator
+from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +25,7 @@ from .access_log import write_access_log
 from .app import create_app
 from .keyring import Keyring
 from .options import ProxyOptions
+from .traffic import FOLDER
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -102,6 +104,36 @@ def serve(
     server = _granian()
     address = _address(host, port)
     os.environ[START] = json.dumps(given)
+    with _counting_together(workers):
+        _run(server, host, address, workers, options, accounts, grace, ready)
+
+
+@contextmanager
+def _counting_together(workers: int) -> Generator[None]:
+    """A folder in which several workers keep how many requests they answered."""
+    os.environ.pop(FOLDER, None)
+    try:
+        folder = tempfile.TemporaryDirectory(prefix="batchmeter-serve-", ignore_cleanup_errors=True)
+    except OSError as error:
+        if workers > 1:
+            log.warning("/metrics counts the requests of one worker only: no folder for temporary files: %s", error)
+        yield
+        return
+    with folder as path:
+        os.environ[FOLDER] = path
+        yield
+
+
+def _run(
+    server: Any,
+    host: str,
+    address: int,
+    workers: int,
+    options: ProxyOptions,
+    accounts: int,
+    grace: int,
+    ready: Callable[[str], None],
+) -> None:
     running = server(
         f"{__name__}:app",
         address=host,

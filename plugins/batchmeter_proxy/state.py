@@ -1,14 +1,16 @@
 """The parts of one running proxy that every request uses."""
 
 import asyncio
+import os
 from dataclasses import dataclass, field
 
 from batchmeter import AsyncClient
 
 from .identity import Admit, Authenticate
-from .metrics import Metrics, Traffic
+from .metrics import Metrics
 from .options import ProxyOptions
 from .read_cache import Reads
+from .traffic import FOLDER, Traffic
 from .transfers import Places, Shares, Transfers
 
 
@@ -25,7 +27,7 @@ class State:
     calls: Shares
     """All that is no upload or download."""
     webhooks: Places
-    traffic: Traffic = field(default_factory=Traffic)
+    traffic: Traffic = field(default_factory=lambda: Traffic(os.environ.get(FOLDER)))
     metrics: Metrics = field(default_factory=Metrics)
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
     """The server was told to stop: answers that would go on for ever end."""

@@ -120,11 +120,11 @@ class Step:
 _TALL, _LINE = 46, 24
 
 
-def timeline(title: str, steps: Sequence[Step]) -> h.Node:
-    """Moments along a line, each stretch between two in a colour of its own."""
+def timeline(title: str, steps: Sequence[Step], *, until: int | None = None) -> h.Node:
+    """Moments along a line, each stretch between two in a colour of its own; the last one goes on to `until`."""
     if not steps:
         return None
-    first, last = steps[0].at, max(step.at for step in steps)
+    first, last = steps[0].at, max([*(step.at for step in steps), until or 0])
     wide = _WIDTH - 2 * 12
     scale = wide / max(last - first, 1)
     places = [12 + (step.at - first) * scale for step in steps]
@@ -140,6 +140,11 @@ def timeline(title: str, steps: Sequence[Step]) -> h.Node:
         ]
         for step, x in zip(steps, places, strict=True)
     ]
+    if until is not None:
+        goes_on = max(12 + (until - first) * scale - places[-1], 0)
+        stretches.append(
+            h.rect(".now", x=_point(places[-1]), y=_LINE - 4, width=_point(goes_on), height=8)[h.title["until now"]]
+        )
     return h.svg(".timeline", viewBox=f"0 0 {_WIDTH} {_TALL}", role="img", aria_label=title)[stretches, dots]
 
 

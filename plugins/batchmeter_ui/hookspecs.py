@@ -13,8 +13,8 @@ _spec = pluggy.HookspecMarker("batchmeter")
 
 @_spec
 def register_pages(register: "Callable[[Page], None]") -> None:
-    """Called when a page is asked for: call `register(page)` for each page this plugin adds, at `/ui/x/<its path>`.
+    """Called when a page is asked for: call `register(page)` for each page this plugin adds, at `/ui/<its path>`.
 
-    A failure leaves this plugin's pages out, and is logged. Mark the implementation `@hookimpl(optionalhook=True)` where
+    A path that a page of ours has is not taken. A failure leaves this plugin's pages out, and is logged. Mark the implementation `@hookimpl(optionalhook=True)` where
     the pages may be turned off.
     """

@@ -1,7 +1,7 @@
 """A page: its place, who may see it, what shows it and what a POST to it does; and the frame around all of them."""
 
 import json
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
@@ -38,7 +38,7 @@ class Content:
 
 @dataclass(frozen=True, slots=True)
 class Tile:
-    """One number on the overview."""
+    """One number at the head of a page."""
 
     name: str
     value: h.Node
@@ -52,8 +52,8 @@ class Page:
     """One screen."""
 
     path: str
-    """Below `/ui`, such as `/batches/{account}/{id}`; of another plugin's page below `/ui/x`, such as `budgets` or
-    `budgets/{name}/edit`, at most three parts."""
+    """Below `/ui`, such as `/batches/{account}/{id}`; of another plugin's page such as `budgets` or
+    `budgets/{name}/edit`, at most six parts."""
     name: str
     """In the list of pages; empty for pages that others lead to."""
     show: Show
@@ -145,6 +145,26 @@ def when_read(view: "View") -> h.Element:
 def card(title: str, *body: h.Node, name: str = "", more: h.Node = None) -> h.Element:
     """A titled box."""
     return h.section(".card", id=name or None)[h.div(".title")[h.h2[title], more], body]
+
+
+def tiles(shown: Sequence[Tile]) -> h.Element:
+    return h.div(".tiles")[
+        (
+            h.div(".tile")[
+                h.div(".name")[one.name],
+                h.div(class_="value bad" if one.bad else "value")[one.value],
+                h.div(".note")[one.note],
+            ]
+            for one in shown
+        )
+    ]
+
+
+def question(action: str, button: str, back: str, *body: h.Node, grave: bool = False) -> h.Element:
+    """The form of a page that asks before it changes something: `action` takes the POST, `back` leaves all as it is."""
+    return h.form(".card", method="post", action=action)[
+        body, h.button(class_="bad" if grave else None)[button], " ", h.a(href=back)["Leave it"]
+    ]
 
 
 def moment(millis: int | None, now: int) -> h.Node:

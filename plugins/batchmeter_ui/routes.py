@@ -37,6 +37,10 @@ HEADERS = {
     "cross-origin-resource-policy": "same-origin",
     "cache-control": "private, no-store",
 }
+_BUILT_IN = frozenset(page.path for page in PAGES)
+_PART = "{part_"
+_DEEPEST = 6
+"""Parts of a path below `/ui`; what has more is answered as the API answers."""
 _FOREVER = "public, max-age=31536000, immutable"
 
 Handler = Callable[["Call"], Awaitable[Response]]
@@ -64,7 +68,10 @@ class Server:
         access = await call.client.access()
         added: list[Page] = []
         host.call_hook("register_pages", register=added.append)
-        more = (replace(one, path=f"/x/{one.path.strip('/')}") for one in added)
+        more = [replace(one, path=f"/{one.path.strip('/')}") for one in added]
+        for one in more:
+            if one.path in _BUILT_IN:
+                log.error("a plugin's page at /ui%s is not shown: there is one already", one.path)
         return View(call, access, host, self._plugin.settings, page, (*PAGES, *more))
 
     async def admit(self, view: View) -> None:
@@ -90,10 +97,8 @@ class Server:
 def routes(plugin: "Pages") -> list[Route]:
     server = Server(plugin)
     shown = [route for page in PAGES for route in _routes_of(server, page)]
-    added = ("/x/{p0}", "/x/{p0}/{p1}", "/x/{p0}/{p1}/{p2}")
     return [
         *shown,
-        *(route for path in added for route in _routes_of(server, Page(path, "", _missing))),
         _route("GET", "/ui/login", _open(server, LOGIN), "Log in to the pages"),
         _route("POST", "/ui/login", _posting(server, LOGIN), "Log in to the pages"),
         _route("GET", "/ui/enter", _open(server, ENTER), "Log in to the pages by a link"),
@@ -102,7 +107,13 @@ def routes(plugin: "Pages") -> list[Route]:
         *(_live_route(server, page) for page in PAGES if page.live is not None),
         _route("GET", "/ui/static/{digest}/{name}", _asset, "A part of the pages"),
         _route("GET", "/", _root, "The pages, for a browser"),
+        *(route for depth in range(1, _DEEPEST + 1) for route in _routes_of(server, _any_page(depth))),
     ]
+
+
+def _any_page(depth: int) -> Page:
+    """At any place that no page of ours has: another plugin's, or none."""
+    return Page("".join(f"/{_PART}{place}}}" for place in range(depth)), "", _missing)
 
 
 def _route(method: str, path: str, handler: Handler, summary: str) -> Route:
@@ -113,7 +124,7 @@ def _routes_of(server: Server, page: Page) -> list[Route]:
     path = "/ui" if page.path == "/" else f"/ui{page.path}"
     title = page.name or "A page"
     found = [_route("GET", path, _shown(server, page), title)]
-    if page.post is not None or page.path.startswith("/x/"):
+    if page.post is not None or _PART in page.path:
         found.append(_route("POST", path, _shown(server, page, post=True), title))
     return found
 
@@ -123,6 +134,8 @@ def _shown(server: Server, page: Page, *, post: bool = False) -> Handler:
         if post and not same_origin(view.call.request.headers):
             raise Refusal(403, "This form was not sent by these pages.", code="cross_site")
         await server.admit(view)
+        if view.ids.get(f"{_PART[1:]}0") == "x":  # where plugins' pages were
+            return RedirectResponse(view.here.replace("/ui/x", "/ui", 1), 308)
         chosen = _chosen(view)
         if chosen.everywhere and not view.identity.everywhere:
             raise Refusal(403, "Only an admin key that is not limited to some accounts sees this.", code="admin_only")
@@ -146,10 +159,10 @@ def _live_route(server: Server, page: Page) -> Route:
 
 
 def _chosen(view: View) -> Page:
-    """The page itself; below `/x` the one that a plugin added there, an exact path before one with braces."""
-    if not view.page.path.startswith("/x/"):
+    """The page itself; at any other place the one that a plugin added there, an exact path before one with braces."""
+    if _PART not in view.page.path:
         return view.page
-    parts = ["", "x", *view.ids.values()]
+    parts = ["", *view.ids.values()]
     fitting = [(found, one) for one in view.pages if (found := _fit(one.path.split("/"), parts)) is not None]
     if not fitting:
         raise Refusal(404, "There is no such page.")

@@ -13,7 +13,7 @@ from .view import View
 if TYPE_CHECKING:
     from batchmeter.access import BatchFilter
 
-DIMENSIONS = ("model", "account", "team", "key", "user", "tag", "provider")
+DIMENSIONS = ("model", "account", "team", "key", "user", "tag", "job", "provider")
 NOTHING = CostRow(group=None, groups={})
 """The sum of no batches."""
 
@@ -26,6 +26,11 @@ async def spend(view: View, by: Sequence[str], span: Span) -> list[CostRow]:
     since, until = _ends(span)
     rows = await view.host.spend(by, since=since, until=until, where=_seen(view.own()))
     return sorted(rows, key=lambda one: (-one.known, tuple(name or "" for name in one.groups.values())))
+
+
+async def settled_before(view: View, day: date) -> bool:
+    """Whether a batch of the caller's was settled before this day."""
+    return bool(await view.host.spend((), until=_begin(day), where=_seen(view.own())))
 
 
 async def unknown_costs(view: View, span: Span, *, invented: bool = False) -> list[UnknownCost]:

@@ -13,6 +13,7 @@ from .assets import place
 from .words import instant
 
 if TYPE_CHECKING:
+    from batchmeter.access import TrackedBatch
     from batchmeter.host import PluginHost
     from batchmeter_proxy.call import Call
 
@@ -117,6 +118,12 @@ class View:
         self.check_not_read_only()
         if not self.identity.everywhere:
             raise Refusal(403, "Use an admin key that is not limited to some accounts.", code="admin_only")
+
+    def sees(self, tracked: "TrackedBatch") -> bool:
+        """Whether a batch is the caller's to see."""
+        who = self.identity
+        allowed = who.accounts is None or tracked.account in who.accounts
+        return allowed and who.owns(tracked.submission.attribution)
 
     def own(self, chosen: BatchFilter | None = None) -> BatchFilter:
         """The filter, less what the caller may not see."""

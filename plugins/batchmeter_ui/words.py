@@ -69,6 +69,12 @@ def duration(seconds: float) -> str:
     return f"{seconds / _DAY:.1f} d"
 
 
+def between(least: float, most: float) -> str:
+    """About so long; or from so long to so long."""
+    low, high = duration(least), duration(most)
+    return f"≈ {low}" if low == high else f"{low} – {high}"
+
+
 def age(millis: int) -> str:
     return f"{duration(millis / 1000)} ago" if millis >= 0 else f"in {duration(-millis / 1000)}"
 

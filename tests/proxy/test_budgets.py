@@ -179,9 +179,9 @@ async def test_metrics_and_pages_show_the_sums(start):
     batch = await submitted(client, lines(max_tokens=9), attribution={"team": "<b>search", "key": "k1"})
     async with await http_of(client) as http:
         text = (await http.get("/metrics")).text
-        page = (await http.get("/ui/x/budgets")).text
+        page = (await http.get("/ui/budgets")).text
         one = (await http.get("/ui/budgets/teams", follow_redirects=True)).text
-        missing = await http.get("/ui/x/budgets/nothing")
+        missing = await http.get("/ui/budgets/nothing")
         overview = (await http.get("/ui")).text
         rows = (await http.get("/v1/budgets/teams/reservations?state=open")).json()["data"]
     assert 'batchmeter_budget_limit_usd{bucket="team=%3Cb%3Esearch",budget="teams"} 1.0' in text
@@ -190,8 +190,27 @@ async def test_metrics_and_pages_show_the_sums(start):
     assert batch.id in one
     assert "Left after each day" in one
     assert missing.status_code == 404
-    assert "Budgets" in overview
+    assert "Nearest its limit" in overview
     assert [row["batch_id"] for row in rows] == [batch.id]
+
+
+async def test_a_page_changes_a_budget_that_no_settings_hold(start):
+    client = await start(all={"limit": "9"})
+    own = {"sec-fetch-site": "same-origin"}
+    async with await http_of(client) as http:
+        assert (await http.post("/v1/budgets", json={"name": "ads", "limit": "5"})).status_code == 201
+        assert 'value="5"' in (await http.get("/ui/budgets/ads/edit")).text
+        changed = {"limit": "7.5", "mode": "watch", "period": "week"}
+        assert (await http.post("/ui/budgets/ads/edit", data=changed)).status_code == 403
+        answer = await http.post("/ui/budgets/ads/edit", data=changed, headers=own)
+        assert (answer.status_code, answer.headers["location"]) == (303, "/ui/budgets/ads")
+        found = (await http.get("/v1/budgets/ads")).json()
+        assert [str(found[name]) for name in changed] == list(changed.values())
+        assert "change budget" in (await http.get("/ui/health")).text
+        wrong = await http.post("/ui/budgets/ads/edit", data={"limit": "much"}, headers=own)
+        assert (wrong.status_code, "limit" in wrong.text) == (400, True)
+        assert (await http.get("/ui/budgets/all/edit")).status_code == 409
+        assert (await http.post("/ui/budgets/all/edit", data=changed, headers=own)).status_code == 409
 
 
 def test_the_command_line_sets_shows_refuses_and_checks(tmp_path, monkeypatch):

@@ -7,24 +7,26 @@ import httpx2
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from batchmeter.costs import CostReport
 from batchmeter.errors import LedgerError
-from batchmeter.host import LoggerGauge, Total
+from batchmeter.host import CostRow, CostSum, LoggerGauge
 from batchmeter.ledger.records import CostGauge
 from batchmeter_proxy import create_app
 from batchmeter_proxy import metrics as metrics_module
 from batchmeter_proxy.keyring import keyring_of
 from batchmeter_proxy.keys import create_key
-from batchmeter_proxy.metrics import Metrics, Traffic
+from batchmeter_proxy.metrics import Metrics
+from batchmeter_proxy.traffic import Traffic
 
 CHAT = "/v1/chat/completions"
 
 
 def parsed(text):
-    """Metric name -> {labels without the worker: value}."""
+    """Metric name -> {labels: value}."""
     found = {}
     for family in text_string_to_metric_families(text):
         for sample in family.samples:
-            labels = tuple(value for name, value in sorted(sample.labels.items()) if name != "worker")
+            labels = tuple(value for _, value in sorted(sample.labels.items()))
             found.setdefault(sample.name, {})[labels] = sample.value
     return found
 
@@ -77,7 +79,7 @@ class Ledger:
     """Two answers, and how often it was asked."""
 
     def __init__(self, costs=(), loggers=(), settled=()):
-        self.costs, self.loggers, self.settled, self.asked, self.broken = costs, loggers, settled, 0, False
+        self.gauged, self.loggers, self.settled, self.asked, self.broken = costs, loggers, settled, 0, False
 
     def now(self):
         return 100_000
@@ -95,10 +97,19 @@ class Ledger:
         return None
 
     async def cost_gauges(self):
-        return self.costs
+        return self.gauged
 
-    async def totals(self):
-        return self.settled
+    async def costs(self, **asked):
+        return report(self.settled)
+
+
+def settled(account, status, batches, **more):
+    return CostRow(group=account, groups={"account": account, "status": status}, batches=batches, **more)
+
+
+def report(rows, invented=0):
+    total = CostSum(batches=sum(row.batches for row in rows))
+    return CostReport(group_by="account,status", data=tuple(rows), total=total, invented=invented)
 
 
 async def test_many_scrapes_ask_the_ledger_once():
@@ -116,11 +127,9 @@ async def test_many_scrapes_ask_the_ledger_once():
 async def test_accounts_and_statuses_are_bounded_and_escaped():
     costs = [CostGauge(f"openai#{n}", "in_progress", 1, 0, 0, 0) for n in range(300)]
     costs += [CostGauge('big"one\\\n', status, 50, 50, 0, 0) for status in ("completed", "weird", "odd")]
-    settled = [
-        Total("openai", 'big"one\\\n', status, 50, known=Decimal("0.25")) for status in ("completed", "weird", "odd")
-    ]
-    settled.append(Total("openai", "openai#299", "completed", 1))
-    found = parsed(await Metrics().render(Ledger(costs, settled=settled), Traffic()))
+    sums = [settled('big"one\\\n', status, 50, known=Decimal("0.25")) for status in ("completed", "weird", "odd")]
+    sums.append(settled("openai#299", "completed", 1))
+    found = parsed(await Metrics().render(Ledger(costs, settled=sums), Traffic()))
     assert len(found["batchmeter_batches_open"]) <= 100 + 2
     assert sum(found["batchmeter_batches_open"].values()) == 300
     assert found["batchmeter_batches_open"]["other", "in_progress"] == 201
@@ -146,9 +155,9 @@ async def test_sums_that_are_not_added_up_yet_are_absent(monkeypatch):
     added = asyncio.Event()
 
     class Large(Ledger):
-        async def totals(self):
+        async def costs(self, **asked):
             await added.wait()
-            return [Total("openai", "openai", "completed", 3)]
+            return report([settled("openai", "completed", 3)])
 
     now = [0.0]
     metrics = Metrics(clock=lambda: now[0])
@@ -162,6 +171,28 @@ async def test_sums_that_are_not_added_up_yet_are_absent(monkeypatch):
     assert parsed(await metrics.render(Large(), Traffic()))["batchmeter_batches_settled"] == {
         ("openai", "completed"): 3
     }
+
+
+async def test_a_sandbox_s_sums_are_no_metrics():
+    class Invented(Ledger):
+        async def costs(self, **asked):
+            return report([settled("sandbox", "completed", 3)], invented=3)
+
+    assert "batchmeter_batches_settled" not in parsed(await Metrics().render(Invented(), Traffic()))
+
+
+async def test_workers_count_together(tmp_path):
+    one, other = Traffic(str(tmp_path)), Traffic(str(tmp_path))
+    one.count("GET", "/batches", 200, 0.5)
+    other.count("GET", "/batches", 200, 0.25)
+    other.count("GET", None, 404, 0.25)
+    one.write()
+    other.write()
+    (tmp_path / "9-cut.json").write_text('{"requests": [["GET"')
+    for each in (one, other):
+        found = parsed(await Metrics().render(Ledger(), each))
+        assert found["batchmeter_http_requests_total"] == {("GET", "/batches", "200"): 2, ("GET", "other", "404"): 1}
+        assert found["batchmeter_http_seconds_total"] == {("/batches",): 0.75, ("other",): 0.25}
 
 
 async def test_a_backlog_shows():

@@ -12,7 +12,7 @@ from batchmeter import AsyncClient
 from batchmeter.config import Settings
 from batchmeter.errors import InvalidInputError, SettlementError
 from batchmeter.inputs import InputLimits
-from batchmeter.running.jobs import split
+from batchmeter.running.jobs import Jobs, split
 from batchmeter.testing.sandbox import Sandbox, manual_clock, sandbox_thread, serve_sandbox
 
 CHAT = "/v1/chat/completions"
@@ -62,6 +62,11 @@ async def test_a_job_s_cost_is_one_line_in_reports(client: AsyncClient, tmp_path
     await client.ledger.roll_spend()
     (row,) = (await client.costs(group_by="tag", where={"tag": "job:nightly"})).data
     assert (row.group, row.batches, row.total) == ("job:nightly", 2, report.cost.total)
+    await client.batches.wait((await client.batches.create("24h", CHAT, job.batches[0].input_file_id)).id)
+    by_job = {row.group: row for row in (await client.costs(group_by="job")).data}
+    assert (by_job["nightly"].total, by_job["nightly"].batches, by_job[None].batches) == (report.cost.total, 2, 1)
+    counts = [(await client.costs(group_by="day,job", where={"job": name})).total.batches for name in ("nightly", None)]
+    assert counts == [2, 1]
 
 
 async def test_the_same_call_goes_on_where_it_stopped(client: AsyncClient, tmp_path: Path, monkeypatch) -> None:
@@ -97,8 +102,11 @@ async def test_a_full_queue_is_waited_for(tmp_path: Path, monkeypatch) -> None:
             sandbox.engine.batches.script = type(sandbox.engine.batches.script)()
             report = await waiting
             again = await client.batches.create_many(path, CHAT)
+            every = await Jobs(client).batches_of(job.id, "openai")
     assert report.status == "completed"
     assert [one.batch_id for one in report.settlements] == [batch.id for batch in again.batches]
+    assert {one.tracked.batch_id for one in every} > {batch.id for batch in again.batches}
+    assert all(one.settlement for one in every)
 
 
 async def test_a_job_that_takes_too_long_goes_on(tmp_path: Path) -> None:

@@ -78,7 +78,7 @@ async def client(tmp_path, clock, refuses, ui_settings):
         account = {"provider": "openai", "api_base": sandbox.url, "api_key": "k", "max_retries": 0}
         settings = Settings(
             ledger=str(tmp_path / "ui.db"),
-            accounts={"openai": account, "other": account},
+            accounts={"openai": {**account, "input_limits": {"lines": 3}}, "other": account},
             plugins={"ui": ui_settings} if ui_settings else {},
             proxy={"freshness": 0},
             track=False,

@@ -2,9 +2,12 @@
 
 import re
 
+import httpx2
 import pytest
 
-from batchmeter_proxy.keyring import keyring_of
+from batchmeter import AsyncClient
+from batchmeter_proxy import create_app
+from batchmeter_proxy.keyring import KeyLimits, keyring_of
 
 from .conftest import SAME
 
@@ -24,6 +27,61 @@ async def test_an_owner_cancels_a_batch(client, http, people, log_in):
     assert (await http.post(f"/ui/batches/other/{bob.opened}/cancel", headers=SAME)).status_code == 404
     settled = await http.get(f"/ui/batches/openai/{ada.settled}/cancel")
     assert settled.status_code == 409
+
+
+async def test_an_owner_tries_what_failed_again_once(client, http, people, log_in):
+    ada, bob, _ = people
+    await log_in(ada)
+    place = f"/ui/batches/openai/{ada.settled}"
+    assert "failed again…" in (await http.get(place)).text
+    assert "that failed, expired or got no line" in (await http.get(f"{place}/retry")).text
+    assert (await http.post(f"{place}/retry")).status_code == 403
+    answers = [await http.post(f"{place}/retry", headers=SAME) for _ in range(2)]
+    assert [answer.status_code for answer in answers] == [303, 303]
+    assert answers[0].headers["location"] == answers[1].headers["location"] != place
+    page = (await http.get(answers[0].headers["location"])).text
+    assert f'href="{place}"' in page
+    assert "team-of-ada" in page
+    opened = f"/ui/batches/openai/{ada.opened}/retry"
+    assert (await http.get(opened)).status_code == (await http.post(opened, headers=SAME)).status_code == 409
+    theirs = f"/ui/batches/other/{bob.settled}/retry"
+    assert (await http.post(theirs, headers=SAME)).status_code == 404
+
+
+async def test_trying_again_counts_towards_the_key_s_limits(client, http, person, submit, log_in):
+    eve = await person("eve", limits=KeyLimits(lines_per_day=0))
+    batch_id = await submit(eve.key.attribution, script="fail=1")
+    await log_in(eve)
+    answer = await http.post(f"/ui/batches/openai/{batch_id}/retry", headers=SAME)
+    assert answer.status_code == 429
+    assert "0 lines per day" in answer.text
+    assert len((await client.batches.list()).data) == 1
+
+
+async def test_unknown_costs_are_priced_again_once_there_is_a_price(client, people):
+    _, bob, root = people
+    row = {"openai/house-llama": {"batch": {"input": "1", "output": "2"}}}
+    settings = client.settings.model_copy(update={"prices": row})
+    async with AsyncClient(settings=settings) as later:
+        transport = httpx2.ASGITransport(create_app(later))
+        async with httpx2.AsyncClient(transport=transport, base_url="http://proxy") as http:
+            place = f"/ui/batches/other/{bob.settled}"
+            assert (await http.post("/ui/login", data={"key": bob.secret}, headers=SAME)).status_code == 303
+            asked = (await http.get(f"{place}/reprice")).text
+            assert re.search(r"<dt>Now</dt><dd>.*unknown.*<dt>Then</dt><dd>\$0\.\d+", asked)
+            assert (await http.post(f"{place}/reprice")).status_code == 403
+            assert (await http.post("/ui/login", data={"key": root.secret}, headers=SAME)).status_code == 303
+            everything = "/ui/unknown/reprice?account=other"
+            assert everything in (await http.get("/ui/unknown")).text
+            assert "Price 1 batch of" in (await http.get(everything)).text
+            done = await http.post(everything, headers=SAME)
+            assert "1 of 1 batches have another cost now" in done.text
+            page = (await http.get(place)).text
+            assert "priced again, with another price book" in page
+            assert (await http.post(f"{place}/reprice", headers=SAME)).status_code == 303
+            assert "Nothing would change" in (await http.get(f"{place}/reprice")).text
+            assert "No batch of other" in (await http.get(everything)).text
+            assert (await http.get(f"/ui/batches/other/{bob.opened}/reprice")).status_code == 409
 
 
 async def test_a_key_is_made_once_and_shown_once(client, http, people, log_in):
@@ -54,7 +112,13 @@ async def test_a_key_is_made_once_and_shown_once(client, http, people, log_in):
 async def test_nothing_is_changed_where_pages_are_read_only(client, http, people, log_in):
     ada, _, root = people
     await log_in(root)
-    for place in (f"/ui/batches/openai/{ada.opened}/cancel", "/ui/keys/create"):
+    for place in (
+        f"/ui/batches/openai/{ada.opened}/cancel",
+        f"/ui/batches/openai/{ada.settled}/retry",
+        f"/ui/batches/openai/{ada.settled}/reprice",
+        "/ui/unknown/reprice?account=openai",
+        "/ui/keys/create",
+    ):
         assert (await http.get(place)).status_code == 403
         assert (await http.post(place, headers=SAME)).status_code == 403
     assert "Cancel…" not in (await http.get(f"/ui/batches/openai/{ada.opened}")).text

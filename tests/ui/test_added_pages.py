@@ -57,22 +57,26 @@ def budgets(client):
 
 async def test_added_pages_have_paths_of_their_own(http, budgets, person, log_in):
     await log_in(await person("root", admin=True))
-    assert "two of them" in (await http.get("/ui/x/budgets")).text
-    assert "it is search &amp; more" in (await http.get("/ui/x/budgets/search%20%26%20more")).text
-    assert "A new budget" in (await http.get("/ui/x/budgets/new")).text
-    assert "it is a/b" in (await http.get("/ui/x/budgets/a%2Fb/edit")).text
+    assert "two of them" in (await http.get("/ui/budgets")).text
+    assert "it is search &amp; more" in (await http.get("/ui/budgets/search%20%26%20more")).text
+    assert "A new budget" in (await http.get("/ui/budgets/new")).text
+    assert "it is a/b" in (await http.get("/ui/budgets/a%2Fb/edit")).text
+    moved = await http.get("/ui/x/budgets/new?a=b")
+    assert (moved.status_code, moved.headers["location"]) == (308, "/ui/budgets/new?a=b")
     for place in ("nothing", "budgets/a/b", "budgets/a/edit/more", "{name}"):
-        assert (await http.get(f"/ui/x/{place}")).status_code == 404, place
+        answer = await http.get(f"/ui/{place}")
+        assert (answer.status_code, answer.headers["content-type"]) == (404, "text/html; charset=utf-8"), place
+        assert "There is no such page." in answer.text
 
 
 async def test_added_forms_are_guarded_as_others(http, budgets, person, log_in):
     await log_in(await person("root", admin=True))
     sent = {"data": {"limit": "9"}}
-    assert (await http.post("/ui/x/budgets/a/edit", **sent)).status_code == 403
-    assert (await http.post("/ui/x/budgets", headers=SAME, **sent)).status_code == 405
-    assert (await http.post("/ui/x/budgets/a/edit", headers=SAME, **sent)).status_code == 200
+    assert (await http.post("/ui/budgets/a/edit", **sent)).status_code == 403
+    assert (await http.post("/ui/budgets", headers=SAME, **sent)).status_code == 405
+    assert (await http.post("/ui/budgets/a/edit", headers=SAME, **sent)).status_code == 200
     await log_in(await person("ada"))
-    assert (await http.post("/ui/x/budgets/a/edit", headers=SAME, **sent)).status_code == 403
+    assert (await http.post("/ui/budgets/a/edit", headers=SAME, **sent)).status_code == 403
     assert budgets.edited == [("a", "9")]
 
 
@@ -82,6 +86,6 @@ async def test_added_tiles_are_on_the_overview(http, budgets, person, log_in, ca
     assert "83 %" in page
     assert "team &lt;b&gt;search" in page
     assert "Hidden" not in page
-    assert "the tile of the page '/x/broken' failed" in caplog.text
+    assert "the tile of the page '/broken' failed" in caplog.text
     await log_in(await person("root", admin=True))
     assert "Hidden" in (await http.get("/ui")).text

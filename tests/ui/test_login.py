@@ -147,9 +147,9 @@ async def test_plugins_add_pages(client, http, person, log_in):
     client.plugins.register(Extra(), "extra")
     ada, root = await person("ada"), await person("root", admin=True)
     await log_in(root)
-    page = (await http.get("/ui/x/carbon")).text
+    page = (await http.get("/ui/carbon")).text
     assert "grams for admin · all accounts &lt;b&gt;" in page
-    assert 'href="/ui/x/carbon"' in (await http.get("/ui")).text
-    assert (await http.get("/ui/x/nothing")).status_code == 404
+    assert 'href="/ui/carbon"' in (await http.get("/ui")).text
+    assert (await http.get("/ui/nothing")).status_code == 404
     await log_in(ada)
-    assert (await http.get("/ui/x/carbon")).status_code == 403
+    assert (await http.get("/ui/carbon")).status_code == 403

@@ -28,7 +28,7 @@ _TIMES = ("day", "week", "month")
     default="model",
     show_default=True,
     metavar="GROUP[,GROUP]",
-    help="model, account, provider, key, team, user, tag, status, metadata.KEY, day, week or month.",
+    help="model, account, provider, key, team, user, tag, job, status, metadata.KEY, day, week or month.",
 )
 @click.option("--from", "since", metavar="TIME", help="Settled since this UTC time or date; default: all.")
 @click.option("--to", "until", metavar="TIME", help="Settled before this UTC time, or by the end of this date.")

@@ -38,7 +38,9 @@ class OpenBatch:
     requests: int | None
     age_seconds: float | None
     seconds_left: float | None
-    """If it goes on as until now."""
+    """Likely: by its counts, else half of such batches have ended by then."""
+    most_seconds_left: float | None
+    """Nine in ten have."""
     expires_in_seconds: float | None
 
 
@@ -97,7 +99,7 @@ async def look(opened: "AsyncClient") -> Top:
     """From the ledger alone."""
     from batchmeter.costs import cost_report
 
-    ledger = opened.ledger
+    ledger, access = opened.ledger, await opened.access()
     now = ledger.now()
     midnight = now - now % (_DAY_SECONDS * 1000)
     batches = await ledger.list_batches(settled=False, limit=_SHOWN)
@@ -107,7 +109,7 @@ async def look(opened: "AsyncClient") -> Top:
         time=datetime.fromtimestamp(now / 1000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
         open=sum(one.open for one in accounts),
         overdue=sum(one.overdue for one in accounts),
-        batches=tuple(_open(tracked, now / 1000) for tracked in batches),
+        batches=tuple([_open(one, now / 1000, await access.seconds_left(one)) for one in batches]),
         batches_today=today.batches,
         lines_today=today.lines,
         cost_today=None if today.total is None else f"{today.total:f}",
@@ -124,7 +126,7 @@ def _oldest(gauges: "Sequence[LoggerGauge]", now: int) -> float | None:
     return (now - min(times)) / 1000 if times else None
 
 
-def _open(tracked: "TrackedBatch", now: float) -> OpenBatch:
+def _open(tracked: "TrackedBatch", now: float, left: tuple[float, float] | None) -> OpenBatch:
     batch, counts = tracked.batch, tracked.batch.request_counts
     return OpenBatch(
         batch_id=batch.id,
@@ -135,7 +137,8 @@ def _open(tracked: "TrackedBatch", now: float) -> OpenBatch:
         failed=counts.failed if counts else None,
         requests=counts.total if counts else None,
         age_seconds=None if batch.created_at is None else now - batch.created_at,
-        seconds_left=batch.seconds_left(now),
+        seconds_left=left and left[0],
+        most_seconds_left=left and left[1],
         expires_in_seconds=None if batch.expires_at is None else batch.expires_at - now,
     )
 
@@ -168,7 +171,7 @@ def _row(one: OpenBatch) -> tuple[str, ...]:
     return (
         one.batch_id,
         _progress(one),
-        _short(one.seconds_left),
+        _left(one),
         one.status.replace("_", " "),
         one.account,
         _short(one.age_seconds),
@@ -183,6 +186,11 @@ def _progress(one: OpenBatch) -> str:
         return "-"
     full = min(one.done, one.requests) * _BAR // one.requests
     return f"{'█' * full}{'░' * (_BAR - full)} {100 * min(one.done, one.requests) // one.requests}%"
+
+
+def _left(one: OpenBatch) -> str:
+    least, most = _short(one.seconds_left), _short(one.most_seconds_left)
+    return least if least == most else f"{least}-{most}"
 
 
 def _short(seconds: float | None) -> str:

@@ -101,6 +101,8 @@ class UnknownCost:
     account: str
     batches: int
     lines: int
+    first_day: int
+    """Since 1970: when the first of them was settled."""
 
 
 async def unknown_costs(

@@ -1,10 +1,11 @@
 """Spend queries: the sums of a time, grouped by one or two things and filtered by any, read in a few statements."""
 
+import sqlite3
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, timedelta
-from functools import partial
+from functools import lru_cache, partial
 
 from batchmeter.errors import UsageError
 
@@ -38,6 +39,8 @@ _FIELDS = {
 }
 """Name of a group -> the column that holds it."""
 METADATA = "metadata."
+_JOB = "job:"
+"""How the tags begin that name a job larger than a batch."""
 _MOST_GROUPS = 2
 _LAST_DAY = (date(9999, 12, 31) - date(1970, 1, 1)).days
 _SHOWN = (
@@ -87,6 +90,11 @@ class SpendQuery:
             return self.kind
         return one_of(self.kind, ONES.index(_FIELDS[one]) + 1)
 
+    def apart(self, months: bool) -> bool:
+        """Whether no two of these rows have the same names: by day and one field, nothing is left to add up."""
+        named = set(self.group_by) - set(TIMES)
+        return not months and self.by_day and len(named) == 1 and self.segment_kind(months) >= Kind.ONE
+
     @property
     def nothing(self) -> bool:
         """A filter that no batch can pass: no name is empty."""
@@ -109,7 +117,7 @@ def _wanted(value: str | Sequence[str]) -> list[str]:
 
 def check_groups(group_by: Sequence[str], where: Mapping[str, Wanted], metadata_keys: Sequence[str]) -> None:
     """UsageError for what there are no sums by."""
-    known = (*_FIELDS, "tag", *(METADATA + key for key in metadata_keys))
+    known = (*_FIELDS, "tag", "job", *(METADATA + key for key in metadata_keys))
     for name in (*group_by, *where):
         if name in known or (name in TIMES and name not in where):
             continue
@@ -143,7 +151,10 @@ async def _whole_days(session: Session, asked: SpendQuery) -> defaultdict[Names,
         bounds = {"kind": int(kind), "first": segment.first, "last": segment.last}
         rows = await session.rows(statement, **bounds, **_parameters(asked))
         for names, figures in await session.decoded(rows, partial(_named_figures, asked, columns)):
-            found[names].update(figures)
+            if names in found:
+                found[names].update(figures)
+            else:
+                found[names] = figures
     return found
 
 
@@ -154,24 +165,29 @@ async def _units(session: Session, asked: SpendQuery) -> list[str]:
     return [name for name in UNITS if row is not None and row[name]]
 
 
-def _named_figures(asked: SpendQuery, columns: Sequence[str], row: Row) -> tuple[Names, dict[str, int]]:
-    figures = {name: int(row[name]) for name in columns if row[name]}
-    return tuple(_shown(name, row[f"g{place}"]) for place, name in enumerate(asked.group_by)), figures
+def _named_figures(asked: SpendQuery, columns: Sequence[str], row: Row) -> tuple[Names, Counter[str]]:
+    """By place: a row of SQLite's searches all its columns for a name."""
+    values = tuple(row) if isinstance(row, sqlite3.Row) else tuple(row[name] for name in row.keys())  # noqa: SIM118
+    names = tuple(_shown(name, value) for name, value in zip(asked.group_by, values, strict=False))
+    figures = zip(columns, values[len(names) :], strict=True)
+    return names, Counter({name: int(number) for name, number in figures if number})
 
 
 def _statement(asked: SpendQuery, segment: _Segment, columns: Sequence[str]) -> str:
     groups = [_expression(place, name, segment) for place, name in enumerate(asked.group_by)]
     chosen = [f"{text} AS g{place}" for place, text in enumerate(groups)]
-    sums = ", ".join([*chosen, *(f"sum(d.{name}) AS {name}" for name in columns)])
+    apart = asked.apart(segment.months)
+    sums = ", ".join([*chosen, *(f"d.{name}" if apart else f"sum(d.{name}) AS {name}" for name in columns)])
     joins = [
         f"LEFT JOIN batchmeter.spend_label AS l{place} ON l{place}.group_id = d.group_id AND l{place}.name = %(label{place})s"
+        + (f" AND strpos(l{place}.value, '{_JOB}') = 1" if name == "job" else "")
         for place, name in enumerate(asked.group_by)
         if _label(name) is not None
     ]
     tests = [_test(place, name, value) for place, (name, value) in enumerate(asked.where.items())]
     if any(name in _FIELDS for name in (*asked.group_by, *asked.where)):
         joins.insert(0, "JOIN batchmeter.spend_group AS g ON g.id = d.group_id")
-    grouped = [f"GROUP BY {', '.join(f'g{place}' for place in range(len(groups)))}"] if groups else []
+    grouped = [f"GROUP BY {', '.join(f'g{place}' for place in range(len(groups)))}"] if groups and not apart else []
     where = ["d.kind = %(kind)s AND d.period >= %(first)s AND d.period <= %(last)s", *tests]
     select = f"SELECT {sums} FROM batchmeter.spend_sum AS d"  # noqa: S608 - names of our own
     return "\n".join([select, *joins, f"WHERE {' AND '.join(where)}", *grouped])
@@ -193,6 +209,7 @@ def _test(place: int, name: str, value: Wanted) -> str:
     has = (
         f"EXISTS (SELECT 1 FROM batchmeter.spend_label AS w{place} WHERE w{place}.group_id = d.group_id "  # noqa: S608
         f"AND w{place}.name = %(where{place})s"
+        + (f" AND strpos(w{place}.value, '{_JOB}') = 1" if name == "job" else "")
     )
     return f"NOT {has})" if value is None else f"{has} AND w{place}.value = ANY(%(value{place})s::text[]))"
 
@@ -202,7 +219,8 @@ def _parameters(asked: SpendQuery) -> dict[str, object]:
     filters: dict[str, object] = {}
     for place, (name, value) in enumerate(asked.where.items()):
         if value is not None:
-            filters[f"value{place}"] = _wanted(value)
+            begin = _JOB if name == "job" else ""
+            filters[f"value{place}"] = [begin + one for one in _wanted(value)]
         if _label(name) is not None:
             filters[f"where{place}"] = _label(name)
     return labels | filters
@@ -210,9 +228,10 @@ def _parameters(asked: SpendQuery) -> dict[str, object]:
 
 def _label(name: str) -> str | None:
     """The name of a label, where it is one."""
-    return "" if name == "tag" else name.removeprefix(METADATA) if name.startswith(METADATA) else None
+    return "" if name in {"tag", "job"} else name.removeprefix(METADATA) if name.startswith(METADATA) else None
 
 
+@lru_cache(maxsize=4096)
 def _shown(name: str, value: object) -> str | None:
     if name == "day":
         return _date(int(str(value))).isoformat()
@@ -222,7 +241,7 @@ def _shown(name: str, value: object) -> str | None:
     if name == "month":
         months = int(str(value))
         return f"{1970 + months // 12}-{months % 12 + 1:02}"
-    return str(value) if value else None
+    return str(value).removeprefix(_JOB if name == "job" else "") if value else None
 
 
 def _date(day: int) -> date:
@@ -322,4 +341,7 @@ def _values(name: str, group: Group, day: int) -> list[str]:
         return [getattr(group, _FIELDS[name])]
     if name in TIMES:
         return [str({"day": day, "week": day, "month": month_of(day)}[name])]
-    return [value for label, value in labels_of(group) if label == _label(name)] or [""]
+    values = [value for label, value in labels_of(group) if label == _label(name)]
+    if name == "job":
+        values = [value.removeprefix(_JOB) for value in values if value.startswith(_JOB)]
+    return values or [""]

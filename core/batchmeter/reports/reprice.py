@@ -41,15 +41,22 @@ class Repricer:
     prices: PriceSource
 
     async def reprice(
-        self, batch_ids: Collection[str] = (), *, since: Millis | None = None, dry_run: bool = False
+        self,
+        batch_ids: Collection[str] = (),
+        *,
+        since: Millis | None = None,
+        dry_run: bool = False,
+        account: str | None = None,
     ) -> list[Repriced]:
-        """These batches, or all that were settled since; returns those whose cost differs.
+        """These batches (of one account), or all that were settled since; returns those whose cost differs.
 
         Prices are those of the day each batch ended, as the book knows them now. UnknownAccountError when an account
         is not configured here: its deployments' models are not known then.
         """
         changed: list[Repriced] = []
         async for settlement, groups in self._chosen(batch_ids, since):
+            if account not in {None, settlement.account}:
+                continue
             found = await self._revised(settlement, groups)
             if found is None:
                 continue

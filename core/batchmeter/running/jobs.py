@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
+from batchmeter.access import SeenBatch
 from batchmeter.answers.lines import answers_by_id
 from batchmeter.answers.result import Result
 from batchmeter.answers.results import Results, summed
@@ -22,6 +23,7 @@ from batchmeter.inputs.rules import count_inputs, is_embeddings
 from batchmeter.models import Attribution, Batch, Cost, LineCounts
 from batchmeter.rerun.rerun import Retry, retry
 
+from .job_batches import anew_key, batches_of, note_parts
 from .progress import shown
 
 if TYPE_CHECKING:
@@ -37,7 +39,7 @@ PATIENCE = 24 * 3600.0
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """Batches that are one job: `costs --where tag=job:ID` has their sum."""
+    """Batches that are one job: `costs --where job=ID` has their sum."""
 
     id: str
     account: str
@@ -121,11 +123,17 @@ class Jobs:
             job_id = job or hashlib.sha256(told.encode()).hexdigest()[:16]
             named = attribution.model_copy(update={"tags": (*attribution.tags, tag_of(job_id))})
             order = Order(endpoint, completion_window, metadata, named, where)
+            keys = [f"job-{job_id}-{digest[:24]}" for _, digest in parts]
+            await note_parts((await self._client.ready()).ledger, provider.account, job_id, keys)
             batches = [
-                await self._create(provider.account, part, f"job-{job_id}-{digest[:24]}", order, again=again)
-                for part, digest in parts
+                await self._create(provider.account, part, key, order, again=again)
+                for (part, _), key in zip(parts, keys, strict=True)
             ]
         return Job(job_id, provider.account, tuple(batches), ids)
+
+    async def batches_of(self, job_id: str, account: str) -> list[SeenBatch]:
+        """All batches of a job, in the order of its input, each with its newest settlement; none for no job."""
+        return await batches_of((await self._client.ready()).ledger, account, job_id)
 
     async def _create(self, account: str, part: Path, key: str, order: Order, *, again: bool) -> Batch:
         """The newest batch of this part; a new one where it has none, is run again, or never began."""
@@ -164,7 +172,7 @@ class Jobs:
         order = Order(
             told.endpoint or "", tracked.batch.completion_window or "24h", told.metadata, told.attribution, where
         )
-        return await self._submit(f"job-anew-{batch_id}", told.input_file_id, order)
+        return await self._submit(anew_key(batch_id), told.input_file_id, order)
 
     async def wait(
         self,

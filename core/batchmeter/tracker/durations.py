@@ -18,6 +18,8 @@ PAGE = 500
 _SHARES = (0.5, 0.9, 0.99)
 FEWEST = 40
 """Endings from which a history is believed."""
+FEWEST_LEFT = 10
+"""Endings from which people are told how long a batch still takes."""
 _BINS = 48
 SAMPLE = 512
 """Newest durations kept of each kind."""
@@ -124,6 +126,15 @@ class Durations:
         if found is None and model is not None:
             return self.of(account, None)
         return found
+
+    def left(self, account: str, model: str | None, age: float) -> tuple[float, float] | None:
+        """Seconds that half, and nine in ten, of the batches went on that got this old; None where too few are known."""
+        for name in (model, None):
+            kept = self._kinds.get((account, name))
+            if kept is not None and len(kept.seconds) >= FEWEST_LEFT:
+                rest = spread([seconds - age for seconds in kept.seconds if seconds > age])
+                return None if rest.p50 is None or rest.p90 is None else (rest.p50, rest.p90)
+        return None
 
     def learn(self, settlement: Settlement, submitted_model: str | None = None) -> None:
         """A cancelled batch took as long as somebody liked: it tells nothing."""

@@ -106,6 +106,7 @@ class Tracker:
         self._states: dict[str, AccountState] = {}
         self._compared = Newest()
         self._timetable = Timetable(ledger.now, random)
+        self.durations = self._timetable.durations
         watch = Watch()
         self._poller = Poller(
             ledger,

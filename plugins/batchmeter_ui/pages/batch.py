@@ -11,40 +11,38 @@ from batchmeter.access import BatchHistory
 from batchmeter.events import Settlement
 from batchmeter.models import RatesUsed
 from batchmeter_proxy import Refusal
-from batchmeter_ui.chart import Step, timeline
 from batchmeter_ui.page import Content, Page, card, moment
 from batchmeter_ui.table import facts, progress, table
 from batchmeter_ui.view import View
-from batchmeter_ui.words import amount, cost_of, dollars, duration, instant, number, share, shortened, spaced
+from batchmeter_ui.words import amount, cost_of, dollars, number, share, shortened, spaced
 
 from .batch_estimate import estimate_of, estimated
+from .batch_head import Seen, head
+from .batch_life import event_name, life, revisions_of
 from .batches import status
+from .job_links import JOB, job_url
 
 if TYPE_CHECKING:
-    from batchmeter.host import Estimate
     from batchmeter.models import Batch
 
 _MOST_ERRORS = 50
+RETRY_OF = "batchmeter_retry_of"
+"""The metadata of a batch that has the rest of another: that one's id."""
 
 
 async def history_of(view: View) -> BatchHistory:
     """Refusal (404) for a batch that is not the caller's, whether there is one or not."""
     account, batch_id = view.ids["account"], view.ids["batch_id"]
     found = await view.access.history(batch_id, account)
-    who = view.identity
-    allowed = who.accounts is None or account in who.accounts
-    if found is None or not allowed or not who.owns(found.tracked.submission.attribution):
+    if found is None or not view.sees(found.tracked):
         raise Refusal(404, f"No batch {batch_id[:100]!r} is known in the account {account[:100]!r}.")
     return found
 
 
 async def show(view: View) -> Content:
-    found = await history_of(view)
-    account, batch_id = found.tracked.account, found.tracked.batch_id
-    body: list[h.Node] = [
-        h.p(".quiet")[h.code[batch_id]],
-        *_parts(view, found, await estimate_of(view, found)).values(),
-    ]
+    seen = await _seen(view)
+    account, batch_id = seen.history.tracked.account, seen.history.tracked.batch_id
+    body: list[h.Node] = [h.p(".quiet")[h.code[batch_id]], *_parts(view, seen).values()]
     stream = f"/live/batches/{quote(account, safe='')}/{quote(batch_id, safe='')}"
     return Content(f"Batch in {account}", body, stream=view.url(stream))
 
@@ -52,17 +50,23 @@ async def show(view: View) -> Content:
 async def parts(view: View, *, whole: bool = True) -> dict[str, h.Element]:
     """The page's sections by their names: one batch is read quickly enough to be looked at each time."""
     del whole
+    return _parts(view, await _seen(view))
+
+
+async def _seen(view: View) -> Seen:
     found = await history_of(view)
-    return _parts(view, found, await estimate_of(view, found))
+    return Seen(found, await estimate_of(view, found), await view.access.seconds_left(found.tracked))
 
 
-def _parts(view: View, found: BatchHistory, estimate: "Estimate | None") -> dict[str, h.Element]:
-    batch, newest = found.tracked.batch, found.revisions[-1] if found.revisions else None
+def _parts(view: View, seen: Seen) -> dict[str, h.Element]:
+    found, newest = seen.history, seen.newest
+    batch = found.tracked.batch
     sections: dict[str, h.Node] = {
-        "life": card("Life", timeline("The batch's life", steps := _steps(found)), _step_list(steps)),
+        "head": head(view, seen),
+        "life": life(found, view.now),
         "facts": h.div(".columns")[
-            card("Counts", _counts(batch, newest), more=_cancel(view, found)),
-            card("Cost", _cost(newest), estimated(estimate, newest)),
+            card("Counts", _counts(batch, newest)),
+            card("Cost", _cost(newest), estimated(seen.estimate, newest)),
             card("Submitted", _submitted(view, found)),
             card("Files", _files(view, found)),
         ],
@@ -71,50 +75,10 @@ def _parts(view: View, found: BatchHistory, estimate: "Estimate | None") -> dict
         "usage": _usage(newest),
         "problems": _problems(batch),
         "failed": _failed(view, found, newest),
-        "revisions": _revisions(found.revisions) if len(found.revisions) > 1 else None,
+        "revisions": revisions_of(found.revisions) if len(found.revisions) > 1 else None,
         "deliveries": card("Deliveries", _deliveries(view, found)),
     }
     return {name: h.div(id=name)[section] for name, section in sections.items()}
-
-
-def _steps(found: BatchHistory) -> list[Step]:
-    batch, tracked = found.tracked.batch, found.tracked
-    told = [
-        ("created", batch.created_at),
-        ("in progress", batch.in_progress_at),
-        ("finalizing", batch.finalizing_at),
-        (spaced(batch.status) if batch.ended else "", batch.ended_at),
-    ]
-    steps = [
-        Step(name, at * 1000, trouble=name in {"failed", "expired"}) for name, at in told if at is not None and name
-    ]
-    if tracked.settled_at is not None:
-        steps.append(Step("settled", tracked.settled_at))
-    steps += [
-        Step(f"delivered to {one.logger}", one.delivered_at, _event(one.type))
-        for one in found.deliveries
-        if one.delivered_at is not None
-    ][:12]
-    return sorted(steps, key=lambda step: step.at)
-
-
-def _step_list(steps: Sequence[Step]) -> h.Element:
-    rows: list[h.Node] = []
-    for number_, step in enumerate(steps):
-        later = f"after {duration((step.at - steps[number_ - 1].at) / 1000)}" if number_ else ""
-        rows.append(
-            h.li[
-                h.span(class_=f"key s{number_ % 5}"),
-                h.b[shortened(step.name, 60)],
-                " ",
-                step.detail,
-                " ",
-                h.time(datetime=instant(step.at))[instant(step.at)],
-                " ",
-                h.span(".quiet")[later],
-            ]
-        )
-    return h.ol(".steps")[rows]
 
 
 def _counts(batch: "Batch", newest: Settlement | None) -> h.Element:
@@ -136,12 +100,6 @@ def _counts(batch: "Batch", newest: Settlement | None) -> h.Element:
             ("Lines of unknown cost", number(lines.unpriced) if lines.unpriced else None),
         ]
     return facts(pairs)
-
-
-def _cancel(view: View, found: BatchHistory) -> h.Node:
-    if found.tracked.batch.ended or view.settings.read_only:
-        return None
-    return h.a(href=view.batch_url(found.tracked.account, found.tracked.batch_id, "/cancel"))["Cancel…"]
 
 
 def _cost(newest: Settlement | None) -> h.Node:
@@ -200,11 +158,25 @@ def _submitted(view: View, found: BatchHistory) -> h.Element:
         ("Team", owner.team and shortened(owner.team)),
         ("User", owner.user and shortened(owner.user)),
         ("Key", owner.key and h.code[shortened(owner.key, 40)]),
+        ("Job", _job(view, found)),
         ("Tags", owner.tags and shortened(", ".join(owner.tags))),
+        ("Tries again", _retried(view, found)),
         ("Adopted", "found at the provider, not submitted through batchmeter" if submission.adopted else None),
         ("Trace", h.a(href=trace, rel="noreferrer")["at the tracing vendor"] if trace else None),
-        *((f"metadata {name[:60]}", shortened(value)) for name, value in metadata.items()),
+        *((f"metadata {name[:60]}", shortened(value)) for name, value in metadata.items() if name != RETRY_OF),
     ])  # fmt: skip
+
+
+def _job(view: View, found: BatchHistory) -> h.Node:
+    account, tags = found.tracked.account, found.tracked.submission.attribution.tags
+    jobs = [tag.removeprefix(JOB) for tag in tags if tag.startswith(JOB)]
+    return [[h.a(href=job_url(view, account, job))[shortened(job, 60)], " "] for job in jobs] or None
+
+
+def _retried(view: View, found: BatchHistory) -> h.Node:
+    """The batch whose rest this one has."""
+    first = (found.tracked.submission.metadata or {}).get(RETRY_OF)
+    return h.a(href=view.batch_url(found.tracked.account, first))[shortened(first, 60)] if first else None
 
 
 def _trace(view: View, traceparent: str | None) -> str | None:
@@ -329,39 +301,13 @@ def _failed(view: View, found: BatchHistory, newest: Settlement | None) -> h.Nod
     return card("Failures", h.p[text, h.a(href=where)["read it now"], "."])
 
 
-def _revisions(revisions: Sequence[Settlement]) -> h.Element:
-    rows: list[Sequence[h.Node]] = []
-    for earlier, one in zip((None, *revisions), revisions, strict=False):
-        rows.append((
-            number(one.revision),
-            h.time(datetime=one.settled_at.isoformat())[f"{one.settled_at:%Y-%m-%d %H:%M:%SZ}"],
-            cost_of(one.cost),
-            number(one.request_counts.total),
-            "first" if earlier is None else _changes(earlier, one),
-        ))  # fmt: skip
-    return card("Revisions", table("Revisions", ("Revision", "Settled", "Cost>", "Lines>", "Changed"), rows))
-
-
-def _changes(earlier: Settlement, later: Settlement) -> str:
-    told = (
-        ("status", earlier.status, later.status),
-        ("cost", earlier.cost.known, later.cost.known),
-        ("unknown", earlier.cost.unknown, later.cost.unknown),
-        ("lines", earlier.request_counts, later.request_counts),
-        ("usage", earlier.usage, later.usage),
-        ("price book", earlier.cost.price_book, later.cost.price_book),
-        ("notes", earlier.notes, later.notes),
-    )
-    return ", ".join(name for name, before, after in told if before != after) or "nothing"
-
-
 def _deliveries(view: View, found: BatchHistory) -> h.Element:
     if not view.identity.admin:
         return h.p(".quiet")["Only admin keys see who is sent events."]
     rows = [
         (
             shortened(one.logger, 60),
-            _event(one.type),
+            event_name(one.type),
             number(one.revision),
             h.span(class_="status bad" if one.state == "dead" else "status")[
                 "given up" if one.state == "dead" else one.state
@@ -374,10 +320,6 @@ def _deliveries(view: View, found: BatchHistory) -> h.Element:
     ]
     columns = ("Logger", "Event", "Revision>", "State", "Attempts>", "Delivered", "Last error")
     return table("Deliveries", columns, rows, empty="Nobody is sent this batch's events.")
-
-
-def _event(kind: str) -> str:
-    return {"acreate_batch": "created", "batch_success": "success", "batch_failure": "failure"}.get(kind, kind)
 
 
 PAGE = Page("/batches/{account}/{batch_id}", "", show, live=parts)

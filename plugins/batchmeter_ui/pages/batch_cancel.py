@@ -4,7 +4,7 @@ import htpy as h
 from starlette.responses import RedirectResponse
 
 from batchmeter_proxy import Refusal
-from batchmeter_ui.page import Content, Page
+from batchmeter_ui.page import Content, Page, question
 from batchmeter_ui.view import View
 
 from .batch import history_of
@@ -16,17 +16,11 @@ async def ask(view: View) -> Content:
     account, batch_id = found.tracked.account, found.tracked.batch_id
     if found.tracked.batch.ended:
         raise Refusal(409, "This batch has ended: there is nothing to cancel.", code="batch_ended")
-    body = h.form(".card", method="post", action=view.batch_url(account, batch_id, "/cancel"))[
-        h.p[
-            "Ask the provider to cancel ",
-            h.code[batch_id],
-            "? What was answered until then is still billed, and metered.",
-        ],
-        h.button(".bad")["Cancel the batch"],
-        " ",
-        h.a(href=view.batch_url(account, batch_id))["Leave it"],
+    text = h.p[
+        "Ask the provider to cancel ", h.code[batch_id], "? Answers given until then are still billed, and metered."
     ]
-    return Content("Cancel a batch", body)
+    there, back = view.batch_url(account, batch_id, "/cancel"), view.batch_url(account, batch_id)
+    return Content("Cancel a batch", question(there, "Cancel the batch", back, text, grave=True))
 
 
 async def cancel(view: View) -> RedirectResponse:

@@ -6,10 +6,11 @@ from dataclasses import dataclass
 import htpy as h
 
 from batchmeter.access import BatchFilter, SeenBatch
+from batchmeter.models import Batch
 from batchmeter_ui.page import Content, Page, card, moment
 from batchmeter_ui.table import progress, table
 from batchmeter_ui.view import View
-from batchmeter_ui.words import cost_of, duration, number, shortened, spaced
+from batchmeter_ui.words import between, cost_of, duration, number, shortened, spaced
 
 _PAGE = 50
 _STATUSES = ("validating", "in_progress", "finalizing", "cancelling", "completed", "failed", "expired", "cancelled")
@@ -35,7 +36,8 @@ async def show(view: View) -> Content:
     )
     begin = h.p[h.a(href=view.url("/batches", **kept))["Back to the newest"]] if view.asked("after") else None
     empty = "None of the batches looked through fits; older ones may." if page.next else "No batch fits."
-    body = [_form(view), card("Batches", _table(view, page.data, empty), begin, further)]
+    jobs = h.a(href=view.url("/jobs"))["Jobs larger than a batch"]
+    body = [_form(view), card("Batches", batch_table(view, page.data, empty), begin, further, more=jobs)]
     return Content("Batches", body)
 
 
@@ -89,8 +91,8 @@ def _form(view: View) -> h.Element:
     ]
 
 
-def _table(view: View, data: Sequence[SeenBatch], empty: str) -> h.Element:
-    columns = ("Batch", "Account", "Model", "Team", "Status", "Progress", "Failed>", "Cost>", "Created")
+def batch_table(view: View, data: Sequence[SeenBatch], empty: str) -> h.Element:
+    columns = ("Batch", "Created", "Status", "Progress", "Failed>", "Cost>", "Model", "Team", "Account")
     return table("Batches", columns, [_row(view, one) for one in data], empty=empty)
 
 
@@ -106,14 +108,14 @@ def _row(view: View, one: SeenBatch) -> Sequence[h.Node]:
     )
     return (
         link(view, tracked.account, tracked.batch_id),
-        tracked.account,
-        shortened(_model(one), 40),
-        shortened(submission.attribution.team or "–", 40),
+        moment(None if batch.created_at is None else batch.created_at * 1000, view.now),
         status(batch.status),
         progress(counts.completed + counts.failed, counts.total) if counts else "–",
         h.span(".bad")[number(failed)] if failed else "0",
         cost,
-        moment(None if batch.created_at is None else batch.created_at * 1000, view.now),
+        shortened(_model(one), 30),
+        shortened(submission.attribution.team or "–", 30),
+        shortened(tracked.account, 30),
     )
 
 
@@ -144,16 +146,15 @@ class Opened:
 async def open_batches(view: View, *, limit: int) -> Opened:
     page = await view.access.browse(view.own(BatchFilter(settled=False)), limit=limit)
     columns = ("Batch", "Account", "Team", "Status", "Progress", "Failed>", "Age>", "Ends in>", "Expires in>")
-    shown = table("Open batches", columns, [_open_row(view, one) for one in page.data], empty="No batch is open.")
+    rows = [_open_row(view, one, await view.access.seconds_left(one.tracked)) for one in page.data]
+    shown = table("Open batches", columns, rows, empty="No batch is open.")
     return Opened(shown, f"{len(page.data)}{'+' if page.next else ''}")
 
 
-def _open_row(view: View, one: SeenBatch) -> Sequence[h.Node]:
+def _open_row(view: View, one: SeenBatch, left: tuple[float, float] | None) -> Sequence[h.Node]:
     batch, now = one.tracked.batch, view.now / 1000
     counts = batch.request_counts
     failed = counts.failed if counts else 0
-    rest = batch.seconds_left(now)
-    late = rest is not None and batch.expires_at is not None and now + rest > batch.expires_at
     return (
         link(view, one.tracked.account, one.tracked.batch_id),
         one.tracked.account,
@@ -162,12 +163,20 @@ def _open_row(view: View, one: SeenBatch) -> Sequence[h.Node]:
         progress(counts.completed + counts.failed, counts.total) if counts else "–",
         h.span(".bad")[number(failed)] if failed else "0",
         "–" if batch.created_at is None else duration(now - batch.created_at),
-        "–" if rest is None else h.span(class_="bad" if late else None)[f"≈ {duration(rest)}"],
-        _expires(batch.expires_at, now),
+        ends_in(one.tracked.batch, left, now),
+        expires_in(batch.expires_at, now),
     )
 
 
-def _expires(at: int | None, now: float) -> h.Node:
+def ends_in(batch: Batch, left: tuple[float, float] | None, now: float) -> h.Node:
+    """Red where it is likely to be later than the provider allows."""
+    if left is None:
+        return "–"
+    late = batch.expires_at is not None and now + left[0] > batch.expires_at
+    return h.span(class_="bad" if late else None)[between(*left)]
+
+
+def expires_in(at: int | None, now: float) -> h.Node:
     if at is None:
         return "–"
     return duration(at - now) if at >= now else h.span(".bad")[f"{duration(now - at)} over"]

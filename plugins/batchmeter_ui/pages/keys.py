@@ -8,7 +8,7 @@ from starlette.responses import RedirectResponse
 
 from batchmeter.host import CostRow
 from batchmeter_proxy import ProxyKey, Refusal
-from batchmeter_ui.page import Content, Page, card, moment
+from batchmeter_ui.page import Content, Page, card, moment, question
 from batchmeter_ui.span import asked_span
 from batchmeter_ui.sums import is_complete, spend
 from batchmeter_ui.table import table
@@ -77,16 +77,12 @@ async def ask(view: View) -> Content:
     view.check_may_act()
     found = await _named(view)
     mine = found.id == view.identity.attribution.key
-    body = h.form(".card", method="post", action=view.url(f"/keys/{quote(found.id, safe='')}/revoke"))[
-        h.p[
-            f"Revoke the key {found.id} (…{found.hint}) of {found.owner or found.name or 'nobody'}? Nobody can undo this."
-        ],
-        h.p(".problem")["This is the key that you are logged in with."] if mine else None,
-        h.button(".bad")["Revoke"],
-        " ",
-        h.a(href=view.url("/keys"))["Leave it"],
-    ]
-    return Content("Revoke a key", body)
+    text = (
+        f"Revoke the key {found.id} (…{found.hint}) of {found.owner or found.name or 'nobody'}? Nobody can undo this."
+    )
+    warning = h.p(".problem")["This is the key that you are logged in with."] if mine else None
+    there = view.url(f"/keys/{quote(found.id, safe='')}/revoke")
+    return Content("Revoke a key", question(there, "Revoke", view.url("/keys"), h.p[text], warning, grave=True))
 
 
 async def revoke(view: View) -> RedirectResponse:

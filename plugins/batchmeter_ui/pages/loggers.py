@@ -8,7 +8,7 @@ from starlette.responses import RedirectResponse
 
 from batchmeter.access import Subscribed
 from batchmeter_proxy import Refusal
-from batchmeter_ui.page import Content, Page, card, moment
+from batchmeter_ui.page import Content, Page, card, moment, question
 from batchmeter_ui.table import facts, table
 from batchmeter_ui.view import View
 from batchmeter_ui.words import number, shortened
@@ -85,15 +85,8 @@ async def ask(view: View) -> Content:
     view.check_may_act()
     found = await _named(view)
     back = view.url(f"/loggers/{quote(found.name, safe='')}")
-    body = h.form(".card", method="post", action=view.url(f"/loggers/{quote(found.name, safe='')}/replay"))[
-        h.p[
-            f"Send {found.dead:,} events that were given up to {found.name} again? It may have had some of them already."
-        ],
-        h.button["Send again"],
-        " ",
-        h.a(href=back)["Leave it"],
-    ]
-    return Content("Send again", body)
+    text = f"Send {found.dead:,} events that were given up to {found.name} again? It may have had some of them already."
+    return Content("Send again", question(f"{back}/replay", "Send again", back, h.p[text]))
 
 
 async def replay(view: View) -> RedirectResponse:

@@ -4,16 +4,16 @@ import asyncio
 import logging
 from collections import defaultdict
 from collections.abc import Sequence
-from datetime import date
+from datetime import date, timedelta
 from decimal import Decimal
 
 import htpy as h
 
 from batchmeter.host import CostRow
 from batchmeter_ui.chart import COLOURS, Bar, bars
-from batchmeter_ui.page import Content, Page, Tile, card
+from batchmeter_ui.page import Content, Page, Tile, card, tiles
 from batchmeter_ui.span import Span, asked_span, chooser, invented_note
-from batchmeter_ui.sums import NOTHING, is_complete, spend, unknown_costs
+from batchmeter_ui.sums import NOTHING, is_complete, settled_before, spend, unknown_costs
 from batchmeter_ui.table import table
 from batchmeter_ui.view import View
 from batchmeter_ui.words import amount, dollars, number, share
@@ -25,6 +25,7 @@ from .unknown import worklist
 log = logging.getLogger("batchmeter")
 
 _MOST_ROWS = 8
+_SHARED = ("model", "team", "account", "key")
 _OTHER = "other"
 _NO_NAME = "(none)"
 
@@ -50,22 +51,22 @@ async def parts(view: View, *, whole: bool = True) -> dict[str, h.Element]:
 
 async def _sums(view: View, opened: Opened) -> dict[str, h.Element]:
     span = asked_span(view)
-    by_day, by_model, by_team, by_account, total = await asyncio.gather(
+    by_day, by_model, by_team, by_account, by_key, by_status, total = await asyncio.gather(
         spend(view, ("day", "model"), span),
-        spend(view, ("model",), span),
-        spend(view, ("team",), span),
-        spend(view, ("account",), span),
+        *(spend(view, (by,), span) for by in (*_SHARED, "status")),
         spend(view, (), span),
     )
+    failed = sum(one.batches for one in by_status if one.group in {"failed", "expired"})
     everything = total[0] if total else NOTHING
     unknown = await unknown_costs(view, span, invented=everything.invented)
     found = {
         "note": h.div("#note")[invented_note(shown=everything.invented)],
-        "tiles": await _tiles(view, everything, opened),
+        "tiles": await _tiles(view, everything, failed, opened, await _change(view, span, everything)),
         "spend": card("Spend per day, by model", _chart(span, by_day, by_model), name="spend"),
         "models": _shares(view, span, "model", by_model, everything),
         "teams": _shares(view, span, "team", by_team, everything),
         "accounts": _shares(view, span, "account", by_account, everything),
+        "keys": _shares(view, span, "key", by_key, everything),
         "unknown": card(
             "Unknown cost: what to mend",
             worklist(view, unknown, most=_MOST_ROWS),
@@ -78,36 +79,41 @@ async def _sums(view: View, opened: Opened) -> dict[str, h.Element]:
     return found
 
 
-async def _tiles(view: View, whole: CostRow, opened: Opened) -> h.Element:
-    tiles: list[h.Node] = [
-        _tile(
-            "Spend, known",
-            amount(whole.known, complete=is_complete(whole), lines=whole.unpriced_lines),
-            "of settled batches",
-        ),
-        _tile(
-            "Lines of unknown cost",
-            number(whole.unpriced_lines),
-            "the spend is a lower bound" if whole.unpriced_lines else "all is known",
-        ),
-        _tile("Open batches", opened.count, "see below"),
-        _tile("Settled batches", number(whole.batches), "in this span"),
-        _tile("Lines", number(whole.lines), "answers metered"),
-        _tile("Saved by batch", *_saved(whole)),
+async def _tiles(view: View, whole: CostRow, failed: int, opened: Opened, before: h.Node) -> h.Element:
+    lower = "the spend is a lower bound" if whole.unpriced_lines else "all is known"
+    known = amount(whole.known, complete=is_complete(whole), lines=whole.unpriced_lines)
+    shown = [
+        Tile("Spend, known", known, before or "of settled batches"),
+        Tile("Lines of unknown cost", number(whole.unpriced_lines), lower),
+        Tile("Open batches", opened.count, "see below"),
+        Tile("Settled batches", number(whole.batches), _failed(view, failed)),
+        Tile("Lines", number(whole.lines), "answers metered"),
+        Tile("Saved by batch", *_saved(whole)),
     ]
     if view.identity.everywhere:
-        gauges = await view.access.gauges()
-        dead = sum(gauge.dead for gauge in gauges)
-        tiles.append(
-            _tile(
-                "Deliveries given up",
-                number(dead),
-                h.a(href=view.url("/loggers"))["see Loggers"] if dead else "none",
-                bad=dead > 0,
-            )
-        )
-    tiles += [_tile(one.name, one.value, one.note, bad=one.bad) for one in await _added_tiles(view)]
-    return h.div("#tiles.tiles")[tiles]
+        dead = sum(gauge.dead for gauge in await view.access.gauges())
+        note = h.a(href=view.url("/loggers"))["see Loggers"] if dead else "none"
+        shown.append(Tile("Deliveries given up", number(dead), note, bad=dead > 0))
+    return h.div("#tiles")[tiles([*shown, *await _added_tiles(view)])]
+
+
+def _failed(view: View, failed: int) -> h.Node:
+    if not failed:
+        return "none failed or expired"
+    return h.a(href=view.url("/batches", failures="1"))[f"{failed:,} failed or expired"]
+
+
+async def _change(view: View, span: Span, whole: CostRow) -> h.Node:
+    """Against as many days before, where batches were settled earlier still, and all is known of both."""
+    days = (span.last - span.first).days + 1
+    earlier = Span(span.first - timedelta(days=days), span.first - timedelta(days=1), None)
+    if not is_complete(whole) or not await settled_before(view, earlier.first):
+        return None
+    found = await spend(view, (), earlier)
+    if not found or not found[0].known or not is_complete(found[0]) or found[0].invented != whole.invented:
+        return None
+    change = 100 * (whole.known - found[0].known) / found[0].known
+    return f"{change:+,.0f} % on the {days} days before"
 
 
 def _saved(whole: CostRow) -> tuple[h.Node, h.Node]:
@@ -131,12 +137,6 @@ async def _added_tiles(view: View) -> list[Tile]:
             continue
         found += [tile] if tile is not None else []
     return found
-
-
-def _tile(name: str, value: h.Node, note: h.Node, *, bad: bool = False) -> h.Element:
-    return h.div(".tile")[
-        h.div(".name")[name], h.div(class_="value bad" if bad else "value")[value], h.div(".note")[note]
-    ]
 
 
 def _chart(span: Span, by_day: Sequence[CostRow], by_model: Sequence[CostRow]) -> h.Node:

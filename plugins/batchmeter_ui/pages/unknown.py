@@ -1,7 +1,9 @@
 """The worklist: lines whose cost is unknown, why, and what mends it."""
 
-from collections.abc import Sequence
+import shlex
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from datetime import date, timedelta
 
 import htpy as h
 
@@ -16,11 +18,11 @@ from batchmeter_ui.words import number, shortened
 MENDS: dict[str, tuple[str, str]] = {
     "unknown_model": (
         "no row prices this model: add one, then price again",
-        "batchmeter prices show MODEL && batchmeter reprice",
+        "batchmeter prices show {model} && batchmeter reprice",
     ),
     "missing_rate": (
         "its row has no rate for something it used: add the rate, then price again",
-        "batchmeter prices show MODEL && batchmeter reprice",
+        "batchmeter prices show {model} && batchmeter reprice",
     ),
     "price_plugin_failed": (
         "a price plugin failed: mend it, then price again",
@@ -44,31 +46,48 @@ MENDS: dict[str, tuple[str, str]] = {
 """Reason -> what helps, and the command for it."""
 
 
+_PRICED = frozenset({"unknown_model", "missing_rate", "price_plugin_failed"})
+"""Reasons that a price mends, without another look at the files."""
+Tokens = Mapping[tuple[str, str], float]
+"""Model and account -> tokens of a line, on average."""
+
+
 async def show(view: View) -> Content:
     span = asked_span(view, days=90)
-    invented = any(one.invented for one in await spend(view, (), span))
+    sums = await spend(view, ("model", "account"), span)
+    invented = any(one.invented for one in sums)
     found = await unknown_costs(view, span, invented=invented)
+    tokens = {
+        (one.groups["model"] or "", one.groups["account"] or ""): (one.usage.input_tokens + one.usage.output_tokens)
+        / one.lines
+        for one in sums
+        if one.lines
+    }
     return Content(
         "Unknown cost",
         [
             chooser(view, span, "/unknown"),
             invented_note(shown=invented),
-            card("What to mend", worklist(view, found, commands=True)),
-            h.p(".quiet")["An unknown cost is not zero: the sums of these pages leave these lines out and say so (≥)."],
+            card("What to mend, oldest first", _whole(view, found, tokens)),
+            h.p(".quiet")[
+                "An unknown cost is not zero: the sums of these pages leave these lines out and say so (≥). Tokens are as"
+                " many as such lines have on average."
+            ],
         ],
     )
 
 
-def worklist(view: View, found: Sequence[UnknownCost], *, commands: bool = False, most: int | None = None) -> h.Element:
-    """`commands`: with where it is and the command that mends it."""
-    more = ("Account", "Command") if commands else ()
-    columns = ("Reason", "Model", "Batches>", "Lines>", "What helps", *more)
-    rows = [_row(view, one, commands=commands) for one in (found if commands else _together(found)[:most])]
+def worklist(view: View, found: Sequence[UnknownCost], *, most: int) -> h.Element:
+    """The short one of the overview: the same reason and model in all accounts as one, most lines first."""
+    rows = [
+        (*_begin(view, one), h.span(".text")[MENDS.get(one.reason, ("see the batch's notes", ""))[0].partition(":")[0]])
+        for one in _together(found)[:most]
+    ]
+    columns = ("Reason", "Model", "Batches>", "Lines>", "What helps")
     return table("Unknown costs", columns, rows, empty="Every line's cost is known.")
 
 
 def _together(found: Sequence[UnknownCost]) -> list[UnknownCost]:
-    """The same reason and model in all accounts as one, most lines first."""
     sums: dict[tuple[str, str], UnknownCost] = {}
     for one in found:
         place = (one.reason, one.model)
@@ -81,14 +100,31 @@ def _together(found: Sequence[UnknownCost]) -> list[UnknownCost]:
     return sorted(sums.values(), key=lambda one: -one.lines)
 
 
-def _row(view: View, one: UnknownCost, *, commands: bool) -> Sequence[h.Node]:
-    helps, command = MENDS.get(one.reason, ("see the batch's notes", ""))
+def _begin(view: View, one: UnknownCost) -> tuple[h.Node, ...]:
     batches = h.a(href=view.url("/batches", unknown="1", account=one.account))[number(one.batches)]
-    model = shortened(one.model or "(none)", 60)
-    told = (h.code[shortened(one.reason, 60)], model, batches, number(one.lines))
-    if not commands:
-        return (*told, helps.partition(":")[0])
-    return (*told, h.span(".text")[helps], shortened(one.account, 40), h.code[command] if command else "–")
+    return h.code[shortened(one.reason, 60)], shortened(one.model or "(none)", 60), batches, number(one.lines)
+
+
+def _whole(view: View, found: Sequence[UnknownCost], tokens: Tokens) -> h.Element:
+    """With where it is, how much it may be, and the command that mends it."""
+    columns = ("Reason", "Model", "Batches>", "Lines>", "Tokens>", "Since", "Account", "What helps", "Command", "")
+    rows = [_row(view, one, tokens) for one in sorted(found, key=lambda one: (one.first_day, -one.lines))]
+    return table("Unknown costs", columns, rows, empty="Every line's cost is known.")
+
+
+def _row(view: View, one: UnknownCost, tokens: Tokens) -> Sequence[h.Node]:
+    helps, command = MENDS.get(one.reason, ("see the batch's notes", ""))
+    size = round(one.lines * tokens.get((one.model, one.account), 0))
+    again = h.a(href=view.url("/unknown/reprice", account=one.account))["Price again…"]
+    return (
+        *_begin(view, one),
+        f"≈ {size:,}" if size else "–",
+        (date(1970, 1, 1) + timedelta(days=one.first_day)).isoformat(),
+        shortened(one.account, 40),
+        h.span(".text")[helps],
+        h.code[command.format(model=shlex.quote(one.model or "MODEL"))] if command else "–",
+        again if one.reason in _PRICED and not view.settings.read_only else "",
+    )
 
 
 PAGE = Page("/unknown", "Unknown cost", show)

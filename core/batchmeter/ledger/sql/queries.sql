@@ -795,7 +795,8 @@ ORDER BY e.seq, d.logger LIMIT %(limit)s;
 
 -- name: unknown_costs
 -- Why lines have no known cost, by model and account, of whole days.
-SELECT d.reason, g.model, g.account, sum(d.batches)::bigint AS batches, sum(d.lines)::bigint AS lines
+SELECT d.reason, g.model, g.account, sum(d.batches)::bigint AS batches, sum(d.lines)::bigint AS lines,
+    min(CASE WHEN d.lines > 0 THEN d.period END) AS first_day
 FROM batchmeter.spend_unknown AS d JOIN batchmeter.spend_group AS g ON g.id = d.group_id
 WHERE d.kind = %(kind)s AND d.period >= %(first)s AND d.period <= %(last)s
   AND g.key_id = %(key)s -- [key]

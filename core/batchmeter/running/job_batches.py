@@ -1,0 +1,61 @@
+"""A job's batches, found again by a note of its parts in the ledger, with those that followed one that never began."""
+
+import json
+from collections.abc import AsyncGenerator, Sequence
+
+from batchmeter.access import SeenBatch
+from batchmeter.ledger.ledger import Ledger
+from batchmeter.models import Batch
+from batchmeter.tracker.resubmit import Waiting
+
+_SCOPE = "job"
+
+
+async def note_parts(ledger: Ledger, account: str, job_id: str, parts: Sequence[str]) -> None:
+    """`parts`: the beginning of each one's idempotency keys; those of earlier calls stay noted."""
+    known = await _parts(ledger, account, job_id)
+    if not set(parts) <= set(known):
+        await ledger.keep_answer(_SCOPE, _name(account, job_id), json.dumps(list(dict.fromkeys([*known, *parts]))))
+
+
+async def batches_of(ledger: Ledger, account: str, job_id: str) -> list[SeenBatch]:
+    """In the input's order, of each part all that were made, each with its newest settlement; none for no job."""
+    return [one for part in await _parts(ledger, account, job_id) async for one in _of_part(ledger, account, part)]
+
+
+async def _parts(ledger: Ledger, account: str, job_id: str) -> list[str]:
+    row = await ledger.database.read(
+        lambda session: session.row("get_answer", scope=_SCOPE, name=_name(account, job_id))
+    )
+    return [] if row is None else json.loads(row["document"] or "[]")
+
+
+def _name(account: str, job_id: str) -> str:
+    return f"{account} {job_id}"
+
+
+async def _of_part(ledger: Ledger, account: str, part: str) -> AsyncGenerator[SeenBatch]:
+    keys, number = [f"{part}-1"], 1
+    while keys:
+        intent = await ledger.intent_of(account, key := keys.pop())
+        if intent is None:
+            continue
+        if key == f"{part}-{number}":
+            number += 1
+            keys.append(f"{part}-{number}")
+        tracked = await ledger.get_batch(intent.batch_id, account) if intent.batch_id else None
+        if tracked is None:
+            continue
+        settled = await ledger.settlement(tracked.batch_id, account)
+        yield SeenBatch(tracked, settled[0] if settled else None)
+        if _failed_whole(tracked.batch):
+            keys += [anew_key(tracked.batch_id), Waiting(tracked, 0).key]
+
+
+def anew_key(batch_id: str) -> str:
+    """The idempotency key of the batch that follows one that never began."""
+    return f"job-anew-{batch_id}"
+
+
+def _failed_whole(batch: Batch) -> bool:
+    return batch.status == "failed" and batch.output_file_id is None
