@@ -59,6 +59,7 @@ PUBLIC = {"batchmeter"} | {
         "metering.dialects",
         "pricing.groups",
         "commands",
+        "reports.line_costs",
         "ledger.session",
         "ledger.sqlite",
     )
@@ -74,7 +75,8 @@ FAMILIES = {
     "batchmeter_translate": {"batchmeter_dialects"},
     "batchmeter_vertex": {"batchmeter_translate"},
     "batchmeter_xai": {"batchmeter_openai"},
-    "batchmeter_langfuse": {"batchmeter_otel"},
+    "batchmeter_langfuse": {"batchmeter_otel", "batchmeter_traces"},
+    "batchmeter_otel": {"batchmeter_traces"},
     "batchmeter_ui": {"batchmeter_proxy"},
     "batchmeter_guest": {"batchmeter_proxy"},
 }

@@ -83,7 +83,9 @@ async def test_a_guest_adds_each_kind_of_thing_and_goes_again(site, tmp_path, mo
             metrics = await http.get("/guest/metrics")
     assert settlement.request_counts.succeeded == 2
     assert settlement.cost.total == 1
-    assert sys.modules["batchmeter_guest"].heard == [f"acreate_batch {batch.id}", f"batch_success {batch.id} 1"]
+    *told, lines = sorted(sys.modules["batchmeter_guest"].heard, key=lambda one: one.startswith("batch_lines"))
+    assert told == [f"acreate_batch {batch.id}", f"batch_success {batch.id} 1"]
+    assert lines == f"batch_lines {batch.id} ['r-0', 'r-1']"
     assert metrics.text == 'guest_batches{account="guest"} 1\n'
     assert (tmp_path / "ledger.guest").exists(), "its own engine kept the ledger"
 

@@ -13,7 +13,7 @@ from .ledger.store import Store, open_store
 from .ledger.totals import Totals, cursor_of
 from .pricing.book import PriceBook
 from .pricing.names import base_model
-from .redaction import Redaction
+from .redaction import Redacted, Redaction
 
 if TYPE_CHECKING:
     from .events import AnyEvent, PluginEvent, Settlement
@@ -150,6 +150,9 @@ class ClientHost:
 
     async def redact(self, event: "AnyEvent") -> "AnyEvent":
         return await self.run(lambda: self._redaction.redact(event))
+
+    async def redact_all(self, events: "Sequence[Redacted]") -> "list[Redacted]":
+        return await self.run(lambda: self._redaction.redact_all(events))
 
     def call_hook(self, name: str, /, **arguments: Any) -> list[tuple[str, Any]]:
         return self._plugins.call_hook(name, **arguments)

@@ -11,12 +11,16 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Coroutine, Generator, Mapping
-from dataclasses import dataclass, field
+from contextlib import AbstractAsyncContextManager, nullcontext
+from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import pluggy
 
 from .errors import RetryLater
+from .events import event_kinds
+from .hookspecs import Companion
 
 if TYPE_CHECKING:
     from .events import Event
@@ -27,6 +31,7 @@ Result = TypeVar("Result")
 
 BLOCKED_SECONDS = 1.0
 """A hook that holds the event loop for so long at a time is named in the log."""
+_OFF_SECONDS = 600.0
 MAX_STUCK = 3
 """Threads a hanging sync logger may hold before it is asked no more until one returns."""
 
@@ -42,6 +47,14 @@ class Logger:
     """A callback of this program: it is owed only this program's batches."""
     thread: "PluginThread | None" = field(default=None, repr=False)
     """Where its `async def` hooks run; None: in the caller's loop."""
+    plugin: str = ""
+    """The plugin that it is a companion of (`hookspecs.Companion`), which delivers beside it."""
+    opens: "Callable[[Event], AbstractAsyncContextManager[Mapping[str, object]]] | None" = field(
+        default=None, repr=False
+    )
+    """Gives the companion's further arguments."""
+    seconds: float = 0.0
+    """For one call of a companion."""
     _running: "set[object]" = field(default_factory=set[object], init=False, repr=False)
 
     @property
@@ -65,13 +78,47 @@ class Logger:
         if len(self._running) >= MAX_STUCK:
             raise RetryLater(f"{self.name} is still busy with {MAX_STUCK} earlier events", after=30)
         mark = object()
-        await call(
-            implementation,
-            {"event": event},
-            begin=lambda: self._running.add(mark),
-            end=lambda: self._running.discard(mark),
-            thread=self.thread,
+        async with nullcontext[Mapping[str, object]]({}) if self.opens is None else self.opens(event) as more:
+            await call(
+                implementation,
+                {"event": event, **more},
+                begin=lambda: self._running.add(mark),
+                end=lambda: self._running.discard(mark),
+                thread=self.thread,
+            )
+
+
+def loggers_of(
+    every: Logger, plugin: object, companions: Mapping[str, Companion], hooks: pluggy.HookRelay
+) -> dict[str, Logger]:
+    """The loggers that a plugin is, by name, out of one that has all its implementations: its own, and companions."""
+    has = every.implementations
+    events = {kind: has[kind] for kind in event_kinds() if kind in has}
+    found = [replace(every, implementations=events)] if events else []
+    found += [
+        replace(
+            every,
+            name=f"{every.name}.{hook}",
+            implementations=dict.fromkeys(companion.kinds, has[hook]),
+            plugin=every.name,
+            opens=partial(_open, hooks, companion.opened_by, plugin),
+            seconds=companion.seconds,
         )
+        for hook, companion in companions.items()
+        if hook in has and hook not in getattr(plugin, "unsubscribed", ())
+    ]
+    return {logger.name: logger for logger in found}
+
+
+def _open(
+    hooks: pluggy.HookRelay, hook: str, plugin: object, event: "Event"
+) -> AbstractAsyncContextManager[Mapping[str, object]]:
+    caller: pluggy.HookCaller = getattr(hooks, hook)
+    if not (implementations := caller.get_hookimpls()):
+        raise RetryLater(f"the plugin with {hook} is off here", after=_OFF_SECONDS)
+    function: Callable[..., Any] = implementations[0].function
+    opened: AbstractAsyncContextManager[Mapping[str, object]] = function(plugin=plugin, event=event)
+    return opened
 
 
 async def call(

@@ -6,6 +6,8 @@ Events are delivered at least once: `event.id` never changes, so dedupe by it wh
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
+from types import ModuleType
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import pluggy
@@ -25,6 +27,33 @@ Function = TypeVar("Function", bound=Callable[..., object])
 
 hookspec = pluggy.HookspecMarker(PROJECT)
 """Marks a function as a hook of a plugin's own: those of the module that the plugin's package names `hookspecs`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Companion:
+    """A hook that is owed events of these kinds apart from its plugin's other hooks, by a subscription `<plugin>.<hook>`.
+
+    `opened_by(plugin, event)`, a hook too, gives an async context manager with the further arguments of the call. A plugin
+    whose attribute `unsubscribed` names the hook does not want it now.
+    """
+
+    kinds: tuple[str, ...]
+    opened_by: str
+    seconds: float
+    """For one call; another process takes over after twice that."""
+
+    def __call__(self, function: Function) -> Function:
+        """As a decorator under `@hookspec`."""
+        vars(function)["companion"] = self
+        return function
+
+
+def companions_in(specs: ModuleType) -> dict[str, Companion]:
+    """By the names of the hooks."""
+    marked = {name: getattr(spec, "companion", None) for name, spec in vars(specs).items()}
+    return {name: companion for name, companion in marked.items() if isinstance(companion, Companion)}
+
+
 _spec = hookspec
 hookimpl = pluggy.HookimplMarker(PROJECT)
 """Marks a function as the implementation of the hook it is named after."""

@@ -386,8 +386,10 @@ class PluginHost(Protocol):
         ...
 
     async def redact(self, event: "AnyEvent") -> "AnyEvent":
-        """The event as loggers may see it."""
+        """The event as loggers may see it; `redact_all`: many at once."""
         ...
+
+    async def redact_all(self, events: Sequence[Item]) -> list[Item]: ...
 
     def call_hook(self, name: str, /, **arguments: Any) -> list[tuple[str, Any]]:
         """Call a hook that the plugin brought: (plugin's name, result) of each; one that fails is logged and left out."""

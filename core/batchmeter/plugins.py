@@ -17,7 +17,7 @@ from .config import Settings
 from .discovery import contained, place
 from .errors import BatchmeterError, ConfigError, SubmissionRefusedError
 from .events import Subscription, event_kinds
-from .hook_calls import Logger, PluginThread, call, call_in_time
+from .hook_calls import Logger, PluginThread, call, call_in_time, loggers_of
 from .host import UploadInfo
 from .plugin_loader import Loader, PluginInfo, Providers, reason
 from .provider_guard import guarded
@@ -61,6 +61,7 @@ class Plugins:
     """The program's own plugins run apart, too."""
     refused: list[PluginInfo] = field(default_factory=list[PluginInfo], init=False)
     _specs: list[ModuleType] = field(default_factory=lambda: [hookspecs], init=False, repr=False)
+    _companions: "dict[str, hookspecs.Companion]" = field(default_factory=dict[str, hookspecs.Companion], init=False)
 
     def __post_init__(self) -> None:
         self._manager = pluggy.PluginManager(hookspecs.PROJECT)
@@ -106,6 +107,9 @@ class Plugins:
             if info.state == "on":
                 kinds = {*(logger.handles if logger else ()), *(hook for hook in info.hooks if hook == "redact")}
                 yield Subscription(name, frozenset(kinds), scoped=bool(logger and logger.scoped))
+                for own in (f"{name}.{hook}" for hook in info.hooks if hook in self._companions):
+                    beside = self._loggers.get(own)
+                    yield Subscription(own, beside.handles, beside.scoped) if beside else Subscription(own)
             elif info.state == "failed" and (info.hooks or name in self.configured):
                 heard = info.hooks or ((*event_kinds(), "redact") if name in self.suspects else ())
                 kinds = {hook for hook in heard if hook == "redact" or hook in event_kinds()}
@@ -168,14 +172,10 @@ class Plugins:
         self.infos[chosen] = PluginInfo(
             chosen, version, tuple(sorted(implementations)), "on", distribution=distribution
         )
-        events = {kind: implementations[kind] for kind in event_kinds() if kind in implementations}
         self._give_thread(chosen, implementations, distribution)
-        if events:
-            # A new dict: other threads may be reading the one there is.
-            self._loggers = {
-                **self._loggers,
-                chosen: Logger(chosen, version, events, scoped=scoped, thread=self._threads.get(chosen)),
-            }
+        every = Logger(chosen, version, implementations, scoped, self._threads.get(chosen))
+        # A new dict: other threads may be reading the one there is.
+        self._loggers = {**self._loggers, **loggers_of(every, plugin, self._companions, self._manager.hook)}
         self._subscriptions = None
         return chosen
 
@@ -197,14 +197,15 @@ class Plugins:
             if plugin is not None:
                 self._give_thread(name, self._implementations(plugin), info.distribution)
         self._loggers = {
-            name: replace(logger, thread=self._threads.get(name)) for name, logger in self._loggers.items()
+            name: replace(logger, thread=self._threads.get(logger.plugin or name))
+            for name, logger in self._loggers.items()
         }
 
     def unregister(self, name: str) -> None:
         """Forget a plugin; its undelivered events stay in the ledger for its return."""
         self._manager.unregister(name=name)
         self._subscriptions = None
-        self._loggers = {key: logger for key, logger in self._loggers.items() if key != name}
+        self._loggers = {key: logger for key, logger in self._loggers.items() if name not in (key, logger.plugin)}
         self.infos.pop(name, None)
 
     def collect(self, hook: str) -> list[Any]:
@@ -350,6 +351,7 @@ class Plugins:
         if isinstance(specs, ModuleType) and specs not in self._specs:
             self._manager.add_hookspecs(specs)
             self._specs.append(specs)
+            self._companions |= hookspecs.companions_in(specs)
 
     def _implementations(self, plugin: object) -> dict[str, pluggy.HookImpl]:
         callers = self._manager.get_hookcallers(plugin) or []

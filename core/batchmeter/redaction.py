@@ -1,7 +1,7 @@
 """Redaction: events leave the ledger only through every redactor that it knows of."""
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Protocol, cast
+from typing import TYPE_CHECKING, Protocol, TypeVar, cast
 
 from .errors import RedactorMissingError
 from .ledger import outbox
@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from .events import AnyEvent, Event
     from .ledger.ledger import Ledger
     from .ledger.records import StoredEvent
+
+Redacted = TypeVar("Redacted")
 
 
 class Redactors(outbox.Redactors, Protocol):
@@ -41,6 +43,11 @@ class Redaction:
         """The event as loggers may see it. RedactorMissingError where a redactor is missing; else what one raises."""
         await self._check()
         return cast("AnyEvent", await self._plugins.redact(event))
+
+    async def redact_all(self, events: "Sequence[Redacted]") -> "list[Redacted]":
+        """As `redact`, for many at once."""
+        await self._check()
+        return [cast("Redacted", await self._plugins.redact(cast("Event", event))) for event in events]
 
     async def shown(self, found: "Sequence[StoredEvent]") -> "list[StoredEvent]":
         """Recorded events as loggers may see them; the recorded bytes where nothing was changed."""

@@ -10,6 +10,7 @@ from batchmeter.providers import AccountSettings
 from batchmeter_budgets.settings import AlertsSettings, BudgetSettings
 from batchmeter_openai.profiles import PROFILES
 from batchmeter_proxy.options import ProxyOptions
+from batchmeter_traces import LineSample
 
 from .environment import environment_table
 from .fields import Described, bare_environment, described
@@ -58,7 +59,11 @@ COMPATIBLE = """`api_key` comes from the vendor's variable, `api_base` is the ve
 vendors](../providers/vendors.md) lists both. `http_client` is your own `httpx.AsyncClient` or `httpx2.AsyncClient`."""
 
 
-NESTED = {"budgets": {"<name>": BudgetSettings, "alerts": AlertsSettings}}
+NESTED = {
+    "budgets": {"<name>": BudgetSettings, "alerts": AlertsSettings},
+    "langfuse": {"lines": LineSample},
+    "otel": {"lines": LineSample},
+}
 """Tables inside a plugin's section."""
 
 

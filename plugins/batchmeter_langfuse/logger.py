@@ -1,6 +1,5 @@
 """The plugin: each event through the langfuse SDK, acknowledged by Langfuse's own intake."""
 
-import asyncio
 import threading
 from contextvars import Context
 from importlib.metadata import version
@@ -10,11 +9,12 @@ from batchmeter.events import BatchCreated, BatchFailed, BatchSucceeded
 from batchmeter.hookspecs import hookimpl
 from batchmeter_otel.installed import require
 
-from .lines import Line, Sample
 from .settings import LangfuseSettings, enabled
 
 if TYPE_CHECKING:
-    from batchmeter.host import PluginHost
+    from collections.abc import Callable
+
+    from batchmeter_traces import BatchLines
 
     from .sender import Sender
 
@@ -31,28 +31,27 @@ class LangfuseLogger:
     def __init__(self, settings: LangfuseSettings | None = None) -> None:
         require("langfuse", "opentelemetry.exporter.otlp.proto.http")
         _refuse_older(version("langfuse"))
-        self.settings = chosen = settings or LangfuseSettings()
-        self._sample = Sample(chosen.lines, chosen.lines_limit)
-        self._host: PluginHost | None = None
-        self._loop: asyncio.AbstractEventLoop | None = None
+        self.settings = settings or LangfuseSettings()
+        self.line_sample = self.settings.lines
+        self.unsubscribed = ("batch_lines",) if self.line_sample is None else ()
         self._lock = threading.Lock()
         self._opened: Sender | None = None
 
     @hookimpl
-    async def startup(self, host: "PluginHost") -> None:
-        self._host, self._loop = host, asyncio.get_running_loop()
-
-    @hookimpl
     def acreate_batch(self, event: BatchCreated) -> None:
-        self._deliver(event, [])
+        self._deliver(lambda sender: sender.deliver(event))
 
     @hookimpl
     def batch_success(self, event: BatchSucceeded) -> None:
-        self._deliver(event, self._lines(event))
+        self._deliver(lambda sender: sender.deliver(event))
 
     @hookimpl
     def batch_failure(self, event: BatchFailed) -> None:
-        self._deliver(event, self._lines(event))
+        self._deliver(lambda sender: sender.deliver(event))
+
+    @hookimpl(optionalhook=True)
+    def batch_lines(self, event: BatchSucceeded | BatchFailed, lines: "BatchLines") -> None:
+        self._deliver(lambda sender: sender.deliver_lines(event, lines))
 
     @hookimpl
     def shutdown(self) -> None:
@@ -61,15 +60,10 @@ class LangfuseLogger:
         if opened is not None:
             opened.close()
 
-    def _lines(self, event: BatchSucceeded | BatchFailed) -> list[Line]:
-        if self._host is None or self._loop is None or not self._sample.ratio or not enabled():
-            return []
-        return asyncio.run_coroutine_threadsafe(self._sample.lines(self._host, event), self._loop).result()
-
-    def _deliver(self, event: BatchCreated | BatchSucceeded | BatchFailed, lines: list[Line]) -> None:
+    def _deliver(self, send: "Callable[[Sender], None]") -> None:
         """In a context of its own: no span or attribute of the application is current here."""
         if enabled():
-            Context().run(self._sender().deliver, event, lines)
+            Context().run(send, self._sender())
 
     def _sender(self) -> "Sender":
         from .sender import Sender  # noqa: PLC0415 - imports langfuse and OpenTelemetry

@@ -5,17 +5,22 @@ from datetime import UTC, datetime
 from typing import Any
 
 from langfuse import Langfuse, LangfuseEmbedding, LangfuseEvent, LangfuseGeneration, LangfuseSpan
+from opentelemetry.baggage import set_baggage
 from opentelemetry.trace import NonRecordingSpan, Span, SpanContext, set_span_in_context
 
 from batchmeter.events import BatchCreated, BatchFailed, Outcome
 from batchmeter.models import ModelUsage, RatesUsed, plain
 from batchmeter_otel.ids import caller_of, context_of, seed_of, span_id
 from batchmeter_otel.spans import nanoseconds
+from batchmeter_traces import BatchLine
 
 from .about import AnyEvent, Ending, facts, outcome, title
 from .client import Connection
-from .lines import Line
+from .lines import about
 from .usage import cost_details, usage_details
+
+_CLAIMED = "langfuse_trace_id"
+"""Baggage by which the SDK knows that a trace has its root elsewhere."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,8 +31,6 @@ class Started:
     id: int
     end: int
     """Nanoseconds since 1970."""
-    size: int = 0
-    """Roughly, in bytes, where it may be large."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,13 +46,13 @@ class Writer:
             return [self._submission(event)]
         return [self._batch(event), *(self._generation(event, model, event.models[model]) for model in event.models)]
 
-    def line(self, event: Ending, line: Line) -> Started:
+    def line(self, event: Ending, line: BatchLine) -> Started:
         """No usage and no cost: the generation above has them for all lines together."""
         above = f"batch:{line.model}" if line.model in event.models else ""
         begun, ended = _times(event)
-        span, context = self._span(event, line.custom_id, f"line:{line.custom_id}", above, begun)
-        observation = LangfuseSpan(otel_span=span, langfuse_client=self.to.client, **line.about())
-        return Started(observation, context.span_id, ended, line.size)
+        span, context = self._span(event, line.custom_id, f"line:{line.id}", above, begun, inside=True)
+        observation = LangfuseSpan(otel_span=span, langfuse_client=self.to.client, **about(line))
+        return Started(observation, context.span_id, ended)
 
     def _submission(self, event: BatchCreated) -> Started:
         """A moment in the trace, so that it is there while the batch runs."""
@@ -90,12 +93,18 @@ class Writer:
         )
         return Started(observation, context.span_id, ended)
 
-    def _span(self, event: AnyEvent, name: str, part: str, above: str, start: int) -> tuple[Span, SpanContext]:
-        """`part` is what this is of the batch, and `above` of what; empty for the batch itself."""
+    def _span(
+        self, event: AnyEvent, name: str, part: str, above: str, start: int, *, inside: bool = False
+    ) -> tuple[Span, SpanContext]:
+        """`part` is what this is of the batch, and `above` of what; empty for the batch itself.
+
+        `inside`: its parent is not open now. The SDK would call it a root, unless the trace is claimed already.
+        """
         root = root_of(event, child=self.child)
         self.to.ids.next = context = _part(event, root, part)
         parent = _part(event, root, above) if part else self._caller(event)
         under = set_span_in_context(NonRecordingSpan(parent)) if parent else None
+        under = set_baggage(_CLAIMED, f"{root.trace_id:032x}", under) if inside else under
         return self.to.tracer.start_span(name, context=under, start_time=start), context
 
     def _caller(self, event: AnyEvent) -> SpanContext | None:

@@ -5,11 +5,11 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from langfuse import propagate_attributes
 
-from batchmeter.events import BatchCreated
+from batchmeter_traces import BatchLine
 
-from .about import AnyEvent, trace
+from .about import AnyEvent, Ending, trace
 from .client import MOST, connect
-from .lines import Line
+from .lines import size
 from .observations import Started, Writer
 from .settings import LangfuseSettings
 
@@ -24,17 +24,24 @@ class Sender:
         self._writer = Writer(self._to, settings.trace_parenting == "child")
         self._lock = threading.Lock()
 
-    def deliver(self, event: AnyEvent, lines: Sequence[Line]) -> None:
+    def deliver(self, event: AnyEvent) -> None:
         """Returns when Langfuse has taken all of it.
 
         All are started before the first ends: an observation whose parent is not open counts as the root of its trace.
         """
         with self._lock:
             with propagate_attributes(**trace(event)):
-                main = self._writer.observations(event)
-                single = [] if isinstance(event, BatchCreated) else [self._writer.line(event, line) for line in lines]
-            for portion in (*_portions(main), *_portions(single)):
-                self._send(portion)
+                started = self._writer.observations(event)
+            for start in range(0, len(started), MOST):
+                self._send(started[start : start + MOST])
+
+    def deliver_lines(self, event: Ending, lines: Iterable[BatchLine]) -> None:
+        """A request at a time, between which other deliveries have their turn."""
+        for portion in _portions(lines):
+            with self._lock:
+                with propagate_attributes(**trace(event)):
+                    started = [self._writer.line(event, line) for line in portion]
+                self._send(started)
 
     def close(self) -> None:
         """Soon, also while Langfuse keeps a delivery waiting: that one is left to its timeout."""
@@ -47,15 +54,16 @@ class Sender:
         self._to.exporter.settle(one.id for one in portion)
 
 
-def _portions(started: Iterable[Started]) -> Iterator[list[Started]]:
+def _portions(lines: Iterable[BatchLine]) -> Iterator[list[BatchLine]]:
     """For one request each."""
-    portion: list[Started] = []
-    size = 0
-    for one in started:
-        if portion and (size + one.size > _REQUEST_BYTES or len(portion) == MOST):
+    portion: list[BatchLine] = []
+    total = 0
+    for line in lines:
+        more = size(line)
+        if portion and (total + more > _REQUEST_BYTES or len(portion) == MOST):
             yield portion
-            portion, size = [], 0
-        portion.append(one)
-        size += one.size
+            portion, total = [], 0
+        portion.append(line)
+        total += more
     if portion:
         yield portion

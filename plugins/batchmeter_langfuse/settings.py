@@ -7,9 +7,10 @@ import re
 from functools import cache
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ImportString, SecretStr
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ImportString, SecretStr
 
 from batchmeter.models import Secret
+from batchmeter_traces import LineSample
 
 log = logging.getLogger("batchmeter")
 
@@ -35,6 +36,14 @@ def _environment(value: str | None) -> str | None:
 def _given(value: SecretStr | str) -> SecretStr | str:
     if not value:
         raise ValueError("is not set: give it here, or as LANGFUSE_PUBLIC_KEY and LANGFUSE_SECRET_KEY")
+    return value
+
+
+def _sample(value: Any) -> Any:
+    if isinstance(value, int | float):
+        raise ValueError(  # noqa: TRY004 - pydantic takes a ValueError
+            "is a table: [plugins.langfuse.lines] with ratio = 0.01, and content = true for prompts and answers"
+        )
     return value
 
 
@@ -66,10 +75,8 @@ class LangfuseSettings(BaseModel):
     """On every observation."""
     timeout: float = Field(default_factory=lambda: _from("LANGFUSE_TIMEOUT", default="10"), gt=0)
     """Seconds for one request."""
-    lines: float = Field(default=0.0, ge=0, le=1)
-    """Share of a batch's request lines to show one by one, WITH prompts and answers; off unless asked for."""
-    lines_limit: int = Field(default=200, ge=1)
-    """At most so many of them a batch."""
+    lines: Annotated[LineSample | None, BeforeValidator(_sample)] = None
+    """A sample of each batch's requests, one observation each: a table, `[plugins.langfuse.lines]`; off unless there is one."""
     mask: ImportString[Any] | None = None
     """`module:function` that the SDK calls as `mask(data=...)` on inputs, outputs and metadata; what it returns is sent."""
     trace_parenting: Literal["link", "child"] = "link"

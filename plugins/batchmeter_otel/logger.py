@@ -15,6 +15,7 @@ from .settings import OTelSettings
 
 if TYPE_CHECKING:
     from batchmeter.host import PluginHost
+    from batchmeter_traces import BatchLines
 
     from .sender import Sender
 
@@ -36,6 +37,9 @@ class OTelLogger:
         require("opentelemetry.sdk", "opentelemetry.exporter.otlp.proto.http")
         self.settings = settings or OTelSettings()
         self._off = os.environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true"
+        self.line_sample = self.settings.lines
+        wanted = self.line_sample is not None and self.settings.sends("traces") and not self._off
+        self.unsubscribed = () if wanted else ("batch_lines",)
         self._lock = threading.Lock()
         self._opened: Sender | None = None
         self._reporting: asyncio.Task[None] | None = None
@@ -53,6 +57,10 @@ class OTelLogger:
     @hookimpl
     def batch_failure(self, event: BatchFailed) -> None:
         self._deliver(event)
+
+    @hookimpl(optionalhook=True)
+    def batch_lines(self, event: BatchSucceeded | BatchFailed, lines: "BatchLines") -> None:
+        self._sender().deliver_lines(event, lines)
 
     @hookimpl(optionalhook=True)
     def budget_alert(self, event: AlertEvent) -> None:

@@ -1,7 +1,7 @@
 """Durable delivery: OTLP/HTTP exporters of our own. Everything heavy is imported with this file, on first use."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from opentelemetry.exporter.otlp.proto.http._log_exporter import OTLPLogExporter
 from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
@@ -10,10 +10,13 @@ from opentelemetry.sdk._logs import ReadableLogRecord
 from opentelemetry.sdk.trace import ReadableSpan
 
 from batchmeter.errors import APIStatusError
-from batchmeter.events import AlertEvent
+from batchmeter.events import AlertEvent, BatchFailed, BatchSucceeded
+from batchmeter_traces import BatchLine
 
 from .attributes import AnyEvent
+from .lines import portions
 from .logs import alert_of, record_of
+from .openinference import spans_of
 from .otlp import Channel
 from .reporter import NOT_SPOKEN, Reporter
 from .resource import resource
@@ -29,6 +32,7 @@ class Sender:
     def __init__(self, settings: OTelSettings) -> None:
         self._resource = resource()
         self._child = settings.trace_parenting == "child"
+        self._for_phoenix = settings.for_phoenix
         self._spans: Channel[Sequence[ReadableSpan]] | None = None
         self._logs: Channel[Sequence[ReadableLogRecord]] | None = None
         self.reporter: Reporter | None = None
@@ -47,9 +51,16 @@ class Sender:
             return
         span = span_of(event, child=self._child)
         if self._spans is not None:
-            self._spans.send([readable(span, self._resource)])
+            spans = spans_of(event, span) if self._for_phoenix else [span]
+            self._spans.send([readable(one, self._resource) for one in spans])
         if self._logs is not None:
             self._send_log(self._logs, record_of(event, span, self._resource))
+
+    def deliver_lines(self, event: BatchSucceeded | BatchFailed, lines: Iterable[BatchLine]) -> None:
+        if self._spans is None:
+            return
+        for spans in portions(event, span_of(event, child=self._child), lines, for_phoenix=self._for_phoenix):
+            self._spans.send([readable(span, self._resource) for span in spans])
 
     def close(self) -> None:
         for channel in (self._spans, self._logs, self.reporter):

@@ -1,10 +1,13 @@
 """Settings of the OpenTelemetry logger; whatever OTEL_* says is honoured where nothing is set here."""
 
 import os
+import re
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from batchmeter_traces import LineSample
 
 if TYPE_CHECKING:
     import requests
@@ -13,6 +16,7 @@ Made = TypeVar("Made")
 
 _SIGNALS = ("traces", "metrics", "logs")
 _ENDPOINT = "OTEL_EXPORTER_OTLP_ENDPOINT"
+_PHOENIX = re.compile(r"https?://([\w.-]+:6006|([\w-]+\.)*arize\.com(:\d+)?)(/|$)")
 
 
 class OTelSettings(BaseModel):
@@ -35,8 +39,28 @@ class OTelSettings(BaseModel):
     """Send metrics; by default as `traces`."""
     logs: bool | None = None
     """Send log events; by default as `traces`."""
+    openinference: bool | None = None
+    """Spans as Arize Phoenix reads them: kinds, and one more span a model with its tokens; by default where the endpoint is
+    Phoenix's (port 6006, or a host of arize.com)."""
+    lines: LineSample | None = None
+    """A sample of each batch's requests, one span each: a table, `[plugins.otel.lines]`; off unless there is one."""
     metrics_interval: Annotated[float, Field(gt=0)] | None = None
     """Seconds between two exports of the metrics; else OTEL_METRIC_EXPORT_INTERVAL (milliseconds), else 60."""
+
+    @model_validator(mode="after")
+    def _durable(self) -> Self:
+        if self.mode == "embedded" and (self.lines is not None or self.openinference):
+            raise ValueError(
+                "lines and openinference need mode = 'durable': an application's provider may drop spans unseen"
+            )
+        return self
+
+    @property
+    def for_phoenix(self) -> bool:
+        if self.openinference is not None or self.mode == "embedded":
+            return bool(self.openinference)
+        named = self.endpoint or os.environ.get(_endpoint_of("traces")) or os.environ.get(_ENDPOINT) or ""
+        return bool(_PHOENIX.match(named))
 
     def sends(self, signal: Literal["traces", "metrics", "logs"]) -> bool:
         chosen: bool | None = getattr(self, signal)

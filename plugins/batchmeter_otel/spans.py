@@ -15,7 +15,7 @@ from batchmeter.events import BatchCreated, BatchFailed, BatchSucceeded
 
 from . import semconv
 from .attributes import AnyEvent, Attributes, attributes_of, model_of
-from .ids import batch_context, caller_of, submission_context
+from .ids import batch_context, caller_of, context_of, seed_of, span_id, submission_context
 
 SCOPE = InstrumentationScope("batchmeter", version("batchmeter"))
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -59,6 +59,12 @@ def readable(span: Span, resource: Resource) -> ReadableSpan:
         end_time=span.end,
         instrumentation_scope=SCOPE,
     )
+
+
+def part_of(whole: Span, event: AnyEvent, part: str, name: str, attributes: Attributes) -> Span:
+    """A span inside the batch's, with its times; `part` names it, so that a resend has the same id."""
+    context = context_of(whole.context.trace_id, span_id(f"{seed_of(event)}:{part}"))
+    return Span(name, context, whole.context, (), whole.start, whole.end, attributes)
 
 
 def nanoseconds(moment: datetime) -> int:

@@ -19,8 +19,8 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from batchmeter.errors import BatchmeterError
 from batchmeter_langfuse import LangfuseLogger, LangfuseSettings
 from batchmeter_langfuse.acknowledged import AcknowledgedExporter
-from batchmeter_langfuse.lines import Line
 from batchmeter_langfuse.logger import _refuse_older
+from batchmeter_traces import BatchLine
 
 KEYS = {"public_key": "pk-lf-1", "secret_key": "sk-lf-2"}
 
@@ -184,17 +184,18 @@ def test_a_mask_is_named_in_the_configuration():
     assert LangfuseSettings(**KEYS, mask="json:dumps").mask({}) == "{}"
 
 
-def line_with_an_image() -> tuple[Line, str]:
+def line_with_an_image(event) -> tuple[BatchLine, str]:
     data = base64.b64encode(b"x" * 3000).decode()
     part = {"type": "image_url", "image_url": {"url": f"data:image/png;base64,{data}"}}
-    asked = {"body": {"messages": [{"role": "user", "content": [part]}]}}
-    return Line("r-1", asked, {"response": {"status_code": 200, "body": {"choices": []}}}), data
+    asked = {"messages": [{"role": "user", "content": [part]}]}
+    return BatchLine(id="l", time=event.time, custom_id="r-1", reason="ratio", request=asked, response={}), data
 
 
 async def test_an_image_is_uploaded_by_the_sdk_not_put_into_the_trace(log, intake, events, answer):
-    logger, (line, data) = log(), line_with_an_image()
+    logger, event = log(), events.succeeded()
+    line, data = line_with_an_image(event)
     intake.choose = lambda request: answer(status=404) if request.path == "/api/public/media" else intake.usual
-    await asyncio.to_thread(logger.plugin._deliver, events.succeeded(), [line])
+    await asyncio.to_thread(logger.plugin.batch_lines, event, [line])
     await logger.shutdown()
     paths = {request.path for request in intake.requests}
     assert paths == {"/api/public/otel/v1/traces", "/api/public/media"}
@@ -206,9 +207,10 @@ async def test_shutdown_does_not_wait_for_uploads_for_ever(log, intake, events, 
     from batchmeter_langfuse import client
 
     monkeypatch.setattr(client, "LAST", 0.1)
-    logger, (line, _) = log(), line_with_an_image()
+    logger, event = log(), events.succeeded()
+    line, _ = line_with_an_image(event)
     intake.choose = lambda request: answer(hang=60) if request.path == "/api/public/media" else intake.usual
-    await asyncio.to_thread(logger.plugin._deliver, events.succeeded(), [line])
+    await asyncio.to_thread(logger.plugin.batch_lines, event, [line])
     await logger.shutdown()
     assert "still waited for Langfuse after 0.1 s" in caplog.text
 

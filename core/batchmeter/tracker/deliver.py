@@ -7,6 +7,7 @@ import random as stdlib_random
 import secrets
 import socket
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from batchmeter.errors import LedgerError
 from batchmeter.hook_calls import Logger
@@ -128,8 +129,11 @@ class Deliverer:
 
     def _lane(self, name: str) -> LoggerLane:
         if name not in self._lanes:
+            seconds, options = self._plugins.loggers[name].seconds, self._options
+            if seconds:  # a companion reads files: one event at a time
+                options = replace(options, timeout=seconds, lease=2 * seconds, block=1)
             self._lanes[name] = LoggerLane(
-                name, self._ledger, self._plugins, self.redaction, self.owner, self._options, self._random, self._sleep
+                name, self._ledger, self._plugins, self.redaction, self.owner, options, self._random, self._sleep
             )
         self._lanes[name].closing = self._closing  # also of one that is made while closing
         return self._lanes[name]

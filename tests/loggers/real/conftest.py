@@ -88,6 +88,15 @@ def get(url: str) -> Any:
         return json.load(answer)
 
 
+def until(found: Callable[[], Any], seconds: float = START_SECONDS) -> Any:
+    """The first answer that is one: what a server does after it has answered can only be asked for."""
+    end = time.monotonic() + seconds
+    while not (answer := found()):
+        assert time.monotonic() < end, "the receiver does not show it"
+        time.sleep(0.1)
+    return answer
+
+
 def until_up(url: str) -> None:
     """Servers that say nothing when they are ready can only be asked."""
     end = time.monotonic() + START_SECONDS

@@ -61,3 +61,8 @@ def acreate_batch(event: Any) -> None:
 @hookimpl
 async def batch_success(event: Any) -> None:
     heard.append(f"{event.type} {event.batch_id} {event.cost.known}")
+
+
+@hookimpl(optionalhook=True)
+async def batch_lines(event: Any, lines: Any) -> None:
+    heard.append(f"batch_lines {event.batch_id} {[line.custom_id async for line in lines]}")

@@ -1,0 +1,31 @@
+"""Per-request traces: a sample of each finished batch's lines, for loggers that have the hook `batch_lines`.
+
+The hook is this plugin's own (`hookspecs.py`). A logger that implements it is owed each ending once more, by a
+subscription of its own; the files are read again for it. Names are imported when they are first used: every start of
+batchmeter loads this module.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from . import hookspecs
+
+if TYPE_CHECKING:
+    from .lines import BatchLine, BatchLines
+    from .plugin import Traces
+    from .sample import LineSample
+
+__all__ = ["BatchLine", "BatchLines", "LineSample", "Traces", "hookspecs"]
+
+_HOMES = {
+    "BatchLine": "lines",
+    "BatchLines": "lines",
+    "LineSample": "sample",
+    "Traces": "plugin",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f".{_HOMES[name]}", __name__), name)
