@@ -196,16 +196,14 @@ class Plugins:
             plugin = self._manager.get_plugin(name)
             if plugin is not None:
                 self._give_thread(name, self._implementations(plugin), info.distribution)
-        self._loggers = {
-            name: replace(logger, thread=self._threads.get(logger.plugin or name))
-            for name, logger in self._loggers.items()
-        }
+        threads = {key: self._threads.get(logger.plugin or key) for key, logger in self._loggers.items()}
+        self._loggers = {key: replace(logger, thread=threads[key]) for key, logger in self._loggers.items()}
 
     def unregister(self, name: str) -> None:
         """Forget a plugin; its undelivered events stay in the ledger for its return."""
         self._manager.unregister(name=name)
         self._subscriptions = None
-        self._loggers = {key: logger for key, logger in self._loggers.items() if name not in (key, logger.plugin)}
+        self._loggers = {key: one for key, one in self._loggers.items() if name not in (key, one.plugin)}
         self.infos.pop(name, None)
 
     def collect(self, hook: str) -> list[Any]:
