@@ -128,7 +128,7 @@ class Report:
     seconds: float = 0.0
     kills: int = 0
     batches: int = 0
-    """That the sandboxes know."""
+    """Batches that the sandboxes know."""
     events: int = 0
     events_per_batch: float = 0.0
     lost: int = 0

@@ -53,7 +53,7 @@ def site(tmp_path, monkeypatch):
 
 def command(monkeypatch):
     """A run of `batchmeter guest` by a process that has asked for no plugin's commands before."""
-    monkeypatch.setattr(cli.main, "asked", False)
+    monkeypatch.setattr(cli.main, "loaded", False)
     monkeypatch.setattr(cli.main, "commands", {})
     return CliRunner().invoke(cli.main, ["guest"])
 

@@ -82,7 +82,7 @@ class Wakes(Protocol):
     @property
     def heartbeat(self) -> float | None: ...
 
-    async def told(self, account: str, batch_id: str) -> bool: ...
+    async def tell(self, account: str, batch_id: str) -> bool: ...
 
 
 class Configured(Protocol):
@@ -164,7 +164,7 @@ class Access:
         """Nothing came of it: the next one may try."""
         await self._ledger.drop_answer(scope, name)
 
-    # whose an object is
+    # objects' owners
     async def account_of(self, object_id: str) -> str | None:
         return await self._ledger.account_of(object_id)
 
@@ -231,7 +231,7 @@ class Access:
 
     async def wake(self, account: str, batch_id: str) -> bool:
         """Look at a batch now, since somebody says it has ended; False when there is none, or it is settled."""
-        return self._tracker is not None and await self._tracker.told(account, batch_id)
+        return self._tracker is not None and await self._tracker.tell(account, batch_id)
 
     async def seconds_left(self, tracked: TrackedBatch) -> tuple[float, float] | None:
         """Likely seconds until an open batch ends, from and to; None where nothing tells.

@@ -45,8 +45,8 @@ def attribution_of(given: Attribution | Mapping[str, Any] | None) -> Attribution
 def caller_of(arguments: Mapping[str, Any], attribution: Attribution) -> Attribution:
     """With LiteLLM's `user=` and the tags of its `litellm_metadata=`, where the attribution does not say."""
     notes = _mapping("litellm_metadata", arguments.get("litellm_metadata") or {})
-    told: dict[str, Any] = {"user": text_of("user", arguments.get("user")), "tags": tuple(notes.get("tags") or ())}
-    added = {name: value for name, value in told.items() if value and not getattr(attribution, name)}
+    values: dict[str, Any] = {"user": text_of("user", arguments.get("user")), "tags": tuple(notes.get("tags") or ())}
+    added = {name: value for name, value in values.items() if value and not getattr(attribution, name)}
     return attribution_of({**attribution.model_dump(exclude_none=True), **added}) if added else attribution
 
 

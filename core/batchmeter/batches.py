@@ -84,7 +84,7 @@ class AsyncBatches:
         provider, named = await self._client.provider_for(account, account_settings, about=source, model=model)
         request = replace(request, model=named)
         submission = submission_of(provider, request, whose, trace, chosen.extra_body)
-        asked = key and await request_sha256(parts, provider.account, request, chosen.extra_body)
+        digest = key and await request_sha256(parts, provider.account, request, chosen.extra_body)
         batch = await submit(
             parts,
             provider,
@@ -92,7 +92,7 @@ class AsyncBatches:
             chosen,
             submission,
             idempotency_key=key,
-            request_sha256=asked,
+            request_sha256=digest,
             tag=self._client.accounts.tags(provider.account),
             wait=wait_for_room,
         )
@@ -119,7 +119,7 @@ class AsyncBatches:
         del metadata
         known, chosen = id_of("batch_id", batch_id), options(extra_headers, extra_query, extra_body, timeout)
         provider, _ = await self._client.provider_for(custom_llm_provider, account_settings, about=known, model=model)
-        return await self._seen(provider, await provider.retrieve_batch(known, chosen))
+        return await self._observe(provider, await provider.retrieve_batch(known, chosen))
 
     async def cancel(
         self,
@@ -138,7 +138,7 @@ class AsyncBatches:
         del metadata
         known, chosen = id_of("batch_id", batch_id), options(extra_headers, extra_query, extra_body, timeout)
         provider, _ = await self._client.provider_for(custom_llm_provider, account_settings, about=known, model=model)
-        return await self._seen(provider, await provider.cancel_batch(known, chosen))
+        return await self._observe(provider, await provider.cancel_batch(known, chosen))
 
     async def delete(
         self,
@@ -186,7 +186,7 @@ class AsyncBatches:
         cursor, most = text_of("after", after), whole_of("limit", limit)
         provider, _ = await self._client.provider_for(custom_llm_provider, account_settings, model=model)
         page = await provider.list_batches(after=cursor, limit=most, options=chosen)
-        seen = page.model_copy(update={"data": [await self._seen(provider, batch) for batch in page.data]})
+        observed = page.model_copy(update={"data": [await self._observe(provider, batch) for batch in page.data]})
         following = partial(
             self.list,
             limit=limit,
@@ -199,7 +199,7 @@ class AsyncBatches:
             timeout=timeout,
             **account_settings,
         )
-        return AsyncPage[Batch].of(seen, lambda last: following(after=last))
+        return AsyncPage[Batch].of(observed, lambda last: following(after=last))
 
     async def iterate(self, **arguments: Any) -> AsyncIterator[Batch]:
         """All batches, page by page; arguments as `list`."""
@@ -353,7 +353,7 @@ class AsyncBatches:
         tracked = await ledger.get_batch(settled.batch_id, settled.account)
         return provider, settled, tracked.submission.input_file_id if tracked else None
 
-    async def _seen(self, provider: Provider, batch: Batch) -> Batch:
+    async def _observe(self, provider: Provider, batch: Batch) -> Batch:
         from .tracker.metadata_tag import without_tag  # noqa: PLC0415 - as above
 
         parts = await self._client.ready()

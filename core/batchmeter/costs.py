@@ -67,10 +67,10 @@ async def cost_report(
     """
     named = tuple(group_by.split(",") if isinstance(group_by, str) else group_by)
     filters = dict(where or {}) | ({} if key is None else {"key": key})
-    asked = SpendQuery(named, since, until, filters)
+    query = SpendQuery(named, since, until, filters)
     check_groups(named, filters, await ledger.metadata_keys())
-    whole, invented = await _totals(ledger, asked)
-    found = await ledger.spend(replace(asked, invented=not whole["batches"] and bool(invented["batches"])))
+    whole, invented = await _totals(ledger, query)
+    found = await ledger.spend(replace(query, invented=not whole["batches"] and bool(invented["batches"])))
     rows = await _rows(named, found, limit)
     return CostReport(
         group_by=",".join(named),
@@ -95,18 +95,18 @@ async def cost_rows(
     """
     named, filters = tuple(group_by), dict(where or {})
     check_groups(named, filters, await ledger.metadata_keys())
-    asked = SpendQuery(named, since, until, filters)
-    found = await ledger.spend(asked)
-    if not found and not (named and await ledger.spend(replace(asked, group_by=()))):
-        asked = replace(asked, invented=True)
-        found = await ledger.spend(asked)
+    query = SpendQuery(named, since, until, filters)
+    found = await ledger.spend(query)
+    if not found and not (named and await ledger.spend(replace(query, group_by=()))):
+        query = replace(query, invented=True)
+        found = await ledger.spend(query)
     rows = await _rows(named, found, None)
-    return [row.model_copy(update={"invented": True}) for row in rows] if asked.invented else rows
+    return [row.model_copy(update={"invented": True}) for row in rows] if query.invented else rows
 
 
-async def _totals(ledger: Ledger, asked: SpendQuery) -> tuple[Counter[str], Counter[str]]:
+async def _totals(ledger: Ledger, query: SpendQuery) -> tuple[Counter[str], Counter[str]]:
     """Of all batches together: the real ones, and a sandbox's."""
-    both = [await ledger.spend(replace(asked, group_by=(), invented=invented)) for invented in (False, True)]
+    both = [await ledger.spend(replace(query, group_by=(), invented=invented)) for invented in (False, True)]
     real, invented = (found.get((), Counter[str]()) for found in both)
     return real, invented
 

@@ -173,7 +173,7 @@ def _at_work(thread: threading.Thread) -> bool:
 
 
 def _people(threads: "Iterable[threading.Thread]") -> list[threading.Thread]:
-    """Those that the interpreter waits for."""
+    """Threads that the interpreter waits for at its end."""
     return [one for one in threads if one.is_alive() and not one.daemon and one is not threading.main_thread()]
 
 

@@ -345,10 +345,10 @@ def retry_after_seconds(headers: Mapping[str, object]) -> float | None:
     return _until(given.get("retry-after")) if seconds is None else max(0.0, seconds)
 
 
-def seconds_of(asked: object) -> float | None:
+def seconds_of(header: object) -> float | None:
     """A pause as a backend or a plugin gave it, a number or its text; None for NaN and for all that is no number."""
     try:
-        number = float(cast("str", asked))
+        number = float(cast("str", header))
     except OverflowError:
         return math.inf
     except Exception:  # noqa: BLE001 - a class of numbers of somebody else's may raise anything
@@ -356,8 +356,8 @@ def seconds_of(asked: object) -> float | None:
     return None if math.isnan(number) else number
 
 
-def _finite(asked: object) -> float | None:
-    number = seconds_of(asked)
+def _finite(value: object) -> float | None:
+    number = seconds_of(value)
     return None if number is None or math.isinf(number) else number
 
 

@@ -355,7 +355,7 @@ class PluginHost(Protocol):
         ...
 
     async def not_once(self, scope: str, name: str) -> None:
-        """It did not happen after all: the next that asks is the first."""
+        """Undo a `once` whose deed did not happen: the next that asks is the first."""
         ...
 
     async def reserve(self, scope: str, name: str, *, lease_seconds: float) -> Reservation:

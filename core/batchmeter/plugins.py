@@ -36,7 +36,7 @@ STARTUP_SECONDS = 30.0
 CONSTRUCT_SECONDS = 20.0
 GUARD_SECONDS = 10.0
 _MODULE_HOOKS = ("register_commands", "register_events")
-"""They are called before settings are read."""
+"""Hooks that are called before settings are read."""
 
 
 @dataclass(eq=False)
@@ -345,7 +345,7 @@ class Plugins:
             log.exception("plugin %s failed at shutdown", implementation.plugin_name)
 
     def add_hookspecs(self, specs: object) -> None:
-        """Those of a module that a plugin's package names `hookspecs`."""
+        """Hooks of a module that a plugin's package names `hookspecs`."""
         if isinstance(specs, ModuleType) and specs not in self._specs:
             self._manager.add_hookspecs(specs)
             self._specs.append(specs)

@@ -317,7 +317,7 @@ class HasQueue(Protocol):
         """Seconds from the first try within which there is another; 0: none."""
         ...
 
-    def queue_pause(self, said: Batch | APIStatusError, attempt: int) -> float | None:
+    def queue_pause(self, refusal: Batch | APIStatusError, attempt: int) -> float | None:
         """Seconds until the next try, `attempt` counting from 0; None: the queue is not why."""
         ...
 
@@ -361,10 +361,12 @@ def waits_for_room(provider: Provider) -> HasQueue | None:
     return cast("HasQueue", provider) if patience > 0 else None
 
 
-def next_try(provider: Provider, said: Batch | APIStatusError, attempt: int, *, since: int, ended: int) -> int | None:
+def next_try(
+    provider: Provider, refusal: Batch | APIStatusError, attempt: int, *, since: int, ended: int
+) -> int | None:
     """Epoch milliseconds when to submit again what ended so; None: the queue is not why, or the time from the first try is used up."""
     queue = waits_for_room(provider)
-    pause = seconds_of(queue.queue_pause(said, attempt)) if queue is not None else None
+    pause = seconds_of(queue.queue_pause(refusal, attempt)) if queue is not None else None
     if queue is None or pause is None or pause * 1000 > since - ended + float(queue.queue_patience) * 1000:
         return None
     return ended + int(max(pause, 0.0) * 1000)

@@ -69,19 +69,19 @@ async def submit(
     queue, so does this, unless told not to; a refused create made nothing, so that each try is a create of its own.
     """
     submission = _with_callbacks(parts, submission)
-    asked = Intent(str(uuid.uuid4()), submission, idempotency_key, parts.ledger.now(), request_sha256=request_sha256)
+    intent = Intent(str(uuid.uuid4()), submission, idempotency_key, parts.ledger.now(), request_sha256=request_sha256)
     if idempotency_key is not None and parts.plugins.guarded:
         first = await parts.ledger.intent_of(provider.account, idempotency_key)
         if first is not None:
-            _check_same(asked, first)
+            _check_same(intent, first)
             repeated = await _repeat(parts, provider, first, tag=tag)
             if repeated is not None:
                 return repeated
     began, attempt = parts.ledger.now(), 0
     while True:
-        planned, asked = await _ask(parts, provider, asked, request.metadata, wait=wait)
+        planned, intent = await _ask(parts, provider, intent, request.metadata, wait=wait)
         try:
-            made = await _submit_once(parts, provider, request, options, asked, planned, tag=tag)
+            made = await _submit_once(parts, provider, request, options, intent, planned, tag=tag)
             if made is not None:
                 return made
             continue
@@ -100,14 +100,14 @@ async def submit(
 
 
 async def _ask(
-    parts: "Parts", provider: "Provider", asked: Intent, metadata: Mapping[str, str] | None, *, wait: bool
+    parts: "Parts", provider: "Provider", intent: Intent, metadata: Mapping[str, str] | None, *, wait: bool
 ) -> tuple[PlannedBatch | None, Intent]:
     """Before anything is written or sent, so that a refusal leaves nothing behind; where it is no for now, again."""
     pause = _FIRST_PAUSE
     while True:
-        begun = replace(asked, created_at=parts.ledger.now())
+        begun = replace(intent, created_at=parts.ledger.now())
         try:
-            return await parts.guards.ask(provider, asked.submission, asked.id, metadata), begun
+            return await parts.guards.ask(provider, intent.submission, intent.id, metadata), begun
         except QueueFullError as full:
             if not wait or not full.waits:
                 raise
@@ -129,21 +129,21 @@ async def _submit_once(
     provider: "Provider",
     request: "BatchRequest",
     options: "CallOptions",
-    asked: Intent,
+    draft: Intent,
     planned: PlannedBatch | None,
     *,
     tag: bool,
 ) -> Batch | None:
     """None where an earlier create with the same key had to be waited for, and made nothing."""
-    until = asked.created_at + PATIENCE if planned else None
+    until = draft.created_at + PATIENCE if planned else None
     try:
-        intent = await parts.ledger.open_intent(asked, until=until)
+        intent = await parts.ledger.open_intent(draft, until=until)
     except LedgerError:  # it may have been written all the same
-        parts.start(_free_later(parts, asked.id, "not sent: the ledger did not answer"))
+        parts.start(_free_later(parts, draft.id, "not sent: the ledger did not answer"))
         raise
-    if intent.id != asked.id:
+    if intent.id != draft.id:
         await parts.guards.dropped(planned, "an earlier submission has its idempotency key")
-        _check_same(asked, intent)
+        _check_same(draft, intent)
         return await _repeat(parts, provider, intent, tag=tag)
     ended = parts.creates[intent.id] = asyncio.Event()
     try:
@@ -215,7 +215,7 @@ async def request_sha256(parts: "Parts", account: str, request: "BatchRequest", 
     content = None
     if request.input_file_id is not None:
         content = await parts.ledger.file_sha256(account, request.input_file_id)
-    asked = [
+    parts_of_it = [
         content or request.input_file_id,
         full_endpoint(request.endpoint),
         request.completion_window,
@@ -224,15 +224,15 @@ async def request_sha256(parts: "Parts", account: str, request: "BatchRequest", 
         request.model or None,
         extra,
     ]
-    return hashlib.sha256(json.dumps(asked, sort_keys=True, default=dict).encode()).hexdigest()
+    return hashlib.sha256(json.dumps(parts_of_it, sort_keys=True, default=dict).encode()).hexdigest()
 
 
-def _check_same(asked: Intent, first: Intent) -> None:
-    if None in (asked.request_sha256, first.request_sha256) or asked.request_sha256 == first.request_sha256:
+def _check_same(intent: Intent, first: Intent) -> None:
+    if None in (intent.request_sha256, first.request_sha256) or intent.request_sha256 == first.request_sha256:
         return
     made = f"batch {first.batch_id}" if first.batch_id else "a batch"
     raise IdempotencyMismatchError(
-        f"idempotency key {asked.idempotency_key!r} was used before, with another input or other options, for {made}: "
+        f"idempotency key {intent.idempotency_key!r} was used before, with another input or other options, for {made}: "
         "repeat a request with its own key, and give another request another key"
     )
 

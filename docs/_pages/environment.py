@@ -34,7 +34,7 @@ BY_HAND = {
     "OTEL_SEMCONV_STABILITY_OPT_IN": "`gen_ai_latest_experimental` adds attributes that are proposed, not settled",
     "STORAGE_EMULATOR_HOST": "a Cloud Storage emulator, which gets no credentials",
 }
-"""Those that are no field's default."""
+"""Variables that are no field's default."""
 INTERNAL = frozenset({"BATCHMETER_SERVE", "BATCHMETER_SERVE_TRAFFIC"})
 """Between our own processes."""
 

@@ -119,14 +119,14 @@ class Alerts:
 
     async def tell(self) -> int:
         """Record what was written and is not recorded yet, by any process; returns how many."""
-        told = 0
+        count = 0
         while page := await self.book.tables.rows("untold", limit=_PAGE):
             for row in page:
                 await self.book.host.record(_READ.validate_json(row["document"]))
                 await self.book.tables.run("alert_told", id=row["id"])
                 self.remember(row["id"])
-                told += 1
-        return told
+                count += 1
+        return count
 
     async def tell_soon(self) -> None:
         """Nobody's batch is refused because an alert could not be recorded: the next look does it."""

@@ -74,22 +74,22 @@ def operations() -> Mapping[tuple[str, str], Mapping[str, Any]]:
     ]
     return {
         ("GET", "/budgets"): _answers(_list(budget)),
-        ("POST", "/budgets"): _answers(budget, status="201", asked=new),
+        ("POST", "/budgets"): _answers(budget, status="201", request=new),
         ("GET", "/budgets/mine"): _answers(_list(_STANDING)),
         ("GET", "/budgets/{name}"): _answers(audited),
-        ("PATCH", "/budgets/{name}"): _answers(budget, asked={**settings, "required": []}),
+        ("PATCH", "/budgets/{name}"): _answers(budget, request={**settings, "required": []}),
         ("DELETE", "/budgets/{name}"): _answers(deleted),
         ("GET", "/budgets/{name}/reservations"): {**_answers(_list(_RESERVATION)), "parameters": rows},
-        ("POST", "/budgets/{name}/override"): _answers(budget, asked=_OVERRIDE),
+        ("POST", "/budgets/{name}/override"): _answers(budget, request=_OVERRIDE),
     }
 
 
 def _answers(
-    schema: Mapping[str, Any], *, status: str = "200", asked: Mapping[str, Any] | None = None
+    schema: Mapping[str, Any], *, status: str = "200", request: Mapping[str, Any] | None = None
 ) -> dict[str, Any]:
     found: dict[str, Any] = {"responses": {status: {"description": "Done", "content": _json(schema)}}}
-    if asked is not None:
-        found["requestBody"] = {"required": True, "content": _json(asked)}
+    if request is not None:
+        found["requestBody"] = {"required": True, "content": _json(request)}
     return found
 
 

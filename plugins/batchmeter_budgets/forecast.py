@@ -22,12 +22,12 @@ def projection(period: Period, now: int, days: Mapping[int, int]) -> int | None:
     past = [days.get(day, 0) for day in range(whole)]
     usual = sum(past) / whole
     by_weekday: defaultdict[int, list[int]] = defaultdict(list)
-    for day, taken in enumerate(past):
-        by_weekday[day % WEEK].append(taken)
+    for day, spend in enumerate(past):
+        by_weekday[day % WEEK].append(spend)
     today = max(days.get(whole, 0), round(_mean(by_weekday[whole % WEEK], usual)))
     ahead = sum(_mean(by_weekday[day % WEEK], usual) for day in range(whole + 1, length))
     return sum(past) + today + round(ahead)
 
 
-def _mean(taken: list[int], usual: float) -> float:
-    return sum(taken) / len(taken) if taken else usual
+def _mean(spends: list[int], usual: float) -> float:
+    return sum(spends) / len(spends) if spends else usual

@@ -47,7 +47,7 @@ def pages(plugin: "Budgets") -> list[Page]:
             budget = await plugin.book.find(view.ids["name"])
         except UsageError as error:
             raise Refusal(404, f"{error}.") from None
-        wanted = view.asked("bucket")
+        wanted = view.query("bucket")
         found = await standings(plugin.book, budget)
         chosen = next((one for one in found if one.bucket == wanted), found[0] if found else None)
         parts = [] if chosen is None else await _one(plugin, chosen, view)
@@ -59,9 +59,11 @@ def pages(plugin: "Budgets") -> list[Page]:
         limited = [one for one in found if one.limit]
         if not limited:
             return None
-        nearest = max(limited, key=taken)
+        nearest = max(limited, key=share_used)
         where = h.a(href=view.url(f"/budgets/{quote(nearest.budget.name)}", bucket=nearest.bucket))[nearest.name]
-        return Tile("Nearest its limit", f"{taken(nearest):.0%}", ["budget ", where], bad=taken(nearest) >= _NEAR)
+        return Tile(
+            "Nearest its limit", f"{share_used(nearest):.0%}", ["budget ", where], bad=share_used(nearest) >= _NEAR
+        )
 
     return [
         Page("budgets", "Budgets", listed, everywhere=True, tile=tile),
@@ -70,7 +72,7 @@ def pages(plugin: "Budgets") -> list[Page]:
     ]
 
 
-def taken(one: Standing) -> Decimal:
+def share_used(one: Standing) -> Decimal:
     """The part of its limit that is spent, uncertain or reserved."""
     return (one.limit - one.left) / one.limit if one.limit else Decimal(1)
 
@@ -108,13 +110,13 @@ async def _burn_down(plugin: "Budgets", one: Standing) -> h.Node:
     """The rest after each day, of batches submitted until then; and where the pace leads."""
     if one.period.end is None or one.budget.tokens:
         return None
-    taken = await days(plugin.book, one)
+    spends = await days(plugin.book, one)
     first = instant(one.period.start).date()
-    last = max(taken, default=-1)
+    last = max(spends, default=-1)
     today = (plugin.book.host.now() - one.period.start) // 86_400_000
     left, drawn = one.limit, list[Bar]()
     for day in range(max(last, int(today)) + 1):
-        spent, held = taken.get(day, (Decimal(0), Decimal(0)))
+        spent, held = spends.get(day, (Decimal(0), Decimal(0)))
         left -= spent + held
         parts = {"left": max(left, Decimal(0)), SPENT: spent, HELD: held}
         drawn.append(Bar(first + timedelta(days=day), parts))
@@ -182,7 +184,7 @@ def _bar(one: Standing) -> h.Node:
         wide = getattr(one, name) / whole * _WIDE
         drawn.append(h.rect(class_=f"c{place}", x=f"{x:.1f}", y=0, width=f"{wide:.1f}", height=_TALL)[h.title[name]])
         x += wide
-    percent = f"{taken(one) * 100:.0f} % taken"
+    percent = f"{share_used(one) * 100:.0f} % taken"
     return h.svg(".bars", viewBox=f"0 0 {_WIDE} {_TALL}", width=_WIDE, role="img", aria_label=percent)[
         h.rect(".grid", x=0, y=0, width=_WIDE, height=_TALL, fill="none"), drawn
     ]

@@ -34,9 +34,9 @@ async def whose_turn(session: "TableSession", target: "Target", submission: str)
 
 def _first(waiting: list[tuple[str, str]]) -> str | None:
     """The next submission of (submission, key) by age: each key's oldest before any key's second, the oldest of those first."""
-    seen = Counter[str]()
+    ahead = Counter[str]()
     ranked: list[tuple[int, int, str]] = []
     for place, (submission, key) in enumerate(waiting):
-        ranked.append((seen[key], place, submission))
-        seen[key] += 1
+        ranked.append((ahead[key], place, submission))
+        ahead[key] += 1
     return min(ranked)[2] if ranked else None

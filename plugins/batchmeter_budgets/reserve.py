@@ -48,11 +48,11 @@ class Reserver:
             if target.basis == "unknown":
                 await self._unknown(target, planned, estimate, now, free=free)
         await self._ensure(found, now)
-        rows = await self._taken(planned, _asks(planned, found, now, free=free), now)
+        rows = await self._take_or_refuse(planned, _asks(planned, found, now, free=free), now)
         cause = Cause(planned.account, planned.provider, planned.batch_id or "", planned.attribution)
         await self._alerts.after([(target.budget, row) for target, row in zip(found, rows, strict=True)], cause)
 
-    async def _taken(self, planned: "PlannedBatch", asks: "Sequence[_Ask]", now: int) -> "list[TableRow]":
+    async def _take_or_refuse(self, planned: "PlannedBatch", asks: "Sequence[_Ask]", now: int) -> "list[TableRow]":
         """All of it, or a refusal; the sums as they are then."""
         found = [ask.target for ask in asks]
         for _ in range(_TRIES):
@@ -65,10 +65,10 @@ class Reserver:
                 await self._refuse_if_full(planned, found, now)
         raise LedgerError("budgets: room came and went while a batch asked for it; submit again")
 
-    async def _take_all(self, asked: "Sequence[Sequence[_Ask]]") -> "list[list[TableRow]]":
+    async def _take_all(self, batches: "Sequence[Sequence[_Ask]]") -> "list[list[TableRow]]":
         """Reservations of submissions that come at the same time, in one transaction: its locks are taken in one order."""
         name = str(uuid.uuid4())
-        asks = [ask for group in asked for ask in group]
+        asks = [ask for group in batches for ask in group]
         places: dict[tuple[str, str, int, bool], list[_Ask]] = {}
         for ask in asks:
             places.setdefault(ask.place, []).append(ask)
@@ -77,7 +77,7 @@ class Reserver:
         steps += [("take", _sum_of(places[place], name)) for place in order]
         answers = await self._book.tables.at_once(steps, durable=False)
         sums = {place: rows[0] for place, rows in zip(order, answers[len(asks) :], strict=True)}
-        return [[sums[ask.place] for ask in group] for group in asked]
+        return [[sums[ask.place] for ask in group] for group in batches]
 
     async def _turns(self, planned: "PlannedBatch", asks: "Sequence[_Ask]") -> None:
         """QueueFullError where others wait for one of these, and were here first."""
@@ -126,23 +126,23 @@ class Reserver:
             )
             text = f"Budget '{budget.name}' cannot tell what this batch may cost ({why}): {hint}."
             raise _exceeded(budget, row, None, text, now, code=code)
-        said = f"let a batch through whose cost nobody can tell: {why}"
+        note = f"let a batch through whose cost nobody can tell: {why}"
         cause = Cause(planned.account, planned.provider, planned.batch_id or "", planned.attribution)
-        event = self._alerts.event(budget, row, "unreserved", 0, said, cause, now, about=planned.id)
+        event = self._alerts.event(budget, row, "unreserved", 0, note, cause, now, about=planned.id)
         await self._book.tables.write(lambda session: self._alerts.write(session, event))
         await self._alerts.tell_soon()
 
     async def _refuse(self, target: Target, row: "TableRow", planned: "PlannedBatch") -> NoReturn:
         budget, now = target.budget, self._book.host.now()
         left = max(budget.limit(now) - used(row), 0)
-        taken = budget.text(row["reserved"] + row["uncertain"])
+        reserved = budget.text(row["reserved"] + row["uncertain"])
         if budget.tokens:
-            text = f"{taken} of {budget.text(budget.limit(now))} are enqueued in '{budget.name}'; this batch has {target.amount:,}."
+            text = f"{reserved} of {budget.text(budget.limit(now))} are enqueued in '{budget.name}'; this batch has {target.amount:,}."
             await self._full(target, planned, text)
         until = "" if row["ends"] is None else f" until {instant(row['ends']):%Y-%m-%d %H:%M} UTC"
         text = (
             f"Budget '{budget.name}' has {budget.text(left)} of {budget.text(budget.limit(now))} left{until} (spent "
-            f"{budget.text(row['spent'])}, reserved {taken}); this batch may cost up to {budget.text(target.amount)}."
+            f"{budget.text(row['spent'])}, reserved {reserved}); this batch may cost up to {budget.text(target.amount)}."
         )
         cause = Cause(planned.account, planned.provider, "", planned.attribution)
         event = self._alerts.event(budget, row, "refused", 0, f"refused a batch: {text}", cause, now)

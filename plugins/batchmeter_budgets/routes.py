@@ -95,11 +95,11 @@ class Routes:
         """Newest first; `bucket` and `state` choose, `limit` up to 1,000."""
         _only_admin(call)
         known = await self._find(call)
-        asked = call.request.query_params
-        limit = asked.get("limit", str(_PAGE))
+        query = call.request.query_params
+        limit = query.get("limit", str(_PAGE))
         if not limit.isdecimal() or not 0 < int(limit) <= _MOST_ROWS:
             raise Refusal(400, f"Invalid 'limit': 1 to {_MOST_ROWS:,}.", code="invalid_value", param="limit")
-        chosen = {name: asked.get(name) or None for name in ("bucket", "state")}
+        chosen = {name: query.get(name) or None for name in ("bucket", "state")}
         rows = await self._plugin.book.tables.rows("reservations", budget_id=known.id, limit=int(limit), **chosen)
         return JSONResponse({"object": "list", "data": [reservation_document(known, row) for row in rows]})
 
@@ -143,9 +143,9 @@ def routes(plugin: "Budgets") -> list[Route]:
         ("GET", "/budgets/{name}/reservations", found.reservations, "What is reserved in a budget, and was"),
         ("POST", "/budgets/{name}/override", found.override, "Raise a budget for a time"),
     ]
-    told = operations()
+    texts = operations()
     return [
-        Route(method, path, handler, summary, operation=told[method, path]) for method, path, handler, summary in table
+        Route(method, path, handler, summary, operation=texts[method, path]) for method, path, handler, summary in table
     ]
 
 

@@ -1,4 +1,4 @@
-"""Which budgets a batch counts in, and in which bucket of each: `"*"` gives every value a bucket of its own."""
+"""The budgets that a batch counts in, and its bucket of each: `"*"` gives every value a bucket of its own."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass

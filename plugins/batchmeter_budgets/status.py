@@ -86,8 +86,8 @@ async def days(book: Book, one: Standing) -> dict[int, tuple[Decimal, Decimal]]:
 
 async def projected(book: Book, one: Standing) -> Decimal | None:
     where = {"budget_id": one.budget.id, "bucket": one.bucket, "start": one.period.start}
-    taken = {row["day"]: row["spent"] + row["held"] for row in await book.tables.rows("days", **where)}
-    likely = projection(one.period, book.host.now(), taken)
+    spends = {row["day"]: row["spent"] + row["held"] for row in await book.tables.rows("days", **where)}
+    likely = projection(one.period, book.host.now(), spends)
     return None if likely is None else one.budget.amount(likely)
 
 

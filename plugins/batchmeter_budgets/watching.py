@@ -124,9 +124,9 @@ def _within(minutes: dict[int, int]) -> float | None:
     whole = sum(minutes.values())
     if whole < FEWEST:
         return None
-    seen = 0
+    sum_of = 0
     for minute, batches in sorted(minutes.items()):
-        seen += batches
-        if seen >= whole * _SHARE:
+        sum_of += batches
+        if sum_of >= whole * _SHARE:
             return minute / 60
     return None

@@ -43,7 +43,7 @@ class Free:
         raise RetryLater("all seconds of the last hour are taken by other events", after=60)
 
     async def _read_events(self, now: int) -> None:
-        """Those since the last time."""
+        """The events since the last time."""
         since = (now - FRESH - AROUND) * 1000
         while self.host is not None and (page := await self.host.events(after=self._read, since=since, limit=PAGE)):
             self._used.update(int(stored.event.time.timestamp()) for stored in page)

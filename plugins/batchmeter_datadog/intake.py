@@ -73,10 +73,10 @@ async def post(http: HttpClient, path: str, body: object, **headers: str) -> Non
     content = without_secrets(answer.content, http.headers).strip()
     if answer.status_code >= 300 or content.startswith(b"<"):  # noqa: PLR2004 - a redirect, or somebody's login page
         raise APIResponseError(f"Datadog's intake answered {answer.status_code} {content[:60]!r}; is this its address?")
-    said: object = (
+    document: object = (
         replace(answer, content=content).json() if content.startswith(b"{") else None
     )  # an agent may say plain OK
-    errors: object = cast("dict[str, Any]", said).get("errors") if isinstance(said, dict) else None
+    errors: object = cast("dict[str, Any]", document).get("errors") if isinstance(document, dict) else None
     if errors:
         raise Rejected(f"Datadog accepted the request and refused what was in it: {error_message({'errors': errors})}")
 

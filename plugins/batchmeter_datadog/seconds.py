@@ -1,4 +1,4 @@
-"""Which second a count belongs to, and what that second's value is.
+"""The second that a count belongs to, and that second's value.
 
 Datadog keeps one value for each metric, tags and second: the last one sent. Two batches that end in one second would be
 one. So what is sent is a whole second, once it is over: the sums over all events that the ledger recorded in it, the same
@@ -110,8 +110,8 @@ class Seconds:
                 self._begins(since, page[0].seq - 1)
             for stored in page:
                 if int(stored.event.time.timestamp()) == second.start:
-                    seen = await host.redact(stored.event)
-                    own = counts(seen, self.tags)
+                    event = await host.redact(stored.event)
+                    own = counts(event, self.tags)
                     if own:
                         second.add(stored.event.id, own)
             after = page[-1].seq

@@ -29,7 +29,7 @@ class Tags:
         self.shared: Names = (*(f"{name}:{clean(value)}" for name, value in named.items() if value), *settings.tags)
         self._metadata = settings.metadata_tags
         self._limit = settings.max_tag_values
-        self._seen: dict[str, set[str]] = {}
+        self._values: dict[str, set[str]] = {}
 
     def of(self, event: Event, **more: str) -> Names:
         """The event's, and `more` that a single metric adds."""
@@ -52,9 +52,9 @@ class Tags:
         return tuple(sorted({*self.shared, *own}))
 
     def _bounded(self, name: str, value: str) -> str:
-        seen, chosen = self._seen.setdefault(name, set()), clean(value)
-        if chosen not in seen:
-            if len(seen) >= self._limit:
+        values, chosen = self._values.setdefault(name, set()), clean(value)
+        if chosen not in values:
+            if len(values) >= self._limit:
                 return OTHER
-            seen.add(chosen)
+            values.add(chosen)
         return chosen

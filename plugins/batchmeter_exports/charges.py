@@ -153,8 +153,8 @@ def unknowns(one: SettledBatch, day: date) -> Iterator[tuple[Unknown, Lacking]]:
     """By model and reason; without a model where the batch alone says so."""
     settlement = one.settlement
     shares: dict[str, Mapping[str, int]] = {name: share.unknown for name, share in settlement.models.items()}
-    told = sum(sum(reasons.values()) for reasons in shares.values())
-    if told < sum(settlement.cost.unknown.values()):
+    counted = sum(sum(reasons.values()) for reasons in shares.values())
+    if counted < sum(settlement.cost.unknown.values()):
         shares = {"": settlement.cost.unknown}
     for model, reasons in shares.items():
         for reason, lines in reasons.items():

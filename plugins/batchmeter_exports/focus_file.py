@@ -135,11 +135,11 @@ def _rows_of(manifest: Path, options: FocusOptions) -> list[Row]:
         raise UsageError(f"{manifest} is no manifest of an export with its file beside it: {error}") from None
     if digest != known:
         raise UsageError(f"{data} is not the file that {manifest.name} describes: it was changed since it was written")
-    asked = _about(options)
-    other = [name for name in _SAME if document.get(name) != asked[name]]
+    options_here = _about(options)
+    other = [name for name in _SAME if document.get(name) != options_here[name]]
     if other:
-        told = ", ".join(f"{name} {document.get(name)!r} and not {asked[name]!r}" for name in other)
-        raise UsageError(f"{manifest} is about something else: {told}")
+        differences = ", ".join(f"{name} {document.get(name)!r} and not {options_here[name]!r}" for name in other)
+        raise UsageError(f"{manifest} is about something else: {differences}")
     with data.open(encoding="utf-8", newline="") as file:
         return list(csv.DictReader(file))
 

@@ -59,11 +59,11 @@ async def focus(call: "Call") -> Response:
 
 
 def asked_span(call: "Call") -> Span:
-    asked = call.request.query_params
+    query = call.request.query_params
     try:
-        return span_of(asked.get("month"), asked.get("from"), asked.get("to"))
+        return span_of(query.get("month"), query.get("from"), query.get("to"))
     except UsageError as error:
-        raise Refusal(400, f"{error}.", code="invalid_value", param="month" if asked.get("month") else "from") from None
+        raise Refusal(400, f"{error}.", code="invalid_value", param="month" if query.get("month") else "from") from None
 
 
 def choice(call: "Call", name: str, known: tuple[str, ...]) -> str:

@@ -14,7 +14,7 @@ class AcknowledgedExporter(SpanExporter):
 
     def __init__(self, channel: Channel[Sequence[ReadableSpan]]) -> None:
         self._channel = channel
-        self._taken: set[int] = set()
+        self._accepted: set[int] = set()
         self._failure: Exception | None = None
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
@@ -23,16 +23,16 @@ class AcknowledgedExporter(SpanExporter):
         except Exception as error:  # noqa: BLE001 - raised again by `settle`, past the SDK's queue
             self._failure = error
             return SpanExportResult.FAILURE
-        self._taken.update(span.context.span_id for span in spans if span.context)
+        self._accepted.update(span.context.span_id for span in spans if span.context)
         return SpanExportResult.SUCCESS
 
     def settle(self, expected: Iterable[int]) -> None:
         """Raises unless each of these spans has been accepted since the last call."""
-        failure, taken = self._failure, self._taken
-        self._failure, self._taken = None, set()
+        failure, accepted = self._failure, self._accepted
+        self._failure, self._accepted = None, set()
         if failure is not None:
             raise failure
-        lost = set(expected) - taken
+        lost = set(expected) - accepted
         if lost:
             raise BatchmeterError(f"the langfuse SDK did not send {len(lost)} observation(s); its log may say why")
 

@@ -32,8 +32,8 @@ def about(line: BatchLine) -> dict[str, Any]:
         shown["output"] = _part(line.response, _OUTPUTS)
     if line.failed:
         message = _members(line.response).get("message")
-        said = f"{line.error_code}: {message}" if message else line.error_code or ""
-        shown |= {"level": "ERROR", "status_message": said[:_MESSAGE]}
+        text = f"{line.error_code}: {message}" if message else line.error_code or ""
+        shown |= {"level": "ERROR", "status_message": text[:_MESSAGE]}
     return shown
 
 

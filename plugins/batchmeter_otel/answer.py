@@ -21,11 +21,11 @@ def refusal(status: int, headers: Mapping[str, str], content: bytes, *, where: s
         return delivery_error(status_error(status, headers, content, where=where))
     if status >= 300:  # noqa: PLR2004
         return APIResponseError(f"{where} answered with a redirect ({status}); is this the receiver's address?")
-    said = content.strip()
-    if said.lower() in _PLAIN_YES:
+    text = content.strip()
+    if text.lower() in _PLAIN_YES:
         return None
     kind = headers.get("content-type", "").partition(";")[0].strip().lower()
-    if (kind not in _PROTOBUF and kind != _JSON) or said.startswith(b"<"):
+    if (kind not in _PROTOBUF and kind != _JSON) or text.startswith(b"<"):
         return APIResponseError(f"{where} answered {status} with {kind!r}; is this the receiver's address?")
     try:
         count, reason = _rejected_json(content) if kind == _JSON else _rejected_protobuf(content)

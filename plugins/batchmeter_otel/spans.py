@@ -114,8 +114,8 @@ def _status(event: BatchSucceeded | BatchFailed) -> Status:
     if not isinstance(event, BatchFailed):
         return Status()
     errors = event.batch.errors.data if event.batch.errors else []
-    said = next((error.message for error in errors if error.message), None)
-    return Status(StatusCode.ERROR, f"batch {event.status}" + (f": {said}" if said else ""))
+    message = next((error.message for error in errors if error.message), None)
+    return Status(StatusCode.ERROR, f"batch {event.status}" + (f": {message}" if message else ""))
 
 
 def _name(operation: str, event: AnyEvent) -> str:

@@ -75,12 +75,12 @@ async def _fingerprint(call: Call, account: str, body: Mapping[str, Any]) -> str
     """Of all that makes two creates the same; an input file is its content where it was uploaded here."""
     access = await call.client.access()
     content = await access.file_sha256(account, body["input_file_id"])
-    asked = {name: value for name, value in body.items() if name not in ACCOUNT_FIELDS and value is not None}
-    asked["endpoint"] = full_endpoint(body["endpoint"])
-    asked["completion_window"] = body.get("completion_window") or _WINDOW
-    asked["metadata"] = untagged(body.get("metadata"))
-    asked["input_file_id"] = content or body["input_file_id"]
-    return hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()
+    members = {name: value for name, value in body.items() if name not in ACCOUNT_FIELDS and value is not None}
+    members["endpoint"] = full_endpoint(body["endpoint"])
+    members["completion_window"] = body.get("completion_window") or _WINDOW
+    members["metadata"] = untagged(body.get("metadata"))
+    members["input_file_id"] = content or body["input_file_id"]
+    return hashlib.sha256(json.dumps(members, sort_keys=True).encode()).hexdigest()
 
 
 async def retrieve(call: Call) -> Response:
@@ -103,8 +103,8 @@ async def list_batches(call: Call) -> Response:
     account = call.account or call.client.accounts.default
     call.allow(account)
 
-    asked = number(query.get("limit"), "limit", LARGEST_BATCHES, least=0 if call.identity.admin else 1)
-    limit = _PAGE if asked is None else asked
+    count = number(query.get("limit"), "limit", LARGEST_BATCHES, least=0 if call.identity.admin else 1)
+    limit = _PAGE if count is None else count
     after = query.get("after") or None
     if not call.identity.admin:
         return await page_answer(await own_batches(call, account, after=after, limit=limit))

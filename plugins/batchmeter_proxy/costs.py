@@ -45,37 +45,37 @@ async def batch_cost(call: Call) -> Response:
 
 async def costs(call: Call) -> Response:
     """Sums of settled batches, by the time they were settled."""
-    asked = call.request.query_params
+    query = call.request.query_params
     since, until = _moment(call, "from"), _moment(call, "to", end=True)
-    where = {name: value or None for name, value in asked.items() if name in _FILTERS or name.startswith("metadata.")}
-    limit = number(asked.get("limit"), "limit", _LARGEST_PAGE) or _LARGEST_PAGE
+    where = {name: value or None for name, value in query.items() if name in _FILTERS or name.startswith("metadata.")}
+    limit = number(query.get("limit"), "limit", _LARGEST_PAGE) or _LARGEST_PAGE
     scope = _scope(call.identity)
     if scope is not None and where.get("key", scope) != scope:
         raise Refusal(403, "A key sees only its own costs.", code="key_not_allowed", param="key")
     access = await call.client.access()
     try:
         report = await access.costs(
-            group_by=asked.get("group_by") or "model", since=since, until=until, key=scope, limit=limit, where=where
+            group_by=query.get("group_by") or "model", since=since, until=until, key=scope, limit=limit, where=where
         )
     except UsageError as error:
         raise _invalid("group_by", str(error)) from None
-    if asked.get("format") == "csv":
+    if query.get("format") == "csv":
         return Response(as_csv(report), media_type="text/csv")
     return Response(rendered(report), media_type="application/json")
 
 
 async def events(call: Call) -> Response:
     """Recorded events in order; `after=last_id` gives those that came later, now or when there are more."""
-    asked = call.request.query_params
-    limit = number(asked.get("limit"), "limit", _LARGEST_PAGE) or _PAGE
-    after = asked.get("after") or "0"
+    query = call.request.query_params
+    limit = number(query.get("limit"), "limit", _LARGEST_PAGE) or _PAGE
+    after = query.get("after") or "0"
     seq = whole_number(after)
     if seq is None:
         raise _invalid("after", f"expected the last_id of an earlier page, but got {after!r} instead")
-    kind = asked.get("type") or None
+    kind = query.get("type") or None
     if kind is not None and kind not in event_kinds():
         raise _invalid("type", f"expected one of {', '.join(event_kinds())}, but got {kind!r} instead")
-    recorded = asked.get("recorded") == "true"
+    recorded = query.get("recorded") == "true"
     if recorded and not call.identity.admin:
         raise Refusal(403, "Only an admin key may see events as they were recorded.", code="admin_only")
     access = await call.client.access()
@@ -83,14 +83,14 @@ async def events(call: Call) -> Response:
         types=None if kind is None else [kind],
         after=seq,
         since=_moment(call, "from"),
-        batch_id=asked.get("batch_id") or None,
+        batch_id=query.get("batch_id") or None,
         key=_scope(call.identity),
         limit=limit + 1,
         most_bytes=_PAGE_BYTES,
     )
-    taken = _fitting(found[:limit])
-    page = taken if recorded else await _shown(access, taken)
-    ends = {"has_more": len(found) > len(taken), "last_id": str(page[-1].seq) if page else after}
+    fitting = _fitting(found[:limit])
+    page = fitting if recorded else await _shown(access, fitting)
+    ends = {"has_more": len(found) > len(fitting), "last_id": str(page[-1].seq) if page else after}
     tail = json.dumps({"object": "list", **ends}).encode()
     # The events as loggers get them: as they were recorded, byte for byte, where no plugin redacts them.
     body = b'{"data":[' + b",".join(stored.payload for stored in page) + b"]," + tail[1:]

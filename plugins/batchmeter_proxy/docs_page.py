@@ -64,8 +64,8 @@ def _compressed(name: str) -> bytes:
 
 
 def _row(method: str, path: str, operation: Mapping[str, Any]) -> str:
-    asked = [one["name"] for one in operation["parameters"] if one["in"] == "query"]
-    more = f" <small>?{html.escape(', '.join(asked))}</small>" if asked else ""
+    parameters = [one["name"] for one in operation["parameters"] if one["in"] == "query"]
+    more = f" <small>?{html.escape(', '.join(parameters))}</small>" if parameters else ""
     summary = html.escape(operation["summary"])
     return f"<tr><td>{method.upper()}<td><code>{html.escape(path)}</code>{more}<td>{summary}"
 

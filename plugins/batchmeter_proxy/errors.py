@@ -74,7 +74,7 @@ def error_response(error: BaseException) -> Response:
 
 
 def kept(headers: Mapping[str, object]) -> dict[str, str]:
-    """Those of a provider's headers (by lower-case name) that go on to the caller."""
+    """The provider's headers, by lower-case name, that go on to the caller."""
     return {name: text for name, text in _texts(headers) if _KEPT.fullmatch(name)}
 
 

@@ -45,8 +45,8 @@ async def list_files(call: Call) -> Response:
     if order not in (None, "asc", "desc"):
         message = f"Invalid 'order': expected 'asc' or 'desc', but got {order!r} instead."
         raise Refusal(400, message, code="invalid_value", param="order")
-    asked = number(query.get("limit"), "limit", LARGEST_FILES, least=0 if call.identity.admin else 1)
-    limit = LARGEST_FILES if asked is None else asked
+    count = number(query.get("limit"), "limit", LARGEST_FILES, least=0 if call.identity.admin else 1)
+    limit = LARGEST_FILES if count is None else count
     if not call.identity.admin:
         return await page_answer(await own_files(call, account, purpose=purpose, order=order, after=after, limit=limit))
     return await page_answer(await listed_files(call, account, purpose=purpose, order=order, after=after, limit=limit))
@@ -56,11 +56,11 @@ async def content(call: Call) -> Response:
     """Streamed; a range is the provider's to serve. What breaks off before its first bytes is answered as an error."""
     file_id = call.ids["file_id"]
     account = await account_for(call, file_id, no_file(file_id))
-    asked = {name: text for name in _ASKED if (text := call.request.headers.get(name))}
+    headers = {name: text for name in _ASKED if (text := call.request.headers.get(name))}
     async with AsyncExitStack() as stack:
         await stack.enter_async_context(call.transfer())
         stream = await stack.enter_async_context(
-            call.client.files.stream(file_id, custom_llm_provider=account, extra_headers=asked)
+            call.client.files.stream(file_id, custom_llm_provider=account, extra_headers=headers)
         )
         first = await anext(stream.chunks, b"")
         return Download(stream, first, stack.pop_all(), call.state.options)

@@ -32,21 +32,21 @@ async def own_batches(call: Call, account: str, *, after: str | None, limit: int
         raise no_batch(str(after))
     page = known[:limit]
     latest = {tracked.batch_id: tracked.batch for tracked in page}
-    asked = {tracked.batch_id for tracked in page if not is_final(tracked)}
-    if len(asked) > 1:
+    open_ids = {tracked.batch_id for tracked in page if not is_final(tracked)}
+    if len(open_ids) > 1:
         with suppress(NotFoundError):  # the provider may have lost what the page begins after
             listed = await call.client.batches.list(after=after, limit=LARGEST_BATCHES, custom_llm_provider=account)
-            latest |= {batch.id: batch for batch in listed.data if batch.id in asked}
-            asked.difference_update(batch.id for batch in listed.data)
+            latest |= {batch.id: batch for batch in listed.data if batch.id in open_ids}
+            open_ids.difference_update(batch.id for batch in listed.data)
 
-    latest |= await _each(lambda one: call.client.batches.retrieve(one, custom_llm_provider=account), asked)
+    latest |= await _each(lambda one: call.client.batches.retrieve(one, custom_llm_provider=account), open_ids)
     return _paged([latest[tracked.batch_id] for tracked in page], more=len(known) > limit)
 
 
 async def own_files(
     call: Call, account: str, *, purpose: str | None, order: str | None, after: str | None, limit: int
 ) -> Page[FileObject]:
-    """Those that the provider still has: by one page of its list, or else one by one."""
+    """The key's files that the provider still has: by one page of its list, or else one by one."""
     access = await call.client.access()
     found: list[FileObject] = []
     listed: Page[FileObject] | None = None
@@ -81,15 +81,15 @@ async def listed_files(
     found: list[FileObject] = []
     left = set(wanted)
     while True:
-        asked = min(limit - len(found), _PAGE)
+        size = min(limit - len(found), _PAGE)
         page = await call.client.files.list(
             purpose=purpose,
             order=order,
             after=after,
-            limit=asked,
+            limit=size,
             custom_llm_provider=account,
         )
-        short = not page.has_more or len(page.data) < asked
+        short = not page.has_more or len(page.data) < size
         if short and not found:
             return page
         found += page.data

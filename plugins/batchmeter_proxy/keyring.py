@@ -160,17 +160,17 @@ class Keyring:
             await session.row("lock_key", id=key_id)
             await session.run("forget_places", key_id=key_id)
             row = await session.row("places_taken", key_id=key_id, horizon=_HORIZON)
-            taken = 0 if row is None else int(row["taken"])
-            if taken < most:
+            places = 0 if row is None else int(row["taken"])
+            if places < most:
                 await session.run("take_place", **names, lease=round(lease_seconds * 1000))
-            return taken
+            return places
 
         # Open batches are counted after places: a batch leaves its place only once it is recorded.
-        taken = await self._tables.write(work, durable=False)
+        places = await self._tables.write(work, durable=False)
         opened = await self.access.open_batches(key_id)
-        if opened + taken < most:
+        if opened + places < most:
             return "mine"
-        if taken < most:
+        if places < most:
             await self.leave_place(key_id, place)
         return "full" if opened >= most else "wait"
 

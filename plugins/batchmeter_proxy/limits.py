@@ -47,14 +47,14 @@ class Limits:
         lines = await _lines(keyring, who, action)
         if action.once and action.account and await keyring.access.was_created(action.account, action.once):
             return None  # a repeat: the first create has paid, and has its place
-        async with AsyncExitStack() as taken:
+        async with AsyncExitStack() as places:
             if who.limits.open_batches is not None:
-                await taken.enter_async_context(_place(keyring, who.key_id, who.limits.open_batches))
+                await places.enter_async_context(_place(keyring, who.key_id, who.limits.open_batches))
             back = None
             if who.limits.lines_per_day is not None:
                 once = None if action.once is None else f"{action.account} {action.once}"
                 back = await _use(keyring, who.key_id, "lines_per_day", who.limits.lines_per_day, lines, once)
-            kept = taken.pop_all()
+            kept = places.pop_all()
 
         async def done(made: bool) -> None:
             await kept.aclose()

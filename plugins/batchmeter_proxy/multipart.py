@@ -31,7 +31,7 @@ class FormReader:
     _parts: int = field(default=0, init=False)
     """How many have begun."""
     _file_part: int = field(default=0, init=False)
-    """Which of them is the file."""
+    """The number of the part that is the file."""
     _parser: MultipartParser = field(init=False)
     _headers: dict[bytes, bytes] = field(default_factory=dict[bytes, bytes], init=False)
     _name: bytes = field(default=b"", init=False)

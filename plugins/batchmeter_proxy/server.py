@@ -77,12 +77,12 @@ def _on_stop(stop: Callable[[], None]) -> None:
     for name in (signal.SIGINT, signal.SIGTERM):
         before = signal.getsignal(name)
 
-        def told(number: int, frame: FrameType | None, before: Any = before) -> None:
+        def tell(number: int, frame: FrameType | None, before: Any = before) -> None:
             loop.call_soon_threadsafe(stop)
             if callable(before):
                 before(number, frame)
 
-        signal.signal(name, told)
+        signal.signal(name, tell)
         signal.siginterrupt(name, False)
 
 

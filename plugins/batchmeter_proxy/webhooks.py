@@ -85,9 +85,9 @@ def _batch_id(body: bytes) -> str | None:
         return None
     if not isinstance(event, dict):
         return None
-    told = cast("dict[str, Any]", event)
-    data: Any = told.get("data")
-    if not str(told.get("type")).startswith(_PREFIX) or not isinstance(data, dict):
+    document = cast("dict[str, Any]", event)
+    data: Any = document.get("data")
+    if not str(document.get("type")).startswith(_PREFIX) or not isinstance(data, dict):
         return None
     found: Any = cast("dict[str, Any]", data).get("id")
     return found if isinstance(found, str) and can_be_id(found) else None

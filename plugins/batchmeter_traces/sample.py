@@ -17,7 +17,7 @@ _WHOLE = 2**64
 
 
 class LineSample(BaseModel):
-    """Which lines of a finished batch a logger gets one by one, and how much of them."""
+    """The lines of a finished batch that a logger gets one by one, and how much of them."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -89,7 +89,7 @@ class Choice(Generic[Kept]):
 
     def chosen(self) -> Iterator[tuple[Reason, Kept]]:
         """Each custom_id once."""
-        seen: set[str] = set()
+        names: set[str] = set()
         every: tuple[tuple[Reason, Best[tuple[str, Kept]]], ...] = (
             ("failed", self._failed),
             ("dearest", self._dearest),
@@ -97,6 +97,6 @@ class Choice(Generic[Kept]):
         )
         for reason, best in every:
             for custom_id, item in best:
-                if custom_id not in seen and len(seen) < self._sample.most:
-                    seen.add(custom_id)
+                if custom_id not in names and len(names) < self._sample.most:
+                    names.add(custom_id)
                     yield reason, item

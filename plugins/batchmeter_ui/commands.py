@@ -42,8 +42,8 @@ def ui(host: str, port: int, no_open: bool) -> None:
         show(server.url(host, port))
         return
     client = _client(given)
-    told = {**given, "track": None, "access_log": False}
-    server.serve(host, port, 1, given=told, ready=lambda url: _try(show, url), options=server.check(client))
+    values = {**given, "track": None, "access_log": False}
+    server.serve(host, port, 1, given=values, ready=lambda url: _try(show, url), options=server.check(client))
 
 
 def _try(show: Any, url: str) -> None:

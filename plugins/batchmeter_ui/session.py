@@ -137,15 +137,15 @@ class Tries:
     """Log-ins by address, in this process."""
 
     def __init__(self) -> None:
-        self._seen: OrderedDict[str, list[float]] = OrderedDict()
+        self._tries: OrderedDict[str, list[float]] = OrderedDict()
 
     def check(self, address: str) -> None:
         """Refusal (429) after ten within a minute."""
         now = time.monotonic()
-        recent = [at for at in self._seen.pop(address, []) if now - at < _TRIED_SECONDS]
-        self._seen[address] = [*recent, now][-TRIES:]
-        if len(self._seen) > _MOST_ADDRESSES:
-            self._seen.popitem(last=False)
+        recent = [at for at in self._tries.pop(address, []) if now - at < _TRIED_SECONDS]
+        self._tries[address] = [*recent, now][-TRIES:]
+        if len(self._tries) > _MOST_ADDRESSES:
+            self._tries.popitem(last=False)
         if len(recent) >= TRIES:
             raise Refusal(429, "Too many log-ins: wait a minute.", code="too_many_tries", headers={"retry-after": "60"})
 

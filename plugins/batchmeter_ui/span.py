@@ -40,12 +40,12 @@ class Span:
 def asked_span(view: View, *, days: int = 30) -> Span:
     """Refusal (400) for dates that are none."""
     today = datetime.fromtimestamp(view.now / 1000, UTC).date()
-    if view.asked("from"):
-        first, last = _date(view.asked("from")), _date(view.asked("to")) if view.asked("to") else today
+    if view.query("from"):
+        first, last = _date(view.query("from")), _date(view.query("to")) if view.query("to") else today
         if not 0 <= (last - first).days < _MOST_DAYS:
             raise Refusal(400, "A span goes from one date to a later one, ten years at most.", code="invalid_value")
         return Span(first, last, None)
-    chosen = view.asked("days") or str(days)
+    chosen = view.query("days") or str(days)
     if chosen not in map(str, CHOICES):
         raise Refusal(400, f"days={chosen[:20]!r} is none of {', '.join(map(str, CHOICES))}.", code="invalid_value")
     return Span(today - timedelta(days=int(chosen) - 1), today, int(chosen))

@@ -9,7 +9,7 @@ MOST_STREAMS = 20
 
 @dataclass(slots=True)
 class Streams:
-    """Those that are open in this worker."""
+    """The streams that are open in this worker."""
 
     open: int = 0
 

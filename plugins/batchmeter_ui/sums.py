@@ -24,13 +24,13 @@ async def spend(view: View, by: Sequence[str], span: Span) -> list[CostRow]:
     A sandbox's batches, `invented`, are summed where there are no others.
     """
     since, until = _ends(span)
-    rows = await view.host.spend(by, since=since, until=until, where=_seen(view.own()))
+    rows = await view.host.spend(by, since=since, until=until, where=_filter_of(view.own()))
     return sorted(rows, key=lambda one: (-one.known, tuple(name or "" for name in one.groups.values())))
 
 
 async def settled_before(view: View, day: date) -> bool:
     """Whether a batch of the caller's was settled before this day."""
-    return bool(await view.host.spend((), until=_begin(day), where=_seen(view.own())))
+    return bool(await view.host.spend((), until=_begin(day), where=_filter_of(view.own())))
 
 
 async def unknown_costs(view: View, span: Span, *, invented: bool = False) -> list[UnknownCost]:
@@ -43,7 +43,7 @@ def is_complete(one: CostRow) -> bool:
     return one.total is not None
 
 
-def _seen(own: "BatchFilter") -> Mapping[str, str | Sequence[str] | None]:
+def _filter_of(own: "BatchFilter") -> Mapping[str, str | Sequence[str] | None]:
     """The filter of the caller's own batches, as `host.spend` takes it."""
     accounts = {} if own.accounts is None else {"account": own.accounts}
     return accounts if own.key is None else {**accounts, "key": own.key}

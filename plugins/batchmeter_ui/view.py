@@ -75,7 +75,7 @@ class View:
         path = quote(str(request.scope.get("root_path", ""))) + escaped_path(request.scope)
         return f"{path}?{request.url.query}" if request.url.query else path
 
-    def asked(self, name: str) -> str:
+    def query(self, name: str) -> str:
         return self.call.request.query_params.get(name, "").strip()
 
     async def form(self) -> dict[str, str]:

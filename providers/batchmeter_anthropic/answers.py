@@ -56,6 +56,6 @@ class Answers(AnswerTranslation):
     def _errored(self, custom_id: str | None, envelope: Json) -> Json:
         error = mapping(envelope.get("error")) or envelope
         kind = str(error.get("type") or "api_error")
-        said = {"message": str(error.get("message") or kind), "type": kind, "param": None, "code": kind}
+        text = {"message": str(error.get("message") or kind), "type": kind, "param": None, "code": kind}
         request_id = str(envelope.get("request_id") or "")
-        return answer_line(custom_id, STATUS_BY_TYPE.get(kind, 500), request_id, {"error": said})
+        return answer_line(custom_id, STATUS_BY_TYPE.get(kind, 500), request_id, {"error": text})

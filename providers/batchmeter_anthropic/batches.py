@@ -21,7 +21,7 @@ OpenRows = Callable[[], AbstractAsyncContextManager[ContentStream]]
 
 
 class MessageBatches:
-    """Those of one account's workspace."""
+    """Batches of one account's workspace."""
 
     def __init__(self, http: HttpClient) -> None:
         self._http = http

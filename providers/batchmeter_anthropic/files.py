@@ -19,7 +19,7 @@ ROWS, IDS = "rows", "ids"
 
 
 class Files:
-    """Those of one account."""
+    """Files of one account."""
 
     def __init__(self, settings: AnthropicSettings, spool: Spool) -> None:
         self._settings = settings

@@ -175,11 +175,15 @@ class AnthropicProvider:
     def queue_patience(self) -> float:
         return self._settings.retry_queue_full
 
-    def queue_pause(self, said: Batch | APIStatusError, attempt: int) -> float | None:
+    def queue_pause(self, refusal: Batch | APIStatusError, attempt: int) -> float | None:
         """A 429 at the create: too many requests wait. A spend limit is no queue."""
-        if isinstance(said, Batch) or said.status_code != _QUEUE_FULL or any(word in said.content for word in _SPENT):
+        if (
+            isinstance(refusal, Batch)
+            or refusal.status_code != _QUEUE_FULL
+            or any(word in refusal.content for word in _SPENT)
+        ):
             return None
-        return said.retry_after or min(_FIRST_PAUSE * 2.0 ** min(attempt, 10), _LONGEST_PAUSE)
+        return refusal.retry_after or min(_FIRST_PAUSE * 2.0 ** min(attempt, 10), _LONGEST_PAUSE)
 
     async def aclose(self) -> None:
         await self._http.aclose()

@@ -73,7 +73,7 @@ class NativeWriter(RowWriter):
     def __init__(self, source: str) -> None:
         super().__init__(source, None, None)
         self.endpoint = MESSAGES
-        self._seen: dict[int, int] = {}
+        self._lines_of: dict[int, int] = {}
         """Hash of a custom_id -> its line."""
 
     def request(self, line: Json) -> tuple[str, str, Json]:
@@ -82,7 +82,7 @@ class NativeWriter(RowWriter):
             raise UntranslatableError(
                 "custom_id", f"`custom_id` is {custom_id!r}; Anthropic takes 1 to 64 letters, digits, `_` and `-`"
             )
-        first = self._seen.setdefault(hash(custom_id), self.number)
+        first = self._lines_of.setdefault(hash(custom_id), self.number)
         if first != self.number:
             raise UntranslatableError(
                 "custom_id", f"custom_id already used on line {first}; make it unique", "duplicate_custom_id"

@@ -1,4 +1,4 @@
-"""Which credential an account uses: what the code names, else the environment's, else the machine's own identity."""
+"""The credential that an account uses: the code's own, else the environment's, else the machine's own identity."""
 
 import os
 from collections.abc import Mapping

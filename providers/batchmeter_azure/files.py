@@ -32,7 +32,7 @@ async def wait_until_processed(
 ) -> None:
     """Returns once the file can be used; words that are not known count as usable, as a create will tell."""
     left, pause = seconds, _FIRST_PAUSE
-    while (file := await _seen(look)).status in _ON_ITS_WAY:
+    while (file := await _file_now(look)).status in _ON_ITS_WAY:
         if left <= 0:
             raise ProviderError(
                 f"file {file.id} is still {file.status} after {seconds:g} s, so no batch was created; try again later"
@@ -44,7 +44,7 @@ async def wait_until_processed(
         raise UsageError(f"file {file.id} cannot be used, its status is {file.status}{why}; upload it again")
 
 
-async def _seen(look: Callable[[], Awaitable[FileObject]]) -> FileObject:
+async def _file_now(look: Callable[[], Awaitable[FileObject]]) -> FileObject:
     try:
         return await look()
     except APIConnectionError as error:

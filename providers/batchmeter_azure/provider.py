@@ -68,9 +68,9 @@ class AzureProvider(OpenAIWire):
     def queue_patience(self) -> float:
         return self._settings.retry_queue_full
 
-    def queue_pause(self, said: Batch | APIStatusError, attempt: int) -> float | None:
+    def queue_pause(self, refusal: Batch | APIStatusError, attempt: int) -> float | None:
         """Of a refused create (regions that fail fast) and of a batch that failed for it (the others)."""
-        return pause(attempt, said) if queue_full(said) else None
+        return pause(attempt, refusal) if queue_full(refusal) else None
 
     async def outputs(self, batch: Batch) -> Sequence[OutputFile]:
         """Files; on own storage the blobs, of which a missing one holds no rows unless the counts say otherwise."""

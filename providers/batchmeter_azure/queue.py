@@ -10,17 +10,17 @@ _LONGEST_ASKED = 3600.0
 """Seconds that a Retry-After counts for at most."""
 
 
-def queue_full(said: APIStatusError | Batch) -> bool:
+def queue_full(refusal: APIStatusError | Batch) -> bool:
     """True for a refused create (regions that fail fast) and for a batch that failed for it (the others).
 
     Either made nothing and bills nothing: the same file can be submitted again later.
     """
-    if isinstance(said, Batch):
-        return any(error.code == CODE for error in (said.errors.data if said.errors else ()))
-    return said.status_code in (400, 429) and (said.code == CODE or CODE.encode() in said.content)
+    if isinstance(refusal, Batch):
+        return any(error.code == CODE for error in (refusal.errors.data if refusal.errors else ()))
+    return refusal.status_code in (400, 429) and (refusal.code == CODE or CODE.encode() in refusal.content)
 
 
-def pause(attempt: int, said: APIStatusError | Batch) -> float:
+def pause(attempt: int, refusal: APIStatusError | Batch) -> float:
     """Seconds until the next try; `attempt` counts from 0."""
-    asked = said.retry_after if isinstance(said, APIStatusError) else None
-    return min(asked or 0.0, _LONGEST_ASKED) or min(_FIRST * 2.0 ** min(attempt, 10), _LONGEST)
+    seconds = refusal.retry_after if isinstance(refusal, APIStatusError) else None
+    return min(seconds or 0.0, _LONGEST_ASKED) or min(_FIRST * 2.0 ** min(attempt, 10), _LONGEST)

@@ -50,12 +50,12 @@ async def ask(account: str, source: Any, *arguments: str) -> Any:
         given = await asyncio.to_thread(source, *arguments)
         return await given if inspect.isawaitable(given) else given
     except Exception as error:
-        said = str(error).partition("\n")[0]
+        reason = str(error).partition("\n")[0]
         if {cls.__name__ for cls in type(error).__mro__} & {"ServiceRequestError", "ServiceResponseError"}:
             raise APIConnectionError(
-                f"account {account!r}: Entra ID did not answer: {said}", never_sent=True
+                f"account {account!r}: Entra ID did not answer: {reason}", never_sent=True
             ) from error
-        raise ConfigError(f"account {account!r}: no Entra ID token: {type(error).__name__}: {said}") from error
+        raise ConfigError(f"account {account!r}: no Entra ID token: {type(error).__name__}: {reason}") from error
 
 
 def identity_installed() -> bool:

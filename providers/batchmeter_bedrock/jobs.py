@@ -113,11 +113,11 @@ class Jobs:
     ) -> Json:
         """The query is escaped here, in the one way that is signed."""
         query = {**options.extra_query, **(params or {})}
-        asked = "&".join(f"{quote(name, safe='-_.~')}={quote(str(text), safe='-_.~')}" for name, text in query.items())
+        pairs = "&".join(f"{quote(name, safe='-_.~')}={quote(str(text), safe='-_.~')}" for name, text in query.items())
         with aws_errors():
             response = await self._http.request(
                 method,
-                f"{path}{'?' if asked else ''}{asked}",
+                f"{path}{'?' if pairs else ''}{pairs}",
                 json_body=body,
                 headers=options.extra_headers,
                 timeout=options.timeout,

@@ -109,8 +109,8 @@ class BedrockProvider:
         model = noted or model_id(named)
         if not model:
             raise UsageError(f"bedrock: {source.uri} names no model; pass model=, as jobs name theirs")
-        if request.endpoint and noted and (asked := self._endpoint(model)) != request.endpoint:
-            raise UsageError(f"the file's lines are for {asked}, the batch asks for {request.endpoint}")
+        if request.endpoint and noted and (own := self._endpoint(model)) != request.endpoint:
+            raise UsageError(f"the file's lines are for {own}, the batch asks for {request.endpoint}")
         target = self._files.blob("outputs", unique_folder(), *filter(None, [folder_for(request.metadata or {})]))
         body = job_body(request, self.settings, model, source, target, invocation) | extra
         job = await self._jobs.create(body, options)
@@ -157,11 +157,11 @@ class BedrockProvider:
     def queue_patience(self) -> float:
         return self.settings.retry_queue_full
 
-    def queue_pause(self, said: Batch | APIStatusError, attempt: int) -> float | None:
+    def queue_pause(self, refusal: Batch | APIStatusError, attempt: int) -> float | None:
         """A quota of running jobs, or too many calls, refused the create."""
-        if isinstance(said, Batch) or said.code not in (QUOTA, THROTTLED):
+        if isinstance(refusal, Batch) or refusal.code not in (QUOTA, THROTTLED):
             return None
-        return said.retry_after or min(_FIRST_PAUSE * 2.0 ** min(attempt, 10), _LONGEST_PAUSE)
+        return refusal.retry_after or min(_FIRST_PAUSE * 2.0 ** min(attempt, 10), _LONGEST_PAUSE)
 
     async def aclose(self) -> None:
         await self._jobs.aclose()

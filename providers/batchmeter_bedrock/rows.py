@@ -111,7 +111,7 @@ class NativeWriter(RowWriter):
 
     def __init__(self, source: str, settings: BedrockSettings) -> None:
         super().__init__(source, settings, checked=False)
-        self._seen: dict[int, int] = {}
+        self._lines_of: dict[int, int] = {}
         """Hash of a recordId -> its line."""
 
     def request(self, line: Json) -> tuple[str, str, Json]:
@@ -124,7 +124,7 @@ class NativeWriter(RowWriter):
             raise UntranslatableError(
                 "recordId", f"`recordId` is {record!r}; Bedrock takes 1 to 64 letters and digits", "invalid_value"
             )
-        first = self._seen.setdefault(hash(record), self.number)
+        first = self._lines_of.setdefault(hash(record), self.number)
         if first != self.number:
             raise UntranslatableError(
                 "recordId", f"recordId already used on line {first}; make it unique", "duplicate_custom_id"

@@ -104,7 +104,7 @@ def _load(settings: BedrockSettings) -> Any:
     try:
         found = session.Session(profile=settings.profile).get_credentials()
     except (exceptions.BotoCoreError, OSError, ValueError) as error:
-        raise ConfigError(f"bedrock: no usable AWS credentials ({_said(error)})") from error
+        raise ConfigError(f"bedrock: no usable AWS credentials ({_reason(error)})") from error
     if found is None:
         raise ConfigError(_NO_CREDENTIALS)
     return found
@@ -116,11 +116,11 @@ def _frozen(credentials: Any) -> Any:
     try:
         return credentials.get_frozen_credentials()
     except (exceptions.BotoCoreError, exceptions.ClientError, OSError) as error:
-        message = f"bedrock: AWS's credentials could not be refreshed ({_said(error)})"
+        message = f"bedrock: AWS's credentials could not be refreshed ({_reason(error)})"
         raise APIConnectionError(message, never_sent=True) from None
 
 
-def _said(error: Exception) -> str:
+def _reason(error: Exception) -> str:
     """The kind of error and its first line, cut."""
     words = str(error).splitlines()
     return f"{type(error).__name__}: {words[0][:200] if words else 'no reason given'}"

@@ -134,8 +134,8 @@ class Storage:
 
 def _path(blob: Blob, query: Mapping[str, Any]) -> str:
     """The query is escaped here, in the one way that is signed."""
-    asked = "&".join(f"{quote(name, safe='-_.~')}={quote(str(text), safe='-_.~')}" for name, text in query.items())
-    return f"{blob.path.removesuffix('/')}{'?' if asked else ''}{asked}"
+    pairs = "&".join(f"{quote(name, safe='-_.~')}={quote(str(text), safe='-_.~')}" for name, text in query.items())
+    return f"{blob.path.removesuffix('/')}{'?' if pairs else ''}{pairs}"
 
 
 async def _pieces(data: bytes) -> AsyncIterator[bytes]:

@@ -78,8 +78,8 @@ class Upload:
                 raise APIResponseError(f"S3 began an upload of {self.blob.uri} without naming it")
         data, digest = await self._take()
         query = {"partNumber": str(len(self._tags) + 1), "uploadId": self._upload_id}
-        taken = await self.storage.put(self.blob, query, data, digest, {}, self.options)
-        tag = taken.headers.get("etag")
+        receipt = await self.storage.put(self.blob, query, data, digest, {}, self.options)
+        tag = receipt.headers.get("etag")
         if not tag:
             raise APIResponseError(f"S3 took a part of {self.blob.uri} without an ETag")
         self._tags.append(tag.replace("&", "&amp;").replace("<", "&lt;"))

@@ -141,11 +141,11 @@ _CHUNKS = {"web", "image", "maps", "retrievedContext"}
 
 def grounded(groundings: Sequence[Mapping[str, Any]], model: str | None, *, vertex: bool) -> Usage:
     """Uses of Google's own tools by an answer's `groundingMetadata`s: billed, and in no counter."""
-    asked: list[Any] = [found.get("webSearchQueries") or [] for found in groundings]
+    searches: list[Any] = [found.get("webSearchQueries") or [] for found in groundings]
     shown: list[Any] = [found.get("groundingChunks") or [] for found in groundings]
-    if not all(_is_list_of(one, str) for one in asked) or not all(_is_list_of(one, dict) for one in shown):
+    if not all(_is_list_of(one, str) for one in searches) or not all(_is_list_of(one, dict) for one in shown):
         return {UNREADABLE: 1}
-    queries: set[str] = {query for queries in asked for query in queries if query.strip()}
+    queries: set[str] = {query for queries in searches for query in queries if query.strip()}
     kinds: set[str] = {kind for chunks in shown for chunk in chunks for kind in chunk}
     counts: Usage = {
         "web_searches": _searches(queries, kinds, model, vertex=vertex),

@@ -29,7 +29,7 @@ _MISSING = (NotFoundError, PermissionDeniedError)
 
 
 class Files:
-    """Those of one account."""
+    """Files of one account."""
 
     def __init__(self, settings: GeminiSettings, spool: Spool, api: Api) -> None:
         self._settings = settings

@@ -169,11 +169,15 @@ class GeminiProvider:
     def queue_patience(self) -> float:
         return self._settings.retry_queue_full
 
-    def queue_pause(self, said: Batch | APIStatusError, attempt: int) -> float | None:
+    def queue_pause(self, refusal: Batch | APIStatusError, attempt: int) -> float | None:
         """A 429 at the create: too many tokens are enqueued, or a hundred batches run."""
-        if isinstance(said, Batch) or said.status_code != _QUEUE_FULL:
+        if isinstance(refusal, Batch) or refusal.status_code != _QUEUE_FULL:
             return None
-        return said.retry_after or _retry_info(said.body) or min(_FIRST_PAUSE * 2.0 ** min(attempt, 10), _LONGEST_PAUSE)
+        return (
+            refusal.retry_after
+            or _retry_info(refusal.body)
+            or min(_FIRST_PAUSE * 2.0 ** min(attempt, 10), _LONGEST_PAUSE)
+        )
 
     async def aclose(self) -> None:
         await self._http.aclose()

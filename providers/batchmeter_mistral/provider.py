@@ -162,11 +162,11 @@ class MistralProvider(OpenAIWire):
     def queue_patience(self) -> float:
         return self._settings.retry_queue_full
 
-    def queue_pause(self, said: Batch | APIStatusError, attempt: int) -> float | None:
+    def queue_pause(self, refusal: Batch | APIStatusError, attempt: int) -> float | None:
         """A refused create made nothing."""
-        if not isinstance(said, RateLimitError):
+        if not isinstance(refusal, RateLimitError):
             return None
-        return said.retry_after if said.retry_after is not None else min(15.0 * 2**attempt, 300.0)
+        return refusal.retry_after if refusal.retry_after is not None else min(15.0 * 2**attempt, 300.0)
 
     # -- lists: pages have numbers, which OpenAI's cursors are turned into
 

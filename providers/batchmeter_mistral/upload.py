@@ -14,17 +14,17 @@ class PeekedUpload:
     def __init__(self, upload: FileUpload) -> None:
         self._upload = upload
         self._chunks: AsyncIterator[bytes] | None = None
-        self._seen: list[bytes] = []
+        self._head: list[bytes] = []
         self.size = 0
 
     async def url(self) -> str | None:
         """The lines' url. What is read for it is sent with the first pass."""
         self._chunks = self._upload.open()
         async for chunk in self._chunks:
-            self._seen.append(chunk)
+            self._head.append(chunk)
             if b"\n" in chunk:
                 break
-        return url_of(b"".join(self._seen).partition(b"\n")[0])
+        return url_of(b"".join(self._head).partition(b"\n")[0])
 
     async def lines(self) -> AsyncGenerator[bytes]:
         """Mistral's lines."""
@@ -34,9 +34,9 @@ class PeekedUpload:
 
     async def _counted(self) -> AsyncGenerator[bytes]:
         self.size = 0
-        seen, self._seen = self._seen, []
+        head, self._head = self._head, []
         chunks, self._chunks = self._chunks, None
-        for chunk in seen:
+        for chunk in head:
             self.size += len(chunk)
             yield chunk
         async for chunk in chunks if chunks is not None else self._upload.open():

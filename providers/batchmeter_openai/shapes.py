@@ -72,8 +72,8 @@ def as_page(raw: object, item: Callable[[object], Item], page: type[Page[Item]])
         raise APIResponseError(f"expected a list with `data`, got {_shown(envelope)}; is api_base the API's address?")
     data = [found for row in rows if (found := _item(row, item)) is not None]
     ends = {"first_id": data[0].id, "last_id": data[-1].id} if data else {}
-    said = {name: value for name, value in envelope.items() if value is not None}
-    return _read(page, {**ends, **said, "data": data})
+    members = {name: value for name, value in envelope.items() if value is not None}
+    return _read(page, {**ends, **members, "data": data})
 
 
 def _unwrapped(body: dict[str, Any], *envelopes: str) -> dict[str, Any]:

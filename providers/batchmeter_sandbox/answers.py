@@ -55,12 +55,12 @@ def _say(body: Body, tokens: Tokens, dice: Dice) -> str:
     """Text of as many tokens as are visible; empty where reasoning took all."""
     length = (tokens.output - tokens.reasoning) // whole(body, "n", 1, 128) * 4
     start = dice.below(4, len(_TEXT))
-    said = (_TEXT[start:] + _TEXT * (1 + length // len(_TEXT)))[:length].strip()
+    text = (_TEXT[start:] + _TEXT * (1 + length // len(_TEXT)))[:length].strip()
     wanted = _format(body)
     if not str(wanted.get("type", "")).startswith("json"):
-        return said
+        return text
     schema = wanted.get("schema") or _mapping(wanted.get("json_schema")).get("schema")
-    whole_answer = json.dumps(fitting(_mapping(schema), dice, said or _TEXT) if schema else {"answer": said})
+    whole_answer = json.dumps(fitting(_mapping(schema), dice, text or _TEXT) if schema else {"answer": text})
     return whole_answer[: max(1, length)] if tokens.cut else whole_answer
 
 
@@ -89,8 +89,8 @@ def _usage(tokens: Tokens) -> dict[str, Any]:
 
 
 def _chat(body: Body, tokens: Tokens, dice: Dice, created: int) -> dict[str, Any]:
-    said = _say(body, tokens, dice)
-    message: dict[str, Any] = {"role": "assistant", "content": said, "refusal": None, "annotations": []}
+    text = _say(body, tokens, dice)
+    message: dict[str, Any] = {"role": "assistant", "content": text, "refusal": None, "annotations": []}
     finish = "length" if tokens.cut else "stop"
     return {
         "id": f"chatcmpl-{dice.hex(29)}",
@@ -108,7 +108,7 @@ def _chat(body: Body, tokens: Tokens, dice: Dice, created: int) -> dict[str, Any
 
 
 def _completion(body: Body, tokens: Tokens, dice: Dice, created: int) -> dict[str, Any]:
-    said = _say(body, tokens, dice)
+    text = _say(body, tokens, dice)
     finish = "length" if tokens.cut else "stop"
     return {
         "id": f"cmpl-{dice.hex(29)}",
@@ -116,7 +116,7 @@ def _completion(body: Body, tokens: Tokens, dice: Dice, created: int) -> dict[st
         "created": created,
         "model": snapshot(body["model"]),
         "choices": [
-            {"text": said, "index": index, "logprobs": None, "finish_reason": finish}
+            {"text": text, "index": index, "logprobs": None, "finish_reason": finish}
             for index in range(whole(body, "n", 1, 128))
         ],
         "usage": {
@@ -132,13 +132,13 @@ def _response(body: Body, tokens: Tokens, dice: Dice, created: int) -> dict[str,
     thought: list[dict[str, Any]] = (
         [{"id": f"rs_{dice.hex(48)}", "type": "reasoning", "summary": []}] if tokens.reasoning else []
     )
-    said: dict[str, Any] = {"type": "output_text", "annotations": [], "logprobs": [], "text": _say(body, tokens, dice)}
+    part: dict[str, Any] = {"type": "output_text", "annotations": [], "logprobs": [], "text": _say(body, tokens, dice)}
     message: dict[str, Any] = {
         "id": f"msg_{dice.hex(48)}",
         "type": "message",
         "status": status,
         "role": "assistant",
-        "content": [said],
+        "content": [part],
     }
     return {
         "id": f"resp_{dice.hex(48)}",
@@ -151,7 +151,7 @@ def _response(body: Body, tokens: Tokens, dice: Dice, created: int) -> dict[str,
         "instructions": body.get("instructions"),
         "max_output_tokens": body.get("max_output_tokens"),
         "model": snapshot(body["model"]),
-        "output": [*thought, *([message] if said["text"] else [])],
+        "output": [*thought, *([message] if part["text"] else [])],
         "parallel_tool_calls": True,
         "previous_response_id": None,
         "reasoning": {"effort": None, "summary": None},

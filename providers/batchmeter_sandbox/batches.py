@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 from batchmeter.inputs import OPENAI, InputLimits
 
-from . import asked, wire
+from . import checks, wire
 from .lifecycle import Job, State, state, validated_at
 from .records import Records, result_id
 from .refusal import Refusal, full, no_batch
@@ -44,19 +44,19 @@ class Batches:
         """`script` is laid over the sandbox's own, and the batch's metadata over both."""
         if self.records.folder.room() <= 0:
             raise full()
-        metadata = asked.metadata(body.get("metadata"))
+        metadata = checks.metadata(body.get("metadata"))
         fate = Script.parse(script, self.script) if script else self.script
         if metadata and METADATA_KEY in metadata:
             fate = Script.parse(metadata[METADATA_KEY], fate)
         job = Job(
             id="",
-            input_file_id=asked.text(body, "input_file_id"),
-            endpoint=asked.endpoint(body),
-            completion_window=asked.window(body),
+            input_file_id=checks.text(body, "input_file_id"),
+            endpoint=checks.endpoint(body),
+            completion_window=checks.window(body),
             created_at=self.clock(),
             metadata=metadata,
             script=fate,
-            output_expires_after=asked.expiry(body.get("output_expires_after"), "output_expires_after"),
+            output_expires_after=checks.expiry(body.get("output_expires_after"), "output_expires_after"),
         )
         job = replace(job, id=self.records.new_id("batch_"))
         self.records.add_job(job)
@@ -76,7 +76,7 @@ class Batches:
 
     async def list(self, after: str | None = None, limit: int | str | None = None) -> wire.Json:
         """Newest first, from behind any id."""
-        most = asked.limit(limit, 20, 100)
+        most = checks.limit(limit, 20, 100)
         self.records.refresh()
         end = len(self.records.order) if after is None else self.records.place.get(after, -1)
         if end < 0:

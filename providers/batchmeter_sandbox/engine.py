@@ -8,7 +8,7 @@ from typing import Any
 
 from batchmeter.inputs import OPENAI
 
-from . import asked
+from . import checks
 from .answers import answer
 from .batches import Batches
 from .files import Files
@@ -57,7 +57,7 @@ class Engine:
 
     def answer(self, endpoint: str, body: Mapping[str, Any]) -> dict[str, Any]:
         """The answer to a call outside a batch."""
-        asked.body(endpoint, body)
+        checks.body(endpoint, body)
         return answer(endpoint, body, Dice(self._seed, repr(sorted(body.items()))), int(self._clock()))
 
     def close(self) -> None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
 
-from . import asked, wire
+from . import checks, wire
 from .batches import Batches
 from .records import Records, Upload
 from .refusal import Dropped, Refusal, full, invalid, no_file
@@ -72,8 +72,8 @@ class Receiver:
     def finish(self, purpose: str | None, expires_after: object = None) -> wire.Json:
         """The form's other fields are known only now: they may follow the file."""
         self._file.close()
-        purpose = asked.purpose(purpose)
-        lifetime = asked.expiry(expires_after, "expires_after") or (MONTH if purpose == "batch" else None)
+        purpose = checks.purpose(purpose)
+        lifetime = checks.expiry(expires_after, "expires_after") or (MONTH if purpose == "batch" else None)
         expires_at = None if lifetime is None else self.created_at + lifetime
         made = Upload(self._id, self._size, self.created_at, self.filename, purpose, expires_at)
         self.records.add_upload(made)
@@ -110,7 +110,7 @@ class Files:
         """Newest first unless `order` is `asc`."""
         if order not in (None, "asc", "desc"):
             raise invalid("order", f"Invalid value: '{order}'. Supported values are: 'asc' and 'desc'.")
-        most = asked.limit(limit, 10_000, 10_000)
+        most = checks.limit(limit, 10_000, 10_000)
         self.records.refresh()
         every = [await self._describe(one) for one in (*self.records.uploads, *self.records.results)]
         found = [file for file in every if file is not None and purpose in (None, file["purpose"])]

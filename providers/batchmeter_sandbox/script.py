@@ -118,20 +118,20 @@ class Faults:
         self._sent.clear()
 
     @contextmanager
-    def during(self, method: str, path: str, asked: str | None = None) -> Generator[None]:
+    def during(self, method: str, path: str, header: str | None = None) -> Generator[None]:
         """Around one request's work: raises Refusal or Dropped in place of its answer, where a fault says so."""
-        fault = self.take(method, path, asked)
+        fault = self.take(method, path, header)
         if fault is not None:
             fault.strike()
         yield
         if fault is not None:
             raise Dropped
 
-    def take(self, method: str, path: str, asked: str | None = None) -> Fault | None:
-        """The fault of this request, if it has one; `asked` is its own header."""
-        if asked:
-            fault = Fault.parse(asked)
-            key = (method, path, asked)
+    def take(self, method: str, path: str, header: str | None = None) -> Fault | None:
+        """The fault of this request, if it has one; `header` is its own."""
+        if header:
+            fault = Fault.parse(header)
+            key = (method, path, header)
             self._sent[key] = self._sent.get(key, 0) + 1
             if self._sent[key] <= fault.times:
                 return fault

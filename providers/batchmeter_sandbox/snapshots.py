@@ -1,4 +1,4 @@
-"""Which dated snapshot answers for which alias, as OpenAI's answers name them."""
+"""The dated snapshot that answers for each alias, as OpenAI's answers name them."""
 
 from collections.abc import Mapping
 

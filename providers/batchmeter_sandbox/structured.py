@@ -33,7 +33,7 @@ def fitting(schema: Schema, dice: Dice, text: str) -> Any:
 class _Writer:
     def __init__(self, root: Schema, dice: Dice, words: Sequence[str]) -> None:
         self._root, self._dice, self._words = root, dice, words
-        self._taken = 0
+        self._position = 0
 
     def value(self, schema: Schema, depth: int) -> Any:
         if depth > _MOST_NESTED:
@@ -99,10 +99,10 @@ class _Writer:
         if schema.get("format") in _FORMATS:
             return _FORMATS[str(schema["format"])]
         least, most = int(schema.get("minLength", 0)), int(schema.get("maxLength", 1_000_000))
-        said = f"{self._next()} {self._next()}"
-        while len(said) < least:
-            said += f" {self._next()}"
-        return said[:most]
+        words = f"{self._next()} {self._next()}"
+        while len(words) < least:
+            words += f" {self._next()}"
+        return words[:most]
 
     def _option(self, options: Sequence[Schema], depth: int) -> Schema:
         """Far down, the option that ends soonest: none at all, else one that refers to nothing."""
@@ -127,8 +127,8 @@ class _Writer:
         return cast("Schema", found) if isinstance(found, Mapping) else {}
 
     def _next(self) -> str:
-        self._taken += 1
-        return self._words[self._taken % len(self._words)]
+        self._position += 1
+        return self._words[self._position % len(self._words)]
 
 
 def _without(schema: Schema, key: str) -> Schema:

@@ -10,7 +10,7 @@ from batchmeter.errors import ConfigError
 
 
 @contextmanager
-def told(root: Path) -> Generator[None]:
+def disk_errors(root: Path) -> Generator[None]:
     """ConfigError for what the disk refuses: it is full, read-only, or somebody else's."""
     try:
         yield

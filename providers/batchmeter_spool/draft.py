@@ -12,7 +12,7 @@ from typing import Any
 
 from batchmeter.providers import FileUpload
 
-from .disk import flush, place, put, sync_folder, told
+from .disk import disk_errors, flush, place, put, sync_folder
 from .record import SpooledFile, new_id, to_json
 
 CONTENT = "content"
@@ -52,7 +52,7 @@ class Draft:
         await asyncio.to_thread(self._abort)
 
     def _write(self, data: bytes, name: str) -> None:
-        with told(self.root):
+        with disk_errors(self.root):
             part = self._parts.get(name) or self._open(name)
             part.file.write(data)
             part.bytes += len(data)
@@ -68,7 +68,7 @@ class Draft:
 
     def _finish(self, upload: FileUpload, notes: Mapping[str, str]) -> SpooledFile:
         """The record's draft stands before the content is moved: whoever deletes the same content then keeps it."""
-        with told(self.root):
+        with disk_errors(self.root):
             if CONTENT not in self._parts:
                 self._open(CONTENT)
             for part in self._parts.values():

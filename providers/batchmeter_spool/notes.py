@@ -16,7 +16,7 @@ from pathlib import Path
 from secrets import token_hex
 from urllib.parse import quote
 
-from .disk import place, put, told
+from .disk import disk_errors, place, put
 from .spool import PRUNE_SECONDS, Spool
 
 KEPT_SECONDS = 90 * 86_400.0
@@ -76,7 +76,7 @@ class Notes:
         await asyncio.to_thread(self._close, key, batch_id)
 
     async def of(self, batch_ids: Iterable[str]) -> Mapping[str, BatchNote]:
-        """Those of these batches that there are."""
+        """The notes that there are of these batches."""
         return await asyncio.to_thread(self._of, list(batch_ids))
 
     async def waiting(self) -> Mapping[str, BatchNote]:
@@ -98,12 +98,12 @@ class Notes:
         return self._folder / "batches" / f"{quote(batch_id, safe='')}.json"
 
     def _put(self, path: Path, note: BatchNote) -> None:
-        with told(self.spool.root):
+        with disk_errors(self.spool.root):
             self._prune()
             put(path, json.dumps(asdict(note)).encode())
 
     def _close(self, key: str, batch_id: str | None) -> None:
-        with suppress(FileNotFoundError), told(self.spool.root):  # another worker closed it
+        with suppress(FileNotFoundError), disk_errors(self.spool.root):  # another worker closed it
             if batch_id is None:
                 self._open_path(key).unlink()
             else:

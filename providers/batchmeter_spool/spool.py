@@ -20,7 +20,7 @@ from batchmeter.errors import ConfigError
 from batchmeter.models import FileDeleted, FileObject, Page
 from batchmeter.providers import ContentStream
 
-from .disk import told
+from .disk import disk_errors
 from .draft import CONTENT, Draft, content_path
 from .record import SpooledFile, is_id, is_of, made_at, no_such, read_record
 from .settings import SpoolSettings
@@ -104,7 +104,7 @@ class Spool:
 
     def prune(self) -> int:
         """Removes files that have expired and what was never finished; how many files went."""
-        with told(self.root):
+        with disk_errors(self.root):
             now, gone = time.time(), 0
             for path in _entries(self.account / "files"):
                 if made_at(path.name) > now - SHORTEST_EXPIRY:
@@ -147,7 +147,7 @@ class Spool:
         raise AssertionError
 
     def _page(self, purpose: str | None, after: str | None, limit: int | None, order: str | None) -> Page[FileObject]:
-        with told(self.root):
+        with disk_errors(self.root):
             names = sorted(
                 (path for path in _entries(self.account / "files") if path.suffix == ".json"), reverse=order != "asc"
             )
@@ -172,7 +172,7 @@ class Spool:
         )
 
     def _delete(self, file_id: str) -> None:
-        with told(self.root):
+        with disk_errors(self.root):
             self._remove(self._look(file_id), self._record_path(file_id))
 
     def _remove(self, record: SpooledFile, path: Path) -> None:

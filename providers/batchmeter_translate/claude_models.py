@@ -1,4 +1,4 @@
-"""Which parameters each family of Claude models takes: a dated table, as vendors refuse a wrong one line by line, hours later.
+"""Parameters that each family of Claude models takes: a dated table, as vendors refuse a wrong one line by line, hours later.
 
 Checked 2026-11-30 against Anthropic's migration guides and model pages, which the tables of gateways agree with. The
 list of old models is closed; a model that no row names is taken for a new one.

@@ -116,9 +116,9 @@ def _thinking(body: Json, rules: ClaudeRules) -> tuple[Json | None, Json]:
 
 def _limit(body: Json, thinking: Json | None) -> Any:
     """A budget is part of the limit; one that takes all of it is added."""
-    asked = body.get("max_completion_tokens") or body.get("max_tokens")
+    most = body.get("max_completion_tokens") or body.get("max_tokens")
     adaptive = (thinking or {}).get("type") == "adaptive"
-    limit = asked or (DEFAULT_WITH_THINKING if adaptive else DEFAULT_MAX_TOKENS)
+    limit = most or (DEFAULT_WITH_THINKING if adaptive else DEFAULT_MAX_TOKENS)
     if isinstance(limit, bool) or not isinstance(limit, int) or limit < 1:
         raise UntranslatableError("max_tokens", f"`max_tokens` is {limit!r}, not a number from 1", "invalid_value")
     budget = (thinking or {}).get("budget_tokens")

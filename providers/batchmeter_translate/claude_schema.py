@@ -48,21 +48,21 @@ class _Closing:
         return {"type": words[0], **self._members(words[0], schema, depth)}
 
     def _members(self, word: str, schema: Json, depth: int) -> Json:
-        taken = {"type", *_KEPT, *_SILENT, "$defs", "definitions"}
+        members = {"type", *_KEPT, *_SILENT, "$defs", "definitions"}
         made: Json = {}
         if word == "object":
             made = self._object(schema, depth)
-            taken |= {"properties"}
+            members |= {"properties"}
         elif word == "array" and is_object(schema.get("items")):
             made = {"items": self.convert(mapping(schema["items"]), depth + 1)}
-            taken |= {"items"}
+            members |= {"items"}
             if schema.get("minItems") in (0, 1):
                 made["minItems"] = schema["minItems"]
-                taken |= {"minItems"}
+                members |= {"minItems"}
         elif word == "string" and schema.get("format") in _FORMATS:
             made = {"format": schema["format"]}
-            taken |= {"format"}
-        for key in schema.keys() - taken:
+            members |= {"format"}
+        for key in schema.keys() - members:
             self._notes.drop(f"{self._param}.{key}", "Claude's schemas have no such rule")
         return made
 

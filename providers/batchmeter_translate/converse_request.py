@@ -92,10 +92,10 @@ def _refuse(body: Json, target: ConverseTarget) -> None:
 
 def _config(body: Json, target: ConverseTarget) -> Json:
     made = {name: _number(body, key, least, most) for key, (name, least, most) in _NUMBERS.items()}
-    asked = "max_completion_tokens" if body.get("max_completion_tokens") is not None else "max_tokens"
+    limit = "max_completion_tokens" if body.get("max_completion_tokens") is not None else "max_tokens"
     stop = body.get("stop")
     return present(
-        maxTokens=_whole(body, asked),
+        maxTokens=_whole(body, limit),
         topK=_whole(body, "top_k") if target.nova else None,
         stopSequences=[stop] if isinstance(stop, str) else sequence(stop) or None,
         **made,

@@ -20,7 +20,7 @@ _IN_MEMORY = 1024 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """Which vector of which request a row is."""
+    """A row's place: the vector's number, and its request's name."""
 
     name: str
     index: int = 0

@@ -69,14 +69,14 @@ def _choice(candidate: Json, position: int, answer_id: str) -> Json:
 
 
 def _message(parts: list[Json]) -> Json:
-    said = [str(part["text"]) for part in parts if part.get("text") is not None and not part.get("thought")]
+    texts = [str(part["text"]) for part in parts if part.get("text") is not None and not part.get("thought")]
     thought = [str(part["text"]) for part in parts if part.get("text") is not None and part.get("thought")]
     media = [data for part in parts if (data := mapping(part.get("inlineData")))]
     images = [_image(data) for data in media if str(data.get("mimeType")).startswith("image/")]
     sounds = [data for data in media if str(data.get("mimeType")).startswith("audio/")]
     return {
         "role": "assistant",
-        "content": "".join(said) if said else None,
+        "content": "".join(texts) if texts else None,
         "refusal": None,
         **present(
             reasoning_content="".join(thought) if thought else None,

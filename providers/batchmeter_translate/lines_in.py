@@ -96,10 +96,10 @@ class LineTranslation:
         self.notes.line = self.number
         custom_id: str | None = None
         try:
-            asked = self.request(self._decoded(line))
-            if asked is None:
+            request = self.request(self._decoded(line))
+            if request is None:
                 return b""
-            custom_id, url, body = asked
+            custom_id, url, body = request
             return b"".join(map(encode_strictly, self.rows(url, custom_id, body)))
         except UntranslatableError as error:
             self._report(error, custom_id)

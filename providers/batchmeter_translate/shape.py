@@ -57,12 +57,12 @@ def modelled(model: type[Model], /, **fields: object) -> Model:
             ) from error
 
 
-def fresh_token(token: object, seen: set[str], what: str) -> str:
+def fresh_token(token: object, used: set[str], what: str) -> str:
     """The token of a list's next page; APIResponseError where it was given before, or where there is no end of them."""
     text = str(token)
-    if text in seen or len(seen) >= MOST_PAGES:
-        raise APIResponseError(f"{what} leads in a circle, or has no end: page {len(seen) + 1}")
-    seen.add(text)
+    if text in used or len(used) >= MOST_PAGES:
+        raise APIResponseError(f"{what} leads in a circle, or has no end: page {len(used) + 1}")
+    used.add(text)
     return text
 
 

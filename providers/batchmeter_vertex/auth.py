@@ -99,7 +99,9 @@ def _load(secret: SecretStr | None) -> tuple[Any, str | None]:
             return found, project
         return _from_text(secret.get_secret_value().strip())
     except (auth.exceptions.GoogleAuthError, ValueError, KeyError, OSError) as error:
-        raise ConfigError(f"vertex_ai: no usable credentials ({_said(error)}); set `credentials` or `token`") from error
+        raise ConfigError(
+            f"vertex_ai: no usable credentials ({_reason(error)}); set `credentials` or `token`"
+        ) from error
 
 
 def _from_text(text: str) -> tuple[Any, str | None]:
@@ -125,11 +127,11 @@ def _refresh(credentials: Any) -> None:
     try:
         credentials.refresh(requests.Request())
     except auth.exceptions.GoogleAuthError as error:
-        message = f"vertex_ai: the access token could not be refreshed ({_said(error)})"
+        message = f"vertex_ai: the access token could not be refreshed ({_reason(error)})"
         raise APIConnectionError(message, never_sent=True) from error
 
 
-def _said(error: Exception) -> str:
+def _reason(error: Exception) -> str:
     """The kind of error and its first line, cut."""
     words = str(error).splitlines()
     shown = words[0][:200] if words else "no reason given"

@@ -118,18 +118,18 @@ _decode = msgspec.json.Decoder(_Correlated).decode
 
 async def _once(rows: AsyncIterator[bytes]) -> AsyncGenerator[bytes]:
     """Drops rows that were seen before, by their id; those without one, if not a byte differs. Holds a hash of each."""
-    seen: set[int] = set()
+    hashes: set[int] = set()
     lines = Lines()
     async for chunk in rows:
-        fresh = [line for line in lines.feed(chunk) if line and _is_new(line, seen)]
+        fresh = [line for line in lines.feed(chunk) if line and _is_new(line, hashes)]
         if fresh:
             yield b"\n".join(fresh) + b"\n"
     for line in lines.close():
-        if line and _is_new(line, seen):
+        if line and _is_new(line, hashes):
             yield line
 
 
-def _is_new(line: bytes, seen: set[int]) -> bool:
+def _is_new(line: bytes, hashes: set[int]) -> bool:
     try:
         row = _decode(line)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
@@ -137,9 +137,9 @@ def _is_new(line: bytes, seen: set[int]) -> bool:
     labels = (row.request and row.request.labels) or {}
     found = (row.custom_id, row.key, [(name, labels[name]) for name in sorted(labels) if ids.ANY_LABEL.fullmatch(name)])
     mark = hash(repr(found)) if any(part not in (None, []) for part in found) else hash(line)
-    if mark in seen:
+    if mark in hashes:
         return False
-    seen.add(mark)
+    hashes.add(mark)
     return True
 
 

@@ -164,11 +164,11 @@ class XAIProvider(OpenAIWire):
     def queue_patience(self) -> float:
         return self._settings.retry_queue_full
 
-    def queue_pause(self, said: Batch | APIStatusError, attempt: int) -> float | None:
+    def queue_pause(self, refusal: Batch | APIStatusError, attempt: int) -> float | None:
         """A team's creates are one a second; one too many is refused and made nothing."""
-        if not isinstance(said, RateLimitError):
+        if not isinstance(refusal, RateLimitError):
             return None
-        return said.retry_after if said.retry_after is not None else min(2.0**attempt, 30.0)
+        return refusal.retry_after if refusal.retry_after is not None else min(2.0**attempt, 30.0)
 
     # -- pages
 

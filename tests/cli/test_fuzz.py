@@ -14,7 +14,7 @@ from batchmeter.cli import main
 
 EXAMPLES = int(os.environ.get("BATCHMETER_FUZZ_EXAMPLES", "150"))
 ENDLESS = {"track", "top", "ui", "demo", "sandbox serve", "sandbox", "serve", "keys", "new-plugin"}
-"""Those that go on until they are stopped, or write folders; their arguments have tests of their own."""
+"""Commands that go on until they are stopped, or write folders; their arguments have tests of their own."""
 FILES = ("requests.jsonl", "batchmeter.toml", "ledger.db", "folder", "missing/below", "binary", "", "-", ".", "x" * 300)
 TEXTS = (
     *FILES, "openai", "sandbox", "batch_1", "gpt-5-mini", "sandbox/gpt-5-mini", "2026-11-30", "2026-02-30", "90d", "99999999999999d",

@@ -181,7 +181,7 @@ asyncio.run(main())
 
 
 async def test_nothing_is_imported_on_the_event_loop(library, monkeypatch):
-    """It would hold up everybody else's work, for 30 ms."""
+    """An import would hold up everybody else's work, for 30 ms."""
     monkeypatch.setenv("BATCHMETER_HTTP", library)
     process = await asyncio.create_subprocess_exec(sys.executable, "-c", FIRST, stdout=asyncio.subprocess.PIPE)
     out, _ = await process.communicate()

@@ -85,7 +85,7 @@ async def test_a_refusal_is_a_dead_delivery_of_its_own():
     class Both(Lines):
         @hookimpl
         def batch_success(self, event):
-            """It has no trouble."""
+            """The other logger has no trouble."""
 
     done = await run(Both(Rejected("never")), requests=2)
     assert {one.logger.rpartition(".")[2]: one.state for one in done.deliveries} == {

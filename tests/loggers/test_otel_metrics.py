@@ -206,7 +206,7 @@ async def test_what_is_pruned_stays_in_the_sums_of_every_process(book, new_repor
 
 
 async def test_while_batches_are_pruned_no_sums_are_told(book, reporter, intake, events):
-    """They may be missing from both what is left and what is gone."""
+    """Pruned batches may be missing from both what is left and what is gone."""
 
     class Pruning:
         def __getattr__(self, name):

@@ -13,7 +13,7 @@ from .conftest import refused
 CHAT = "/v1/chat/completions"
 
 
-# who is let in
+# callers that are let in
 
 
 async def test_without_keys_any_token_is_an_administrator_on_this_machine(sdk, http, lines):
@@ -111,7 +111,7 @@ async def test_secrets_are_long_random_and_kept_nowhere(client, caller, tmp_path
     assert ada.secret.encode() not in stored
 
 
-# what belongs to whom
+# owners
 
 
 async def test_nobody_else_s_objects_can_be_touched(caller, lines, ended, client):

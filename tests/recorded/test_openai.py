@@ -104,7 +104,7 @@ def test_an_observed_sdk_sees_what_an_unobserved_one_sees(replay, meter, story):
 
 
 def by_the_app(playing: Replay) -> list[tuple[str, str, dict[str, list[str]]]]:
-    """Without what the meter asked of the same address to settle a batch that it saw end."""
+    """The app's own requests, without the meter's at the same address, which settle a batch that it saw end."""
     theirs = [request for request in playing.requests if request.headers["user-agent"].startswith("OpenAI/")]
     return [(request.method, request.path, request.query) for request in theirs]
 

@@ -50,7 +50,7 @@ def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Install:
     folder.mkdir()
     monkeypatch.syspath_prepend(str(folder))
     monkeypatch.delenv("BATCHMETER_PLUGINS")
-    monkeypatch.setattr(cli.main, "asked", False)
+    monkeypatch.setattr(cli.main, "loaded", False)
     monkeypatch.setattr(cli.main, "commands", {})
     return Install(folder)
 
@@ -143,7 +143,7 @@ def test_a_plugin_brings_a_command(install: Install, monkeypatch: pytest.MonkeyP
     install("acme", source, acme="brings_command")
     assert CliRunner().invoke(cli.main, ["greet"]).output == "hello from acme\n"
     assert "greet" in CliRunner().invoke(cli.main, ["--help"]).output
-    monkeypatch.setattr(cli.main, "asked", False)
+    monkeypatch.setattr(cli.main, "loaded", False)
     monkeypatch.setattr(cli.main, "commands", {})
     refused = CliRunner().invoke(cli.main, ["greet"], env={"BATCHMETER_DISABLE": "acme"})
     assert "no command 'greet'" in refused.output

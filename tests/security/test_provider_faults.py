@@ -27,7 +27,7 @@ class OddError(BaseException):
 
 
 async def hang():
-    """It takes no notice of being cancelled."""
+    """A call that takes no notice of being cancelled."""
     while True:
         try:
             await asyncio.Event().wait()

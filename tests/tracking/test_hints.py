@@ -14,7 +14,7 @@ async def ends_by_webhook(world, provider, tracker, *names):
         await world.submitted(name, created_at=world.clock.now // 1000 - 100)
         provider.batches[name] = [ended_now(world, name)]
         world.clock.advance(1)
-        assert await tracker.told("openai", name)
+        assert await tracker.tell("openai", name)
         await tracker.once()
 
 
@@ -74,7 +74,7 @@ async def test_an_ending_polled_before_its_webhook_could_come_proves_nothing(wor
     provider.batches["quick"] = [ended_now(world, "quick")]
     world.clock.advance(LATE)
     await tracker.once()
-    assert not await tracker.told("openai", "quick")
+    assert not await tracker.tell("openai", "quick")
     await open_batch(world, provider, "open")
     assert await wait_of(world, tracker, "open") >= BACKGROUND.told
 
@@ -89,8 +89,8 @@ async def test_another_account_learns_nothing_from_it(world, told):
 
 async def test_a_webhook_about_what_is_settled_or_unknown_wakes_nobody(world, told):
     _, tracker = told
-    assert not await tracker.told("openai", "told_3")
-    assert not await tracker.told("openai", "nobody's")
+    assert not await tracker.tell("openai", "told_3")
+    assert not await tracker.tell("openai", "nobody's")
 
 
 def test_an_ending_that_was_told_is_no_miss_however_late_it_is_read(world):
@@ -106,14 +106,14 @@ def test_an_ending_that_was_told_is_no_miss_however_late_it_is_read(world):
 
 
 async def test_a_webhook_ahead_of_what_a_look_shows_is_followed_by_a_look_soon(world, told):
-    """It will not tell again."""
+    """The webhook will not tell again."""
     provider, tracker = told
     now = world.clock.now // 1000
     await world.submitted("slow", created_at=now - 3600)
     finalizing = world.batch("slow", "finalizing", created_at=now - 3600)
     provider.batches["slow"] = [finalizing, finalizing, world.batch("slow", created_at=now - 3600)]
     assert await wait_of(world, tracker, "slow") >= 900
-    assert await tracker.told("openai", "slow")
+    assert await tracker.tell("openai", "slow")
     assert await wait_of(world, tracker, "slow") < 60
 
 

@@ -1,4 +1,4 @@
-"""Which settlements are priced again."""
+"""The settlements that are priced again."""
 
 from decimal import Decimal
 

@@ -82,7 +82,7 @@ class FakeVertex:
         self.requests: list[tuple[str, str, dict[str, Any]]] = []
         self.respond: Callable[[dict[str, Any]], dict[str, Any]] = answer
         self.echo = "both"
-        """Which correlation comes back: `custom_id`, `labels` or `both`."""
+        """The correlation that comes back: `custom_id`, `labels` or `both`."""
         self.shards = 1
         self.write = True
         self.end = "JOB_STATE_SUCCEEDED"

@@ -86,8 +86,8 @@ async def joined_lines(
     input_of(batch, input_file_id)
     with tempfile.TemporaryFile(prefix="batchmeter-") as spool:
         places, held, size = await _spooled(provider, batch, spool), list[tuple[str, bytes]](), 0
-        async with aclosing(requests(provider, batch, input_file_id)) as asked:
-            async for request, custom_id in asked:
+        async with aclosing(requests(provider, batch, input_file_id)) as inputs:
+            async for request, custom_id in inputs:
                 if custom_id is None:
                     continue
                 held.append((custom_id, request))
@@ -165,7 +165,7 @@ async def lines_by_request(provider: Provider, batch: Batch, input_file_id: str 
 
 
 def _line(custom_id: str, request: bytes, answer: bytes | None, batch: Batch) -> bytes:
-    asked: Any = json.loads(request)
+    given: Any = json.loads(request)
     row: Any = json.loads(answer) if answer else {"custom_id": custom_id, "response": None, "error": no_answer(batch)}
-    told = {**row, "custom_id": custom_id, "request": asked.get("body") if "url" in asked else asked}
-    return json.dumps(told, ensure_ascii=False).encode("utf-8", "surrogatepass")
+    line = {**row, "custom_id": custom_id, "request": given.get("body") if "url" in given else given}
+    return json.dumps(line, ensure_ascii=False).encode("utf-8", "surrogatepass")

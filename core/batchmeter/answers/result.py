@@ -80,14 +80,14 @@ def _numbers(embedding: Any) -> list[float]:
 
 def no_answer(batch: Batch) -> dict[str, str]:
     """The error of a request that neither file has; what failed a whole batch says why."""
-    told = batch.errors.data[0] if batch.errors and batch.errors.data else None
-    why = told.message if told else f"the batch is {batch.status} and has no answer to this request"
-    return {"code": (told and told.code) or "no_answer", "message": why or ""}
+    first = batch.errors.data[0] if batch.errors and batch.errors.data else None
+    why = first.message if first else f"the batch is {batch.status} and has no answer to this request"
+    return {"code": (first and first.code) or "no_answer", "message": why or ""}
 
 
 def _error(body: Any) -> Any:
-    told: Any = cast("dict[str, Any]", body).get("error") if isinstance(body, dict) else None
-    return told or {"code": "error", "message": str(cast("object", body))[:500]}
+    error: Any = cast("dict[str, Any]", body).get("error") if isinstance(body, dict) else None
+    return error or {"code": "error", "message": str(cast("object", body))[:500]}
 
 
 def _responses(body: Mapping[str, Any]) -> str:

@@ -114,7 +114,7 @@ COMMANDS = {
 class Commands(click.Group):
     """Imports a command's module only to run or describe it, and prints our own errors as one clear line."""
 
-    asked = False
+    loaded = False
     """Whether plugins have added their commands."""
 
     def main(self, *args: Any, **kwargs: Any) -> Any:
@@ -164,8 +164,8 @@ class Commands(click.Group):
         """No settings are read for this: a broken file leaves all commands, and they say what is wrong with it."""
         from batchmeter.discovery import call_all
 
-        if not self.asked:
-            self.asked = True
+        if not self.loaded:
+            self.loaded = True
             call_all(os.environ, "register_commands", self)
 
     def invoke(self, ctx: click.Context) -> Any:

@@ -56,8 +56,8 @@ def accounts(check: bool, everything: bool, json_output: bool) -> None:
     click.get_current_context().exit(1 if unusable else 0)
 
 
-def _state(one: Account, asked: bool) -> str:
-    state = one.problem or (f"answers in {one.milliseconds} ms" if asked else "")
+def _state(one: Account, checked: bool) -> str:
+    state = one.problem or (f"answers in {one.milliseconds} ms" if checked else "")
     return f"{state} (default)".strip() if one.default else state
 
 

@@ -46,18 +46,18 @@ def events(
         async with client() as opened:
             _check(types)
             chosen = None if batch_id is None else await whole_id(opened, batch_id)
-            seen = 0
+            last = 0
             while True:
                 found = await opened.ledger.events(
                     types=types or None,
-                    after=seen,
+                    after=last,
                     since=millis(since),
                     batch_id=chosen,
                     limit=limit,
                 )
                 shown = found if recorded else await opened.deliverer.redaction.shown(found)
                 _print(shown, json_lines=json_output or follow)
-                seen = found[-1].seq if found else seen
+                last = found[-1].seq if found else last
                 if not follow:
                     return
                 if not found:

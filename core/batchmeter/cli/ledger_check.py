@@ -109,7 +109,7 @@ async def check(ledger: Ledger) -> Health:
 
 
 async def _unreadable(ledger: Ledger, table: Table) -> list[str]:
-    """Which rows, and why."""
+    """Rows of a table that cannot be read, each with its reason."""
     bad, after = list[str](), dict[str, object]()
     decode = DOCUMENTS.get(table.name, _details if "details" in table.columns else None)
     if decode is None:

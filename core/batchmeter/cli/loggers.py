@@ -91,5 +91,5 @@ def _row(one: "Subscribed") -> tuple[object, ...]:
     remark = "abandoned" if one.ended_at is not None else one.problem or ""
     handles = "not known yet" if one.kinds is None else ", ".join(sorted(one.kinds))
     times = [None if millis is None else millis / 1000 for millis in (one.since, one.last_seen, one.oldest_owed_at)]
-    since, seen, oldest = (instant(moment) for moment in times)
-    return one.name, handles, since, seen or "never", f"{one.owed:,}", oldest, f"{one.dead:,}", remark
+    since, last, oldest = (instant(moment) for moment in times)
+    return one.name, handles, since, last or "never", f"{one.owed:,}", oldest, f"{one.dead:,}", remark

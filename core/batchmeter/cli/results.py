@@ -93,8 +93,8 @@ async def _pieces(
 
 
 def _csv(result: "Result") -> bytes:
-    asked = [] if result.request is None else [json.dumps(result.request, ensure_ascii=False)]
-    return _csv_line([result.custom_id, result.text, result.message, *asked])
+    request = [] if result.request is None else [json.dumps(result.request, ensure_ascii=False)]
+    return _csv_line([result.custom_id, result.text, result.message, *request])
 
 
 def _csv_line(cells: list[str | None]) -> bytes:

@@ -41,11 +41,11 @@ class _Handler(logging.StreamHandler[TextIO]):
 def name_log(level: str | None, form: str | None) -> None:
     """Put the options of this command where it and its worker processes find them."""
     if level or form:
-        known_level, known_form = asked()
+        known_level, known_form = choice()
         os.environ[VARIABLE] = ",".join([level or known_level, form or known_form])
 
 
-def asked() -> tuple[str, str]:
+def choice() -> tuple[str, str]:
     """Level and format by `BATCHMETER_LOG`; UsageError for a word that is neither."""
     level, form = "warning", "text"
     for word in os.environ.get(VARIABLE, "").lower().replace(",", " ").split():
@@ -61,7 +61,7 @@ def asked() -> tuple[str, str]:
 
 def start_log() -> None:
     """Write the log of this process from now on; in place of what an earlier call began."""
-    level, form = asked()
+    level, form = choice()
     handler = _Handler()
     if form == "json":
         handler.setFormatter(JsonFormatter())

@@ -376,10 +376,10 @@ def _lower(headers: Any) -> dict[str, str]:
 
 def retry_delay(error: errors.APIStatusError, attempt: int) -> float | None:
     """Seconds until the next try; None: do not retry. `attempt` counts from 0."""
-    said = error.headers.get("x-should-retry")
-    if said == "false" or error.code == "insufficient_quota":
+    advice = error.headers.get("x-should-retry")
+    if advice == "false" or error.code == "insufficient_quota":
         return None
-    if said != "true" and error.status_code not in _STATUSES:
+    if advice != "true" and error.status_code not in _STATUSES:
         return None
     wait = error.retry_after
     if wait is not None and wait > MAX_RETRY_AFTER:

@@ -66,9 +66,9 @@ def transport_error(error: Exception, where: str) -> errors.ProviderError | None
 
 def _is_out_of_files(error: BaseException | None) -> bool:
     """Libraries say "all connection attempts failed", and keep the reason among the causes, which may form a circle."""
-    seen = set[int]()
-    while error is not None and id(error) not in seen:
-        seen.add(id(error))
+    visited = set[int]()
+    while error is not None and id(error) not in visited:
+        visited.add(id(error))
         if isinstance(error, OSError) and error.errno in {errno.EMFILE, errno.ENFILE}:
             return True
         if isinstance(error, BaseExceptionGroup):
@@ -120,10 +120,10 @@ def error_message(body: object) -> str | None:
     return _shown(inner.get("message") or inner.get("detail") or inner.get("errors"))
 
 
-def _shown(said: object) -> str | None:
+def _shown(text: object) -> str | None:
     """A text; of a list of errors (`errors`, or a list of one) the text of each."""
     try:
-        texts = [_text(entry) for entry in cast("list[object]", said)] if isinstance(said, list) else [str(said or "")]
+        texts = [_text(entry) for entry in cast("list[object]", text)] if isinstance(text, list) else [str(text or "")]
     except RecursionError:
         return "an error that is nested too deeply to be shown"
     return "; ".join(dict.fromkeys(filter(None, texts)))[:_MOST_TEXT] or None

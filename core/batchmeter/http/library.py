@@ -53,7 +53,7 @@ def open_client(connections: int, *, fresh: bool = False) -> "httpx.AsyncClient"
 
 
 def _what_is_wrong(error: Exception) -> str:
-    """Which variable of the environment to mend. Their values are not shown: a proxy's address may hold a password."""
+    """A variable of the environment to mend. Values are not shown: a proxy's address may hold a password."""
     if isinstance(error, ImportError):
         return f"{_set(_PROXIES)}: a SOCKS proxy needs the package socksio: pip install socksio"
     if isinstance(error, OSError):
@@ -66,7 +66,7 @@ _CERTIFICATES = ("SSL_CERT_FILE", "SSL_CERT_DIR")
 
 
 def _set(names: Iterable[str]) -> str:
-    """Those that are, in either case."""
+    """The variables that are set, in either case."""
     found = [spelled for name in names for spelled in (name, name.lower()) if os.environ.get(spelled)]
     return ", ".join(found) or "the system's settings"
 

@@ -18,9 +18,9 @@ from batchmeter.input_limits import MB, OPENAI, REQUIRED, InputLimits
 
 from .rules import (
     UNREADABLE,
+    Facts,
     Fault,
     InputSummary,
-    Seen,
     count_inputs,
     faults,
     is_embeddings,
@@ -67,7 +67,7 @@ class InputChecker:
     endpoint: InitVar[str | None] = None
     """The batch's endpoint; None: the first good line's url decides."""
     limits: InputLimits = OPENAI
-    _seen: Seen = field(init=False)
+    _facts: Facts = field(init=False)
     _problems: list[Problem] = field(default_factory=list[Problem], init=False)
     _more: int = field(default=0, init=False)
     _warnings: list[Problem] = field(default_factory=list[Problem], init=False)
@@ -81,7 +81,7 @@ class InputChecker:
     """The whole file is refused: from here on bytes and lines are only counted."""
 
     def __post_init__(self, endpoint: str | None) -> None:
-        self._seen = Seen(self.limits, endpoint)
+        self._facts = Facts(self.limits, endpoint)
 
     @property
     def refused(self) -> bool:
@@ -116,8 +116,8 @@ class InputChecker:
         return InputSummary(
             bytes=self._size,
             lines=self._lines,
-            models=tuple(model for model in self._seen.models if model),
-            endpoint=self._seen.endpoint,
+            models=tuple(model for model in self._facts.models if model),
+            endpoint=self._facts.endpoint,
             problems=tuple(self._problems),
             more=self._more,
             warnings=tuple(self._warnings),
@@ -193,26 +193,26 @@ class InputChecker:
 
     def _plain(self, request: _Line) -> bool:
         """True, and remembered, for a line with nothing to say about."""
-        seen = self._seen
+        facts = self._facts
         body, url, custom_id = request.body, request.url, request.custom_id
         if (
-            url != seen.endpoint
+            url != facts.endpoint
             or request.method != "POST"
             or body.stream
-            or (body.model or None) not in seen.models
-            or custom_id in seen.ids
-            or len(custom_id) < seen.limits.shortest_custom_id
-            or seen.limits.refused
+            or (body.model or None) not in facts.models
+            or custom_id in facts.ids
+            or len(custom_id) < facts.limits.shortest_custom_id
+            or facts.limits.refused
             or ((field := _FIELD.get(url)) is not None and field(body) in _NOTHING)
         ):
             return False
         if body.input is not _ABSENT and is_embeddings(url):
             try:
-                seen.inputs += count_inputs(_decode_input(body.input))
+                facts.inputs += count_inputs(_decode_input(body.input))
             except UNREADABLE:
                 return False
             self._check_inputs()
-        seen.ids[custom_id] = self._number
+        facts.ids[custom_id] = self._number
         return True
 
     def _explain(self, line: bytes) -> None:
@@ -226,15 +226,15 @@ class InputChecker:
             return
         custom_id = reading.request.get("custom_id")
         known = custom_id if isinstance(custom_id, str) else None
-        for fault in faults(reading.request, self._seen):
+        for fault in faults(reading.request, self._facts):
             self._report(fault, known)
         if known:
-            self._seen.ids.setdefault(known, self._number)
+            self._facts.ids.setdefault(known, self._number)
         self._check_inputs()
 
     def _check_inputs(self) -> None:
         most = self.limits.embedding_inputs
-        if self._seen.inputs > most:
+        if self._facts.inputs > most:
             self._break("too_many_inputs", f"more than {most:,} embedding inputs in one file; split it", self._number)
 
     def _check_size(self) -> None:
@@ -244,7 +244,7 @@ class InputChecker:
     def _break(self, code: str, message: str, line: int | None) -> None:
         if not self._over:
             self._over = True
-            self._seen.ids.clear()
+            self._facts.ids.clear()
             self._add(Problem(code, message, line))
 
     def _report(self, fault: Fault, custom_id: str | None) -> None:

@@ -128,7 +128,7 @@ class Fault:
 
 
 @dataclass(slots=True)
-class Seen:
+class Facts:
     """Facts that earlier lines settled."""
 
     limits: InputLimits
@@ -141,13 +141,13 @@ class Seen:
     """Embedding inputs so far."""
 
 
-def faults(request: Mapping[str, Any], seen: Seen) -> Iterator[Fault]:
+def faults(request: Mapping[str, Any], facts: Facts) -> Iterator[Fault]:
     """Everything wrong with the request; what is right about it is added to `seen`."""
-    yield from _custom_id(request, seen)
-    yield from _target(request, seen)
+    yield from _custom_id(request, facts)
+    yield from _target(request, facts)
     body = request.get("body")
     if isinstance(body, dict):
-        yield from _body(cast("dict[str, Any]", body), seen)
+        yield from _body(cast("dict[str, Any]", body), facts)
     else:
         yield Fault("missing_required_parameter", "no `body` object: the request to send", "body")
 
@@ -158,47 +158,47 @@ def count_inputs(value: object) -> int:
     return len(items) if items and isinstance(items[0], str | list) else 1
 
 
-def _custom_id(request: Mapping[str, Any], seen: Seen) -> Iterator[Fault]:
+def _custom_id(request: Mapping[str, Any], facts: Facts) -> Iterator[Fault]:
     custom_id = request.get("custom_id")
     if not isinstance(custom_id, str) or not custom_id:
         got = "no `custom_id`" if custom_id in (None, "") else f"`custom_id` is {custom_id!r}"
         yield Fault("missing_required_parameter", f"{got}; give each line a string of its own", "custom_id")
-    elif custom_id in seen.ids:
-        first = seen.ids[custom_id]
+    elif custom_id in facts.ids:
+        first = facts.ids[custom_id]
         yield Fault("duplicate_custom_id", f"custom_id already used on line {first}; make it unique", "custom_id")
-    elif len(custom_id) < seen.limits.shortest_custom_id:
-        message = f"`custom_id` is shorter than {seen.limits.shortest_custom_id} characters; make it longer"
+    elif len(custom_id) < facts.limits.shortest_custom_id:
+        message = f"`custom_id` is shorter than {facts.limits.shortest_custom_id} characters; make it longer"
         yield Fault("invalid_custom_id", message, "custom_id")
 
 
-def _target(request: Mapping[str, Any], seen: Seen) -> Iterator[Fault]:
+def _target(request: Mapping[str, Any], facts: Facts) -> Iterator[Fault]:
     if (method := request.get("method")) != "POST":
         yield Fault("invalid_method", f'`method` is {method!r}; it has to be "POST"', "method")
     url = request.get("url")
-    known = seen.limits.endpoints
+    known = facts.limits.endpoints
     if not isinstance(url, str) or (known is not None and url not in known):
         accepted = ", ".join(sorted(known)) if known else "a path such as /v1/chat/completions"
         yield Fault("invalid_url", f"`url` is {url!r}; it has to be one of: {accepted}", "url")
-    elif seen.endpoint is None:
-        seen.endpoint = url
-    elif url != seen.endpoint:
-        message = f"`url` is {url!r}, the batch's endpoint {seen.endpoint!r}; make one file per endpoint"
+    elif facts.endpoint is None:
+        facts.endpoint = url
+    elif url != facts.endpoint:
+        message = f"`url` is {url!r}, the batch's endpoint {facts.endpoint!r}; make one file per endpoint"
         yield Fault("url_mismatch", message, "url")
 
 
-def _body(body: Mapping[str, Any], seen: Seen) -> Iterator[Fault]:
-    for name in REQUIRED.get(seen.endpoint or "", ()):
+def _body(body: Mapping[str, Any], facts: Facts) -> Iterator[Fault]:
+    for name in REQUIRED.get(facts.endpoint or "", ()):
         if body.get(name) is None:
             yield Fault("missing_required_parameter", f"`body` has no `{name}`", f"body.{name}")
-    for name in sorted(seen.limits.refused & body.keys()):
+    for name in sorted(facts.limits.refused & body.keys()):
         message = f"`body` has `{name}`, which this provider refuses in a batch; leave it out"
         yield Fault("unsupported_parameter", message, f"body.{name}")
     if body.get("stream"):
         yield Fault("streaming_unsupported", "`stream` cannot be true in a batch; leave it out", "body.stream")
-    yield from _model(body.get("model"), seen)
-    if is_embeddings(seen.endpoint):
+    yield from _model(body.get("model"), facts)
+    if is_embeddings(facts.endpoint):
         yield from _embedded(body.get("input"))
-        seen.inputs += count_inputs(body.get("input"))
+        facts.inputs += count_inputs(body.get("input"))
 
 
 def _embedded(value: object) -> Iterator[Fault]:
@@ -207,12 +207,12 @@ def _embedded(value: object) -> Iterator[Fault]:
         yield Fault("invalid_type", message, "body.input")
 
 
-def _model(model: object, seen: Seen) -> Iterator[Fault]:
-    first = next(iter(seen.models), None)
+def _model(model: object, facts: Facts) -> Iterator[Fault]:
+    first = next(iter(facts.models), None)
     if model is not None and (not isinstance(model, str) or not model):
         yield Fault("invalid_type", f"`model` is {model!r}; it has to be a model's name", "body.model")
-    elif seen.limits.one_model and seen.models and model not in seen.models and model is not None:
+    elif facts.limits.one_model and facts.models and model not in facts.models and model is not None:
         message = f"`model` is {model!r}, on earlier lines {first!r}; make one file per model"
         yield Fault("mismatched_model", message, "body.model")
-    elif model is not None or "model" not in REQUIRED.get(seen.endpoint or "", ()):
-        seen.models[model] = None
+    elif model is not None or "model" not in REQUIRED.get(facts.endpoint or "", ()):
+        facts.models[model] = None

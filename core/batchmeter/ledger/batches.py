@@ -224,7 +224,7 @@ async def list_batches(
 
 
 async def store_intents(session: Session, asked: Sequence[tuple[Intent, Millis | None]]) -> list[Intent | None]:
-    """Those that were stored, or the ones with the same account and idempotency key, unless closed; None for one too late.
+    """The intents that were stored, or the ones with the same account and idempotency key, unless closed; None for one too late.
 
     A closed one with the same id is open again: the next try of a refused create.
     """

@@ -20,7 +20,7 @@ _MOST_DELIVERIES = 500
 
 @dataclass(frozen=True, slots=True)
 class BatchFilter:
-    """Which batches a page shows; what is left out chooses all."""
+    """A page's choice of batches; a field that is None chooses all."""
 
     accounts: tuple[str, ...] | None = None
     key: str | None = None

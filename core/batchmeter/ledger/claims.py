@@ -180,12 +180,12 @@ async def once(session: Session, scope: str, name: str) -> bool:
 
 
 async def not_once(session: Session, scope: str, name: str) -> None:
-    """It did not happen after all: the next that asks is the first."""
+    """Undo a `once` whose deed did not happen: the next that asks is the first."""
     await session.run("forget_answer", scope=scope, name=name)
 
 
 async def renew_answer(session: Session, scope: str, name: str, *, lease_seconds: float) -> None:
-    """It still is being made."""
+    """The answer still is being made."""
     await session.run("renew_answer", scope=scope, name=name, lease=millis(lease_seconds))
 
 

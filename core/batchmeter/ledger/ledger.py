@@ -173,7 +173,7 @@ class Ledger:
     once = write(claims.once, durable=True)
     not_once = write(claims.not_once, durable=True)
 
-    # who is owed events
+    # subscriptions
     async def subscribe(self, wanted: Sequence[Subscription]) -> None:
         """Before this process records an event: what it has is owed it. Nothing to do for what was subscribed here."""
         if wanted is self._subscribed:

@@ -35,7 +35,7 @@ class Redactors(Protocol):
 
 
 async def news(session: Session, wanted: Sequence[Subscription]) -> list[Subscription]:
-    """Those of which the ledger has to learn something."""
+    """Subscriptions of which the ledger has to learn something."""
     known = {row["name"]: row for row in await session.rows("list_subscriptions")}
     return [one for one in wanted if _is_news(one, known.get(one.name), session.now)]
 
@@ -65,7 +65,7 @@ async def subscribe(session: Session, wanted: Sequence[Subscription]) -> None:
 
 
 async def touch(session: Session, names: Collection[str]) -> None:
-    """They work here; what was abandoned meanwhile stays so."""
+    """Loggers of these names work here; one that was abandoned meanwhile stays so."""
     for name in sorted(names):
         await session.run("touch_subscription", name=name)
 
@@ -93,7 +93,7 @@ async def subscriptions(session: Session) -> list[Subscribed]:
 
 
 async def unattended(session: Session) -> list[Subscribed]:
-    """Those that are owed events which no process delivers; quick, however large the ledger is."""
+    """Loggers that are owed events which no process delivers; quick, however large the ledger is."""
     stale = [one for one in map(_subscribed, await session.rows("list_subscriptions")) if is_unseen(one, session.now)]
     return [one for one in [await _counted(session, one) for one in stale] if one.owed]
 
@@ -123,7 +123,7 @@ def _utc(millis: Millis) -> str:
 
 
 async def missing_redactors(session: Session, here: Redactors) -> list[str]:
-    """Those that must see every event before loggers do, and do not work here: subscribed ones and suspects."""
+    """Redactors that must see every event before loggers do, and do not work here: subscribed ones and suspects."""
     rows = [_subscribed(row) for row in await session.rows("list_subscriptions")]
     live = {one.name for one in rows if one.kinds is not None and REDACT in one.kinds and one.ended_at is None}
     abandoned = {one.name for one in rows if one.ended_at is not None}

@@ -114,7 +114,7 @@ async def readable(session: Session, rows: Sequence[Row], decode: Callable[[Row]
 
 
 def described(row: Row) -> str:
-    """Which one it is, in words."""
+    """A row's name in words."""
     names = ("account", "batch_id", "batch_pk", "id", "seq", "file_id")
     return ", ".join(f"{name} {row[name]}" for name in names if name in row.keys()) or "a row"  # noqa: SIM118 - a sqlite3.Row iterates over values
 
@@ -192,7 +192,7 @@ def tracked(row: Row) -> TrackedBatch:
 
 
 def tracked_as(row: Row, submission: Submission, batch: Batch) -> TrackedBatch:
-    """For whoever has its documents at hand."""
+    """A batch whose documents are at hand."""
     return TrackedBatch(
         submission=submission,
         batch=batch,

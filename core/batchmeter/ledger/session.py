@@ -198,7 +198,7 @@ class Migration:
 
 @cache
 def load_migrations(package: str) -> tuple[Migration, ...]:
-    """Those in the package's folder `migrations`, in order.
+    """Migrations in the package's folder `migrations`, in order.
 
     They are read as text, so that a checkout's line endings do not change a checksum.
     """

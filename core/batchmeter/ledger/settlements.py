@@ -28,7 +28,7 @@ class Ending:
     groups: Groups
     event: BatchSucceeded | BatchFailed
     callbacks: Collection[str]
-    """Those of the program that settles it."""
+    """Names of the settling program's callbacks."""
     look_again_at: Millis | None = None
     """Where its output may be listed late."""
 

@@ -60,7 +60,7 @@ Names = tuple[str | None, ...]
 
 @dataclass(frozen=True, slots=True)
 class SpendQuery:
-    """Which sums: of what was first settled from `since` to before `until`, in groups, where all filters hold."""
+    """A choice of sums: of batches first settled from `since` to before `until`, in groups, where all filters hold."""
 
     group_by: tuple[str, ...] = ()
     since: Millis | None = None
@@ -159,7 +159,7 @@ async def _whole_days(session: Session, asked: SpendQuery) -> defaultdict[Names,
 
 
 async def _units(session: Session, asked: SpendQuery) -> list[str]:
-    """Those that anything was ever billed in: sums of many days are quick where they are few."""
+    """Units that anything was ever billed in: sums of many days are quick where they are few."""
     kind = asked.kind & Kind.INVENTED | Kind.MONTHS
     row = await session.row(session.statement(_USED), kind=int(kind))
     return [name for name in UNITS if row is not None and row[name]]

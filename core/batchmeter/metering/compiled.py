@@ -219,7 +219,7 @@ class _Source:
         return name
 
     def buckets(self) -> tuple[str, ...]:
-        """Those that the shape has counters of."""
+        """Buckets that the shape has counters of."""
         sums = zip(self._dialect.buckets, map(self._sum, self._plan.buckets), strict=True)
         return tuple(bucket for bucket, total in sums if total != "0")
 

@@ -54,7 +54,7 @@ class Parsed:
     checks: tuple[_Terms, ...]
     buckets: tuple[_Terms, ...]
     tokens: tuple[bool, ...]
-    """Which buckets are tokens."""
+    """Whether each bucket is tokens."""
     counters: frozenset[str]
     """All that the dialect needs, counts or takes for an amount."""
 

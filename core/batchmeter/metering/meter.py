@@ -139,8 +139,8 @@ class _Reading:
         scanner = self._catch_up()
         scanner.refuse_without_answers()
         tally = scanner.tally
-        asked = self.job.input_file is not None and _nameless(tally)
-        return None if asked else metered(filled(tally, self.job), self.job)
+        nameless = self.job.input_file is not None and _nameless(tally)
+        return None if nameless else metered(filled(tally, self.job), self.job)
 
     def _catch_up(self) -> Scanner:
         scanner = self._scanner = self._scanner or _scanner(

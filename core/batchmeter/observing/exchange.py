@@ -41,7 +41,7 @@ class Exchange:
 
 @cache
 def wires() -> tuple[ObservedWire, ...]:
-    """Those that providers declare; one that cannot be imported is logged and left out."""
+    """Wires that providers declare; one that cannot be imported is logged and left out."""
     found: list[ObservedWire] = []
     for entry in sorted(entry_points(group=GROUP), key=lambda entry: entry.name):
         try:
@@ -111,34 +111,34 @@ def take(response: Any) -> bytes:
     """The decoded body of a sync client's answer; what broke while it was read is raised to the app, in its turn."""
     if _is_read(response):
         return bytes(response.content)
-    source, taken = response.stream, _Taken()
+    source, body = response.stream, _Body()
     try:
-        taken.chunks.extend(source)
+        body.chunks.extend(source)
     except Exception as error:  # noqa: BLE001 - the app's to see, when it gets there
-        taken.error = error
+        body.error = error
     finally:
         source.close()
-    response.stream = _replay(source, taken)
-    return _decoded(response, taken)
+    response.stream = _replay(source, body)
+    return _decoded(response, body)
 
 
 async def atake(response: Any) -> bytes:
     """As `take`, of an async client's answer."""
     if _is_read(response):
         return bytes(response.content)
-    source, taken = response.stream, _Taken()
+    source, body = response.stream, _Body()
     try:
         async for chunk in source:
-            taken.chunks.append(chunk)
+            body.chunks.append(chunk)
     except Exception as error:  # noqa: BLE001 - as above
-        taken.error = error
+        body.error = error
     finally:
         await source.aclose()
-    response.stream = _replay(source, taken)
-    return _decoded(response, taken)
+    response.stream = _replay(source, body)
+    return _decoded(response, body)
 
 
-class _Taken:
+class _Body:
     """Chunks that came, and the error that ended them."""
 
     def __init__(self) -> None:
@@ -151,26 +151,26 @@ def _is_read(response: Any) -> bool:
     return bool(response.is_stream_consumed or response.is_closed)
 
 
-def _decoded(response: Any, taken: _Taken) -> bytes:
+def _decoded(response: Any, body: _Body) -> bytes:
     """Content-encoding undone, by the library's own decoders; nothing of a body that broke off."""
-    if taken.error is not None:
+    if body.error is not None:
         return b""
-    raw = b"".join(taken.chunks)
+    raw = b"".join(body.chunks)
     return bytes(response.__class__(response.status_code, headers=response.headers, content=raw).content)
 
 
-def _replay(source: Any, taken: _Taken) -> Any:
+def _replay(source: Any, body: _Body) -> Any:
     """A stream of the library's own kind (httpx's or httpx2's, sync or async), as its response insists."""
     kinds = [kind for kind in type(source).__mro__ if kind.__name__ in ("SyncByteStream", "AsyncByteStream")]
-    return type("Replay", (_Replay, *kinds), {})(source, taken)
+    return type("Replay", (_Replay, *kinds), {})(source, body)
 
 
 class _Replay:
     """The chunks that were taken, then what broke, if anything did."""
 
-    def __init__(self, source: Any, taken: _Taken) -> None:
+    def __init__(self, source: Any, body: _Body) -> None:
         self._source = source
-        self._taken = taken
+        self._body = body
 
     @property
     def elapsed(self) -> Any:
@@ -178,15 +178,15 @@ class _Replay:
         return self._source.elapsed
 
     def __iter__(self) -> Iterator[bytes]:
-        yield from self._taken.chunks
-        if self._taken.error is not None:
-            raise self._taken.error
+        yield from self._body.chunks
+        if self._body.error is not None:
+            raise self._body.error
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
-        for chunk in self._taken.chunks:
+        for chunk in self._body.chunks:
             yield chunk
-        if self._taken.error is not None:
-            raise self._taken.error
+        if self._body.error is not None:
+            raise self._body.error
 
     def close(self) -> None:
         """The source is closed already."""

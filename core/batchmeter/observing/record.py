@@ -91,10 +91,10 @@ class Recorder:
 
     def failed(self, error: Exception) -> None:
         """Said once, until something works again."""
-        said = f"{type(error).__name__}: {error}"
-        if said != self._failing:
-            self._failing = said
-            log.warning("observe: batchmeter failed, the app's call did not: %s", said, exc_info=error)
+        reason = f"{type(error).__name__}: {error}"
+        if reason != self._failing:
+            self._failing = reason
+            log.warning("observe: batchmeter failed, the app's call did not: %s", reason, exc_info=error)
 
     def _not_begun(self, notice: Notice, error: Exception) -> None:
         with contextlib.suppress(ValueError):
@@ -174,7 +174,7 @@ def account_of(client: "AsyncClient", request: ObservedRequest) -> Provider:
 
 
 def _settings(request: ObservedRequest) -> dict[str, Any]:
-    """Those of who asked; None where the request named nothing."""
+    """Settings of the caller; None where the request named nothing."""
     return {
         "api_base": request.base,
         "api_key": request.bearer or NO_KEY,

@@ -272,8 +272,8 @@ def sellers(book: PriceBook, name: str, day: date) -> list[tuple[str, str]]:
     `name` is an id, or `provider/id` as the catalogue lists it; `openai/gpt-oss-120b` is both.
     """
     provider, slash, model = name.partition("/")
-    asked = [(each, name) for each in book.providers] + ([(provider, model)] if slash else [])
-    return [each for each in asked if book.rates(PriceQuery(*each, at=day)) is not None]
+    pairs = [(each, name) for each in book.providers] + ([(provider, model)] if slash else [])
+    return [each for each in pairs if book.rates(PriceQuery(*each, at=day)) is not None]
 
 
 def diff(before: Catalogue, after: Catalogue) -> Iterator[Change]:

@@ -213,9 +213,9 @@ def _alias(at: str, provider: str, value: object) -> tuple[str, str]:
 
 def _no_cycles(where: str, rows: Mapping[str, UserRow]) -> None:
     for start in rows:
-        seen, name = {start}, start
+        visited, name = {start}, start
         while (row := rows.get(name)) is not None and row.alias_of is not None:
             name = "/".join(row.alias_of)
-            if name in seen:
+            if name in visited:
                 raise ConfigError(f'{where}: row "{start}": alias_of leads round in a circle by "{name}"')
-            seen.add(name)
+            visited.add(name)

@@ -80,8 +80,8 @@ class Kept:
 
 
 def _fits(used: RatesUsed, query: PriceQuery) -> bool:
-    asked = (query.model, query.prompt_over, query.geo, query.processing)
-    return (used.priced_as or used.model, used.prompt_over, used.geo, used.processing) == asked and bool(
+    wanted = (query.model, query.prompt_over, query.geo, query.processing)
+    return (used.priced_as or used.model, used.prompt_over, used.geo, used.processing) == wanted and bool(
         used.usd_per_million
     )
 
@@ -291,12 +291,12 @@ def asked_rates(query: PriceQuery | None, source: PriceSource, ask: Ask | None) 
         return None, "unknown_model"
     if ask is not None:
         try:
-            asked = _checked(ask(query))
+            answer = _checked(ask(query))
         except (Exception, SystemExit) as error:  # whatever a plugin does, only its group is unpriced
             log.warning("a price_lines hook failed for %s/%s", query.provider, query.model, exc_info=error)
             return None, "price_plugin_failed"
-        if asked is not None:
-            return asked, None
+        if answer is not None:
+            return answer, None
     rates = source.rates(query)
     return rates, None if rates is not None else "unknown_model"
 

@@ -1,4 +1,4 @@
-"""From one row's tiers to the rates of one request: what is published, and what follows from the vendor's rules.
+"""Rates of one request from one row's tiers: the published ones, and those that follow from the vendor's rules.
 
 Order for each bucket of a batch: the published batch rate; for cached tokens the vendor's own rule; else the standard
 rate at the provider's usual discount, marked as estimated. A longer tier never falls back on the base tier's rate.

@@ -126,8 +126,8 @@ async def check(
     answers = await read_answers(provider, batch, settlement)
     ends, unasked = Counter[Fate](), set(answers.fates)
     missing: list[str] = []
-    async with aclosing(requests(provider, batch, input_file_id)) as asked:
-        async for _, custom_id in asked:
+    async with aclosing(requests(provider, batch, input_file_id)) as inputs:
+        async for _, custom_id in inputs:
             fate = answers.fate(custom_id)
             ends[fate] += 1
             unasked.discard(hash(custom_id))

@@ -58,12 +58,12 @@ class _First:
     tracked: TrackedBatch | None
 
     @property
-    def told(self) -> Submission | None:
+    def submission(self) -> Submission | None:
         return self.tracked.submission if self.tracked else None
 
     @property
     def input_file_id(self) -> str | None:
-        return self.told.input_file_id if self.told else None
+        return self.submission.input_file_id if self.submission else None
 
 
 async def retry(
@@ -155,10 +155,10 @@ def _key_of_rest(first: _First, reasons: Collection[str]) -> str:
 
 async def _submit_rest(first: _First, rest: "_Rest", reasons: Collection[str]) -> Batch:
     """The uploaded file does not outlive a create that made nothing."""
-    told = first.told
-    metadata = {**((told.metadata if told else first.batch.metadata) or {}), RETRY_OF: first.batch.id}
-    request = BatchRequest(rest.file.id, rest.endpoint, metadata=metadata, model=told.model if told else None)
-    submission = submission_of(first.provider, request, told.attribution if told else None, None, None)
+    before = first.submission
+    metadata = {**((before.metadata if before else first.batch.metadata) or {}), RETRY_OF: first.batch.id}
+    request = BatchRequest(rest.file.id, rest.endpoint, metadata=metadata, model=before.model if before else None)
+    submission = submission_of(first.provider, request, before.attribution if before else None, None, None)
     try:
         return await _submit(first, submission, _key_of_rest(first, reasons))
     except BatchmeterError as error:
@@ -218,7 +218,9 @@ async def _upload_rest(first: _First, reasons: Collection[str]) -> _Rest | None:
             count = await _keep(first, answers, {REASONS[reason] for reason in reasons}, rest)
         if not count:
             return None
-        endpoint = first.batch.endpoint or (first.told.endpoint if first.told else None) or await _endpoint(path)
+        endpoint = (
+            first.batch.endpoint or (first.submission.endpoint if first.submission else None) or await _endpoint(path)
+        )
         account = first.provider.account
         file = await first.client.files.create(file=path, purpose="batch", custom_llm_provider=account)
     return _Rest(file, count, endpoint)
@@ -237,8 +239,8 @@ async def _endpoint(path: Path) -> str:
 async def _keep(first: _First, answers: Answers, wanted: Collection[Fate], rest: IO[bytes]) -> int:
     """Copy the wanted lines of the input as they are; returns how many. UsageError where it cannot be told which."""
     kept, block, unasked = Counter[Fate](), bytearray(), set(answers.fates)
-    async with aclosing(requests(first.provider, first.batch, first.input_file_id)) as asked:
-        async for line, custom_id in asked:
+    async with aclosing(requests(first.provider, first.batch, first.input_file_id)) as inputs:
+        async for line, custom_id in inputs:
             fate = answers.fate(custom_id)
             unasked.discard(hash(custom_id))
             if fate in wanted and custom_id is None:

@@ -196,10 +196,10 @@ class Job:
 
     def _key(self, written: Written, number: int) -> str:
         """The hash of everything that makes it this run, and the how-manieth of its batches it is."""
-        told = json.dumps(
+        text = json.dumps(
             [written.digest, self.endpoint, self.completion_window, self.metadata and dict(self.metadata)]
         )
-        return f"run-{hashlib.sha256(told.encode()).hexdigest()[:32]}-{number}"
+        return f"run-{hashlib.sha256(text.encode()).hexdigest()[:32]}-{number}"
 
     def _where(self) -> dict[str, Any]:
         return {"custom_llm_provider": self.account, **self.account_settings}

@@ -119,8 +119,8 @@ class Jobs:
         limits = limits_of(provider) or COMPATIBLE
         with tempfile.TemporaryDirectory(prefix="batchmeter-job-") as folder:
             whole, parts, ids = await asyncio.to_thread(split, Path(file), Path(folder), endpoint, limits)
-            told = f"{whole}:{endpoint}:{completion_window}:{sorted((metadata or {}).items())}"
-            job_id = job or hashlib.sha256(told.encode()).hexdigest()[:16]
+            text = f"{whole}:{endpoint}:{completion_window}:{sorted((metadata or {}).items())}"
+            job_id = job or hashlib.sha256(text.encode()).hexdigest()[:16]
             named = attribution.model_copy(update={"tags": (*attribution.tags, tag_of(job_id))})
             order = Order(endpoint, completion_window, metadata, named, where)
             keys = [f"job-{job_id}-{digest[:24]}" for _, digest in parts]
@@ -168,11 +168,15 @@ class Jobs:
         tracked = await parts.ledger.get_batch(batch_id, account)
         if tracked is None:
             raise UsageError(f"batch {batch_id} is no longer in this ledger: submit its job under another name")
-        told = tracked.submission
+        submission = tracked.submission
         order = Order(
-            told.endpoint or "", tracked.batch.completion_window or "24h", told.metadata, told.attribution, where
+            submission.endpoint or "",
+            tracked.batch.completion_window or "24h",
+            submission.metadata,
+            submission.attribution,
+            where,
         )
-        return await self._submit(anew_key(batch_id), told.input_file_id, order)
+        return await self._submit(anew_key(batch_id), submission.input_file_id, order)
 
     async def wait(
         self,

@@ -29,8 +29,8 @@ def shown(lines: int, on_update: Update | None = None, *, bar: bool | None) -> G
         def update(batch: Batch) -> None:
             counts = batch.request_counts
             done[batch.id] = counts.completed + counts.failed if counts else 0
-            told = f"{batch.id} {batch.status}" if len(done) == 1 else f"{len(done)} batches"
-            drawn.update(task, description=told, completed=sum(done.values()))
+            text = f"{batch.id} {batch.status}" if len(done) == 1 else f"{len(done)} batches"
+            drawn.update(task, description=text, completed=sum(done.values()))
             if on_update is not None:
                 on_update(batch)
 

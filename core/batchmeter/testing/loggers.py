@@ -113,7 +113,7 @@ class LoggerContract:
 
     @pytest.mark.parametrize("when", ["before", "after"])
     async def test_it_gets_what_failed_again(self, logger: Any, when: Any) -> None:
-        """It, or its process, dies before the event went out, or after that but before anybody knew."""
+        """The logger, or its process, dies before the event went out, or after that but before anybody knew."""
         shaky = Shaky(logger, when)
         async with open_bench(shaky) as bench:
             await _submit(bench, *KINDS[:2])
@@ -143,9 +143,9 @@ class LoggerContract:
             wanted = [one for one in await bench.deliveries() if self._wanted(broken, one.stored.event)]
         assert wanted
         assert {one.state for one in wanted} == {"pending"}
-        said = "\n".join(one.last_error or "" for one in wanted)
-        assert said.strip()
-        assert not [secret for secret in self.secrets if secret in said]
+        errors = "\n".join(one.last_error or "" for one in wanted)
+        assert errors.strip()
+        assert not [secret for secret in self.secrets if secret in errors]
 
     def _wanted(self, logger: Any, event: Event) -> bool:
         return event.type in handled(logger) and self.wants(event)

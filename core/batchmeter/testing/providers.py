@@ -135,9 +135,9 @@ class ProviderContract:
         if not self.lists_files:
             pytest.skip("this provider lists no files")
         mine = {(await provider.create_file(upload_of(self.lines()), PLAIN)).id for _ in range(3)}
-        seen = await all_files(provider, limit=2)
-        assert mine <= set(seen)
-        assert len(seen) == len(set(seen))
+        listed = await all_files(provider, limit=2)
+        assert mine <= set(listed)
+        assert len(listed) == len(set(listed))
 
     async def test_a_deleted_file_is_gone(self, provider: Provider) -> None:
         if not self.deletes_files:
@@ -154,10 +154,10 @@ class ProviderContract:
         batch = await self.submit(provider, {"team": "search"})
         assert batch.id
         assert (batch.created_at is not None) == self.tells_times
-        seen = await provider.retrieve_batch(batch.id, PLAIN)
-        assert seen.id == batch.id
+        again = await provider.retrieve_batch(batch.id, PLAIN)
+        assert again.id == batch.id
         if provider.capabilities.metadata_tag:
-            assert (seen.metadata or {}).get("team") == "search"
+            assert (again.metadata or {}).get("team") == "search"
 
     async def test_a_batch_runs_to_its_end(self, provider: Provider) -> None:
         batch = await self.finish(provider, await self.submit(provider))
@@ -186,11 +186,11 @@ class ProviderContract:
 
     async def test_batches_are_listed_newest_first(self, provider: Provider) -> None:
         mine = [(await self.submit(provider)).id for _ in range(3)]
-        seen = await all_batches(provider, limit=2)
-        assert set(mine) <= set(seen)
-        assert len(seen) == len(set(seen))
+        batches = await all_batches(provider, limit=2)
+        assert set(mine) <= set(batches)
+        assert len(batches) == len(set(batches))
         if provider.capabilities.list_after_any_id:
-            assert [batch_id for batch_id in seen if batch_id in mine] == mine[::-1]
+            assert [batch_id for batch_id in batches if batch_id in mine] == mine[::-1]
             page = await provider.list_batches(after=mine[1], limit=100, options=PLAIN)
             listed = [batch.id for batch in page]
             assert mine[0] in listed

@@ -81,7 +81,7 @@ class Breaker:
 
     @property
     def probing(self) -> bool:
-        """It was open: let one through and see."""
+        """The breaker was open: let one call through and see."""
         return self._opened > 0
 
     def success(self) -> None:
@@ -170,7 +170,7 @@ class AccountState:
     trouble: str | None = None
     """Why it was paused, if it was."""
     refused: bool = False
-    """It was its key."""
+    """Its key was refused."""
     cut_short: bool = False
     """A Retry-After was longer than it counts for, which is said once."""
     breaker: Breaker = field(init=False)

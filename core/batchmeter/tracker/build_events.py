@@ -1,4 +1,4 @@
-"""From what the ledger knows of a batch, and what it was metered at, to its settlement and its events."""
+"""Settlements and events, built from the ledger's batch and its metering."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field

@@ -44,7 +44,7 @@ class LaneOptions:
     threshold: int = 5
     """Failures in a row after which only single probes are made, with back-off."""
     longest_pause: float = 3600.0
-    """That a logger may ask for: a backend's Retry-After of days would keep its events from it."""
+    """The longest that a logger may ask for: a backend's Retry-After of days would keep its events from it."""
     max_stuck: int = 3
     """Calls that ignore their cancellation; with so many the logger is asked no more until one returns."""
 
@@ -209,7 +209,7 @@ class LoggerLane:
         task.result()
 
     def _leave(self, task: asyncio.Task[None]) -> None:
-        """It counts as stuck until it is seen to end."""
+        """The task counts as stuck until it is seen to end."""
         task.cancel()
         self._stuck.add(task)
         task.add_done_callback(self._unstuck)

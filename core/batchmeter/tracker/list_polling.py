@@ -63,7 +63,7 @@ class Order:
     ids: list[tuple[int, str]] = field(default_factory=list[tuple[int, str]])
     created: dict[str, int] = field(default_factory=dict[str, int])
     open: set[str] = field(default_factory=set[str])
-    """Those that were, when last seen."""
+    """Ids of batches that were open when last seen."""
 
     def add(self, batches: Iterable[Batch]) -> None:
         for batch in batches:
@@ -191,7 +191,7 @@ class ListPolling:
         self._distrusted[state.account] = self._now() + DISTRUST_SECONDS
 
     async def _put_off(self, account: str, batches: Sequence[Batch], random: Random, asked: Millis) -> None:
-        """They fall into step with the lists' due ones; a backlog's own, claimed or not, is listed once."""
+        """The batches fall into step with the lists' due ones; a backlog's own, claimed or not, is listed once."""
         if batches:
             looks = [(batch.id, self.timetable.listed(account, batch, random)) for batch in batches]
             await self.ledger.put_off(account, looks, asked=asked)

@@ -29,7 +29,7 @@ log = logging.getLogger("batchmeter")
 _NEWER = frozenset({"output_not_listed", "never_started", "nothing_done", "lines_missing"})
 """Troubles that only a newer snapshot can mend."""
 _LISTED_LATE = frozenset({"output_not_listed", "nothing_done"})
-"""Those after which the output may be listed all the same."""
+"""Troubles after which the output may be listed all the same."""
 
 
 @dataclass(slots=True)
@@ -206,7 +206,7 @@ class Poller:
     # an account's due batches
 
     async def follow_due(self, account: AccountState, provider: Provider, claims: Sequence[Claim]) -> None:
-        """Those that lists show are told together, each other one by its own story; returns when all stories have begun."""
+        """Batches that lists show are told together, each other one by its own story; returns when all stories have begun."""
         self.total.claimed += len(claims)
         left = {claim.tracked.batch_id: claim for claim in claims}
         try:
@@ -297,7 +297,7 @@ class Poller:
             wait = after_error(tracked.error_count + 1, random, retry_after=asked)
         return await self._again(claim, max(wait, not_before), text, attempts)
 
-    # what else becomes of batches
+    # other ends of batches
 
     async def give_back(self, claims: Sequence[Claim]) -> None:
         """Stopped in the middle: due again at once, for whoever comes next."""

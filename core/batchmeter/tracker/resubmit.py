@@ -40,7 +40,7 @@ class Waiting:
 
     @property
     def again(self) -> Again:
-        """Which try the next one is."""
+        """The next try's number, and the first batch of them all."""
         told = self.failed.submission.again or Again()
         first, since = told.first_id or self.failed.batch_id, told.since or self.failed.recorded_at
         return replace(told, first_id=first, attempt=told.attempt + 1, since=since)

@@ -156,7 +156,7 @@ class Tracker:
         ):
             self._poller.start(self._revise_observed(tracked, batch))
 
-    async def told(self, account: str, batch_id: str) -> bool:
+    async def tell(self, account: str, batch_id: str) -> bool:
         """A webhook says that it has ended: look at once. False: it is settled, or nobody's."""
         tracked = await self._ledger.get_batch(batch_id, account)
         if not await self._ledger.wake(account, batch_id):

@@ -17,7 +17,7 @@ from batchmeter_ui.view import View
 from batchmeter_ui.words import amount, cost_of, dollars, number, share, shortened, spaced
 
 from .batch_estimate import estimate_of, estimated
-from .batch_head import Seen, head
+from .batch_head import BatchData, head
 from .batch_life import event_name, life, revisions_of
 from .batches import status
 from .job_links import JOB, job_url
@@ -40,9 +40,9 @@ async def history_of(view: View) -> BatchHistory:
 
 
 async def show(view: View) -> Content:
-    seen = await _seen(view)
-    account, batch_id = seen.history.tracked.account, seen.history.tracked.batch_id
-    body: list[h.Node] = [h.p(".quiet")[h.code[batch_id]], *_parts(view, seen).values()]
+    data = await _read(view)
+    account, batch_id = data.history.tracked.account, data.history.tracked.batch_id
+    body: list[h.Node] = [h.p(".quiet")[h.code[batch_id]], *_parts(view, data).values()]
     stream = f"/live/batches/{quote(account, safe='')}/{quote(batch_id, safe='')}"
     return Content(f"Batch in {account}", body, stream=view.url(stream))
 
@@ -50,23 +50,23 @@ async def show(view: View) -> Content:
 async def parts(view: View, *, whole: bool = True) -> dict[str, h.Element]:
     """The page's sections by their names: one batch is read quickly enough to be looked at each time."""
     del whole
-    return _parts(view, await _seen(view))
+    return _parts(view, await _read(view))
 
 
-async def _seen(view: View) -> Seen:
+async def _read(view: View) -> BatchData:
     found = await history_of(view)
-    return Seen(found, await estimate_of(view, found), await view.access.seconds_left(found.tracked))
+    return BatchData(found, await estimate_of(view, found), await view.access.seconds_left(found.tracked))
 
 
-def _parts(view: View, seen: Seen) -> dict[str, h.Element]:
-    found, newest = seen.history, seen.newest
+def _parts(view: View, data: BatchData) -> dict[str, h.Element]:
+    found, newest = data.history, data.newest
     batch = found.tracked.batch
     sections: dict[str, h.Node] = {
-        "head": head(view, seen),
+        "head": head(view, data),
         "life": life(found, view.now),
         "facts": h.div(".columns")[
             card("Counts", _counts(batch, newest)),
-            card("Cost", _cost(newest), estimated(seen.estimate, newest)),
+            card("Cost", _cost(newest), estimated(data.estimate, newest)),
             card("Submitted", _submitted(view, found)),
             card("Files", _files(view, found)),
         ],
@@ -82,11 +82,11 @@ def _parts(view: View, seen: Seen) -> dict[str, h.Element]:
 
 
 def _counts(batch: "Batch", newest: Settlement | None) -> h.Element:
-    told = batch.request_counts
+    counts = batch.request_counts
     pairs: list[tuple[str, h.Node]] = [
         ("Status", status(batch.status)),
-        ("Provider counts", progress(told.completed + told.failed, told.total) if told else "none"),
-        ("Failed, by the provider", number(told.failed) if told else None),
+        ("Provider counts", progress(counts.completed + counts.failed, counts.total) if counts else "none"),
+        ("Failed, by the provider", number(counts.failed) if counts else None),
     ]
     if newest is not None:
         lines = newest.request_counts
@@ -265,11 +265,11 @@ def _rate_rows(used: RatesUsed) -> Iterator[Sequence[h.Node]]:
 def _usage(newest: Settlement | None) -> h.Node:
     if newest is None:
         return None
-    told = newest.reported_usage
+    reported = newest.reported_usage
     rows = [
-        (spaced(name), number(count), number(getattr(told, name)) if told else "–")
+        (spaced(name), number(count), number(getattr(reported, name)) if reported else "–")
         for name in type(newest.usage).model_fields
-        if (count := getattr(newest.usage, name)) or (told and getattr(told, name))
+        if (count := getattr(newest.usage, name)) or (reported and getattr(reported, name))
     ]
     return card(
         "Usage",

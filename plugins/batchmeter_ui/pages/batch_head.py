@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class BatchData:
     """All that a batch's page shows."""
 
     history: BatchHistory
@@ -32,11 +32,11 @@ class Seen:
         return self.history.revisions[-1] if self.history.revisions else None
 
 
-def head(view: View, seen: Seen) -> h.Element:
-    links = [_link(view, seen.history, name, text) for name, text in _actions(seen)]
+def head(view: View, data: BatchData) -> h.Element:
+    links = [_link(view, data.history, name, text) for name, text in _actions(data)]
     shown = [] if view.settings.read_only else links
     return h.div[
-        tiles([_progress(seen), _cost(seen), _tokens(seen), _time(view, seen)]), h.p(".span")[shown] if shown else None
+        tiles([_progress(data), _cost(data), _tokens(data), _time(view, data)]), h.p(".span")[shown] if shown else None
     ]
 
 
@@ -49,8 +49,8 @@ def left_over(found: BatchHistory) -> int:
     return counts.failed if counts else 0
 
 
-def _actions(seen: Seen) -> list[tuple[str, str]]:
-    found = seen.history
+def _actions(data: BatchData) -> list[tuple[str, str]]:
+    found = data.history
     if not found.tracked.batch.ended:
         return [("cancel", "Cancel…")]
     again = [("retry", f"Try {left_over(found):,} failed again…")] if left_over(found) else []
@@ -61,16 +61,16 @@ def _link(view: View, found: BatchHistory, name: str, text: str) -> h.Element:
     return h.a(href=view.batch_url(found.tracked.account, found.tracked.batch_id, f"/{name}"))[text]
 
 
-def _progress(seen: Seen) -> Tile:
-    batch = seen.history.tracked.batch
-    counts, failed = batch.request_counts, left_over(seen.history)
+def _progress(data: BatchData) -> Tile:
+    batch = data.history.tracked.batch
+    counts, failed = batch.request_counts, left_over(data.history)
     done = progress(counts.completed + counts.failed, counts.total) if counts else "its provider counts nothing"
     bad = batch.status in {"failed", "expired"}
     return Tile("Status", status(batch.status), [done, h.span(".bad")[f" {failed:,} failed"] if failed else None], bad)
 
 
-def _cost(seen: Seen) -> Tile:
-    newest, estimate = seen.newest, seen.estimate
+def _cost(data: BatchData) -> Tile:
+    newest, estimate = data.newest, data.estimate
     if newest is not None:
         unknown = sum(newest.cost.unknown.values())
         lines = newest.request_counts.total
@@ -80,10 +80,10 @@ def _cost(seen: Seen) -> Tile:
     return Tile("Cost", "–", note)
 
 
-def _tokens(seen: Seen) -> Tile:
-    if seen.newest is None:
+def _tokens(data: BatchData) -> Tile:
+    if data.newest is None:
         return Tile("Tokens", "–", "read when it has ended")
-    usage = seen.newest.usage
+    usage = data.newest.usage
     return Tile(
         "Tokens",
         number(usage.input_tokens + usage.output_tokens),
@@ -91,8 +91,8 @@ def _tokens(seen: Seen) -> Tile:
     )
 
 
-def _time(view: View, seen: Seen) -> Tile:
-    batch = seen.history.tracked.batch
+def _time(view: View, data: BatchData) -> Tile:
+    batch = data.history.tracked.batch
     now = view.now / 1000
     if batch.created_at is None:
         return Tile("Time", "–", "its provider tells none")
@@ -100,4 +100,4 @@ def _time(view: View, seen: Seen) -> Tile:
         took = "–" if batch.ended_at is None else duration(batch.ended_at - batch.created_at)
         return Tile("Took", took, "from created to ended")
     note = [f"{duration(now - batch.created_at)} old; expires in ", expires_in(batch.expires_at, now)]
-    return Tile("Ends in", ends_in(batch, seen.left, now), note)
+    return Tile("Ends in", ends_in(batch, data.left, now), note)

@@ -28,14 +28,14 @@ def event_name(kind: str) -> str:
 
 def _steps(found: BatchHistory) -> list[Step]:
     batch, tracked = found.tracked.batch, found.tracked
-    seen = [
+    times = [
         ("created", batch.created_at),
         ("in progress", batch.in_progress_at),
         ("finalizing", batch.finalizing_at),
         (spaced(batch.status) if batch.ended else "", batch.ended_at),
     ]
     steps = [
-        Step(name, at * 1000, trouble=name in {"failed", "expired"}) for name, at in seen if at is not None and name
+        Step(name, at * 1000, trouble=name in {"failed", "expired"}) for name, at in times if at is not None and name
     ]
     if tracked.settled_at is not None:
         steps.append(Step("settled", tracked.settled_at))
@@ -87,7 +87,7 @@ def revisions_of(revisions: Sequence[Settlement]) -> h.Element:
 
 
 def _changes(earlier: Settlement, later: Settlement) -> str:
-    told = (
+    values = (
         ("status", earlier.status, later.status),
         ("cost", earlier.cost.known, later.cost.known),
         ("unknown", earlier.cost.unknown, later.cost.unknown),
@@ -96,7 +96,7 @@ def _changes(earlier: Settlement, later: Settlement) -> str:
         ("price book", earlier.cost.price_book, later.cost.price_book),
         ("notes", earlier.notes, later.notes),
     )
-    return ", ".join(name for name, before, after in told if before != after) or "nothing"
+    return ", ".join(name for name, before, after in values if before != after) or "nothing"
 
 
 def _why(earlier: Settlement, later: Settlement) -> str:

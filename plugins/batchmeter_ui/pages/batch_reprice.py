@@ -22,7 +22,7 @@ _MOST = 200
 
 
 async def ask(view: View) -> Content:
-    """With what it would come to."""
+    """The question, with the cost that would come of it."""
     view.check_not_read_only()
     account, batch_id = await _settled(view)
     changes = await areprice_batches([batch_id], custom_llm_provider=account, dry_run=True, using=view.call.client)
@@ -30,10 +30,10 @@ async def ask(view: View) -> Content:
     if not changes:
         text = "Today's price book gives this batch the same cost, to the digit. Nothing would change."
         return Content("Price again", h.section(".card")[h.p[text], h.a(href=back)["Back to the batch"]])
-    told = facts([("Now", cost_of(changes[0].before)), ("Then", _with_reasons(changes[0].after))])
+    costs = facts([("Now", cost_of(changes[0].before)), ("Then", _with_reasons(changes[0].after))])
     note = h.p(".quiet")["This makes a new revision, and loggers get its event. The provider's file is not read again."]
     return Content(
-        "Price again", question(view.batch_url(account, batch_id, "/reprice"), "Price again", back, told, note)
+        "Price again", question(view.batch_url(account, batch_id, "/reprice"), "Price again", back, costs, note)
     )
 
 
@@ -95,7 +95,7 @@ async def reprice_all(view: View) -> Content:
 
 def _account(view: View) -> str:
     """Refusal (404) for one that is not the caller's."""
-    account, mine = view.asked("account"), view.identity.accounts
+    account, mine = view.query("account"), view.identity.accounts
     if not account or (mine is not None and account not in mine):
         raise Refusal(404, f"No account {account[:100]!r} is known here.")
     return account

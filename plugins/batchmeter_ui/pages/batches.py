@@ -27,14 +27,14 @@ _TICKS = (("unknown", "has unknown cost"), ("failures", "has failures"), ("late"
 
 async def show(view: View) -> Content:
     page = await view.access.browse(view.own(_filter(view)), after=_after(view), limit=_PAGE)
-    kept = {name: view.asked(name) for name, _ in (*_TEXTS, *_TICKS)} | {
-        name: view.asked(name) for name in ("status", "settled")
+    kept = {name: view.query(name) for name, _ in (*_TEXTS, *_TICKS)} | {
+        name: view.query(name) for name in ("status", "settled")
     }
     further = (
         page.next
         and h.p[h.a(".next", href=view.url("/batches", **kept, after=page.next.replace("\x1f", "/")))["Older batches"]]
     )
-    begin = h.p[h.a(href=view.url("/batches", **kept))["Back to the newest"]] if view.asked("after") else None
+    begin = h.p[h.a(href=view.url("/batches", **kept))["Back to the newest"]] if view.query("after") else None
     empty = "None of the batches looked through fits; older ones may." if page.next else "No batch fits."
     jobs = h.a(href=view.url("/jobs"))["Jobs larger than a batch"]
     body = [_form(view), card("Batches", batch_table(view, page.data, empty), begin, further, more=jobs)]
@@ -43,24 +43,24 @@ async def show(view: View) -> Content:
 
 def _after(view: View) -> str | None:
     """Account and id, as the link to the next page says them."""
-    account, slash, batch_id = view.asked("after").partition("/")
+    account, slash, batch_id = view.query("after").partition("/")
     return f"{account}\x1f{batch_id}" if slash else None
 
 
 def _filter(view: View) -> BatchFilter:
-    name, equals, value = view.asked("metadata").partition("=")
-    status, settled = view.asked("status"), view.asked("settled")
+    name, equals, value = view.query("metadata").partition("=")
+    status, settled = view.query("status"), view.query("settled")
     return BatchFilter(
-        accounts=(view.asked("account"),) if view.asked("account") else None,
-        key=view.asked("key") or None,
+        accounts=(view.query("account"),) if view.query("account") else None,
+        key=view.query("key") or None,
         statuses=(status,) if status else None,
         settled={"yes": True, "no": False}.get(settled),
-        unknown=bool(view.asked("unknown")),
-        failures=bool(view.asked("failures")),
-        late=bool(view.asked("late")),
-        model=view.asked("model") or None,
-        team=view.asked("team") or None,
-        tag=view.asked("tag") or None,
+        unknown=bool(view.query("unknown")),
+        failures=bool(view.query("failures")),
+        late=bool(view.query("late")),
+        model=view.query("model") or None,
+        team=view.query("team") or None,
+        tag=view.query("tag") or None,
         metadata={name: value} if equals else {},
     )
 
@@ -68,22 +68,22 @@ def _filter(view: View) -> BatchFilter:
 def _form(view: View) -> h.Element:
     statuses = [
         h.option(value="")["any"],
-        *(h.option(value=one, selected=view.asked("status") == one)[spaced(one)] for one in _STATUSES),
+        *(h.option(value=one, selected=view.query("status") == one)[spaced(one)] for one in _STATUSES),
     ]
     settled = [
-        h.option(value=value, selected=view.asked("settled") == value)[text]
+        h.option(value=value, selected=view.query("settled") == value)[text]
         for value, text in (("", "open or settled"), ("no", "open"), ("yes", "settled"))
     ]
     return h.form(".card.filters", method="get", action=view.url("/batches"))[
         h.label["Status", h.select(name="status")[statuses]],
         h.label["Open", h.select(name="settled")[settled]],
         (
-            h.label[title, h.input(name=name, value=view.asked(name) or None)]
+            h.label[title, h.input(name=name, value=view.query(name) or None)]
             for name, title in _TEXTS
             if name != "key" or view.identity.admin
         ),
         (
-            h.label(".tick")[h.input(type="checkbox", name=name, value="1", checked=bool(view.asked(name))), title]
+            h.label(".tick")[h.input(type="checkbox", name=name, value="1", checked=bool(view.query(name))), title]
             for name, title in _TICKS
         ),
         h.button["Show"],

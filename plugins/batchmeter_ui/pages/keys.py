@@ -51,19 +51,19 @@ def _row(view: View, one: ProxyKey, spent: CostRow | None) -> Sequence[h.Node]:
 
 
 def _may(one: ProxyKey) -> str:
-    told = ["see all" if one.admin else "see its own"]
-    told += [f"accounts {', '.join(one.accounts)}"] if one.accounts is not None else []
-    told += [f"models {', '.join(one.models)}"] if one.models is not None else []
-    return "; ".join(told)
+    rights = ["see all" if one.admin else "see its own"]
+    rights += [f"accounts {', '.join(one.accounts)}"] if one.accounts is not None else []
+    rights += [f"models {', '.join(one.models)}"] if one.models is not None else []
+    return "; ".join(rights)
 
 
 def _limits(one: ProxyKey) -> str:
-    told = {
+    limits = {
         "requests a minute": one.limits.requests_per_minute,
         "open batches": one.limits.open_batches,
         "lines a day": one.limits.lines_per_day,
     }
-    return ", ".join(f"{number(most)} {name}" for name, most in told.items() if most is not None) or "none"
+    return ", ".join(f"{number(most)} {name}" for name, most in limits.items() if most is not None) or "none"
 
 
 async def _named(view: View) -> ProxyKey:

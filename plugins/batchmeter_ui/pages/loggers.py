@@ -32,12 +32,12 @@ def backlog(view: View, found: Sequence[Subscribed], *, whole: bool = False) -> 
 def _row(view: View, one: Subscribed, *, whole: bool) -> Sequence[h.Node]:
     name = h.a(href=view.url(f"/loggers/{quote(one.name, safe='')}"))[shortened(one.name, 60)]
     dead = h.span(".bad")[number(one.dead)] if one.dead else "0"
-    told = (name, number(one.owed), moment(one.oldest_owed_at, view.now), dead)
+    cells = (name, number(one.owed), moment(one.oldest_owed_at, view.now), dead)
     if not whole:
-        return told
+        return cells
     handles = "not known yet" if one.kinds is None else ", ".join(sorted(one.kinds))
     remark = "abandoned" if one.ended_at is not None else shortened(one.problem or "")
-    return (*told, handles, moment(one.last_seen, view.now), remark)
+    return (*cells, handles, moment(one.last_seen, view.now), remark)
 
 
 async def _named(view: View) -> Subscribed:

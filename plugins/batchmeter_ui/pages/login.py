@@ -19,7 +19,7 @@ async def show(view: View) -> Content:
 
 
 def _form(view: View, problem: str = "") -> Content:
-    leads = view.asked("next")
+    leads = view.query("next")
     body = h.form(".card.login", method="post", action=view.url("/login", next=leads))[
         h.p(".problem", role="alert")[problem] if problem else None,
         h.input(name="username", type="text", autocomplete="username", value="batchmeter", hidden=True),
@@ -45,7 +45,7 @@ async def log_in(view: View) -> Response:
         return response
     assert view.sessions is not None
     value = await (await view.sessions()).begin(secret)
-    leads = view.asked("next")
+    leads = view.query("next")
     response = RedirectResponse(view.base + (leads if _is_own(leads) else ""), 303)
     response.headers["set-cookie"] = _cookie(view, value, HOURS * 3600)
     return response
@@ -54,7 +54,7 @@ async def log_in(view: View) -> Response:
 async def enter(view: View) -> Response:
     """By a link that `batchmeter ui` asked for."""
     assert view.sessions is not None
-    value = await (await view.sessions()).enter(view.asked("once")[:_LONGEST_KEY])
+    value = await (await view.sessions()).enter(view.query("once")[:_LONGEST_KEY])
     if value is None:
         response = document(view, _form(view, "This link was used before, or is older than a minute."))
         response.status_code = 401
@@ -65,7 +65,7 @@ async def enter(view: View) -> Response:
 
 
 async def make_link(view: View) -> Response:
-    """For who holds a key: where their browser may enter."""
+    """A link by which a key holder's browser may enter."""
     scheme, _, secret = view.call.request.headers.get("authorization", "").partition(" ")
     if scheme.lower() != "bearer" or view.identity.attribution.key is None:
         raise Refusal(401, "Send a key as `Authorization: Bearer`.", code="invalid_api_key")

@@ -125,7 +125,7 @@ def _saved(whole: CostRow) -> tuple[h.Node, h.Node]:
 
 
 async def _added_tiles(view: View) -> list[Tile]:
-    """Those of other plugins' pages; one that fails is left out, and logged."""
+    """Tiles of other plugins' pages; one that fails is left out, and logged."""
     found: list[Tile] = []
     for page in view.pages:
         if page.tile is None or (page.everywhere and not view.identity.everywhere):

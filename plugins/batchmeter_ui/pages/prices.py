@@ -16,7 +16,7 @@ _MOST_MODELS = 15
 
 
 async def show(view: View) -> Content:
-    words = view.asked("q")[:200]
+    words = view.query("q")[:200]
     source = view.call.client.prices
     today = datetime.fromtimestamp(view.now / 1000, UTC).date()
     found = await find_prices(source, words, today, limit=_MOST_MODELS) if words else []

@@ -52,9 +52,9 @@ class Pivot:
 
 async def _pivot(view: View) -> Pivot:
     span = asked_span(view)
-    by = view.asked("by") or "model"
+    by = view.query("by") or "model"
     usual = "day" if len(span.dates) <= _FEW_DAYS else "week" if len(span.dates) <= _SOME_DAYS else "month"
-    per = view.asked("per") or usual
+    per = view.query("per") or usual
     for name, chosen, known in (("by", by, DIMENSIONS), ("per", per, PERIODS)):
         if chosen not in known:
             raise Refusal(400, f"{name}={chosen[:40]!r} is none of {', '.join(known)}.", code="invalid_value")

@@ -83,7 +83,7 @@ SELECT account, count(*) AS open, count(*) FILTER (WHERE lease_until > %(now)s) 
 FROM batchmeter.batch WHERE next_poll_at IS NOT NULL GROUP BY account ORDER BY account;
 
 -- name: open_accounts
--- Those with an unsettled batch, by skipping along the index.
+-- Accounts with an unsettled batch, by skipping along the index.
 WITH RECURSIVE found (account) AS (
     SELECT min(account) FROM batchmeter.batch WHERE next_poll_at IS NOT NULL
     UNION ALL
@@ -135,7 +135,7 @@ UPDATE batchmeter.delivery SET next_attempt_at = %(now)s, token = token + 1, lea
 WHERE logger = ANY(%(loggers)s::text[]) AND state = 'pending' AND next_attempt_at > %(now)s + %(horizon)s;
 
 -- name: waiting_loggers
--- Those with a pending delivery, by skipping along the index.
+-- Loggers with a pending delivery, by skipping along the index.
 WITH RECURSIVE found (logger) AS (
     SELECT min(logger) FROM batchmeter.delivery WHERE state = 'pending'
     UNION ALL
@@ -199,7 +199,7 @@ SELECT count(*) AS dead FROM batchmeter.delivery WHERE logger = %(logger)s AND s
 SELECT recorded_at FROM batchmeter.event WHERE seq = %(seq)s;
 
 -- name: loggers_owed
--- Those with pending deliveries, by skipping along the index.
+-- Loggers with pending deliveries, by skipping along the index.
 WITH RECURSIVE found (logger) AS (
     SELECT min(logger) FROM batchmeter.delivery WHERE state = 'pending'
     UNION ALL
@@ -209,7 +209,7 @@ WITH RECURSIVE found (logger) AS (
 SELECT logger FROM found WHERE logger IS NOT NULL;
 
 -- name: loggers_with_dead
--- Those with dead deliveries, by skipping along the index.
+-- Loggers with dead deliveries, by skipping along the index.
 WITH RECURSIVE found (logger) AS (
     SELECT min(logger) FROM batchmeter.delivery WHERE state = 'dead'
     UNION ALL
