@@ -5,10 +5,12 @@ import json
 import os
 import re
 import shutil
+import ssl
 import subprocess
 import sys
 import threading
 from collections.abc import Callable, Generator
+from functools import cache
 from pathlib import Path
 from shutil import disk_usage
 from typing import Any
@@ -32,6 +34,10 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_xdist_setupnodes() -> None:
     """Hypothesis' table of characters is made once, before the workers start, and not by each of them."""
     intervals_from_codec("utf-8")
+
+
+ssl.create_default_context = cache(ssl.create_default_context)  # type: ignore[assignment] # a cache keeps the arguments
+"""Each HTTP client of a test would read the authorities' certificates again: 20 ms."""
 
 
 def pytest_collection_finish() -> None:

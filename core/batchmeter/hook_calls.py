@@ -36,6 +36,16 @@ MAX_STUCK = 3
 """Threads a hanging sync logger may hold before it is asked no more until one returns."""
 
 
+class PluginManager(pluggy.PluginManager):
+    """pluggy's, which does not look for hooks among `__names__`: half of an object's names are Python's own."""
+
+    def parse_hookimpl_opts(self, plugin: object, name: str) -> pluggy.HookimplOpts | None:
+        return None if name.startswith("__") else super().parse_hookimpl_opts(plugin, name)
+
+    def parse_hookspec_opts(self, module_or_class: Any, name: str) -> pluggy.HookspecOpts | None:
+        return None if name.startswith("__") else super().parse_hookspec_opts(module_or_class, name)
+
+
 @dataclass
 class Logger:
     """One enabled consumer of events."""

@@ -17,7 +17,7 @@ from .config import Settings
 from .discovery import contained, place
 from .errors import BatchmeterError, ConfigError, SubmissionRefusedError
 from .events import Subscription, event_kinds
-from .hook_calls import Logger, PluginThread, call, call_in_time, loggers_of
+from .hook_calls import Logger, PluginManager, PluginThread, call, call_in_time, loggers_of
 from .host import UploadInfo
 from .plugin_loader import Loader, PluginInfo, Providers, reason
 from .provider_guard import guarded
@@ -45,7 +45,7 @@ class Plugins:
 
     settings: Settings = field(default_factory=Settings)
     environ: Mapping[str, str] = field(default_factory=lambda: os.environ, repr=False)
-    _manager: pluggy.PluginManager = field(init=False, repr=False)
+    _manager: PluginManager = field(init=False, repr=False)
     infos: dict[str, PluginInfo] = field(default_factory=dict[str, PluginInfo], init=False)
     _loggers: dict[str, Logger] = field(default_factory=dict[str, Logger], init=False, repr=False)
     _providers: Providers = field(init=False, repr=False)
@@ -64,7 +64,7 @@ class Plugins:
     _companions: "dict[str, hookspecs.Companion]" = field(default_factory=dict[str, hookspecs.Companion], init=False)
 
     def __post_init__(self) -> None:
-        self._manager = pluggy.PluginManager(hookspecs.PROJECT)
+        self._manager = PluginManager(hookspecs.PROJECT)
         self._manager.add_hookspecs(hookspecs)
         self._providers = Providers()
 
