@@ -70,6 +70,7 @@ FAMILIES = {
     "batchmeter_bedrock": {"batchmeter_translate"},
     "batchmeter_budgets": {"batchmeter_proxy", "batchmeter_ui"},
     "batchmeter_exports": {"batchmeter_proxy"},
+    "batchmeter_reconcile": {"batchmeter_proxy", "batchmeter_ui"},
     "batchmeter_gemini": {"batchmeter_spool", "batchmeter_translate"},
     "batchmeter_mistral": {"batchmeter_openai"},
     "batchmeter_translate": {"batchmeter_dialects"},
