@@ -10,6 +10,7 @@ from batchmeter.providers import AccountSettings
 from batchmeter_budgets.settings import AlertsSettings, BudgetSettings
 from batchmeter_openai.profiles import PROFILES
 from batchmeter_proxy.options import ProxyOptions
+from batchmeter_reconcile.settings import BillSettings
 from batchmeter_traces import LineSample
 
 from .environment import environment_table
@@ -63,6 +64,7 @@ NESTED = {
     "budgets": {"<name>": BudgetSettings, "alerts": AlertsSettings},
     "langfuse": {"lines": LineSample},
     "otel": {"lines": LineSample},
+    "reconcile": {"<name>": BillSettings},
 }
 """Tables inside a plugin's section."""
 
@@ -90,7 +92,7 @@ def _parts() -> Iterator[str]:
     for name, model in loggers.items():
         yield f"## `[plugins.{name}]`"
         nested = NESTED.get(name, {})
-        yield _table(row for row in described(model) if row.name not in (*nested, "budgets"))
+        yield _table(row for row in described(model) if row.name not in (*nested, "budgets", "bills"))
         for table, inner in nested.items():
             yield f"### `[plugins.{name}.{table}]`"
             yield _table(described(inner))

@@ -7,7 +7,19 @@ from pathlib import Path
 from .fields import VARIABLE
 
 ROOT = Path(__file__).parents[2]
-PREFIXES = ("BATCHMETER_", "OPENAI_", "AZURE_", "GOOGLE_", "VERTEX", "GCS_", "STORAGE_", "LANGFUSE_", "OTEL_", "DD_")
+PREFIXES = (
+    "BATCHMETER_",
+    "ANTHROPIC_ADMIN",
+    "OPENAI_",
+    "AZURE_",
+    "GOOGLE_",
+    "VERTEX",
+    "GCS_",
+    "STORAGE_",
+    "LANGFUSE_",
+    "OTEL_",
+    "DD_",
+)
 
 BY_HAND = {
     "BATCHMETER_CONFIG": "the settings file to read, in place of `batchmeter.toml` here or in the configuration folder",
@@ -20,6 +32,8 @@ BY_HAND = {
     "BATCHMETER_FILE_PATH": "`[plugins.file] path`",
     "BATCHMETER_SPOOL": "`[spool] path`",
     "BATCHMETER_HTTP": "`httpx` or `httpx2`: the HTTP library to use where both are installed",
+    "OPENAI_ADMIN_KEY": "`[plugins.reconcile.<name>] admin_key`, for OpenAI's own address",
+    "ANTHROPIC_ADMIN_KEY": "the same, for Anthropic's",
     "OPENAI_WEBHOOK_SECRET": "`[accounts.openai] webhook_secrets`",
     "BATCHMETER_LOG": "`--log-level` and `--log-format`, separated by a comma: `info`, `json`, `info,json`",
     "BATCHMETER_SANDBOX_KEY": "`batchmeter sandbox --api-key`",

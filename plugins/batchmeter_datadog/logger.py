@@ -82,6 +82,10 @@ class DatadogLogger:
     async def alert(self, event: AlertEvent) -> None:
         await self._tell(event)
 
+    @hookimpl(optionalhook=True)
+    async def reconcile_drift(self, event: AlertEvent) -> None:
+        await self._tell(event)
+
     @hookimpl
     async def shutdown(self) -> None:
         await self._sink.aclose()

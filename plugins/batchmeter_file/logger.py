@@ -93,6 +93,10 @@ class FileLogger:
     def alert(self, event: AlertEvent) -> None:
         self._appender.append(to_line(event))
 
+    @hookimpl(optionalhook=True)
+    def reconcile_drift(self, event: AlertEvent) -> None:
+        self._appender.append(to_line(event))
+
     @hookimpl
     def shutdown(self) -> None:
         self._appender.sync()

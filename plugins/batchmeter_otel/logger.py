@@ -70,6 +70,10 @@ class OTelLogger:
     def alert(self, event: AlertEvent) -> None:
         self._deliver(event)
 
+    @hookimpl(optionalhook=True)
+    def reconcile_drift(self, event: AlertEvent) -> None:
+        self._deliver(event)
+
     @hookimpl
     async def startup(self, host: "PluginHost") -> None:
         if self.settings.mode == "durable" and self.settings.sends("metrics") and not self._off:

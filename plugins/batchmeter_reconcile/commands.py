@@ -26,12 +26,10 @@ _MOST_ROWS = 200
 
 
 class _Group(click.Group):
-    """`reconcile openai --from …` is `reconcile run openai --from …`."""
+    """`reconcile openai --from …` is `reconcile run openai --from …`: a first word that is no command is an account."""
 
-    def resolve_command(
-        self, ctx: click.Context, args: list[str]
-    ) -> tuple[str | None, click.Command | None, list[str]]:
-        return super().resolve_command(ctx, args)
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        return super().get_command(ctx, cmd_name) or self.commands["run"]
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         own = {*self.commands, "-h", "--help"}
@@ -206,7 +204,7 @@ def show_document(found: "Document", *, whole: bool) -> None:
     if len(rows) > _MOST_ROWS:
         console().print(f"… and {len(rows) - _MOST_ROWS:,} rows more: --json has all")
     for text in dict.fromkeys(_step(row) for row in rows if row.get("why")):
-        console().print(text)
+        console().print(text, soft_wrap=True)
     _rest(found)
 
 
@@ -236,13 +234,15 @@ def _rest(found: "Document") -> None:
     for one in found["unmatched"]:
         console().print(f"- cannot be read: {one['item']!r}: {one['rows']:,} rows, ${one['usd']}")
     if found["untracked"]:
-        columns = ("untracked batch!", "account", "status", "created", "requests>", "to adopt it")
-        names = ("batch_id", "account", "status", "created_at", "requests", "adopt")
+        columns = ("untracked batch!", "account", "status", "created", "requests>")
+        names = ("batch_id", "account", "status", "created_at", "requests")
         table(None, columns, [tuple(one[name] for name in names) for one in found["untracked"]])
+        for one in found["untracked"]:
+            console().print(one["adopt"], soft_wrap=True)
     elif found["untracked"] is not None:
         console().print("- every batch that the vendor lists for these days is tracked")
     other = found["other_traffic"]
     if other["rows"]:
         console().print(f"- other traffic than batches: {other['rows']:,} rows, ${other['usd']}, not compared")
     for note in found["notes"]:
-        console().print(f"- {note}")
+        console().print(f"- {note}", soft_wrap=True)

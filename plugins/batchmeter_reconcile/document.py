@@ -21,7 +21,7 @@ WORST: Sequence[Status] = (
 
 @dataclass(frozen=True, slots=True)
 class About:
-    """What the reconciliation is about."""
+    """The question, as the document repeats it."""
 
     id: str
     account: str

@@ -34,7 +34,7 @@ class ReconcileDrift(AlertEvent, frozen=True):
 
 
 def drifts(found: Mapping[str, Any]) -> Iterator[ReconcileDrift]:
-    """Of one document. The same drift found again has the same id."""
+    """Events for one document. The same drift found again has the same id."""
     groups: dict[tuple[str, str, str], list[Mapping[str, Any]]] = {}
     for row in found["rows"]:
         if row["status"] in ("ours_missing", "vendor_missing", "price_drift"):

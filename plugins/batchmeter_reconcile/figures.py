@@ -173,7 +173,7 @@ def number(given: object) -> Decimal:
         found = Decimal(given.strip() if isinstance(given, str) else given)
     except (InvalidOperation, ValueError):
         raise ValueError(f"{str(given)[:60]!r} is not a number") from None
-    if not found.is_finite() or abs(found) > _LARGEST:
+    if not found.is_finite() or found.copy_abs() > _LARGEST:
         raise ValueError(f"{str(given)[:60]!r} is not an amount that a bill can hold")
     exponent = found.as_tuple().exponent
     assert isinstance(exponent, int)

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +34,7 @@ _CACHED = frozenset({"cached", "cchd", "cd"})
 _OUT = re.compile(r"^(?:out|op)", re.IGNORECASE)
 
 
+@lru_cache(4096)
 def azure_meter(name: str) -> Meter:
     batch = bool(re.search(r"(?:^|[\s-])batch(?:[\s-]|$)", name, re.IGNORECASE))
     found = _AZURE.match(name.strip())
@@ -57,6 +59,7 @@ _GOOGLE_WAY = re.compile(r"\b(?P<cached>cach(?:ed|ing)\b.*?)?(?P<way>input|outpu
 _GOOGLE_MODEL = re.compile(r"^(?:gemini|claude|llama|mistral|gemma|deepseek|qwen|text[- ]embedding)", re.IGNORECASE)
 
 
+@lru_cache(4096)
 def google_sku(name: str) -> Meter:
     batch = bool(re.search(r"batch\s+predictions?|\bbatch\b", name, re.IGNORECASE))
     if not _GOOGLE_MODEL.match(name.strip()):
@@ -88,6 +91,7 @@ _AWS_KINDS = {"input": "uncached_input", "output": "output", "cache-read-input":
 _MILLION = 1_000_000
 
 
+@lru_cache(4096)
 def aws_usage(name: str, product: str = "") -> Meter:
     """`product`: the model's name of a marketplace row, whose usage type names none."""
     text = name.strip()
@@ -108,7 +112,8 @@ def aws_usage(name: str, product: str = "") -> Meter:
 READERS: Mapping[str, Callable[[str], Meter]] = {"azure": azure_meter, "google": google_sku, "aws": aws_usage}
 
 
-def any_meter(texts: "list[str]") -> Meter:
+@lru_cache(4096)
+def any_meter(texts: tuple[str, ...]) -> Meter:
     """The first text that any vendor's reader knows; else one that says it is about batches."""
     unknown = Meter()
     for text in filter(None, texts):

@@ -54,6 +54,8 @@ def _link(event: Told, pages: str) -> str:
         return ""
     if isinstance(event, AlertEvent) and (budget := getattr(event, "budget", None)):
         return f"{pages}/budgets/{quote(str(budget), safe='')}"
+    if isinstance(event, AlertEvent) and (found := getattr(event, "reconciliation", None)):
+        return f"{pages}/reconcile/{quote(str(found), safe='')}"
     if event.batch_id:
         return f"{pages}/batches/{quote(event.account, safe='')}/{quote(event.batch_id, safe='')}"
     return pages

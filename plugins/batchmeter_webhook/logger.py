@@ -59,6 +59,10 @@ class WebhookLogger:
     async def alert(self, event: AlertEvent) -> None:
         await self._post(event)
 
+    @hookimpl(optionalhook=True)
+    async def reconcile_drift(self, event: AlertEvent) -> None:
+        await self._post(event)
+
     @hookimpl
     async def shutdown(self) -> None:
         client, self._http.client = self._http.client, None

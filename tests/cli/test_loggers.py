@@ -10,7 +10,14 @@ def test_loggers_lists_who_is_owed_what_and_abandon_ends_it(shell, monkeypatch) 
     assert shell("submit", shell.requests(1), "--wait").code == 0
     (file,) = shell("loggers", "--json").json
     assert (file["logger"], file["owed"], file["dead"], file["ended_at"]) == ("file", 0, 0, None)
-    assert file["handles"] == ["acreate_batch", "alert", "batch_failure", "batch_success", "budget_alert"]
+    assert file["handles"] == [
+        "acreate_batch",
+        "alert",
+        "batch_failure",
+        "batch_success",
+        "budget_alert",
+        "reconcile_drift",
+    ]
     assert file["last_seen"] >= file["since"]
     monkeypatch.setenv("BATCHMETER_PLUGINS", "")
     assert shell("submit", shell.requests(2), "--wait").code == 0

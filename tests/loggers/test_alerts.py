@@ -17,6 +17,8 @@ from batchmeter_datadog.settings import DatadogSettings
 from batchmeter_datadog.tags import Tags
 from batchmeter_file.cloudevent import from_line
 from batchmeter_file.logger import FileLogger, FileSettings
+from batchmeter_reconcile import ReconcileDrift
+from batchmeter_reconcile import register_events as register_drift
 from batchmeter_webhook import WebhookLogger, WebhookSettings
 from batchmeter_webhook.chat import sentence
 
@@ -26,6 +28,7 @@ NOW = datetime(2026, 11, 30, 12, tzinfo=UTC)
 @pytest.fixture(autouse=True)
 def _kinds():
     register_events(register_event)
+    register_drift(register_event)
 
 
 def budget_alert(**changes):
@@ -66,6 +69,23 @@ def test_the_file_logger_keeps_alerts_that_are_read_back(tmp_path):
     )
     assert head["data"]["limit"] == "500"
     assert (from_line(first), from_line(second)) == (budget_alert(), logger_alert())
+
+
+def drift():
+    return ReconcileDrift(
+        id="r-1", time=NOW, account="openai", kind="price_drift", reconciliation="rec_1", first_day=NOW.date(),
+        last_day=NOW.date(), models=("gpt-5-mini",), difference_usd=Decimal("1.25"), message="It costs twice as much.",
+    )  # fmt: skip
+
+
+async def test_a_drift_reaches_every_logger_that_takes_alerts(tmp_path, post):
+    logger = FileLogger(FileSettings(path=tmp_path / "events.jsonl"))
+    logger.reconcile_drift(drift())
+    assert from_line((tmp_path / "events.jsonl").read_bytes()) == drift()
+    slack = json.loads((await post(drift(), format="slack", pages="https://b.example/ui")).body)
+    assert slack["text"] == "It costs twice as much. <https://b.example/ui/reconcile/rec_1|Open>"
+    note = note_of_alert(drift(), Tags(DatadogSettings()).of_alert(drift()))
+    assert note.title.startswith("Reconcile drift: price drift")
 
 
 def test_datadog_gets_an_alert_as_an_entry_of_its_event_stream():

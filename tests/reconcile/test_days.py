@@ -43,7 +43,12 @@ async def test_a_batch_at_the_edge_is_whole_with_the_day_beside(world: World) ->
     bounds = await world.run("11-10", "11-12", edge_days=0)
     assert statuses(bounds) == {"explained"}
     (output,) = rows(bounds, kind="output")
-    assert (output["at_least"], output["ours"], output["vendor"], output["cause"]) == (0, 8 * 25_000, "100000", "across_edge")
+    assert (output["at_least"], output["ours"], output["vendor"], output["cause"]) == (
+        0,
+        8 * 25_000,
+        "100000",
+        "across_edge",
+    )
 
 
 async def test_more_than_the_upper_bound_is_a_drift(world: World) -> None:

@@ -82,7 +82,9 @@ async def test_a_month_with_faults_names_each_and_nothing_else(world: World) -> 
     for number in range(200):
         day = 3 + number % 10
         over = number in (11, 57, 123)
-        begun, ended = (f"11-{day:02} 23:40", f"11-{day + 1:02} 00:20") if over else (f"11-{day:02} 08:00", f"11-{day:02} 09:30")
+        begun, ended = (
+            (f"11-{day:02} 23:40", f"11-{day + 1:02} 00:20") if over else (f"11-{day:02} 08:00", f"11-{day:02} 09:30")
+        )
         await world.put(begun, ended, NANO if number % 3 else MINI, lines=1 + number % 4)
     agreed = await world.run()
     assert statuses(agreed) == {"match"}, [row for row in agreed["rows"] if row["status"] != "match"][:3]
@@ -90,7 +92,11 @@ async def test_a_month_with_faults_names_each_and_nothing_else(world: World) -> 
     world.site.books += booked(extra, at("11-08 10:00").date(), at("11-08 10:00").date())
     world.site.faults = {"float_noise", "unknown_item", "credit", "429"}
     found = await world.run()
-    drifting = {(row["from"] <= "2026-11-08" <= row["to"], row["model"], row["cause"]) for row in found["rows"] if row["status"] != "match"}
+    drifting = {
+        (row["from"] <= "2026-11-08" <= row["to"], row["model"], row["cause"])
+        for row in found["rows"]
+        if row["status"] != "match"
+    }
     assert drifting == {(True, MINI, "batches_elsewhere")}
     assert [one["item"] for one in found["unmatched"]] == ["batch | quantum ponies"]
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 from urllib.parse import parse_qs, urlsplit
 
 from batchmeter.client_host import ClientHost
@@ -148,7 +148,7 @@ class Site:
                 "object": "bucket",
                 "start_time": _seconds(day),
                 "end_time": _seconds(day + DAY),
-                "results": [one for one in results(day, query)],
+                "results": list(results(day, query)),
             }
             for day in shown
         ]
@@ -197,16 +197,23 @@ class Site:
 
     # Anthropic
     def _anthropic(self, request: Received) -> Answer:
-        if request.headers.get("x-api-key") != ADMIN:
+        if ADMIN not in (
+            request.headers.get("x-api-key"),
+            request.headers.get("authorization", "").removeprefix("Bearer "),
+        ):
             return _json({"type": "error", "error": {"type": "authentication_error", "message": "no"}}, 401)
         query = {name.removesuffix("[]"): values for name, values in parse_qs(urlsplit(request.target).query).items()}
         first, last = (date.fromisoformat(query[name][0][:10]) for name in ("starting_at", "ending_at"))
         books = [one for one in self.shown() if first <= one.day < last]
         if "analytics" in request.path:
-            rows = [row for one in books for row in (_cost_items(one) if "cost" in request.path else [_usage_item(one)])]
+            rows = [
+                row for one in books for row in (_cost_items(one) if "cost" in request.path else [_usage_item(one)])
+            ]
             place = int(query.get("page", ["0"])[0])
             more = place + 3 < len(rows)
-            return _json({"data": rows[place : place + 3], "has_more": more, "next_page": str(place + 3) if more else None})
+            return _json(
+                {"data": rows[place : place + 3], "has_more": more, "next_page": str(place + 3) if more else None}
+            )
         data = [{**_bounds(one), "results": _older(one, cost="cost" in request.path)} for one in books]
         return _json({"data": data, "has_more": False, "next_page": None})
 
@@ -219,7 +226,10 @@ class Site:
         rows = [row for one in self.shown() if first <= one.day <= last for row in self._meters(one)]
         second = "skiptoken" in request.target
         link = None if second else f"http://{request.headers['host']}{request.path}?api-version=x&skiptoken=2"
-        columns = [{"name": name, "type": "x"} for name in ("UsageQuantity", "Cost", "UsageDate", "Meter", "ResourceId", "Currency")]
+        columns = [
+            {"name": name, "type": "x"}
+            for name in ("UsageQuantity", "Cost", "UsageDate", "Meter", "ResourceId", "Currency")
+        ]
         half = len(rows) // 2
         shown = rows[half:] if second else rows[:half]
         return _json({"properties": {"columns": columns, "rows": shown, "nextLink": link}})
@@ -231,13 +241,20 @@ class Site:
         for kind, usd in one.usd.items():
             meter = f"{one.model} {tier}{words[kind]} glbl Tokens"
             quantity = _Literal(str(Decimal(tokens[kind]) / 1000))
-            yield [quantity, _Literal(f"{usd:f}"), int(f"{one.day:%Y%m%d}"), meter, "/subscriptions/s/x/acct", self.currency.upper()]
+            yield [
+                quantity,
+                _Literal(f"{usd:f}"),
+                int(f"{one.day:%Y%m%d}"),
+                meter,
+                "/subscriptions/s/x/acct",
+                self.currency.upper(),
+            ]
 
 
 class _Literal(float):
     """A JSON number with exactly these digits."""
 
-    def __new__(cls, text: str) -> "_Literal":
+    def __new__(cls, text: str) -> Self:
         made = super().__new__(cls, float(text))
         made.text = text  # type: ignore[attr-defined]
         return made
@@ -299,10 +316,18 @@ def _counters(one: Booked) -> dict[str, Any]:
 
 def _usage_item(one: Booked) -> dict[str, Any]:
     total = one.fresh + one.cached + one.output
-    return {**_bounds(one), "group": _group(one), "usage": {**_counters(one), "total_tokens": total, "requests": one.requests}}
+    return {
+        **_bounds(one),
+        "group": _group(one),
+        "usage": {**_counters(one), "total_tokens": total, "requests": one.requests},
+    }
 
 
-_TYPES = {"uncached_input": "uncached_input_tokens", "cached_input": "cache_read_input_tokens", "output": "output_tokens"}
+_TYPES = {
+    "uncached_input": "uncached_input_tokens",
+    "cached_input": "cache_read_input_tokens",
+    "output": "output_tokens",
+}
 
 
 def _cost_items(one: Booked) -> list[dict[str, Any]]:
@@ -392,7 +417,9 @@ class World:
         outcome = {name: getattr(settlement, name) for name in Outcome.model_fields}
         kind = BatchSucceeded if status == "completed" else BatchFailed
         name = event_id(account, batch.id, kind.model_fields["type"].default)
-        assert await self.ledger.settle(claim, settlement, {}, kind(id=name, time=settlement.settled_at, **about, **outcome))
+        assert await self.ledger.settle(
+            claim, settlement, {}, kind(id=name, time=settlement.settled_at, **about, **outcome)
+        )
         self.clock.now = kept
         if book:
             for one in booked(settlement, begin.date(), end.date()):
@@ -408,14 +435,20 @@ def booked(settlement: Settlement, first: date, last: date, model: str | None = 
         units = {name: used.units.get(name, 0) for name in ("input", "cached_input", "output")}
         rates = {name: used.usd_per_million.get(name) for name in units}
         for number, day in enumerate(days):
-            share = {name: count // len(days) + (count % len(days) if number == 0 else 0) for name, count in units.items()}
+            share = {
+                name: count // len(days) + (count % len(days) if number == 0 else 0) for name, count in units.items()
+            }
             lines = used.lines // len(days) + (used.lines % len(days) if number == 0 else 0)
             kinds = {"input": "uncached_input", "cached_input": "cached_input", "output": "output"}
             usd = {
-                kinds[name]: count * rate / 1_000_000 for name, count in share.items() if (rate := rates[name]) is not None
+                kinds[name]: count * rate / 1_000_000
+                for name, count in share.items()
+                if (rate := rates[name]) is not None
             }
             found.append(
-                Booked(day, model or used.model or "", share["input"], share["cached_input"], share["output"], lines, usd)
+                Booked(
+                    day, model or used.model or "", share["input"], share["cached_input"], share["output"], lines, usd
+                )
             )
     return found
 

@@ -26,7 +26,7 @@ def billed(row: Row, accounts: Collection[str]) -> BilledRow | None:
     day = row.day(("charge_period_start",), ("charge_period_end",))
     amount, currency = _money(row)
     category = row.text("charge_category").lower()
-    meter = _of_details(row) or any_meter([row.text(name) for name in _TEXTS])
+    meter = _of_details(row) or any_meter(tuple(row.text(name) for name in _TEXTS))
     scope = row.text("sub_account_id", "resource_id", "billing_account_id")
     if category not in _USAGE or not (meter.kind or meter.unknown):
         return BilledRow(

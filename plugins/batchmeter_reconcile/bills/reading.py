@@ -11,21 +11,24 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
+from functools import lru_cache
 from pathlib import Path
 from typing import IO, Any, cast
 
 from batchmeter.errors import UsageError
 from batchmeter_reconcile.figures import number
 
-CHUNK = 1 << 20
+CHUNK = 1 << 18
 LONGEST_ROW = 4 << 20
 """Characters."""
 _GZIP, _PARQUET = b"\x1f\x8b", b"PAR1"
 _UTF16 = (b"\xff\xfe", b"\xfe\xff")
 _WORDS = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
-_GROUPED_COMMA = re.compile(r"-?\d{1,3}(?:\.\d{3})*,\d+")
+_GROUPED_COMMA = re.compile(r"-?(?:\d{1,3}(?:\.\d{3})+|\d+),\d+")
 _GROUPED_POINT = re.compile(r"-?\d{1,3}(?:,\d{3})+(?:\.\d+)?")
 _DAY = timedelta(days=1)
+_REMEMBERED = 4096
+"""Texts that are not looked at twice: a bill repeats its days and names on every row."""
 
 
 class BillError(ValueError):
@@ -54,8 +57,9 @@ class Row:
             found = self.names.get(column)
             if found is None or (isinstance(found, str) and not found.strip()):
                 continue
+            plain = self._plain(found, column)
             try:
-                return number(self._plain(found, column))
+                return number(plain)
             except ValueError as error:
                 raise BillError(f"{column}: {error}") from None
         return None
@@ -93,6 +97,7 @@ class Row:
         return cast("Mapping[str, Any]", found) if isinstance(found, dict) else {}
 
 
+@lru_cache(_REMEMBERED)
 def moment(text: str, column: str) -> datetime:
     """UTC, as the text's own zone says; a text without one is UTC."""
     plain = text.strip().removesuffix(" UTC")
@@ -149,7 +154,7 @@ def _text_rows(path: Path, source: io.RawIOBase) -> Iterator[tuple[str, Row]]:
     yield from _json_rows(path, text) if first in ("{", "[") else _csv_rows(path, text)
 
 
-def _first_character(buffered: io.BufferedReader[io.RawIOBase]) -> str:
+def _first_character(buffered: "io.BufferedReader[io.RawIOBase]") -> str:
     head = buffered.peek(CHUNK)[:4096].decode("utf-8", "ignore").lstrip("\ufeff \t\r\n")
     return head[:1]
 
@@ -251,6 +256,7 @@ def _json_rows(path: Path, text: io.TextIOWrapper) -> Iterator[tuple[str, Row]]:
         yield f"row {stream.count}", Row({column_name(name): held for name, held in named.items()})
 
 
+@lru_cache(_REMEMBERED)
 def column_name(name: str) -> str:
     """`lineItem/UsageType`, `line_item_usage_type` -> `line_item_usage_type`; `BilledCost` -> `billed_cost`."""
     return re.sub(r"[^a-z0-9]+", "_", _WORDS.sub("_", name.strip().lstrip("\ufeff")).lower()).strip("_")

@@ -94,8 +94,10 @@ def usage_rows(day: date, group: Page, usage: Page, scope: str) -> Iterator[Bill
         if found is not None or not outer:
             quantity = None if found is None else number(found)
             yield _row(day, group, kind, scope, batch=batch, quantity=quantity, silent=found is None)
-    if usage.get("requests") is not None:
-        yield _row(day, group, "requests", scope, batch=batch, quantity=number(usage["requests"]))
+    if "requests" in usage:
+        requests = usage["requests"]
+        quantity = None if requests is None else number(requests)
+        yield _row(day, group, "requests", scope, batch=batch, quantity=quantity, silent=requests is None)
 
 
 def cost_row(day: date, group: Page, amount: object, currency: object, scope: str) -> BilledRow:
@@ -116,7 +118,8 @@ def _row(day: date, group: Page, kind: str, scope: str, **more: Any) -> BilledRo
 
 
 async def _older(opened: Report, question: Question, figures: Figures) -> None:
-    """Organizations without analytics: usage by tier, cost by description."""
+    """Organizations without analytics: usage by tier, cost by description; requests are not counted."""
+    figures.kinds = tuple(kind for kind in SOURCE.kinds if kind != "requests")
     scope = _scope_name(question.by)
     shared = {"bucket_width": "1d", "limit": _MOST_DAYS}
     for span in _spans(figures):

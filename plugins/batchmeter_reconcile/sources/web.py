@@ -122,7 +122,7 @@ async def report(
         raise
     except BatchmeterError:
         raise
-    except (ArithmeticError, ValueError, LookupError, TypeError, AttributeError) as error:
+    except (ArithmeticError, ValueError, LookupError, TypeError, AttributeError, OSError) as error:
         raise APIResponseError(f"{base_url}: a report that cannot be read: {error}") from None
     finally:
         await client.aclose()

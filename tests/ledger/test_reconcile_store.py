@@ -1,0 +1,45 @@
+"""Reconciliations are kept on both engines, beside the ledger, as they were made."""
+
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from batchmeter.client_host import ClientHost
+from batchmeter.errors import UsageError
+from batchmeter.plugins import Plugins
+from batchmeter_reconcile import ReconcileSettings
+from batchmeter_reconcile.reconciler import Asked, Reconciler
+
+from .exports_world import fields_of, output, put
+
+HEAD = "BilledCost,BillingCurrency,ChargePeriodStart,ConsumedQuantity,SkuMeter\n"
+
+
+async def test_documents_are_kept_as_they_were_made(ledger: Any, clock: Any, tmp_path: Path) -> None:
+    await put(ledger, clock, "b1", fields_of(output("gpt-5-mini")), account="azure", provider="azure")
+    before = await ledger.settlement("b1", "azure")
+    bill = tmp_path / "bill.csv"
+    bill.write_text(f"{HEAD}0.5,USD,2026-11-03,993,gpt 5 mini Batch Outp glbl Tokens\n")
+    reconciler = Reconciler(ClientHost(Plugins(), ledger), ReconcileSettings())
+    asked = Asked(date(2026, 11, 1), date(2026, 11, 9), bill=bill)
+    clock.advance(9 * 86_400)
+    first = await reconciler.run("azure", asked)
+    clock.advance(60)
+    second = await reconciler.run("azure", asked)
+    other = await reconciler.run("nobody", asked)
+    assert {row["kind"]: row["status"] for row in first["rows"]} == {
+        "uncached_input": "vendor_missing",
+        "cached_input": "vendor_missing",
+        "output": "match",
+    }
+    assert await reconciler.shown(first["id"]) == first
+    assert [one["id"] for one in await reconciler.listed("azure")] == [second["id"], first["id"]]
+    assert {one["id"] for one in await reconciler.newest()} == {second["id"], other["id"]}
+    assert [one["id"] for one in await reconciler.recent(date(2026, 11, 9))][:1] == [first["id"]]
+    assert await reconciler.recent(date(2026, 11, 10)) == []
+    assert len(await reconciler.listed(limit=1)) == 1
+    assert await ledger.settlement("b1", "azure") == before, "the vendor's figures change nothing of ours"
+    with pytest.raises(UsageError, match="reconcile list"):
+        await reconciler.shown("rec_none")
