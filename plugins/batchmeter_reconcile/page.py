@@ -7,17 +7,15 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 import htpy as h
-from starlette.responses import RedirectResponse, Response
 
 from batchmeter.errors import UsageError
-from batchmeter_proxy import Refusal, Route
+from batchmeter_proxy import Refusal
 from batchmeter_ui.page import Content, Page, Tile, card, moment
 from batchmeter_ui.table import facts, table
 
 from .document import WORST, is_drift
 
 if TYPE_CHECKING:
-    from batchmeter_proxy.call import Call
     from batchmeter_ui import View
 
     from .document import Document
@@ -39,7 +37,7 @@ _WORDS = {
 
 
 def pages(plugin: "Reconcile") -> list[Page]:
-    """`/ui/x/reconcile` and `/ui/x/reconcile/{id}`, for those who see everything."""
+    """`/ui/reconcile` and `/ui/reconcile/{id}`, for those who see everything."""
 
     async def listed(view: "View") -> Content:
         today = datetime.fromtimestamp(view.now / 1000, UTC).date()
@@ -67,20 +65,6 @@ def pages(plugin: "Reconcile") -> list[Page]:
     return [
         Page("reconcile", "Reconcile", listed, everywhere=True, tile=tile),
         Page("reconcile/{id}", "", shown, everywhere=True),
-    ]
-
-
-def short_routes() -> list[Route]:
-    """`/ui/reconcile`, which alerts link to, leads to where the pages of plugins are."""
-
-    async def go(call: "Call") -> Response:
-        root = quote(str(call.request.scope.get("root_path", "")))
-        rest = f"/{quote(call.ids['id'], safe='')}" if "id" in call.ids else ""
-        return RedirectResponse(f"{root}/ui/x/reconcile{rest}", 303)
-
-    return [
-        Route("GET", path, go, "Reconciliations", versioned=False, public=True, described=False)
-        for path in ("/ui/reconcile", "/ui/reconcile/{id}")
     ]
 
 
@@ -119,7 +103,7 @@ def _cell(name: str, day: date, found: tuple[str, str] | None) -> h.Node:
 def _summary(view: "View", one: Mapping[str, Any]) -> tuple[h.Node, ...]:
     made = int(datetime.fromisoformat(one["made_at"]).timestamp() * 1000)
     return (
-        h.a(href=view.url(f"/x/reconcile/{quote(one['id'])}"))[one["id"]],
+        h.a(href=view.url(f"/reconcile/{quote(one['id'])}"))[one["id"]],
         one["account"],
         f"{one['from']} to {one['to']}",
         _status(one["status"]),

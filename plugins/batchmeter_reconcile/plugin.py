@@ -61,11 +61,6 @@ class Reconcile:
 
         for route in routes(self):
             register(route)
-        with contextlib.suppress(ImportError):  # the pages' library is not installed
-            from .page import short_routes  # noqa: PLC0415
-
-            for route in short_routes():
-                register(route)
 
     @hookimpl(optionalhook=True)
     def register_metrics(self, register: "Callable[[Gather], None]") -> None:

@@ -135,14 +135,12 @@ async def _served(config: Path, listed: list[dict[str, Any]]) -> None:
             metrics = (await http.get("/metrics")).text
             assert 'batchmeter_reconcile_drift_usd{account="openai"} 0.0' in metrics
             assert 'batchmeter_reconcile_last_run{account="openai"}' in metrics
-            moved = await http.get("/ui/reconcile")
-            assert (moved.status_code, moved.headers["location"]) == (303, "/ui/x/reconcile")
-            everything = (await http.get("/ui/x/reconcile")).text
+            everything = (await http.get("/ui/reconcile")).text
             assert listed[0]["id"] in everything
-            page = (await http.get(f"/ui/x/reconcile/{listed[1]['id']}")).text
+            page = (await http.get(f"/ui/reconcile/{listed[1]['id']}")).text
             assert "batchmeter adopt --account openai" in page
             assert "ours missing" in page
-            assert (await http.get("/ui/x/reconcile/rec_none")).status_code == 404
+            assert (await http.get("/ui/reconcile/rec_none")).status_code == 404
             assert "differ from the ledger" in (await http.get("/ui")).text
 
         async def limited(request: Any) -> Identity:
