@@ -14,7 +14,7 @@ class Meter:
     kind: str = ""
     batch: bool = False
     unknown: bool = False
-    """It is about a model's tokens in batches, and cannot be read."""
+    """The name tells of a model's tokens in batches, and cannot be read."""
     per: int = 1
     """Tokens of one unit, where the name says so."""
 
