@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from .document import Document
     from .plugin import Reconcile
-    from .reconciler import Asked
+    from .reconciler import Request
 
 DRIFTS, NOT_ASKED = 2, 1
 """Exit codes."""
@@ -71,13 +71,13 @@ def reconcile() -> None:
 @click.option("--invented", is_flag=True, help="A sandbox's batches, which nobody pays for.")
 @as_json
 def compare(
-    names: Sequence[str], more: Sequence[str], alert: bool, whole: bool, json_output: bool, **asked: Any
+    names: Sequence[str], more: Sequence[str], alert: bool, whole: bool, json_output: bool, **request: Any
 ) -> None:
     """Ours beside the vendor's; exit code 0 where it agrees or cannot be judged yet, 2 for a drift, 1 for no answer.
 
     Without an account: every bill of [plugins.reconcile]. Documents are kept: `reconcile list` and `show`.
     """
-    question = _asked(**asked)
+    question = _request(**request)
     found, failed = run(_compare([*names, *more], question, alert))
     if json_output:
         print_json(found)
@@ -98,7 +98,7 @@ def _drifts() -> frozenset[str]:
 
 
 async def _compare(
-    names: Sequence[str], asked: "Asked", alert: bool
+    names: Sequence[str], request: "Request", alert: bool
 ) -> "tuple[list[Document], list[tuple[str, BatchmeterError]]]":
     found: list[Document] = []
     failed: list[tuple[str, BatchmeterError]] = []
@@ -110,7 +110,7 @@ async def _compare(
             )
         for name in chosen:
             try:
-                found.append(await plugin.reconciler.run(name, asked, opened))
+                found.append(await plugin.reconciler.run(name, request, opened))
             except BatchmeterError as error:
                 failed.append((name, error))
                 continue
@@ -128,14 +128,14 @@ async def _plugin() -> "AsyncGenerator[tuple[Reconcile, AsyncClient]]":
         yield found[0][1], opened
 
 
-def _asked(since: str | None, until: str | None, tolerance: str | None, **more: Any) -> "Asked":
+def _request(since: str | None, until: str | None, tolerance: str | None, **more: Any) -> "Request":
     from datetime import UTC, datetime
 
-    from .reconciler import Asked
+    from .reconciler import Request
 
     last = _date(until, "--to") if until else (datetime.now(UTC).date() - timedelta(days=1))
     first = _date(since, "--from") if since else last - timedelta(days=6)
-    made = Asked(first, last, tolerance=None if tolerance is None else _percent(tolerance), **more)
+    made = Request(first, last, tolerance=None if tolerance is None else _percent(tolerance), **more)
     made.check()
     return made
 

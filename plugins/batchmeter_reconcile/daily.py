@@ -7,7 +7,7 @@ from datetime import date, datetime, timedelta
 
 from batchmeter.errors import BatchmeterError, ConfigError
 
-from .reconciler import BILL_SETTLES, Asked, Reconciler
+from .reconciler import BILL_SETTLES, Reconciler, Request
 
 log = logging.getLogger("batchmeter.reconcile")
 
@@ -67,7 +67,7 @@ class Daily:
         if (await host.reserve(SCOPE, note, lease_seconds=_LEASE)).state != "mine":
             return []
         try:
-            found = await self.reconciler.run(name, Asked(day - timedelta(days=settings.days - 1), day))
+            found = await self.reconciler.run(name, Request(day - timedelta(days=settings.days - 1), day))
             await self.reconciler.tell(found)
         except BaseException:
             await host.drop(SCOPE, note)

@@ -37,7 +37,7 @@ _DAY = timedelta(days=1)
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class Request:
     """One question; None: as the settings say."""
 
     first: date
@@ -93,23 +93,23 @@ class Reconciler:
         self.host.call_hook("register_billing", register=register)
         return {**brought, **sources()}
 
-    async def run(self, name: str, asked: Asked, client: "AsyncClient | None" = None) -> Document:
+    async def run(self, name: str, request: Request, client: "AsyncClient | None" = None) -> Document:
         """Ask, compare, keep. ProviderError or UsageError where the vendor cannot be asked; nothing is then kept."""
-        asked.check()
+        request.check()
         bill, accounts = self.bill(name), self.accounts(name)
-        edge = _DAY * asked.edge_days
-        first, last = asked.first - edge, asked.last + edge
-        ours = await read_ours(self.host, accounts, first, last, bill.books_at, invented=asked.invented)
+        edge = _DAY * request.edge_days
+        first, last = request.first - edge, request.last + edge
+        ours = await read_ours(self.host, accounts, first, last, bill.books_at, invented=request.invented)
         provider = ours.providers.most_common(1)[0][0] if ours.providers else (bill.source or name)
         figures = Figures(first, last, exclusive=bill.exclusive)
-        source, settle = await self._ask(name, bill, provider, asked, figures)
+        source, settle = await self._ask(name, bill, provider, request, figures)
         names = Names.of(ours.models, figures.models, lambda model: self.host.base_model(provider, model))
-        tolerance = self.settings.tolerance if asked.tolerance is None else asked.tolerance
-        terms = Terms(asked.first, asked.last, self.now, timedelta(hours=settle), tolerance / 100)
+        tolerance = self.settings.tolerance if request.tolerance is None else request.tolerance
+        terms = Terms(request.first, request.last, self.now, timedelta(hours=settle), tolerance / 100)
         found = await asyncio.to_thread(_compared, ours, figures, names, terms, name, provider)
-        listed = await self._untracked(found, accounts, asked, client)
+        listed = await self._untracked(found, accounts, request, client)
         about = About(
-            f"rec_{secrets.token_hex(12)}", name, accounts, provider, source, self.now, asked.first, asked.last,
+            f"rec_{secrets.token_hex(12)}", name, accounts, provider, source, self.now, request.first, request.last,
             settle, bill.books_at, tolerance, bill.exclusive,
         )  # fmt: skip
         made = document(about, found, ours, figures, listed)
@@ -117,20 +117,20 @@ class Reconciler:
         return made
 
     async def _ask(
-        self, name: str, bill: BillSettings, provider: str, asked: Asked, figures: Figures
+        self, name: str, bill: BillSettings, provider: str, request: Request, figures: Figures
     ) -> tuple[str, float]:
         """The name of the source, and the hours that it takes to settle."""
         usual = BILL_SETTLES
-        if asked.bill is not None:
+        if request.bill is not None:
             from .bills import read_bill  # noqa: PLC0415 - only where a file is given
 
-            await asyncio.to_thread(read_bill, asked.bill, figures, self.accounts(name), bill.project_ids)
+            await asyncio.to_thread(read_bill, request.bill, figures, self.accounts(name), bill.project_ids)
             figures.kinds = BILL_KINDS
-            source = f"bill:{asked.bill.name}"
+            source = f"bill:{request.bill.name}"
         else:
-            chosen = self._source(name, asked.source or bill.source, provider)
+            chosen = self._source(name, request.source or bill.source, provider)
             figures.kinds = chosen.kinds or BILL_KINDS
-            await chosen.ask(Question(bill, asked.by), figures)
+            await chosen.ask(Question(bill, request.by), figures)
             source, usual = chosen.name, chosen.settle_hours
         return source, usual if bill.settle_hours is None else bill.settle_hours
 
@@ -146,16 +146,16 @@ class Reconciler:
         return found
 
     async def _untracked(
-        self, found: Comparison, accounts: Sequence[str], asked: Asked, client: "AsyncClient | None"
+        self, found: Comparison, accounts: Sequence[str], request: Request, client: "AsyncClient | None"
     ) -> Any:
         """None where nobody looked: nothing seems to miss, or no account is at hand."""
-        missing = asked.untracked or any(row.status == "ours_missing" for row in found.rows)
+        missing = request.untracked or any(row.status == "ours_missing" for row in found.rows)
         if client is None or not missing:
             return None
         try:
-            return await untracked(client, accounts, asked.first, asked.last)
+            return await untracked(client, accounts, request.first, request.last)
         except (ProviderError, UsageError) as error:
-            if asked.untracked:
+            if request.untracked:
                 raise
             log.warning("reconcile: untracked batches are not looked for: %s", error)
             return None

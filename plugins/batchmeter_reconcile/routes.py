@@ -19,11 +19,11 @@ def routes(plugin: "Reconcile") -> list[Route]:
     async def listed(call: "Call") -> Response:
         """Newest first; `account` chooses, `limit` up to 1,000."""
         only_admin(call)
-        asked = call.request.query_params
-        limit = asked.get("limit", str(_PAGE))
+        query = call.request.query_params
+        limit = query.get("limit", str(_PAGE))
         if not limit.isdecimal() or not 0 < int(limit[:9]) <= _MOST:
             raise Refusal(400, f"Invalid 'limit': 1 to {_MOST:,}.", code="invalid_value", param="limit")
-        found = await plugin.reconciler.listed(asked.get("account") or None, int(limit))
+        found = await plugin.reconciler.listed(query.get("account") or None, int(limit))
         return JSONResponse({"object": "list", "data": found})
 
     async def shown(call: "Call") -> Response:

@@ -10,7 +10,7 @@ from batchmeter.client_host import ClientHost
 from batchmeter.errors import UsageError
 from batchmeter.plugins import Plugins
 from batchmeter_reconcile import ReconcileSettings
-from batchmeter_reconcile.reconciler import Asked, Reconciler
+from batchmeter_reconcile.reconciler import Reconciler, Request
 
 from .exports_world import fields_of, output, put
 
@@ -23,12 +23,12 @@ async def test_documents_are_kept_as_they_were_made(ledger: Any, clock: Any, tmp
     bill = tmp_path / "bill.csv"
     bill.write_text(f"{HEAD}0.5,USD,2026-11-03,993,gpt 5 mini Batch Outp glbl Tokens\n")
     reconciler = Reconciler(ClientHost(Plugins(), ledger), ReconcileSettings())
-    asked = Asked(date(2026, 11, 1), date(2026, 11, 9), bill=bill)
+    request = Request(date(2026, 11, 1), date(2026, 11, 9), bill=bill)
     clock.advance(9 * 86_400)
-    first = await reconciler.run("azure", asked)
+    first = await reconciler.run("azure", request)
     clock.advance(60)
-    second = await reconciler.run("azure", asked)
-    other = await reconciler.run("nobody", asked)
+    second = await reconciler.run("azure", request)
+    other = await reconciler.run("nobody", request)
     assert {row["kind"]: row["status"] for row in first["rows"]} == {
         "uncached_input": "vendor_missing",
         "cached_input": "vendor_missing",

@@ -68,9 +68,9 @@ async def test_a_vendor_that_fails_is_asked_again_later(
     world.site.status = {"/v1/organization": 500}
     with caplog.at_level(logging.INFO, "batchmeter.reconcile"):
         assert await daily.look() == []
-        asked = len(world.site.received)
+        calls = len(world.site.received)
         assert await daily.look() == []
-        assert len(world.site.received) == asked, "not before the pause is over"
+        assert len(world.site.received) == calls, "not before the pause is over"
         world.clock.now += int(timedelta(minutes=11).total_seconds() * 1000)
         world.site.status = {}
         assert len(await daily.look()) == 1

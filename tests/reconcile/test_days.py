@@ -73,7 +73,7 @@ async def test_days_of_a_drifting_run_are_shown_with_bounds(world: World) -> Non
 
 
 async def test_what_is_not_settled_is_pending(world: World) -> None:
-    """It is noon of the 30th; the vendor takes 24 hours."""
+    """At noon of the 30th, of a vendor that takes 24 hours."""
     for begun in ("11-28", "11-29"):
         await world.put(f"{begun} 08:00", f"{begun} 09:00")
     world.site.books.clear()

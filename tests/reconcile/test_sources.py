@@ -68,9 +68,9 @@ async def test_anthropic_s_own_sdk_reads_the_same_figures(world: World) -> None:
         starting_at="2026-11-01T00:00:00Z", ending_at="2026-11-26T00:00:00Z", time_bucket_width="1d",
         group_by=["model", "service_tier"], betas=["analytics-usage-cost-2026-08-24"],
     )  # fmt: skip
-    seen = [(one.group.model, one.group.service_tier, one.usage.output_tokens) async for one in listed]
+    buckets = [(one.group.model, one.group.service_tier, one.usage.output_tokens) async for one in listed]
     await sdk.close()
-    assert seen == [(CLAUDE, "batch", 75_000)] * 2
+    assert buckets == [(CLAUDE, "batch", 75_000)] * 2
 
 
 async def test_anthropic_s_older_reports_serve_where_analytics_do_not(world: World) -> None:

@@ -28,7 +28,7 @@ from batchmeter.plugins import Plugins
 from batchmeter.testing.wire import Answer, Received
 from batchmeter.tracker.build_events import created_event
 from batchmeter_reconcile import Reconcile, ReconcileSettings, register_events
-from batchmeter_reconcile.reconciler import Asked, Reconciler
+from batchmeter_reconcile.reconciler import Reconciler, Request
 
 MINI, NANO, CLAUDE = "gpt-5-mini-2025-08-07", "gpt-4.1-nano-2025-04-14", "claude-haiku-4-5-20251001"
 ADMIN = "sk-admin-0123456789abcdef"
@@ -378,8 +378,8 @@ class World:
         return self.plugin.reconciler
 
     async def run(self, first: str = "11-01", last: str = "11-25", name: str = "openai", **how: Any) -> dict[str, Any]:
-        asked = Asked(date.fromisoformat(f"2026-{first}"), date.fromisoformat(f"2026-{last}"), **how)
-        return await self.reconciler.run(name, asked)
+        request = Request(date.fromisoformat(f"2026-{first}"), date.fromisoformat(f"2026-{last}"), **how)
+        return await self.reconciler.run(name, request)
 
     async def begin(self, begun: datetime, account: str = "openai", provider: str = "openai") -> Batch:
         """A batch that is under way."""

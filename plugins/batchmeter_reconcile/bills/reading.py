@@ -120,8 +120,8 @@ def read_rows(path: Path, saw: Callable[[bytes], None]) -> Iterator[tuple[str, R
 
                 yield from parquet_rows(path, saw)
                 return
-            seen = io.BufferedReader(_Seen(raw, saw), CHUNK)
-            source = cast("io.RawIOBase", gzip.GzipFile(fileobj=seen)) if head.startswith(_GZIP) else seen.raw
+            shown = io.BufferedReader(_Seen(raw, saw), CHUNK)
+            source = cast("io.RawIOBase", gzip.GzipFile(fileobj=shown)) if head.startswith(_GZIP) else shown.raw
             yield from _text_rows(path, source)
     except (OSError, EOFError, zlib.error) as error:
         raise UsageError(f"{path} cannot be read to its end: {error}") from None

@@ -33,7 +33,7 @@ async def ask(question: Question, figures: Figures) -> None:
     auth = None if token else _identity()
     async with report(figures, base_of(settings, BASE), headers, needs=NEEDS, secret=token, auth=auth) as opened:
         path, params = f"/{settings.scope.strip('/')}{PATH}", {"api-version": API_VERSION}
-        seen: set[str] = set()
+        links: set[str] = set()
         for _ in range(MOST_PAGES):
             page = part((await opened.post(path, _body(figures), params)).get("properties"))
             for row in rows(page):
@@ -44,9 +44,9 @@ async def ask(question: Question, figures: Figures) -> None:
             if not link:
                 figures.through = figures.through or figures.first
                 return
-            if link in seen:
+            if link in links:
                 break
-            seen.add(link)
+            links.add(link)
             path, params = link, {}
     raise APIResponseError(f"{PATH}: the pages of this report have no end")
 

@@ -138,16 +138,16 @@ def cost_row(day: date, result: Page, by: str = "project") -> BilledRow:
 def line_item(text: str) -> tuple[str, str, bool | None]:
     """Model, kind, and whether it is a batch's (None: the text does not say); empty for words that are not known."""
     found = _LINE_ITEM.match(text.strip())
-    said = True if re.search(r"\bbatch\b", text, re.IGNORECASE) else None
+    batch = True if re.search(r"\bbatch\b", text, re.IGNORECASE) else None
     if found is None:
-        return "", "", said
+        return "", "", batch
     more = (found["more"] or "").lower()
     if more and more not in _MORE:
-        return "", "", said
+        return "", "", batch
     tier = (found["tier"] or "").lower()
     if tier in ("flex", "priority"):
-        said = False
-    return found["model"].strip(), _LINE_KINDS[found["kind"].lower()], said
+        batch = False
+    return found["model"].strip(), _LINE_KINDS[found["kind"].lower()], batch
 
 
 SOURCE = BillingSource(
