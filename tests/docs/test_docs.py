@@ -90,3 +90,14 @@ async def test_blocks_of_a_page_follow_one_another(workshop, blocks):
         "<!-- prints -->\n```text\nbatch\n```\n"
     )
     await worked(workshop, blocks(DOCS / "right.md", page))
+
+
+def test_the_comparison_holds_every_situation_of_its_script(monkeypatch):
+    monkeypatch.syspath_prepend(str(DOCS))
+    compare = importlib.import_module("compare_litellm")
+    found = dict.fromkeys(("litellm", "batchmeter"), dict.fromkeys(compare.TASKS, 1))
+    table = (DOCS / "coming-from-litellm.md").read_text().partition(compare.BEGIN)[2].partition(compare.END)[0]
+    assert [row[0] for row in compare.rows(found)] == re.findall(
+        r"^\| (.+?) \| [^|]+ \| [^|]+ \|$", table, re.MULTILINE
+    )[1:]
+    assert f"LiteLLM {compare.VERSION}" in table
