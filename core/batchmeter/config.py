@@ -229,7 +229,7 @@ def filled(
         if field in values or (source and field in section):
             raise ConfigError(f"{where}: {field} is given twice: by {name} too")
         try:
-            found = _expanded(value) if source is None else _SOURCE[source](str(value))
+            found = _expanded(value) if source is None else _SOURCE[source](str(_expanded(value)))
         except _MissingError as missing:
             if must_exist:
                 raise ConfigError(f"{where}: {name}: {missing}") from None

@@ -51,6 +51,7 @@ async def _keys(make: Make, account: dict[str, Any]) -> list[str | None]:
         ({"api_key_env": "GATEWAY_KEY"}, ["Bearer sk-variable"]),
         ({"api_key_env": "OPENAI_API_KEY"}, ["Bearer sk-process"]),  # where the settings say so
         ({"api_key_file": "{folder}/key"}, ["Bearer sk-file"]),
+        ({"api_key_file": "${KEYS}/key"}, ["Bearer sk-file"]),
     ],
 )
 async def test_an_account_with_a_host_of_its_own_uses_its_own_key(
@@ -59,6 +60,7 @@ async def test_an_account_with_a_host_of_its_own_uses_its_own_key(
     monkeypatch.setenv("OPENAI_API_KEY", "sk-process")
     monkeypatch.setenv("OPENAI_ORGANIZATION", "org-process")
     monkeypatch.setenv("GATEWAY_KEY", "sk-variable\n")
+    monkeypatch.setenv("KEYS", str(tmp_path))
     (tmp_path / "key").write_text("sk-file\n")
     filled = {name: value.replace("{folder}", str(tmp_path)) for name, value in account.items()}
     assert await _keys(make, filled) == expected
