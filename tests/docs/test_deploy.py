@@ -34,8 +34,10 @@ def parsed(words):
 
 def commands():
     services = [one["command"] for one in COMPOSE["services"].values() if "command" in one]
-    units = [shlex.split(line)[1:] for text in TEXTS.values() for line in re.findall(r"^ExecStart=(.+)$", text, re.M)]
-    image = [yaml.safe_load(text) for text in re.findall(r"^CMD (\[.+\])$", TEXTS["Dockerfile"], re.M)]
+    units = [
+        shlex.split(line)[1:] for text in TEXTS.values() for line in re.findall(r"^ExecStart=(.+)$", text, re.MULTILINE)
+    ]
+    image = [yaml.safe_load(text) for text in re.findall(r"^CMD (\[.+\])$", TEXTS["Dockerfile"], re.MULTILINE)]
     chart = [
         yaml.safe_load(re.sub(r"\{\{.*?\}\}", '"1"', text))
         for name in ("serve", "track")
