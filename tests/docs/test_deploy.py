@@ -1,4 +1,4 @@
-"""What docs/deploy holds is real: its files parse, their commands are ours, their settings are read, their paths answer.
+"""Files of docs/deploy are real: they parse, their commands are ours, their settings are read, their paths answer.
 
 `.ci/deploy.sh` does the rest: the image's steps, the chart by Helm's engine, the units and nginx's file by their programs.
 """
