@@ -129,7 +129,7 @@ class Both:
         raise NotImplementedError
 
     async def cost_of(self, row: dict[str, Any]) -> str | None:
-        """Of one answer."""
+        """The cost of one answer."""
         raise NotImplementedError
 
     async def submit(self, count: int = 20, **metadata: str) -> Any:
