@@ -240,7 +240,7 @@ class Capabilities:
     """A batch's metadata comes back in lists, so a lost create can be found by its tag."""
     lost_create: Literal["metadata", "input"] = "metadata"
     """How a create whose answer was lost is found: by the tag, which the vendor keeps in the batch's metadata; or, where
-    it keeps none, by input, number of requests and time, as far as these fit one batch only."""
+    it keeps none, by input, number of requests and time, as far as these prove it."""
     max_metadata_pairs: int = 16
     native_lines: bool = False
     """`outputs()` gives rows in the vendor's own dialect rather than OpenAI's."""

@@ -43,6 +43,8 @@ _PAGE = 20
 _QUEUE_FULL = 429
 _OVERLOADED = 529
 """Refused at the door, though it is a 5xx: nothing was made."""
+_UNSURE_SECONDS = 26 * 3600.0
+"""A batch ends within 24 hours; its answers then tell whose it is."""
 _FIRST_PAUSE, _LONGEST_PAUSE = 15.0, 300.0
 _SPENT = (b"spend_limit", b"contract_spend_limit")
 """In a 429 that no waiting mends."""
@@ -170,6 +172,11 @@ class AnthropicProvider:
 
     def price_model(self, model: str) -> str:
         return model
+
+    @property
+    def create_wait(self) -> float:
+        """Seconds in which a lost create may still be found: until a batch that may be its has ended."""
+        return _UNSURE_SECONDS if self._lost.unsure else 0.0
 
     @property
     def queue_patience(self) -> float:

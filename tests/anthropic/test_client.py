@@ -141,11 +141,34 @@ async def test_what_is_billed_beside_the_counters_is_billed(client, requests, ch
     assert (settled.cost.total, settled.cost.known, settled.usage.web_searches) == (None, tokens * HALF, 2)
 
 
-async def test_a_create_whose_answer_is_lost_is_found(client, requests, chat, vendor):
-    vendor.lose = 1
-    batch = await submitted(client, requests([chat("a"), chat("b")]), metadata={"run": "7"})
-    assert list(vendor.batches) == [batch.id]
+async def test_a_create_whose_answer_is_lost_is_found_by_its_end(client, requests, chat, vendor):
+    """One batch alone fits; while it runs it may still be a stranger's."""
+    vendor.lose, vendor.looks = 1, 100
+    path = requests([chat("a"), chat("b")])
+    with pytest.raises(CreateUnknownError) as caught:
+        await submitted(client, path, metadata={"run": "7"}, idempotency_key="once")
+    await client.accounts.get("anthropic").list_batches(after=None, limit=1, options=CallOptions())
+    assert client.accounts.get("anthropic").create_wait > 24 * 3600
+    (ours,) = vendor.batches
+    vendor.end(ours)
+    batch = await submitted(client, path, metadata={"run": "7"}, idempotency_key="once")
+    assert (list(vendor.batches), batch.id, batch.status) == ([ours], ours, "completed")
     assert (batch.metadata, batch.input_file_id is not None) == ({"run": "7"}, True)
+    assert client.accounts.get("anthropic").create_wait == 0
+    assert caught.value.intent_id
+
+
+async def test_a_strangers_only_batch_of_equal_size_is_not_taken(client, requests, chat, vendor):
+    """Our create made nothing; theirs was made in the same second, and has as many requests, running and ended."""
+    vendor.refuse = [(500, {"type": "error", "error": {"type": "api_error", "message": "broke"}}, {})]
+    vendor.create({"requests": [{"custom_id": f"s-{n}", "params": chat("x")["body"]} for n in range(2)]})
+    with pytest.raises(InternalServerError):
+        await submitted(client, requests([chat("a"), chat("b")]))
+    for _ in range(2):
+        (theirs,) = await client.batches.list(custom_llm_provider="anthropic")
+        assert (theirs.metadata, theirs.input_file_id) == (None, None)
+        vendor.end(theirs.id)
+    assert await client.tracker.reconcile() == 0
 
 
 KILLED = """
@@ -175,8 +198,10 @@ async def test_a_create_of_a_killed_process_is_adopted_by_another(requests, chat
     vendor.create({"requests": [{"custom_id": "s", "params": chat("x")["body"]}]})
     monkeypatch.setattr("batchmeter.tracker.lost_creates.GRACE_SECONDS", -1.0)
     async with AsyncClient(settings=load_settings(config, track=False), plugins=[log], environ={}) as client:
-        assert await client.tracker.reconcile() == 1
+        assert await client.tracker.reconcile() == 0
         ours = next(iter(vendor.batches))
+        vendor.end(ours)
+        assert await client.tracker.reconcile() == 1
         settled = await client.batches.wait(ours, timeout=20)
         assert (settled.status, settled.request_counts.succeeded) == ("completed", 2)
         while len(log.events) < 2:
