@@ -18,7 +18,8 @@ from .signature import BadSignatureError, claimed, verify
 log = logging.getLogger("batchmeter")
 
 _PREFIX = "batch."
-"""`batch.completed`, `batch.failed`, `batch.expired`, `batch.cancelled`; the rest is none of our business."""
+"""`batch.completed` (elsewhere `batch.succeeded`), `batch.failed`, `batch.expired`, `batch.cancelled`; the rest is none of our
+business."""
 _LEASE_SECONDS = 30.0
 _BODY_SECONDS = 10.0
 _LARGEST = 64 * 1024
@@ -69,28 +70,34 @@ def _secrets(call: Call, account: str) -> list[str]:
 
 async def _wake(call: Call, account: str, body: bytes) -> bool:
     """Whether it was about a batch of ours that is not settled yet."""
-    batch_id = _batch_id(body)
     access = await call.client.access()
-    if batch_id is None or not await access.wake(account, batch_id):
-        return False
-    call.state.reads.forget(account, batch_id)
-    return True
+    for batch_id in _batch_ids(body):
+        if await access.wake(account, batch_id):
+            call.state.reads.forget(account, batch_id)
+            return True
+    return False
 
 
-def _batch_id(body: bytes) -> str | None:
-    """Of a `batch.*` event; what is signed and yet no such event is accepted and ignored."""
+def _batch_ids(body: bytes) -> list[str]:
+    """The id in a `batch.*` event, and the end of one that is a resource's name (`batches/abc`).
+
+    What is signed and yet no such event is accepted and ignored.
+    """
     try:
         event: Any = json.loads(body)
     except (ValueError, RecursionError):
-        return None
+        return []
     if not isinstance(event, dict):
-        return None
+        return []
     document = cast("dict[str, Any]", event)
     data: Any = document.get("data")
     if not str(document.get("type")).startswith(_PREFIX) or not isinstance(data, dict):
-        return None
-    found: Any = cast("dict[str, Any]", data).get("id")
-    return found if isinstance(found, str) and can_be_id(found) else None
+        return []
+    named = cast("dict[str, Any]", data)
+    found: Any = named.get("id") or named.get("name")
+    if not isinstance(found, str) or not can_be_id(found):
+        return []
+    return list(dict.fromkeys(one for one in (found, found.rpartition("/")[2]) if one))
 
 
 ROUTES = (

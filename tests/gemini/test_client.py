@@ -1,11 +1,14 @@
 """The whole of batchmeter over Gemini: events, exact cost, lost creates, the proxy with OpenAI's SDK, the command line."""
 
+import base64
 import json
+from datetime import UTC, datetime
 from decimal import Decimal
 
 import httpx2
 import pytest
 from click.testing import CliRunner
+from standardwebhooks import Webhook
 
 import openai
 from batchmeter.cli import main
@@ -207,6 +210,30 @@ async def test_openais_own_sdk_through_the_proxy(client, requests, chat, vendor)
         assert f"files/{file.id}" not in vendor.files
         with pytest.raises(openai.NotFoundError):
             await sdk.files.retrieve(file.id)
+
+
+async def test_googles_webhook_settles_its_batch(vendor, tmp_path, requests, chat):
+    """Signed by the official library; `data.id` is the batch's name, with or without its folder."""
+    secret = "whsec_" + base64.b64encode(b"a secret of twenty-four.").decode()
+    account = {"api_key": KEY, "api_base": vendor.base, "webhook_secrets": [secret]}
+    settings = Settings(ledger=str(tmp_path / "ledger.db"), load=(), accounts={"gemini": account})
+    async with AsyncClient(settings=settings, environ={}) as client:
+        transport = httpx2.ASGITransport(create_app(client))
+        async with httpx2.AsyncClient(transport=transport, base_url="http://proxy") as http:
+            for number, named in enumerate(["batches/{}", "{}"]):
+                batch = await submitted(client, requests([chat("a")]))
+                name = named.format(batch.id)
+                told = {"type": "batch.succeeded", "version": "v1", "data": {"id": name, "output_file_uri": "files/x"}}
+                body, now = json.dumps(told), datetime.fromtimestamp(client.ledger.now() // 1000, UTC)
+                headers = {"webhook-id": f"w{number}", "webhook-timestamp": str(int(now.timestamp()))}
+                signed = {**headers, "webhook-signature": Webhook(secret).sign(f"w{number}", now, body)}
+                answer = await http.post("/webhooks/gemini", content=body, headers=signed)
+                assert (answer.status_code, answer.json()["woken"]) == (200, True)
+                assert (await client.batches.wait(batch.id, timeout=20)).cost.total == EACH
+            answer = await http.post(
+                "/webhooks/gemini", content=body, headers={**signed, "webhook-signature": "v1,eA=="}
+            )
+            assert answer.status_code == 401
 
 
 def test_the_command_line(vendor, tmp_path, monkeypatch, requests, chat):

@@ -4,6 +4,7 @@ import asyncio
 import json
 import subprocess
 import sys
+import time
 from dataclasses import replace
 from decimal import Decimal
 from urllib.parse import urlsplit
@@ -242,6 +243,30 @@ async def test_a_lost_create_is_found(vendor, client):
     assert len(creates) == len(vendor.batches) == 1
     tag = json.loads(creates[0].body).get("metadata", {}).get("batchmeter_id")
     assert creates[0].headers.get("idempotency-key") == (tag if vendor.profile.idempotent else None)
+
+
+@pytest.mark.parametrize("vendor", ["together"], indirect=True)
+async def test_a_lost_create_is_found_by_its_input(vendor, client, recorder, monkeypatch):
+    """Neither a stranger's batch of the same second is taken for it, nor the earlier batch over the same file."""
+    monkeypatch.setattr("batchmeter.tracker.lost_creates.GRACE_SECONDS", -1.0)
+    content, url = requests_of(vendor)
+    vendor.now = int(time.time())
+    file, theirs = [await client.files.create(file=("in.jsonl", content)) for _ in range(2)]
+    earlier = await client.batches.create(input_file_id=file.id, endpoint=url)
+    asked = {"endpoint": url, "completion_window": "24h", "input_file_id": theirs.id}
+    vendor.create(Received("POST", "/", {}, json.dumps(asked).encode()))
+    vendor.lost = 1
+    with pytest.raises(errors.CreateUnknownError):
+        await client.batches.create(input_file_id=file.id, endpoint=url, metadata={"run": "7"}, idempotency_key="once")
+    vendor.create(Received("POST", "/", {}, json.dumps(asked).encode()))
+    assert await client.tracker.reconcile() == 1
+    again = {"input_file_id": file.id, "endpoint": url, "metadata": {"run": "7"}, "idempotency_key": "once"}
+    found = await client.batches.create(**again)
+    ours = [one for one in vendor.batches.values() if one["input_file_id"] == file.id]
+    assert [one["id"] for one in ours] == [earlier.id, found.id]
+    await client.deliverer.drain(20)
+    created = {event.batch_id: event.metadata or {} for event in recorder.events}
+    assert created == {earlier.id: {}, found.id: {"run": "7"}}
 
 
 @pytest.mark.parametrize(

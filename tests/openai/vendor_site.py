@@ -58,6 +58,8 @@ class Vendor:
     url: str = ""
     storage: str = ""
     """Where uploads are to go; empty: to this server itself."""
+    now: int = NOW
+    """Epoch seconds of the first batch."""
     lost: int = 0
     """Creates whose answer still gets lost."""
 
@@ -163,7 +165,7 @@ class Vendor:
             return answer(self.shown(self.batches[self.by_key[key]]))
         batch_id = f"batch-{uuid.uuid4().hex[:12]}"
         self.batches[batch_id] = {**asked, "id": batch_id, "object": "batch", "status": self.shapes.words[0]} | {
-            "created_at": NOW + len(self.batches),
+            "created_at": self.now + len(self.batches),
             "output_file_id": None,
             "error_file_id": "" if self.shapes.job else None,
             "request_counts": None,
