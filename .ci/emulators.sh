@@ -10,12 +10,12 @@ for name in ${*:-aimock azurite openai-node ai-sdk prism}; do
         azurite) package=azurite@3.37 ;;
         prism) package=@stoplight/prism-cli@5.16 ;;
         openai-node) package=openai@7.55 ;;
-        ai-sdk) package='ai@7 @ai-sdk/anthropic@4 @ai-sdk/google@4' ;;
+        ai-sdk) package='ai@7 @ai-sdk/anthropic@4 @ai-sdk/google@4 @ai-sdk/xai@5' ;;
         *) echo "unknown emulator: $name" >&2; exit 2 ;;
     esac
     folder=.cache/emulators/$name
-    [ -e "$folder/ready" ] && continue
+    [ "$(cat "$folder/ready" 2>/dev/null)" = "$package" ] && continue
     mkdir -p "$folder"
     npm install --prefix "$folder" --no-audit --no-fund --silent $package
-    touch "$folder/ready"
+    echo "$package" >"$folder/ready"
 done

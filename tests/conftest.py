@@ -121,6 +121,8 @@ def ai_sdk() -> Callable[[str, str, str], Any]:
         folder, node = root.parent / ".cache" / "emulators" / "ai-sdk", shutil.which("node")
         if node is None or not (folder / "ready").exists():
             pytest.skip("ai-sdk is not installed: run .ci/emulators.sh ai-sdk (it needs npm)")
+        if vendor == "xai" and not (folder / "node_modules" / "@ai-sdk" / "xai").exists():
+            pytest.skip("ai-sdk is an older one, without xAI: run .ci/emulators.sh ai-sdk (it needs npm)")
         script = (root / "data" / "ai_sdk.mjs").read_text()
         command = [node, "--input-type=module", "-e", script, vendor, base, key]
         done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=60, check=False)

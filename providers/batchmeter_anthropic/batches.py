@@ -78,6 +78,8 @@ class MessageBatches:
             timeout=options.timeout,
             retry=retry,
         )
+        if not response.content and method == "DELETE":
+            return {}  # 204, as servers that speak this API answer
         return mapping(response.json())
 
 

@@ -112,6 +112,8 @@ class Jobs:
             timeout=options.timeout,
             retry=retry,
         )
+        if not response.content and (method == "DELETE" or path.endswith(":cancel")):
+            return {}  # 204, as servers that speak this API answer
         return mapping(response.json())
 
 

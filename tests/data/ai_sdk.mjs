@@ -10,10 +10,12 @@ import { createAnthropic } from '@ai-sdk/anthropic';
 import { createGoogleGenerativeAI } from '@ai-sdk/google';
 
 const [vendor, base, apiKey] = process.argv.slice(1);
-const [provider, model] = {
-    anthropic: [createAnthropic({ baseURL: `${base}/v1`, apiKey }), 'claude-haiku-4-5'],
-    gemini: [createGoogleGenerativeAI({ baseURL: `${base}/v1beta`, apiKey }), 'gemini-2.5-flash'],
-}[vendor];
+const xai = async () => (await import('@ai-sdk/xai')).createXai({ baseURL: `${base}/v1`, apiKey });
+const [provider, model] = await {
+    anthropic: () => [createAnthropic({ baseURL: `${base}/v1`, apiKey }), 'claude-haiku-4-5'],
+    gemini: () => [createGoogleGenerativeAI({ baseURL: `${base}/v1beta`, apiKey }), 'gemini-2.5-flash'],
+    xai: async () => [await xai(), 'grok-4.3'],
+}[vendor]();
 const ask = id => ({ id, type: 'text', model, prompt: 'hi' });
 
 const batch = await start({ provider, requests: [ask('a'), ask('b')] });
