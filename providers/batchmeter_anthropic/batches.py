@@ -47,7 +47,8 @@ class MessageBatches:
         """Newest first."""
         params = {"limit": max(1, min(limit, MOST_LISTED)), "after_id": after}
         found = await self._call("GET", _PATH, options, params=params)
-        return objects(found.get("data")), bool(found.get("has_more"))
+        rows = [row for row in objects(found.get("data")) if isinstance(row.get("id"), str) and row["id"]]
+        return rows, bool(rows) and bool(found.get("has_more"))  # nothing tells where to go on after none
 
     @asynccontextmanager
     async def results(self, batch_id: str, options: CallOptions) -> AsyncGenerator[ContentStream]:

@@ -1,13 +1,11 @@
 """Bedrock's answer rows -> OpenAI's output and error lines. A row's shape tells its family; jobs may be anybody's."""
 
-import struct
-from base64 import b64encode
 from collections.abc import Callable, Iterable
 from typing import Any, Literal
 
 from batchmeter_translate.claude_answer import claude_completion
 from batchmeter_translate.converse_answer import converse_completion
-from batchmeter_translate.embedding_answer import Gathering, Part
+from batchmeter_translate.embedding_answer import Gathering, Part, packed
 from batchmeter_translate.endpoints import CHAT
 from batchmeter_translate.failures import rpc_failure
 from batchmeter_translate.lines_out import AnswerTranslation, answer_line, error_line
@@ -78,7 +76,7 @@ class Answers(AnswerTranslation):
         return {
             "object": "list",
             "data": [
-                {"object": "embedding", "index": index, "embedding": _packed(vector) if in_base64 else vector}
+                {"object": "embedding", "index": index, "embedding": packed(vector) if in_base64 else vector}
                 for index, vector in enumerate(vectors)
             ],
             "model": self._model,
@@ -107,10 +105,6 @@ def _vectors(output: Json) -> list[list[Any]]:
     return (
         [sequence(vector) for vector in vectors] if vectors and is_array(vectors[0]) else [vectors] if vectors else []
     )
-
-
-def _packed(vector: list[Any]) -> str:
-    return b64encode(struct.pack(f"<{len(vector)}f", *vector)).decode()
 
 
 def _failed(row: Json, custom_id: str | None) -> Json:

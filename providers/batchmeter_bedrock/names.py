@@ -37,13 +37,13 @@ class Blob:
 
     @property
     def id(self) -> str:
-        encoded = base64.urlsafe_b64encode(f"{self.bucket}/{self.key}".encode())
+        encoded = base64.urlsafe_b64encode(f"{self.bucket}/{self.key}".encode("utf-8", "replace"))
         return _OBJECT_ID + encoded.decode().rstrip("=")
 
     @property
     def path(self) -> str:
         """The path-style address, as it is signed: S3 decodes it once."""
-        return f"{quote(self.bucket, safe='')}/{quote(self.key, safe='/-_.~')}"
+        return f"{quote(self.bucket, safe='', errors='replace')}/{quote(self.key, safe='/-_.~', errors='replace')}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ from typing import Any, cast
 from batchmeter.errors import APIResponseError, UsageError
 from batchmeter.models import Batch
 from batchmeter.providers import BatchRequest
+from batchmeter_openai.shapes import object_of, read_as
 
 Json = dict[str, Any]
 STATUSES = {
@@ -51,11 +52,11 @@ def hours_of(window: str) -> int:
 
 def batch_of(raw: object) -> Batch:
     """APIResponseError for what is no job."""
-    job = _mapping(raw)
+    job = object_of(raw, "a job")
     if not isinstance(job.get("id"), str) or not isinstance(job.get("status"), str):
         raise APIResponseError(f"expected a job with its id and status, got {str(raw)[:120]}")
     status = STATUSES.get(job["status"], job["status"].lower())
-    inputs: list[str] = job.get("input_files") or []
+    inputs = [name for name in _list(job.get("input_files")) if isinstance(name, str)]
     total = job.get("total_requests") or 0
     output = job.get("output_file")
     if not output and not inputs and status in ENDED and job.get("completed_requests"):
@@ -68,7 +69,7 @@ def batch_of(raw: object) -> Batch:
         "error_file_id": job.get("error_file"),
         "in_progress_at": job.get("started_at"),
         "completed_at": None,
-        "errors": {"data": errors} if (errors := job.get("errors")) else None,
+        "errors": {"data": errors} if (errors := _list(job.get("errors"))) else None,
         "request_counts": {
             "total": total,
             "completed": job.get("succeeded_requests") or 0,
@@ -80,7 +81,7 @@ def batch_of(raw: object) -> Batch:
     }
     if status in ENDED:
         known[f"{status}_at"] = job.get("completed_at")
-    return Batch.model_validate({**{name: value for name, value in job.items() if name != "outputs"}, **known})
+    return read_as(Batch, {**{name: value for name, value in job.items() if name != "outputs"}, **known})
 
 
 def inline_id(job_id: str) -> str:
@@ -96,6 +97,10 @@ def inline_job(file_id: str) -> str | None:
 
 def _texts(metadata: object) -> dict[str, str] | None:
     return None if metadata is None else {name: str(value) for name, value in _mapping(metadata).items()}
+
+
+def _list(value: object) -> list[object]:
+    return cast("list[object]", value) if isinstance(value, list) else []
 
 
 def _mapping(value: object) -> Json:

@@ -20,7 +20,7 @@ from batchmeter.providers import (
     FileUpload,
 )
 from batchmeter_openai.pages import LARGEST, TokenPages
-from batchmeter_openai.shapes import as_file
+from batchmeter_openai.shapes import as_file, object_of, readable
 from batchmeter_openai.wire import OpenAIWire, form_fields, path
 
 from .job import batch_of, inline_job, job_of
@@ -171,19 +171,23 @@ class MistralProvider(OpenAIWire):
     # -- lists: pages have numbers, which OpenAI's cursors are turned into
 
     async def _files_from(self, token: str | None, limit: int) -> tuple[list[FileObject], str | None]:
-        rows, following = await self._rows("files", token, limit)
-        return [_file(row) for row in rows], following
+        """Without those that are deleted and still shown; none at all only at the list's end."""
+        while True:
+            rows, token = await self._rows("files", token, limit)
+            shown = [file for file in readable(rows, as_file) if (file.model_extra or {}).get("deleted") is not True]
+            if shown or token is None:
+                return [_named(file) for file in shown], token
 
     async def _jobs_from(self, token: str | None, limit: int) -> tuple[list[Batch], str | None]:
         rows, following = await self._rows(JOBS, token, limit, order_by="-created")
-        return [batch_of(row) for row in rows], following
+        return readable(rows, batch_of), following
 
     async def _rows(self, where: str, token: str | None, limit: int, **more: str) -> tuple[list[Any], str | None]:
         """`token` is the number of rows before; pages are always of one size, so that their numbers mean the same."""
         start = int(token or 0)
         params = {"page": start // LARGEST, "page_size": LARGEST, **more}
-        answer = await self._call("GET", where, CallOptions(), params=params)
-        whole: list[Any] = answer.get("data") or []
+        answer = object_of(await self._call("GET", where, CallOptions(), params=params), "a list")
+        whole: list[Any] = answer["data"] if isinstance(answer.get("data"), list) else []
         rows = whole[start % LARGEST :][:limit]
         is_last = len(whole) < LARGEST and start % LARGEST + len(rows) >= len(whole)
         return rows, None if is_last or not rows else str(start + len(rows))
@@ -195,4 +199,8 @@ def _file(raw: Any) -> FileObject:
     if (file.model_extra or {}).get("deleted") is True:
         message = f"No such file: {file.id}"
         raise NotFoundError(message, status_code=404, body={"detail": message})
+    return _named(file)
+
+
+def _named(file: FileObject) -> FileObject:
     return file.model_copy(update={"filename": unmarked(file.filename or "")[0] or None})

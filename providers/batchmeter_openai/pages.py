@@ -4,6 +4,7 @@ from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from typing import Generic, TypeVar
 
+from batchmeter.errors import APIResponseError
 from batchmeter.models import Batch, FileObject, Page
 
 Item = TypeVar("Item", Batch, FileObject)
@@ -11,6 +12,8 @@ Fetch = Callable[[str | None, int], Awaitable[tuple[list[Item], str | None]]]
 """From a token and a number of rows to the rows and the next page's token."""
 LARGEST = 100
 MOST_ENDS = 1024
+MOST_PAGES = 10_000
+"""Pages of one list."""
 
 
 class TokenPages(Generic[Item]):
@@ -28,10 +31,11 @@ class TokenPages(Generic[Item]):
         if after is None or after in self._tokens:
             return await self._following(after, None if after is None else self._tokens[after], wanted)
         rows, token = await self._read(None, LARGEST)
+        seen: set[str] = set()
         while after not in (ids := [row.id for row in rows]):
             if token is None:
                 return _page([], more=False)
-            rows, token = await self._read(token, LARGEST)
+            rows, token = await self._read(_fresh(token, seen), LARGEST)
         left = rows[ids.index(after) + 1 :]
         if not left and token is not None:
             left, token = await self._read(token, wanted)
@@ -39,8 +43,9 @@ class TokenPages(Generic[Item]):
 
     async def _following(self, after: str | None, token: str | None, wanted: int) -> Page[Item]:
         """Rows that were seen before are there again where newer ones have moved the pages: they are left out."""
+        seen: set[str] = set()
         while True:
-            rows, token = await self._read(token, wanted)
+            rows, token = await self._read(token if token is None else _fresh(token, seen), wanted)
             known = [row.id for row in rows]
             left = rows[known.index(after) + 1 :] if after in known else rows
             if left or token is None:
@@ -55,6 +60,13 @@ class TokenPages(Generic[Item]):
         if len(self._tokens) > MOST_ENDS:
             self._tokens.popitem(last=False)
         return rows, following
+
+
+def _fresh(token: str, seen: set[str]) -> str:
+    if token in seen or len(seen) >= MOST_PAGES:
+        raise APIResponseError(f"a list leads in a circle, or has no end: page {len(seen) + 1}")
+    seen.add(token)
+    return token
 
 
 def _page(rows: list[Item], *, more: bool) -> Page[Item]:

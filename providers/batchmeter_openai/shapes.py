@@ -2,7 +2,7 @@
 
 import logging
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar, cast
 
 from pydantic import BaseModel, ValidationError
@@ -33,16 +33,16 @@ _LONGEST_ID = 2048
 
 def as_file(raw: object) -> FileObject:
     body = _unwrapped(
-        _mapping(raw, "a file"), "data"
+        object_of(raw, "a file"), "data"
     )  # SiliconFlow answers an upload with {"code": ..., "data": {...}}
     if "created_at" not in body and "createdAt" in body:
         body["created_at"] = body.pop("createdAt")
-    return _read(FileObject, body)
+    return read_as(FileObject, body)
 
 
 def as_batch(raw: object, statuses: Mapping[str, str] = STATUSES) -> Batch:
     """`statuses`: the server's own words, in lower case -> OpenAI's."""
-    body = _unwrapped(_mapping(raw, "a batch"), "job", "data")  # Together answers a create with {"job": {...}}
+    body = _unwrapped(object_of(raw, "a batch"), "job", "data")  # Together answers a create with {"job": {...}}
     word = body.setdefault("status", "unknown")
     body["status"] = statuses.get(word.lower(), word) if isinstance(word, str) else word
     body["errors"] = _errors(body.get("errors"))
@@ -50,30 +50,30 @@ def as_batch(raw: object, statuses: Mapping[str, str] = STATUSES) -> Batch:
         body["metadata"] = {key: text if isinstance(text, str) else str(text) for key, text in body["metadata"].items()}
     if isinstance(body.get("input_blob"), str):
         body["input_blob"] = body["input_blob"].partition("?")[0]  # a signature is repeated there that nobody needs
-    batch = _read(Batch, body)
+    batch = read_as(Batch, body)
     for name in ("output_file_id", "error_file_id"):
         _check_id(f"a batch with {name}", getattr(batch, name) or "-")
     return batch
 
 
 def as_deleted(raw: object, file_id: str) -> FileDeleted:
-    return _read(FileDeleted, {"id": file_id, **_mapping(raw, "a deletion")})
+    return read_as(FileDeleted, {"id": file_id, **object_of(raw, "a deletion")})
 
 
 def as_page(raw: object, item: Callable[[object], Item], page: type[Page[Item]]) -> Page[Item]:
     """OpenAI's list envelope; also a bare array (Together) and `value` for `data` (an older Azure)."""
     bare = _rows(raw)
-    envelope = _mapping(raw, "a list") if bare is None else {"data": bare}
+    envelope = object_of(raw, "a list") if bare is None else {"data": bare}
     found = envelope.pop("data", None)
     if isinstance(found, dict):
         return as_page(cast("object", found), item, page)
     rows = _rows(envelope.pop("value", None) if found is None else found)
     if rows is None:
         raise APIResponseError(f"expected a list with `data`, got {_shown(envelope)}; is api_base the API's address?")
-    data = [found for row in rows if (found := _item(row, item)) is not None]
+    data = readable(rows, item)
     ends = {"first_id": data[0].id, "last_id": data[-1].id} if data else {}
     members = {name: value for name, value in envelope.items() if value is not None}
-    return _read(page, {**ends, **members, "data": data})
+    return read_as(page, {**ends, **members, "data": data})
 
 
 def _unwrapped(body: dict[str, Any], *envelopes: str) -> dict[str, Any]:
@@ -84,8 +84,12 @@ def _unwrapped(body: dict[str, Any], *envelopes: str) -> dict[str, Any]:
     return body
 
 
+def readable(rows: Iterable[object], item: Callable[[object], Item]) -> list[Item]:
+    """Rows of a list; one that cannot be read hides no other."""
+    return [found for row in rows if (found := _item(row, item)) is not None]
+
+
 def _item(row: object, item: Callable[[object], Item]) -> Item | None:
-    """One row of a list; one that cannot be read hides no other."""
     try:
         return item(row)
     except APIResponseError as error:
@@ -106,7 +110,7 @@ def _rows(raw: object) -> list[object] | None:
     return cast("list[object]", raw) if isinstance(raw, list) else None
 
 
-def _mapping(raw: object, what: str) -> dict[str, Any]:
+def object_of(raw: object, what: str) -> dict[str, Any]:
     if not isinstance(raw, dict):
         raise APIResponseError(f"expected {what}, got {_shown(raw)}; is api_base the API's address?")
     return cast("dict[str, Any]", _kept(cast("object", raw), _MOST_NESTED))
@@ -130,7 +134,7 @@ def _check_id(what: str, text: str) -> None:
         raise APIResponseError(f"expected {what}, got the id {text[:80]!r}, which is none")
 
 
-def _read(model: type[Model], body: dict[str, Any]) -> Model:
+def read_as(model: type[Model], body: dict[str, Any]) -> Model:
     """The model; an optional field in a shape nobody has seen yet is dropped rather than the whole answer."""
     try:
         made = model.model_validate(body)

@@ -88,6 +88,12 @@ def embedding_list(rows: list[Json], model: str) -> Json:
 
 def _vector(response: Json, *, base64: bool) -> object:
     values = sequence(mapping(response.get("embedding")).get("values"))
-    if not base64:
+    return packed(values) if base64 else values
+
+
+def packed(values: list[Any]) -> object:
+    """Base64 of the vector's floats; the vector as it is where they are none, or too large for floats of four bytes."""
+    try:
+        return b64encode(struct.pack(f"<{len(values)}f", *values)).decode()
+    except (struct.error, OverflowError):
         return values
-    return b64encode(struct.pack(f"<{len(values)}f", *values)).decode()

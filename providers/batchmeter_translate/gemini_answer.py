@@ -37,7 +37,7 @@ def gemini_completion(response: Json, model: str, *, vertex: bool = False) -> Js
         "usage": gemini_usage(
             mapping(response.get("usageMetadata")),
             response.get("candidates"),
-            response.get("modelVersion"),
+            str(response.get("modelVersion") or "") or None,
             vertex=vertex,
         ),
     }

@@ -39,7 +39,7 @@ def whole(value: object) -> int:
     """A counter: int64 comes as a string from Google, and absent or unreadable means 0."""
     try:
         return int(cast("Any", value or 0))
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):  # the last of infinity, which Python's JSON reader takes
         return 0
 
 

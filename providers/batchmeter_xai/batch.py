@@ -9,6 +9,7 @@ from urllib.parse import parse_qsl, urlencode
 from batchmeter.errors import APIResponseError
 from batchmeter.models import Batch
 from batchmeter.providers import BatchRequest
+from batchmeter_openai.shapes import object_of, read_as
 
 Json = Mapping[str, Any]
 TAG = "batchmeter_id"
@@ -33,7 +34,7 @@ def name_of(request: BatchRequest) -> str:
 
 def batch_of(raw: object, today: date) -> Batch:
     """`today` is UTC's: xAI tells when a batch expires by its date."""
-    body = _mapping(raw)
+    body = object_of(raw, "a batch")
     if not isinstance(body.get("batch_id"), str):
         raise APIResponseError(f"expected a batch with its batch_id, got {str(raw)[:120]}")
     counts = counts_of(body)
@@ -58,7 +59,7 @@ def batch_of(raw: object, today: date) -> Batch:
         "expires_at": instant(body.get("expire_time")),
         f"{status}_at": instant(body.get("cancel_time")) if status in ("cancelled", "failed") else None,
     }
-    return Batch.model_validate({**{name: value for name, value in body.items() if name != "batch_id"}, **known})
+    return read_as(Batch, {**{name: value for name, value in body.items() if name != "batch_id"}, **known})
 
 
 def counts_of(body: Json) -> dict[str, int]:
@@ -81,7 +82,7 @@ def status_of(body: Json, counts: Mapping[str, int], today: date) -> str:
     if not counts["num_pending"]:
         return "completed"
     last = _DAY.match(str(body.get("expire_time") or ""))
-    return "expired" if last and date.fromisoformat(last[0]) < today else "in_progress"
+    return "expired" if last and last[0] < today.isoformat() else "in_progress"
 
 
 def instant(text: object) -> int | None:

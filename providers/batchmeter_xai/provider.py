@@ -5,7 +5,7 @@ from contextlib import aclosing, asynccontextmanager, contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 from batchmeter.errors import (
     APIStatusError,
@@ -29,7 +29,7 @@ from batchmeter.providers import (
     OutputFile,
 )
 from batchmeter_openai.pages import TokenPages
-from batchmeter_openai.shapes import as_file, as_page
+from batchmeter_openai.shapes import as_file, as_page, object_of, readable
 from batchmeter_openai.wire import OpenAIWire, path
 
 from .batch import batch_of, name_of, view_of
@@ -193,12 +193,14 @@ class XAIProvider(OpenAIWire):
         params = {"limit": limit, "pagination_token": token}
         raw = await self._call("GET", "files", CallOptions(), params=params)
         page = as_page(raw, as_file, Page[FileObject])
-        return page.data, raw.get("pagination_token")
+        return page.data, _token_in(raw)
 
     async def _batches_page(self, token: str | None, limit: int) -> tuple[list[Batch], str | None]:
         params = {"limit": limit, "pagination_token": token}
         raw = await self._call("GET", "batches", CallOptions(), params=params)
-        return [self._as_batch(row) for row in raw.get("batches") or ()], raw.get("pagination_token")
+        rows: object = object_of(raw, "a list").get("batches")
+        found = cast("list[object]", rows) if isinstance(rows, list) else []
+        return readable(found, self._as_batch), _token_in(raw)
 
     def _as_batch(self, raw: object) -> Batch:
         return batch_of(raw, datetime.now(UTC).date())
@@ -206,6 +208,11 @@ class XAIProvider(OpenAIWire):
     async def _call(self, method: str, where: str, options: CallOptions, **more: Any) -> Any:
         with _refusals():
             return await super()._call(method, where, options, **more)
+
+
+def _token_in(page: Any) -> str | None:
+    token = page.get("pagination_token") if isinstance(page, dict) else None  # pyright: ignore[reportUnknownVariableType, reportUnknownMemberType]
+    return token if isinstance(token, str) else None
 
 
 @contextmanager

@@ -3,7 +3,7 @@
 import asyncio
 import json
 from collections.abc import AsyncGenerator, Awaitable, Callable
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 
@@ -45,13 +45,17 @@ _decode_row = msgspec.json.Decoder(_Row).decode
 async def native(read: Read) -> AsyncGenerator[bytes]:
     """Rows as xAI writes them, one a line. The last page is the one without a token, or without rows."""
     token: str | None = None
+    seen: set[str] = set()
     while True:
         page = await asyncio.to_thread(_page, await read(token))
         if page.results:
             yield b"".join(_line(row) for row in page.results)
-        if not page.pagination_token or not page.results or page.pagination_token == token:
+        if not page.pagination_token or not page.results:
             return
         token = page.pagination_token
+        if token in seen:
+            raise APIResponseError("xAI's pages of results lead in a circle")
+        seen.add(token)
 
 
 async def translated(read: Read, kind: str) -> AsyncGenerator[bytes]:
@@ -82,8 +86,10 @@ def line_of(raw: bytes) -> tuple[bool, bytes]:
     """Whether the request was answered, and its line."""
     try:
         row = _decode_row(raw)
-    except msgspec.MsgspecError as error:
-        raise APIResponseError(f"a row of xAI's results cannot be read: {error}") from error
+    except msgspec.MsgspecError as error:  # hides no other row
+        name = _name_in(raw)
+        failure = {"code": "malformed_row", "message": f"a row of xAI's results cannot be read: {error}"}
+        return False, _written({"id": name, "custom_id": name, "response": None, "error": failure})
     body = next((value for value in (row.batch_result.response or {}).values() if value is not None), None)
     line: dict[str, Any] = {"id": row.batch_request_id, "custom_id": row.batch_request_id}
     if body is not None:
@@ -91,7 +97,24 @@ def line_of(raw: bytes) -> tuple[bool, bytes]:
         line |= {"response": {"status_code": 200, "request_id": identity, "body": body}, "error": None}
     else:
         line |= {"response": None, "error": _error(row)}
-    return body is not None, msgspec.json.encode(line) + b"\n"
+    return body is not None, _written(line)
+
+
+def _name_in(raw: bytes) -> str | None:
+    try:
+        found: object = json.loads(raw)
+    except (ValueError, RecursionError):
+        return None
+    name = cast("dict[str, object]", found).get("batch_request_id") if isinstance(found, dict) else None
+    return name if isinstance(name, str) else None
+
+
+def _written(line: dict[str, Any]) -> bytes:
+    """One line; half a character, which has no UTF-8, as its escape."""
+    try:
+        return msgspec.json.encode(line) + b"\n"
+    except UnicodeEncodeError:
+        return json.dumps(line, separators=(",", ":")).encode() + b"\n"
 
 
 def _error(row: _Row) -> dict[str, str]:

@@ -1,5 +1,6 @@
 """xAI's batch has counters in place of a status, and dates in place of times."""
 
+import json
 from datetime import date
 
 import pytest
@@ -91,6 +92,10 @@ def test_a_result_becomes_openais_line(row, answered, part):
     assert b'"custom_id":"a"' in line
 
 
-def test_a_row_that_is_none_is_refused():
-    with pytest.raises(APIResponseError, match="cannot be read"):
-        line_of(b'{"id": 1}')
+@pytest.mark.parametrize(
+    ("row", "name"), [(b'{"id": 1}', None), (b'{"batch_request_id": "a", "batch_result": 1}', "a")]
+)
+def test_a_row_that_cannot_be_read_hides_no_other(row, name):
+    answered, line = line_of(row)
+    assert answered is False
+    assert (json.loads(line)["custom_id"], json.loads(line)["error"]["code"]) == (name, "malformed_row")
