@@ -7,7 +7,7 @@ from typing import Any, cast
 from batchmeter.errors import APIResponseError, UsageError
 from batchmeter.models import Batch
 from batchmeter.providers import BatchRequest
-from batchmeter_openai.shapes import object_of, read_as
+from batchmeter_openai.shapes import object_of, read_as, shown
 
 Json = dict[str, Any]
 STATUSES = {
@@ -54,7 +54,7 @@ def batch_of(raw: object) -> Batch:
     """APIResponseError for what is no job."""
     job = object_of(raw, "a job")
     if not isinstance(job.get("id"), str) or not isinstance(job.get("status"), str):
-        raise APIResponseError(f"expected a job with its id and status, got {str(raw)[:120]}")
+        raise APIResponseError(f"expected a job with its id and status, got {shown(raw)}")
     status = STATUSES.get(job["status"], job["status"].lower())
     inputs = [name for name in _list(job.get("input_files")) if isinstance(name, str)]
     total = job.get("total_requests") or 0

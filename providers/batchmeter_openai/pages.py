@@ -31,11 +31,11 @@ class TokenPages(Generic[Item]):
         if after is None or after in self._tokens:
             return await self._following(after, None if after is None else self._tokens[after], wanted)
         rows, token = await self._read(None, LARGEST)
-        seen: set[str] = set()
+        known_tokens: set[str] = set()
         while after not in (ids := [row.id for row in rows]):
             if token is None:
                 return _page([], more=False)
-            rows, token = await self._read(_fresh(token, seen), LARGEST)
+            rows, token = await self._read(_fresh(token, known_tokens), LARGEST)
         left = rows[ids.index(after) + 1 :]
         if not left and token is not None:
             left, token = await self._read(token, wanted)
@@ -43,9 +43,9 @@ class TokenPages(Generic[Item]):
 
     async def _following(self, after: str | None, token: str | None, wanted: int) -> Page[Item]:
         """Rows that were seen before are there again where newer ones have moved the pages: they are left out."""
-        seen: set[str] = set()
+        known_tokens: set[str] = set()
         while True:
-            rows, token = await self._read(token if token is None else _fresh(token, seen), wanted)
+            rows, token = await self._read(token if token is None else _fresh(token, known_tokens), wanted)
             known = [row.id for row in rows]
             left = rows[known.index(after) + 1 :] if after in known else rows
             if left or token is None:
@@ -62,10 +62,10 @@ class TokenPages(Generic[Item]):
         return rows, following
 
 
-def _fresh(token: str, seen: set[str]) -> str:
-    if token in seen or len(seen) >= MOST_PAGES:
-        raise APIResponseError(f"a list leads in a circle, or has no end: page {len(seen) + 1}")
-    seen.add(token)
+def _fresh(token: str, known_tokens: set[str]) -> str:
+    if token in known_tokens or len(known_tokens) >= MOST_PAGES:
+        raise APIResponseError(f"a list leads in a circle, or has no end: page {len(known_tokens) + 1}")
+    known_tokens.add(token)
     return token
 
 

@@ -69,7 +69,7 @@ def as_page(raw: object, item: Callable[[object], Item], page: type[Page[Item]])
         return as_page(cast("object", found), item, page)
     rows = _rows(envelope.pop("value", None) if found is None else found)
     if rows is None:
-        raise APIResponseError(f"expected a list with `data`, got {_shown(envelope)}; is api_base the API's address?")
+        raise APIResponseError(f"expected a list with `data`, got {shown(envelope)}; is api_base the API's address?")
     data = readable(rows, item)
     ends = {"first_id": data[0].id, "last_id": data[-1].id} if data else {}
     members = {name: value for name, value in envelope.items() if value is not None}
@@ -112,7 +112,7 @@ def _rows(raw: object) -> list[object] | None:
 
 def object_of(raw: object, what: str) -> dict[str, Any]:
     if not isinstance(raw, dict):
-        raise APIResponseError(f"expected {what}, got {_shown(raw)}; is api_base the API's address?")
+        raise APIResponseError(f"expected {what}, got {shown(raw)}; is api_base the API's address?")
     return cast("dict[str, Any]", _kept(cast("object", raw), _MOST_NESTED))
 
 
@@ -142,11 +142,12 @@ def read_as(model: type[Model], body: dict[str, Any]) -> Model:
         odd = {str(problem["loc"][0]) for problem in error.errors()}
         if odd & _REQUIRED:
             named = ", ".join(sorted(odd))
-            raise APIResponseError(f"{model.__name__} without a readable {named}: {_shown(body)}") from error
+            raise APIResponseError(f"{model.__name__} without a readable {named}: {shown(body)}") from error
         made = model.model_validate({name: value for name, value in body.items() if name not in odd})
     _check_id(f"a {model.__name__}", str(getattr(made, "id", "-")))
     return made
 
 
-def _shown(raw: object) -> str:
-    return str(raw)[:120]
+def shown(raw: object) -> str:
+    """The beginning of an answer, for an error: half a character, which no log can write, as its escape."""
+    return str(raw)[:120].encode("utf-8", "backslashreplace").decode()

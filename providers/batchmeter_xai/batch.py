@@ -9,7 +9,7 @@ from urllib.parse import parse_qsl, urlencode
 from batchmeter.errors import APIResponseError
 from batchmeter.models import Batch
 from batchmeter.providers import BatchRequest
-from batchmeter_openai.shapes import object_of, read_as
+from batchmeter_openai.shapes import object_of, read_as, shown
 
 Json = Mapping[str, Any]
 TAG = "batchmeter_id"
@@ -36,7 +36,7 @@ def batch_of(raw: object, today: date) -> Batch:
     """`today` is UTC's: xAI tells when a batch expires by its date."""
     body = object_of(raw, "a batch")
     if not isinstance(body.get("batch_id"), str):
-        raise APIResponseError(f"expected a batch with its batch_id, got {str(raw)[:120]}")
+        raise APIResponseError(f"expected a batch with its batch_id, got {shown(raw)}")
     counts = counts_of(body)
     status = status_of(body, counts, today)
     named = dict(parse_qsl(str(body.get("name") or "")))

@@ -45,7 +45,7 @@ _decode_row = msgspec.json.Decoder(_Row).decode
 async def native(read: Read) -> AsyncGenerator[bytes]:
     """Rows as xAI writes them, one a line. The last page is the one without a token, or without rows."""
     token: str | None = None
-    seen: set[str] = set()
+    known_tokens: set[str] = set()
     while True:
         page = await asyncio.to_thread(_page, await read(token))
         if page.results:
@@ -53,9 +53,9 @@ async def native(read: Read) -> AsyncGenerator[bytes]:
         if not page.pagination_token or not page.results:
             return
         token = page.pagination_token
-        if token in seen:
+        if token in known_tokens:
             raise APIResponseError("xAI's pages of results lead in a circle")
-        seen.add(token)
+        known_tokens.add(token)
 
 
 async def translated(read: Read, kind: str) -> AsyncGenerator[bytes]:
