@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: demo test lint format bench soak prices docs clean
+.PHONY: demo test lint format bench soak prices ui-assets docs clean
 demo: .venv/.demo            ## a batch through the sandbox to a priced batch_success
 	@$(BIN)/batchmeter demo
 test: .venv/.dev             ## the whole test suite
@@ -18,6 +18,8 @@ soak: .venv/.dev             ## ten minutes of mixed traffic with kills on both 
 	$(BIN)/python benchmarks/soak.py $(ARGS)
 prices: .venv/.dev           ## the price catalogue anew, from the newest data packages and our corrections: once a week
 	$(BIN)/python .ci/prices/build.py newest .cache/prices
+ui-assets:                   ## the web pages' vendored scripts anew, from npm, by their pinned version
+	.ci/ui-assets.sh
 docs: .venv/.docs            ## the documentation site, into site/; a dead link or stale page stops it
 	$(BIN)/python docs/generate.py --check
 	rm -rf build/docs && mkdir -p build/docs && cp -r docs zensical.toml build/docs/ && rm -rf build/docs/docs/_pages build/docs/docs/*.py

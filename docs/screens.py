@@ -65,7 +65,26 @@ async def pictures(chromium: str, client: AsyncClient, address: str) -> None:
         if ALL:
             await take(browser, address, "overview-dark", dark=True)
             await take(browser, address, "overview-phone", width=390)
-            for name in ("batches", "spend", "unknown", "loggers", "keys", "health", "prices?q=gpt-5"):
+            opened = (await client.ledger.list_batches(settled=False, limit=1))[0]
+            await take(browser, f"{address}/batches/{opened.account}/{opened.batch_id}", "batch-open", width=1280)
+            await take(browser, f"{address}/batches", "batches-1280", width=1280)
+            await take(browser, f"{address}/batches", "batches-phone", width=390)
+            await take(
+                browser, f"{address}/batches/{shown.account}/{shown.batch_id}", "batch-phone", width=390, dark=True
+            )
+            for name in ("retry", "reprice"):
+                await take(browser, f"{address}/batches/{shown.account}/{shown.batch_id}/{name}", name, width=1280)
+            for name in (
+                "batches",
+                "jobs",
+                "nothing",
+                "spend",
+                "unknown",
+                "loggers",
+                "keys",
+                "health",
+                "prices?q=gpt-5",
+            ):
                 await take(browser, f"{address}/{name}", name.partition("?")[0])
             await take(browser, f"{address}/batches/{shown.account}/{shown.batch_id}/failures", "failures")
         await take(browser, f"{address}/batches/{shown.account}/{shown.batch_id}", "batch", width=1180)

@@ -9,11 +9,12 @@ from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import date
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from .costs import GROUPINGS, CostReport, as_csv, cost_report, moment
 from .events import Settlement
 from .ledger.browse import BatchDelivery, BatchFilter, BatchHistory, BatchPage, SeenBatch, UnknownCost
+from .ledger.outbox import MOST_COUNTED, MOST_NEWEST, LoggerActivity
 from .ledger.records import (
     Answer,
     CostGauge,
@@ -28,7 +29,7 @@ from .ledger.records import (
     TrackedBatch,
 )
 from .ledger.store import Store, open_store
-from .ledger.upkeep import Following
+from .ledger.upkeep import Condition, Following
 from .models import Attribution, Batch, FileObject
 from .pricing.book import Listed, PriceBook, search
 from .pricing.groups import PriceSource
@@ -43,18 +44,22 @@ if TYPE_CHECKING:
 
 __all__ = [
     "GROUPINGS",
+    "MOST_COUNTED",
+    "MOST_NEWEST",
     "Access",
     "Answer",
     "BatchDelivery",
     "BatchFilter",
     "BatchHistory",
     "BatchPage",
+    "Condition",
     "CostGauge",
     "CostReport",
     "Delivery",
     "Following",
     "KnownBatch",
     "Listed",
+    "LoggerActivity",
     "LoggerGauge",
     "Millis",
     "Owner",
@@ -327,9 +332,13 @@ class Access:
         """Make a logger's dead deliveries due again; returns how many."""
         return await self._ledger.replay(logger, dead_only=True)
 
-    async def stats(self) -> dict[str, Any]:
-        """Batches by account and status, open and overdue ones, events and the schema's version."""
-        return await self._ledger.stats()
+    async def activity(self, logger: str) -> LoggerActivity:
+        """Counts of a logger's deliveries, as far as they are quickly told, and its last error."""
+        return await self._ledger.activity(logger)
+
+    async def condition(self) -> Condition:
+        """The ledger's schema and size, and who works on its batches now."""
+        return await self._ledger.condition()
 
     async def cost_gauges(self) -> Sequence[CostGauge]:
         """Each account's batches by status, pruned ones excepted, and about what they cost."""

@@ -169,3 +169,8 @@ SELECT batch_id, settled_at, news FROM known;
 -- name: lock_pruned_totals
 -- Two that prune would each add to the sums they found. Readers are not kept waiting.
 LOCK TABLE batchmeter.pruned_totals IN SHARE ROW EXCLUSIVE MODE;
+
+-- name: size
+SELECT sum(pg_total_relation_size(c.oid))::bigint AS bytes
+FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
+WHERE n.nspname = 'batchmeter' AND c.relkind IN ('r', 'p');

@@ -4,6 +4,7 @@ import ipaddress
 import re
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from urllib.parse import urlsplit
@@ -11,6 +12,7 @@ from urllib.parse import urlsplit
 from starlette.requests import Request
 
 from batchmeter import AsyncClient
+from batchmeter.errors import LedgerError
 
 from .errors import Refusal
 from .identity import ANONYMOUS, Action, Done, Identity
@@ -20,6 +22,8 @@ from .limits import KeyIdentity, Limits
 
 REMEMBERED_SECONDS = 2.0
 """How long a key's row serves without asking the ledger again: a revoked key stops working within that time."""
+SEEN_SECONDS = 60.0
+"""How exactly it is known when a key was last used."""
 _MANY = 4096
 _LONGEST_SECRET = 512
 _FORWARDED = re.compile(r"forwarded|x-forwarded-.+|x-real-ip")
@@ -42,6 +46,7 @@ class Keys:
         self._clock = clock
         self._limits = Limits()
         self._known: dict[str, _Remembered] = {}
+        self._seen: dict[str, float] = {}
         self._any_key = False
         self._none_until = float("-inf")
 
@@ -55,7 +60,21 @@ class Keys:
             raise _unknown(
                 "You didn't provide an API key: send it as `Authorization: Bearer`, `x-api-key` or `api-key`."
             )
-        return identity_of(await self._key(keyring, secret), keyring.now())
+        known = await self._key(keyring, secret)
+        found = identity_of(known, keyring.now())
+        await self._see(keyring, found.key_id)
+        return found
+
+    async def _see(self, keyring: Keyring, key_id: str) -> None:
+        """Kept once a minute; a ledger that is away spoils no answer."""
+        now = self._clock()
+        if now < self._seen.get(key_id, float("-inf")) + SEEN_SECONDS:
+            return
+        if len(self._seen) >= _MANY:
+            self._seen.clear()
+        self._seen[key_id] = now
+        with suppress(LedgerError):
+            await keyring.see_key(key_id)
 
     async def admit(self, identity: Identity, action: Action) -> Done | None:
         """Refusal (429) where one of the key's limits is used up."""

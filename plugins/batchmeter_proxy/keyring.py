@@ -17,6 +17,8 @@ log = logging.getLogger("batchmeter")
 
 LimitName = Literal["requests_per_minute", "lines_per_day"]
 """Limits that are counted by period."""
+PERIOD: Mapping[str, int] = {"requests_per_minute": 60, "lines_per_day": 86_400}
+"""Seconds; periods begin on the UTC clock's whole minutes and days."""
 Place = Literal["mine", "wait", "full"]
 """`wait`: batches that are just being submitted have the rest; some may come to nothing."""
 _COLUMNS = {"id", "created_at", "expires_at", "revoked_at"}
@@ -115,6 +117,22 @@ class Keyring:
         """False when there is no such key or it was revoked before."""
         return await self._tables.run("revoke_key", id=key_id) > 0
 
+    async def see_key(self, key_id: str) -> None:
+        """It asks for something now."""
+        await self._tables.write(lambda session: session.run("see_key", key_id=key_id), durable=False)
+
+    async def last_seen(self) -> dict[str, Millis]:
+        """By key's id; without those that never asked."""
+        return {row["key_id"]: row["at"] for row in await self._tables.rows("list_seen")}
+
+    async def used(self) -> dict[tuple[str, LimitName], int]:
+        """Key's id and limit -> what is used of it in the present period."""
+        now = self.now() // 1000
+        rows = await self._tables.rows("list_uses")
+        return {
+            (row["key_id"], row["what"]): row["used"] for row in rows if row["period"] == now // PERIOD[row["what"]]
+        }
+
     async def use_key(
         self, key_id: str, limit: LimitName, *, period: int, amount: int, most: int, once: str | None = None
     ) -> bool:
@@ -199,7 +217,8 @@ async def keyring_of(client: AsyncClient) -> Keyring:
 @cache
 def _sql() -> tuple[tuple[str, ...], str]:
     folder = files("batchmeter_proxy") / "sql"
-    return ((folder / "0001_keyring.sql").read_text("utf-8"),), (folder / "keyring.sql").read_text("utf-8")
+    changes = tuple((folder / name).read_text("utf-8") for name in ("0001_keyring.sql", "0002_seen.sql"))
+    return changes, (folder / "keyring.sql").read_text("utf-8")
 
 
 def _noted(key_id: str, limit: LimitName, period: int, once: str | None) -> Mapping[str, str]:

@@ -9,11 +9,9 @@ from functools import partial
 
 from .errors import Refusal
 from .identity import Action, Done, Identity
-from .keyring import KeyLimits, Keyring, LimitName
+from .keyring import PERIOD, KeyLimits, Keyring, LimitName
 from .reservation import LEASE, held
 
-_PERIOD: dict[LimitName, int] = {"requests_per_minute": 60, "lines_per_day": 86_400}
-"""Seconds; periods begin on the UTC clock's whole minutes and days."""
 _PATIENCE = 60
 """Seconds after which an open batch may have ended."""
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.02, 0.5
@@ -111,7 +109,7 @@ async def _room(keyring: Keyring, key_id: str, most: int, lines: int) -> None:
 
 def _now(keyring: Keyring, what: LimitName) -> tuple[int, int]:
     """The present period, and how many seconds of it are left."""
-    seconds = _PERIOD[what]
+    seconds = PERIOD[what]
     now = keyring.now() / 1000
     period = int(now // seconds)
     return period, max(1, round((period + 1) * seconds - now))

@@ -34,7 +34,7 @@ class Bar:
 
 def bars(title: str, names: Sequence[str], given: Sequence[Bar]) -> h.Element:
     """Stacked bars, one a day; a dashed cap where lines of unknown cost make the bar a lower bound."""
-    top = max((bar.total for bar in given), default=Decimal(0)) or Decimal(1)
+    top = _rounded(max((bar.total for bar in given), default=Decimal(0)) or Decimal(1))
     step = (_WIDTH - _LEFT) / max(len(given), 1)
     every = -(-len(given) // _MOST_LABELS) or 1
     drawn = [_bar(bar, names, _LEFT + step * place, step, top) for place, bar in enumerate(given)]
@@ -49,6 +49,13 @@ def bars(title: str, names: Sequence[str], given: Sequence[Bar]) -> h.Element:
         h.li[h.span(".key.cap"), "has lines of unknown cost"] if any(bar.unknown for bar in given) else None,
     ]
     return h.div[h.div(".scroll", tabindex="0", role="group", aria_label=title)[chart], legend, _as_table(names, given)]
+
+
+def _rounded(top: Decimal) -> Decimal:
+    """The next amount whose parts are round: 1, 2, 2.5 or 5 and zeros for each line of the grid."""
+    part = top / _GRID
+    power = Decimal(1).scaleb(part.adjusted())
+    return _GRID * next(step * power for step in map(Decimal, ("1", "2", "2.5", "5", "10")) if step * power >= part)
 
 
 def _bar(bar: Bar, names: Sequence[str], left: float, step: float, top: Decimal) -> h.Node:

@@ -14,6 +14,13 @@ if TYPE_CHECKING:
     from batchmeter.access import BatchFilter
 
 DIMENSIONS = ("model", "account", "team", "key", "user", "tag", "job", "provider")
+
+
+def dimensions(view: View) -> tuple[str, ...]:
+    """Names of groups, with the metadata keys that the settings name."""
+    return (*DIMENSIONS, *(f"metadata.{key}" for key in view.call.client.settings.reports.metadata_keys))
+
+
 NOTHING = CostRow(group=None, groups={})
 """The sum of no batches."""
 

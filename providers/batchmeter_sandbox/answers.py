@@ -51,6 +51,20 @@ def without_usage(answered: dict[str, Any]) -> dict[str, Any]:
     return answered | {"usage": None} if "usage" in answered else answered
 
 
+def with_usage(answered: dict[str, Any], factor: int) -> dict[str, Any]:
+    """All its counters so many times as high."""
+    if factor == 1 or "usage" not in answered:
+        return answered
+    return answered | {"usage": _times(answered["usage"], factor)}
+
+
+def _times(usage: Mapping[str, Any], factor: int) -> dict[str, Any]:
+    return {
+        name: _times(cast("Mapping[str, Any]", value), factor) if isinstance(value, dict) else value * factor
+        for name, value in usage.items()
+    }
+
+
 def _say(body: Body, tokens: Tokens, dice: Dice) -> str:
     """Text of as many tokens as are visible; empty where reasoning took all."""
     length = (tokens.output - tokens.reasoning) // whole(body, "n", 1, 128) * 4

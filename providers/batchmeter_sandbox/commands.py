@@ -29,6 +29,7 @@ Words of a script (--script, or a batch's metadata key `sandbox`, or header x-sa
   lag=N            looks before a finished batch names its files
   malformed=N      output lines cut in half
   no_usage=N       output lines with usage null
+  tokens=N         counters N times what the texts have
   slow=SECONDS     before every 64 KB of a download
   truncate=N       downloads that break off halfway
 
@@ -198,7 +199,9 @@ def write_month_settings(path: Path, url: str) -> Path:
     ledger, base = (json.dumps(text, ensure_ascii=False) for text in (str(path.parent / "ledger.db"), url))
     account = f'provider = "openai"\napi_key = "any"\napi_base = {base}\n'
     accounts = "".join(f'\n[accounts."{name}"]\n{account}' for name in ACCOUNTS)
-    path.write_text(f"ledger = {ledger}\ntrack = false\n{accounts}", encoding="utf-8")
+    events = json.dumps(str(path.parent / "events.jsonl"), ensure_ascii=False)
+    plugins = f"\n[plugins.file]\npath = {events}\n"
+    path.write_text(f"ledger = {ledger}\ntrack = false\n{accounts}{plugins}", encoding="utf-8")
     return path
 
 

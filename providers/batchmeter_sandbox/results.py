@@ -17,7 +17,7 @@ import msgspec
 
 from batchmeter.models import Usage
 
-from .answers import answer, without_usage
+from .answers import answer, with_usage, without_usage
 from .requests import Requests
 from .script import Script
 from .snapshots import snapshot
@@ -99,13 +99,15 @@ class Outcome:
     fate: Fate
     request: dict[str, Any]
     dice: Dice
+    factor: int = 1
+    """What its counters say, by what its text has."""
 
     @property
     def kind(self) -> Kind:
         return "output" if self.fate in _GOOD else "error"
 
     def tokens(self, endpoint: str) -> Tokens:
-        return spent(endpoint, self.request["body"], self.dice)
+        return spent(endpoint, self.request["body"], self.dice).times(self.factor)
 
 
 @dataclass(slots=True)
@@ -136,7 +138,7 @@ def tally(lines: int, share: Fraction, fail: Fraction) -> dict[str, int]:
 def outcomes(run: Run) -> Iterator[Outcome]:
     """Every line's end, in the order in which lines finish."""
     for position, request in enumerate(run.requests.read(run.order())):
-        yield Outcome(run.fate(position), request, Dice(run.seed, request["custom_id"]))
+        yield Outcome(run.fate(position), request, Dice(run.seed, request["custom_id"]), run.script.tokens)
 
 
 def count(run: Run) -> Totals:
@@ -196,7 +198,7 @@ def _answer(run: Run, outcome: Outcome) -> tuple[int, dict[str, Any]]:
         status, error = _ERRORS[outcome.fate]
         return status, {"error": error}
     body = answer(run.endpoint, outcome.request["body"], outcome.dice, run.created)
-    return 200, without_usage(body) if outcome.fate == "no_usage" else body
+    return 200, without_usage(body) if outcome.fate == "no_usage" else with_usage(body, outcome.factor)
 
 
 def _encode(line: dict[str, Any]) -> bytes:

@@ -35,6 +35,8 @@ class Script(BaseModel):
     """Output lines that are cut in half."""
     no_usage: int = Field(default=0, ge=0)
     """Output lines whose usage is null."""
+    tokens: int = Field(default=1, ge=1, le=1_000_000)
+    """Every counter of an answer is so many times what its text has: realistic amounts from small files."""
     slow: float = Field(default=0.0, ge=0)
     """Seconds before every 64 KB of its downloads."""
     truncate: int = Field(default=0, ge=0)

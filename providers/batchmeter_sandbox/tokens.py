@@ -43,6 +43,10 @@ class Tokens:
     cut: bool = False
     """The caller's limit ended it."""
 
+    def times(self, factor: int) -> "Tokens":
+        given, made = self.input * factor, self.output * factor
+        return Tokens(given, made, self.cached * factor, self.reasoning * factor, cut=self.cut)
+
 
 def spent(endpoint: str, body: Mapping[str, Any], dice: Dice) -> Tokens:
     """The tokens that an answer to `body` takes."""

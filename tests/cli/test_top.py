@@ -53,6 +53,10 @@ def test_ids_may_be_cut_as_long_as_they_are_one_batch_s(shell) -> None:
     assert shell("reprice", short, "--dry-run").code == 0
     listed = [json.loads(line) for line in shell("events", "--batch", short, "--json").out.splitlines()]
     assert {event["batch_id"] for event in listed} == {ids[0]}
+    assert shell("batches", "results", short).out == shell("batches", "results", ids[0]).out != ""
+    file_id = shell("batches", "show", ids[0], "--json").json["batch"]["output_file_id"]
+    assert shell("files", "get", file_id[:-1]).out == shell("files", "get", file_id).out != ""
+    assert shell("adopt", short, "--account", "openai").code == 0
     several = shell("batches", "show", "batch_")
     assert several.code == 2
     assert "write more of it" in several.err

@@ -21,7 +21,7 @@ CASES = {
 }
 
 
-@pytest.mark.parametrize("script", ["fail=0.2", "malformed=2 no_usage=3", "outcome=expired done=0.3"])
+@pytest.mark.parametrize("script", ["fail=0.2", "malformed=2 no_usage=3 tokens=40", "outcome=expired done=0.3"])
 @pytest.mark.parametrize("case", CASES)
 async def test_the_meter_agrees(sandbox, client, clock, submit, case, script):
     endpoint, body = CASES[case]

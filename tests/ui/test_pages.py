@@ -2,12 +2,15 @@
 
 import csv
 import io
+import re
 from urllib.parse import quote
 
 import pytest
 
 import batchmeter
+from batchmeter.access import BatchFilter
 from batchmeter.models import Attribution
+from batchmeter_proxy.keyring import KeyLimits, keyring_of
 from batchmeter_ui.words import cell, dollars
 
 from .conftest import HOSTILE, SAME
@@ -185,8 +188,6 @@ async def test_batches_are_paged(client, submit):
         ::-1
     ]
     access = await client.access()
-    from batchmeter.access import BatchFilter
-
     seen, after = [], None
     while True:
         page = await access.browse(BatchFilter(), after=after, limit=2)
@@ -198,6 +199,52 @@ async def test_batches_are_paged(client, submit):
     odd = await access.browse(BatchFilter(team="b"), limit=2)
     assert [one.tracked.batch_id for one in odd.data] == made[::2][:2]
     assert odd.next is not None
+
+
+async def test_costliest_batches_come_first(http, client, people, log_in):
+    ada, bob, root = people
+    await log_in(root)
+    page = (await http.get("/ui/batches?sort=cost")).text
+    assert ada.settled in page
+    assert not [one for one in (ada.opened, bob.opened) if one in page]
+    access = await client.access()
+    first = await access.browse(BatchFilter(costliest=True), limit=1)
+    assert [one.tracked.batch_id for one in first.data] == [ada.settled]
+    second = await access.browse(BatchFilter(costliest=True), after=first.next, limit=1)
+    assert [one.tracked.batch_id for one in second.data] == [bob.settled]
+    assert second.next is None
+
+
+async def test_keys_loggers_and_health_tell_what_goes_on(http, client, people, person, submit, log_in):
+    _, _, root = people
+    eve = await person("eve", limits=KeyLimits(open_batches=7))
+    await submit(eve.key.attribution, settle=False)
+    assert (await http.get("/v1/batches", headers={"x-api-key": eve.secret})).status_code == 200
+    await client.deliverer.drain(10)
+    await log_in(root)
+    keys = (await http.get("/ui/keys")).text
+    assert "1 of 7 open batches" in keys
+    loggers = (await http.get("/ui/loggers/Refuses")).text
+    assert "no room &lt;b&gt;here" in loggers
+    assert "<dt>Delivered</dt><dd>0, 0 in the last hour</dd>" in loggers
+    health = (await http.get("/ui/health")).text
+    assert re.search(r"<dt>Size</dt><dd>\d+\.\d MB", health)
+    assert "Polls late" in health
+    keyring = await keyring_of(client)
+    assert set(await keyring.last_seen()) == {eve.key.id}
+
+
+async def test_prices_are_shown_by_region_and_date(http, people, log_in):
+    await log_in(people[2])
+    plain = (await http.get("/ui/prices?q=azure/gpt-5-mini")).text
+    regions = (await http.get("/ui/prices?q=azure/gpt-5-mini&regions=1")).text
+    assert "data-zone-eu" in regions
+    assert "data-zone-eu" not in plain
+    assert client_digest(plain) == client_digest(regions)
+
+
+def client_digest(page):
+    return re.search(r"<code>([0-9a-f]{64})</code>", page)[1]
 
 
 async def test_spans_are_checked(http, people, log_in):

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from batchmeter.commands.output import as_json, console, cost, millis, money, print_json, table
-from batchmeter.commands.session import client, run, whole_id
+from batchmeter.commands.session import client, run, whole_id, whole_key
 
 if TYPE_CHECKING:
     from batchmeter.costs import CostReport
@@ -57,7 +57,7 @@ def costs(
                 group_by=group_by,
                 since=moment(since),
                 until=moment(until, end=True),
-                key=key,
+                key=await whole_key(opened, key),
                 where=where,
             )
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from batchmeter.commands.output import as_json, console, instant, print_json, table
-from batchmeter.commands.session import client, run
+from batchmeter.commands.session import client, run, whole_file_id
 
 from .results import output_option, written_to
 from .submit import checked, uploading
@@ -58,10 +58,12 @@ def get(file_id: str, output: Path | None, account: str | None) -> None:
     """Print a file's bytes, or write them to a file: whole or not at all."""
 
     async def work() -> None:
-        async with client() as opened, opened.files.stream(file_id, custom_llm_provider=account) as content:
-            with written_to(output) as write:
-                async for chunk in content.chunks:
-                    write(chunk)
+        async with client() as opened:
+            whole = await whole_file_id(opened, file_id)
+            async with opened.files.stream(whole, custom_llm_provider=account) as content:
+                with written_to(output) as write:
+                    async for chunk in content.chunks:
+                        write(chunk)
 
     run(work())
 
@@ -100,7 +102,8 @@ def delete(file_ids: tuple[str, ...], account: str | None) -> None:
 
     async def work() -> None:
         async with client() as opened:
-            for file_id in file_ids:
+            for text in file_ids:
+                file_id = await whole_file_id(opened, text)
                 await opened.files.delete(file_id, custom_llm_provider=account)
                 console().print(f"{file_id}: deleted")
 

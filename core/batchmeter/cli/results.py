@@ -14,7 +14,7 @@ import click
 
 from batchmeter.commands.inert import inert_json
 from batchmeter.commands.output import errors
-from batchmeter.commands.session import client, run
+from batchmeter.commands.session import client, run, whole_id
 
 if TYPE_CHECKING:
     from batchmeter.answers.result import Result
@@ -43,7 +43,9 @@ def results(
         async with client() as opened:
             with written_to(output) as write:
                 count = -1 if form == "csv" else 0  # its head is no row
-                async for data in _pieces(opened, batch_id, account, requests, only_errors, form):
+                async for data in _pieces(
+                    opened, await whole_id(opened, batch_id), account, requests, only_errors, form
+                ):
                     write(data)
                     count += 1
         if output is not None:

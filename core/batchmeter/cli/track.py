@@ -9,7 +9,7 @@ import click
 
 from batchmeter.commands.logs import start_log
 from batchmeter.commands.output import as_json, console, duration, instant, millis, print_json, table
-from batchmeter.commands.session import client, ledger, run
+from batchmeter.commands.session import client, ledger, run, whole_listed_id
 
 if TYPE_CHECKING:
     from batchmeter.client import AsyncClient
@@ -86,7 +86,8 @@ def adopt(batch_ids: tuple[str, ...], account: str, since: str | None, json_outp
     async def work() -> int:
         async with client() as opened:
             if batch_ids:
-                return sum([await opened.tracker.adopt(account, batch_id) for batch_id in batch_ids])
+                chosen = [await whole_listed_id(opened, batch_id, account) for batch_id in batch_ids]
+                return sum([await opened.tracker.adopt(account, batch_id) for batch_id in chosen])
             return await opened.tracker.adopt_all(account, since=floor)
 
     adopted = run(work())

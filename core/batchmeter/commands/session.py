@@ -55,11 +55,37 @@ async def whole_id(opened: "AsyncClient", text: str) -> str:
     """The id of the one batch in the ledger that begins so; the text itself where none does. UsageError for several."""
     if await opened.ledger.batches_of_id(text):
         return text
-    found = await opened.ledger.ids_from(text, limit=_LISTED + 1)
-    if len(found) > 1:
+    return _only(text, await opened.ledger.ids_from(text, limit=_LISTED + 1), "batches")
+
+
+async def whole_file_id(opened: "AsyncClient", text: str) -> str:
+    """As `whole_id`, of the files that the ledger knows."""
+    statement = "SELECT DISTINCT file_id FROM batchmeter.file WHERE strpos(file_id, %(text)s) = 1 ORDER BY file_id LIMIT %(most)s"
+    rows = await opened.ledger.database.read(
+        lambda session: session.rows(session.statement(statement), text=text, most=_LISTED + 1)
+    )
+    return _only(text, [row["file_id"] for row in rows], "files")
+
+
+async def whole_key(opened: "AsyncClient", text: str | None) -> str | None:
+    """As `whole_id`, of the keys that anything was spent by."""
+    if text is None:
+        return None
+    named = (row.group or "" for row in (await opened.costs(group_by="key")).data)
+    return _only(text, [key for key in named if key.startswith(text)], "keys")
+
+
+async def whole_listed_id(opened: "AsyncClient", text: str, account: str) -> str:
+    """As `whole_id`, of the newest batches that the account lists."""
+    listed = await opened.batches.list(limit=100, custom_llm_provider=account)
+    return _only(text, [one.id for one in listed.data if one.id.startswith(text)], "batches")
+
+
+def _only(text: str, found: list[str], what: str) -> str:
+    if len(found) > 1 and text not in found:
         some = ", ".join(found[:_LISTED]) + (", …" if len(found) > _LISTED else "")
-        raise UsageError(f"{text!r} begins several batches' ids: {some}; write more of it")
-    return found[0] if found else text
+        raise UsageError(f"{text!r} begins several {what}' ids: {some}; write more of it")
+    return found[0] if len(found) == 1 else text
 
 
 def run(work: Coroutine[Any, Any, Result]) -> Result:

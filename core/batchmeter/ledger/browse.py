@@ -38,6 +38,8 @@ class BatchFilter:
     team: str | None = None
     tag: str | None = None
     metadata: Mapping[str, str] = field(default_factory=dict[str, str])
+    costliest: bool = False
+    """Those with the highest known cost first, and only settled ones; else the newest."""
 
     def fits(self, seen: "SeenBatch", now: Millis) -> bool:
         """Whether a batch is chosen by what only its documents say."""
@@ -123,13 +125,12 @@ async def unknown_costs(
 
 
 async def browse(session: Session, chosen: BatchFilter, *, after: str | None, limit: int) -> BatchPage:
-    before = None
+    cursor = None
     if after is not None:
         cursor = await at(session, after, None)
         if cursor is None:
             return BatchPage((), None)
-        before = cursor["pk"]
-    found, last = await _scan(session, chosen, before, limit)
+    found, last = await _scan(session, chosen, cursor, limit)
     if chosen.model is None:
         found = await _seen(session, [row for _, row in found])
     data = [one for one, _ in found]
@@ -151,12 +152,14 @@ async def _seen(session: Session, rows: Sequence[Row], *, costs: bool = True) ->
     return await serialize.readable(session, rows, seen)
 
 
-async def _scan(session: Session, chosen: BatchFilter, before: int | None, limit: int) -> tuple[_Found, Row | None]:
+async def _scan(session: Session, chosen: BatchFilter, cursor: Row | None, limit: int) -> tuple[_Found, Row | None]:
     """The page's batches, and the last row looked at where there is more."""
     found: _Found = []
     scanned, size = 0, max(limit + 1, _SCANNED)
+    statement = "costliest_batches" if chosen.costliest else "browse_batches"
     while True:
-        rows = await session.rows("browse_batches", before=before, limit=size, **_columns(chosen))
+        place = {} if cursor is None else {"before": cursor["pk"], "usd": cursor["known_usd"]}
+        rows = await session.rows(statement, limit=size, **place, **_columns(chosen))
         for one, row in await _seen(session, rows, costs=chosen.model is not None):
             if chosen.fits(one, session.now):
                 if len(found) == limit:
@@ -164,7 +167,7 @@ async def _scan(session: Session, chosen: BatchFilter, before: int | None, limit
                 found.append((one, row))
         if len(rows) < size:
             return found, None
-        scanned, before = scanned + len(rows), rows[-1]["pk"]
+        scanned, cursor = scanned + len(rows), rows[-1]
         if scanned >= _MOST_SCANNED:
             return found, rows[-1]
 

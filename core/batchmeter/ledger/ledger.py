@@ -168,6 +168,7 @@ class Ledger:
     replay = write(outbox.replay, durable=True)
     next_delivery_at = read(outbox.next_delivery_at)
     gauges = read(outbox.gauges)
+    activity = read(outbox.activity)
 
     record_event = write(outbox.record_event, durable=True)
     once = write(claims.once, durable=True)
@@ -253,6 +254,7 @@ class Ledger:
 
     # upkeep
     stats = read(upkeep.stats)
+    condition = read(upkeep.condition)
     pruned_totals = read(upkeep.pruned_totals)
 
     async def prune(self, *, settled_before: Millis) -> int:

@@ -1,7 +1,7 @@
 """The outbox: events, the subscriptions that they are owed to, and deliveries, leased by a logger's worker."""
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Protocol
 
@@ -18,6 +18,22 @@ UNSEEN_MILLIS = 15 * 60_000
 """Processes say every minute what they have; one that nobody had for so long has nobody."""
 REDACT = "redact"
 """The kind that redactors subscribe to."""
+
+
+MOST_NEWEST, MOST_COUNTED = 1000, 10_000
+"""Deliveries that a logger's activity looks at: a page over millions of them is as quick."""
+
+
+@dataclass(frozen=True, slots=True)
+class LoggerActivity:
+    """What a logger did lately."""
+
+    delivered: int
+    """At most `MOST_COUNTED` are counted."""
+    last_hour: int
+    """Delivered, of its newest `MOST_NEWEST` events."""
+    last_error: str | None
+    """Of these, the newest that had one."""
 
 
 class Redactors(Protocol):
@@ -228,6 +244,14 @@ async def gauges(session: Session) -> list[LoggerGauge]:
         LoggerGauge(row["logger"], row["pending"], row["dead"], row["delivered"], row["oldest_pending_at"])
         for row in await session.rows("gauges")
     ]
+
+
+async def activity(session: Session, logger: str) -> LoggerActivity:
+    newest = await session.rows("newest_deliveries", logger=logger, limit=MOST_NEWEST)
+    counted = await session.row("count_delivered", logger=logger, limit=MOST_COUNTED)
+    hour = sum(row["delivered_at"] is not None and row["delivered_at"] > session.now - 3_600_000 for row in newest)
+    error = next((row["last_error"] for row in newest if row["last_error"]), None)
+    return LoggerActivity(counted["delivered"] if counted else 0, hour, error)
 
 
 async def add_event(

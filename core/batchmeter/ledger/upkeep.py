@@ -62,6 +62,24 @@ async def following(session: Session) -> list[Following]:
     ]
 
 
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """How a ledger is, of what is quickly told."""
+
+    schema_version: int
+    bytes: int | None
+    """On disk; None where the engine does not say."""
+    workers: tuple[str, ...]
+    """Host, process and a word: those that hold a batch at this moment."""
+
+
+async def condition(session: Session) -> Condition:
+    version = await session.row("schema_version")
+    size = await session.row("size") if session.has("size") else None
+    workers = tuple(row["worker"] for row in await session.rows("workers"))
+    return Condition(version["version"] if version else 0, size["bytes"] if size else None, workers)
+
+
 def _by_account(counts: list[tuple[str, str, int]]) -> dict[str, dict[str, int]]:
     table: dict[str, dict[str, int]] = {}
     for account, status, batches in counts:

@@ -227,6 +227,8 @@ class Listed:
     processing: str
     prompt_over: int
     rates: Rates
+    since: date | None = None
+    """The newest date that prices of this model and region begin at, where the catalogue says one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -260,10 +262,18 @@ def _differs(last: Listed, processing: str, rates: Rates) -> bool:
 
 
 def search(book: PriceBook, words: str, day: date, limit: int) -> list[Listed]:
-    """Every tier of the first `limit` models whose `provider/id` has all of the words."""
+    """Every region and tier of the first `limit` models whose `provider/id` has all of the words."""
     wanted = words.lower().split()
     named = (pair for pair in book.models if all(word in "/".join(pair).lower() for word in wanted))
-    return [listed for pair in islice(named, limit) for listed in show(book, PriceQuery(*pair, at=day))]
+    found: list[Listed] = []
+    for pair in islice(named, limit):
+        rows = [row for row in book.catalogue.rows(*pair) if row.covers(day)]
+        regions = {row.region for row in rows} | {region for row in rows for region in row.uplift}
+        for region in sorted(regions | {None}, key=lambda one: one or ""):
+            since = max((row.valid_from for row in rows if row.region == region and row.valid_from), default=None)
+            listed = show(book, PriceQuery(*pair, at=day, region=region))
+            found += [replace(one, since=since) for one in listed if one.rates.region == region]
+    return found
 
 
 def sellers(book: PriceBook, name: str, day: date) -> list[tuple[str, str]]:

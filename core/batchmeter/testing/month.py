@@ -27,6 +27,8 @@ MODELS = ("gpt-5", "gpt-5-mini", "o4-mini", "gpt-4.1-mini", "gpt-4o-mini", "hous
 WEIGHTS = (6, 5, 3, 3, 4, 1)
 TEAMS = ("search", "support", "growth", "research", "catalog", "risk")
 ACCOUNTS = ("openai", "eu-west", "research-org")
+TOKENS = "tokens=40"
+"""Prompts of a few thousand tokens, from small files."""
 FATES = ("", "", "", "", "fail=0.05", "no_usage=3", "outcome=expired", "outcome=failed")
 CHAT = "/v1/chat/completions"
 _OPEN = 4
@@ -62,12 +64,17 @@ async def month(folder: Path, *, ends: float | None = None, days: int = DAYS, po
 def settings_of(folder: Path, sandbox: Sandbox) -> dict[str, object]:
     """As batchmeter.toml has them."""
     account = {"provider": "openai", "api_base": sandbox.url, "api_key": "any", "max_retries": 0}
-    return {"ledger": str(folder / "ledger.db"), "track": False, "accounts": dict.fromkeys(ACCOUNTS, account)}
+    return {
+        "ledger": str(folder / "ledger.db"),
+        "track": False,
+        "accounts": dict.fromkeys(ACCOUNTS, account),
+        "plugins": {"file": {"path": str(folder / "events.jsonl")}},
+    }
 
 
 def _client(folder: Path, sandbox: Sandbox, clock: "ManualClock") -> AsyncClient:
     ledger = open_ledger(str(folder / "ledger.db"), clock=lambda: int(clock.now * 1000))
-    settings = Settings.model_validate({**settings_of(folder, sandbox), "proxy": {"freshness": 0}, "load": ()})
+    settings = Settings.model_validate({**settings_of(folder, sandbox), "proxy": {"freshness": 0}, "load": ("file",)})
     return AsyncClient(settings=settings, ledger=ledger)
 
 
@@ -115,7 +122,7 @@ class _Story:
             endpoint=CHAT,
             completion_window="24h",
             custom_llm_provider=account,
-            metadata={**job, "sandbox": fate} if fate else job,
+            metadata={**job, "sandbox": f"{fate} {TOKENS}".strip()},
             attribution=Attribution(team=self.choice.choice(TEAMS), user="ada", tags=("nightly",)),
         )
         return batch.id

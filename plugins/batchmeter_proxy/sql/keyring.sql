@@ -57,3 +57,13 @@ DELETE FROM batchmeter.proxy_place WHERE key_id = %(key_id)s AND name = %(name)s
 -- name: forget_places
 -- Of processes that died.
 DELETE FROM batchmeter.proxy_place WHERE key_id = %(key_id)s AND busy_until <= %(now)s;
+
+-- name: see_key
+INSERT INTO batchmeter.proxy_seen (key_id, at) VALUES (%(key_id)s, %(now)s)
+ON CONFLICT (key_id) DO UPDATE SET at = greatest(proxy_seen.at, excluded.at);
+
+-- name: list_seen
+SELECT key_id, at FROM batchmeter.proxy_seen;
+
+-- name: list_uses
+SELECT key_id, what, period, used FROM batchmeter.proxy_use;

@@ -193,19 +193,14 @@ def _files(view: View, found: BatchHistory) -> h.Element:
     here: list[tuple[str, h.Node]] = [
         (
             name,
-            [
-                h.a(href=view.batch_url(account, found.tracked.batch_id, f"/files/{name.lower()}"))[
-                    shortened(file_id, 40)
-                ],
-                " ",
-                h.span(".quiet")["by API: ", h.code[f"/v1/files/{shortened(file_id, 40)}/content"]],
-            ],
+            h.a(href=view.batch_url(account, found.tracked.batch_id, f"/files/{name.lower()}"))[shortened(file_id, 60)],
         )
         for name, file_id in named
         if file_id
     ]
     cost = h.a(href=view.batch_url(account, found.tracked.batch_id, "/settlement.json"))["Settlement as JSON"]
-    return facts([*here, ("All that is known", cost if found.revisions else None)])
+    api = h.code["GET /v1/files/ID/content"] if here else None
+    return facts([*here, ("By API", api), ("All that is known", cost if found.revisions else None)])
 
 
 def _models(newest: Settlement | None) -> h.Node:

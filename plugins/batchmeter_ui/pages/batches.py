@@ -28,13 +28,13 @@ _TICKS = (("unknown", "has unknown cost"), ("failures", "has failures"), ("late"
 async def show(view: View) -> Content:
     page = await view.access.browse(view.own(_filter(view)), after=_after(view), limit=_PAGE)
     kept = {name: view.query(name) for name, _ in (*_TEXTS, *_TICKS)} | {
-        name: view.query(name) for name in ("status", "settled")
+        name: view.query(name) for name in ("status", "settled", "sort")
     }
     further = (
         page.next
-        and h.p[h.a(".next", href=view.url("/batches", **kept, after=page.next.replace("\x1f", "/")))["Older batches"]]
+        and h.p[h.a(".next", href=view.url("/batches", **kept, after=page.next.replace("\x1f", "/")))["More batches"]]
     )
-    begin = h.p[h.a(href=view.url("/batches", **kept))["Back to the newest"]] if view.query("after") else None
+    begin = h.p[h.a(href=view.url("/batches", **kept))["Back to the first"]] if view.query("after") else None
     empty = "None of the batches looked through fits; older ones may." if page.next else "No batch fits."
     jobs = h.a(href=view.url("/jobs"))["Jobs larger than a batch"]
     body = [_form(view), card("Batches", batch_table(view, page.data, empty), begin, further, more=jobs)]
@@ -62,6 +62,7 @@ def _filter(view: View) -> BatchFilter:
         team=view.query("team") or None,
         tag=view.query("tag") or None,
         metadata={name: value} if equals else {},
+        costliest=view.query("sort") == "cost",
     )
 
 
@@ -74,9 +75,14 @@ def _form(view: View) -> h.Element:
         h.option(value=value, selected=view.query("settled") == value)[text]
         for value, text in (("", "open or settled"), ("no", "open"), ("yes", "settled"))
     ]
+    sorts = [
+        h.option(value=value, selected=view.query("sort") == value)[text]
+        for value, text in (("", "newest first"), ("cost", "costliest first"))
+    ]
     return h.form(".card.filters", method="get", action=view.url("/batches"))[
         h.label["Status", h.select(name="status")[statuses]],
         h.label["Open", h.select(name="settled")[settled]],
+        h.label["Order", h.select(name="sort")[sorts]],
         (
             h.label[title, h.input(name=name, value=view.query(name) or None)]
             for name, title in _TEXTS

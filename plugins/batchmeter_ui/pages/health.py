@@ -1,11 +1,14 @@
-"""Health: what the ledger holds, what is overdue, and what was done on these pages."""
+"""Health: what the ledger holds, who works on it, what is overdue, and what was done on these pages."""
 
+from collections import Counter, defaultdict
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 import htpy as h
 
 from batchmeter import __version__
+from batchmeter.access import CostGauge, Following
 from batchmeter_ui.page import Content, Page, card, moment
 from batchmeter_ui.table import facts, table
 from batchmeter_ui.view import View
@@ -15,29 +18,48 @@ _MOST_ACTIONS = 20
 
 
 async def show(view: View) -> Content:
-    stats = await view.access.stats()
+    ledger, following = await view.access.condition(), await view.access.following()
+    gauges, beat = await view.access.cost_gauges(), view.access.heartbeat()
+    size = "not told by its engine" if ledger.bytes is None else f"{ledger.bytes / 1_000_000:,.1f} MB"
     return Content("Health", [
         card("Ledger", facts([
             ("Where", h.code[view.host.ledger_url]),
-            ("Version", f"batchmeter {__version__}, schema {stats['schema_version']}"),
-            ("Batches", number(stats["batches"])),
-            ("Open", number(stats["open"])),
-            ("Due for a look now", number(stats["overdue"])),
-            ("Creates under way", number(stats["open_intents"])),
+            ("Size", size),
+            ("Version", f"batchmeter {__version__}, schema {ledger.schema_version}"),
+            ("Batches", number(sum(one.batches for one in gauges))),
+            ("Events", f"{await view.access.last_event():,} recorded so far"),
             ("Its clock", datetime.fromtimestamp(view.now / 1000, UTC).strftime("%Y-%m-%d %H:%M:%SZ")),
-            *((f"Events {name}", number(count)) for name, count in sorted(stats["events"].items())),
         ])),
-        card("Batches by account", _accounts(stats["accounts"])),
+        card("Trackers", facts([
+            ("At work now", ", ".join(ledger.workers) or "nobody holds a batch at this moment"),
+            ("This server's", "none runs here" if beat is None else ["last round ", moment(int(beat * 1000), view.now)]),
+        ]), _following(view, following)),
+        card("Batches by account", _accounts(gauges)),
         card("Done on these pages", await _actions(view)),
     ])  # fmt: skip
 
 
-def _accounts(accounts: dict[str, dict[str, int]]) -> h.Element:
-    statuses = sorted({status for counts in accounts.values() for status in counts})
+def _following(view: View, found: Sequence[Following]) -> h.Element:
     rows = [
-        (shortened(name, 60), *(number(counts.get(status, 0)) for status in statuses))
-        for name, counts in sorted(accounts.items())
+        (
+            h.a(href=view.url("/batches", account=one.account, settled="no"))[shortened(one.account, 60)],
+            number(one.open),
+            h.span(".bad")[number(one.overdue)] if one.overdue else "0",
+            h.span(".bad")[number(one.failing)] if one.failing else "0",
+            moment(one.oldest_at, view.now),
+        )
+        for one in found
     ]
+    columns = ("Account", "Open>", "Polls late>", "Last poll failed>", "Oldest open batch")
+    return table("Open batches by account", columns, rows, empty="No batch is open.")
+
+
+def _accounts(gauges: Sequence[CostGauge]) -> h.Element:
+    counts: defaultdict[str, Counter[str]] = defaultdict(Counter[str])
+    for one in gauges:
+        counts[one.account][one.status] += one.batches
+    statuses = sorted({one.status for one in gauges})
+    rows = [(shortened(name, 60), *(number(counts[name][status]) for status in statuses)) for name in sorted(counts)]
     return table("Batches by account", ("Account", *(f"{spaced(status)}>" for status in statuses)), rows)
 
 

@@ -1,6 +1,6 @@
 """Keys of the proxy: whose each is, what it may do and use, and revoking one."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from urllib.parse import quote
 
 import htpy as h
@@ -13,14 +13,33 @@ from batchmeter_ui.span import asked_span
 from batchmeter_ui.sums import is_complete, spend
 from batchmeter_ui.table import table
 from batchmeter_ui.view import View
-from batchmeter_ui.words import amount, number, shortened
+from batchmeter_ui.words import amount, shortened
+
+_OPEN = "open_batches"
 
 
 async def show(view: View) -> Content:
     keys = await (await view.keyring()).keys()
     spent = {one.group: one for one in await spend(view, ("key",), asked_span(view))}
-    columns = ("Key", "Name", "Owner", "Team", "State", "May", "Limits", "Spend, 30 days>", "Created", "")
-    rows = [_row(view, one, spent.get(one.id)) for one in sorted(keys, key=lambda one: -one.created_at)]
+    seen, used = await (keyring := await view.keyring()).last_seen(), await keyring.used()
+    columns = (
+        "Key",
+        "Name",
+        "Owner",
+        "Team",
+        "State",
+        "May",
+        "Limits, and used",
+        "Spend, 30 days>",
+        "Last used",
+        "Created",
+        "",
+    )
+    rows: list[Sequence[h.Node]] = []
+    for one in sorted(keys, key=lambda one: -one.created_at):
+        opened = await view.access.open_batches(one.id) if one.limits.open_batches is not None else 0
+        limits = _limits(one, {**{what: count for (key, what), count in used.items() if key == one.id}, _OPEN: opened})
+        rows.append(_row(view, one, spent.get(one.id), limits, seen.get(one.id)))
     empty = "No key was ever made: only this machine may ask. Make one with batchmeter keys create."
     note = h.p(".quiet")[
         "Keys are made here or with ", h.code["batchmeter keys create"], ", and their secret is shown once."
@@ -29,7 +48,7 @@ async def show(view: View) -> Content:
     return Content("Keys", [card("Keys", table("Keys", columns, rows, empty=empty), note, more=new)])
 
 
-def _row(view: View, one: ProxyKey, spent: CostRow | None) -> Sequence[h.Node]:
+def _row(view: View, one: ProxyKey, spent: CostRow | None, limits: h.Node, seen: int | None) -> Sequence[h.Node]:
     state = one.state(view.now)
     revoke = (
         h.a(href=view.url(f"/keys/{quote(one.id, safe='')}/revoke"))["Revoke…"]
@@ -43,8 +62,9 @@ def _row(view: View, one: ProxyKey, spent: CostRow | None) -> Sequence[h.Node]:
         shortened(one.team or "–", 40),
         h.span(class_="status" if state == "active" else "status bad")[state],
         _may(one),
-        _limits(one),
+        limits,
         amount(spent.known, complete=is_complete(spent), lines=spent.unpriced_lines) if spent else "–",
+        moment(seen, view.now),
         moment(one.created_at, view.now),
         revoke,
     )
@@ -57,13 +77,12 @@ def _may(one: ProxyKey) -> str:
     return "; ".join(rights)
 
 
-def _limits(one: ProxyKey) -> str:
-    limits = {
-        "requests a minute": one.limits.requests_per_minute,
-        "open batches": one.limits.open_batches,
-        "lines a day": one.limits.lines_per_day,
-    }
-    return ", ".join(f"{number(most)} {name}" for name, most in limits.items() if most is not None) or "none"
+def _limits(one: ProxyKey, used: Mapping[str, int]) -> h.Node:
+    """`3 of 10 open batches` for each limit that it has."""
+    given = {"requests_per_minute": "requests a minute", _OPEN: "open batches", "lines_per_day": "lines a day"}
+    limits = {name: getattr(one.limits, name) for name in given}
+    found = [f"{used.get(name, 0):,} of {most:,} {given[name]}" for name, most in limits.items() if most is not None]
+    return shortened(", ".join(found)) if found else "none"
 
 
 async def _named(view: View) -> ProxyKey:

@@ -6,7 +6,7 @@ from urllib.parse import quote
 import htpy as h
 from starlette.responses import RedirectResponse
 
-from batchmeter.access import Subscribed
+from batchmeter.access import MOST_COUNTED, MOST_NEWEST, LoggerActivity, Subscribed
 from batchmeter_proxy import Refusal
 from batchmeter_ui.page import Content, Page, card, moment, question
 from batchmeter_ui.table import facts, table
@@ -16,28 +16,41 @@ from batchmeter_ui.words import number, shortened
 from .batches import link
 
 _MOST_DEAD = 50
+_NONE = "No logger was ever here: set one, such as [plugins.file]."
 
 
 async def show(view: View) -> Content:
-    found = await view.access.subscriptions()
-    return Content("Loggers", card("Who is owed events", backlog(view, found, whole=True)))
+    rows = [_whole(view, one, await view.access.activity(one.name)) for one in await view.access.subscriptions()]
+    columns = (
+        "Logger", "Waiting>", "Oldest waiting", "Given up>", "Delivered>", "In the last hour>", "Last error", "Handles",
+        "Last seen", "Remark",
+    )  # fmt: skip
+    return Content("Loggers", card("Who is owed events", table("Loggers", columns, rows, empty=_NONE)))
 
 
-def backlog(view: View, found: Sequence[Subscribed], *, whole: bool = False) -> h.Element:
-    more = ("Handles", "Last seen", "Remark") if whole else ()
-    columns = ("Logger", "Waiting>", "Oldest waiting", "Given up>", *more)
-    return table("Loggers", columns, [_row(view, one, whole=whole) for one in found], empty="No logger was ever here.")
+def backlog(view: View, found: Sequence[Subscribed]) -> h.Element:
+    """The short one of the overview."""
+    columns = ("Logger", "Waiting>", "Oldest waiting", "Given up>")
+    return table("Loggers", columns, [_row(view, one) for one in found], empty=_NONE)
 
 
-def _row(view: View, one: Subscribed, *, whole: bool) -> Sequence[h.Node]:
+def _row(view: View, one: Subscribed) -> tuple[h.Node, ...]:
     name = h.a(href=view.url(f"/loggers/{quote(one.name, safe='')}"))[shortened(one.name, 60)]
     dead = h.span(".bad")[number(one.dead)] if one.dead else "0"
-    cells = (name, number(one.owed), moment(one.oldest_owed_at, view.now), dead)
-    if not whole:
-        return cells
+    return (name, number(one.owed), moment(one.oldest_owed_at, view.now), dead)
+
+
+def _whole(view: View, one: Subscribed, lately: LoggerActivity) -> Sequence[h.Node]:
     handles = "not known yet" if one.kinds is None else ", ".join(sorted(one.kinds))
     remark = "abandoned" if one.ended_at is not None else shortened(one.problem or "")
-    return (*cells, handles, moment(one.last_seen, view.now), remark)
+    error, seen = shortened(lately.last_error or "–"), moment(one.last_seen, view.now)
+    return (*_row(view, one), *_rate(lately), error, h.span(".text")[shortened(handles)], seen, remark)
+
+
+def _rate(lately: LoggerActivity) -> tuple[str, str]:
+    """Delivered, in all and in the last hour, as far as they are counted."""
+    more = "+" if lately.delivered >= MOST_COUNTED else ""
+    return f"{lately.delivered:,}{more}", f"{lately.last_hour:,}{'+' if lately.last_hour >= MOST_NEWEST else ''}"
 
 
 async def _named(view: View) -> Subscribed:
@@ -66,7 +79,11 @@ async def one(view: View) -> Content:
         if found.dead and view.may_act
         else None
     )
+    lately = await view.access.activity(found.name)
+    delivered, hour = _rate(lately)
     state = facts([
+        ("Delivered", f"{delivered}, {hour} in the last hour"),
+        ("Last error", lately.last_error),
         ("Waiting", number(found.owed)),
         ("Oldest waiting", moment(found.oldest_owed_at, view.now)),
         ("Given up", number(found.dead)),

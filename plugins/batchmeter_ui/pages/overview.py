@@ -9,6 +9,7 @@ from decimal import Decimal
 
 import htpy as h
 
+from batchmeter.access import Subscribed
 from batchmeter.host import CostRow
 from batchmeter_ui.chart import COLOURS, Bar, bars
 from batchmeter_ui.page import Content, Page, Tile, card, tiles
@@ -59,27 +60,31 @@ async def _sums(view: View, opened: Opened) -> dict[str, h.Element]:
     failed = sum(one.batches for one in by_status if one.group in {"failed", "expired"})
     everything = total[0] if total else NOTHING
     unknown = await unknown_costs(view, span, invented=everything.invented)
+    loggers = await view.access.subscriptions() if view.identity.everywhere else None
+    change = await _change(view, span, everything)
     found = {
         "note": h.div("#note")[invented_note(shown=everything.invented)],
-        "tiles": await _tiles(view, everything, failed, opened, await _change(view, span, everything)),
+        "tiles": await _tiles(view, everything, failed, opened, change, loggers),
         "spend": card("Spend per day, by model", _chart(span, by_day, by_model), name="spend"),
         "models": _shares(view, span, "model", by_model, everything),
         "teams": _shares(view, span, "team", by_team, everything),
         "accounts": _shares(view, span, "account", by_account, everything),
-        "keys": _shares(view, span, "key", by_key, everything),
+        "keys": _shares(view, span, "key", by_key, everything) if any(one.group for one in by_key) else h.div("#keys"),
         "unknown": card(
             "Unknown cost: what to mend",
             worklist(view, unknown, most=_MOST_ROWS),
-            more=h.a(href=view.url("/unknown"))["All"],
+            more=h.a(href=view.url("/unknown"))["All, and what helps"],
             name="unknown",
         ),
     }
-    if view.identity.everywhere:
-        found["loggers"] = card("Loggers", backlog(view, await view.access.subscriptions()), name="loggers")
+    if loggers is not None:
+        found["loggers"] = card("Loggers", backlog(view, loggers), name="loggers")
     return found
 
 
-async def _tiles(view: View, whole: CostRow, failed: int, opened: Opened, before: h.Node) -> h.Element:
+async def _tiles(
+    view: View, whole: CostRow, failed: int, opened: Opened, before: h.Node, loggers: Sequence[Subscribed] | None
+) -> h.Element:
     lower = "the spend is a lower bound" if whole.unpriced_lines else "all is known"
     known = amount(whole.known, complete=is_complete(whole), lines=whole.unpriced_lines)
     shown = [
@@ -90,8 +95,8 @@ async def _tiles(view: View, whole: CostRow, failed: int, opened: Opened, before
         Tile("Lines", number(whole.lines), "answers metered"),
         Tile("Saved by batch", *_saved(whole)),
     ]
-    if view.identity.everywhere:
-        dead = sum(gauge.dead for gauge in await view.access.gauges())
+    if loggers is not None:
+        dead = sum(one.dead for one in loggers)
         note = h.a(href=view.url("/loggers"))["see Loggers"] if dead else "none"
         shown.append(Tile("Deliveries given up", number(dead), note, bad=dead > 0))
     return h.div("#tiles")[tiles([*shown, *await _added_tiles(view)])]

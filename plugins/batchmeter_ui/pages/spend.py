@@ -15,7 +15,7 @@ from batchmeter.host import CostRow
 from batchmeter_proxy import Refusal
 from batchmeter_ui.page import Content, Page, card
 from batchmeter_ui.span import Span, asked_span, chooser, invented_note
-from batchmeter_ui.sums import DIMENSIONS, is_complete, spend
+from batchmeter_ui.sums import dimensions, is_complete, spend
 from batchmeter_ui.table import table
 from batchmeter_ui.view import View
 from batchmeter_ui.words import amount, cell, shortened
@@ -55,7 +55,7 @@ async def _pivot(view: View) -> Pivot:
     by = view.query("by") or "model"
     usual = "day" if len(span.dates) <= _FEW_DAYS else "week" if len(span.dates) <= _SOME_DAYS else "month"
     per = view.query("per") or usual
-    for name, chosen, known in (("by", by, DIMENSIONS), ("per", per, PERIODS)):
+    for name, chosen, known in (("by", by, dimensions(view)), ("per", per, PERIODS)):
         if chosen not in known:
             raise Refusal(400, f"{name}={chosen[:40]!r} is none of {', '.join(known)}.", code="invalid_value")
     rows: defaultdict[str, defaultdict[str, Cell]] = defaultdict(lambda: defaultdict(Cell))
@@ -115,7 +115,7 @@ def _links(view: View, pivot: Pivot) -> h.Element:
         h.a(href=view.url("/spend", by=one, per=pivot.per, **query), aria_current="true" if one == pivot.by else None)[
             one
         ]
-        for one in DIMENSIONS
+        for one in dimensions(view)
     ]
     per = [
         h.a(href=view.url("/spend", by=pivot.by, per=one, **query), aria_current="true" if one == pivot.per else None)[

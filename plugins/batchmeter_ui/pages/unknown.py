@@ -79,11 +79,8 @@ async def show(view: View) -> Content:
 
 def worklist(view: View, found: Sequence[UnknownCost], *, most: int) -> h.Element:
     """The short one of the overview: the same reason and model in all accounts as one, most lines first."""
-    rows = [
-        (*_begin(view, one), h.span(".text")[MENDS.get(one.reason, ("see the batch's notes", ""))[0].partition(":")[0]])
-        for one in _together(found)[:most]
-    ]
-    columns = ("Reason", "Model", "Batches>", "Lines>", "What helps")
+    rows = [_begin(view, one) for one in _together(found)[:most]]
+    columns = ("Reason", "Model", "Batches>", "Lines>")
     return table("Unknown costs", columns, rows, empty="Every line's cost is known.")
 
 
@@ -107,7 +104,7 @@ def _begin(view: View, one: UnknownCost) -> tuple[h.Node, ...]:
 
 def _whole(view: View, found: Sequence[UnknownCost], tokens: Tokens) -> h.Element:
     """With where it is, how much it may be, and the command that mends it."""
-    columns = ("Reason", "Model", "Batches>", "Lines>", "Tokens>", "Since", "Account", "What helps", "Command", "")
+    columns = ("Reason", "Model", "Batches>", "Lines>", "Tokens>", "Since", "Account", "What helps")
     rows = [_row(view, one, tokens) for one in sorted(found, key=lambda one: (one.first_day, -one.lines))]
     return table("Unknown costs", columns, rows, empty="Every line's cost is known.")
 
@@ -115,15 +112,20 @@ def _whole(view: View, found: Sequence[UnknownCost], tokens: Tokens) -> h.Elemen
 def _row(view: View, one: UnknownCost, tokens: Tokens) -> Sequence[h.Node]:
     helps, command = MENDS.get(one.reason, ("see the batch's notes", ""))
     size = round(one.lines * tokens.get((one.model, one.account), 0))
+    may = one.reason in _PRICED and not view.settings.read_only
     again = h.a(href=view.url("/unknown/reprice", account=one.account))["Price again…"]
     return (
         *_begin(view, one),
         f"≈ {size:,}" if size else "–",
         (date(1970, 1, 1) + timedelta(days=one.first_day)).isoformat(),
         shortened(one.account, 40),
-        h.span(".text")[helps],
-        h.code[command.format(model=shlex.quote(one.model or "MODEL"))] if command else "–",
-        again if one.reason in _PRICED and not view.settings.read_only else "",
+        h.div(".text")[
+            helps,
+            ". " if command or may else None,
+            h.code[command.format(model=shlex.quote(one.model or "MODEL"))] if command else None,
+            " " if may else None,
+            again if may else None,
+        ],
     )
 
 

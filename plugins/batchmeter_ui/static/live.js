@@ -1,5 +1,11 @@
-// Says so while the page is not up to date.
-const bar = on => { const found = document.getElementById('offline'); if (found) found.hidden = !on; };
+// Says so while the page is not up to date, and reads it again after half a minute.
+let again;
+const bar = on => {
+  const found = document.getElementById('offline');
+  if (found) found.hidden = !on;
+  clearTimeout(again);
+  if (on) again = setTimeout(() => document.hidden ? bar(true) : location.reload(), 30000);
+};
 document.addEventListener('htmx:sse:error', () => bar(true));
 document.addEventListener('htmx:sse:after:connection', () => bar(false));
 document.addEventListener('htmx:sse:close', event => bar(event.detail.reason === 'message'));

@@ -225,6 +225,20 @@ WHERE true
   AND d.state = %(state)s -- [state]
 ORDER BY d.event_seq, d.logger LIMIT %(limit)s;
 
+-- name: newest_deliveries
+SELECT state, delivered_at, last_error FROM batchmeter.delivery WHERE logger = %(logger)s
+ORDER BY event_seq DESC LIMIT %(limit)s;
+
+-- name: count_delivered
+SELECT count(*) AS delivered FROM (
+    SELECT 1 FROM batchmeter.delivery WHERE logger = %(logger)s AND state = 'delivered' LIMIT %(limit)s
+) AS some;
+
+-- name: workers
+-- Who holds a batch at this moment.
+SELECT DISTINCT lease_owner AS worker FROM batchmeter.batch
+WHERE next_poll_at IS NOT NULL AND lease_until > %(now)s AND lease_owner IS NOT NULL ORDER BY worker;
+
 -- name: reopen_deliveries
 UPDATE batchmeter.delivery SET state = 'pending', attempts = 0, token = token + 1, next_attempt_at = %(now)s, delivered_at = NULL
 WHERE logger = %(logger)s
@@ -271,6 +285,19 @@ SELECT * FROM batchmeter.batch
 WHERE key_id = %(key_id)s AND account = %(account)s
   AND pk < %(before)s -- [before]
 ORDER BY pk DESC LIMIT %(limit)s;
+
+-- name: costliest_batches
+-- By what is known of their cost.
+SELECT * FROM batchmeter.batch
+WHERE known_usd IS NOT NULL
+  AND account = ANY(%(accounts)s::text[]) -- [accounts]
+  AND key_id = %(key)s -- [key]
+  AND status = ANY(%(statuses)s::text[]) -- [statuses]
+  AND next_poll_at IS NULL -- [settled]
+  AND next_poll_at IS NOT NULL -- [unsettled]
+  AND unpriced_lines > 0 -- [unknown]
+  AND (known_usd < %(usd)s OR (known_usd = %(usd)s AND pk < %(before)s)) -- [before]
+ORDER BY known_usd DESC, pk DESC LIMIT %(limit)s;
 
 -- name: file_of_key
 -- Where a page begins.

@@ -6,6 +6,9 @@ FROM sqlite_master AS t JOIN pragma_table_info(t.name) AS c
 WHERE t.type = 'table' AND t.name <> 'schema_version' AND substr(t.name, 1, 7) <> 'sqlite_'
 ORDER BY t.name, c.cid;
 
+-- name: size
+SELECT page_count * page_size AS bytes FROM pragma_page_count(), pragma_page_size();
+
 -- name: check_file
 PRAGMA integrity_check(5);
 
