@@ -29,14 +29,14 @@ ENDED = "event: ended\ndata: log in again\n\n"
 
 
 async def stream(view: "View", streams: "Streams", identify: "Callable[[View], Awaitable[None]]") -> StreamingResponse:
-    """`identify` lets the caller in, again at each look; Refusal where it does not any more."""
-    assert view.page.live is not None
+    """`identify` lets the caller in, again at each look; Refusal for what is not theirs to see, or too many streams."""
+    sent = await _looks(view, {}, events=True)
     place = streams.one()
     place.__enter__()
 
     async def messages() -> AsyncGenerator[str]:
         try:
-            async for message in _messages(view, identify):
+            async for message in _messages(view, identify, sent):
                 yield message
         finally:
             place.__exit__(None, None, None)
@@ -45,9 +45,8 @@ async def stream(view: "View", streams: "Streams", identify: "Callable[[View], A
     return StreamingResponse(messages(), headers=headers, media_type="text/event-stream")
 
 
-async def _messages(view: "View", identify: "Callable[[View], Awaitable[None]]") -> AsyncGenerator[str]:
+async def _messages(view: "View", identify: "Callable[[View], Awaitable[None]]", sent: "_Looks") -> AsyncGenerator[str]:
     began = heard = time.monotonic()
-    sent = await _looks(view, {}, events=True)
     mark = await view.access.last_event()
     yield ": open\n\n"
     while time.monotonic() < began + LONGEST_SECONDS:
