@@ -46,7 +46,7 @@ class Keys:
         self._clock = clock
         self._limits = Limits()
         self._known: dict[str, _Remembered] = {}
-        self._seen: dict[str, float] = {}
+        self._used_at: dict[str, float] = {}
         self._any_key = False
         self._none_until = float("-inf")
 
@@ -68,11 +68,11 @@ class Keys:
     async def _see(self, keyring: Keyring, key_id: str) -> None:
         """Kept once a minute; a ledger that is away spoils no answer."""
         now = self._clock()
-        if now < self._seen.get(key_id, float("-inf")) + SEEN_SECONDS:
+        if now < self._used_at.get(key_id, float("-inf")) + SEEN_SECONDS:
             return
-        if len(self._seen) >= _MANY:
-            self._seen.clear()
-        self._seen[key_id] = now
+        if len(self._used_at) >= _MANY:
+            self._used_at.clear()
+        self._used_at[key_id] = now
         with suppress(LedgerError):
             await keyring.see_key(key_id)
 

@@ -118,7 +118,7 @@ class Keyring:
         return await self._tables.run("revoke_key", id=key_id) > 0
 
     async def see_key(self, key_id: str) -> None:
-        """It asks for something now."""
+        """A key asks for something now."""
         await self._tables.write(lambda session: session.run("see_key", key_id=key_id), durable=False)
 
     async def last_seen(self) -> dict[str, Millis]:

@@ -100,7 +100,7 @@ class Outcome:
     request: dict[str, Any]
     dice: Dice
     factor: int = 1
-    """What its counters say, by what its text has."""
+    """Tokens that its counters say, by those that its text has."""
 
     @property
     def kind(self) -> Kind:

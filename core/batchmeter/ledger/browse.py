@@ -39,7 +39,7 @@ class BatchFilter:
     tag: str | None = None
     metadata: Mapping[str, str] = field(default_factory=dict[str, str])
     costliest: bool = False
-    """Those with the highest known cost first, and only settled ones; else the newest."""
+    """Settled batches by their known cost, the highest first; else the newest."""
 
     def fits(self, seen: "SeenBatch", now: Millis) -> bool:
         """Whether a batch is chosen by what only its documents say."""

@@ -26,7 +26,7 @@ MOST_NEWEST, MOST_COUNTED = 1000, 10_000
 
 @dataclass(frozen=True, slots=True)
 class LoggerActivity:
-    """What a logger did lately."""
+    """Deliveries of a logger, lately."""
 
     delivered: int
     """At most `MOST_COUNTED` are counted."""

@@ -21,7 +21,7 @@ _OPEN = "open_batches"
 async def show(view: View) -> Content:
     keys = await (await view.keyring()).keys()
     spent = {one.group: one for one in await spend(view, ("key",), asked_span(view))}
-    seen, used = await (keyring := await view.keyring()).last_seen(), await keyring.used()
+    used_at, used = await (keyring := await view.keyring()).last_seen(), await keyring.used()
     columns = (
         "Key",
         "Name",
@@ -39,7 +39,7 @@ async def show(view: View) -> Content:
     for one in sorted(keys, key=lambda one: -one.created_at):
         opened = await view.access.open_batches(one.id) if one.limits.open_batches is not None else 0
         limits = _limits(one, {**{what: count for (key, what), count in used.items() if key == one.id}, _OPEN: opened})
-        rows.append(_row(view, one, spent.get(one.id), limits, seen.get(one.id)))
+        rows.append(_row(view, one, spent.get(one.id), limits, used_at.get(one.id)))
     empty = "No key was ever made: only this machine may ask. Make one with batchmeter keys create."
     note = h.p(".quiet")[
         "Keys are made here or with ", h.code["batchmeter keys create"], ", and their secret is shown once."
@@ -48,7 +48,7 @@ async def show(view: View) -> Content:
     return Content("Keys", [card("Keys", table("Keys", columns, rows, empty=empty), note, more=new)])
 
 
-def _row(view: View, one: ProxyKey, spent: CostRow | None, limits: h.Node, seen: int | None) -> Sequence[h.Node]:
+def _row(view: View, one: ProxyKey, spent: CostRow | None, limits: h.Node, used_at: int | None) -> Sequence[h.Node]:
     state = one.state(view.now)
     revoke = (
         h.a(href=view.url(f"/keys/{quote(one.id, safe='')}/revoke"))["Revoke…"]
@@ -64,7 +64,7 @@ def _row(view: View, one: ProxyKey, spent: CostRow | None, limits: h.Node, seen:
         _may(one),
         limits,
         amount(spent.known, complete=is_complete(spent), lines=spent.unpriced_lines) if spent else "–",
-        moment(seen, view.now),
+        moment(used_at, view.now),
         moment(one.created_at, view.now),
         revoke,
     )

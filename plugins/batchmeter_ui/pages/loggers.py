@@ -43,8 +43,8 @@ def _row(view: View, one: Subscribed) -> tuple[h.Node, ...]:
 def _whole(view: View, one: Subscribed, lately: LoggerActivity) -> Sequence[h.Node]:
     handles = "not known yet" if one.kinds is None else ", ".join(sorted(one.kinds))
     remark = "abandoned" if one.ended_at is not None else shortened(one.problem or "")
-    error, seen = shortened(lately.last_error or "–"), moment(one.last_seen, view.now)
-    return (*_row(view, one), *_rate(lately), error, h.span(".text")[shortened(handles)], seen, remark)
+    error, last = shortened(lately.last_error or "–"), moment(one.last_seen, view.now)
+    return (*_row(view, one), *_rate(lately), error, h.span(".text")[shortened(handles)], last, remark)
 
 
 def _rate(lately: LoggerActivity) -> tuple[str, str]:

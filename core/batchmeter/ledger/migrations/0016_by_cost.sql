@@ -1,2 +1,2 @@
--- Batches by what is known of their cost, the costliest first, for people who look through them.
+-- Batches by the known part of their cost, for people who look through them.
 CREATE INDEX batch_by_cost ON batch (known_usd, pk) WHERE known_usd IS NOT NULL;

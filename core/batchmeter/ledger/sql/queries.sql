@@ -235,7 +235,7 @@ SELECT count(*) AS delivered FROM (
 ) AS some;
 
 -- name: workers
--- Who holds a batch at this moment.
+-- Workers that hold a batch at this moment.
 SELECT DISTINCT lease_owner AS worker FROM batchmeter.batch
 WHERE next_poll_at IS NOT NULL AND lease_until > %(now)s AND lease_owner IS NOT NULL ORDER BY worker;
 
@@ -287,7 +287,7 @@ WHERE key_id = %(key_id)s AND account = %(account)s
 ORDER BY pk DESC LIMIT %(limit)s;
 
 -- name: costliest_batches
--- By what is known of their cost.
+-- The costliest first, by the known part of their cost.
 SELECT * FROM batchmeter.batch
 WHERE known_usd IS NOT NULL
   AND account = ANY(%(accounts)s::text[]) -- [accounts]
