@@ -17,6 +17,7 @@ from .conftest import free_port, running, until
 
 ROOT = Path(__file__).parents[3]
 HOME = ROOT / ".cache" / "phoenix" / "bin" / "phoenix"
+HEAVY = bool(os.environ.get("BATCHMETER_HEAVY"))
 PROJECT = """{ projects { edges { node { name recordCount tokenCountTotal costSummary { total { cost } }
     spans(first: 50) { edges { node { name spanKind tokenCountTotal costSummary { total { cost } } } } } } } } }"""
 
@@ -51,8 +52,8 @@ class Phoenix:
 
 @pytest.fixture(scope="module")
 def phoenix(tmp_path_factory):
-    if not HOME.exists() or not os.environ.get("BATCHMETER_PHOENIX"):
-        pytest.skip("takes half a minute to start: run .ci/phoenix.sh (850 MB) and set BATCHMETER_PHOENIX=1")
+    if not HOME.exists() or not HEAVY:
+        pytest.skip("takes half a minute to start: run .ci/phoenix.sh (850 MB) and set BATCHMETER_HEAVY=1")
     port, folder = free_port(), str(tmp_path_factory.mktemp("phoenix"))
     names = {"PHOENIX_WORKING_DIR": folder, "PHOENIX_HOST": "127.0.0.1", "PHOENIX_PORT": str(port)}
     own = {"PHOENIX_GRPC_PORT": str(free_port()), "PHOENIX_TELEMETRY_ENABLED": "false"}
