@@ -81,9 +81,11 @@ async def test_a_request_that_cannot_be_sent_is_said_at_once(using, model):
 
 
 async def test_outside_it_the_client_is_an_ordinary_one():
-    async with serve_sandbox() as sandbox:
-        async with openai.AsyncOpenAI(api_key="sk-any", base_url=sandbox.url, http_client=http_client()) as client:
-            assert (await client.files.list()).data == []
+    async with (
+        serve_sandbox() as sandbox,
+        openai.AsyncOpenAI(api_key="sk-any", base_url=sandbox.url, http_client=http_client()) as client,
+    ):
+        assert (await client.files.list()).data == []
 
 
 async def test_a_cancelled_gather_cancels_its_calls(using, model):
