@@ -130,7 +130,7 @@ class Rounds:
     results: "list[batchmeter.Results]" = field(default_factory=list["batchmeter.Results"])
     failure: "asyncio.Future[None]" = field(default_factory=lambda: asyncio.get_running_loop().create_future())
     _waiting: dict[int, list[_Ask]] = field(default_factory=dict[int, list[_Ask]])
-    _asked: dict[int, int] = field(default_factory=dict[int, int])
+    _turns: dict[int, int] = field(default_factory=dict[int, int])
     _timer: asyncio.TimerHandle | None = None
     _running: "set[asyncio.Task[None]]" = field(default_factory=set["asyncio.Task[None]"])
 
@@ -138,9 +138,9 @@ class Rounds:
         """Ids follow from the calls' order: the same calls make the same file, and so find the same batch."""
         if body.get("stream"):
             self._fail(UsageError("a batch cannot stream its answers: turn streaming off for calls in `gather`"))
-        asked = self._asked[number] = self._asked.get(number, 0) + 1
+        turn = self._turns[number] = self._turns.get(number, 0) + 1
         answer: asyncio.Future[httpx.Response] = asyncio.get_running_loop().create_future()
-        self._waiting.setdefault(number, []).append(_Ask(f"call-{number}-{asked}", endpoint, body, answer))
+        self._waiting.setdefault(number, []).append(_Ask(f"call-{number}-{turn}", endpoint, body, answer))
         self._look()
         return await answer
 
