@@ -76,7 +76,7 @@ def _own_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 def _own_default_client() -> Generator[None]:
     """The client of the module-level functions was made for one test's environment, and ends with it."""
     yield
-    api = sys.modules.get("batchmeter.api")
+    api = sys.modules.get("batchmeter.faces.api")
     if api is not None:
         api.close()
 

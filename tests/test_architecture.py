@@ -16,9 +16,9 @@ CORE = ROOT / "core" / "batchmeter"
 
 # A module may import from its own layer and from those below it.
 LAYERS = [
-    {"_version", "errors"},
+    {"_version", "errors", "web"},
     {"models", "config", "hookspecs", "http", "input_limits"},
-    {"events", "host", "observed", "providers"},
+    {"events", "host", "providers"},
     {"provider_guard"},
     {"pricing"},
     {
@@ -36,7 +36,7 @@ LAYERS = [
     {"accounts", "costs", "labels", "redaction", "tracker"},
     {"runtime"},
     {"access", "client_host", "submit", "files", "batches", "client", "answers", "reports", "inputs"},
-    {"engine", "sync", "api", "rerun"},
+    {"faces", "rerun"},
     {"observing", "running"},
     {"testing"},
     {"commands"},
@@ -52,7 +52,6 @@ PUBLIC = {"batchmeter"} | {
         "events",
         "errors",
         "http",
-        "observed",
         "providers",
         "inputs",
         "testing",
@@ -291,7 +290,19 @@ def test_every_package_is_typed() -> None:
 
 
 # The rules below count TYPE_CHECKING imports too. Each exception names what is still to move: the lists may only shrink.
-LEAVES = {"answers", "inputs", "reports", "rerun", "running", "observing", "commands", "cli", "testing"}
+LEAVES = {
+    "answers",
+    "faces",
+    "http",
+    "inputs",
+    "reports",
+    "rerun",
+    "running",
+    "observing",
+    "commands",
+    "cli",
+    "testing",
+}
 CONTRACT = {"hookspecs", "events", "models", "errors"}
 BELOW_CONTRACT = CONTRACT | {"host", "providers"}
 ABOVE: set[tuple[str, str]] = set()
@@ -487,7 +498,7 @@ def test_names_are_nouns_and_verbs() -> None:
     assert found == []
 
 
-MOST_LINES, MOST_FILES = 23_350, 106
+MOST_LINES, MOST_FILES = 21_600, 96
 """Core without its leaves, as it is and two per cent more: it may shrink."""
 
 

@@ -15,7 +15,11 @@ from ._version import __version__
 if TYPE_CHECKING:
     from .answers.result import Result
     from .answers.results import Results
-    from .api import (
+    from .callbacks import off, on
+    from .client import AsyncClient
+    from .errors import BatchmeterError, Rejected, RetryLater
+    from .events import BatchCreated, BatchFailed, BatchSucceeded, Event, Settlement
+    from .faces.api import (
         abatch_results,
         acancel_batch,
         acreate_batch,
@@ -50,10 +54,7 @@ if TYPE_CHECKING:
         tracking,
         wait_batch,
     )
-    from .callbacks import off, on
-    from .client import AsyncClient
-    from .errors import BatchmeterError, Rejected, RetryLater
-    from .events import BatchCreated, BatchFailed, BatchSucceeded, Event, Settlement
+    from .faces.sync import Client
     from .hookspecs import hookimpl
     from .metering.meter import ameter, meter
     from .metering.result import Metering
@@ -63,10 +64,9 @@ if TYPE_CHECKING:
     from .running import arun, run
     from .running.jobs import Job, JobReport, Jobs
     from .running.reprice import areprice_batches, reprice_batches
-    from .sync import Client
 
 _HOMES = {
-    "api": (
+    "faces.api": (
         "abatch_results acancel_batch acreate_batch acreate_file adelete_file afile_content afile_delete afile_list "
         "afile_retrieve alist_batches alist_files aretrieve_batch aretrieve_file aretry_batch await_batch batch_results cancel_batch "
         "close create_batch create_file delete_file file_content file_delete file_list file_retrieve "
@@ -86,7 +86,7 @@ _HOMES = {
     "running.jobs": "Job JobReport Jobs",
     "running.reprice": "areprice_batches reprice_batches",
     "running": "arun run",
-    "sync": "Client",
+    "faces.sync": "Client",
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names.split()}
 

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 from .arguments import is_openai, settings_of_client
 from .config import Settings, filled, nearest, validated
 from .errors import UnknownAccountError, UsageError
-from .http.failure import origin_of
 from .input_limits import limits_for, limits_of
 from .labels import HOW, credential_names, credentials_of, host_of, label_of, reveal
 from .providers import AccountSettings, Provider, ProviderFactory
+from .web import origin_of
 
 if TYPE_CHECKING:
     from .plugins import Plugins

@@ -8,6 +8,7 @@ import base64
 import binascii
 import hashlib
 import hmac
+import re
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
@@ -17,9 +18,9 @@ from typing import Any, ClassVar, Literal, Protocol, Self, cast, runtime_checkab
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
 
 from .errors import APIStatusError, seconds_of
-from .http.failure import origin_of, redact_url
 from .input_limits import InputLimitSettings
 from .models import Batch, FileDeleted, FileObject, Page, Secret
+from .web import origin_of, redact_url
 
 _WEBHOOK_PREFIX = "whsec_"
 _SHORTEST_WEBHOOK_KEY = 8
@@ -40,6 +41,27 @@ class ObservedRequest:
     def bearer(self) -> str | None:
         scheme, _, token = self.headers.get("authorization", "").partition(" ")
         return token.strip() if scheme.lower() == "bearer" else None
+
+
+ObservedKind = Literal["create", "look", "list"]
+
+
+@dataclass(frozen=True, slots=True)
+class ObservedWire:
+    """How a vendor's own client is read by `batchmeter.observe`: declared under the entry-point group `batchmeter.observed`.
+
+    OpenAI's own wire needs none. The first declaration whose header, method and path match is taken; the account is that
+    of its provider's `Settings.of_request`.
+    """
+
+    header: str
+    """Name of a header that all its requests have: others may have such paths too."""
+    requests: Mapping[ObservedKind, tuple[str, re.Pattern[str]]]
+    """Kind -> method and whole path; the group `base` is what stands before the API's own part."""
+    batches: Callable[[Any, ObservedKind], Sequence[Batch]]
+    """Of an answer's JSON, whatever it is."""
+    endings: tuple[bytes, ...] = ()
+    """Parts of an answer that shows a batch's end."""
 
 
 class AccountSettings(BaseModel):

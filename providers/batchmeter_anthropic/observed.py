@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from batchmeter.models import Batch
-from batchmeter.observed import ObservedKind, ObservedWire
+from batchmeter.providers import ObservedKind, ObservedWire
 from batchmeter_translate.shape import mapping, objects
 
 from .states import batch_of

@@ -17,9 +17,10 @@ import msgspec
 from batchmeter.errors import InvalidInputError, NotFoundError, NotSupportedError, Problem
 from batchmeter.models import FileDeleted, FileObject, Page
 from batchmeter.providers import CallOptions, FileUpload
+from batchmeter_translate.listing import no_such
 from batchmeter_translate.shape import modelled
 
-from .names import Blob, name_from_key, name_in_key, no_such, parse_uri, part_of_rows, rows_place, unique_folder
+from .names import Blob, name_from_key, name_in_key, parse_uri, part_of_rows, rows_place, unique_folder
 from .rows import MOST_BYTES, NativeWriter, RowWriter
 from .settings import BedrockSettings
 from .storage import PLAIN, Storage, Stored

@@ -1,25 +1,22 @@
 """Model invocation jobs over REST: make, look, stop, list."""
 
 import uuid
-from collections import OrderedDict
 from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote
 
-from batchmeter.errors import APIResponseError, BadRequestError, NotSupportedError, UsageError
+from batchmeter.errors import APIResponseError, NotSupportedError, UsageError
 from batchmeter.http import HttpClient, Retry
 from batchmeter.providers import BatchRequest, CallOptions
-from batchmeter_translate.shape import Json, fresh_token, mapping, objects
+from batchmeter_translate.listing import TokenList
+from batchmeter_translate.shape import Json, mapping, objects
 
 from .failure import aws_errors
-from .names import Blob, job_id, no_such
+from .names import Blob, job_id
 from .settings import BedrockSettings
 from .states import job_name, token_of
 
 _PATH = "model-invocation-job"
-_PAGE = 20
-_MAX_PAGE = 1000
-_REMEMBERED = 64
 _LEAST_HOURS, _MOST_HOURS = 24, 168
 PLAIN = CallOptions()
 
@@ -29,8 +26,7 @@ class Jobs:
 
     def __init__(self, http: HttpClient) -> None:
         self._http = http
-        self._following: OrderedDict[str, str] = OrderedDict()
-        """Last id of a page -> the token of the next page: it saves walking, and may be lost."""
+        self._newest_first = TokenList(self._list, _id, name="Bedrock's list of jobs", most=1000)
 
     async def create(self, body: Json, options: CallOptions) -> str:
         """Once; the job's id. The same token again makes no second job."""
@@ -50,56 +46,14 @@ class Jobs:
         await self._http.aclose()
 
     async def after(self, after: str | None, limit: int | None, options: CallOptions) -> tuple[list[Json], bool]:
-        """Up to `limit` jobs that follow one, newest first, and whether there are more.
-
-        Bedrock pages with tokens, OpenAI with the last id seen. A page that was given out is continued by its token; for
-        any other id the list is walked from its start, and its page may be a short one.
-        """
-        size = max(1, min(limit or _PAGE, _MAX_PAGE))
-        if after is None:
-            return await self._page(size, None, options)
-        token = self._following.get(job_id(after))
-        if token is not None:
-            try:
-                return await self._page(size, token, options)
-            except BadRequestError:  # tokens age
-                self._following.pop(job_id(after), None)
-        return await self._walk(job_id(after), size, options)
-
-    async def _walk(self, after: str, size: int, options: CallOptions) -> tuple[list[Json], bool]:
-        token: str | None = None
-        tokens: set[str] = set()
-        while True:
-            jobs, token = await self._list(size, token, options)
-            if token is not None:
-                fresh_token(token, tokens, "Bedrock's list of jobs")
-            found = next((i for i, job in enumerate(jobs) if _id(job) == after), None)
-            if found is not None and (found + 1 < len(jobs) or token is None):
-                return jobs[found + 1 :], token is not None
-            if found is not None:
-                return await self._page(size, token, options)
-            if token is None:
-                raise no_such("batch", after)
-
-    async def _page(self, size: int, token: str | None, options: CallOptions) -> tuple[list[Json], bool]:
-        """Never an empty one that has a next: nothing would tell where to go on."""
-        tokens: set[str] = set()
-        while True:
-            jobs, following = await self._list(size, token, options)
-            if jobs or following is None:
-                return jobs, following is not None
-            token = fresh_token(following, tokens, "Bedrock's list of jobs")
+        """Up to `limit` jobs that follow one, newest first, and whether there are more."""
+        return await self._newest_first.after(after and job_id(after), limit, options)
 
     async def _list(self, size: int, token: str | None, options: CallOptions) -> tuple[list[Json], str | None]:
         params = {"maxResults": size, "sortBy": "CreationTime", "sortOrder": "Descending"}
         page = await self._call("GET", f"{_PATH}s", options, params=params | ({"nextToken": token} if token else {}))
         jobs = [job for job in objects(page.get("invocationJobSummaries")) if job.get("jobArn")]
-        following = str(page.get("nextToken") or "") or None
-        if jobs and following:
-            self._following[_id(jobs[-1])] = following
-            if len(self._following) > _REMEMBERED:
-                self._following.popitem(last=False)
-        return jobs, following
+        return jobs, str(page.get("nextToken") or "") or None
 
     async def _call(
         self,

@@ -14,7 +14,7 @@ from secrets import token_hex
 from typing import Literal
 from urllib.parse import quote, unquote
 
-from batchmeter.errors import NotFoundError
+from batchmeter_translate.listing import no_such
 
 _OBJECT_ID = "s3-"
 _VIEW = re.compile(r"bedrock-(output|error)-([a-z0-9]{1,64})")
@@ -86,12 +86,6 @@ def _decode(text: str) -> Blob:
         return parse_uri(base64.b64decode(encoded + "=" * (-len(encoded) % 4), altchars=b"-_", validate=True).decode())
     except (ValueError, binascii.Error):
         raise no_such("file", text) from None
-
-
-def no_such(what: str, name: str) -> NotFoundError:
-    message = f"No such {what}: {name}"
-    body = {"error": {"message": message, "type": "invalid_request_error", "param": "id", "code": None}}
-    return NotFoundError(message, status_code=404, body=body)
 
 
 def job_id(batch_id: str) -> str:

@@ -8,9 +8,10 @@ from contextlib import AbstractAsyncContextManager
 from batchmeter.errors import APIResponseError, NotFoundError
 from batchmeter.models import FileDeleted, FileObject, RequestCounts
 from batchmeter.providers import ContentStream, OutputFile
+from batchmeter_translate.listing import no_such
 from batchmeter_translate.shape import Json, mapping, modelled
 
-from .names import Blob, View, no_such
+from .names import Blob, View
 from .states import STATUS, counts_of, output_folder
 from .storage import Storage, Stored
 

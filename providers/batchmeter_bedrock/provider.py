@@ -22,13 +22,14 @@ from batchmeter.providers import (
     FileUpload,
     OutputFile,
 )
+from batchmeter_translate.listing import no_such
 from batchmeter_translate.shape import Json
 
 from .answers import Answers
 from .failure import QUOTA, THROTTLED
 from .files import Files
 from .jobs import Jobs, job_body
-from .names import View, model_id, no_such, parse_file_id, parse_uri, unique_folder
+from .names import View, model_id, parse_file_id, parse_uri, unique_folder
 from .outputs import Outputs
 from .rows import limits_by
 from .settings import BedrockSettings

@@ -1,6 +1,5 @@
 """The developer API over HTTP: files and batch operations. Addresses are built from the account's own."""
 
-from collections import OrderedDict
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
@@ -10,13 +9,11 @@ from batchmeter.errors import APIStatusError, AuthenticationError, BadRequestErr
 from batchmeter.http import Body, HttpClient, Response, Retry
 from batchmeter.providers import CallOptions, ContentStream
 from batchmeter_spool.record import no_such
-from batchmeter_translate.shape import Json, fresh_token, mapping, objects
+from batchmeter_translate.listing import TokenList
+from batchmeter_translate.shape import Json, mapping, objects
 
 from .states import batch_id
 
-_PAGE = 20
-_MAX_PAGE = 100
-_REMEMBERED = 64
 _WRONG_KEY = b"API_KEY_INVALID"
 
 
@@ -26,8 +23,7 @@ class Api:
     def __init__(self, http: HttpClient, version: str) -> None:
         self._http = http
         self._version = version
-        self._following: OrderedDict[str, str] = OrderedDict()
-        """Last id of a page -> the token of the next page: it saves walking, and may be lost."""
+        self._batches = TokenList(self._list, _id, name="Gemini's list of batches", most=100)
 
     @property
     def base(self) -> str:
@@ -85,51 +81,15 @@ class Api:
         return await self.send("POST", f"upload/{self._version}/files", headers=headers, json_body=body)
 
     async def after(self, after: str | None, limit: int | None, options: CallOptions) -> tuple[list[Json], bool]:
-        """Up to `limit` operations that follow one in Gemini's own order, and whether there are more.
-
-        Gemini pages with tokens, OpenAI with the last id seen. A page that was given out is continued by its token; for
-        any other id the list is walked from its start, and its page may be a short one.
-        """
-        size = max(1, min(limit or _PAGE, _MAX_PAGE))
-        if after is None:
-            return await self._page(size, None, options)
-        known = batch_id(after)
-        token = self._following.get(known or "")
-        if token is not None:
-            try:
-                return await self._page(size, token, options)
-            except BadRequestError:  # tokens age
-                self._following.pop(known or "", None)
-        return await self._walk(known, after, size, options)
-
-    async def _walk(self, known: str | None, after: str, size: int, options: CallOptions) -> tuple[list[Json], bool]:
-        token: str | None = None
-        tokens: set[str] = set()
-        while True:
-            found, token = await self._list(size, token, options)
-            if token is not None:
-                fresh_token(token, tokens, "Gemini's list of batches")
-            at = next((i for i, operation in enumerate(found) if _id(operation) == known), None)
-            if at is not None and (at + 1 < len(found) or token is None):
-                return found[at + 1 :], token is not None
-            if at is not None:
-                return await self._page(size, token, options)
-            if token is None:
-                raise no_such("batch", after)
-
-    async def _page(self, size: int, token: str | None, options: CallOptions) -> tuple[list[Json], bool]:
-        found, following = await self._list(size, token, options)
-        return found, following is not None
+        """Up to `limit` operations that follow one in Gemini's own order, and whether there are more."""
+        known = after and batch_id(after)
+        if after is not None and not known:
+            raise no_such("batch", after)
+        return await self._batches.after(known, limit, options)
 
     async def _list(self, size: int, token: str | None, options: CallOptions) -> tuple[list[Json], str | None]:
         page = await self._json("GET", "batches", options, params={"pageSize": size, "pageToken": token})
-        found = objects(page.get("operations"))
-        following = str(page.get("nextPageToken") or "") or None
-        if found and following:
-            self._following[_id(found[-1])] = following
-            if len(self._following) > _REMEMBERED:
-                self._following.popitem(last=False)
-        return found, following
+        return objects(page.get("operations")), str(page.get("nextPageToken") or "") or None
 
     async def _json(
         self,

@@ -7,8 +7,8 @@ from dataclasses import replace
 from functools import partial
 from typing import Any, ClassVar
 
-from batchmeter.errors import APIStatusError, ConfigError, NotFoundError, NotSupportedError, RateLimitError
-from batchmeter.http import Body, HttpClient, multipart
+from batchmeter.errors import APIStatusError, NotFoundError, NotSupportedError, RateLimitError
+from batchmeter.http import Body, multipart
 from batchmeter.inputs import COMPATIBLE, InputLimits
 from batchmeter.models import Batch, FileDeleted, FileObject, Page
 from batchmeter.providers import (
@@ -19,13 +19,14 @@ from batchmeter.providers import (
     ContentStream,
     FileUpload,
 )
+from batchmeter_openai.keyed import KeyedWire
 from batchmeter_openai.pages import LARGEST, TokenPages
 from batchmeter_openai.shapes import as_file, object_of, readable
-from batchmeter_openai.wire import OpenAIWire, form_fields, path
+from batchmeter_openai.wire import form_fields, path
 
 from .job import batch_of, inline_job, job_of
 from .lines import ENDPOINTS, marked, to_openai, translated, unmarked
-from .settings import MistralSettings
+from .settings import BASE, MistralSettings
 from .upload import PeekedUpload
 
 MB = 1024 * 1024
@@ -34,7 +35,7 @@ JOBS = "batch/jobs"
 HOUR = 3600
 
 
-class MistralProvider(OpenAIWire):
+class MistralProvider(KeyedWire):
     """One account at Mistral."""
 
     name: ClassVar[str] = "mistral"
@@ -44,27 +45,10 @@ class MistralProvider(OpenAIWire):
 
     def __init__(self, account: str, settings: MistralSettings, *, http: Mapping[str, Any] | None = None) -> None:
         """`http`: more arguments for the HttpClient (`sleep` in tests)."""
-        self.account = account
         self._settings = settings
-        client = HttpClient(
-            settings.api_base or "https://api.mistral.ai/v1",
-            headers=settings.headers,
-            auth=self._auth,
-            timeout=settings.timeout,
-            max_retries=settings.max_retries,
-            client=settings.http_client,
-            **(http or {}),
-        )
-        super().__init__(client, region=settings.region)
+        super().__init__(account, settings, base=BASE, variable="MISTRAL_API_KEY", **(http or {}))
         self._file_pages = TokenPages(self._files_from)
         self._job_pages = TokenPages(self._jobs_from)
-
-    async def _auth(self) -> Mapping[str, str]:
-        key = self._settings.api_key
-        if key is None:
-            own = f"api_key_env, api_key_file or api_key under [accounts.{self.account}]"
-            raise ConfigError(f"account {self.account!r} has no API key: set MISTRAL_API_KEY, or {own}")
-        return {"authorization": f"Bearer {key.get_secret_value()}"}
 
     # -- files
 

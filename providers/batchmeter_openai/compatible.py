@@ -10,8 +10,7 @@ from typing import Any, ClassVar
 
 from pydantic import Field
 
-from batchmeter.errors import ConfigError
-from batchmeter.http import HttpClient, origin_of
+from batchmeter.http import origin_of
 from batchmeter.inputs import COMPATIBLE, InputLimits
 from batchmeter.models import Batch, FileObject, Page, Secret
 from batchmeter.providers import (
@@ -24,24 +23,22 @@ from batchmeter.providers import (
     ObservedRequest,
 )
 
+from .keyed import KeyedSettings, KeyedWire
 from .presigned import upload_presigned
 from .profiles import PROFILES, Profile
 from .settings import secret_from_env
 from .shapes import STATUSES, as_batch, as_file
-from .wire import OpenAIWire, form_fields
+from .wire import form_fields
 
 TAG = "batchmeter_id"
 """The metadata key that core puts on a create."""
 USERS_PREFIX = "/v1"
 
 
-class CompatibleSettings(AccountSettings):
+class CompatibleSettings(KeyedSettings):
     """The account at a vendor that a profile describes."""
 
     profile: ClassVar[Profile]
-
-    http_client: Any = Field(default=None, exclude=True, repr=False)
-    """Your own `httpx.AsyncClient` or `httpx2.AsyncClient`; closing it stays your business."""
 
     @classmethod
     def of_request(cls, request: ObservedRequest) -> Mapping[str, Any] | None:
@@ -54,7 +51,7 @@ class CompatibleSettings(AccountSettings):
         return origin_of(address) in {origin_of(host) for host in (cls.profile.base, *cls.profile.hosts)}
 
 
-class CompatibleProvider(OpenAIWire):
+class CompatibleProvider(KeyedWire):
     """One account at such a vendor."""
 
     profile: ClassVar[Profile]
@@ -65,26 +62,7 @@ class CompatibleProvider(OpenAIWire):
 
     def __init__(self, account: str, settings: CompatibleSettings, *, http: Mapping[str, Any] | None = None) -> None:
         """`http`: more arguments for the HttpClient (`sleep` in tests)."""
-        self.account = account
-        self._settings = settings
-        client = HttpClient(
-            settings.api_base or self.profile.base,
-            headers=settings.headers,
-            auth=self._auth,
-            timeout=settings.timeout,
-            max_retries=settings.max_retries,
-            client=settings.http_client,
-            **(http or {}),
-        )
-        super().__init__(client, region=settings.region)
-
-    async def _auth(self) -> Mapping[str, str]:
-        key = self._settings.api_key
-        if key is None:
-            own = f"api_key_env, api_key_file or api_key under [accounts.{self.account}]"
-            usual = f"set {self.profile.env[0]}, or " if self._settings.is_usual(self.endpoint) else "set "
-            raise ConfigError(f"account {self.account!r} has no API key for {self.endpoint}: {usual}{own}")
-        return {"authorization": f"Bearer {key.get_secret_value()}"}
+        super().__init__(account, settings, base=self.profile.base, variable=self.profile.env[0], **(http or {}))
 
     # -- files
 

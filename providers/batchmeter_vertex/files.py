@@ -12,9 +12,10 @@ from contextlib import suppress
 from batchmeter.errors import NotFoundError, NotSupportedError, ProviderError
 from batchmeter.models import FileDeleted, FileObject, Page
 from batchmeter.providers import CallOptions, FileUpload
+from batchmeter_translate.listing import no_such
 from batchmeter_translate.shape import mapping
 
-from .names import Blob, model_in_path, no_such, parse_uri, safe_filename, unique_folder
+from .names import Blob, model_in_path, parse_uri, safe_filename, unique_folder
 from .rows import RowWriter
 from .settings import VertexSettings
 from .storage import Storage, file_object

@@ -1,23 +1,18 @@
 """Batch prediction jobs over REST: make, look, cancel, delete, list."""
 
-from collections import OrderedDict
 from typing import Any
 from urllib.parse import quote
 
-from batchmeter.errors import BadRequestError, NotSupportedError
+from batchmeter.errors import NotSupportedError
 from batchmeter.http import HttpClient
 from batchmeter.providers import BatchRequest, CallOptions
-from batchmeter_translate.shape import Json, fresh_token, mapping, objects
-from batchmeter_translate.untranslatable import log
+from batchmeter_translate.listing import TokenList
+from batchmeter_translate.shape import Json, mapping, objects
 
 from .auth import Tokens
-from .names import Blob, job_id, model_resource, no_such
+from .names import Blob, job_id, model_resource
 from .settings import VertexSettings
 from .states import labels_for
-
-_PAGE = 20
-_MAX_PAGE = 100
-_REMEMBERED = 64
 
 
 class Jobs:
@@ -27,8 +22,7 @@ class Jobs:
         self._settings = settings
         self._tokens = tokens
         self._http = http
-        self._following: OrderedDict[str, str] = OrderedDict()
-        """Last id of a page -> the token of the next page: it saves walking, and may be lost."""
+        self._newest_first = TokenList(self._list, _id, name="Vertex AI's list of jobs", most=100)
 
     async def create(self, body: Json, options: CallOptions) -> Json:
         """Once. `extra_body` goes on top, except that the model is chosen already and our labels stay."""
@@ -46,51 +40,12 @@ class Jobs:
         await self._call("DELETE", f"/{quote(job_id(batch_id), safe='')}", options)
 
     async def after(self, after: str | None, limit: int | None, options: CallOptions) -> tuple[list[Json], bool]:
-        """Up to `limit` jobs that follow one in Vertex AI's own order (newest first), and whether there are more.
-
-        Vertex AI pages with tokens, OpenAI with the last id seen. A page we gave out is continued by its token; for
-        any other id the list is walked from its start, and its page may be a short one.
-        """
-        size = max(1, min(limit or _PAGE, _MAX_PAGE))
-        if after is None:
-            return await self._page(size, None, options)
-        token = self._following.get(job_id(after))
-        if token is not None:
-            try:
-                return await self._page(size, token, options)
-            except BadRequestError:  # tokens age
-                log.debug("a page token of %s is no longer taken", self._settings.location)
-                self._following.pop(job_id(after), None)
-        return await self._walk(job_id(after), size, options)
-
-    async def _walk(self, after: str, size: int, options: CallOptions) -> tuple[list[Json], bool]:
-        token: str | None = None
-        tokens: set[str] = set()
-        while True:
-            jobs, token = await self._list(size, token, options)
-            if token is not None:
-                fresh_token(token, tokens, "Vertex AI's list of jobs")
-            found = next((i for i, job in enumerate(jobs) if _id(job) == after), None)
-            if found is not None and (found + 1 < len(jobs) or token is None):
-                return jobs[found + 1 :], token is not None
-            if found is not None:
-                return await self._page(size, token, options)
-            if token is None:
-                raise no_such("batch", after)
-
-    async def _page(self, size: int, token: str | None, options: CallOptions) -> tuple[list[Json], bool]:
-        jobs, following = await self._list(size, token, options)
-        return jobs, following is not None
+        """Up to `limit` jobs that follow one in Vertex AI's own order (newest first), and whether there are more."""
+        return await self._newest_first.after(after and job_id(after), limit, options)
 
     async def _list(self, size: int, token: str | None, options: CallOptions) -> tuple[list[Json], str | None]:
         page = await self._call("GET", "", options, params={"pageSize": size, "pageToken": token})
-        jobs = objects(page.get("batchPredictionJobs"))
-        following = str(page.get("nextPageToken") or "") or None
-        if jobs and following:
-            self._following[_id(jobs[-1])] = following
-            if len(self._following) > _REMEMBERED:
-                self._following.popitem(last=False)
-        return jobs, following
+        return objects(page.get("batchPredictionJobs")), str(page.get("nextPageToken") or "") or None
 
     async def _call(
         self,

@@ -11,9 +11,10 @@ from batchmeter.models import FileDeleted, FileObject
 from batchmeter.providers import ContentStream, OutputFile
 from batchmeter_translate import ids
 from batchmeter_translate.lines import Lines
+from batchmeter_translate.listing import no_such
 from batchmeter_translate.shape import Json, modelled, whole
 
-from .names import Blob, View, no_such, parse_uri, refuse_bigquery
+from .names import Blob, View, parse_uri, refuse_bigquery
 from .states import STATUS_BY_STATE, output_folder
 from .storage import Storage
 

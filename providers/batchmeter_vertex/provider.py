@@ -16,13 +16,14 @@ from batchmeter.providers import (
     FileUpload,
     OutputFile,
 )
+from batchmeter_translate.listing import no_such
 from batchmeter_translate.shape import Json
 
 from .answers import Answers
 from .auth import Tokens
 from .files import Files
 from .jobs import Jobs, job_body
-from .names import View, model_name, no_such, parse_file_id, unique_folder
+from .names import View, model_name, parse_file_id, unique_folder
 from .outputs import Outputs
 from .rows import LIMITS
 from .settings import VertexSettings

@@ -11,12 +11,10 @@ from batchmeter.errors import (
     APIStatusError,
     AuthenticationError,
     BadRequestError,
-    ConfigError,
     NotSupportedError,
     RateLimitError,
     UsageError,
 )
-from batchmeter.http import HttpClient
 from batchmeter.inputs import COMPATIBLE, InputLimits
 from batchmeter.models import Batch, FileDeleted, FileObject, Page
 from batchmeter.providers import (
@@ -28,13 +26,14 @@ from batchmeter.providers import (
     FileUpload,
     OutputFile,
 )
+from batchmeter_openai.keyed import KeyedWire
 from batchmeter_openai.pages import TokenPages
 from batchmeter_openai.shapes import as_file, as_page, object_of, readable
-from batchmeter_openai.wire import OpenAIWire, path
+from batchmeter_openai.wire import path
 
 from .batch import batch_of, name_of, view_of
 from .results import PAGE, Read, native, translated
-from .settings import XAISettings
+from .settings import BASE, XAISettings
 
 MB = 1024 * 1024
 LONGEST_ANSWER = 256 * MB
@@ -56,7 +55,7 @@ LIMITS = replace(
 )
 
 
-class XAIProvider(OpenAIWire):
+class XAIProvider(KeyedWire):
     """One account at xAI."""
 
     name: ClassVar[str] = "xai"
@@ -66,28 +65,11 @@ class XAIProvider(OpenAIWire):
 
     def __init__(self, account: str, settings: XAISettings, *, http: Mapping[str, Any] | None = None) -> None:
         """`http`: more arguments for the HttpClient (`sleep` in tests)."""
-        self.account = account
         self._settings = settings
-        client = HttpClient(
-            settings.api_base or "https://api.x.ai/v1",
-            headers=settings.headers,
-            auth=self._auth,
-            timeout=settings.timeout,
-            max_retries=settings.max_retries,
-            client=settings.http_client,
-            max_answer=LONGEST_ANSWER,
-            **(http or {}),
-        )
-        super().__init__(client, region=settings.region)
+        more = {"max_answer": LONGEST_ANSWER, **(http or {})}
+        super().__init__(account, settings, base=BASE, variable="XAI_API_KEY", **more)
         self._files = TokenPages(self._files_page)
         self._batches = TokenPages(self._batches_page)
-
-    async def _auth(self) -> Mapping[str, str]:
-        key = self._settings.api_key
-        if key is None:
-            own = f"api_key_env, api_key_file or api_key under [accounts.{self.account}]"
-            raise ConfigError(f"account {self.account!r} has no API key: set XAI_API_KEY, or {own}")
-        return {"authorization": f"Bearer {key.get_secret_value()}"}
 
     # -- files
 

@@ -173,7 +173,7 @@ async def test_a_strangers_only_batch_of_equal_size_is_not_taken(client, request
 
 KILLED = """
 import sys
-from batchmeter.sync import Client
+from batchmeter.faces.sync import Client
 with Client(config=sys.argv[1]) as client:
     file = client.files.create(file=sys.argv[2], custom_llm_provider="anthropic")
     client.batches.create(input_file_id=file.id, endpoint="/v1/chat/completions", custom_llm_provider="anthropic",

@@ -6,7 +6,7 @@ from anthropic.types.messages.batch_create_params import Request
 import anthropic
 import batchmeter
 from batchmeter.config import Settings
-from batchmeter.sync import Client
+from batchmeter.faces.sync import Client
 from batchmeter.testing.recorder import Recorder
 
 from .fake import KEY

@@ -7,7 +7,7 @@ from google.genai import types
 
 import batchmeter
 from batchmeter.config import Settings
-from batchmeter.sync import Client
+from batchmeter.faces.sync import Client
 from batchmeter.testing.recorder import Recorder
 
 from .fake import KEY

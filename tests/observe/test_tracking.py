@@ -45,7 +45,7 @@ def make_due(batch: batchmeter.Batch) -> None:
         await client.ledger.wake("openai", batch.id)
         client.tracker.notify()
 
-    from batchmeter import api
+    from batchmeter.faces import api
 
     api.engine.call(wake)
 
@@ -56,7 +56,7 @@ def trackers() -> list[str]:
     async def look() -> list[str]:
         return [task.get_name() for task in asyncio.all_tasks() if task.get_name() == "batchmeter tracker"]
 
-    from batchmeter import api
+    from batchmeter.faces import api
 
     return api.engine.call(lambda _: look())
 
@@ -131,7 +131,7 @@ raise SystemExit(code)
 HOLDING = """
 import os, threading
 import batchmeter
-from batchmeter import api
+from batchmeter.faces import api
 
 batchmeter.list_batches()
 api.engine._lock.acquire()           # another thread is just about to use it, at the moment of the fork

@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 from batchmeter.costs import GROUPINGS, as_csv, cost_report, moment
 from batchmeter.errors import UsageError
 from batchmeter.events import Settlement
+from batchmeter.faces.sync import Client
 from batchmeter.ledger import open_ledger
 from batchmeter.ledger.records import Submission
 from batchmeter.ledger.serialize import dump
 from batchmeter.models import Attribution, Batch, Cost, LineCounts, ModelUsage, Usage
-from batchmeter.sync import Client
 from batchmeter.tracker.build_events import created_event, ending_event
 
 MORNING = int(datetime(2026, 11, 22, tzinfo=UTC).timestamp() * 1000)

@@ -249,7 +249,7 @@ async def test_jobs_page_by_the_last_id_seen(provider, upload, vertex, chat, mak
     assert ([batch.id for batch in second], second.has_more) == (ids[2:4], True)
     elsewhere = await make().list_batches(after=ids[2], limit=2, options=OPTIONS)
     assert ([batch.id for batch in elsewhere], elsewhere.has_more) == (ids[3:4], True)
-    provider._jobs._following[ids[1]] = "stale"
+    provider._jobs._newest_first._following[ids[1]] = "stale"
     again = await provider.list_batches(after=ids[1], limit=2, options=OPTIONS)
     assert [batch.id for batch in again] == ids[2:4]
     last = await provider.list_batches(after=ids[3], limit=2, options=OPTIONS)

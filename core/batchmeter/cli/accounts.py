@@ -8,7 +8,7 @@ import click
 
 from batchmeter.commands.output import as_json, print_json, table
 from batchmeter.commands.session import client, run
-from batchmeter.http.failure import redact_url
+from batchmeter.web import redact_url
 
 if TYPE_CHECKING:
     from batchmeter.accounts import Accounts

@@ -10,7 +10,7 @@ import click
 from batchmeter.commands.inert import inert
 from batchmeter.commands.output import as_json, console, print_json, table
 from batchmeter.commands.session import settings
-from batchmeter.http.failure import redact_url
+from batchmeter.web import redact_url
 
 if TYPE_CHECKING:
     from pydantic import BaseModel

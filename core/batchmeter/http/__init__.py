@@ -5,20 +5,19 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from batchmeter.errors import retry_after_seconds
+    from batchmeter.web import AnswerHead, noted_answers, origin_of, redact_url
 
     from .client import MAX_ANSWER, MAX_DOWNLOAD, MAX_RETRY_AFTER, USER_AGENT, HttpClient, Retry
-    from .failure import delivery_error, error_message, origin_of, redact_url, status_error, without_signatures
+    from .failure import delivery_error, error_message, status_error, without_signatures
     from .library import http_library, tls
     from .messages import (
         CHUNK,
-        AnswerHead,
         Body,
         Headers,
         Response,
         StreamedResponse,
         form_head,
         multipart,
-        noted_answers,
     )
 
 __all__ = [
@@ -50,10 +49,11 @@ __all__ = [
 
 _HOMES = {
     "batchmeter.errors": "retry_after_seconds",
+    "batchmeter.web": "AnswerHead noted_answers origin_of redact_url",
     ".client": "MAX_ANSWER MAX_DOWNLOAD MAX_RETRY_AFTER USER_AGENT HttpClient Retry",
-    ".failure": "delivery_error error_message origin_of redact_url status_error without_signatures",
+    ".failure": "delivery_error error_message status_error without_signatures",
     ".library": "http_library tls",
-    ".messages": "AnswerHead Body CHUNK Headers Response StreamedResponse form_head multipart noted_answers",
+    ".messages": "Body CHUNK Headers Response StreamedResponse form_head multipart",
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names.split()}
 

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from batchmeter import errors
 from batchmeter._version import __version__
+from batchmeter.web import note, origin_of, redact_url
 
-from .failure import origin_of, quotable, redact_url, status_error, transport_error, without_secrets
+from .failure import quotable, status_error, transport_error, without_secrets
 from .library import CALLS, TRANSFERS, open_client, redacted_log
-from .messages import Body, BodyFailedError, Headers, Pass, Response, StreamedResponse, as_json, decompressed, note
+from .messages import Body, BodyFailedError, Headers, Pass, Response, StreamedResponse, as_json, decompressed
 
 if TYPE_CHECKING:
     import httpx

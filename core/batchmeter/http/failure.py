@@ -7,7 +7,6 @@ import re
 import time
 from collections.abc import Iterable, Mapping
 from typing import cast
-from urllib.parse import urlsplit
 
 from batchmeter import errors
 from batchmeter.errors import Rejected, RetryLater
@@ -158,24 +157,6 @@ def _credentials(headers: Mapping[str, str]) -> Iterable[bytes]:
     for name, value in headers.items():
         if name in ("authorization", "proxy-authorization") or "key" in name or "token" in name:
             yield value.rpartition(" ")[2].encode()
-
-
-def origin_of(url: str) -> tuple[str, str, int | None]:
-    """Scheme, host and port; empty parts for an address that is none."""
-    try:
-        parts = urlsplit(url)
-        port = parts.port or {"http": 80, "https": 443}.get(parts.scheme)
-    except ValueError:
-        return "", "", None
-    return parts.scheme, (parts.hostname or "").rstrip("."), port
-
-
-def redact_url(url: str) -> str:
-    """A URL that may be shown: no user, password, query or fragment."""
-    scheme, separator, rest = url.partition("://")
-    host = rest.split("?", 1)[0].split("#", 1)[0]
-    host, slash, path = host.partition("/")
-    return f"{scheme}{separator}{host.rpartition('@')[2]}{slash}{path}".rstrip("/")
 
 
 def delivery_error(error: errors.APIStatusError) -> Exception:

@@ -14,8 +14,9 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from batchmeter import errors
+from batchmeter.web import redact_url
 
-from .failure import redact_url, without_secrets
+from .failure import without_secrets
 
 if TYPE_CHECKING:
     import httpx

@@ -6,9 +6,8 @@ httpx takes truncated gzip for whole.
 import json
 import secrets
 import zlib
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Iterable, Mapping
-from contextlib import aclosing, contextmanager, suppress
-from contextvars import ContextVar
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Mapping
+from contextlib import aclosing, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -163,36 +162,6 @@ class StreamedResponse:
         """Bytes to come; None where nobody said, or where they travel compressed."""
         length = self.headers.get("content-length", "")
         return int(length) if length.isdecimal() and "content-encoding" not in self.headers else None
-
-
-@dataclass(frozen=True, slots=True)
-class AnswerHead:
-    """One answer below 400."""
-
-    method: str
-    status_code: int
-    headers: Headers
-    """Names in lower case."""
-
-
-_notes: ContextVar[list[AnswerHead] | None] = ContextVar("batchmeter_answers", default=None)
-
-
-@contextmanager
-def noted_answers() -> Generator[list[AnswerHead]]:
-    """The answers that calls inside get, in order; also in tasks that start inside."""
-    heads: list[AnswerHead] = []
-    token = _notes.set(heads)
-    try:
-        yield heads
-    finally:
-        _notes.reset(token)
-
-
-def note(method: str, status_code: int, headers: Iterable[tuple[str, str]]) -> None:
-    heads = _notes.get()
-    if heads is not None:
-        heads.append(AnswerHead(method, status_code, {name.lower(): text for name, text in headers}))
 
 
 CHUNK = 64 * 1024

@@ -9,14 +9,14 @@ from collections.abc import Mapping
 from concurrent.futures import Future
 from typing import Any, TypeVar
 
-from batchmeter import api
 from batchmeter.arguments import attribution_of
 from batchmeter.client import AsyncClient
-from batchmeter.engine import Engine
 from batchmeter.errors import UsageError
+from batchmeter.faces import api
+from batchmeter.faces.engine import Engine
+from batchmeter.faces.sync import Client
 from batchmeter.models import Attribution
 from batchmeter.submit import current_traceparent
-from batchmeter.sync import Client
 
 from .exchange import atake, exchange_of, take
 from .record import Host, Notice, Recorder

@@ -17,8 +17,7 @@ from pydantic import ValidationError
 
 from batchmeter.http import USER_AGENT
 from batchmeter.models import Batch
-from batchmeter.observed import ObservedKind, ObservedWire
-from batchmeter.providers import ObservedRequest
+from batchmeter.providers import ObservedKind, ObservedRequest, ObservedWire
 
 log = logging.getLogger("batchmeter")
 

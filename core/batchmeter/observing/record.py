@@ -10,8 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 from batchmeter.models import Attribution, Batch
-from batchmeter.observed import ObservedWire
-from batchmeter.providers import ObservedRequest, Provider
+from batchmeter.providers import ObservedRequest, ObservedWire, Provider
 
 from .exchange import Kind, batches_in
 

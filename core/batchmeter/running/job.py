@@ -7,15 +7,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from batchmeter import api
 from batchmeter.answers.lines import answers_by_id
 from batchmeter.answers.results import Results
 from batchmeter.client import AsyncClient
 from batchmeter.errors import NotFoundError, SettlementError
 from batchmeter.events import Settlement
+from batchmeter.faces import api
+from batchmeter.faces.sync import Client
 from batchmeter.inputs import COMPATIBLE, InputLimits, limits_of
 from batchmeter.models import Attribution, Batch
-from batchmeter.sync import Client
 
 from .jobs import never_began
 from .progress import shown

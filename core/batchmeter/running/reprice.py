@@ -2,10 +2,10 @@
 
 from collections.abc import Collection
 
-from batchmeter import api
 from batchmeter.client import AsyncClient
+from batchmeter.faces import api
+from batchmeter.faces.sync import Client
 from batchmeter.reports.reprice import Repriced, Repricer
-from batchmeter.sync import Client
 
 
 def reprice_batches(

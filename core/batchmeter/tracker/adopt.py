@@ -13,12 +13,12 @@ from datetime import datetime
 from batchmeter.accounts import Accounts
 from batchmeter.errors import ProviderError, UsageError
 from batchmeter.events import full_endpoint
-from batchmeter.http.messages import noted_answers
 from batchmeter.ledger.ledger import Ledger
 from batchmeter.ledger.records import Intent, Submission, TrackedBatch, is_another, is_same
 from batchmeter.models import Batch
 from batchmeter.plugins import Plugins
 from batchmeter.providers import CallOptions, Provider
+from batchmeter.web import noted_answers
 
 from .build_events import created_event
 from .list_polling import SKEW_SECONDS, back_to, skew_of

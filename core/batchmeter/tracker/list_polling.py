@@ -14,11 +14,11 @@ from email.utils import mktime_tz, parsedate_tz
 from itertools import pairwise
 
 from batchmeter.errors import APIResponseError, APIStatusError
-from batchmeter.http.messages import AnswerHead
 from batchmeter.ledger.ledger import Ledger
 from batchmeter.ledger.records import Claim, Millis
 from batchmeter.models import Batch, Page
 from batchmeter.providers import CallOptions, Provider
+from batchmeter.web import AnswerHead
 
 from .account_state import AccountState, answer_in_time, blame
 from .schedule import CLOSING, Random, Timetable

@@ -10,11 +10,11 @@ from dataclasses import dataclass, field
 
 from batchmeter.accounts import Accounts
 from batchmeter.errors import BatchmeterError, LedgerError, ProviderError, UsageError, seconds_of
-from batchmeter.http.messages import noted_answers
 from batchmeter.ledger.ledger import Ledger
 from batchmeter.ledger.records import Intent, LateLook, Millis, TrackedBatch, is_another
 from batchmeter.models import Batch
 from batchmeter.providers import CallOptions, Provider, WaitsToCreate
+from batchmeter.web import noted_answers
 
 from .account_state import answer_in_time
 from .adopt import GRACE_SECONDS, UNRECORDABLE, Adopter, made_by, reads_input_of, with_id

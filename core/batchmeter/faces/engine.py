@@ -21,10 +21,10 @@ from types import FrameType
 from typing import Any, TypeVar, cast
 from weakref import WeakSet
 
-from .client import AsyncClient
-from .errors import ClosedError
-from .runtime import asyncio_loop
-from .uploads import CALLERS_LOOP
+from batchmeter.client import AsyncClient
+from batchmeter.errors import ClosedError
+from batchmeter.runtime import asyncio_loop
+from batchmeter.uploads import CALLERS_LOOP
 
 log = logging.getLogger("batchmeter")
 

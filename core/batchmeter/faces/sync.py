@@ -5,13 +5,14 @@ from contextlib import AbstractAsyncContextManager, contextmanager
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypeVar
 
-from .batches import AsyncBatches
-from .client import AsyncClient
-from .content import StreamedContent
+from batchmeter.batches import AsyncBatches
+from batchmeter.client import AsyncClient
+from batchmeter.content import StreamedContent
+from batchmeter.files import AsyncFiles
+from batchmeter.pages import AsyncPage, SyncPage
+from batchmeter.providers import ContentStream
+
 from .engine import Engine
-from .files import AsyncFiles
-from .pages import AsyncPage, SyncPage
-from .providers import ContentStream
 
 if TYPE_CHECKING:
     from batchmeter import Result as BatchResult

@@ -12,12 +12,13 @@ from contextlib import asynccontextmanager
 from types import SimpleNamespace
 from typing import Any, ParamSpec, TypeVar, cast
 
-from .batches import AsyncBatches
-from .client import AsyncClient
+from batchmeter.batches import AsyncBatches
+from batchmeter.client import AsyncClient
+from batchmeter.files import AsyncFiles
+from batchmeter.pages import AsyncPage, SyncPage
+from batchmeter.runtime import asyncio_loop
+
 from .engine import Engine
-from .files import AsyncFiles
-from .pages import AsyncPage, SyncPage
-from .runtime import asyncio_loop
 from .sync import read_on
 
 P = ParamSpec("P")
