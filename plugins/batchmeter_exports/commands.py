@@ -31,7 +31,7 @@ def export() -> None:
 
 
 @export.command()
-@click.option("--format", "form", type=click.Choice(["csv", "jsonl"]), default="csv", show_default=True)
+@click.option("--format", "form", type=click.Choice(["csv", "jsonl", "parquet"]), default="csv", show_default=True)
 @click.option(
     "--grain", type=click.Choice(["batch", "model", "group"]), default="batch", show_default=True,
     help="A row for each batch, each model of it, or each group of lines that share their rates.",
@@ -49,13 +49,28 @@ def costs(
     from .span import span_of
 
     span, chosen = span_of(month, since, until), cast("Grain", grain)
+    if form == "parquet":
+        _check_parquet(output)
 
     async def work() -> None:
         async with client() as opened:
             rows = flat_rows(await opened.access(), span, chosen, invented=invented)
+            if form == "parquet" and output is not None:
+                from .parquet import write_parquet
+
+                await write_parquet(rows, columns_of(chosen), output)
+                return
             await _write(as_csv(rows, columns_of(chosen)) if form == "csv" else as_jsonl(rows), output)
 
     run(work())
+
+
+def _check_parquet(output: Path | None) -> None:
+    from .parquet import check_installed
+
+    check_installed()
+    if output is None:
+        raise UsageError("--format parquet needs -o FILE: a Parquet file is not written to standard output")
 
 
 async def _write(pieces: AsyncIterator[str], output: Path | None) -> None:
@@ -81,6 +96,7 @@ async def _write(pieces: AsyncIterator[str], output: Path | None) -> None:
 @click.option("--from", "since", metavar="DATE", help="Since this UTC date; default: all.")
 @click.option("--to", "until", metavar="DATE", help="By the end of this UTC date.")
 @click.option("--version", type=click.Choice(["1.4", "1.2"]), default="1.4", show_default=True)
+@click.option("--format", "form", type=click.Choice(["csv", "parquet"]), default="csv", show_default=True)
 @click.option("--grain", type=click.Choice(["day", "batch"]), default="day", show_default=True)
 @click.option(
     "--day-of", type=click.Choice(["settled", "ended", "created"]), default="settled", show_default=True,
@@ -105,12 +121,14 @@ def focus(
     month: str | None, since: str | None, until: str | None, payers: tuple[str, ...], metadata: tuple[str, ...],
     earlier: tuple[Path, ...], strict: bool, folder: Path, json_output: bool, **chosen: Any,
 ) -> None:  # fmt: skip
-    """A FOCUS bill that adds up to the ledger's known cost: CSV, unknown costs beside it, and a manifest."""
+    """A FOCUS bill that adds up to the ledger's known cost, unknown costs beside it, and a manifest."""
     from .focus import FocusOptions
     from .span import span_of
 
     pairs = dict(_pair(text) for text in payers)
     options = FocusOptions(span_of(month, since, until), billing_accounts=pairs, metadata_tags=metadata, **chosen)
+    if options.form == "parquet":
+        _check_parquet(folder)
     manifest = run(_bill(options, folder, earlier))
     if json_output:
         print_json(manifest)

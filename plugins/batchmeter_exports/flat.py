@@ -172,6 +172,12 @@ async def as_jsonl(rows: AsyncIterator[Mapping[str, Any]]) -> AsyncGenerator[str
 
 def cell(value: object) -> str:
     """A text that a spreadsheet would take for a formula gets a leading '."""
+    shown = plain_cell(value)
+    return f"'{shown}" if isinstance(value, str) and shown.startswith(_FORMULAS) else shown
+
+
+def plain_cell(value: object) -> str:
+    """Empty for None; objects and arrays as JSON."""
     if value is None:
         return ""
     if isinstance(value, bool):
@@ -179,8 +185,7 @@ def cell(value: object) -> str:
     if isinstance(value, Decimal):
         return plain(value)
     if isinstance(value, str):
-        clean = value.encode("utf-8", "backslashreplace").decode()
-        return f"'{clean}" if clean.startswith(_FORMULAS) else clean
+        return value.encode("utf-8", "backslashreplace").decode()
     return str(value) if isinstance(value, int) else json.dumps(value, separators=(",", ":"))
 
 

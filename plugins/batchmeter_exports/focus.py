@@ -14,6 +14,7 @@ from .focus_columns import Row, Version, row_of
 from .span import Span
 
 Grain = Literal["day", "batch"]
+Form = Literal["csv", "parquet"]
 UNKNOWN_COLUMNS = ["day", "account", "provider", "model", "reason", "batches", "lines", "units_without_rate"]
 
 
@@ -22,6 +23,7 @@ class FocusOptions:
     span: Span
     version: Version = "1.4"
     grain: Grain = "day"
+    form: Form = "csv"
     day_of: DayOf = "settled"
     accounts: tuple[str, ...] = ()
     """Only these; none means all."""

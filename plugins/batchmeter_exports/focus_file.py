@@ -18,6 +18,7 @@ from .charges import EXACT
 from .flat import plain
 from .focus import UNKNOWN_COLUMNS, FocusBill, FocusOptions
 from .focus_columns import AMOUNTS, Row, billing_period, header
+from .parquet import convert
 
 Manifest = dict[str, Any]
 _CHANGING = frozenset({*AMOUNTS, "ChargeClass", "BillingPeriodStart", "BillingPeriodEnd"})
@@ -26,7 +27,7 @@ _SAME = ("version", "grain", "day_of", "period", "accounts")
 
 
 class Sheet:
-    """A CSV file that has its name once it is whole."""
+    """A CSV or Parquet file, by its name, that has this name once it is whole."""
 
     def __init__(self, path: Path, columns: Sequence[str]) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -35,13 +36,22 @@ class Sheet:
         self._file = self._unfinished.open("w", encoding="utf-8", newline="")
         self._writer = csv.writer(self._file)
         self._writer.writerow(columns)
+        self._rows = 0
 
     def add(self, row: Row) -> None:
         self._writer.writerow([row[name] for name in self._columns])
+        self._rows += 1
 
     def finish(self) -> dict[str, str]:
         """Name and SHA-256 of the file."""
         self._file.close()
+        if self.path.suffix == ".parquet":
+            rows = self._unfinished.with_name(f"{self._unfinished.name}.csv")
+            self._unfinished.replace(rows)
+            try:
+                convert(rows, self._columns, self._unfinished, self._rows)
+            finally:
+                rows.unlink()
         digest = sha256_of(self._unfinished)
         self._unfinished.replace(self.path)
         return {"name": self.path.name, "sha256": digest}
@@ -55,7 +65,7 @@ class Sheet:
 async def write_bill(access: Access, options: FocusOptions, folder: Path) -> Manifest:
     """The whole time again: a restatement of what was written for it before. Returns the manifest."""
     bill, period = FocusBill(options), options.span.name
-    sheet = Sheet(folder / f"costandusage_{period}.csv", header(options.version))
+    sheet = Sheet(folder / f"costandusage_{period}.{options.form}", header(options.version))
     try:
         async for row in bill.rows(access):
             sheet.add(row)
@@ -81,7 +91,7 @@ async def write_corrections(access: Access, options: FocusOptions, folder: Path,
     async for row in bill.rows(access):
         now.add(row)
     name = f"{period}_correction_{number}"
-    sheet, count, total = Sheet(folder / f"costandusage_{name}.csv", header(options.version)), 0, Decimal(0)
+    sheet, count, total = Sheet(folder / f"costandusage_{name}.{options.form}", header(options.version)), 0, Decimal(0)
     for row in now.less(before, datetime.fromtimestamp(access.now() / 1000, UTC).date()):
         sheet.add(row)
         count += 1
@@ -136,6 +146,8 @@ def _rows_of(manifest: Path, options: FocusOptions) -> list[Row]:
     if digest != known:
         raise UsageError(f"{data} is not the file that {manifest.name} describes: it was changed since it was written")
     options_here = _about(options)
+    if data.suffix != ".csv":
+        raise UsageError(f"{data} is Parquet: corrections are made from CSV; write the bill with --format csv, too")
     other = [name for name in _SAME if document.get(name) != options_here[name]]
     if other:
         differences = ", ".join(f"{name} {document.get(name)!r} and not {options_here[name]!r}" for name in other)

@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from collections import Counter
+from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ import pytest
 from batchmeter.access import Access
 from batchmeter.costs import cost_report
 from batchmeter.errors import UsageError
+from batchmeter.events import BatchTimes
 from batchmeter_exports.focus import FocusOptions
 from batchmeter_exports.focus_columns import AMOUNTS, header
 from batchmeter_exports.focus_file import write_bill, write_corrections
@@ -23,6 +25,12 @@ from batchmeter_exports.span import span_of
 from .exports_world import fields_of, output, put, revise
 
 NOVEMBER = span_of("2026-11", None, None)
+
+
+def at(day: str) -> datetime:
+    return datetime.fromisoformat(f"2026-{day}T12:00:00").replace(tzinfo=UTC)
+
+
 DEAR = {"openai/gpt-5-mini": {"batch": {"input": "1.1", "output": "3.7", "cached_input": "0.3"}}}
 
 
@@ -186,3 +194,50 @@ async def test_the_command_says_what_is_unknown(filled: Any, url: str, tmp_path:
     wrong = await asyncio.to_thread(run, [*command, "--billing-account", "openai"])
     assert wrong.returncode == 2
     assert "write ACCOUNT=ID, such as openai=org-123" in wrong.stderr
+
+
+LONG = {"times": BatchTimes(created_at=at("10-31"), in_progress_at=at("11-29"), ended_at=at("11-30"))}
+
+
+async def test_a_bill_is_by_the_day_that_is_asked_for(ledger: Any, clock: Any, tmp_path: Path) -> None:
+    """One batch was created in October, ended in November, settled in December; one has no times of the provider's."""
+    fields = fields_of(output("gpt-5-mini"))
+    await put(ledger, clock, "long", {**fields, **LONG}, day="2026-12-01")
+    await put(ledger, clock, "timeless", fields, day="2026-11-05")
+    cost = fields["cost"].known
+    wanted = {
+        "settled": {"2026-10": {}, "2026-11": {"2026-11-05": cost}, "2026-12": {"2026-12-01": cost}},
+        "ended": {"2026-10": {}, "2026-11": {"2026-11-05": cost, "2026-11-30": cost}, "2026-12": {}},
+        "created": {"2026-10": {"2026-10-31": cost}, "2026-11": {"2026-11-05": cost}, "2026-12": {}},
+    }
+    for day_of, months in wanted.items():
+        for month, days in months.items():
+            options: Any = FocusOptions(span_of(month, None, None), day_of=day_of)
+            manifest = await write_bill(Access(ledger), options, tmp_path / day_of)
+            rows = read(tmp_path / day_of / manifest["files"][0]["name"])
+            found: dict[str, Decimal] = {}
+            for row in rows:
+                day = row["ChargePeriodStart"][:10]
+                found[day] = found.get(day, Decimal(0)) + Decimal(row["BilledCost"])
+            assert (found, manifest["day_of"]) == (days, day_of), month
+
+
+async def test_a_parquet_bill_holds_the_same_figures(filled: Any, url: str, tmp_path: Path) -> None:
+    if url.startswith("postgresql"):
+        pytest.skip("the rows are the same ones")
+    pl = pytest.importorskip("polars")
+    for version in ("1.4", "1.2"):
+        _, rows = await bill(filled, tmp_path / "csv", version=version)
+        options: Any = FocusOptions(NOVEMBER, version, form="parquet")
+        manifest = await write_bill(Access(filled), options, tmp_path)
+        table = pl.read_parquet(tmp_path / manifest["files"][0]["name"])
+        assert manifest["files"][0]["name"] == "costandusage_2026-11.parquet"
+        assert table.columns == header(version)
+        assert table["BilledCost"].sum() == total(rows)
+        assert table["ConsumedQuantity"].dtype == pl.Decimal(38, 18)
+        assert table["ChargePeriodStart"].dtype == pl.Datetime("us", "UTC")
+        assert table["InvoiceId"].null_count() == len(rows) == manifest["rows"]
+        assert table["Tags"].to_list() == [row["Tags"] for row in rows]
+    assert not [path for path in tmp_path.iterdir() if path.name.startswith(".")]
+    with pytest.raises(UsageError, match="is Parquet: corrections are made from CSV"):
+        await write_corrections(Access(filled), options, tmp_path, [tmp_path / "manifest_2026-11.json"])
