@@ -376,6 +376,8 @@ def _is_elsewhere(settings: AccountSettings, given: Mapping[str, Any]) -> bool:
 def _provider(factory: ProviderFactory, account: str, settings: AccountSettings) -> Provider:
     """The provider of one account, with the input rules that its settings give."""
     made = factory(account, settings)
+    if settings.limits.enqueued_tokens:
+        made.enqueued_tokens = settings.limits.enqueued_tokens  # type: ignore[attr-defined]  # as the next
     own = limits_of(made)
     if (limits := limits_for(own, settings.input_limits, checked=settings.check_inputs)) is not own:
         made.input_limits = limits  # type: ignore[attr-defined]  # any provider may have them

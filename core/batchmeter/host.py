@@ -39,6 +39,10 @@ class PlannedBatch:
     """A batch that exists already, made by a client that is observed: it cannot be refused."""
     invented: bool = False
     """A sandbox makes up its answers: nobody pays for them."""
+    enqueued_tokens: Mapping[str, int] = field(default_factory=dict[str, int])
+    """The account's own limits: model, or a pattern -> tokens."""
+    dry_run: bool = False
+    """Only asked: nothing is submitted, so nothing is to be kept or told."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -319,10 +323,8 @@ class PluginHost(Protocol):
         where: Mapping[str, str | Sequence[str] | None] | None = None,
     ) -> Sequence[CostRow]:
         """The cost of batches first settled from `since` to before `until` (epoch milliseconds), summed quickly.
-
         `group_by`: none (one row), one or two of the groups of `client.costs`. `where`: group -> its name, several names of
-        which one is its, or None for what has none.
-        """
+        which one is its, or None for what has none."""
         ...
 
     async def submissions(self, ids: Sequence[str]) -> Mapping[str, SubmissionState]:
@@ -359,7 +361,7 @@ class PluginHost(Protocol):
         ...
 
     async def reserve(self, scope: str, name: str, *, lease_seconds: float) -> Reservation:
-        """A note in the ledger that one process makes at a time: what is `mine` is kept or dropped before the lease ends."""
+        """A note that one process makes at a time: what is `mine` is kept or dropped before the lease ends."""
         ...
 
     async def keep(self, scope: str, name: str, document: str) -> None: ...
@@ -375,10 +377,8 @@ class PluginHost(Protocol):
         ...
 
     async def store(self, name: str, migrations: Sequence[str], statements: str) -> Tables:
-        """Tables of the plugin's own in the ledger's database, named `batchmeter.<name>_…`, in PostgreSQL's words.
-
-        `migrations` are applied in order, each once for all processes; `statements` are named by `-- name: x` above each.
-        """
+        """Tables of the plugin's own in the ledger's database, named `batchmeter.<name>_…`, in PostgreSQL's words: `migrations`
+        are applied in order, each once for all processes; `statements` are named by `-- name: x` above each."""
         ...
 
     async def record(self, event: "PluginEvent") -> bool:

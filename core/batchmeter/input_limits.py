@@ -1,7 +1,8 @@
-"""The limits of batch input files: a provider declares them, an account's settings may change them."""
+"""The limits of batch input files, which a provider declares and an account's settings may change; and an account's own."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -23,6 +24,15 @@ class InputLimitSettings(BaseModel):
     """Urls that lines may have; none named: any."""
     one_model: bool = False
     """Whether all lines have to name the same model."""
+
+
+class AccountLimits(BaseModel):
+    """`[accounts.<name>.limits]`: limits of the account at its vendor that submissions wait for."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    enqueued_tokens: dict[str, Annotated[int, Field(ge=0)]] = {}
+    """Model, or a pattern such as `gpt-5*` -> input tokens of its open batches, as estimated; budgets hold it."""
 
 
 MB = 1024 * 1024

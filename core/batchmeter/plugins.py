@@ -321,8 +321,8 @@ class Plugins:
     def call_hook(self, name: str, /, **arguments: Any) -> list[tuple[str, Any]]:
         """Call a hook that a plugin brought; (plugin's name, result) of each implementation that did not fail."""
         results: list[tuple[str, Any]] = []
-        caller: pluggy.HookCaller = getattr(self._manager.hook, name)
-        for implementation in caller.get_hookimpls():
+        caller: pluggy.HookCaller | None = getattr(self._manager.hook, name, None)
+        for implementation in caller.get_hookimpls() if caller is not None else ():
             chosen = {each: arguments[each] for each in implementation.argnames if each in arguments}
             try:
                 results.append((implementation.plugin_name, implementation.function(**chosen)))

@@ -18,7 +18,7 @@ from typing import Any, ClassVar, Literal, Protocol, Self, cast, runtime_checkab
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
 
 from .errors import APIStatusError, seconds_of
-from .input_limits import InputLimitSettings
+from .input_limits import AccountLimits, InputLimitSettings
 from .models import Batch, FileDeleted, FileObject, Page, Secret
 from .web import origin_of, redact_url
 
@@ -104,6 +104,8 @@ class AccountSettings(BaseModel):
     input_limits: InputLimitSettings = InputLimitSettings()
     """Limits of one input file at its server, where the provider's rules are others: `bytes`, `lines`, `line_bytes`,
     `embedding_inputs`, `endpoints` (a list of urls), `one_model`."""
+    limits: AccountLimits = AccountLimits()
+    """Limits at the vendor: with `enqueued_tokens = {"gpt-5*" = 5_000_000}` a create waits for room in its queue."""
     adopt: bool = False
     """Track every batch of this account, whoever made it."""
 

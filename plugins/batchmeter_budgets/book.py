@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("batchmeter.budgets")
 
+LIMIT = "limit"
 FRESH = 2_000
 """Milliseconds for which what was read is believed; limits themselves are compared in the database."""
 
@@ -33,7 +34,7 @@ class Budget:
     name: str
     settings: BudgetSettings
     source: str
-    """`config` or `api`."""
+    """`config`, `api`, or `limit` for one that stands with a key or an account."""
     most: int
     """The limit, in nanodollars or tokens, without what it is raised by for a time."""
     raised: int
@@ -49,6 +50,11 @@ class Budget:
     @property
     def tokens(self) -> bool:
         return self.settings.unit == "tokens"
+
+    @property
+    def vague(self) -> bool:
+        """An account's limit: its vendor has one, too, and a refusal there made nothing; so what nobody counted passes."""
+        return self.source == LIMIT and self.settings.unknown == "allow"
 
     def limit(self, now: int) -> int:
         return self.most + (self.raised if self.raised_until > now else 0)
@@ -81,7 +87,18 @@ class Book:
         return cls(host, await host.store("budgets", MIGRATIONS, STATEMENTS))
 
     async def live(self) -> Sequence[Budget]:
-        """By id: whoever takes several takes them in one order."""
+        """All but the limits of keys and accounts, which hold for a batch that comes with them."""
+        return [one for one in await self._fresh() if one.source != LIMIT]
+
+    async def limits(self) -> Sequence[Budget]:
+        """Limits of keys and accounts that a batch has met."""
+        return [one for one in await self._fresh() if one.source == LIMIT]
+
+    async def shown(self) -> Sequence[Budget]:
+        """All, by name."""
+        return sorted(await self._fresh(), key=lambda one: one.name)
+
+    async def _fresh(self) -> Sequence[Budget]:
         now = self.host.now()
         if self._read_at is None or not 0 <= now - self._read_at < FRESH:
             await self.reload()
@@ -125,7 +142,6 @@ class Book:
 
     async def put(self, name: str, settings: BudgetSettings, *, source: str, known: Budget | None, who: str) -> None:
         """A budget keeps its sums when its limit changes; with another scope or period it is another budget."""
-        checked_name(name)
         if known is not None and (known.settings, known.source) == (settings, source):
             return
         columns = _columns(settings)
@@ -153,9 +169,10 @@ class Book:
         if new and known is not None:
             raise UsageError(f"a budget is named {name!r} already: change it, or take another name")
         try:
-            await self.put(name, settings, source="api", known=known, who=who)
+            checked_name(name)
         except ValueError as error:
             raise UsageError(str(error)) from None
+        await self.put(name, settings, source="api", known=known, who=who)
         return await self.find(name)
 
     async def delete(self, name: str, *, who: str) -> None:

@@ -33,8 +33,7 @@ def listed(json_output: bool) -> None:
         from .status import budget_document, standings
 
         now = plugin.book.host.now()
-        live = sorted(await plugin.book.live(), key=lambda one: one.name)
-        found = [(one, await standings(plugin.book, one)) for one in live]
+        found = [(one, await standings(plugin.book, one)) for one in await plugin.book.shown()]
         return [(budget_document(one, now, rows), rows) for one, rows in found], plugin.book.unnamed
 
     found, unnamed = _run(work)

@@ -57,7 +57,7 @@ def operations() -> Mapping[tuple[str, str], Mapping[str, Any]]:
         "properties": {
             "object": {"const": "budget"},
             "name": _TEXT,
-            "source": {"enum": ["config", "api"]},
+            "source": {"enum": ["config", "api", "limit"]},
             **settings["properties"],
             "override": {"type": ["object", "null"]},
             "buckets": {"type": "array", "items": _STANDING},

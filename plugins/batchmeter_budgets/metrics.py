@@ -1,8 +1,8 @@
-"""Gauges for the proxy's `/metrics`: each bucket's limit, spent, reserved and uncertain dollars."""
+"""Gauges for the proxy's `/metrics` and the otel logger: each bucket's limit, spent, reserved and uncertain dollars."""
 
 from typing import TYPE_CHECKING
 
-from batchmeter_proxy.metrics import Gauge
+from batchmeter_proxy.gauges import Gauge
 
 from .book import Book
 from .status import Standing, standings
@@ -15,7 +15,7 @@ _MOST = 1000
 
 
 async def gauges(book: Book) -> "Sequence[Gauge]":
-    found = [one for budget in await book.live() for one in await standings(book, budget)]
+    found = [one for budget in await book.shown() for one in await standings(book, budget)]
     found.sort(key=lambda one: one.left - one.limit)
     return [
         Gauge(f"batchmeter_budget_{name}_{unit}", text, _samples(found[:_MOST], name, unit))

@@ -79,7 +79,7 @@ def share_used(one: Standing) -> Decimal:
 
 async def _sorted(plugin: "Budgets") -> "Sequence[Budget]":
     await plugin.book.reload()
-    return sorted(await plugin.book.live(), key=lambda one: one.name)
+    return await plugin.book.shown()
 
 
 async def _one(plugin: "Budgets", one: Standing, view: "View") -> list[h.Node]:
@@ -132,7 +132,7 @@ async def _burn_down(plugin: "Budgets", one: Standing) -> h.Node:
 def _about(budget: "Budget", edit: h.Node) -> h.Node:
     settings = budget.settings
     scope = ", ".join(f"{name} {value}" for name, value in sorted(settings.scope.items())) or "everything"
-    source = "the configuration" if budget.source == "config" else "API or command"
+    source = {"config": "the configuration", "limit": "a key or an account"}.get(budget.source, "API or command")
     pairs = [
         ("About", scope),
         ("Period", settings.period if not budget.tokens else "none"),

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from batchmeter.events import BatchCreated, BatchFailed, BatchSucceeded
     from batchmeter.host import Estimate, PlannedBatch, PluginHost
     from batchmeter_proxy import Route
-    from batchmeter_proxy.metrics import Gather
+    from batchmeter_proxy.gauges import Gather
     from batchmeter_ui import Page
 
 log = logging.getLogger("batchmeter.budgets")
@@ -113,7 +113,7 @@ class Budgets:
 
     @hookimpl(optionalhook=True)
     def register_metrics(self, register: "Callable[[Gather], None]") -> None:
-        from .metrics import gauges  # noqa: PLC0415 - with the server's libraries
+        from .metrics import gauges  # noqa: PLC0415 - only where somebody asks
 
         register(lambda: gauges(self.book))
 

@@ -11,6 +11,7 @@ from batchmeter.errors import BudgetExceededError, LedgerError, QueueFullError
 from .alerting import Alerts, Cause, used
 from .amounts import Target, targets
 from .book import Book, Budget
+from .limits import Limits
 from .money import usd
 from .periods import Period, instant
 from .queueing import NotYetError, whose_turn
@@ -24,6 +25,9 @@ _TRIES = 5
 _NO_ROOM = ("division by zero", "NOT NULL constraint failed: budgets_period.reserved")
 """The engines' words where `take` finds no room."""
 
+_NOTHING = {"spent": 0, "spent_atto": 0, "reserved": 0, "uncertain": 0, "batches": 0}
+"""Sums of a period that nothing counts in yet."""
+
 
 class Reserver:
     """State of one process."""
@@ -33,20 +37,27 @@ class Reserver:
         self._alerts = alerts
         self._periods: set[tuple[str, str, Period]] = set()
         """Periods whose rows are known to be there."""
+        self._limits = Limits(book)
         self._take = book.tables.grouped(self._take_all)
 
     async def reserve(self, planned: "PlannedBatch", estimate: "Estimate | None") -> None:
-        """BudgetExceededError or QueueFullError: nothing is reserved. A submission that is asked again keeps what it has."""
+        """BudgetExceededError or QueueFullError: nothing is reserved. A submission that is asked again keeps what it has.
+
+        A dry run only asks: it reserves nothing, and alerts nobody.
+        """
         if planned.invented:
             return
-        found = targets(await self._book.live(), planned, estimate)
+        found = targets([*await self._book.live(), *await self._limits.of(planned)], planned, estimate)
         if not found:
             return
         free = planned.batch_id is not None
         now = self._book.host.now()
         for target in found:
-            if target.basis == "unknown":
+            if target.basis == "unknown" and not target.budget.vague:
                 await self._unknown(target, planned, estimate, now, free=free)
+        if planned.dry_run:
+            await self._refuse_if_full(planned, found, now)
+            return
         await self._ensure(found, now)
         rows = await self._take_or_refuse(planned, _asks(planned, found, now, free=free), now)
         cause = Cause(planned.account, planned.provider, planned.batch_id or "", planned.attribution)
@@ -81,8 +92,9 @@ class Reserver:
 
     async def _turns(self, planned: "PlannedBatch", asks: "Sequence[_Ask]") -> None:
         """QueueFullError where others wait for one of these, and were here first."""
+        now = self._book.host.now()
         for target in (ask.target for ask in asks if not ask.free):
-            if target.budget.settings.full == "wait":
+            if target.budget.settings.full == "wait" and 0 < target.amount <= target.budget.limit(now):
                 try:
                     await self._book.tables.write(_turn(target, planned.id))
                 except NotYetError as early:
@@ -126,6 +138,8 @@ class Reserver:
             )
             text = f"Budget '{budget.name}' cannot tell what this batch may cost ({why}): {hint}."
             raise _exceeded(budget, row, None, text, now, code=code)
+        if planned.dry_run:
+            return
         note = f"let a batch through whose cost nobody can tell: {why}"
         cause = Cause(planned.account, planned.provider, planned.batch_id or "", planned.attribution)
         event = self._alerts.event(budget, row, "unreserved", 0, note, cause, now, about=planned.id)
@@ -138,6 +152,8 @@ class Reserver:
         reserved = budget.text(row["reserved"] + row["uncertain"])
         if budget.tokens:
             text = f"{reserved} of {budget.text(budget.limit(now))} are enqueued in '{budget.name}'; this batch has {target.amount:,}."
+            if target.amount > budget.limit(now):
+                raise QueueFullError(f"{text} It will never fit: split it.", waits=False)
             await self._full(target, planned, text)
         until = "" if row["ends"] is None else f" until {instant(row['ends']):%Y-%m-%d %H:%M} UTC"
         text = (
@@ -146,13 +162,13 @@ class Reserver:
         )
         cause = Cause(planned.account, planned.provider, "", planned.attribution)
         event = self._alerts.event(budget, row, "refused", 0, f"refused a batch: {text}", cause, now)
-        if await self._book.tables.write(lambda session: self._alerts.write(session, event)):
+        if not planned.dry_run and await self._book.tables.write(lambda session: self._alerts.write(session, event)):
             await self._alerts.tell_soon()
         raise _exceeded(budget, row, target.amount, text, now)
 
     async def _full(self, target: Target, planned: "PlannedBatch", text: str) -> NoReturn:
         waits = target.budget.settings.full == "wait"
-        if waits:
+        if waits and not planned.dry_run:
             waiter = {"submission": planned.id, "who": planned.attribution.key or ""}
             await self._book.tables.run("wait", budget_id=target.budget.id, bucket=target.bucket, **waiter)
         raise QueueFullError(text, waits=waits)
@@ -170,10 +186,10 @@ class Reserver:
         self._periods.update(new)
 
     async def _sums(self, target: Target, now: int) -> "TableRow":
-        await self._ensure([target], now)
-        where = {"budget_id": target.budget.id, "bucket": target.bucket, "start": target.budget.period(now).start}
-        (row,) = await self._book.tables.rows("period", **where)
-        return row
+        period = target.budget.period(now)
+        where = {"budget_id": target.budget.id, "bucket": target.bucket, "start": period.start}
+        rows = await self._book.tables.rows("period", **where)
+        return rows[0] if rows else {**where, **_NOTHING, "ends": period.end}
 
 
 def _turn(target: Target, submission: str) -> "Callable[[TableSession], Awaitable[None]]":

@@ -35,14 +35,14 @@ class Routes:
         self._plugin = plugin
 
     async def mine(self, call: "Call") -> Response:
-        found = await visible(self._plugin.book, call.identity.attribution)
+        found = await visible(self._plugin.book, call.identity.attribution, call.identity.accounts)
         return JSONResponse({"object": "list", "data": [one.document() for one in found]})
 
     async def listed(self, call: "Call") -> Response:
         _only_admin(call)
         book = self._plugin.book
         await book.reload()
-        data = [await self._document(one) for one in sorted(await book.live(), key=lambda one: one.name)]
+        data = [await self._document(one) for one in await book.shown()]
         return JSONResponse({"object": "list", "data": data})
 
     async def shown(self, call: "Call") -> Response:

@@ -87,8 +87,10 @@ def fits(value: str, pattern: str) -> bool:
     return pattern in (EACH, value) or ("*" in pattern and fnmatchcase(value, pattern))
 
 
-def may_see(scope: Mapping[Dimension, str], bucket: str, attribution: Attribution) -> bool:
-    """Whether a bucket is about this caller's own batches, among others'."""
+def may_see(
+    scope: Mapping[Dimension, str], bucket: str, attribution: Attribution, accounts: frozenset[str] | None = None
+) -> bool:
+    """Whether a bucket is about this caller's own batches, among others'. `accounts`: those that it may use; None: all."""
     who = Subject("", "", attribution, {})
     mine: Sequence[Dimension] = ("key", "team", "user", "tag")
     named = named_in(bucket)
@@ -96,7 +98,8 @@ def may_see(scope: Mapping[Dimension, str], bucket: str, attribution: Attributio
         pattern = named.get(dimension) or scope.get(dimension)
         if pattern is not None and not any(fits(value, pattern) for value in who.values(dimension)):
             return False
-    return True
+    account = named.get("account") or scope.get("account")
+    return account is None or accounts is None or any(fits(one, account) for one in accounts)
 
 
 def _models(pattern: str, models: Mapping[str, str]) -> dict[str, frozenset[str]]:

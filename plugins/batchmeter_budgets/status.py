@@ -67,12 +67,12 @@ async def standings(book: Book, budget: Budget) -> list[Standing]:
     return found
 
 
-async def visible(book: Book, attribution: Attribution) -> list[Standing]:
-    """Buckets that are about the caller's own batches, others' sums in them included."""
+async def visible(book: Book, attribution: Attribution, accounts: frozenset[str] | None) -> list[Standing]:
+    """Buckets that are about the caller's own batches, in the accounts that it may use (None: all), others' sums included."""
     found: list[Standing] = []
-    for budget in await book.live():
+    for budget in await book.shown():
         for one in await standings(book, budget):
-            if may_see(budget.settings.scope, one.bucket, attribution):
+            if may_see(budget.settings.scope, one.bucket, attribution, accounts):
                 found.append(one)  # noqa: PERF401 - an async comprehension over two loops reads worse
     return found[:_MOST]
 

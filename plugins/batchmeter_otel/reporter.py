@@ -5,9 +5,9 @@ import logging
 import os
 import platform
 import uuid
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from opentelemetry.sdk.metrics.export import Gauge, Metric, MetricsData, NumberDataPoint, ResourceMetrics, ScopeMetrics
 from opentelemetry.sdk.resources import SERVICE_INSTANCE_ID, Resource
@@ -55,7 +55,11 @@ class Reporter:
     async def collect(self, host: "PluginHost") -> MetricsData | None:
         now = datetime.fromtimestamp(host.now() / 1000, UTC)
         totals = await host.totals()
-        metrics = [*(metrics_of(totals, now) if totals else ()), *await _backlog(host, now)]
+        metrics = [
+            *(metrics_of(totals, now) if totals else ()),
+            *await _backlog(host, now),
+            *await _of_plugins(host, now),
+        ]
         if not metrics:
             return None
         resource = self._resource.merge(Resource({SERVICE_INSTANCE_ID: instance_of(host.ledger_url)}))
@@ -85,6 +89,33 @@ async def _backlog(host: "PluginHost", now: datetime) -> Sequence[Metric]:
         for name, (text, unit, points) in gauges.items()
         if points
     ]
+
+
+async def _of_plugins(host: "PluginHost", now: datetime) -> Sequence[Metric]:
+    """Gauges that other plugins show at the proxy's `/metrics`: `batchmeter_budget_left_usd` is `batchmeter.budget.left_usd`."""
+    gathers: list[Callable[[], Awaitable[Sequence[Any]]]] = []
+    host.call_hook("register_metrics", register=gathers.append)
+    at, found = nanoseconds(now), list[Metric]()
+    for gather in gathers:
+        try:
+            gauges = await host.run(gather)
+        except Exception:
+            log.exception("a plugin's metrics are left out of this export")
+            continue
+        for gauge in gauges:
+            name = gauge.name.replace("_", ".", 2)
+            points = [NumberDataPoint(_named(labels), at, at, value) for labels, value in gauge.samples]
+            if points:
+                found.append(Metric(name, gauge.text, _unit(name), Gauge(points)))
+    return found
+
+
+def _named(labels: "Mapping[str, object]") -> dict[str, str]:
+    return {f"batchmeter.{label}": str(value) for label, value in labels.items()}
+
+
+def _unit(name: str) -> str:
+    return {"usd": "{USD}", "tokens": "{token}", "seconds": "s"}.get(name.rpartition("_")[2], "1")
 
 
 def instance_of(url: str) -> str:

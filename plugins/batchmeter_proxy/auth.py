@@ -80,6 +80,9 @@ class Keys:
         """Refusal (429) where one of the key's limits is used up."""
         if not isinstance(identity, KeyIdentity):
             return None
+        if action.kind == "batch" and identity.limits.enqueued_tokens is not None and not self._client.plugins.guarded:
+            text = "This key has a limit of enqueued tokens, which budgets hold, and they are off: set BATCHMETER_BUDGETS=on."
+            raise Refusal(503, text, code="limit_not_held")
         return await self._limits.admit(await keyring_of(self._client), identity, action)
 
     async def _needed(self, keyring: Keyring) -> bool:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import pluggy
 
 if TYPE_CHECKING:
-    from .metrics import Gather
+    from .gauges import Gather
     from .routes import Route
 
 _spec = pluggy.HookspecMarker("batchmeter")
@@ -23,7 +23,8 @@ def register_routes(register: "Callable[[Route], None]") -> None:
 
 @_spec
 def register_metrics(register: "Callable[[Gather], None]") -> None:
-    """Called once when a proxy is made: call `register(gather)`; `await gather()` gives `Gauge`s for each scrape.
+    """Called when a proxy is made, and by the otel logger for each export: call `register(gather)`; `await gather()` gives
+    the `Gauge`s of that moment.
 
-    Names begin with `batchmeter_`. One that fails is left out of the scrape, and logged.
+    Names begin with `batchmeter_`. One that fails is left out, and logged.
     """

@@ -2,7 +2,7 @@
 
 import json
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import cache
 from importlib.resources import files
 from typing import Any, Literal
@@ -10,7 +10,7 @@ from weakref import WeakKeyDictionary
 
 from batchmeter import AsyncClient
 from batchmeter.access import Access, Millis
-from batchmeter.host import TableRow, Tables, TableSession
+from batchmeter.host import PluginHost, TableRow, Tables, TableSession
 from batchmeter.models import Attribution, Frozen
 
 log = logging.getLogger("batchmeter")
@@ -36,6 +36,8 @@ class KeyLimits(Frozen, frozen=True, extra="forbid"):
     open_batches: int | None = None
     lines_per_day: int | None = None
     """Requests submitted in batches, by UTC day."""
+    enqueued_tokens: int | None = None
+    """Input tokens of its open batches, as estimated. Budgets hold it."""
 
 
 class ProxyKey(Frozen, frozen=True):
@@ -212,6 +214,18 @@ async def keyring_of(client: AsyncClient) -> Keyring:
     if known is None or known.access != access:
         known = _OPEN[client] = await Keyring.open(access)
     return known
+
+
+async def key_limits(host: PluginHost) -> Callable[[str], Awaitable[KeyLimits]]:
+    """For other plugins: a key's id -> its limits."""
+    migrations, statements = _sql()
+    tables = await host.store("proxy", migrations, statements)
+
+    async def of(key_id: str) -> KeyLimits:
+        rows = await tables.rows("get_key", id=key_id)
+        return _key(rows[0]).limits if rows else KeyLimits()
+
+    return of
 
 
 @cache

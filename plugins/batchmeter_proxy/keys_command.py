@@ -43,6 +43,7 @@ def keys() -> None:
 @click.option("--requests-per-minute", type=click.IntRange(1), metavar="N", help="More are answered 429.")
 @click.option("--open-batches", type=click.IntRange(0), metavar="N", help="Unsettled batches at a time.")
 @click.option("--lines-per-day", type=click.IntRange(0), metavar="N", help="Lines submitted, by UTC day.")
+@click.option("--enqueued-tokens", type=click.IntRange(0), metavar="N", help="Of its open batches; budgets hold it.")
 @as_json
 def create(
     name: str | None,
@@ -57,13 +58,19 @@ def create(
     requests_per_minute: int | None,
     open_batches: int | None,
     lines_per_day: int | None,
+    enqueued_tokens: int | None,
     json_output: bool,
 ) -> None:
     """Create a key. Its secret is printed now and never again."""
     from .keyring import KeyLimits
     from .keys import create_key
 
-    limits = KeyLimits(requests_per_minute=requests_per_minute, open_batches=open_batches, lines_per_day=lines_per_day)
+    limits = KeyLimits(
+        requests_per_minute=requests_per_minute,
+        open_batches=open_batches,
+        lines_per_day=lines_per_day,
+        enqueued_tokens=enqueued_tokens,
+    )
 
     async def work() -> "tuple[ProxyKey, str]":
         client, chosen = _client(), _names(accounts)

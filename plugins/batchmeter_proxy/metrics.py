@@ -4,7 +4,7 @@ import asyncio
 import logging
 import time
 from collections import Counter, defaultdict
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
@@ -16,6 +16,7 @@ from batchmeter.access import Access, CostGauge, Following, LoggerGauge, Millis
 from batchmeter.errors import LedgerError
 from batchmeter.host import CostRow
 
+from .gauges import Gather, Sample
 from .traffic import Traffic
 
 log = logging.getLogger("batchmeter")
@@ -29,22 +30,6 @@ _MOST_ACCOUNTS = 100
 _STATUSES = frozenset(
     {"validating", "failed", "in_progress", "finalizing", "completed", "expired", "cancelling", "cancelled"}
 )
-
-Sample = tuple[Mapping[str, object], float]
-
-
-@dataclass(frozen=True, slots=True)
-class Gauge:
-    """One that a plugin adds."""
-
-    name: str
-    """Such as `batchmeter_budget_left_usd`."""
-    text: str
-    samples: Sequence[Sample]
-    """Labels and value. Keep them few: each is a series in somebody's database."""
-
-
-Gather = Callable[[], Awaitable[Sequence[Gauge]]]
 
 
 class Metrics:

@@ -4,7 +4,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
-from batchmeter_proxy.metrics import Gauge
+from batchmeter_proxy.gauges import Gauge
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -14,7 +14,7 @@ from .settings import ReconcileSettings
 if TYPE_CHECKING:
     from batchmeter.host import PluginHost
     from batchmeter_proxy import Route
-    from batchmeter_proxy.metrics import Gather
+    from batchmeter_proxy.gauges import Gather
     from batchmeter_ui import Page
 
     from .reconciler import Reconciler

@@ -2,7 +2,7 @@
 
 import itertools
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
@@ -99,10 +99,16 @@ class World:
         return await self.open(**sections)
 
     def plan(
-        self, *, account: str = "openai", model: str | None = MODEL, name: str | None = None, **who: Any
+        self,
+        *,
+        account: str = "openai",
+        model: str | None = MODEL,
+        name: str | None = None,
+        enqueued_tokens: Mapping[str, int] | None = None,
+        **who: Any,
     ) -> PlannedBatch:
-        chosen = name or f"sub-{next(_numbers)}"
-        return PlannedBatch(account, "openai", "/v1/x", model, None, "file-1", Attribution(**who), id=chosen)
+        made = PlannedBatch(account, "openai", "/v1/x", model, None, "file-1", Attribution(**who))
+        return replace(made, id=name or f"sub-{next(_numbers)}", enqueued_tokens=enqueued_tokens or {})
 
     async def reserve(self, estimate: Est | None = None, **planned: Any) -> PlannedBatch:
         made = self.plan(**planned)

@@ -1,6 +1,7 @@
 """Budgets on both engines: what is reserved, settled, given back and told, case by case."""
 
 import asyncio
+from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -15,7 +16,7 @@ from batchmeter.host import Total
 from batchmeter.ledger import open_ledger
 from batchmeter.ledger.records import Intent, Submission
 from batchmeter.pricing.book import PriceBook
-from batchmeter_proxy.keyring import Keyring
+from batchmeter_proxy.keyring import KeyLimits, Keyring
 from batchmeter_proxy.keys import create_key
 
 from .budgets_world import MODEL, Est, Share, World, est, tokens
@@ -144,6 +145,27 @@ async def test_an_alert_that_a_crash_left_is_told_later(world, monkeypatch):
     assert [one.threshold for one in await world.alerts()] == [50]
 
 
+async def test_a_dry_run_says_what_would_happen_and_keeps_nothing(world):
+    await world.open(search=TEAM, queue={"limit_tokens": 205, "full": "wait"})
+    await world.reserve(est("8"), team="search")
+
+    async def asked(estimate, **who):
+        await world.budgets.before_submit(replace(world.plan(**who), dry_run=True), estimate)
+
+    await asked(Est({MODEL: Share(D(2), input_tokens=0)}), team="search")
+    for estimate, error in (
+        (est("3"), BudgetExceededError),
+        (None, BudgetExceededError),
+        (tokens(150), QueueFullError),
+    ):
+        with pytest.raises(error):
+            await asked(estimate, team="search")
+    assert await world.sums("search") == (0, 8, 0)
+    assert {one.kind for one in await world.alerts()} == {"threshold"}
+    tables = world.budgets.book.tables
+    assert await tables.rows("waiting", budget_id=(await world.standing("queue")).budget.id, bucket="", seen=0) == []
+
+
 @pytest.mark.parametrize(
     ("settings", "estimate", "reserved"),
     [
@@ -202,6 +224,43 @@ async def test_enqueued_tokens_are_counted_while_batches_are_open(world):
     await world.end(batch, None)
     await world.reserve(tokens(60), key="k1")
     assert (await world.standing("keys", "key=k1")).left == 40
+
+
+async def test_limits_of_accounts_and_keys_hold_for_their_batches(world):
+    await world.open()
+    limits = {"gpt-5*": 100}
+    batch = await world.submit(tokens(60), enqueued_tokens=limits, key="k1")
+    for enqueued, account, fits in (
+        (limits, "openai", False),
+        ({"gpt-6": 10}, "openai", True),
+        ({}, "openai", True),
+        (limits, "azure", True),
+    ):
+        planned = world.plan(enqueued_tokens=enqueued, account=account)
+        if fits:
+            await world.budgets.before_submit(planned, tokens(60))
+        else:
+            with pytest.raises(QueueFullError, match="60 tokens of 100 tokens") as full:
+                await world.budgets.before_submit(planned, tokens(60))
+            assert full.value.waits
+            waiting = planned
+    await world.budgets.before_submit(world.plan(enqueued_tokens=limits), None)
+    assert (await world.standing("account/openai/gpt-5*")).left == 40, "no estimate: the vendor's own limit decides"
+    with pytest.raises(QueueFullError, match="never fit: split it") as full:
+        await world.reserve(tokens(101), enqueued_tokens=limits)
+    assert not full.value.waits
+    await world.end(batch, "0")
+    await world.budgets.before_submit(waiting, tokens(60))
+    await world.reserve(tokens(60), enqueued_tokens={"gpt-5*": 200})
+    assert (await world.standing("account/openai/gpt-5*")).left == 80, "another limit, the same sums"
+    keyring = await Keyring.open(Access(world.ledger))
+    key, _ = await create_key(keyring, limits=KeyLimits(enqueued_tokens=100))
+    await world.reserve(tokens(90), key=key.id)
+    with pytest.raises(QueueFullError) as full:
+        await world.reserve(tokens(20), key=key.id)
+    assert (full.value.waits, full.value.code) == (False, "enqueued_token_limit")
+    assert [one.source for one in await world.budgets.book.shown()] == ["limit"] * 4
+    assert await world.alerts() == []
 
 
 async def test_who_waits_gets_through_in_turn_by_key(world):

@@ -4,17 +4,22 @@ import asyncio
 import itertools
 from datetime import UTC, datetime
 from decimal import Decimal
+from types import SimpleNamespace
 
 import pytest
 from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 
+from batchmeter import hookimpl
 from batchmeter.callbacks import KINDS
 from batchmeter.client_host import ClientHost
 from batchmeter.events import BatchTimes, Settlement, Subscription
+from batchmeter.host import PlannedBatch
 from batchmeter.ledger import open_ledger
 from batchmeter.ledger.records import DeliveryResult, Submission
+from batchmeter.models import Attribution
 from batchmeter.plugins import Plugins
+from batchmeter_budgets import Budgets, BudgetsSettings
 from batchmeter_otel import OTelLogger, OTelSettings
 from batchmeter_otel.otlp import Channel
 from batchmeter_otel.reporter import Reporter, instance_of
@@ -167,6 +172,40 @@ async def test_another_process_reports_the_same_series(book, reporter, new_repor
     await new_reporter().report(book.new_host())
     assert intake.requests[0].body == intake.requests[1].body
     assert instance_of(book.ledger.url).encode() in intake.requests[0].body
+
+
+async def test_gauges_of_plugins_are_exported(book, new_reporter, intake, events):
+    plugins = Plugins()
+    budgets = Budgets(BudgetsSettings.model_validate({"all": {"limit": "50"}, "queue": {"limit_tokens": 9}}))
+    plugins.register(budgets, "budgets")
+    plugins.register(
+        SimpleNamespace(register_metrics=hookimpl(optionalhook=True)(lambda register: register(broken))), "bad"
+    )
+    host = ClientHost(plugins, book.ledger)
+    await budgets.startup(host)
+    who = Attribution(team="search")
+    one = SimpleNamespace(requests=1, input_tokens=5, priced_as="gpt-5", expected=None, upper=Decimal("1.25"))
+    estimate = SimpleNamespace(requests=1, expected=None, upper=one.upper, models={"gpt-5": one}, unknown=())
+    await budgets.before_submit(PlannedBatch("openai", "openai", None, "gpt-5", None, "file-1", who, id="s1"), estimate)
+    await new_reporter().report(host)
+    metrics = newest(intake)
+    found = {
+        name: by(metrics[f"batchmeter.budget.{name}"], "batchmeter.budget")
+        for name in ("limit_usd", "reserved_usd", "reserved_tokens", "spent_usd", "uncertain_usd")
+    }
+    assert {name: {key: point.as_double for key, point in points.items()} for name, points in found.items()} == {
+        "limit_usd": {"all": 50.0},
+        "reserved_usd": {"all": 1.25},
+        "reserved_tokens": {"queue": 5.0},
+        "spent_usd": {"all": 0.0},
+        "uncertain_usd": {"all": 0.0},
+    }
+    assert metrics["batchmeter.budget.reserved_usd"].unit == "{USD}"
+    await budgets.shutdown()
+
+
+async def broken():
+    raise RuntimeError("no gauges today")
 
 
 async def test_unknown_cost_counts_what_is_known(book, reporter, intake, events):

@@ -12,7 +12,7 @@ from batchmeter.config import Settings
 from batchmeter.errors import BudgetExceededError, ConfigError
 from batchmeter.testing.sandbox import sandbox_thread, serve_sandbox
 from batchmeter_proxy import create_app
-from batchmeter_proxy.keyring import Keyring
+from batchmeter_proxy.keyring import KeyLimits, Keyring
 from batchmeter_proxy.keys import create_key
 
 CHAT = "/v1/chat/completions"
@@ -170,6 +170,43 @@ async def test_a_limited_admin_key_sees_no_budget_of_all_accounts(start):
         assert (await http.get("/v1/budgets")).json()["error"]["code"] == "account_not_allowed"
 
 
+async def test_a_key_s_limit_of_tokens_is_a_429_until_its_batch_ends(start):
+    client = await start()
+    keyring = await Keyring.open(await client.access())
+    _, secret = await create_key(keyring, name="s", limits=KeyLimits(enqueued_tokens=20))
+    async with await http_of(client, secret) as http:
+        files = [
+            (await http.post("/v1/files", data={"purpose": "batch"}, files={"file": ("in.jsonl", lines(2))})).json()[
+                "id"
+            ]
+            for _ in range(2)
+        ]
+        bodies = [{"input_file_id": one, "endpoint": CHAT, "completion_window": "24h"} for one in files]
+        first, second = [await http.post("/v1/batches", json=body) for body in bodies]
+        assert first.status_code == 200, first.text
+        assert (second.status_code, second.json()["error"]["code"]) == (429, "enqueued_token_limit")
+        assert second.headers["retry-after"] == "60"
+        await client.batches.wait(first.json()["id"])
+        await client.deliverer.drain(5)
+        assert (await http.post("/v1/batches", json=bodies[1])).status_code == 200
+        client.plugins.unregister("budgets")
+        off = await http.post("/v1/batches", json=bodies[0])
+        assert (off.status_code, off.json()["error"]["code"]) == (503, "limit_not_held")
+
+
+async def test_an_account_s_limit_without_budgets_is_a_clear_error(tmp_path, sandbox):
+    account = {
+        "provider": "openai",
+        "api_base": sandbox.url,
+        "api_key": "k",
+        "limits": {"enqueued_tokens": {"gpt-*": 5}},
+    }
+    settings = Settings(ledger=str(tmp_path / "l.db"), accounts={"openai": account}, track=False, load=())
+    async with AsyncClient(settings=settings) as client:
+        with pytest.raises(ConfigError, match=r"no plugin holds the limits of \[accounts.openai\]"):
+            await submitted(client, lines())
+
+
 async def test_metrics_and_pages_show_the_sums(start):
     client = await start(
         teams={"limit": "1", "scope": {"team": "*"}},
@@ -229,6 +266,12 @@ def test_the_command_line_sets_shows_refuses_and_checks(tmp_path, monkeypatch):
         (tmp_path / "in.jsonl").write_bytes(lines(3, max_tokens=100))
         made = shell("budgets", "set", "all", "--limit", "0.000002", "--scope", "account=openai", "--alerts", "90")
         assert (made.exit_code, made.output) == (0, "Budget all is set.\n")
+        asked = [
+            shell("estimate", "in.jsonl", *more) for more in ((), ("--check-budgets",), ("--check-budgets", "--json"))
+        ]
+        assert [one.exit_code for one in asked] == [0, 3, 3]
+        assert "Budget 'all' has" in asked[1].output
+        assert json.loads(asked[2].stdout)["requests"] == 3
         refused = shell("submit", "in.jsonl")
         assert refused.exit_code == 3, refused.output
         assert "Budget 'all' has" in refused.output
@@ -239,6 +282,9 @@ def test_the_command_line_sets_shows_refuses_and_checks(tmp_path, monkeypatch):
         fixed = shell("budgets", "remove", "team")
         assert (fixed.exit_code, "stands in the configuration" in fixed.output) == (2, True)
         assert shell("budgets", "override", "all", "5", "--until", "2999-01-01").exit_code == 0
+        asked = shell("estimate", "in.jsonl", "--check-budgets", "--user", "bob")
+        assert (asked.exit_code, "no budget refuses it" in asked.output) == (0, True)
+        assert shell("estimate", "in.jsonl", "--check-budgets", "--user", "ada").exit_code == 3
         assert shell("submit", "in.jsonl").exit_code == 0
         shown = json.loads(shell("budgets", "show", "all", "--json").output)
         assert [one["state"] for one in shown["reservations"]] == ["open"]

@@ -8,6 +8,8 @@ import click
 
 from batchmeter.commands.output import as_json, console, cost, millis, money, print_json, table
 from batchmeter.commands.session import client, run, whole_id, whole_key
+from batchmeter.errors import SubmissionRefusedError
+from batchmeter.models import Attribution
 
 if TYPE_CHECKING:
     from batchmeter.costs import CostReport
@@ -133,12 +135,34 @@ if TYPE_CHECKING:
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--provider", "account", metavar="ACCOUNT", help="Whose prices and history (default: openai).")
 @click.option("--region", help="Instead of the account's.")
+@click.option("--check-budgets", is_flag=True, help="Ask if it might be submitted; exit code 3 where not.")
+@click.option("--team", help="With --check-budgets: the batch's attribution.")
+@click.option("--user", help="Likewise.")
+@click.option("--tag", "tags", multiple=True, help="Likewise; repeat.")
 @as_json
-def estimate(file: Path, account: str | None, region: str | None, json_output: bool) -> None:
+def estimate(
+    file: Path,
+    account: str | None,
+    region: str | None,
+    check_budgets: bool,
+    team: str | None,
+    user: str | None,
+    tags: tuple[str, ...],
+    json_output: bool,
+) -> None:
     """Requests, tokens, expected and highest cost of a batch input FILE; and what nobody can know yet."""
     if not file.is_file():
         raise click.UsageError(f"no such file: {file}")
-    found = run(_estimate(file, account, region))
+    who = Attribution(team=team, user=user, tags=tags) if check_budgets else None
+    found, refusal = run(_estimate(file, account, region, who))
+    _show_estimate(found, json_output=json_output)
+    if refusal is not None:
+        raise refusal
+    if check_budgets and not json_output:
+        console().print("it might be submitted now: no budget refuses it")
+
+
+def _show_estimate(found: "Estimate", *, json_output: bool) -> None:
     if json_output:
         print_json(found)
         return
@@ -158,13 +182,17 @@ def estimate(file: Path, account: str | None, region: str | None, json_output: b
         console().print(f"not known: {line}" if line in found.unknown else line)
 
 
-async def _estimate(file: Path, account: str | None, region: str | None) -> "Estimate":
+async def _estimate(
+    file: Path, account: str | None, region: str | None, who: Attribution | None
+) -> "tuple[Estimate, SubmissionRefusedError | None]":
+    """`who`: also ask the plugins, as before a submission of theirs; and what they refuse it with."""
     import asyncio
 
     from batchmeter.costs import cost_rows
     from batchmeter.inputs.estimate import estimate_at, histories
     from batchmeter.inputs.sizes import file_sizes
     from batchmeter.pricing.book import PriceBook
+    from batchmeter.tracker.guards import Guards
 
     async with client() as opened:
         provider = await opened.provider(account, {})
@@ -175,7 +203,14 @@ async def _estimate(file: Path, account: str | None, region: str | None) -> "Est
         rows = await cost_rows(opened.ledger, ("model",), where={"account": provider.account})
         history = histories(rows, provider.name)
         ask = plugins.price_lines if plugins.prices_lines else None
-        return await asyncio.to_thread(estimate_at, provider, sizes, prices, history=history, ask=ask, region=region)
+        found = await asyncio.to_thread(estimate_at, provider, sizes, prices, history=history, ask=ask, region=region)
+        if who is None:
+            return found, None
+        try:
+            await Guards(opened.ledger, plugins, prices).try_out(provider, who, found)
+        except SubmissionRefusedError as refusal:
+            return found, refusal
+        return found, None
 
 
 def _number(value: int | None) -> str:

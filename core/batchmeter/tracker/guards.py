@@ -2,12 +2,13 @@
 
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from batchmeter.errors import BatchmeterError
+from batchmeter.errors import BatchmeterError, ConfigError, UsageError
 from batchmeter.host import Estimate, EstimateQuery, PlannedBatch
 from batchmeter.ledger.records import Millis, Submission
+from batchmeter.models import Attribution
 
 if TYPE_CHECKING:
     from batchmeter.ledger.ledger import Ledger
@@ -34,10 +35,22 @@ class Guards:
     ) -> PlannedBatch | None:
         """Raises what a plugin raises to refuse it; None where nobody is asked."""
         if not self.plugins.guarded:
+            if getattr(provider, "enqueued_tokens", None):
+                name = submission.account
+                raise ConfigError(f"no plugin holds the limits of [accounts.{name}]: set BATCHMETER_BUDGETS=on")
             return None
         planned = planned_batch(provider, submission, intent_id, metadata)
         await self.plugins.before_submit(planned, await self._estimate(provider, submission))
         return planned
+
+    async def try_out(self, provider: "Provider", attribution: Attribution, estimate: "Estimate") -> None:
+        """Raises what would refuse such a batch now; UsageError where nobody is asked."""
+        if not self.plugins.guarded:
+            raise UsageError(
+                "no plugin is asked before a batch is submitted: set [plugins.budgets], or BATCHMETER_BUDGETS=on"
+            )
+        submission = Submission(provider.account, provider.name, attribution=attribution)
+        await self.plugins.before_submit(replace(planned_batch(provider, submission, ""), dry_run=True), estimate)
 
     async def watch(self, provider: "Provider", submission: Submission, batch_id: str) -> None:
         """A batch that was made without us: plugins hear of it as of any other, and cannot refuse it."""
@@ -86,4 +99,5 @@ def planned_batch(
         id=intent_id,
         batch_id=batch_id,
         invented=getattr(provider, "invented", False),
+        enqueued_tokens=getattr(provider, "enqueued_tokens", {}),
     )

@@ -5,6 +5,9 @@ VALUES (%(id)s, %(secret_sha256)s, %(details)s, %(now)s, %(expires_at)s);
 -- name: find_key
 SELECT * FROM batchmeter.proxy_key WHERE secret_sha256 = %(secret_sha256)s;
 
+-- name: get_key
+SELECT * FROM batchmeter.proxy_key WHERE id = %(id)s;
+
 -- name: list_keys
 SELECT * FROM batchmeter.proxy_key ORDER BY created_at, id;
 

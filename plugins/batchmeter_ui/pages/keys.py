@@ -82,6 +82,8 @@ def _limits(one: ProxyKey, used: Mapping[str, int]) -> h.Node:
     given = {"requests_per_minute": "requests a minute", _OPEN: "open batches", "lines_per_day": "lines a day"}
     limits = {name: getattr(one.limits, name) for name in given}
     found = [f"{used.get(name, 0):,} of {most:,} {given[name]}" for name, most in limits.items() if most is not None]
+    if one.limits.enqueued_tokens is not None:
+        found.append(f"{one.limits.enqueued_tokens:,} enqueued tokens")
     return shortened(", ".join(found)) if found else "none"
 
 
