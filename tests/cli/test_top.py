@@ -79,6 +79,7 @@ def test_ids_are_whole_on_any_terminal(width) -> None:
     shown = lines_of(columns, [row], width)
     assert any(ID in line for line in shown)
     assert any("$0.358357875" in line for line in shown)
+    assert any("completed" in line for line in shown), "a word stays together"
     assert all(len(line) <= width for line in shown)
     assert any("/v1/chat" in line for line in shown) is (width == 160)
 

@@ -89,8 +89,8 @@ def grid(
     return shown
 
 
-_LEAST_WIDTH = 6
-"""Characters that a column which may be cut still has."""
+_LONGEST_WORD = 12
+"""Characters that a column which may be folded keeps together: `in_progress`, `validating`."""
 
 
 def _fitting(columns: Sequence[str], cells: Sequence[Sequence[str]], width: int) -> list[int]:
@@ -100,9 +100,14 @@ def _fitting(columns: Sequence[str], cells: Sequence[Sequence[str]], width: int)
         return places
     widths = [max([len(columns[place].rstrip(">!")), *(len(row[place]) for row in cells)]) for place in places]
 
+    def least(place: int) -> int:
+        if columns[place].endswith(("!", ">")):
+            return widths[place]
+        words = [word for row in cells for word in row[place].split()]
+        return min(max(map(len, (columns[place], *words))), _LONGEST_WORD)
+
     def needed(chosen: Sequence[int]) -> int:
-        room = [widths[one] if columns[one].endswith(("!", ">")) else min(widths[one], _LEAST_WIDTH) for one in chosen]
-        return sum(room) + 3 * len(chosen) + 1
+        return sum(map(least, chosen)) + 3 * len(chosen) + 1
 
     droppable = [place for place in places if not columns[place].endswith("!")]
     while needed(places) > width and len(droppable) > 2:  # noqa: PLR2004 - an id alone says nothing
