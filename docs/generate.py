@@ -7,7 +7,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from _pages import cli, configuration, events, hooks, openapi, profiles, views
+from _pages import cli, configuration, events, hooks, openapi, profiles, python, views
 
 HERE = Path(__file__).resolve().parent
 PAGES = {
@@ -16,6 +16,7 @@ PAGES = {
     "providers/vendors.md": profiles.page,
     "reference/cli.md": cli.page,
     "reference/configuration.md": configuration.page,
+    "reference/python.md": python.page,
     "reference/views.md": views.page,
     "../plugins/batchmeter_proxy/openapi.json": openapi.page,
 }

@@ -241,22 +241,27 @@ class AsyncClient:
 
     @property
     def is_open(self) -> bool:
+        """Whether its ledger is open."""
         return self._parts is not None
 
     @property
     def ledger(self) -> "Ledger":
+        """The open ledger; RuntimeError before `open`, as for the three below."""
         return self._open_parts().ledger
 
     @property
     def tracker(self) -> "Tracker":
+        """The loop that follows open batches; it runs where tracking was started."""
         return self._open_parts().tracker
 
     @property
     def deliverer(self) -> "Deliverer":
+        """The loop that hands events to loggers."""
         return self._open_parts().deliverer
 
     @property
     def prices(self) -> "PriceSource":
+        """The price book that batches are settled with."""
         return self._open_parts().prices
 
     def _open_parts(self) -> Parts:

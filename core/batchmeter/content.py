@@ -73,12 +73,15 @@ class FileContent:
         return self.content.decode(self.encoding, "replace")
 
     def json(self) -> Any:
+        """The content, parsed."""
         return json.loads(self.content)
 
     def read(self) -> bytes:
+        """The content."""
         return self.content
 
     def iter_bytes(self, chunk_size: int | None = None) -> Iterator[bytes]:
+        """The content in pieces of `chunk_size` bytes."""
         size = chunk_size or CHUNK_SIZE
         for start in range(0, len(self.content), size):
             yield self.content[start : start + size]
@@ -87,6 +90,7 @@ class FileContent:
     """The bytes are decoded already."""
 
     def iter_text(self, chunk_size: int | None = None) -> Iterator[str]:
+        """The same, decoded."""
         decoder = codecs.getincrementaldecoder(self.encoding)("replace")
         for chunk in self.iter_bytes(chunk_size):
             if text := decoder.decode(chunk):
@@ -104,9 +108,11 @@ class FileContent:
         return self.iter_bytes()
 
     def write_to_file(self, file: str | Path) -> None:
+        """Write all of it."""
         Path(file).write_bytes(self.content)
 
     def stream_to_file(self, file: str | Path, *, chunk_size: int | None = None) -> None:
+        """As `write_to_file`."""
         del chunk_size
         self.write_to_file(file)
 
@@ -114,19 +120,23 @@ class FileContent:
         """There is nothing open."""
 
     async def aread(self) -> bytes:
+        """As `read`."""
         return self.content
 
     async def aiter_bytes(self, chunk_size: int | None = None) -> AsyncIterator[bytes]:
+        """As `iter_bytes`."""
         for chunk in self.iter_bytes(chunk_size):
             yield chunk
 
     aiter_raw = aiter_bytes
 
     async def aiter_text(self, chunk_size: int | None = None) -> AsyncIterator[str]:
+        """As `iter_text`."""
         for text in self.iter_text(chunk_size):
             yield text
 
     async def aiter_lines(self) -> AsyncIterator[str]:
+        """As `iter_lines`."""
         for line in self.iter_lines():
             yield line
 
@@ -134,6 +144,7 @@ class FileContent:
         return self.aiter_bytes()
 
     async def astream_to_file(self, file: str | Path, *, chunk_size: int | None = None) -> None:
+        """As `write_to_file`, in a thread."""
         del chunk_size
         await asyncio.to_thread(self.write_to_file, file)
 

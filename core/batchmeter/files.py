@@ -70,6 +70,7 @@ class AsyncFiles:
         timeout: Timeout | None = None,
         **account_settings: Any,
     ) -> FileObject:
+        """The file as its provider has it now. NotFoundError for an id that it does not know."""
         known, chosen = id_of("file_id", file_id), options(extra_headers, extra_query, extra_body, timeout)
         provider, _ = await self._client.provider_for(custom_llm_provider, account_settings, about=known, model=model)
         return await provider.retrieve_file(known, chosen)
@@ -131,6 +132,7 @@ class AsyncFiles:
         timeout: Timeout | None = None,
         **account_settings: Any,
     ) -> FileDeleted:
+        """Delete it at its provider; the ledger forgets whose it was."""
         known, chosen = id_of("file_id", file_id), options(extra_headers, extra_query, extra_body, timeout)
         parts = await self._client.ready()
         provider, _ = await self._client.provider_for(custom_llm_provider, account_settings, about=known, model=model)

@@ -124,6 +124,7 @@ class Wire(BaseModel):
         return name in type(self).model_fields or name in (self.__pydantic_extra__ or {})
 
     def get(self, name: str, default: Any = None) -> Any:
+        """As a dictionary's."""
         return getattr(self, name) if name in self else default
 
 

@@ -24,6 +24,7 @@ class _Listed(Page[Item]):
         return made  # type: ignore[return-value]  # mypy loses Self in the generic model_construct
 
     def has_next_page(self) -> bool:
+        """Whether `get_next_page` has one."""
         return self._following is not None and self.has_more and self._cursor not in {"", *self._passed}
 
     @property

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+import batchmeter
 from batchmeter.cli import COMMANDS
 
 REFERENCE = Path(__file__).parents[2] / "docs" / "reference"
@@ -37,3 +38,18 @@ def test_secrets_and_alternatives_are_shown_as_what_they_are(settings):
     assert "| `api_key` | secret | `OPENAI_API_KEY` |" in settings
     assert "| `mode` | `durable` or `embedded` | `durable` |" in settings
     assert "| `path` | path | required |" in settings
+
+
+def test_every_public_name_method_and_field_is_on_the_python_page(monkeypatch):
+    monkeypatch.syspath_prepend(str(REFERENCE.parent))
+    python = importlib.import_module("_pages.python")
+    page = python.page()
+    assert (REFERENCE / "python.md").read_text(encoding="utf-8") == page, "run python docs/generate.py"
+    assert set(batchmeter.__all__) - python.names() == set()
+    shown = [one for group in python.CLASSES.values() for one in group]
+    assert [f"{one.__name__}.{name}" for one in shown for name, _, meaning in python.members(one) if not meaning] == []
+    assert [
+        f"{one.__name__}.{name}" for one in shown for name, method in python.methods(one) if not method.__doc__
+    ] == []
+    functions = [name for names in python.FUNCTIONS.values() for name in names]
+    assert [name for name in functions if not getattr(batchmeter, name).__doc__] == []

@@ -15,6 +15,7 @@ class Result:
     """One request's outcome."""
 
     custom_id: str
+    """The request's name in the input file."""
     body: Mapping[str, Any] | None = None
     """The endpoint's whole answer, as the provider gave it; None where there is none."""
     error: Mapping[str, Any] | None = None
@@ -36,6 +37,7 @@ class Result:
 
     @property
     def ok(self) -> bool:
+        """Whether there is an answer."""
         return self.error is None
 
     @property

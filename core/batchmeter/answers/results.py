@@ -101,6 +101,7 @@ class Results(Mapping[str, Result]):
 
     @property
     def batch(self) -> Batch:
+        """As it ended; of a job, its first one."""
         return self.settlement.batch
 
     @property

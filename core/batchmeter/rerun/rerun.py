@@ -37,6 +37,7 @@ class Retry:
     """A batch with the rest of another one."""
 
     batch: Batch
+    """The new one; the last of them where earlier calls had made several."""
     requests: int
     """Submitted now: none where earlier calls had submitted all of them."""
     before: Mapping[str, str] = field(default_factory=dict[str, str])
@@ -44,6 +45,7 @@ class Retry:
 
     @property
     def new(self) -> bool:
+        """Whether this call submitted anything."""
         return self.requests > 0
 
 

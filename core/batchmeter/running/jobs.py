@@ -42,8 +42,11 @@ class Job:
     """Batches that are one job: `costs --where job=ID` has their sum."""
 
     id: str
+    """Its name, or the hash of its content."""
     account: str
+    """The account that has all of its batches."""
     batches: tuple[Batch, ...]
+    """In the order in which the input was split, as they were when they were submitted."""
     ids: tuple[str, ...] = field(repr=False)
     """The custom_ids in the order of the input."""
 
@@ -58,7 +61,9 @@ class JobReport:
     """A job's batches when all have ended."""
 
     job: Job
+    """The job that has ended."""
     settlements: tuple[Settlement, ...]
+    """One for each of its batches, in their order."""
 
     @property
     def status(self) -> str:
@@ -67,6 +72,7 @@ class JobReport:
 
     @property
     def request_counts(self) -> LineCounts:
+        """Summed over its batches."""
         names = LineCounts.model_fields
         return LineCounts(
             **{name: sum(getattr(one.request_counts, name) for one in self.settlements) for name in names}
@@ -74,6 +80,7 @@ class JobReport:
 
     @property
     def cost(self) -> Cost:
+        """Summed over its batches; unknown as soon as one is."""
         return summed(self.settlements)
 
 
