@@ -68,7 +68,8 @@ ATTRIBUTES = {
 }
 """Attributes set by `__init__`, and their types."""
 LEFT_OUT = {
-    "AsyncClient": {"accounts", "plugins", "forked", "post", "section", "access", "ready", "provider", "provider_for"}
+    "Client": {"plugins", "engine"},
+    "AsyncClient": {"accounts", "plugins", "forked", "post", "section", "access", "ready", "provider", "provider_for"},
 }
 """Members for our own modules."""
 WIDTH = 110
