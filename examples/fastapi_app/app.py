@@ -42,7 +42,7 @@ app.mount("/llm", create_app(meter))
 @app.post("/jobs/{user}")
 async def submit(user: str, requests: UploadFile) -> dict[str, str]:
     """A JSONL of chat requests, charged to a user."""
-    file = await meter.files.create(file=await requests.read())
+    file = await meter.files.create(file=requests)
     batch = await meter.batches.create(
         input_file_id=file.id, endpoint="/v1/chat/completions", attribution={"user": user}
     )
