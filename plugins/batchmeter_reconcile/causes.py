@@ -77,6 +77,10 @@ CAUSES = {
     ),
     "other_currency": Cause("The vendor bills in {currency}: tokens are compared, money is not."),
     "unpriced": Cause("Some lines have no known price: tokens are compared, money is not.", "batchmeter prices show {provider}/{model}"),
+    "no_split": Cause(
+        "The vendor's report does not tell batches of this endpoint from other calls.",
+        "set exclusive = true in [plugins.reconcile.{account}] where the project makes batches only",
+    ),
     "silent": Cause("The vendor's report leaves this number out."),
 }  # fmt: skip
 _TWICE, _REGIONAL = Decimal(2), Decimal("1.1")

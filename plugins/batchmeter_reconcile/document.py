@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from decimal import Decimal, localcontext
 from typing import Any
 
@@ -79,7 +79,8 @@ def document(
         "books_at": about.books_at,
         "tolerance_percent": plain(about.tolerance),
         "batches": ours.settled,
-        "open_batches": len(ours.open),
+        "open_batches": None if ours.open is None else len(ours.open),
+        "days": _days(found.rows, about),
         "rows": [_row(row, about) for row in found.rows],
         "unmatched": unread,
         "other_traffic": {"rows": figures.other.rows, "usd": plain(figures.other.amount)},
@@ -95,6 +96,17 @@ def _worst(rows: Sequence[Compared], *, suspect: bool, unread: bool) -> str:
         found.add("unmatched_items")
     order = WORST if suspect else [one for one in WORST if one != "unmatched_items"]
     return next((one for one in order if one in found), "match")
+
+
+def _days(rows: Sequence[Compared], about: About) -> dict[str, str]:
+    """Each day's worst status; a day without rows agrees, as neither side has anything on it."""
+    found: dict[str, str] = {}
+    day = about.first
+    while day <= about.last:
+        statuses = {row.status for row in rows if row.run.first <= day <= row.run.last}
+        found[day.isoformat()] = next((one for one in WORST if one in statuses), "match")
+        day += timedelta(days=1)
+    return found
 
 
 def is_drift(found: Document) -> bool:

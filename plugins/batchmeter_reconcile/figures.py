@@ -1,7 +1,7 @@
 """Figures of a vendor: rows of its usage report or bill, added up by day, model and kind of token, in bounded memory."""
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import date
 from decimal import Context, Decimal, InvalidOperation, localcontext
@@ -16,7 +16,9 @@ MOST_CELLS = 200_000
 """Days x models x kinds of one comparison: a bill with more names no models."""
 MOST_UNMATCHED = 200
 """Texts that are listed; the sum of all others stands under one name."""
-OTHERS = "(other lines)"
+MOST_SCOPES = 50
+"""Projects or resources of one cell that are told apart."""
+OTHERS = "(others)"
 _LARGEST = Decimal(10) ** 18
 _FINEST = -40
 
@@ -75,7 +77,8 @@ class Cell:
         if row.quantity is not None:
             self.quantity = (self.quantity or Decimal(0)) + row.quantity
             if row.scope:
-                self.scopes[row.scope] = self.scopes.get(row.scope, Decimal(0)) + row.quantity
+                scope = row.scope if row.scope in self.scopes or len(self.scopes) < MOST_SCOPES else OTHERS
+                self.scopes[scope] = self.scopes.get(scope, Decimal(0)) + row.quantity
         if row.amount is None:
             return
         if row.currency.upper() != DOLLARS:
@@ -124,6 +127,8 @@ class Figures:
     unmatched: dict[str, Sum] = field(default_factory=dict[str, Sum])
     other: Sum = field(default_factory=Sum)
     """Readable rows of calls outside of batches."""
+    unsplit: frozenset[str] = frozenset()
+    """Endpoints whose batches the report does not tell from other calls."""
     notes: list[str] = field(default_factory=list[str])
     digest: Any = field(default_factory=hashlib.sha256)
     rows: int = 0
@@ -158,11 +163,6 @@ class Figures:
     @property
     def models(self) -> set[str]:
         return {model for model, _, _ in self.cells}
-
-    def of(self, model: str, kind: str, first: date, last: date) -> "Iterator[tuple[date, Cell]]":
-        for (name, of_kind, day), cell in self.cells.items():
-            if name == model and of_kind == kind and first <= day <= last:
-                yield day, cell
 
 
 def number(given: object) -> Decimal:

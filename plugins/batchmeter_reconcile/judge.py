@@ -105,7 +105,8 @@ class _Sides:
     """Both sides by the model's common name."""
 
     def __init__(self, ours: Ours, figures: Figures, names: Names) -> None:
-        self.figures, self.open = figures, ours.open
+        self.figures, self.open = figures, ours.open or {}
+        self.unsplit = {names.of_ours(model) for model, called in ours.endpoints.items() if called & figures.unsplit}
         self.tallies: dict[str, dict[str, dict[Window, tuple[int, Decimal | None]]]] = {}
         for (model, kind, window), tally in ours.tallies.items():
             by_window = self.tallies.setdefault(names.of_ours(model), {}).setdefault(kind, {})
@@ -135,7 +136,9 @@ def _of_model(sides: _Sides, model: str, found: Comparison) -> Iterator[Compared
         _forgive_requests(rows)
         agreed = all(row.status in ("match", "unverifiable", "explained") for row in rows)
         for row in rows:
-            if run.whole and agreed and row.status == "match":
+            if model in sides.unsplit:
+                row.status, row.cause = "unverifiable", "no_split"
+            elif run.whole and agreed and row.status == "match":
                 _money(row, terms)
             elif row.status == "match" and row.vendor is None:  # money alone, beside tokens that differ
                 row.status = "unverifiable"

@@ -19,7 +19,8 @@ BooksAt = Literal["use", "end", "create"]
 BATCH = "batch"
 MILLION = Decimal(1_000_000)
 UNNAMED = "unknown"
-PAGE = 500
+PAGE = 100
+"""Rows between which other work of the event loop goes on."""
 _LATE = timedelta(days=1)
 """A batch may be settled before the provider's clock says that it ended."""
 _LONGEST_OPEN = timedelta(days=15)
@@ -91,8 +92,10 @@ class Ours:
     tallies: dict[tuple[str, str, Window], Tally] = field(default_factory=dict[tuple[str, str, Window], Tally])
     """(model, kind, window) -> its sum."""
     batches: dict[tuple[str, Window], Batches] = field(default_factory=dict[tuple[str, Window], Batches])
-    open: dict[str, date] = field(default_factory=dict[str, date])
-    """Batches without a settlement -> the day since which they may be booked."""
+    endpoints: dict[str, set[str]] = field(default_factory=dict[str, set[str]])
+    """Model -> the endpoints that its batches called."""
+    open: dict[str, date] | None = None
+    """Read where it matters: batches without a settlement -> the day since which they may be booked."""
     providers: Counter[str] = field(default_factory=Counter[str])
     settled: int = 0
     pruned: int = 0
@@ -111,6 +114,7 @@ class Ours:
                 self.tallies.setdefault((model, kind, window), Tally()).add(units, cost)
         for model in {model for model, _, _, _ in _parts(settlement)}:
             self.batches.setdefault((model, window), Batches()).add(settlement)
+            self.endpoints.setdefault(model, set()).add(settlement.endpoint or "")
 
 
 def window_of(settlement: "Settlement", books_at: BooksAt) -> Window:
@@ -186,11 +190,10 @@ async def read_ours(
         after = host.cursor(page[-1])
     sums = await host.spend(("account",), since=since, where={"account": list(accounts)})
     found.pruned = max(sum(row.batches for row in sums if not row.invented) - counted, 0)
-    found.open = await _open(host, accounts, last)
     return found
 
 
-async def _open(host: "PluginHost", accounts: Collection[str], last: date) -> dict[str, date]:
+async def read_open(host: "PluginHost", accounts: Collection[str], last: date) -> dict[str, date]:
     """Batches that have not ended, made by the end of `last`."""
     since = host.now() - int(_LONGEST_OPEN.total_seconds() * 1000)
     found: dict[str, date] = {}

@@ -41,7 +41,7 @@ def pages(plugin: "Reconcile") -> list[Page]:
 
     async def listed(view: "View") -> Content:
         today = datetime.fromtimestamp(view.now / 1000, UTC).date()
-        found = await plugin.reconciler.recent(today - _DAY * _DAYS)
+        found = await plugin.reconciler.days(today - _DAY * _DAYS)
         rows = [_summary(view, one) for one in await plugin.reconciler.listed(limit=_MOST_IDS)]
         columns = ("Reconciliation", "Bill", "Days", "Status", "Drift>", "By", "Made")
         empty = "None yet: `batchmeter reconcile ACCOUNT`, or [plugins.reconcile.NAME] for one every day."
@@ -68,35 +68,22 @@ def pages(plugin: "Reconcile") -> list[Page]:
     ]
 
 
-def day_statuses(found: Sequence["Document"]) -> Mapping[str, Mapping[date, tuple[str, str]]]:
-    """Bill -> day -> (status, document), of the newest document that covers the day."""
-    sums: dict[str, dict[date, tuple[str, str]]] = {}
-    for one in found:
-        days = sums.setdefault(one["account"], {})
-        day, last = date.fromisoformat(one["from"]), date.fromisoformat(one["to"])
-        while day <= last:
-            text = day.isoformat()
-            statuses = {row["status"] for row in one["rows"] if row["from"] <= text <= row["to"]}
-            days[day] = next((each for each in WORST if each in statuses), "match"), one["id"]
-            day += _DAY
-    return sums
-
-
-def _calendar(found: Sequence["Document"], today: date) -> h.Node:
+def _calendar(found: Mapping[str, Mapping[str, str]], today: date) -> h.Node:
     days = [today - _DAY * number for number in range(_DAYS, 0, -1)]
-    sums = day_statuses(found)
-    if not sums:
+    if not found:
         return None
     head = ("Bill", *(f"{day:%d}" for day in days))
-    rows = [(name, *(_cell(name, day, by_day.get(day)) for day in days)) for name, by_day in sorted(sums.items())]
+    rows = [
+        (name, *(_cell(name, day, by_day.get(day.isoformat())) for day in days))
+        for name, by_day in sorted(found.items())
+    ]
     legend = ", ".join(f"{mark} {_WORDS[status]}" for status, mark in _MARKS.items())
     return card(f"{days[0]} to {days[-1]}", table("Days", head, rows), h.p(".quiet")[f"{legend}."])
 
 
-def _cell(name: str, day: date, found: tuple[str, str] | None) -> h.Node:
-    if found is None:
-        return h.span(".quiet", title=f"{name}, {day}: not compared")["·"]
-    status, _ = found
+def _cell(name: str, day: date, status: str | None) -> h.Node:
+    if status is None:
+        return h.span(".quiet", title=f"{name}, {day}: not compared")["\N{MIDDLE DOT}"]
     return h.span(class_=_COLOURS.get(status, "bad"), title=f"{name}, {day}: {_WORDS[status]}")[_MARKS[status]]
 
 

@@ -19,7 +19,7 @@ from .events import drifts
 from .figures import BILL_KINDS, Figures
 from .judge import Comparison, Terms, compare
 from .names import Names
-from .ours import Ours, read_ours
+from .ours import Ours, read_open, read_ours
 from .settings import BillSettings, ReconcileSettings
 from .sources import BillingSource, By, Question, sources
 from .tables import MIGRATIONS, STATEMENTS
@@ -107,12 +107,15 @@ class Reconciler:
         tolerance = self.settings.tolerance if request.tolerance is None else request.tolerance
         terms = Terms(request.first, request.last, self.now, timedelta(hours=settle), tolerance / 100)
         found = await asyncio.to_thread(_compared, ours, figures, names, terms, name, provider)
+        if any(row.status == "ours_missing" for row in found.rows):
+            ours.open = await read_open(self.host, accounts, last)
+            found = await asyncio.to_thread(_compared, ours, figures, names, terms, name, provider)
         listed = await self._untracked(found, accounts, request, client)
         about = About(
             f"rec_{secrets.token_hex(12)}", name, accounts, provider, source, self.now, request.first, request.last,
             settle, bill.books_at, tolerance, bill.exclusive,
         )  # fmt: skip
-        made = document(about, found, ours, figures, listed)
+        made = await asyncio.to_thread(document, about, found, ours, figures, listed)
         await self._keep(made)
         return made
 
@@ -165,7 +168,7 @@ class Reconciler:
         await tables.run(
             "add", id=made["id"], account=made["account"], first=made["from"], last=made["to"], made_at=self.host.now(),
             source=made["source"], sha256=made["source_sha256"], status=made["status"], drift_usd=made["drift_usd"],
-            result=json.dumps(made, separators=(",", ":")),
+            days=json.dumps(made["days"]), result=await asyncio.to_thread(json.dumps, made, separators=(",", ":")),
         )  # fmt: skip
 
     async def tell(self, made: Document) -> int:
@@ -181,17 +184,20 @@ class Reconciler:
         """Of each account."""
         return [summary(row) for row in await (await self.tables()).rows("newest", limit=limit)]
 
-    async def recent(self, since: date, limit: int = 300) -> list[Document]:
-        """Whole documents that reach a day, oldest first; the newest `limit`."""
-        rows = await (await self.tables()).rows("recent", since=since.isoformat(), limit=limit)
-        return [json.loads(row["result"]) for row in reversed(rows)]
+    async def days(self, since: date, limit: int = 1000) -> dict[str, dict[str, str]]:
+        """Bill -> day -> status, by the newest document that covers the day."""
+        rows = await (await self.tables()).rows("days", since=since.isoformat(), limit=limit)
+        found: dict[str, dict[str, str]] = {}
+        for row in reversed(rows):
+            found.setdefault(row["account"], {}).update(json.loads(row["days"]))
+        return found
 
     async def shown(self, wanted: str) -> Document:
         """UsageError where there is none."""
         rows = await (await self.tables()).rows("shown", id=wanted)
         if not rows:
             raise UsageError(f"no reconciliation {wanted!r}: `batchmeter reconcile list` names them")
-        found: Document = json.loads(rows[0]["result"])
+        found: Document = await asyncio.to_thread(json.loads, rows[0]["result"])
         return found
 
 

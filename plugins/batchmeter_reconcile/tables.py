@@ -15,12 +15,13 @@ MIGRATIONS = (
 );
 CREATE INDEX reconcile_document_account ON batchmeter.reconcile_document (account, made_at);
 CREATE INDEX reconcile_document_made ON batchmeter.reconcile_document (made_at);""",
+    """ALTER TABLE batchmeter.reconcile_document ADD COLUMN days text NOT NULL DEFAULT '{}';""",
 )
 
 STATEMENTS = """
 -- name: add
-INSERT INTO batchmeter.reconcile_document (id, account, first_day, last_day, made_at, source, source_sha256, status, drift_usd, result)
-VALUES (%(id)s, %(account)s, %(first)s, %(last)s, %(made_at)s, %(source)s, %(sha256)s, %(status)s, %(drift_usd)s, %(result)s);
+INSERT INTO batchmeter.reconcile_document (id, account, first_day, last_day, made_at, source, source_sha256, status, drift_usd, days, result)
+VALUES (%(id)s, %(account)s, %(first)s, %(last)s, %(made_at)s, %(source)s, %(sha256)s, %(status)s, %(drift_usd)s, %(days)s, %(result)s);
 
 -- name: listed
 SELECT id, account, first_day, last_day, made_at, source, source_sha256, status, drift_usd FROM batchmeter.reconcile_document
@@ -38,7 +39,7 @@ FROM batchmeter.reconcile_document AS d
 WHERE d.made_at = (SELECT max(n.made_at) FROM batchmeter.reconcile_document AS n WHERE n.account = d.account)
 ORDER BY d.account, d.id LIMIT %(limit)s;
 
--- name: recent
--- Whole documents that reach a day, newest first.
-SELECT result FROM batchmeter.reconcile_document WHERE last_day >= %(since)s ORDER BY made_at DESC, id LIMIT %(limit)s;
+-- name: days
+-- Days of documents that reach a day, newest first.
+SELECT account, days FROM batchmeter.reconcile_document WHERE last_day >= %(since)s ORDER BY made_at DESC, id LIMIT %(limit)s;
 """

@@ -37,8 +37,9 @@ async def test_documents_are_kept_as_they_were_made(ledger: Any, clock: Any, tmp
     assert await reconciler.shown(first["id"]) == first
     assert [one["id"] for one in await reconciler.listed("azure")] == [second["id"], first["id"]]
     assert {one["id"] for one in await reconciler.newest()} == {second["id"], other["id"]}
-    assert [one["id"] for one in await reconciler.recent(date(2026, 11, 9))][:1] == [first["id"]]
-    assert await reconciler.recent(date(2026, 11, 10)) == []
+    days = await reconciler.days(date(2026, 11, 9))
+    assert (days["azure"]["2026-11-03"], days["azure"]["2026-11-04"]) == ("vendor_missing", "match")
+    assert await reconciler.days(date(2026, 11, 10)) == {}
     assert len(await reconciler.listed(limit=1)) == 1
     assert await ledger.settlement("b1", "azure") == before, "the vendor's figures change nothing of ours"
     with pytest.raises(UsageError, match="reconcile list"):

@@ -117,30 +117,26 @@ async def _reopen(world: World, **sections: Any) -> None:
     await world.open(**sections)
 
 
-@pytest.mark.parametrize(
-    ("status", "path", "words"),
-    [
-        (401, "/v1/organization/usage", "needs an admin key of the organization"),
-        (403, "/v1/organization/usage", "needs an admin key of the organization"),
-        (404, "/v1/organization/usage", "answered 404"),
-        (400, "/v1/organization/costs", "organization/costs: "),
-        (500, "/v1/organization/costs", "answered 500"),
-    ],
-)
-async def test_a_refusal_is_told_without_the_key(
-    world: World, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, status: int, path: str, words: str
-) -> None:
-    async def no_pause(_: float) -> None:
-        return None
+REFUSALS = [
+    (401, "/v1/organization/usage", "needs an admin key of the organization"),
+    (403, "/v1/organization/usage", "needs an admin key of the organization"),
+    (404, "/v1/organization/usage", "answered 404"),
+    (400, "/v1/organization/costs", "organization/costs: "),
+    (500, "/v1/organization/costs", "answered 500"),
+]
 
-    monkeypatch.setattr("batchmeter.http.client.HttpClient.sleep", no_pause, raising=False)
+
+async def test_a_refusal_is_told_without_the_key(
+    world: World, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     monkeypatch.setattr("batchmeter_reconcile.sources.web.TRIES", 0)
-    world.site.status = {path: status}
-    with caplog.at_level(logging.DEBUG), pytest.raises(BatchmeterError) as refusal:
-        await world.run()
-    assert words in str(refusal.value)
-    shown = f"{refusal.value!r} {refusal.value} {caplog.text} {getattr(refusal.value, 'body', '')} {world.plugin.settings!r}"
-    assert ADMIN not in shown
+    for status, path, words in REFUSALS:
+        world.site.status = {path: status}
+        with caplog.at_level(logging.DEBUG), pytest.raises(BatchmeterError) as refusal:
+            await world.run()
+        error = refusal.value
+        assert words in str(error)
+        assert ADMIN not in f"{error!r} {error} {caplog.text} {getattr(error, 'body', '')} {world.plugin.settings!r}"
     assert await world.reconciler.listed() == [], "nothing is kept of a question without an answer"
 
 
@@ -206,12 +202,12 @@ BAD: list[tuple[bytes, str]] = [
 ]
 
 
-@pytest.mark.parametrize(("body", "words"), BAD, ids=[words for _, words in BAD])
-async def test_a_report_that_is_none_is_an_error(world: World, body: bytes, words: str) -> None:
-    async with serving(Script([Answer(200, body)])) as url:
-        await _reopen(world, openai={"admin_key": ADMIN, "base_url": url, "source": "openai"})
-        with pytest.raises(APIResponseError, match=words):
-            await world.run()
+async def test_a_report_that_is_none_is_an_error(world: World) -> None:
+    for body, words in BAD:
+        async with serving(Script([Answer(200, body)])) as url:
+            await _reopen(world, openai={"admin_key": ADMIN, "base_url": url, "source": "openai"})
+            with pytest.raises(APIResponseError, match=words):
+                await world.run()
 
 
 LINES: list[tuple[str, tuple[str, str, bool | None]]] = [
@@ -268,16 +264,15 @@ KEYS: list[tuple[dict[str, Any], dict[str, str], str]] = [
 ]
 
 
-@pytest.mark.parametrize(("bill", "environment", "words"), KEYS, ids=[words for _, _, words in KEYS])
-async def test_a_key_goes_nowhere_else(
-    world: World, monkeypatch: pytest.MonkeyPatch, bill: dict[str, Any], environment: dict[str, str], words: str
-) -> None:
-    for name, value in environment.items():
-        monkeypatch.setenv(name, value)
-    await _reopen(world, openai={**bill, "source": "openai"})
-    with pytest.raises(ConfigError, match=words) as refusal:
-        await world.run()
-    assert ADMIN not in str(refusal.value)
+async def test_a_key_goes_nowhere_else(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    for bill, environment, words in KEYS:
+        monkeypatch.delenv("OPENAI_ADMIN_KEY", raising=False)
+        for name, value in environment.items():
+            monkeypatch.setenv(name, value)
+        await _reopen(world, openai={**bill, "source": "openai"})
+        with pytest.raises(ConfigError, match=words) as refusal:
+            await world.run()
+        assert ADMIN not in str(refusal.value)
     assert world.site.received == []
 
 
@@ -344,3 +339,25 @@ async def test_no_other_host_gets_the_key(world: World) -> None:
                 await world.run(name="azure")
     assert stranger.received
     assert not [one for one in stranger.received if ADMIN in str(one.headers)]
+
+
+async def test_embeddings_are_compared_in_projects_of_batches_only(world: World) -> None:
+    """Their usage has no batch flag: elsewhere nothing can be known of them."""
+    embedding = "text-embedding-3-small"
+    await world.put("11-03 10:00", "11-03 14:00", embedding, endpoint="/v1/embeddings")
+    await world.put("11-03 10:00", "11-03 14:00")
+    world.site.books = [
+        type(one)(**{**vars(one), "fresh": 300_000, "cached": 0, "output": 0}) if "embedding" in one.model else one
+        for one in world.site.books
+    ]
+    found = await world.run()
+    assert {(row["model"] == embedding, row["status"]) for row in found["rows"]} == {
+        (True, "unverifiable"),
+        (False, "match"),
+    }
+    assert next(row for row in found["rows"] if row["model"] == embedding)["cause"] == "no_split"
+    bill = {**world.plugin.settings.bills["openai"].model_dump(), "admin_key": ADMIN, "exclusive": True}
+    await _reopen(world, openai=bill)
+    found = await world.run()
+    (prompt,) = (row for row in found["rows"] if row["model"] == embedding and row["kind"] == "prompt")
+    assert (prompt["status"], prompt["vendor"]) == ("match", "300000")

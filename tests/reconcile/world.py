@@ -132,8 +132,8 @@ class Site:
         if request.headers.get("authorization") != f"Bearer {ADMIN}":
             return _json({"error": {"message": "You need an admin key"}}, 401)
         query = {name.removesuffix("[]"): values for name, values in parse_qs(urlsplit(request.target).query).items()}
-        made = self._usage if request.path.endswith("/usage/completions") else self._costs
-        return self._paged(query, made)
+        reports = {"completions": self._usage, "embeddings": self._embeddings, "moderations": lambda *_: iter(())}
+        return self._paged(query, reports.get(request.path.rpartition("/")[2], self._costs))
 
     def _paged(self, query: dict[str, list[str]], results: Any) -> Answer:
         """Buckets of days; an empty day has no results."""
@@ -163,7 +163,7 @@ class Site:
 
     def _usage(self, day: date, query: dict[str, list[str]]) -> Iterator[dict[str, Any]]:
         for one in self._of_day(day, query):
-            if query.get("batch") == ["true"] and not one.batch:
+            if (query.get("batch") == ["true"] and not one.batch) or "embedding" in one.model:
                 continue
             known = "null_fields" not in self.faults
             yield {
@@ -178,6 +178,17 @@ class Site:
                 "project_id": one.project if "project_id" in query["group_by"] else None,
                 "api_key_id": one.key if "api_key_id" in query["group_by"] else None,
             }
+
+    def _embeddings(self, day: date, query: dict[str, list[str]]) -> Iterator[dict[str, Any]]:
+        """They have no batch flag."""
+        for one in self._of_day(day, query):
+            if "embedding" in one.model:
+                yield {
+                    "input_tokens": one.fresh,
+                    "num_model_requests": one.requests,
+                    "model": one.model,
+                    "project_id": one.project,
+                }
 
     def _costs(self, day: date, query: dict[str, list[str]]) -> Iterator[dict[str, Any]]:
         for one in self._of_day(day, query):
@@ -381,11 +392,13 @@ class World:
         request = Request(date.fromisoformat(f"2026-{first}"), date.fromisoformat(f"2026-{last}"), **how)
         return await self.reconciler.run(name, request)
 
-    async def begin(self, begun: datetime, account: str = "openai", provider: str = "openai") -> Batch:
+    async def begin(
+        self, begun: datetime, account: str = "openai", provider: str = "openai", endpoint: str = "/v1/chat/completions"
+    ) -> Batch:
         """A batch that is under way."""
         self.numbers += 1
         batch = Batch(
-            id=f"batch_{self.numbers}", status="in_progress", endpoint="/v1/chat/completions",
+            id=f"batch_{self.numbers}", status="in_progress", endpoint=endpoint,
             created_at=int(begun.timestamp()) - 60, in_progress_at=int(begun.timestamp()),
         )  # fmt: skip
         kept, self.clock.now = self.clock.now, int(begun.timestamp()) * 1000
@@ -397,18 +410,21 @@ class World:
 
     async def put(
         self, begun: str, ended: str, model: str = MINI, *, lines: int = 3, failed: int = 0, tokens: int = 100_000,
-        account: str = "openai", provider: str = "openai", status: str = "completed", book: bool = True, **how: Any,
+        account: str = "openai", provider: str = "openai", status: str = "completed", book: bool = True,
+        endpoint: str = "/v1/chat/completions", **how: Any,
     ) -> Settlement:  # fmt: skip
         """A settled batch; `book`: the vendor books it, spread over the days that it ran on."""
         begin, end = at(begun), at(ended)
-        batch = await self.begin(begin, account, provider)
+        batch = await self.begin(begin, account, provider, endpoint)
         cached, answer = tokens // 10, tokens // 4
         found = meter([output(model, lines, tokens, cached, answer, failed)], provider=provider, **how)
         kept, self.clock.now = self.clock.now, int(end.timestamp() + 60) * 1000
         claim = await self.ledger.claim(account, batch.id, owner="w", lease_seconds=60)
         assert claim is not None
         ended_batch = batch.model_copy(update={"status": status})
-        about = {"account": account, "provider": provider, "batch_id": batch.id, "batch": ended_batch}
+        about = {
+            "account": account, "provider": provider, "batch_id": batch.id, "batch": ended_batch, "endpoint": endpoint,
+        }  # fmt: skip
         settlement = Settlement(
             status=status, settled_at=datetime.fromtimestamp(self.clock.now / 1000, UTC),
             times=BatchTimes(created_at=begin, in_progress_at=begin, ended_at=end),

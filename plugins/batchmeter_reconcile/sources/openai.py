@@ -15,6 +15,10 @@ from .web import Page, Report, base_of, items, key_of, part, report, text_of
 BASE = "https://api.openai.com/v1"
 VARIABLE = "OPENAI_ADMIN_KEY"
 NEEDS = "an admin key of the organization (sk-admin-…) that may read usage: a project's key may not"
+UNSPLIT = frozenset({"/v1/embeddings", "/v1/moderations", "/v1/images/generations", "/v1/images/edits", "/v1/videos"})
+"""Their usage has no batch flag."""
+_ALONE = ("embeddings", "moderations")
+"""Reports that count tokens, for projects that make batches only."""
 _DAY = timedelta(days=1)
 _MOST_DAYS = 31
 """Buckets of one call."""
@@ -39,10 +43,18 @@ async def ask(question: Question, figures: Figures) -> None:
     key = await key_of(settings, VARIABLE, "OpenAI")
     headers = {"authorization": f"Bearer {key}"}
     figures.exclusive = settings.exclusive
+    figures.unsplit = frozenset(
+        one for one in UNSPLIT if not settings.exclusive or one.rpartition("/")[2] not in _ALONE
+    )
     async with report(figures, base_of(settings, BASE), headers, needs=NEEDS, secret=key) as opened:
         async for start, result in _results(opened, "organization/usage/completions", _usage_query(question), figures):
             for row in usage_rows(start, result, question.by):
                 figures.add(row)
+        for name in _ALONE if settings.exclusive else ():
+            query = {**_usage_query(question), "batch": None, "group_by[]": [_scope_name(question.by), "model"]}
+            async for start, result in _results(opened, f"organization/usage/{name}", query, figures):
+                for row in embedding_rows(start, result, question.by):
+                    figures.add(row)
         try:
             async for start, result in _results(opened, "organization/costs", _costs_query(question), figures):
                 figures.add(cost_row(start, result, question.by))
@@ -115,6 +127,16 @@ def usage_rows(day: date, result: Page, by: str = "project") -> Iterator[BilledR
         yield BilledRow(day, model, kind if model else "", quantity, scope=scope, item=item, silent=quantity is None)
     if written is not None:
         yield BilledRow(day, model, "cache_write" if model else "", written, scope=scope, item="usage of no model")
+
+
+def embedding_rows(day: date, result: Page, by: str = "project") -> Iterator[BilledRow]:
+    """Embeddings and moderations have input alone."""
+    model, scope = text_of(result.get("model")), text_of(result.get(_scope_name(by)))
+    whole = _count(result, "input_tokens")
+    counted = {"prompt": whole, "uncached_input": whole, "requests": _count(result, "num_model_requests")}
+    for kind, quantity in counted.items():
+        item = "" if model else f"usage of no model, {kind}"
+        yield BilledRow(day, model, kind if model else "", quantity, scope=scope, item=item, silent=quantity is None)
 
 
 def _count(result: Page, name: str) -> Decimal | None:

@@ -26,6 +26,8 @@ MOST_PAGES = 1000
 TRIES = 4
 """A rate limit of these reports is a few calls a minute."""
 TIMEOUT = 60.0
+_LARGE = 64 * 1024
+"""Bytes that are decoded beside the event loop."""
 Page = Mapping[str, Any]
 
 
@@ -68,7 +70,9 @@ class Report:
                 status_code=error.status_code, body=error.body, content=error.content, headers=error.headers,
             ) from None  # fmt: skip
         self.figures.saw(answer.content)
-        return parsed(answer.content, path)
+        if len(answer.content) < _LARGE:
+            return parsed(answer.content, path)
+        return await asyncio.to_thread(parsed, answer.content, path)
 
 
 def parsed(content: bytes, what: str) -> Page:
