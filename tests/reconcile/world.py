@@ -180,7 +180,7 @@ class Site:
             }
 
     def _embeddings(self, day: date, query: dict[str, list[str]]) -> Iterator[dict[str, Any]]:
-        """They have no batch flag."""
+        """Usage without a batch flag."""
         for one in self._of_day(day, query):
             if "embedding" in one.model:
                 yield {
