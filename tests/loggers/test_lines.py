@@ -94,11 +94,19 @@ async def test_a_refusal_is_a_dead_delivery_of_its_own():
     }
 
 
-async def test_a_logger_that_wants_no_lines_is_owed_none():
-    logger = Lines()
-    logger.unsubscribed = ("batch_lines",)
-    done = await run(logger, requests=2)
-    assert (done.deliveries, logger.calls) == ((), [])
+async def test_a_logger_that_wants_no_lines_any_more_is_owed_none():
+    logger, name = Lines(), f"{__name__}.Lines"
+    async with open_bench(logger) as bench:
+        await bench.submit(requests=2)
+        logger.unsubscribed = ("batch_lines",)
+        bench.client.plugins.unregister(name)
+        bench.client.plugins.register(logger, name)
+        await bench.submit(requests=2)
+        await bench.deliver()
+        ended = {one.name: one.ended_at for one in await bench.client.ledger.subscriptions()}
+        states = [one.state for one in await bench.deliveries()]
+    assert ended[f"{name}.batch_lines"] is not None
+    assert (states, logger.calls) == (["dead"], [])
 
 
 async def test_a_failed_batch_has_its_failed_lines():

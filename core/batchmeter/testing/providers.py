@@ -17,13 +17,17 @@ import json
 import uuid
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import suppress
+from datetime import UTC, datetime
 from typing import Any, ClassVar
 
 import pytest
 
 from batchmeter import errors
-from batchmeter.models import Batch, FileObject, Page
+from batchmeter.events import BatchSucceeded
+from batchmeter.metering import Job, meter_outputs
+from batchmeter.models import Batch, FileObject, Page, Usage
 from batchmeter.providers import BatchRequest, CallOptions, FileUpload, OutputFile, Provider
+from batchmeter.reports.line_costs import LinePricer, PricedLine
 
 from .requests import lines_of
 
@@ -177,6 +181,7 @@ class ProviderContract:
         if not provider.capabilities.native_lines:
             assert {row["custom_id"] for row in rows} == {f"r-{number}" for number in range(self.requests)}
             assert all(isinstance(row["response"]["body"]["usage"], dict) for row in rows)
+        await _assert_lines_add_up(provider, batch, outputs)
 
     async def test_outputs_can_be_read_again(self, provider: Provider) -> None:
         """A settlement that was interrupted starts over."""
@@ -301,3 +306,20 @@ async def all_batches(provider: Provider, *, limit: int) -> Sequence[str]:
         assert len(page) or not page.has_more
         found += [batch.id for batch in page]
     return found
+
+
+async def _assert_lines_add_up(provider: Provider, batch: Batch, outputs: Sequence[OutputFile]) -> None:
+    """Lines read one by one, as traces of requests show them, have the usage and cost of the batch."""
+    whole = await meter_outputs(outputs, Job(provider=provider.name, endpoint=batch.endpoint, model=batch.model))
+    about: dict[str, Any] = {"id": "", "time": datetime.now(UTC), "account": provider.account, "provider": provider.name}
+    event = BatchSucceeded(
+        **about, batch_id=batch.id, batch=batch, endpoint=batch.endpoint, status=batch.status, rates=whole.rates
+    )
+    pricer, lines = LinePricer(event), list[PricedLine]()
+    for file_id in filter(None, dict.fromkeys((batch.output_file_id, batch.error_file_id))):
+        lines += [*pricer.feed(await read_file(provider, file_id)), *pricer.end_file()]
+    costs = [line.cost for line in lines if line.cost is not None]
+    if lines:
+        assert len({line.custom_id for line in lines}) == whole.lines.total
+        assert sum((line.usage for line in lines), Usage()) == whole.usage
+        assert (sum(costs) if len(costs) == len(lines) else None) == whole.cost.total
