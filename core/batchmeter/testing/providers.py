@@ -311,7 +311,12 @@ async def all_batches(provider: Provider, *, limit: int) -> Sequence[str]:
 async def _assert_lines_add_up(provider: Provider, batch: Batch, outputs: Sequence[OutputFile]) -> None:
     """Lines read one by one, as traces of requests show them, have the usage and cost of the batch."""
     whole = await meter_outputs(outputs, Job(provider=provider.name, endpoint=batch.endpoint, model=batch.model))
-    about: dict[str, Any] = {"id": "", "time": datetime.now(UTC), "account": provider.account, "provider": provider.name}
+    about: dict[str, Any] = {
+        "id": "",
+        "time": datetime.now(UTC),
+        "account": provider.account,
+        "provider": provider.name,
+    }
     event = BatchSucceeded(
         **about, batch_id=batch.id, batch=batch, endpoint=batch.endpoint, status=batch.status, rates=whole.rates
     )
