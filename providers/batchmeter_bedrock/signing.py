@@ -3,6 +3,10 @@
 import asyncio
 import hashlib
 import importlib
+import logging
+import threading
+from collections.abc import Generator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from batchmeter.errors import APIConnectionError, ConfigError
@@ -20,6 +24,31 @@ _NO_CREDENTIALS = (
     "bedrock: AWS's credential chain has no credentials; set AWS_PROFILE or AWS_ACCESS_KEY_ID, log in (aws sso login), "
     "or set access_key_id and secret_access_key in the account"
 )
+
+
+_TALKATIVE = ("auth", "credentials", "endpoint", "hooks", "httpsession", "parsers", "tokens", "utils")
+"""Loggers of botocore: at debug some write the token that a request is signed with, or the keys that a role was given."""
+_own = threading.local()
+
+
+class _Silence(logging.Filter):
+    def filter(self, record: logging.LogRecord) -> bool:
+        return record.levelno > logging.DEBUG or not getattr(_own, "call", False)
+
+
+_SILENCE = _Silence()
+
+
+@contextmanager
+def _silent() -> Generator[None]:
+    """Botocore's debug lines about calls inside, in this thread, reach no log."""
+    for name in _TALKATIVE:
+        logging.getLogger(f"botocore.{name}").addFilter(_SILENCE)  # once: a filter that is there is not added again
+    _own.call = True
+    try:
+        yield
+    finally:
+        _own.call = False
 
 
 class Signer:
@@ -73,6 +102,10 @@ class _Signing:
     def _signed(
         self, credentials: Any, method: str, url: str, headers: dict[str, str], content: str | bytes
     ) -> Headers:
+        with _silent():
+            return self._sign(credentials, method, url, headers, content)
+
+    def _sign(self, credentials: Any, method: str, url: str, headers: dict[str, str], content: str | bytes) -> Headers:
         auth, awsrequest = _botocore("auth"), _botocore("awsrequest")
         digest = content if isinstance(content, str) else hashlib.sha256(content).hexdigest()
         frozen = _frozen(credentials)
@@ -102,7 +135,8 @@ def _load(settings: BedrockSettings) -> Any:
             None if token is None else token.get_secret_value(),
         )
     try:
-        found = session.Session(profile=settings.profile).get_credentials()
+        with _silent():
+            found = session.Session(profile=settings.profile).get_credentials()
     except (exceptions.BotoCoreError, OSError, ValueError) as error:
         raise ConfigError(f"bedrock: no usable AWS credentials ({_reason(error)})") from error
     if found is None:

@@ -1,9 +1,10 @@
 """S3 over its REST API: look, list, read, write, delete. Each body's hash is signed, so what arrives is what was sent."""
 
+import asyncio
 import hashlib
 import re
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from email.utils import parsedate_to_datetime
@@ -60,9 +61,8 @@ class Storage:
             content = (await self._call("GET", bucket, query)).content
             if b"<ListBucketResult" not in content:
                 raise APIResponseError(f"S3 answered a list of {folder.uri} with something else")
-            escaped = xml_text(content, "EncodingType") == "url"
-            for item in _CONTENTS.findall(content):
-                yield _item(folder.bucket, item, escaped=escaped)
+            for stored in await asyncio.to_thread(_items, folder.bucket, content):
+                yield stored
             token = xml_text(content, "NextContinuationToken")
             if not token or xml_text(content, "IsTruncated") != "true":
                 return
@@ -72,11 +72,14 @@ class Storage:
     async def read(self, blob: Blob, options: CallOptions = PLAIN) -> AsyncGenerator[ContentStream]:
         """A `range` among the extra headers gets that part."""
         headers = {"accept": "*/*", **options.extra_headers, **self._owner, HASH: EMPTY}
-        with aws_errors(blob):
-            path = _path(blob, dict(options.extra_query))
-            async with self._http.stream("GET", path, headers=headers, timeout=options.timeout) as response:
-                kind = response.headers.get("content-type", "application/octet-stream")
-                yield ContentStream(response.chunks, kind, response.size, response.headers, response.status_code)
+        path = _path(blob, dict(options.extra_query))
+        async with AsyncExitStack() as stack:
+            with aws_errors(blob):  # not of what a reader does with the bytes
+                response = await stack.enter_async_context(
+                    self._http.stream("GET", path, headers=headers, timeout=options.timeout)
+                )
+            kind = response.headers.get("content-type", "application/octet-stream")
+            yield ContentStream(response.chunks, kind, response.size, response.headers, response.status_code)
 
     async def put(
         self, blob: Blob, query: Mapping[str, str], data: bytes, digest: str, headers: Headers, options: CallOptions
@@ -142,6 +145,11 @@ async def _pieces(data: bytes) -> AsyncIterator[bytes]:
     view = memoryview(data)
     for start in range(0, len(view), CHUNK):
         yield bytes(view[start : start + CHUNK])
+
+
+def _items(bucket: str, content: bytes) -> list[Stored]:
+    escaped = xml_text(content, "EncodingType") == "url"
+    return [_item(bucket, item, escaped=escaped) for item in _CONTENTS.findall(content)]
 
 
 def _item(bucket: str, xml: bytes, *, escaped: bool) -> Stored:

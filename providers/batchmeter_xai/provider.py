@@ -1,7 +1,7 @@
 """The xAI account: OpenAI's files, xAI's batches and their results."""
 
 from collections.abc import AsyncGenerator, Generator, Mapping, Sequence
-from contextlib import aclosing, asynccontextmanager, contextmanager
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager, contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
@@ -107,9 +107,10 @@ class XAIProvider(KeyedWire):
         """Results as OpenAI's lines."""
         view = view_of(file_id)
         if view is None:
-            with _refusals():
-                async with super().file_content(file_id, options) as content:
-                    yield content
+            async with AsyncExitStack() as stack:
+                with _refusals():  # not of what a reader does with the bytes
+                    content = await stack.enter_async_context(super().file_content(file_id, options))
+                yield content
             return
         kind, batch_id = view
         await self.retrieve_batch(batch_id, options)

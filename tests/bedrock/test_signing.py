@@ -1,6 +1,7 @@
 """Keys: from the settings, from AWS's chain, refreshed; for AWS's hosts alone, and in no text."""
 
 import json
+import logging
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -32,12 +33,23 @@ def alone(monkeypatch, tmp_path):
 
 
 @pytest.mark.parametrize("way", ["settings", "profile", "token"])
-async def test_keys_come_from_settings_or_a_profile(way, bedrock, make, tmp_path):
-    bedrock.storage.tokens = {"session"}
+async def test_keys_come_from_settings_or_a_profile(way, bedrock, make, tmp_path, caplog):
+    """None of them is in a log, whatever its level."""
+    caplog.set_level(logging.DEBUG)
+    bedrock.storage.tokens = {"planted-session-token"}
     (tmp_path / "credentials").write_text(f"[mine]\naws_access_key_id = {ACCESS}\naws_secret_access_key = {SECRET}\n")
-    given = {"settings": {}, "profile": NONE | {"profile": "mine"}, "token": {"session_token": "session"}}[way]
+    given = {
+        "settings": {},
+        "profile": NONE | {"profile": "mine"},
+        "token": {"session_token": "planted-session-token"},
+    }[way]
     await look(make(**given))
     assert len(bedrock.received) == len(bedrock.storage.received) == 1
+    assert caplog.records
+    shown = caplog.text
+    assert [
+        one for one in (SECRET, "planted-session-token", bedrock.received[0].headers["authorization"]) if one in shown
+    ] == []
 
 
 async def test_keys_that_expire_are_fetched_again(bedrock, make, tmp_path):

@@ -141,7 +141,8 @@ class Vendor:
     def keep(self, content: bytes, purpose: str) -> dict[str, Any]:
         file_id = f"file-{uuid.uuid4().hex[:12]}"
         shown = {"id": file_id, "object": "file", "bytes": len(content), "created_at": NOW, "purpose": purpose}
-        self.files[file_id] = {"shown": shown | {"filename": "in.jsonl"}, "content": content}
+        theirs = {"FileType": "jsonl", "LineCount": 0, "Processed": True} if self.profile.presigned else {}
+        self.files[file_id] = {"shown": shown | {"filename": "in.jsonl"} | theirs, "content": content}
         return self.files[file_id]
 
     def file(self, method: str, rest: list[str], found: dict[str, Any]) -> Answer:

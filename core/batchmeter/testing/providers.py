@@ -111,6 +111,16 @@ class ProviderContract:
         file = await provider.create_file(upload_of(content, sized=False), PLAIN)
         assert await read_file(provider, file.id) == content
 
+    async def test_a_reader_s_own_error_is_its_own(self, provider: Provider) -> None:
+        """Whatever a reader raises between two chunks is no error of the provider's, and is not renamed."""
+        file = await provider.create_file(upload_of(self.lines()), PLAIN)
+        for kind, status in ((errors.NotFoundError, 404), (errors.BadRequestError, 400)):
+            own = kind("the reader's own api key", status_code=status)
+            with pytest.raises(kind) as caught:
+                async with provider.file_content(file.id, PLAIN):
+                    raise own
+            assert caught.value is own
+
     async def test_a_large_file_streams(self, provider: Provider) -> None:
         """A megabyte that never is in one piece, on its way up and down; every line has an id of its own."""
         first = json.loads(self.lines().split(b"\n")[0])

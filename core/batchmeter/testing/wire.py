@@ -118,7 +118,7 @@ async def _converse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, 
             return
         writer.write(_bytes(answer))
         await writer.drain()
-        if answer.length is not None and answer.length != len(answer.body):
+        if answer.length not in (None, len(answer.body)) and request.method != "HEAD":  # whose answer has no body
             return
 
 
