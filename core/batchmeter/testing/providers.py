@@ -112,7 +112,7 @@ class ProviderContract:
         assert await read_file(provider, file.id) == content
 
     async def test_a_reader_s_own_error_is_its_own(self, provider: Provider) -> None:
-        """Whatever a reader raises between two chunks is no error of the provider's, and is not renamed."""
+        """An error that a reader raises between two chunks is none of the provider's, and is not renamed."""
         file = await provider.create_file(upload_of(self.lines()), PLAIN)
         for kind, status in ((errors.NotFoundError, 404), (errors.BadRequestError, 400)):
             own = kind("the reader's own api key", status_code=status)
