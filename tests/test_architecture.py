@@ -16,7 +16,7 @@ CORE = ROOT / "core" / "batchmeter"
 
 # A module may import from its own layer and from those below it.
 LAYERS = [
-    {"_version", "errors", "web"},
+    {"_version", "errors", "lazy", "web"},
     {"models", "config", "hookspecs", "http", "input_limits"},
     {"events", "host", "providers"},
     {"provider_guard"},
@@ -51,6 +51,7 @@ PUBLIC = {"batchmeter"} | {
         "models",
         "events",
         "errors",
+        "lazy",
         "http",
         "providers",
         "inputs",
@@ -205,7 +206,9 @@ def test_help_imports_no_command_and_nothing_heavy() -> None:
     assert {name for name in loaded if name.startswith("batchmeter.cli.")} == set()
     assert {name for name in loaded if name.startswith("batchmeter.")} <= {
         f"batchmeter.{name}"
-        for name in ("_version", "cli", "commands", "commands.inert", "discovery", "errors", "hookspecs", "ledger")
+        for name in (
+            "_version", "cli", "commands", "commands.inert", "discovery", "errors", "hookspecs", "lazy", "ledger"
+        )
     }  # fmt: skip
 
 

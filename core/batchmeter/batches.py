@@ -4,7 +4,6 @@ import os
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Mapping
 from contextlib import aclosing
 from dataclasses import replace
-from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
 from .arguments import (
@@ -182,24 +181,16 @@ class AsyncBatches:
         **account_settings: Any,
     ) -> AsyncPage[Batch]:
         """One page, newest first. `async for` over it goes on with the pages that follow."""
-        chosen = options(extra_headers, extra_query, extra_body, timeout)
-        cursor, most = text_of("after", after), whole_of("limit", limit)
-        provider, _ = await self._client.provider_for(custom_llm_provider, account_settings, model=model)
-        page = await provider.list_batches(after=cursor, limit=most, options=chosen)
-        observed = page.model_copy(update={"data": [await self._observe(provider, batch) for batch in page.data]})
-        following = partial(
-            self.list,
-            limit=limit,
-            custom_llm_provider=custom_llm_provider,
-            metadata=metadata,
-            extra_headers=extra_headers,
-            extra_body=extra_body,
-            model=model,
-            extra_query=extra_query,
-            timeout=timeout,
-            **account_settings,
-        )
-        return AsyncPage[Batch].of(observed, lambda last: following(after=last))
+        del metadata
+        chosen, most = options(extra_headers, extra_query, extra_body, timeout), whole_of("limit", limit)
+
+        async def page(cursor: str | None) -> AsyncPage[Batch]:
+            provider, _ = await self._client.provider_for(custom_llm_provider, account_settings, model=model)
+            found = await provider.list_batches(after=cursor, limit=most, options=chosen)
+            observed = found.model_copy(update={"data": [await self._observe(provider, batch) for batch in found.data]})
+            return AsyncPage[Batch].of(observed, page)
+
+        return await page(text_of("after", after))
 
     async def iterate(self, **arguments: Any) -> AsyncIterator[Batch]:
         """All batches, page by page; arguments as `list`."""

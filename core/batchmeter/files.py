@@ -92,28 +92,14 @@ class AsyncFiles:
     ) -> AsyncPage[FileObject]:
         """One page. `async for` over it goes on with the pages that follow."""
         chosen = options(extra_headers, extra_query, extra_body, timeout)
-        provider, _ = await self._client.provider_for(custom_llm_provider, account_settings, model=model)
-        page = await provider.list_files(
-            purpose=text_of("purpose", purpose),
-            after=text_of("after", after),
-            limit=whole_of("limit", limit),
-            order=text_of("order", order),
-            options=chosen,
-        )
-        following = partial(
-            self.list,
-            custom_llm_provider,
-            purpose,
-            extra_headers,
-            extra_body,
-            limit=limit,
-            order=order,
-            model=model,
-            extra_query=extra_query,
-            timeout=timeout,
-            **account_settings,
-        )
-        return AsyncPage[FileObject].of(page, lambda last: following(after=last))
+        kind, way, most = text_of("purpose", purpose), text_of("order", order), whole_of("limit", limit)
+
+        async def page(cursor: str | None) -> AsyncPage[FileObject]:
+            provider, _ = await self._client.provider_for(custom_llm_provider, account_settings, model=model)
+            found = await provider.list_files(purpose=kind, after=cursor, limit=most, order=way, options=chosen)
+            return AsyncPage[FileObject].of(found, page)
+
+        return await page(text_of("after", after))
 
     async def iterate(self, **arguments: Any) -> AsyncIterator[FileObject]:
         """All files, page by page; arguments as `list`."""

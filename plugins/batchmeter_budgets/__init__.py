@@ -6,10 +6,10 @@ its own kinds of events, `budget_alert` and `alert`, go to every logger that han
 are first used: every command line loads this module.
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from batchmeter import hookimpl
+from batchmeter.lazy import lazy_names
 
 from . import hookspecs
 
@@ -29,13 +29,6 @@ __all__ = ["Alert", "BudgetAlert", "BudgetSettings", "Budgets", "BudgetsSettings
 env = ("BATCHMETER_BUDGETS",)
 """Variables that switch it on, for budgets that are made by API or command."""
 BUDGETS = "Budgets: what may be spent, what is spent, reserved and uncertain; set, raise, write off, check."
-_HOMES = {
-    "Alert": "events",
-    "BudgetAlert": "events",
-    "BudgetSettings": "settings",
-    "Budgets": "plugin",
-    "BudgetsSettings": "settings",
-}
 
 
 @hookimpl
@@ -53,9 +46,11 @@ def register_events(register: "Callable[[type[PluginEvent]], None]") -> None:
     register(Alert)
 
 
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(import_module(f".{_HOMES[name]}", __name__), name)
-    globals()[name] = value
-    return value
+__getattr__ = lazy_names(
+    __name__,
+    {
+        "events": "Alert BudgetAlert",
+        "settings": "BudgetSettings BudgetsSettings",
+        "plugin": "Budgets",
+    },
+)

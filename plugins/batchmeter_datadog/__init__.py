@@ -1,7 +1,8 @@
 """The Datadog logger: metrics, events and LLM Observability, by acknowledged posts or through the local agent."""
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from batchmeter.lazy import lazy_names
 
 if TYPE_CHECKING:
     from .logger import DatadogLogger
@@ -11,14 +12,12 @@ __all__ = ["DatadogLogger", "DatadogSettings"]
 
 env = ("DD_API_KEY", "DD_AGENT_HOST")
 """Variables that switch it on."""
-_HOMES = {
-    "DatadogLogger": "logger",
-    "DatadogSettings": "settings",
-}
 
 
-def __getattr__(name: str) -> Any:
-    """The names above, imported when first used: every start of batchmeter loads this module."""
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f".{_HOMES[name]}", __name__), name)
+__getattr__ = lazy_names(
+    __name__,
+    {
+        "logger": "DatadogLogger",
+        "settings": "DatadogSettings",
+    },
+)

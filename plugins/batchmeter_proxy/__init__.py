@@ -9,10 +9,10 @@ Names are imported when they are first used: every command line loads this modul
 extra (`pip install 'batchmeter[proxy]'`).
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from batchmeter import hookimpl
+from batchmeter.lazy import lazy_names
 
 from . import hookspecs
 
@@ -38,18 +38,6 @@ __all__ = [
     "keyring_of",
 ]
 
-_HOMES = {
-    "Action": "identity",
-    "Identity": "identity",
-    "Keyring": "keyring",
-    "Proxy": "app",
-    "ProxyKey": "keyring",
-    "Refusal": "errors",
-    "Route": "routes",
-    "create_app": "app",
-    "keyring_of": "keyring",
-}
-
 
 SERVE = "Serve OpenAI's files and batches API over the configured accounts; trackers and loggers run inside."
 KEYS = "Keys of the proxy: create, list, revoke."
@@ -63,10 +51,13 @@ def register_commands(cli: "click.Group") -> None:
     cli.add_command(LazyCommand("keys", "batchmeter_proxy.keys_command:keys", KEYS))
 
 
-def __getattr__(name: str) -> Any:
-    module = _HOMES.get(name)
-    if module is None:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(import_module(f".{module}", __name__), name)
-    globals()[name] = value
-    return value
+__getattr__ = lazy_names(
+    __name__,
+    {
+        "identity": "Action Identity",
+        "keyring": "Keyring ProxyKey keyring_of",
+        "app": "Proxy create_app",
+        "errors": "Refusal",
+        "routes": "Route",
+    },
+)

@@ -6,10 +6,10 @@ plugins add vendors by its hook `register_billing`. Names are imported when they
 this module.
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from batchmeter import hookimpl
+from batchmeter.lazy import lazy_names
 
 from . import hookspecs
 
@@ -39,16 +39,6 @@ __all__ = [
 ]
 
 RECONCILE = "Compare the ledger with the vendor's own usage and costs, or with a bill."
-_HOMES = {
-    "BillSettings": "settings",
-    "BilledRow": "figures",
-    "BillingSource": "sources",
-    "Figures": "figures",
-    "Question": "sources",
-    "Reconcile": "plugin",
-    "ReconcileDrift": "events",
-    "ReconcileSettings": "settings",
-}
 
 
 @hookimpl
@@ -65,9 +55,13 @@ def register_events(register: "Callable[[type[PluginEvent]], None]") -> None:
     register(ReconcileDrift)
 
 
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(import_module(f".{_HOMES[name]}", __name__), name)
-    globals()[name] = value
-    return value
+__getattr__ = lazy_names(
+    __name__,
+    {
+        "settings": "BillSettings ReconcileSettings",
+        "figures": "BilledRow Figures",
+        "sources": "BillingSource Question",
+        "plugin": "Reconcile",
+        "events": "ReconcileDrift",
+    },
+)

@@ -5,8 +5,9 @@ subscription of its own; the files are read again for it. Names are imported whe
 batchmeter loads this module.
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from batchmeter.lazy import lazy_names
 
 from . import hookspecs
 
@@ -17,15 +18,12 @@ if TYPE_CHECKING:
 
 __all__ = ["BatchLine", "BatchLines", "LineSample", "Traces", "hookspecs"]
 
-_HOMES = {
-    "BatchLine": "lines",
-    "BatchLines": "lines",
-    "LineSample": "sample",
-    "Traces": "plugin",
-}
 
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f".{_HOMES[name]}", __name__), name)
+__getattr__ = lazy_names(
+    __name__,
+    {
+        "lines": "BatchLine BatchLines",
+        "sample": "LineSample",
+        "plugin": "Traces",
+    },
+)

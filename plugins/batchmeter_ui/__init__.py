@@ -5,10 +5,10 @@ The plugin adds its routes by the proxy's hook `register_routes`, and brings a h
 loads this module.
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from batchmeter import hookimpl
+from batchmeter.lazy import lazy_names
 
 from . import hookspecs
 
@@ -26,15 +26,6 @@ __all__ = [
     "moment", "progress", "shortened", "table",
 ]  # fmt: skip
 
-_HOMES = {
-    "Content": "page", "Page": "page", "Tile": "page", "card": "page", "moment": "page",
-    "Pages": "plugin", "PagesSettings": "plugin",
-    "facts": "table", "progress": "table", "table": "table",
-    "View": "view",
-    "amount": "words", "dollars": "words", "shortened": "words",
-}  # fmt: skip
-"""Name -> its module."""
-
 
 UI = "Open the web pages: of the server that runs here, else of one started for it."
 
@@ -46,9 +37,13 @@ def register_commands(cli: "click.Group") -> None:
     cli.add_command(LazyCommand("ui", "batchmeter_ui.commands:ui", UI))
 
 
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(import_module(f".{_HOMES[name]}", __name__), name)
-    globals()[name] = value
-    return value
+__getattr__ = lazy_names(
+    __name__,
+    {
+        "page": "Content Page Tile card moment",
+        "plugin": "Pages PagesSettings",
+        "table": "facts progress table",
+        "view": "View",
+        "words": "amount dollars shortened",
+    },
+)

@@ -1,7 +1,8 @@
 """The webhook logger: every event posted to your URL, signed as Standard Webhooks has it."""
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from batchmeter.lazy import lazy_names
 
 if TYPE_CHECKING:
     from .logger import WebhookLogger
@@ -11,14 +12,12 @@ __all__ = ["WebhookLogger", "WebhookSettings"]
 
 env = ("BATCHMETER_WEBHOOK_URL",)
 """Variables that switch it on."""
-_HOMES = {
-    "WebhookLogger": "logger",
-    "WebhookSettings": "settings",
-}
 
 
-def __getattr__(name: str) -> Any:
-    """The names above, imported when first used: every start of batchmeter loads this module."""
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f".{_HOMES[name]}", __name__), name)
+__getattr__ = lazy_names(
+    __name__,
+    {
+        "logger": "WebhookLogger",
+        "settings": "WebhookSettings",
+    },
+)

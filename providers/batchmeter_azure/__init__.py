@@ -1,9 +1,9 @@
 """Azure OpenAI (Microsoft Foundry): files, batches, and batches that read and write your own storage."""
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from batchmeter.hookspecs import hookimpl
+from batchmeter.lazy import lazy_names
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -18,11 +18,6 @@ __all__ = ["AzureProvider", "AzureSettings", "queue_full", "register_providers"]
 
 providers = ("azure",)
 """Providers that it brings; the rest is imported when one of these is first used."""
-_HOMES = {
-    "AzureProvider": "provider",
-    "AzureSettings": "settings",
-    "queue_full": "queue",
-}
 
 
 @hookimpl
@@ -32,8 +27,11 @@ def register_providers(register: "Callable[[ProviderFactory], None]") -> None:
     register(AzureProvider)
 
 
-def __getattr__(name: str) -> Any:
-    """The names above, imported when first used."""
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f".{_HOMES[name]}", __name__), name)
+__getattr__ = lazy_names(
+    __name__,
+    {
+        "provider": "AzureProvider",
+        "settings": "AzureSettings",
+        "queue": "queue_full",
+    },
+)

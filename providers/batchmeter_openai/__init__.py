@@ -1,9 +1,9 @@
 """OpenAI, every server that speaks its files and batches API, and the vendors that do so (`profiles.py`)."""
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from batchmeter.hookspecs import hookimpl
+from batchmeter.lazy import lazy_names
 
 from .profiles import PROFILES
 
@@ -19,10 +19,6 @@ __all__ = ["OpenAIProvider", "OpenAISettings", "register_providers"]
 
 providers = ("openai", *(profile.name for profile in PROFILES))
 """Providers that it brings; the rest is imported when one of these is first used."""
-_HOMES = {
-    "OpenAIProvider": "provider",
-    "OpenAISettings": "settings",
-}
 
 
 @hookimpl
@@ -35,8 +31,10 @@ def register_providers(register: "Callable[[ProviderFactory], None]") -> None:
         register(provider)
 
 
-def __getattr__(name: str) -> Any:
-    """The names above, imported when first used."""
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f".{_HOMES[name]}", __name__), name)
+__getattr__ = lazy_names(
+    __name__,
+    {
+        "provider": "OpenAIProvider",
+        "settings": "OpenAISettings",
+    },
+)

@@ -1,8 +1,9 @@
 """The sandbox: a provider of our own that behaves like OpenAI's batch API, with trouble on demand and a fast clock."""
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import batchmeter.hookspecs as batchmeter
+from batchmeter.lazy import lazy_names
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,16 +23,6 @@ __all__ = ["Engine", "Fault", "ManualClock", "Refusal", "Script", "Server", "Tot
 
 providers = ("sandbox",)
 """Providers that it brings."""
-_HOMES = {
-    "Engine": "engine",
-    "Fault": "script",
-    "ManualClock": "clock",
-    "Refusal": "refusal",
-    "Script": "script",
-    "Server": "server",
-    "Totals": "results",
-    "serving": "server",
-}
 
 
 SANDBOX = (
@@ -57,10 +48,14 @@ def register_providers(register: "Callable[[ProviderFactory], None]") -> None:
     register(SandboxProvider)
 
 
-def __getattr__(name: str) -> Any:
-    """The names above, imported when first used: every start of batchmeter loads this module."""
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from importlib import import_module  # noqa: PLC0415
-
-    return getattr(import_module(f".{_HOMES[name]}", __name__), name)
+__getattr__ = lazy_names(
+    __name__,
+    {
+        "engine": "Engine",
+        "script": "Fault Script",
+        "clock": "ManualClock",
+        "refusal": "Refusal",
+        "server": "Server serving",
+        "results": "Totals",
+    },
+)

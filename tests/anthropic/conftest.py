@@ -1,13 +1,11 @@
 """Accounts at a fake Anthropic."""
 
 import contextlib
-import json
-import threading
-from collections.abc import AsyncIterator, Callable, Generator, Iterable
-from http.server import ThreadingHTTPServer
+from collections.abc import AsyncIterator, Callable, Generator
 from typing import Any
 
 import pytest
+from tests.vendor_kit import file_of, served
 
 from batchmeter.providers import FileUpload
 from batchmeter_anthropic.provider import AnthropicProvider
@@ -19,14 +17,8 @@ from .fake import KEY, FakeAnthropic, handler
 @pytest.fixture
 def vendor() -> Generator[FakeAnthropic]:
     fake = FakeAnthropic()
-    server = ThreadingHTTPServer(("127.0.0.1", 0), handler(fake))
-    fake.base = f"http://127.0.0.1:{server.server_port}"
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-    thread.start()
-    yield fake
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with served(handler(fake)) as fake.base:
+        yield fake
 
 
 @pytest.fixture
@@ -51,17 +43,7 @@ def provider(make: Callable[..., AnthropicProvider]) -> AnthropicProvider:
 @pytest.fixture
 def upload() -> Callable[..., FileUpload]:
     """`upload(rows)` or `upload(b"…")`: a file on its way."""
-
-    def made(content: bytes | Iterable[object], purpose: str = "batch", **more: Any) -> FileUpload:
-        data = content if isinstance(content, bytes) else b"".join(json.dumps(row).encode() + b"\n" for row in content)
-
-        async def chunks() -> AsyncIterator[bytes]:
-            for start in range(0, len(data), 64 * 1024):
-                yield data[start : start + 64 * 1024]
-
-        return FileUpload("in.jsonl", purpose, chunks, len(data), **more)
-
-    return made
+    return file_of
 
 
 @pytest.fixture

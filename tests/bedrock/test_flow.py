@@ -6,11 +6,10 @@ import threading
 from contextlib import contextmanager
 from decimal import Decimal
 
-import httpx2
 import pytest
 from click.testing import CliRunner
+from tests.vendor_kit import client_of, sdk_of, settled
 
-import openai
 from batchmeter import AsyncClient, errors
 from batchmeter.cli import main
 from batchmeter.config import Settings
@@ -18,7 +17,6 @@ from batchmeter.providers import BatchRequest, CallOptions
 from batchmeter.testing.providers import upload_of
 from batchmeter.testing.recorder import Recorder
 from batchmeter.testing.wire import serving
-from batchmeter_proxy import create_app
 
 from .conftest import settings_at
 from .fake import FakeBedrock, FakeS3
@@ -50,28 +48,14 @@ def recorder():
 @pytest.fixture
 async def client(account, tmp_path, monkeypatch, recorder):
     monkeypatch.setenv("BATCHMETER_PLUGINS", "bedrock")
-    settings = Settings(
-        ledger=str(tmp_path / "ledger.db"),
-        default_account="bedrock",
-        accounts={"bedrock": account | {"retry_queue_full": 3600}},
-        track=False,
-        proxy={"freshness": 0},
-    )
-    async with AsyncClient(settings=settings, plugins=[recorder]) as opened:
+    async with client_of(tmp_path, "bedrock", account | {"retry_queue_full": 3600}, recorder) as opened:
         yield opened
 
 
 @pytest.fixture
 async def sdk(client):
-    transport = httpx2.ASGITransport(create_app(client))
-    async with httpx2.AsyncClient(transport=transport) as http:
-        yield openai.AsyncOpenAI(base_url="http://proxy/v1", api_key="sk-any", http_client=http, max_retries=0)
-
-
-async def settled(client, batch_id):
-    while not (await client.batches.retrieve(batch_id)).ended:
-        pass
-    return await client.batches.wait(batch_id, timeout=20)
+    async with sdk_of(client) as opened:
+        yield opened
 
 
 async def submitted(client, content, url=CHAT, **more):

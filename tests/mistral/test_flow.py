@@ -1,20 +1,14 @@
 """Whole batches at Mistral: chat, pages and seconds of sound, inline requests, lost creates, missing lines."""
 
-import asyncio
 import json
-import subprocess
-import sys
 from decimal import Decimal
 
-import httpx2
 import pytest
+from tests.vendor_kit import client_of, sdk_of, settled, submit_by_command
 
 import openai
-from batchmeter import AsyncClient
-from batchmeter.config import Settings
 from batchmeter.testing.recorder import Recorder
 from batchmeter_mistral.settings import MistralSettings
-from batchmeter_proxy import create_app
 
 from .site import KEY
 
@@ -38,28 +32,15 @@ def recorder():
 @pytest.fixture
 async def client(mistral, tmp_path, monkeypatch, recorder):
     monkeypatch.setenv("BATCHMETER_PLUGINS", "mistral")
-    settings = Settings(
-        ledger=str(tmp_path / "ledger.db"),
-        default_account="mistral",
-        accounts={"mistral": {"api_base": mistral.url, "api_key": KEY, "max_retries": 0, "retry_queue_full": 60}},
-        track=False,
-        proxy={"freshness": 0},
-    )
-    async with AsyncClient(settings=settings, plugins=[recorder]) as opened:
+    account = {"api_base": mistral.url, "api_key": KEY, "max_retries": 0, "retry_queue_full": 60}
+    async with client_of(tmp_path, "mistral", account, recorder) as opened:
         yield opened
 
 
 @pytest.fixture
 async def sdk(client):
-    transport = httpx2.ASGITransport(create_app(client))
-    async with httpx2.AsyncClient(transport=transport) as http:
-        yield openai.AsyncOpenAI(base_url="http://proxy/v1", api_key="sk-any", http_client=http, max_retries=0)
-
-
-async def settled(client, batch_id):
-    while not (await client.batches.retrieve(batch_id)).ended:
-        pass
-    return await client.batches.wait(batch_id, timeout=20)
+    async with sdk_of(client) as opened:
+        yield opened
 
 
 async def test_openais_sdk_runs_a_batch_through_the_proxy(mistral, client, sdk, recorder):
@@ -178,13 +159,6 @@ def test_the_key_is_for_mistrals_own_host_only(monkeypatch):
 
 async def test_the_command_line_submits_and_waits(mistral, tmp_path):
     mistral.fast = True
-    path, config = tmp_path / "in.jsonl", tmp_path / "batchmeter.toml"
-    path.write_bytes(lines("mistral-small-latest"))
-    config.write_text(f'[accounts.mistral]\napi_base = "{mistral.url}"\napi_key = "{KEY}"\n')
-    arguments = ["--config", str(config), "submit", str(path), "--provider", "mistral", "--wait", "--json"]
-    command = [sys.executable, "-m", "batchmeter", *arguments]
-    done = await asyncio.create_subprocess_exec(*command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-    out, err = await done.communicate()
-    assert done.returncode == 0, err
-    said = json.loads(out.splitlines()[-1])
-    assert (said["status"], said["cost"]["total"]) == ("completed", "0.0000135")
+    account = {"api_base": mistral.url, "api_key": KEY}
+    settlement = await submit_by_command(tmp_path, "mistral", account, lines("mistral-small-latest"))
+    assert (settlement["status"], settlement["cost"]["total"]) == ("completed", "0.0000135")

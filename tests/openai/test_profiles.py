@@ -1,9 +1,6 @@
 """Compatible vendors: each row of the table runs whole batches against a server with that vendor's own shapes."""
 
-import asyncio
 import json
-import subprocess
-import sys
 import time
 from dataclasses import replace
 from decimal import Decimal
@@ -12,6 +9,7 @@ from urllib.parse import urlsplit
 import httpx
 import httpx2
 import pytest
+from tests.vendor_kit import client_of, sdk_of, submit_by_command
 
 import batchmeter
 import openai
@@ -24,7 +22,6 @@ from batchmeter.testing.recorder import Recorder
 from batchmeter.testing.wire import Received, serving
 from batchmeter_openai.compatible import PROVIDERS
 from batchmeter_openai.profiles import CHAT, PROFILES, RESPONSES
-from batchmeter_proxy import create_app
 
 from .vendor_site import KEY, USAGE, Shapes, Vendor
 
@@ -132,22 +129,14 @@ async def client(vendor, tmp_path, monkeypatch, recorder):
     monkeypatch.setenv("BATCHMETER_PLUGINS", "openai")
     name = vendor.profile.name
     account = {"api_base": vendor.url, "api_key": KEY, "max_retries": 0}
-    settings = Settings(
-        ledger=str(tmp_path / "ledger.db"),
-        default_account=name,
-        accounts={name: account},
-        track=False,
-        proxy={"freshness": 0},
-    )
-    async with AsyncClient(settings=settings, plugins=[recorder]) as opened:
+    async with client_of(tmp_path, name, account, recorder) as opened:
         yield opened
 
 
 @pytest.fixture
 async def sdk(client):
-    transport = httpx2.ASGITransport(create_app(client))
-    async with httpx2.AsyncClient(transport=transport) as http:
-        yield openai.AsyncOpenAI(base_url="http://proxy/v1", api_key="sk-any", http_client=http, max_retries=0)
+    async with sdk_of(client) as opened:
+        yield opened
 
 
 def test_every_vendor_of_the_table_is_tested():
@@ -386,13 +375,6 @@ async def test_an_observed_client_at_a_vendor_is_that_vendors(tmp_path, monkeypa
 async def test_the_command_line_submits_and_waits(tmp_path):
     site = Vendor(ROWS["groq"], replace(VENDORS["groq"][0], words=("validating", "completed")))
     async with serving(site) as url:
-        path, config = tmp_path / "in.jsonl", tmp_path / "batchmeter.toml"
-        path.write_bytes(requests_of(site)[0])
-        config.write_text(f'[accounts.groq]\napi_base = "{url}/openai/v1"\napi_key = "{KEY}"\n')
-        arguments = ["--config", str(config), "submit", str(path), "--provider", "groq", "--wait", "--json"]
-        command = [sys.executable, "-m", "batchmeter", *arguments]
-        done = await asyncio.create_subprocess_exec(*command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-        out, err = await done.communicate()
-    assert done.returncode == 0, err
-    said = json.loads(out.splitlines()[-1])
-    assert (said["status"], said["cost"]["total"]) == ("completed", "0.00045")
+        account = {"api_base": f"{url}/openai/v1", "api_key": KEY}
+        settlement = await submit_by_command(tmp_path, "groq", account, requests_of(site)[0])
+    assert (settlement["status"], settlement["cost"]["total"]) == ("completed", "0.00045")

@@ -5,17 +5,17 @@ import os
 import random
 import re
 import threading
-from collections.abc import AsyncIterator, Callable, Generator, Iterable
-from http.server import ThreadingHTTPServer
+from collections.abc import AsyncIterator, Callable, Generator
 from typing import Any
 
 import pytest
+from tests.vendor_kit import file_of, served
 
 from batchmeter.providers import FileUpload
 from batchmeter_vertex.provider import VertexProvider
 from batchmeter_vertex.settings import VertexSettings
 
-from .fake import TOKEN, Bucket, FakeVertex, handler, jsonl
+from .fake import TOKEN, Bucket, FakeVertex, handler
 
 
 @pytest.fixture(scope="session")
@@ -46,14 +46,8 @@ def bucket(storage: str, request: pytest.FixtureRequest) -> Bucket:
 @pytest.fixture
 def vertex(bucket: Bucket) -> Generator[FakeVertex]:
     fake = FakeVertex(bucket)
-    server = ThreadingHTTPServer(("127.0.0.1", 0), handler(fake))
-    fake.base = f"http://127.0.0.1:{server.server_port}"
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-    thread.start()
-    yield fake
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with served(handler(fake)) as fake.base:
+        yield fake
 
 
 @pytest.fixture
@@ -85,17 +79,7 @@ def provider(make: Callable[..., VertexProvider]) -> VertexProvider:
 @pytest.fixture
 def upload() -> Callable[..., FileUpload]:
     """`upload(rows)` or `upload(b"…")`: a file on its way."""
-
-    def made(content: bytes | Iterable[object], filename: str = "in.jsonl", purpose: str = "batch") -> FileUpload:
-        data = content if isinstance(content, bytes) else jsonl(content)
-
-        async def chunks() -> AsyncIterator[bytes]:
-            for start in range(0, len(data), 64 * 1024):
-                yield data[start : start + 64 * 1024]
-
-        return FileUpload(filename, purpose, chunks, len(data))
-
-    return made
+    return file_of
 
 
 @pytest.fixture

@@ -1,20 +1,14 @@
 """Whole batches at xAI: by OpenAI's SDK through the proxy, to their exact cost and to xAI's own."""
 
-import asyncio
 import json
-import subprocess
-import sys
 from decimal import Decimal
 
-import httpx2
 import pytest
+from tests.vendor_kit import client_of, sdk_of, submit_by_command
 
-import openai
-from batchmeter import AsyncClient, errors
-from batchmeter.config import Settings
+from batchmeter import errors
 from batchmeter.providers import BatchRequest, CallOptions
 from batchmeter.testing.recorder import Recorder
-from batchmeter_proxy import create_app
 from batchmeter_xai.settings import XAISettings
 
 from .site import KEY
@@ -41,22 +35,15 @@ def recorder():
 @pytest.fixture
 async def client(xai, tmp_path, monkeypatch, recorder):
     monkeypatch.setenv("BATCHMETER_PLUGINS", "xai")
-    settings = Settings(
-        ledger=str(tmp_path / "ledger.db"),
-        default_account="xai",
-        accounts={"xai": {"api_base": xai.url, "api_key": KEY, "max_retries": 0}},
-        track=False,
-        proxy={"freshness": 0},
-    )
-    async with AsyncClient(settings=settings, plugins=[recorder]) as opened:
+    account = {"api_base": xai.url, "api_key": KEY, "max_retries": 0}
+    async with client_of(tmp_path, "xai", account, recorder) as opened:
         yield opened
 
 
 @pytest.fixture
 async def sdk(client):
-    transport = httpx2.ASGITransport(create_app(client))
-    async with httpx2.AsyncClient(transport=transport) as http:
-        yield openai.AsyncOpenAI(base_url="http://proxy/v1", api_key="sk-any", http_client=http, max_retries=0)
+    async with sdk_of(client) as opened:
+        yield opened
 
 
 async def ended(sdk, batch_id):
@@ -176,13 +163,6 @@ def test_the_key_is_for_xais_own_host_only(monkeypatch):
 
 async def test_the_command_line_submits_and_waits(xai, tmp_path):
     xai.fast = True
-    path, config = tmp_path / "in.jsonl", tmp_path / "batchmeter.toml"
-    path.write_bytes(lines("grok-4.3"))
-    config.write_text(f'[accounts.xai]\napi_base = "{xai.url}"\napi_key = "{KEY}"\n')
-    arguments = ["--config", str(config), "submit", str(path), "--provider", "xai", "--wait", "--json"]
-    command = [sys.executable, "-m", "batchmeter", *arguments]
-    done = await asyncio.create_subprocess_exec(*command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-    out, err = await done.communicate()
-    assert done.returncode == 0, err
-    said = json.loads(out.splitlines()[-1])
-    assert (said["status"], said["cost"]["total"]) == ("completed", "0.0002")
+    account = {"api_base": xai.url, "api_key": KEY}
+    settlement = await submit_by_command(tmp_path, "xai", account, lines("grok-4.3"))
+    assert (settlement["status"], settlement["cost"]["total"]) == ("completed", "0.0002")

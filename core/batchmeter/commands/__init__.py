@@ -8,9 +8,11 @@ def mine(json_output: bool) -> None:
 
 from functools import reduce
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
+
+from batchmeter.lazy import lazy_names
 
 if TYPE_CHECKING:
     from .logs import start_log
@@ -37,7 +39,6 @@ _HOMES = {
     "session": "client run",
     "wait": "show_settlement wait_for",
 }
-_HOME_OF = {name: module for module, names in _HOMES.items() for name in names.split()}
 
 
 class LazyCommand(click.Command):
@@ -55,8 +56,4 @@ class LazyCommand(click.Command):
         return command
 
 
-def __getattr__(name: str) -> Any:
-    """The names above, imported when first used: `batchmeter --help` needs the stand-in only."""
-    if name not in _HOME_OF:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f".{_HOME_OF[name]}", __name__), name)
+__getattr__ = lazy_names(__name__, _HOMES)

@@ -1,7 +1,8 @@
 """HTTP for providers: small pooled clients, timeouts, retries, streamed bodies, errors passed on whole."""
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from batchmeter.lazy import lazy_names
 
 if TYPE_CHECKING:
     from batchmeter.errors import retry_after_seconds
@@ -48,19 +49,13 @@ __all__ = [
 ]
 
 _HOMES = {
-    "batchmeter.errors": "retry_after_seconds",
-    "batchmeter.web": "AnswerHead noted_answers origin_of redact_url",
-    ".client": "MAX_ANSWER MAX_DOWNLOAD MAX_RETRY_AFTER USER_AGENT HttpClient Retry",
-    ".failure": "delivery_error error_message status_error without_signatures",
-    ".library": "http_library tls",
-    ".messages": "Body CHUNK Headers Response StreamedResponse form_head multipart",
+    ".errors": "retry_after_seconds",
+    ".web": "AnswerHead noted_answers origin_of redact_url",
+    "client": "MAX_ANSWER MAX_DOWNLOAD MAX_RETRY_AFTER USER_AGENT HttpClient Retry",
+    "failure": "delivery_error error_message status_error without_signatures",
+    "library": "http_library tls",
+    "messages": "Body CHUNK Headers Response StreamedResponse form_head multipart",
 }
-_HOME_OF = {name: module for module, names in _HOMES.items() for name in names.split()}
 
 
-def __getattr__(name: str) -> Any:
-    """The names above, imported when first used: the provider contract needs no client, and no TLS."""
-    if name not in _HOME_OF:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    globals()[name] = value = getattr(import_module(_HOME_OF[name], __name__), name)
-    return value
+__getattr__ = lazy_names(__name__, _HOMES)

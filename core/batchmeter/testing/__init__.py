@@ -6,8 +6,9 @@ Nothing here hooks into pytest by itself: what an application installs must not 
 """
 
 import sys
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from batchmeter.lazy import lazy_names
 
 if TYPE_CHECKING:
     from .bench import BatchRun, Bench, open_bench, run_batch
@@ -37,14 +38,9 @@ _HOMES = {
     "recorder": "Recorder",
     "sandbox": "Sandbox manual_clock sandbox_thread serve_sandbox",
 }
-_HOME_OF = {name: module for module, names in _HOMES.items() for name in names.split()}
 
 if "pytest" in sys.modules:  # a contract's failed assert shows its values, as one in a test file does
     sys.modules["pytest"].register_assert_rewrite(f"{__name__}.loggers", f"{__name__}.providers")
 
 
-def __getattr__(name: str) -> Any:
-    """The names above, imported when first used: the contracts need pytest, the rest does not."""
-    if name not in _HOME_OF:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f".{_HOME_OF[name]}", __name__), name)
+__getattr__ = lazy_names(__name__, _HOMES)
