@@ -57,8 +57,16 @@ A limit that is missing here is not published, or not certain: the vendor refuse
 account's section sets one. Limits and shapes are of November 2026, from the vendors' pages and SDKs; nobody ran
 batchmeter against the live services yet.
 
-Not here: Fireworks (its batches are made of datasets, not of files), and vendors with an API of their own. Any other
-server that speaks OpenAI's language needs [an address and a key](compatible.md).
+Not here:
+
+- **Fireworks**. It has neither OpenAI's files nor its batches: a batch reads and writes *datasets* of an account (make one
+  with its number of lines, upload, have it validated), is a job that names the model and overrides the lines, is cancelled by
+  deleting it, and gives its answers at signed addresses that hold for ten minutes. No row of this table can say that; it takes
+  [a provider of its own](write-your-own.md), which nobody has written yet. Its answer files are read by
+  `batchmeter meter --provider fireworks`, which prices them as far as a list has the model, flagged as an estimate.
+- Vendors with an API of their own that have no page here (Cohere, Voyage, OpenRouter, ByteDance Ark).
+
+Any other server that speaks OpenAI's language needs [an address and a key](compatible.md).
 """
 
 
