@@ -5,7 +5,7 @@ import json
 import subprocess
 import sys
 import threading
-from collections.abc import AsyncIterator, Generator, Iterable, Mapping
+from collections.abc import AsyncGenerator, Generator, Iterable, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -37,12 +37,12 @@ def served(handler: type[BaseHTTPRequestHandler]) -> Generator[str]:
 @asynccontextmanager
 async def client_of(
     folder: Path, name: str, account: Mapping[str, Any], *plugins: object
-) -> AsyncIterator[AsyncClient]:
+) -> AsyncGenerator[AsyncClient]:
     """An open client with one account, whose ledger is in the folder."""
     settings = Settings(
         ledger=str(folder / "ledger.db"),
         default_account=name,
-        accounts={name: account},
+        accounts={name: dict(account)},
         track=False,
         proxy={"freshness": 0},
     )
@@ -51,7 +51,7 @@ async def client_of(
 
 
 @asynccontextmanager
-async def sdk_of(client: AsyncClient) -> AsyncIterator[openai.AsyncOpenAI]:
+async def sdk_of(client: AsyncClient) -> AsyncGenerator[openai.AsyncOpenAI]:
     """OpenAI's SDK on the proxy of this client."""
     transport = httpx2.ASGITransport(create_app(client))
     async with httpx2.AsyncClient(transport=transport) as http:
