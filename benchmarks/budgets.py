@@ -59,6 +59,8 @@ class Bench:
         named = {f"b{place}": {"limit": "1000000", "scope": scope} for place, scope in enumerate(scopes[:matching])}
         budgets = Budgets(BudgetsSettings.model_validate({"budgets": named, "every": 3600}))
         await budgets.startup(ClientHost(Plugins(), ledger))
+        for name in budgets.book.unnamed:  # of an earlier measurement
+            await budgets.book.delete(name, who="benchmark")
         return cls(ledger, budgets)
 
     async def close(self) -> None:

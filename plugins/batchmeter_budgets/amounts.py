@@ -13,6 +13,7 @@ from .settings import PerLine
 if TYPE_CHECKING:
     from batchmeter.host import Estimate, EstimatedModel, PlannedBatch
 
+_MOST_NAMES = 8
 MARGIN = Decimal("1.2")
 """Factor on the expected cost, where there is no bound to go by."""
 
@@ -30,6 +31,8 @@ class Target:
     """`upper`, `expected`, `per_line`, `tokens`; `unknown` where part of it is not reserved."""
     reasons: tuple[str, ...] = ()
     """Why the amount is not known."""
+    priced: str | None = None
+    """Models that it is the price of, a line each, without their snapshots; None where that is not known."""
 
     @property
     def key(self) -> tuple[str, str]:
@@ -79,7 +82,8 @@ def _priced(
         amount, unknown = amount + choice.usd_per_line * unknown, 0
         bases.add("per_line")
     basis = "unknown" if unknown else "+".join(sorted(bases)) or "upper"
-    return Target(budget, match.bucket, match.models, nano_up(amount), basis, tuple(reasons) if unknown else ())
+    priced = "\n".join(sorted({one.priced_as for one in chosen})[:_MOST_NAMES]) or None
+    return Target(budget, match.bucket, match.models, nano_up(amount), basis, tuple(reasons) if unknown else (), priced)
 
 
 def _cost(budget: Budget, one: "EstimatedModel") -> tuple[Decimal | None, str]:

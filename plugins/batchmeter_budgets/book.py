@@ -22,6 +22,19 @@ if TYPE_CHECKING:
 log = logging.getLogger("batchmeter.budgets")
 
 LIMIT = "limit"
+_CHANGING = [
+    "name",
+    "settings",
+    "source",
+    "most",
+    "raised",
+    "raised_until",
+    "raised_why",
+    "active_from",
+    "counted",
+    "updated_at",
+    "deleted_at",
+]
 FRESH = 2_000
 """Milliseconds for which what was read is believed; limits themselves are compared in the database."""
 
@@ -46,6 +59,8 @@ class Budget:
     """Batches that were there when it was made are counted."""
     created_at: int
     deleted_at: int | None
+    state: tuple[Any, ...] = ()
+    """Columns that may change, as they were read."""
 
     @property
     def tokens(self) -> bool:
@@ -106,9 +121,15 @@ class Book:
 
     async def reload(self) -> None:
         self._read_at = self.host.now()
-        found = [_budget(row) for row in await self.tables.rows("budgets")]
+        found = [self._budget(row) for row in await self.tables.rows("budgets")]
         self._known = {one.id: one for one in found}
         self._live = tuple(sorted((one for one in found if one.deleted_at is None), key=lambda one: one.id))
+
+    def _budget(self, row: "TableRow") -> Budget:
+        """As it is known: the settings of each are read once a change."""
+        known = self._known.get(row["id"])
+        state = tuple(row[name] for name in _CHANGING)
+        return known if known is not None and known.state == state else _budget(row, state)
 
     def get(self, budget_id: str) -> Budget | None:
         """Also a deleted one; None where it is newer than what was read."""
@@ -243,7 +264,7 @@ def _columns(settings: BudgetSettings) -> dict[str, Any]:
     return {"settings": settings.model_dump_json(), "most": most}
 
 
-def _budget(row: "TableRow") -> Budget:
+def _budget(row: "TableRow", state: tuple[Any, ...]) -> Budget:
     return Budget(
         id=row["id"],
         name=row["name"],
@@ -257,4 +278,5 @@ def _budget(row: "TableRow") -> Budget:
         counted=bool(row["counted"]),
         created_at=row["created_at"],
         deleted_at=row["deleted_at"],
+        state=state,
     )

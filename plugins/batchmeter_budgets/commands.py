@@ -57,13 +57,13 @@ def show(name: str, limit: int, json_output: bool) -> None:
     """One budget, and its newest reservations."""
 
     async def work(plugin: "Budgets") -> tuple[dict[str, Any], "list[Standing]", list[dict[str, Any]]]:
-        from .status import budget_document, reservation_document, standings
+        from .status import budget_document, drifts, reservation_document, standings
 
         budget = await plugin.book.find(name)
         found = await standings(plugin.book, budget)
         rows = await plugin.book.tables.rows("reservations", budget_id=budget.id, limit=limit)
         document = budget_document(budget, plugin.book.host.now(), found)
-        document["changes"] = await plugin.book.changes(budget)
+        document |= {"changes": await plugin.book.changes(budget), "drift": await drifts(plugin.book, budget)}
         return document, found, [reservation_document(budget, row) for row in rows]
 
     document, found, reservations = _run(work)
@@ -75,6 +75,11 @@ def show(name: str, limit: int, json_output: bool) -> None:
     names = ("batch_id", "state", "amount", "known", "uncertain", "who", "basis")
     if reservations:
         table(None, columns, [tuple(str(one[each] or "") for each in names) for one in reservations])
+    for one in document["drift"]:
+        models = ", ".join(one["models"])
+        console().print(
+            f"drift {one['drift']:g} of {models or 'unknown models'} ({one['basis']}): {one['batches']:,} batches"
+        )
     for change in document["changes"]:
         console().print(f"{change['at']} {change['action']} by {change['who']}")
 

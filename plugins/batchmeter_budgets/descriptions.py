@@ -41,6 +41,16 @@ _CHANGE = {
         "settings": {"type": "object"},
     },
 }
+_DRIFT = {
+    "type": "object",
+    "properties": {
+        "models": {"type": "array", "items": _TEXT},
+        "basis": _TEXT,
+        "batches": {"type": "integer"},
+        **dict.fromkeys(("reserved", "spent"), _AMOUNT),
+        "drift": {"type": "number", "description": "`spent / reserved` of ended batches of the present period."},
+    },
+}
 _OVERRIDE = {
     "type": "object",
     "required": ["amount", "until"],
@@ -63,8 +73,12 @@ def operations() -> Mapping[tuple[str, str], Mapping[str, Any]]:
             "buckets": {"type": "array", "items": _STANDING},
         },
     }
+    drift = {"type": "array", "items": _DRIFT}
     changes = {"type": "array", "items": _CHANGE}
-    audited = {**budget, "properties": {**cast("dict[str, Any]", budget["properties"]), "changes": changes}}
+    audited = {
+        **budget,
+        "properties": {**cast("dict[str, Any]", budget["properties"]), "changes": changes, "drift": drift},
+    }
     new = {**settings, "required": ["name"], "properties": {"name": _TEXT, **settings["properties"]}}
     deleted = {"type": "object", "properties": {"name": _TEXT, "deleted": {"const": True}}}
     rows = [

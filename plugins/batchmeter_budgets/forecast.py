@@ -29,5 +29,11 @@ def projection(period: Period, now: int, days: Mapping[int, int]) -> int | None:
     return sum(past) + today + round(ahead)
 
 
+def days_left(period: Period, now: int) -> int:
+    """Days that are not over yet, today among them."""
+    assert period.end is not None
+    return max(-(-(period.end - now) // DAY), 0)
+
+
 def _mean(spends: list[int], usual: float) -> float:
     return sum(spends) / len(spends) if spends else usual

@@ -234,7 +234,7 @@ def _row(planned: "PlannedBatch", target: Target, start: int, now: int) -> dict[
         "batch_id": planned.batch_id,
         "amount": target.amount,
         "basis": target.basis,
-        "models": None if target.models is None else "\n".join(sorted(target.models)),
+        "models": target.priced,
         "who": planned.attribution.key or planned.attribution.user or planned.attribution.team or "",
         "created_at": now,
     }

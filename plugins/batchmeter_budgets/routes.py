@@ -15,7 +15,7 @@ from .book import Budget, ManagedByConfigError
 from .descriptions import operations
 from .money import MOST, nano_down
 from .settings import BudgetSettings, checked_name
-from .status import budget_document, reservation_document, standings, visible
+from .status import budget_document, drifts, reservation_document, standings, visible
 
 if TYPE_CHECKING:
     from batchmeter_proxy.call import Call
@@ -49,7 +49,8 @@ class Routes:
         _only_admin(call)
         known = await self._find(call)
         changes = await self._plugin.book.changes(known)
-        return JSONResponse({**await self._document(known), "changes": changes})
+        drift = await drifts(self._plugin.book, known)
+        return JSONResponse({**await self._document(known), "changes": changes, "drift": drift})
 
     async def make(self, call: "Call") -> Response:
         _only_admin(call)

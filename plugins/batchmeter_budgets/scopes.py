@@ -87,6 +87,15 @@ def fits(value: str, pattern: str) -> bool:
     return pattern in (EACH, value) or ("*" in pattern and fnmatchcase(value, pattern))
 
 
+def own_buckets(scope: Mapping[Dimension, str], attribution: Attribution) -> list[str] | None:
+    """A caller's own buckets of a budget that has one for each value; None where its attribution does not tell them."""
+    each: list[Dimension] = [dimension for dimension, pattern in scope.items() if pattern == EACH]
+    if not each or not set(each) <= {"key", "team", "user", "tag"}:
+        return None
+    who = Subject("", "", attribution, {})
+    return [bucket_of(named) for named in product(*([(one, value) for value in who.values(one)] for one in each))]
+
+
 def may_see(
     scope: Mapping[Dimension, str], bucket: str, attribution: Attribution, accounts: frozenset[str] | None = None
 ) -> bool:

@@ -224,7 +224,7 @@ def _new_row(event: Any, budget: Budget, target: Target, start: int, submission:
         "batch_id": event.batch_id,
         "amount": target.amount,
         "basis": target.basis,
-        "models": None if target.models is None else "\n".join(sorted(target.models)),
+        "models": target.priced,
         "state": "open",
         "known": 0,
         "known_atto": 0,

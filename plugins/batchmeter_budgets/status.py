@@ -1,5 +1,6 @@
 """How a budget stands: each bucket's sums in its present period, as the API, the command and the pages show them."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -10,13 +11,15 @@ from batchmeter.models import Attribution
 from .alerting import used
 from .book import Book, Budget
 from .forecast import projection
+from .money import usd
 from .periods import Period, instant, iso
-from .scopes import may_see, shown
+from .scopes import may_see, own_buckets, shown
 
 if TYPE_CHECKING:
     from batchmeter.host import TableRow
 
 _MOST = 1000
+_DRIFTS = 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,12 +57,14 @@ class Standing:
         }
 
 
-async def standings(book: Book, budget: Budget) -> list[Standing]:
-    """Buckets of the present period; the only one of a budget also before its first batch."""
+async def standings(book: Book, budget: Budget, buckets: Sequence[str] | None = None) -> list[Standing]:
+    """The thousand fullest buckets of the present period, or these; the only one of a budget also before its first batch."""
     now = book.host.now()
     period = budget.period(now)
-    rows = await book.tables.rows("periods", since=period.start, budget_id=budget.id)
-    found = [_standing(budget, period, row, now) for row in rows if row["start"] == period.start]
+    chosen = None if buckets is None else list(buckets) or [""]
+    where = {"budget_id": budget.id, "start": period.start, "buckets": chosen, "limit": _MOST}
+    rows = sorted(await book.tables.rows("present", **where), key=lambda row: str(row["bucket"]))
+    found = [_standing(budget, period, row, now) for row in rows]
     if not found and "*" not in budget.settings.scope.values():
         limit = budget.amount(budget.limit(now))
         nothing = Decimal(0)
@@ -71,10 +76,32 @@ async def visible(book: Book, attribution: Attribution, accounts: frozenset[str]
     """Buckets that are about the caller's own batches, in the accounts that it may use (None: all), others' sums included."""
     found: list[Standing] = []
     for budget in await book.shown():
-        for one in await standings(book, budget):
+        for one in await standings(book, budget, own_buckets(budget.settings.scope, attribution)):
             if may_see(budget.settings.scope, one.bucket, attribution, accounts):
                 found.append(one)  # noqa: PERF401 - an async comprehension over two loops reads worse
     return found[:_MOST]
+
+
+async def drifts(book: Book, budget: Budget) -> list[dict[str, Any]]:
+    """By models: what ended batches of the present period cost, for each dollar that was reserved for them.
+
+    An `expected` reservation should come to 0.8 to 1.2; an `upper` one, a bound, to less than 1.
+    """
+    if budget.tokens:
+        return []
+    since = budget.period(book.host.now()).start
+    rows = await book.tables.rows("drift", budget_id=budget.id, since=since, limit=_DRIFTS)
+    return [
+        {
+            "models": (row["models"] or "").split("\n"),
+            "basis": row["basis"],
+            "batches": row["batches"],
+            "reserved": f"{usd(row['reserved']):f}",
+            "spent": f"{usd(row['spent']):f}",
+            "drift": round(row["spent"] / row["reserved"], 3),
+        }
+        for row in rows
+    ]
 
 
 async def days(book: Book, one: Standing) -> dict[int, tuple[Decimal, Decimal]]:

@@ -174,10 +174,17 @@ RETURNING budget_id, bucket, start, ends, spent, spent_atto, reserved, uncertain
 SELECT * FROM batchmeter.budgets_period WHERE budget_id = %(budget_id)s AND bucket = %(bucket)s AND start = %(start)s;
 
 -- name: periods
--- Those that begin so late, of one budget or all.
+-- Those that begin so late, of one budget or all; `least`: only where so much is taken.
 SELECT * FROM batchmeter.budgets_period WHERE start >= %(since)s
   AND budget_id = %(budget_id)s -- [budget_id]
+  AND spent + 1 + reserved + uncertain >= %(least)s -- [least]
 ORDER BY budget_id, bucket, start;
+
+-- name: present
+-- One period's buckets, those first that have taken most; or only some.
+SELECT * FROM batchmeter.budgets_period WHERE budget_id = %(budget_id)s AND start = %(start)s
+  AND bucket = ANY(%(buckets)s::text[]) -- [buckets]
+ORDER BY spent + reserved + uncertain DESC, bucket LIMIT %(limit)s;
 
 -- name: of_submission
 SELECT * FROM batchmeter.budgets_reservation WHERE submission = %(submission)s ORDER BY budget_id, bucket FOR UPDATE;
@@ -239,6 +246,13 @@ FROM batchmeter.budgets_period AS p LEFT JOIN batchmeter.budgets_reservation AS 
     ON r.budget_id = p.budget_id AND r.bucket = p.bucket AND r.start = p.start
 GROUP BY p.budget_id, p.bucket, p.start, p.reserved, p.uncertain, p.spent, p.spent_atto, p.batches
 ORDER BY p.budget_id, p.bucket, p.start;
+
+-- name: drift
+-- By models and basis: what ended batches had reserved, and what they cost.
+SELECT models, basis, sum(amount)::bigint AS reserved, sum(known)::bigint AS spent, count(*) AS batches
+FROM batchmeter.budgets_reservation
+WHERE budget_id = %(budget_id)s AND start >= %(since)s AND state = 'settled' AND amount > 0
+GROUP BY models, basis ORDER BY sum(amount) DESC LIMIT %(limit)s;
 
 -- name: correct
 UPDATE batchmeter.budgets_period SET reserved = %(open_amount)s, uncertain = %(uncertain_amount)s, spent = %(spent)s,

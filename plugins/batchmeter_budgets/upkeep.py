@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any, cast
 
 from .alerting import Alerts, Cause
 from .book import Book, Budget
-from .forecast import projection
+from .forecast import days_left, projection
 from .money import NANO
 from .periods import instant
 from .reserve import Reserver
 from .settle import Settler
-from .watching import Watch
+from .watching import HOUR, Watch
 
 if TYPE_CHECKING:
     from batchmeter.events import AnyEvent, BatchCreated, BatchFailed, BatchSucceeded
@@ -49,6 +49,7 @@ class Upkeep:
     reserver: Reserver
     settler: Settler
     watch: Watch
+    _projected_at: int = -HOUR
 
     async def look(self) -> None:
         await self.sweep()
@@ -122,8 +123,9 @@ class Upkeep:
         """Crossings that a process could not write down any more."""
         now = self.book.host.now()
         for budget in await self.book.live():
-            start = budget.period(now).start
-            rows = await self.book.tables.rows("periods", since=start, budget_id=budget.id)
+            lowest = min((100, *budget.settings.alerts))
+            where = {"since": budget.period(now).start, "least": max(budget.limit(now) * lowest // 100, 1)}
+            rows = await self.book.tables.rows("periods", budget_id=budget.id, **where)
             await self.alerts.after([(budget, row) for row in rows], Cause(), settled=True)
 
     async def tell_uncertain(self) -> None:
@@ -134,13 +136,19 @@ class Upkeep:
                 await self._about(budget, row)
 
     async def tell_projected(self) -> None:
-        """Once a day for each bucket, while the period lasts."""
+        """Once a day for each bucket, while the period lasts; looked for once an hour."""
         now = self.book.host.now()
+        if 0 <= now - self._projected_at < HOUR:
+            return
+        self._projected_at = now
         for budget in await self.book.live():
             period = budget.period(now)
             if budget.tokens or period.end is None:
                 continue
-            for row in await self.book.tables.rows("periods", since=period.start, budget_id=budget.id):
+            # Were each day to come as costly as all until now together, the others would still end below their limit.
+            least = budget.limit(now) // (1 + days_left(period, now))
+            fullest = {"since": period.start, "least": max(least, 1)}
+            for row in await self.book.tables.rows("periods", budget_id=budget.id, **fullest):
                 where = {"budget_id": budget.id, "bucket": row["bucket"], "start": row["start"]}
                 days = await self.book.tables.rows("days", **where)
                 likely = projection(period, now, {day["day"]: day["spent"] + day["held"] for day in days})

@@ -15,7 +15,9 @@ from batchmeter.events import DurationTotals, Subscription
 from batchmeter.host import Total
 from batchmeter.ledger import open_ledger
 from batchmeter.ledger.records import Intent, Submission
+from batchmeter.models import Attribution
 from batchmeter.pricing.book import PriceBook
+from batchmeter_budgets.status import drifts, standings, visible
 from batchmeter_proxy.keyring import KeyLimits, Keyring
 from batchmeter_proxy.keys import create_key
 
@@ -212,6 +214,50 @@ async def test_each_team_has_a_bucket_of_its_own(world):
         await world.reserve(est("2"), team="ads", tags=("nightly", "x"))
     assert (await world.standing("teams", "team=ads")).left == 1
     assert (await world.standing("teams", "team=search")).left == 1
+
+
+async def test_thousands_of_buckets_are_neither_read_nor_judged_one_by_one(world, monkeypatch):
+    world.clock.now = millis("2026-11-10T12:00:00")
+    await world.open(teams={"limit": "10", "scope": {"team": "*"}, "reserve": "upper"})
+    hostile = "a&team=b%\x01'; DROP TABLE x; --\n" + "é" * 300
+    for team in ("t1", hostile):
+        await world.submit(est("9"), team=team)
+    tables, (budget,) = world.budgets.book.tables, await world.budgets.book.live()
+    period = budget.period(world.clock.now)
+    rows = [
+        {"budget_id": budget.id, "bucket": f"team=n{n}", "start": period.start, "ends": period.end} for n in range(2000)
+    ]
+    await tables.write(lambda session: session.each("add_period", rows))
+    found = await standings(world.budgets.book, budget)
+    assert (len(found), {one.name for one in found if one.reserved}) == (1000, {"teams (t1)", f"teams ({hostile})"})
+    for team, left in (("n1999", 10), (hostile, 1), ("n2000", None), (None, None)):
+        mine = await visible(world.budgets.book, Attribution(team=team), None)
+        assert [one.left for one in mine] == ([] if left is None else [left])
+    asked = []
+    rows_of = tables.rows
+
+    async def count(statement, /, **parameters):
+        asked.append(statement)
+        return await rows_of(statement, **parameters)
+
+    monkeypatch.setattr(tables, "rows", count)
+    world.clock.advance(86_400)
+    await world.budgets.upkeep.look()
+    assert asked.count("days") == 2
+    assert sorted(one.bucket for one in await world.alerts("projected")) == sorted(
+        one.bucket for one in found if one.reserved
+    )
+    with pytest.raises(BudgetExceededError):
+        await world.reserve(est("2"), team=hostile)
+
+
+async def test_drift_tells_how_far_reservations_are_off(world):
+    await world.open(search={**TEAM, "limit": "100"})
+    for cost in ("1", "2"):
+        await world.end(await world.submit(est("4"), team="search"), cost)
+    await world.end(await world.submit(est("4"), team="search"), None)
+    (drift,) = await drifts(world.budgets.book, await world.budgets.book.find("search"))
+    assert drift == {"models": [MODEL], "basis": "upper", "batches": 2, "reserved": "8", "spent": "3", "drift": 0.375}
 
 
 async def test_enqueued_tokens_are_counted_while_batches_are_open(world):

@@ -3,10 +3,12 @@
 import json
 from decimal import Decimal
 
+import httpx
 import httpx2
 import pytest
 from click.testing import CliRunner
 
+import openai
 from batchmeter import AsyncClient, cli
 from batchmeter.config import Settings
 from batchmeter.errors import BudgetExceededError, ConfigError
@@ -85,6 +87,27 @@ async def test_a_batch_is_reserved_refused_settled_end_to_end(start):
         after = (await http.get("/v1/budgets/search")).json()["buckets"][0]
     assert (after["reserved"], Decimal(after["spent"])) == ("0", settlement.cost.total)
     assert [one["kind"] for one in await told(client)] == ["refused"]
+
+
+async def test_the_official_sdk_gets_the_refusal_at_once(start):
+    client = await start(search={"limit": "0.000001", "reserve": "upper"})
+    asked = []
+
+    async def count(request):
+        asked.append(request.url.path)
+
+    transport = httpx.ASGITransport(create_app(client))
+    async with (
+        httpx.AsyncClient(transport=transport, event_hooks={"request": [count]}) as http,
+        openai.AsyncOpenAI(base_url="http://proxy/v1", api_key="k", http_client=http, max_retries=5) as sdk,
+    ):
+        file = await sdk.files.create(file=("in.jsonl", lines(max_tokens=1000)), purpose="batch")
+        with pytest.raises(openai.RateLimitError) as refused:
+            await sdk.batches.create(input_file_id=file.id, endpoint=CHAT, completion_window="24h")
+    assert (refused.value.type, refused.value.code) == ("insufficient_quota", "budget_exceeded")
+    assert "Budget 'search' has" in refused.value.message
+    assert int(refused.value.response.headers["retry-after"]) > 0
+    assert asked == ["/v1/files", "/v1/batches"], "no second try"
 
 
 async def told(client):
