@@ -84,6 +84,17 @@ def test_ids_are_whole_on_any_terminal(width) -> None:
     assert any("/v1/chat" in line for line in shown) is (width == 160)
 
 
+def test_columns_that_may_go_are_left_out_where_it_is_narrow() -> None:
+    columns, row = (
+        ("model", "batches>~", "input>~", "cost>"),
+        ("gpt-5-mini-2025-08-07", "1,024", "12,345,678", ">= $95.552725"),
+    )
+    wide, narrow = lines_of(columns, [row], 80), lines_of(columns, [row], 60)
+    assert [any(cell in line for line in wide) for cell in row] == [True] * 4
+    assert [any(cell in line for line in narrow) for cell in row] == [True, True, False, True]
+    assert lines_of(("model~",), [("x" * 90,)], 40)
+
+
 def test_a_table_without_ids_is_folded_as_before() -> None:
     shown = lines_of(("model", "cost>"), [("a" * 100, "$1.00")], 60)
     assert sum(line.count("a") for line in shown) == 100

@@ -26,22 +26,20 @@ def pages(client):
     return next(plugin for plugin in client.plugins._manager.get_plugins() if isinstance(plugin, Pages))
 
 
-async def test_a_page_shows_what_happens_after_it_was_read(client, person, submit, browser):  # noqa: F811
+HIDE = "Object.defineProperty(document, 'hidden', {value: true, configurable: true}); document.dispatchEvent(new Event('visibilitychange'))"
+SHOW = HIDE.replace("true, conf", "false, conf")
+
+
+async def test_a_page_shows_what_happens_until_it_is_hidden(client, clock, person, pages, submit, browser):  # noqa: F811
     ada = await person("ada", admin=True)
     async with served(client) as address, open_page(browser, address, ada.secret) as page:
         assert "No batch is open" in await page.locator("#open").inner_text()
-        opened = await submit(ada.key.attribution, settle=False)
-        await page.locator(f"#open a[title={opened}]").wait_for()
+        batch_id = await submit(ada.key.attribution, settle=False)
+        await page.locator(f"#open a[title={batch_id}]").wait_for()
         await submit(ada.key.attribution, model="gpt-5-mini")
         await page.locator("#models").get_by_text("gpt-5-mini").wait_for()
         assert await page.locator("#models").count() == await page.locator("#open").count() == 1
         assert await page.locator("#offline").is_hidden()
-
-
-async def test_a_batch_page_follows_its_batch(client, clock, person, submit, browser):  # noqa: F811
-    ada = await person("ada")
-    batch_id = await submit(ada.key.attribution, settle=False)
-    async with served(client) as address, open_page(browser, address, ada.secret) as page:
         await page.goto(f"{address}/ui/batches/openai/{batch_id}")
         assert "Not settled yet" in await page.locator("#facts").inner_text()
         clock.advance(60)
@@ -50,11 +48,6 @@ async def test_a_batch_page_follows_its_batch(client, clock, person, submit, bro
         await client.batches.wait(batch_id, timeout=20)
         await page.locator("#facts").get_by_text("Saved by batch").wait_for()
         assert "gpt-4o-mini" in await page.locator("#rates").inner_text()
-
-
-async def test_a_hidden_page_asks_nothing(client, person, pages, browser):  # noqa: F811
-    ada = await person("ada")
-    async with served(client) as address, open_page(browser, address, ada.secret) as page:
         await until(lambda: pages.streams.open == 1)
         await page.evaluate(HIDE)
         await until(lambda: pages.streams.open == 0)
@@ -62,10 +55,6 @@ async def test_a_hidden_page_asks_nothing(client, person, pages, browser):  # no
         await until(lambda: pages.streams.open == 1)
         await page.goto(f"{address}/ui/spend")
         await until(lambda: pages.streams.open == 0)
-
-
-HIDE = "Object.defineProperty(document, 'hidden', {value: true, configurable: true}); document.dispatchEvent(new Event('visibilitychange'))"
-SHOW = HIDE.replace("true, conf", "false, conf")
 
 
 async def test_a_revoked_key_hears_no_more(client, person, pages, submit, browser):  # noqa: F811

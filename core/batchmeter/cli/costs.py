@@ -92,7 +92,7 @@ def _filter(text: str) -> tuple[str, str | None]:
 
 def _table(report: "CostReport") -> None:
     names = report.group_by.split(",")
-    columns = (*names, "batches>", "lines>", "input>", "output>", "cost (USD)>")
+    columns = (*names, "batches>~", "lines>~", "input>~", "output>~", "cost (USD)>")
     rows = [(*(row.groups[name] or "-" for name in names), *_row(row)) for row in report.data]
     table(None, columns, [*rows, ("total", *("" for _ in names[1:]), *_row(report.total))])
 
@@ -118,13 +118,14 @@ def _saved(total: "CostSum") -> None:
 
 
 def _short(value: "CostSum") -> str:
-    return money(value.total) if value.total is not None else f">= {money(value.known)}"
+    if value.total is not None:
+        return money(value.total)
+    return f">= {money(value.known)}" if value.known else "unknown"
 
 
 def _row(value: "CostSum") -> tuple[str, ...]:
-    cost = money(value.total) if value.total is not None else f"unknown (at least {money(value.known)})"
     numbers = (value.batches, value.lines, value.usage.input_tokens, value.usage.output_tokens)
-    return (*(f"{number:,}" for number in numbers), cost)
+    return (*(f"{number:,}" for number in numbers), _short(value))
 
 
 if TYPE_CHECKING:

@@ -28,7 +28,7 @@ def loggers(everything: bool, json_output: bool) -> None:
     if json_output:
         print_json([_plain(one, held) for one in shown])
         return
-    columns = ("logger", "handles", "since", "last seen", "owed>", "oldest owed", "dead>", "remark")
+    columns = ("logger", "handles", "since~", "last seen", "owed>", "oldest owed", "dead>", "remark")
     table(None, columns, [_row(one) for one in shown])
     if held:
         console().print(f"events are held back here: {held}")

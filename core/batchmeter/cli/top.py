@@ -153,7 +153,7 @@ def _shown(found: Top) -> "RenderableType":
     head = Text(f"{found.time}   {found.open:,} open{late} · today {spent} in {found.batches_today:,} batches · {owed}")
     if not found.batches:
         return Group(head, Text("no batch is open"))
-    columns = ("batch!", "progress", "left>", "status", "account", "age>", "expires>", "team", "failed>")
+    columns = ("batch!", "progress>", "left>", "status", "account", "age>", "expires>", "team", "failed>")
     more = found.open - len(found.batches)
     table = grid(None, columns, [_row(one) for one in found.batches])
     return Group(head, table, Text(f"and {more:,} more") if more > 0 else Text(""))
@@ -163,7 +163,8 @@ def _spent(found: Top) -> str:
     """Today's cost, or what is known of it."""
     if found.cost_today is not None:
         return money(Decimal(found.cost_today))
-    return f">= {money(Decimal(found.known_today))}"
+    known = Decimal(found.known_today)
+    return f">= {money(known)}" if known else "unknown"
 
 
 def _row(one: OpenBatch) -> tuple[str, ...]:

@@ -69,7 +69,7 @@ def table(title: str | None, columns: Sequence[str], rows: Iterable[Sequence[obj
 def grid(
     title: str | None, columns: Sequence[str], rows: Iterable[Sequence[object]], *, width: int | None = None
 ) -> "Table":
-    """The same to print later. Where it is too wide, the last columns that are not `!` are left out, but for two."""
+    """The same to print later. Where it is too wide, columns `~` are left out, the last first; beside ids (`!`) any, but for two."""
     from rich.table import Table
     from rich.text import Text
 
@@ -79,9 +79,9 @@ def grid(
     ids = any(name.endswith("!") for name in columns)
     for place in places:
         name = columns[place]
-        right, whole = name.endswith(">"), name.endswith("!")
+        right, whole = ">" in name, name.endswith("!")
         shown.add_column(
-            name.rstrip(">!"), justify="right" if right else "left", overflow="fold", no_wrap=whole,
+            name.rstrip(_MARKS), justify="right" if right else "left", overflow="fold", no_wrap=whole,
             min_width=max((len(row[place]) for row in cells), default=0) if whole or (right and ids) else None,
         )  # fmt: skip
     for row in cells:
@@ -89,28 +89,29 @@ def grid(
     return shown
 
 
+_MARKS = ">!~"
 _LONGEST_WORD = 12
 """Characters that a column which may be folded keeps together: `in_progress`, `validating`."""
 
 
 def _fitting(columns: Sequence[str], cells: Sequence[Sequence[str]], width: int) -> list[int]:
-    """Columns that fit beside those that are shown whole; without such columns all of them, folded."""
+    """Columns that fit beside those that are shown whole; without such columns all that may not be left out, folded."""
     places = list(range(len(columns)))
-    if not any(name.endswith("!") for name in columns):
-        return places
-    widths = [max([len(columns[place].rstrip(">!")), *(len(row[place]) for row in cells)]) for place in places]
+    ids = any(name.endswith("!") for name in columns)
+    widths = [max([len(columns[place].rstrip(_MARKS)), *(len(row[place]) for row in cells)]) for place in places]
 
     def least(place: int) -> int:
-        if columns[place].endswith(("!", ">")):
+        if not ids or columns[place].endswith(("!", ">")):
             return widths[place]
         words = [word for row in cells for word in row[place].split()]
-        return min(max(map(len, (columns[place], *words))), _LONGEST_WORD)
+        return min(max(map(len, (columns[place].rstrip(_MARKS), *words))), _LONGEST_WORD)
 
     def needed(chosen: Sequence[int]) -> int:
         return sum(map(least, chosen)) + 3 * len(chosen) + 1
 
-    droppable = [place for place in places if not columns[place].endswith("!")]
-    while needed(places) > width and len(droppable) > 2:  # noqa: PLR2004 - an id alone says nothing
+    droppable = [place for place in places if (not columns[place].endswith("!") if ids else "~" in columns[place])]
+    kept = 2 if ids else 1  # an id alone says nothing
+    while needed(places) > width and len(droppable) > kept:
         places.remove(droppable.pop())
     return places
 

@@ -32,6 +32,8 @@ TOKENS = "tokens=40"
 FATES = ("", "", "", "", "fail=0.05", "no_usage=3", "outcome=expired", "outcome=failed")
 CHAT = "/v1/chat/completions"
 _OPEN = 4
+_LAST_SECONDS = 60 + 1400 + 700
+"""From the first submission of the last day until now."""
 _ENDS = (60, 1400, 40_000, 45_000)
 """Seconds from look to look: under way, ended, past the limit of those that expire."""
 
@@ -49,7 +51,7 @@ class Month:
 async def month(folder: Path, *, ends: float | None = None, days: int = DAYS, port: int = 0) -> AsyncGenerator[Month]:
     """`folder/ledger.db`, filled up to `ends` (epoch seconds; now): the same batches each time, whatever the day."""
     clock, choice = manual_clock(), random.Random(7)  # noqa: S311 - a story, not secrets
-    clock.now = (time.time() if ends is None else ends) - days * DAY_SECONDS
+    clock.now = (time.time() if ends is None else ends) - (days - 1) * DAY_SECONDS - _LAST_SECONDS
     async with AsyncExitStack() as stack:
         sandbox = await stack.enter_async_context(serve_sandbox(speed=1, clock=clock, mixed_models=True, port=port))
         client = await stack.enter_async_context(_client(folder, sandbox, clock))
