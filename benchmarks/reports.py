@@ -33,6 +33,7 @@ FIRST_DAY = 20_454
 REPORTS = (
     "model", "account", "provider", "team", "user", "key", "tag", "status", "day", "week", "month",
     "team,model", "account,model", "day,model", "day,team", "month,team", "tag,model", "metadata.customer", "month,tag",
+    "day,tag", "week,metadata.customer", "week,team",
 )  # fmt: skip
 
 

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from batchmeter.cli.ledger_check import check
 from batchmeter.ledger import spend
 from batchmeter.ledger.spend_figures import COLUMNS, UNITS, Kind, joined_usd, labels_of, split_usd
 from batchmeter.models import Attribution, Cost, LineCounts, ModelUsage, Usage
@@ -165,6 +166,7 @@ async def test_what_databases_refuse_is_summed(ledger, make):
     found = await rows(ledger, Kind(0))
     assert {group.team for _, _, group in found} == {r"a\x00b", ""}
     assert sum(figures.get("inexact", 0) for figures in found.values()) == 1
+    assert "costs of more than 18 decimals, rounded in the sums of reports: 1" in (await check(ledger)).warnings
     assert await spend.check(ledger.database) == []
 
 

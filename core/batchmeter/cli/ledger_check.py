@@ -12,6 +12,7 @@ from batchmeter.ledger import serialize, spend
 from batchmeter.ledger.ledger import Ledger
 from batchmeter.ledger.outbox import unattended_text
 from batchmeter.ledger.session import Row, Session
+from batchmeter.ledger.spend_figures import Kind
 
 from .ledger_copy import PAGE_ROWS, Table, count_rows, read_page, read_tables
 
@@ -104,8 +105,16 @@ async def check(ledger: Ledger) -> Health:
             wrong[
                 f"sums of costs that differ from the settlements (`batchmeter ledger rollup --rebuild` adds up anew), the first: {unequal[0]}"
             ] = len(unequal)
-    warnings = tuple(unattended_text(one) for one in await ledger.unattended())
-    return Health(ledger.url, version, await count_rows(ledger), wrong, damage, warnings)
+    warnings = [unattended_text(one) for one in await ledger.unattended()]
+    if rounded := await ledger.database.read(_rounded):
+        warnings.append(f"costs of more than 18 decimals, rounded in the sums of reports: {rounded:,}")
+    return Health(ledger.url, version, await count_rows(ledger), wrong, damage, tuple(warnings))
+
+
+async def _rounded(session: Session) -> int:
+    statement = session.statement("SELECT sum(inexact) AS rounded FROM batchmeter.spend_sum WHERE kind = %(months)s")
+    row = await session.row(statement, months=int(Kind.MONTHS))
+    return int(row["rounded"] or 0) if row else 0
 
 
 async def _unreadable(ledger: Ledger, table: Table) -> list[str]:

@@ -12,7 +12,7 @@ from typing import Any
 from . import serialize
 from .records import Millis, Settled
 from .session import Database, Reader, Row, Session
-from .spend_figures import COLUMNS, DAYS, ONES, Group, Kind, Place, Tally, day_of, labels_of, month_of, one_of
+from .spend_figures import COLUMNS, DAYS, LABEL, ONES, Group, Kind, Place, Tally, day_of, labels_of, month_of, one_of
 
 ROLL_EVENTS = 1000
 """In one transaction, so that nobody waits long behind it."""
@@ -26,6 +26,7 @@ KEPT = tuple(
 _WHOLE = tuple(kind for kind in map(Kind, range(2 * Kind.INVENTED)) if not kind & Kind.PRUNED)
 LIVE = (
     *_WHOLE,
+    *(one_of(invented, LABEL) for invented in (DAYS, Kind.INVENTED)),
     *(
         one_of(invented | (Kind.MODELS if name == "model" else DAYS), number)
         for number, name in enumerate(ONES, 1)

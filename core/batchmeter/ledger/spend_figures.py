@@ -3,8 +3,8 @@
 import hashlib
 import json
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from decimal import ROUND_HALF_EVEN, Context, Decimal
 from enum import IntFlag
@@ -51,6 +51,8 @@ class Kind(IntFlag):
 
 ONES = ("account", "provider", "model", "team", "user_name", "key_id", "status")
 """Fields of a group that have sums by day of their own, numbered from 1."""
+LABEL = len(ONES) + 1
+"""The number of the sums by day and one label; those with an empty value are of all batches that have a label of this name."""
 DAYS = Kind(0)
 """Whole batches by day, without labels."""
 
@@ -81,11 +83,15 @@ class Group:
     def unlabelled(self) -> "Group":
         return Group(**{**self.columns(), "labels": ""})
 
+    def labelled(self, labels: Sequence[tuple[str, str]]) -> "Group":
+        return replace(self, labels=_document(labels))
+
     def only(self, name: str) -> "Group":
         """With nothing but this field."""
         return Group(**{**dict.fromkeys(self.__slots__, ""), name: getattr(self, name)})
 
 
+NOBODY = Group(*[""] * len(Group.__slots__))
 Place = tuple[Kind, int, Group]
 """Kind, period and group of a row."""
 
@@ -241,7 +247,11 @@ def group_of(settled: Settled, model: str, keys: Iterable[str]) -> Group:
 
 def _labels(tags: Iterable[str], metadata: Mapping[str, str], keys: Iterable[str]) -> str:
     pairs = {("", _text(tag)) for tag in tags} | {(key, _text(metadata[key])) for key in keys if key in metadata}
-    return json.dumps(sorted(pairs), separators=(",", ":"))
+    return _document(sorted(pairs))
+
+
+def _document(labels: Sequence[tuple[str, str]]) -> str:
+    return json.dumps(labels, separators=(",", ":"))
 
 
 def labels_of(group: Group) -> list[tuple[str, str]]:
@@ -266,6 +276,10 @@ def _ones(kind: Kind, day: int, group: Group) -> Iterator[Place]:
     """Where a row by day is summed by one thing alone: by model its shares, by all else whole batches."""
     if kind & Kind.PRUNED:
         return
+    if kind & Kind.LABELLED and not kind & Kind.MODELS:
+        labels = labels_of(group)
+        for label in dict.fromkeys([*labels, *((name, "") for name, _ in labels)]):
+            yield one_of(kind, LABEL), day, NOBODY.labelled([label])
     for number, name in enumerate(ONES, 1):
         if (name == "model") == bool(kind & Kind.MODELS):
             yield one_of(kind, number), day, group.only(name)

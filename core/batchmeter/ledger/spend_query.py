@@ -3,7 +3,7 @@
 import sqlite3
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date, timedelta
 from functools import lru_cache, partial
 
@@ -15,6 +15,7 @@ from .session import Database, Row, Session
 from .spend_figures import (
     DAY_MILLIS,
     DAYS,
+    LABEL,
     ONES,
     UNITS,
     Group,
@@ -85,10 +86,24 @@ class SpendQuery:
         if months:
             return self.kind | Kind.MONTHS
         named = {*self.group_by, *self.where} - set(TIMES)
+        if self.by_label:
+            return one_of(self.kind, LABEL)
         one = named.pop() if len(named) == 1 else "" if named else "status"  # which has the fewest rows
         if one not in _FIELDS:
             return self.kind
         return one_of(self.kind, ONES.index(_FIELDS[one]) + 1)
+
+    @property
+    def by_label(self) -> bool:
+        """By day or week and one label alone, of which there are sums apart."""
+        named = set(self.group_by) - set(TIMES)
+        return (
+            self.by_day
+            and not self.where
+            and len(named) == 1
+            and _label(name := named.pop()) is not None
+            and name != "job"
+        )
 
     def apart(self, months: bool) -> bool:
         """Whether no two of these rows have the same names: by day and one field, nothing is left to add up."""
@@ -155,7 +170,19 @@ async def _whole_days(session: Session, asked: SpendQuery) -> defaultdict[Names,
                 found[names].update(figures)
             else:
                 found[names] = figures
+    if asked.by_label:
+        await _split_off_unlabelled(session, asked, found)
     return found
+
+
+async def _split_off_unlabelled(session: Session, asked: SpendQuery, found: defaultdict[Names, Counter[str]]) -> None:
+    """Sums without a name are of all that have such a label: they become those of the rest of their day or week."""
+    place = next(number for number, name in enumerate(asked.group_by) if name in TIMES)
+    whole = await _whole_days(session, replace(asked, group_by=(asked.group_by[place],)))
+    for (time,), figures in whole.items():
+        names = (time, None) if place == 0 else (None, time)
+        figures.subtract(found.pop(names, Counter[str]()))
+        found[names] = figures
 
 
 async def _units(session: Session, asked: SpendQuery) -> list[str]:
@@ -178,8 +205,9 @@ def _statement(asked: SpendQuery, segment: _Segment, columns: Sequence[str]) -> 
     chosen = [f"{text} AS g{place}" for place, text in enumerate(groups)]
     apart = asked.apart(segment.months)
     sums = ", ".join([*chosen, *(f"d.{name}" if apart else f"sum(d.{name}) AS {name}" for name in columns)])
+    how = "JOIN" if asked.by_label else "LEFT JOIN"
     joins = [
-        f"LEFT JOIN batchmeter.spend_label AS l{place} ON l{place}.group_id = d.group_id AND l{place}.name = %(label{place})s"
+        f"{how} batchmeter.spend_label AS l{place} ON l{place}.group_id = d.group_id AND l{place}.name = %(label{place})s"
         + (f" AND strpos(l{place}.value, '{_JOB}') = 1" if name == "job" else "")
         for place, name in enumerate(asked.group_by)
         if _label(name) is not None
