@@ -91,7 +91,7 @@ class Group:
         return Group(**{**dict.fromkeys(self.__slots__, ""), name: getattr(self, name)})
 
 
-NOBODY = Group(*[""] * len(Group.__slots__))
+NOBODY = Group(**dict.fromkeys(Group.__slots__, ""))
 Place = tuple[Kind, int, Group]
 """Kind, period and group of a row."""
 
