@@ -1,12 +1,14 @@
 """Causes: why a row drifts, as far as the figures tell, and the command that helps next."""
 
+import re
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
-from .judge import ALL, DRIFT, Compared, Comparison
+from .judge import DRIFT, Compared, Comparison
 from .ours import Batches
 
 if TYPE_CHECKING:
@@ -56,8 +58,8 @@ CAUSES = {
         "The vendor bills 10 % more: its regional price.", "set `region` in [accounts.{account}], then `batchmeter reprice --since {first}`"
     ),
     "price_changed": Cause(
-        "The price changed on {first}: the days before agree.",
-        "batchmeter prices update, then batchmeter reprice --since {first}",
+        "The price changed on {changed}: the days before agree.",
+        "batchmeter prices update, then batchmeter reprice --since {changed}",
     ),
     "other_rate": Cause(
         "The vendor's rate is {ratio} times ours: a negotiated price, or another price list.",
@@ -83,6 +85,8 @@ CAUSES = {
     ),
     "silent": Cause("The vendor's report leaves this number out."),
 }  # fmt: skip
+_UNSAFE = re.compile(r"[^\w.:/@+ -]")
+"""Characters of a model's name that a command or setting to copy does not hold."""
 _TWICE, _REGIONAL = Decimal(2), Decimal("1.1")
 _NEAR = Decimal("0.01")
 
@@ -90,21 +94,26 @@ _NEAR = Decimal("0.01")
 def explain(found: Comparison, account: str, provider: str) -> None:
     """Fill in cause, next step and batch ids of every row that is no match."""
     by_run: dict[tuple[str, Run], list[Compared]] = {}
+    by_kind: dict[tuple[str, str], list[Compared]] = {}
     for row in found.rows:
         by_run.setdefault((row.model, row.run), []).append(row)
+        if row.vendor_usd is not None:
+            by_kind.setdefault((row.model, row.kind), []).append(row)
+    changes = {name: _changed_on(rows) for name, rows in by_kind.items()}
     for (model, run), rows in by_run.items():
         batches = found.batches.get((model, run), Batches())
         for row in rows:
             if not row.cause:
-                row.cause = _cause(row, rows, batches, found.rows)
+                row.since = changes.get((model, row.kind))
+                row.cause = _cause(row, rows, batches)
             if row.cause:
                 row.batches = row.batches or _ids(row.cause, batches)
                 row.next = _filled(CAUSES[row.cause].next, row, account, provider)
 
 
-def _cause(row: Compared, beside: Sequence[Compared], batches: Batches, all_rows: Sequence[Compared]) -> str:
+def _cause(row: Compared, beside: Sequence[Compared], batches: Batches) -> str:
     if row.status == "price_drift":
-        return _of_price(row, all_rows)
+        return _of_price(row)
     if row.status in DRIFT:
         return _of_tokens(row, beside, batches)
     return {"explained": "across_edge", "unverifiable": "silent"}.get(row.status, "")
@@ -125,7 +134,7 @@ def _of_tokens(row: Compared, beside: Sequence[Compared], batches: Batches) -> s
     return "batches_elsewhere" if requests is None and row.difference * 10 >= row.ours else "more_tokens"
 
 
-def _of_price(row: Compared, rows: Sequence[Compared]) -> str:
+def _of_price(row: Compared) -> str:
     if not row.ours_usd:
         return "free_here"
     if not row.vendor_usd:
@@ -133,21 +142,18 @@ def _of_price(row: Compared, rows: Sequence[Compared]) -> str:
     ratio = row.vendor_usd / row.ours_usd
     if abs(ratio - _TWICE) <= _TWICE * _NEAR:
         return "twice"
-    if _changed_on(row, rows) == row.run.first:
+    if row.since is not None:
         return "price_changed"
     return "regional" if abs(ratio - _REGIONAL) <= _NEAR / 2 else "other_rate"
 
 
-def _changed_on(row: Compared, rows: Sequence[Compared]) -> date | None:
-    """The first day of drift, where all before agrees and nothing after does."""
-    same = sorted(
-        (one for one in rows if (one.model, one.kind) == (row.model, row.kind) and one.vendor_usd is not None and row.kind != ALL),
-        key=lambda one: one.run.first,
-    )  # fmt: skip
-    drifting = [one.status == "price_drift" for one in same]
+def _changed_on(rows: Sequence[Compared]) -> date | None:
+    """The first day of drift of one model and kind, where all before agrees and nothing after does."""
+    ordered = sorted(rows, key=lambda one: one.run.first)
+    drifting = [one.status == "price_drift" for one in ordered]
     if True not in drifting or drifting[0] or False in drifting[drifting.index(True) :]:
         return None
-    return row.run.first
+    return ordered[drifting.index(True)].run.first
 
 
 def _ids(cause: str, batches: Batches) -> list[str]:
@@ -176,12 +182,13 @@ def words(row: Compared, account: str, provider: str) -> str:
 def _parts(row: Compared, account: str, provider: str) -> dict[str, str]:
     ratio = row.vendor_usd / row.ours_usd if row.vendor_usd and row.ours_usd else Decimal(1)
     return {
-        "account": account,
+        "account": shlex.quote(account),
         "provider": provider,
-        "model": row.model,
+        "model": _UNSAFE.sub("?", row.model),
         "first": row.run.first.isoformat(),
+        "changed": (row.since or row.run.first).isoformat(),
         "last": row.run.last.isoformat(),
-        "batch": row.batches[0] if row.batches else "BATCH",
+        "batch": shlex.quote(row.batches[0]) if row.batches else "BATCH",
         "ratio": f"{ratio:.4f}".rstrip("0").rstrip("."),
         "currency": row.foreign,
     }

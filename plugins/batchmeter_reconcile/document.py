@@ -1,5 +1,6 @@
 """A reconciliation as a document: rows, unread lines, untracked batches, and what to do next; JSON that is kept as it is."""
 
+import shlex
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -17,6 +18,7 @@ WORST: Sequence[Status] = (
     "ours_missing", "vendor_missing", "price_drift", "unmatched_items", "pending", "unverifiable", "explained", "match",
 )  # fmt: skip
 """The status of a whole is that of its worst row."""
+MOST_ROWS = 20_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +52,8 @@ class Untracked:
 
     @property
     def adopt(self) -> str:
-        return f"batchmeter adopt --account {self.account} {self.batch_id}"
+        """Quoted for a shell: the id is the vendor's text."""
+        return shlex.join(["batchmeter", "adopt", "--account", self.account, self.batch_id])
 
 
 def document(
@@ -81,11 +84,11 @@ def document(
         "batches": ours.settled,
         "open_batches": None if ours.open is None else len(ours.open),
         "days": _days(found.rows, about),
-        "rows": [_row(row, about) for row in found.rows],
+        "rows": [_row(row, about) for row in _worst_first(found.rows)],
         "unmatched": unread,
         "other_traffic": {"rows": figures.other.rows, "usd": plain(figures.other.amount)},
         "untracked": None if untracked is None else [_untracked(one) for one in untracked],
-        "notes": [*figures.notes, *_notes(ours, about)],
+        "notes": [*figures.notes, *_notes(ours, found, about)],
     }
 
 
@@ -179,8 +182,17 @@ def _untracked(one: Untracked) -> Document:
     }  # fmt: skip
 
 
-def _notes(ours: Ours, about: About) -> list[str]:
+def _worst_first(rows: Sequence[Compared]) -> Sequence[Compared]:
+    """All of them in their order; of more than a document holds, those that need a look."""
+    if len(rows) <= MOST_ROWS:
+        return rows
+    return sorted(rows, key=lambda row: WORST.index(row.status))[:MOST_ROWS]
+
+
+def _notes(ours: Ours, compared: Comparison, about: About) -> list[str]:
     found: list[str] = []
+    if len(compared.rows) > MOST_ROWS:
+        found.append(f"{len(compared.rows):,} rows: the {MOST_ROWS:,} that need a look most are kept")
     if ours.pruned:
         found.append(
             f"{ours.pruned:,} batches settled since {about.first} are pruned from the ledger: they are missing from ours"

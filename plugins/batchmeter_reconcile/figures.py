@@ -18,6 +18,8 @@ MOST_UNMATCHED = 200
 """Texts that are listed; the sum of all others stands under one name."""
 MOST_SCOPES = 50
 """Projects or resources of one cell that are told apart."""
+LONGEST = 200
+"""Characters of a text that are kept."""
 OTHERS = "(others)"
 _LARGEST = Decimal(10) ** 18
 _FINEST = -40
@@ -140,7 +142,10 @@ class Figures:
         with localcontext(EXACT):
             self._place(replace(row, batch=True) if row.batch is None and self.exclusive else row)
 
-    def _place(self, row: BilledRow) -> None:
+    def _place(self, given: BilledRow) -> None:
+        row = given
+        if max(len(given.model), len(given.item), len(given.scope)) > LONGEST:
+            row = replace(given, model=given.model[:LONGEST], item=given.item[:LONGEST], scope=given.scope[:LONGEST])
         self.rows += 1
         if not row.kind or not row.model or row.day is None:
             text = row.item if row.item in self.unmatched or len(self.unmatched) < MOST_UNMATCHED else OTHERS

@@ -1,5 +1,6 @@
 """The comparison: ours beside the vendor's, a row for each run of days, model and kind, with its status."""
 
+from bisect import bisect_right
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
@@ -72,6 +73,8 @@ class Compared:
     cause: str = ""
     """Filled in by `causes.py`, for statuses that need one."""
     next: str = ""
+    since: date | None = None
+    """The day from which the price is another one, where all days before agree."""
     batches: list[str] = field(default_factory=list[str])
     """Some that the cause is about."""
 
@@ -130,9 +133,16 @@ class _Sides:
 
 def _of_model(sides: _Sides, model: str, found: Comparison) -> Iterator[Compared]:
     figures, terms = sides.figures, found.terms
-    for run in runs(sides.windows(model), sides.days(model), figures.first, figures.last):
+    known = runs(sides.windows(model), sides.days(model), figures.first, figures.last)
+    parts = {kind: _Parts.of(sides, model, kind, known) for kind in figures.kinds}
+    for place, run in enumerate(known):
         found.batches[model, run] = _batches(sides, model, run)
-        rows = [row for kind in figures.kinds if (row := _tokens(sides, model, kind, run)) is not None]
+        rows = [
+            row
+            for kind in figures.kinds
+            if (row := _tokens(parts[kind].windows[place], parts[kind].days[place], model, kind, run, figures))
+            is not None
+        ]
         _forgive_requests(rows)
         agreed = all(row.status in ("match", "unverifiable", "explained") for row in rows)
         for row in rows:
@@ -158,15 +168,38 @@ def _batches(sides: _Sides, model: str, run: Run) -> Batches:
     return whole
 
 
-def _tokens(sides: _Sides, model: str, kind: str, run: Run) -> Compared | None:
+@dataclass(slots=True)
+class _Parts:
+    """One kind of one model, by the place of the run: a window or day is in one run."""
+
+    windows: list[dict[Window, tuple[int, Decimal | None]]]
+    days: list[dict[date, list[Cell]]]
+
+    @classmethod
+    def of(cls, sides: _Sides, model: str, kind: str, known: Sequence[Run]) -> "_Parts":
+        found = cls([{} for _ in known], [{} for _ in known])
+        firsts = [run.first for run in known]
+        for window, both in sides.tallies.get(model, {}).get(kind, {}).items():
+            place = bisect_right(firsts, max(window.first, sides.figures.first)) - 1
+            if place >= 0 and known[place].has(window):
+                found.windows[place][window] = both
+        for day, cells in sides.cells.get(model, {}).get(kind, {}).items():
+            found.days[bisect_right(firsts, day) - 1][day] = cells
+        return found
+
+
+def _tokens(
+    windows: dict[Window, tuple[int, Decimal | None]],
+    days: dict[date, list[Cell]],
+    model: str,
+    kind: str,
+    run: Run,
+    figures: Figures,
+) -> Compared | None:
     """None where neither side has any of the kind."""
-    windows = {one: both for one, both in sides.tallies.get(model, {}).get(kind, {}).items() if run.has(one)}
-    days = {
-        day: cells for day, cells in sides.cells.get(model, {}).get(kind, {}).items() if run.first <= day <= run.last
-    }
     cells = [cell for each in days.values() for cell in each]
     row = Compared(run, model, kind, "match", ours=sum(units for units, _ in windows.values()))
-    inside = [units for one, (units, _) in windows.items() if _is_inside(one, sides.figures)]
+    inside = [units for one, (units, _) in windows.items() if _is_inside(one, figures)]
     row.at_least = row.ours if run.whole else sum(inside)
     row.ours_usd = _sum([cost for _, cost in windows.values()])
     row.vendor_usd = _sum([cell.amount for cell in cells if cell.amount is not None]) if _paid(cells) else None

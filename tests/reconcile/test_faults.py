@@ -5,6 +5,8 @@ from typing import Any
 
 import pytest
 
+from batchmeter_reconcile.document import Untracked
+
 from .world import MINI, NANO, World, at, booked, rows, statuses
 
 LONG = 30
@@ -138,7 +140,7 @@ PRICES: list[tuple[Any, str, str]] = [
 
 @pytest.mark.parametrize(("ratio", "cause", "step"), PRICES, ids=[one[1] for one in PRICES])
 async def test_a_price_drift_has_its_cause(world: World, ratio: Any, cause: str, step: str) -> None:
-    for day in (3, 5, 7):
+    for day in (3, 5, 7, 9):
         await world.put(f"11-{day:02} 10:00", f"11-{day:02} 14:00", lines=20, tokens=1_000_000)
     world.site.books = [
         type(one)(**{**vars(one), "usd": {kind: usd * ratio(one.day.day) for kind, usd in one.usd.items()}})
@@ -163,3 +165,16 @@ async def test_small_price_drifts_are_seen_in_their_sum(world: World) -> None:
     (row,) = rows(found, status="price_drift")
     assert (row["kind"], row["cause"]) == ("all", "twice")
     assert {row["status"] for row in rows(found, kind="output")} == {"match"}
+
+
+async def test_texts_of_others_are_short_and_safe_to_copy(world: World) -> None:
+    """Ids and names come from the vendor: a command to paste holds them quoted, a document a beginning of them."""
+    untracked = Untracked("my account", "batch_1; rm -rf ~", "completed", None, 1)
+    assert untracked.adopt == "batchmeter adopt --account 'my account' 'batch_1; rm -rf ~'"
+    await world.put("11-03 10:00", "11-03 14:00")
+    one = world.site.books[0]
+    world.site.books.append(type(one)(**{**vars(one), "model": '"; rm -rf ~ #' + "x" * 5000}))
+    found = await world.run()
+    (row, *_) = [row for row in found["rows"] if "rm" in row["model"]]
+    assert len(row["model"]) <= 200
+    assert '"' not in row["next"]
