@@ -24,6 +24,7 @@ PREFIXES = (
 BY_HAND = {
     "BATCHMETER_CONFIG": "the settings file to read, in place of `batchmeter.toml` here or in the configuration folder",
     "BATCHMETER_BUDGETS": "switches the budgets on that were made by API or command, without `[plugins.budgets]`",
+    "BATCHMETER_RECONCILE": "switches the pages and routes of reconciliations on where `[plugins.reconcile]` is not there",
     "BATCHMETER_LEDGER": "`ledger`",
     "BATCHMETER_TRACK": "`track`",
     "BATCHMETER_DEFAULT_ACCOUNT": "`default_account`",

@@ -2,7 +2,8 @@
 
 It stands on public hooks: `host.settlements` is our side, the vendors' admin APIs or a bill file the other; documents are
 kept in a table of its own (`host.store`) and change nothing in the ledger; `reconcile_drift` is its kind of event. Other
-plugins add vendors by its hook `register_billing`. Names are imported when they are first used: every command line loads
+plugins add vendors by its hook `register_billing`. It is off until `[plugins.reconcile]` or BATCHMETER_RECONCILE=on is
+there, but for its commands. Names are imported when they are first used: every command line loads
 this module.
 """
 
@@ -38,6 +39,8 @@ __all__ = [
     "hookspecs",
 ]
 
+env = ("BATCHMETER_RECONCILE",)
+"""Variables that switch its routes, pages and metrics on where no bill is configured; the commands need none."""
 RECONCILE = "Compare the ledger with the vendor's own usage and costs, or with a bill."
 
 

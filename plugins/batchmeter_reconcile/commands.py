@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from batchmeter.commands import as_json, client, console, print_json, run, table
+from batchmeter.commands import as_json, console, print_json, run, table
+from batchmeter.commands.session import settings
 from batchmeter.errors import BatchmeterError, UsageError
 
 if TYPE_CHECKING:
     from batchmeter import AsyncClient
+    from batchmeter.config import Settings
 
     from .document import Document
     from .plugin import Reconcile
@@ -121,11 +123,19 @@ async def _compare(
 
 @asynccontextmanager
 async def _plugin() -> "AsyncGenerator[tuple[Reconcile, AsyncClient]]":
-    async with client() as opened:
+    from batchmeter import AsyncClient
+
+    async with AsyncClient(settings=_with_plugin(settings(track=False))) as opened:
         found = opened.plugins.call_hook("open_reconcile")
         if not found:
             raise UsageError("reconciliations are off: [plugins.reconcile] says enabled = false, or BATCHMETER_DISABLE")
         yield found[0][1], opened
+
+
+def _with_plugin(known: "Settings") -> "Settings":
+    """A command asks for the plugin by its name, as a table of settings would."""
+    load = known.load if known.load is None else (*known.load, "reconcile")
+    return known.model_copy(update={"plugins": {"reconcile": {}, **known.plugins}, "load": load})
 
 
 def _request(since: str | None, until: str | None, tolerance: str | None, **more: Any) -> "Request":

@@ -54,6 +54,7 @@ def apart(site: Site) -> Iterator[str]:
 def test_from_a_batch_made_elsewhere_to_a_match(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     site = Site()
     monkeypatch.setenv("THEIR_KEY", ADMIN)
+    monkeypatch.setenv("BATCHMETER_PLUGINS", "reconcile,ui")
     day = timedelta(days=1)
     yesterday = datetime.now(UTC).date() - day
     span = ("--from", yesterday.isoformat(), "--to", yesterday.isoformat())
