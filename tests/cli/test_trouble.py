@@ -2,6 +2,7 @@
 
 import os
 import random
+import signal
 import sqlite3
 import subprocess
 import sys
@@ -9,6 +10,10 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+
+from batchmeter.testing.sandbox import sandbox_thread
+
+from .conftest import stop
 
 BATCHMETER = [sys.executable, "-m", "batchmeter"]
 
@@ -128,3 +133,43 @@ def contents(path):
             return {name: connection.execute(f"SELECT * FROM {name.decode()}").fetchall() for (name,) in tables}
         except sqlite3.DatabaseError:
             return None
+
+
+def test_ctrl_c_while_waiting_says_the_id_and_how_to_go_on(make_shell):
+    with sandbox_thread(speed=1) as slow:
+        shell = make_shell(slow.url)
+        command = shell.start("submit", shell.requests(1), "--wait")
+        assert command.stderr is not None
+        batch_id = command.stderr.readline().partition(":")[0]
+        stopped = stop(command, signal.SIGINT)
+    assert stopped.code == 130
+    assert f"{batch_id} goes on; wait for it again: batchmeter batches wait {batch_id}" in stopped.err
+    assert "Traceback" not in stopped.err
+
+
+@pytest.mark.parametrize(
+    ("command", "words"),
+    [
+        (["--nope"], "error: No such option '--nope'"),
+        (["submit"], "error: Missing argument 'FILE'"),
+        (["submit", "nothing.jsonl"], "error: no such file: nothing.jsonl"),
+        (["costs", "--by"], "error: Option '--by' requires an argument"),
+        (["cost"], "error: no command 'cost'; did you mean 'costs'?"),
+        (["batches", "nope"], "error: No such command 'nope'"),
+        (["costs", "--by", "city"], "error: "),
+        (["new-plugin", "class"], "error: 'class' cannot be a plugin's name: it is a word of Python's own"),
+    ],
+)
+def test_every_complaint_has_one_form(make_shell, command, words):
+    ran = make_shell("http://127.0.0.1:1")(*command)
+    assert (ran.code, ran.err.startswith(words)) == (2, True), ran.err
+    assert "Error" not in ran.err
+
+
+def test_requests_come_from_standard_input(shell):
+    content = Path(shell.requests(3)).read_bytes()
+    ran = shell("submit", "-", "--wait", "--json", stdin=content)
+    assert (ran.code, ran.json["request_counts"]["succeeded"]) == (0, 3)
+    wrong = shell("submit", "-", stdin=b"nonsense\n")
+    assert wrong.code == 2
+    assert "line 1" in wrong.err

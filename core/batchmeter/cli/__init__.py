@@ -16,7 +16,7 @@ from batchmeter.errors import BatchmeterError, BudgetExceededError, UsageError
 COMMANDS = {
     "submit": (
         "submit:submit",
-        "Submit the batch input FILE (JSONL). Nothing is uploaded unless every line passes the provider's rules.",
+        "Submit the batch input FILE (JSONL), `-` for standard input. Nothing is uploaded unless every line passes the provider's rules.",
     ),
     "batches": (
         "batches:batches",
@@ -168,9 +168,19 @@ class Commands(click.Group):
             self.loaded = True
             call_all(os.environ, "register_commands", self)
 
+    def make_context(
+        self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
+    ) -> click.Context:
+        try:
+            return super().make_context(info_name, args, parent, **extra)
+        except click.ClickException as error:
+            sys.exit(_show(error))
+
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
+        except click.ClickException as error:
+            ctx.exit(_show(error))
         except BatchmeterError as error:
             _complain(error)
             ctx.exit(3 if isinstance(error, BudgetExceededError) else 2 if isinstance(error, UsageError) else 1)
@@ -213,6 +223,17 @@ def _discard_output() -> None:
     with suppress(OSError, ValueError):
         output = sys.stdout.fileno()
         os.dup2(os.open(os.devnull, os.O_WRONLY), output)
+
+
+def _show(error: click.ClickException) -> int:
+    """One form for click's complaints and ours; returns the exit code."""
+    if isinstance(error, click.exceptions.NoArgsIsHelpError):
+        error.show()
+        return error.exit_code
+    click.echo(f"error: {inert(error.format_message())}", err=True)
+    if isinstance(error, click.UsageError) and error.ctx is not None:
+        click.echo(f"see {error.ctx.command_path} --help", err=True)
+    return error.exit_code
 
 
 def _complain(error: BatchmeterError) -> None:

@@ -2,6 +2,9 @@
 
 import asyncio
 import os
+import shutil
+import sys
+import tempfile
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -59,7 +62,7 @@ def submit(
     timeout: float | None,
     json_output: bool,
 ) -> None:
-    """Submit the batch input FILE (JSONL). Nothing is uploaded unless every line passes the provider's rules.
+    """Submit the batch input FILE (JSONL), `-` for standard input. Nothing is uploaded unless every line passes the provider's rules.
 
     A file with more lines, bytes or models than the provider takes in one batch becomes several: one job.
     """
@@ -70,10 +73,26 @@ def submit(
         "idempotency_key": idempotency_key,
         "custom_llm_provider": account,
     }
-    if not file.is_file():
-        raise click.UsageError(f"no such file: {file}")
-    code = run(_submit(file, endpoint, account, order, wait, check, timeout, json_output))
+    with _as_file(file) as whole:
+        code = run(_submit(whole, endpoint, account, order, wait, check, timeout, json_output))
     click.get_current_context().exit(code)
+
+
+@contextmanager
+def _as_file(file: Path) -> Generator[Path]:
+    """The file; with `-`, one that holds standard input, as the lines are checked before they are sent."""
+    if str(file) != "-":
+        if not file.is_file():
+            raise click.UsageError(f"no such file: {file}")
+        yield file
+        return
+    if sys.stdin.isatty():
+        raise click.UsageError("- reads the requests from standard input: pipe them in")
+    with tempfile.TemporaryDirectory(prefix="batchmeter-") as folder:
+        piped = Path(folder) / "stdin.jsonl"
+        with piped.open("wb") as target:
+            shutil.copyfileobj(sys.stdin.buffer, target)
+        yield piped
 
 
 async def _submit(

@@ -1,5 +1,6 @@
 """Waiting for one batch on a terminal, and showing what it came to."""
 
+import asyncio
 from typing import TYPE_CHECKING
 
 from .output import console, cost_table, duration, errors, print_json
@@ -39,7 +40,11 @@ async def wait_for(
                 shown.print(f"{batch.id}: {batch.status}")
             last = batch.status
 
-        return await client.batches.wait(batch_id, custom_llm_provider=account, timeout=timeout, on_update=update)
+        try:
+            return await client.batches.wait(batch_id, custom_llm_provider=account, timeout=timeout, on_update=update)
+        except asyncio.CancelledError:
+            shown.print(f"{batch_id} goes on; wait for it again: batchmeter batches wait {batch_id}", soft_wrap=True)
+            raise
 
 
 def show_settlement(settlement: "Settlement", *, json_output: bool = False) -> None:

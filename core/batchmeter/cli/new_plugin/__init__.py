@@ -1,5 +1,6 @@
 """`batchmeter new-plugin`: a complete small project to start a logger or a provider from."""
 
+import keyword
 import re
 from dataclasses import dataclass
 from importlib.metadata import entry_points
@@ -71,6 +72,10 @@ class Names:
                 f"at most {_LONGEST} characters, such as slack or team-costs"
             )
         name = name.replace("-", "_")
+        if keyword.iskeyword(name):
+            raise UsageError(
+                f"{text!r} cannot be a plugin's name: it is a word of Python's own; add another, such as {name}-costs"
+            )
         for entry in entry_points(group="batchmeter"):
             if entry.name == name:
                 owner = entry.dist.name if entry.dist else entry.value
