@@ -12,6 +12,7 @@ def test_a_key_from_create_to_revoke(shell):
     made = shell(
         *("keys", "create", "--name", "nightly", "--owner", "ada", "--team", "search", "--tag", "a", "--tag", "b"),
         *("--accounts", "openai", "--models", "gpt-5-mini,gpt-5-nano", "--expires", "30d", "--open-batches", "3"),
+        *("--enqueued-tokens", "9"),
         "--json",
     )
     assert made.code == 0
@@ -19,7 +20,8 @@ def test_a_key_from_create_to_revoke(shell):
     assert key["secret"].startswith("bm-")
     assert (key["owner"], key["team"], key["tags"], key["accounts"]) == ("ada", "search", ["a", "b"], ["openai"])
     assert key["models"] == ["gpt-5-mini", "gpt-5-nano"]
-    assert key["limits"] == {"requests_per_minute": None, "open_batches": 3, "lines_per_day": None}
+    limits = {"requests_per_minute": None, "open_batches": 3, "lines_per_day": None, "enqueued_tokens": 9}
+    assert key["limits"] == limits
     assert key["expires_at"] - key["created_at"] == pytest.approx(30 * 86_400_000, abs=60_000)
     (listed,) = shell("keys", "list", "--json").json
     assert listed == {name: value for name, value in key.items() if name != "secret"} | {"state": "active"}
