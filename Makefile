@@ -22,7 +22,7 @@ ui-assets:                   ## the web pages' vendored scripts anew, from npm, 
 	.ci/ui-assets.sh
 docs: .venv/.docs            ## the documentation site, into site/; a dead link or stale page stops it
 	$(BIN)/python docs/generate.py --check
-	rm -rf build/docs && mkdir -p build/docs && cp -r docs zensical.toml build/docs/ && rm -rf build/docs/docs/_pages build/docs/docs/*.py
+	rm -rf build/docs && mkdir -p build/docs && cp -r docs zensical.toml build/docs/ && rm -rf build/docs/docs/_pages build/docs/docs/__pycache__ build/docs/docs/*.py
 	cd build/docs && ../../$(BIN)/zensical build --strict    # in a copy: zensical takes .cache/ beside its settings for its own
 	rm -rf site && mv build/docs/site site
 clean:
