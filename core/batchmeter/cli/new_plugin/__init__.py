@@ -108,7 +108,9 @@ def new_plugin(name: str, folder: Path | None, provider: bool, json_output: bool
     click.echo(f"{target}:")
     for path in written:
         click.echo(f"  {path}")
-    click.echo(f"\nnow: cd {target} && pip install -U pip && pip install -e . --group test && pytest && batchmeter plugins")
+    click.echo(
+        f"\nnow: cd {target} && pip install -U pip && pip install -e . --group test && pytest && batchmeter plugins"
+    )
 
 
 def write_project(names: Names, folder: Path, kind: Literal["logger", "provider"]) -> list[str]:
