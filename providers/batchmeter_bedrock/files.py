@@ -101,7 +101,7 @@ class Files:
         if count < max(least, 1):
             problem = Problem(
                 "too_few_lines",
-                f"{count} requests; a job takes {least} or more (the quota of its model and region: Service Quotas, "
+                f"{count} request{'s' if count != 1 else ''}; a job takes {least} or more (the quota of its model and region: Service Quotas, "
                 "`min_records` in the account)",
             )
         elif count > most:
