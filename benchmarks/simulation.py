@@ -248,7 +248,7 @@ class Tracker:
         while self.hooks and self.hooks[0][0] <= account.now_s:
             life = account.by_id[self.hooks.popleft()[1]]
             if not life.settled:
-                self.timetable.hints.told(account.account, life.id)
+                self.timetable.hints.note(account.account, life.id)
                 account.plan(life, account.now_s)
         taken = account.take_due(DEFAULTS.block)
         before = account.lists + account.looks

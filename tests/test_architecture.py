@@ -17,7 +17,7 @@ CORE = ROOT / "core" / "batchmeter"
 # A module may import from its own layer and from those below it.
 LAYERS = [
     {"_version", "errors", "lazy", "web"},
-    {"models", "config", "hookspecs", "http", "input_limits"},
+    {"models", "config", "hookspecs", "tables", "http", "input_limits"},
     {"events", "host", "providers"},
     {"provider_guard"},
     {"pricing"},
@@ -35,8 +35,9 @@ LAYERS = [
     {"ledger", "plugins"},
     {"accounts", "costs", "labels", "redaction", "tracker"},
     {"runtime"},
-    {"access", "client_host", "submit", "files", "batches", "client", "answers", "reports", "inputs"},
+    {"client_host", "resubmit", "submit", "files", "batches", "client", "answers", "reports", "inputs"},
     {"faces", "rerun"},
+    {"access"},
     {"observing", "running"},
     {"testing"},
     {"commands"},
@@ -294,6 +295,7 @@ def test_every_package_is_typed() -> None:
 
 # The rules below count TYPE_CHECKING imports too. Each exception names what is still to move: the lists may only shrink.
 LEAVES = {
+    "access",
     "answers",
     "faces",
     "http",
@@ -489,20 +491,18 @@ def names(tree: ast.AST) -> Iterator[tuple[int, str]]:
 
 
 def test_names_are_nouns_and_verbs() -> None:
-    still = (CORE / "ledger", CORE / "tracker")  # to be renamed
     found = [
         f"{path.relative_to(ROOT)}:{line}: {name}"
         for folder in ("core", "plugins", "providers")
         for path in sorted((ROOT / folder).rglob("*.py"))
-        if not any(path.is_relative_to(each) for each in still)
         for line, name in names(ast.parse(path.read_text("utf-8")))
         if PARTICIPLES.fullmatch(name)
     ]
     assert found == []
 
 
-MOST_LINES, MOST_FILES = 21_600, 96
-"""Core without its leaves, as it is and two per cent more: it may shrink."""
+MOST_LINES, MOST_FILES = 20_150, 93
+"""Core without its leaves, as it is: it may shrink."""
 
 
 def test_core_without_its_leaves_does_not_grow() -> None:

@@ -24,7 +24,6 @@ from .providers import Provider
 from .runtime import Parts, Prices, asyncio_loop
 
 if TYPE_CHECKING:
-    from .access import Access
     from .costs import CostReport, GroupBy
     from .host import Estimate
     from .ledger.ledger import Ledger
@@ -106,6 +105,7 @@ class AsyncClient:
                         parts.deliverer.notify,
                         parts.totals,
                         parts.prices,
+                        self,
                         self._estimate,
                     ),
                     self,
@@ -189,13 +189,6 @@ class AsyncClient:
         self._opening = asyncio.Lock()
         self._running = []
         self._parts = self._loop = self._tracking = None
-
-    async def access(self) -> "Access":
-        """The ledger as a server in front of it may use it; opens the client on first use."""
-        from .access import Access  # noqa: PLC0415 - with the ledger, when first needed
-
-        parts = await self.ready()
-        return Access(parts.ledger, parts.tracker, parts.deliverer.redaction)
 
     def section(self, name: str, model: type[Section]) -> Section:
         """The settings' section of this name as a plugin's model; ConfigError that names what is wrong in it."""

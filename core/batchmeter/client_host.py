@@ -7,13 +7,14 @@ from datetime import date
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from .costs import cost_rows
-from .errors import BatchmeterError
-from .host import CostRow, Estimate, SubmissionState, Total
+from .errors import BatchmeterError, UsageError
+from .host import CostRow, Estimate, SubmissionState, Total, Tries
 from .ledger.store import Store, open_store
 from .ledger.totals import Totals, cursor_of
 from .pricing.book import PriceBook
 from .pricing.names import base_model
 from .redaction import Redacted, Redaction
+from .resubmit import resubmit, tries_of
 
 if TYPE_CHECKING:
     from .events import AnyEvent, PluginEvent, Settlement
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from .ledger.ledger import Ledger
     from .ledger.records import Answer, LoggerGauge, StoredEvent
     from .plugins import Plugins
+    from .providers import Provider
+    from .runtime import Runtime
 
 Result = TypeVar("Result")
 
@@ -36,6 +39,7 @@ class ClientHost:
         recorded: Callable[[], None] = lambda: None,
         totals: Totals | None = None,
         prices: object = None,
+        runtime: "Runtime | None" = None,
         estimate: "Callable[[str, str], Awaitable[Estimate | None]] | None" = None,
     ) -> None:
         self._plugins = plugins
@@ -45,6 +49,7 @@ class ClientHost:
         self._redaction = Redaction(ledger, plugins)
         self._totals = totals or Totals(ledger)
         self._prices = prices
+        self._runtime = runtime
         self._estimate = estimate
         self._loop = asyncio.get_running_loop()
 
@@ -87,6 +92,28 @@ class ClientHost:
 
     async def submission_of(self, account: str, batch_id: str) -> str | None:
         return await self.run(lambda: self._ledger.intent_of_batch(account, batch_id))
+
+    def provider(self, account: str) -> "Provider":
+        return self._client.accounts.get(account)
+
+    async def tries(self, account: str, batch_id: str) -> Tries | None:
+        return tries_of(await self.run(lambda: self._ledger.get_batch(batch_id, account)))
+
+    async def resubmit(self, account: str, batch_id: str) -> str:
+        async def work() -> str:
+            failed, accounts = await self._ledger.get_batch(batch_id, account), self._client.accounts
+            if failed is None or tries_of(failed) is None:
+                raise UsageError(f"batch {batch_id} of account {account}: nothing was kept to submit it again with")
+            parts, provider = await self._client.ready(), accounts.get(account)
+            return (await resubmit(parts, provider, failed, tag=accounts.tags(account))).id
+
+        return await self.run(work)
+
+    @property
+    def _client(self) -> "Runtime":
+        if self._runtime is None:
+            raise BatchmeterError("no account is at hand here")
+        return self._runtime
 
     async def estimate(self, account: str, input_file_id: str) -> "Estimate | None":
         price = self._estimate

@@ -32,6 +32,7 @@ BatchmeterError
 ├── SettlementError               a batch ended but could not be settled in time
 └── DeliveryError                 raised BY logger plugins, to say what to do with an event
     ├── RetryLater                again, not before .after seconds
+    │   └── NotDue                … since it is too early: nothing is wrong
     └── Rejected                  never again: .reason
 """
 
@@ -66,6 +67,7 @@ __all__ = [
     "LedgerError",
     "LedgerTooNewError",
     "NotAnOutputError",
+    "NotDue",
     "NotFoundError",
     "NotSupportedError",
     "PermissionDeniedError",
@@ -322,6 +324,13 @@ class RetryLater(DeliveryError):  # noqa: N818 - plugin authors read `raise Retr
     def __init__(self, message: str = "", *, after: float | None = None) -> None:
         super().__init__(message or "the logger asked to be called again")
         self.after = after
+
+
+class NotDue(RetryLater):
+    """Too early for this event: nothing is wrong, and the logger's other events are delivered meanwhile."""
+
+    def __init__(self, message: str, *, after: float) -> None:
+        super().__init__(message, after=after)
 
 
 class Rejected(DeliveryError):  # noqa: N818 - plugin authors read `raise Rejected`

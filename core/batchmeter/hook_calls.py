@@ -24,6 +24,7 @@ from .hookspecs import Companion
 
 if TYPE_CHECKING:
     from .events import Event
+    from .host import PluginHost
 
 log = logging.getLogger("batchmeter")
 
@@ -55,6 +56,8 @@ class Logger:
     implementations: Mapping[str, pluggy.HookImpl] = field(repr=False)
     scoped: bool = False
     """A callback of this program: it is owed only this program's batches."""
+    host: "PluginHost | None" = field(default=None, repr=False)
+    """For implementations that name it."""
     thread: "PluginThread | None" = field(default=None, repr=False)
     """Where its `async def` hooks run; None: in the caller's loop."""
     plugin: str = ""
@@ -91,7 +94,7 @@ class Logger:
         async with nullcontext[Mapping[str, object]]({}) if self.opens is None else self.opens(event) as more:
             await call(
                 implementation,
-                {"event": event, **more},
+                {"event": event, "host": self.host, **more},
                 begin=lambda: self._running.add(mark),
                 end=lambda: self._running.discard(mark),
                 thread=self.thread,

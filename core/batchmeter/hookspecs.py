@@ -60,16 +60,17 @@ hookimpl = pluggy.HookimplMarker(PROJECT)
 
 
 @_spec
-def acreate_batch(event: "BatchCreated") -> None:
+def acreate_batch(event: "BatchCreated", host: "PluginHost") -> None:
     """A batch was submitted (or adopted): once per batch.
 
     Returning means accepted. `raise RetryLater(after=seconds)` or any other exception means again, with back-off;
-    `raise Rejected(reason)` means never: the event is kept as dead and can be replayed. No other logger is affected.
+    `raise Rejected(reason)` means never: the event is kept as dead and can be replayed. `raise NotDue(why, after=seconds)`
+    is no failure: it is too early for this event alone. No other logger is affected.
     """
 
 
 @_spec
-def batch_success(event: "BatchSucceeded") -> None:
+def batch_success(event: "BatchSucceeded", host: "PluginHost") -> None:
     """A batch completed, and its usage and cost are known: once per batch and revision.
 
     It comes after this logger has accepted the batch's `acreate_batch`, or given it up. Failures: as `acreate_batch`.
@@ -77,7 +78,7 @@ def batch_success(event: "BatchSucceeded") -> None:
 
 
 @_spec
-def batch_failure(event: "BatchFailed") -> None:
+def batch_failure(event: "BatchFailed", host: "PluginHost") -> None:
     """A batch failed, expired or was cancelled; what finished before is metered: once per batch and revision.
 
     Order and failures: as `batch_success`.

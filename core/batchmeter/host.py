@@ -1,6 +1,6 @@
 """The host: all that a plugin may ask of the process that runs it."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from datetime import date, datetime
@@ -9,6 +9,9 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar
 
 from .events import DurationTotals
 from .models import Attribution, Frozen, LineCounts, ModelUsage, Usage, Usd
+from .tables import TableRow as TableRow  # noqa: PLC0414 - plugins import them from here
+from .tables import Tables as Tables  # noqa: PLC0414
+from .tables import TableSession as TableSession  # noqa: PLC0414
 
 if TYPE_CHECKING:
     from .events import AnyEvent, PluginEvent, Settlement
@@ -17,8 +20,6 @@ if TYPE_CHECKING:
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
-Steps = Sequence[tuple[str, Mapping[str, object]]]
-Grouped = Callable[[Sequence[Item]], Awaitable[Sequence[Result]]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +54,16 @@ class SubmissionState:
     """`open`: nobody knows yet whether there is a batch; `closed`: there is none."""
     account: str
     batch_id: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Tries:
+    """A batch among those that were submitted for one request, each because the one before it failed."""
+
+    attempt: int
+    """How many came before it."""
+    since: int
+    """When the first was submitted (epoch milliseconds)."""
 
 
 class EstimatedModel(Protocol):
@@ -155,7 +166,7 @@ class Reservation(Protocol):
         ...
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Total:
     """One account's settled batches of one status."""
 
@@ -168,11 +179,16 @@ class Total:
     request_counts: LineCounts = field(default_factory=LineCounts)
     models: dict[str, ModelUsage] = field(default_factory=dict[str, ModelUsage])
     """By model; the cost is that of batches in which all of the model's lines could be priced."""
-    known: Decimal = Decimal(0)
-    """USD: the priced part of the cost."""
-    unattributed: Decimal = Decimal(0)
-    """USD of it that belongs to no model: the priced part of models that are unpriced in part."""
+    known: Usd = Decimal(0)
+    """The priced part of the cost."""
     durations: DurationTotals = field(default_factory=DurationTotals)
+
+    @property
+    def unattributed(self) -> Decimal:
+        """USD of `known` that belong to no model: the priced part of models that are unpriced in part."""
+        return max(
+            self.known - sum((one.cost for one in self.models.values() if one.cost is not None), Decimal(0)), Decimal(0)
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,63 +212,6 @@ class LoggerGauge:
     delivered: int
     oldest_pending_at: int | None
     """Epoch milliseconds."""
-
-
-class TableRow(Protocol):
-    """A result row, read by column name."""
-
-    def __getitem__(self, column: str, /) -> Any: ...
-
-    def keys(self) -> Iterable[str]: ...
-
-
-class TableSession(Protocol):
-    """One transaction on a plugin's tables. Statements have the names that the plugin gave them."""
-
-    @property
-    def now(self) -> int:
-        """The ledger's clock; every statement may use it as `now`."""
-        ...
-
-    async def rows(self, statement: str, /, **parameters: object) -> Sequence[TableRow]: ...
-
-    async def row(self, statement: str, /, **parameters: object) -> TableRow | None: ...
-
-    async def run(self, statement: str, /, **parameters: object) -> int:
-        """Returns how many rows changed."""
-        ...
-
-    async def each(
-        self, statement: str, items: Sequence[Mapping[str, object]], /, **parameters: object
-    ) -> Sequence[TableRow]:
-        """The statement for each item; the rows of all."""
-        ...
-
-
-class Tables(Protocol):
-    """A plugin's own tables, once they are migrated."""
-
-    async def read(self, work: Callable[[TableSession], Awaitable[Result]]) -> Result: ...
-
-    async def write(self, work: Callable[[TableSession], Awaitable[Result]], *, durable: bool = True) -> Result:
-        """All or nothing; `durable` survives a power cut."""
-        ...
-
-    async def at_once(self, steps: Steps, *, durable: bool = True) -> Sequence[Sequence[TableRow]]:
-        """Statements in one write transaction, a single message to a server, so that no lock waits for us; each one's rows."""
-        ...
-
-    def grouped(self, write: "Grouped[Item, Result]") -> Callable[[Item], Awaitable[Result]]:
-        """Calls that come while one runs share the next `write`; where that fails by what one asked, each has its own."""
-        ...
-
-    async def rows(self, statement: str, /, **parameters: object) -> Sequence[TableRow]:
-        """One statement in a read transaction of its own."""
-        ...
-
-    async def run(self, statement: str, /, **parameters: object) -> int:
-        """One statement in a write transaction of its own; returns how many rows changed."""
-        ...
 
 
 class CostSum(Frozen, frozen=True):
@@ -333,6 +292,21 @@ class PluginHost(Protocol):
 
     async def submission_of(self, account: str, batch_id: str) -> str | None:
         """The `PlannedBatch.id` of a batch; None where it was not submitted through batchmeter."""
+        ...
+
+    def provider(self, account: str) -> "Provider":
+        """The account's operations. UsageError where it cannot be used in this process."""
+        ...
+
+    async def tries(self, account: str, batch_id: str) -> Tries | None:
+        """None where a batch cannot be submitted again: nothing was kept for it."""
+        ...
+
+    async def resubmit(self, account: str, batch_id: str) -> str:
+        """The id of the batch that follows a failed one: the same request, as a submission of its own, once for all processes.
+
+        What is kept for it is that of batches whose provider had `queue_patience`. Raises what a submission raises.
+        """
         ...
 
     async def estimate(self, account: str, input_file_id: str) -> "Estimate | None":

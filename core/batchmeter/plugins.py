@@ -60,6 +60,7 @@ class Plugins:
     _apart: bool = field(default=False, init=False, repr=False)
     """The program's own plugins run apart, too."""
     refused: list[PluginInfo] = field(default_factory=list[PluginInfo], init=False)
+    _host: "PluginHost | None" = field(default=None, init=False, repr=False)
     _specs: list[ModuleType] = field(default_factory=lambda: [hookspecs], init=False, repr=False)
     _companions: "dict[str, hookspecs.Companion]" = field(default_factory=dict[str, hookspecs.Companion], init=False)
 
@@ -146,9 +147,10 @@ class Plugins:
     ) -> str:
         """Enable an object with hookimpls; returns its name. ConfigError when it implements no hook or a wrong one.
 
-        `scoped`: a program's callback, which is owed only that program's batches.
+        `scoped` (a plugin may say it itself): it is owed only the batches that this program submits or settles.
         """
         chosen = name or _name(plugin)
+        scoped = scoped or getattr(plugin, "scoped", False) is True
         if inspect.isclass(plugin):
             raise ConfigError(f"plugin {chosen!r} is a class; give one of its objects: {plugin.__name__}(…)")
         brought = getattr(plugin, "hookspecs", None)
@@ -173,7 +175,7 @@ class Plugins:
             chosen, version, tuple(sorted(implementations)), "on", distribution=distribution
         )
         self._give_thread(chosen, implementations, distribution)
-        every = Logger(chosen, version, implementations, scoped, self._threads.get(chosen))
+        every = Logger(chosen, version, implementations, scoped, self._host, self._threads.get(chosen))
         # A new dict: other threads may be reading the one there is.
         self._loggers = {**self._loggers, **loggers_of(every, plugin, self._companions, self._manager.hook)}
         self._subscriptions = None
@@ -252,7 +254,8 @@ class Plugins:
 
     async def startup(self, host: "PluginHost", client: object = None) -> None:
         """Tell every plugin; one that fails is disabled and shown as failed. `client` is for plugins that still take it."""
-        given: dict[str, object] = {"host": host, "client": client}
+        self._host, given = host, {"host": host, "client": client}
+        self._loggers = {name: replace(logger, host=host) for name, logger in self._loggers.items()}
         for implementation in list(self._manager.hook.startup.get_hookimpls()):
             name = implementation.plugin_name
             if "client" in implementation.argnames:
@@ -353,12 +356,8 @@ class Plugins:
 
     def _implementations(self, plugin: object) -> dict[str, pluggy.HookImpl]:
         callers = self._manager.get_hookcallers(plugin) or []
-        return {
-            caller.name: implementation
-            for caller in callers
-            for implementation in caller.get_hookimpls()
-            if implementation.plugin is plugin
-        }
+        found = ((caller.name, each) for caller in callers for each in caller.get_hookimpls())
+        return {name: each for name, each in found if each.plugin is plugin}
 
     def _add_provider(self, plugin: str, factory: "ProviderFactory") -> None:
         if not self._providers.add(guarded(factory)):

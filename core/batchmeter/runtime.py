@@ -92,7 +92,7 @@ class Parts:
         deliverer = Deliverer(ledger, plugins, options=LaneOptions(longest_pause=settings.longest_pause))
         options = TrackerOptions(adopt=tuple(accounts.adopting()), longest_pause=settings.longest_pause)
         guards = Guards(ledger, plugins, source)
-        tracker = Tracker(ledger, accounts, plugins, source, options=options, on_event=deliverer.notify, guards=guards)
+        tracker = Tracker(ledger, accounts, plugins, source, options=options, on_event=deliverer.notify)
         return cls(plugins, ledger, tracker, deliverer, source, Totals(ledger), guards)
 
     def start(self, chore: Coroutine[Any, Any, None]) -> None:

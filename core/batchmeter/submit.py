@@ -196,8 +196,8 @@ async def _free_later(parts: "Parts", intent_id: str, reason: str) -> None:
 
 
 def _with_callbacks(parts: "Parts", submission: Submission) -> Submission:
-    """This program's callbacks hear of its batches, whichever process records their events."""
-    callbacks = parts.plugins.callbacks
+    """This program's callbacks hear of its batches, whichever process records their events or submits them again."""
+    callbacks = tuple(dict.fromkeys((*submission.callbacks, *parts.plugins.callbacks)))
     return submission if callbacks == submission.callbacks else replace(submission, callbacks=callbacks)
 
 

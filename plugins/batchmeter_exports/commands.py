@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import click
 
+from batchmeter.access import access_of
 from batchmeter.commands import as_json, client, console, print_json, run, table
 from batchmeter.errors import UsageError
 
@@ -54,7 +55,7 @@ def costs(
 
     async def work() -> None:
         async with client() as opened:
-            rows = flat_rows(await opened.access(), span, chosen, invented=invented)
+            rows = flat_rows(await access_of(opened), span, chosen, invented=invented)
             if form == "parquet" and output is not None:
                 from .parquet import write_parquet
 
@@ -147,7 +148,7 @@ async def _bill(options: "FocusOptions", folder: Path, earlier: tuple[Path, ...]
     from .focus_file import write_bill, write_corrections
 
     async with client() as opened:
-        access = await opened.access()
+        access = await access_of(opened)
         if earlier:
             return await write_corrections(access, options, folder, earlier)
         return await write_bill(access, options, folder)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, cast
 from starlette.responses import Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
+from batchmeter.access import access_of
 from batchmeter.errors import UsageError
 from batchmeter_proxy import Refusal, Route
 
@@ -28,7 +29,7 @@ async def costs(call: "Call") -> Response:
     form = choice(call, "format", ("csv", "jsonl"))
     grain = cast("Grain", choice(call, "grain", ("batch", "model", "group")))
     span = asked_span(call)
-    rows = flat_rows(await call.client.access(), span, grain, invented=flag(call, "invented"))
+    rows = flat_rows(await access_of(call.client), span, grain, invented=flag(call, "invented"))
     pieces = as_csv(rows, columns_of(grain)) if form == "csv" else as_jsonl(rows)
     name = f'attachment; filename="costs_{span.name}.{form}"'
     return Streamed(call, pieces, media_type=_MEDIA[form], headers={"content-disposition": name})
@@ -53,7 +54,7 @@ async def focus(call: "Call") -> Response:
     grain = cast("FocusGrain", choice(call, "grain", ("day", "batch")))
     span = asked_span(call)
     bill = FocusBill(FocusOptions(span, version, grain, invented=flag(call, "invented")))
-    pieces = as_csv(bill.rows(await call.client.access()), header(version), text=str)
+    pieces = as_csv(bill.rows(await access_of(call.client)), header(version), text=str)
     name = f'attachment; filename="costandusage_{span.name}.csv"'
     return Streamed(call, pieces, media_type=_MEDIA["csv"], headers={"content-disposition": name})
 

@@ -73,12 +73,6 @@ WHERE b.batch_id = %(batch_id)s
   AND b.account = %(account)s -- [account]
 ORDER BY b.pk + 0 DESC LIMIT 1;
 
--- name: list_failed
-SELECT b.* FROM batchmeter.batch AS b
-WHERE b.settled_at >= %(since)s AND b.account = %(account)s AND b.status = 'failed'
-  AND (b.settled_at, b.pk) > (%(after_time)s::bigint, %(after_pk)s::bigint) -- [after_pk]
-ORDER BY b.settled_at, b.pk LIMIT %(limit)s;
-
 -- name: lock_event
 -- Until this transaction ends, nobody else records an event of this id.
 SELECT pg_advisory_xact_lock(hashtextextended(%(id)s, 0)) IS NULL AS locked;

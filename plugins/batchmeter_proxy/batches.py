@@ -7,7 +7,7 @@ from typing import Any, cast
 
 from starlette.responses import Response
 
-from batchmeter.access import untagged
+from batchmeter.access import access_of, untagged
 from batchmeter.errors import BatchmeterError, ProviderError, made_nothing
 from batchmeter.events import full_endpoint
 
@@ -73,7 +73,7 @@ async def create(call: Call) -> Response:
 
 async def _fingerprint(call: Call, account: str, body: Mapping[str, Any]) -> str:
     """Of all that makes two creates the same; an input file is its content where it was uploaded here."""
-    access = await call.client.access()
+    access = await access_of(call.client)
     content = await access.file_sha256(account, body["input_file_id"])
     members = {name: value for name, value in body.items() if name not in ACCOUNT_FIELDS and value is not None}
     members["endpoint"] = full_endpoint(body["endpoint"])
@@ -114,7 +114,7 @@ async def list_batches(call: Call) -> Response:
 async def _account(call: Call, body: Mapping[str, Any], input_file_id: str) -> str:
     """Where the input file lies, unless the request says otherwise; then where its model is configured to run."""
     named = next((str(body[field]) for field in ACCOUNT_FIELDS if body.get(field)), None)
-    access = await call.client.access()
+    access = await access_of(call.client)
     owner = await access.owner_of(input_file_id, call.account or named)
     if not call.identity.admin and (owner is None or not call.identity.owns(owner.attribution)):
         raise no_file(input_file_id)

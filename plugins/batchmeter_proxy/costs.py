@@ -5,7 +5,7 @@ from itertools import accumulate
 
 from starlette.responses import JSONResponse, Response
 
-from batchmeter.access import GROUPINGS, Access, Millis, StoredEvent, as_csv, moment
+from batchmeter.access import GROUPINGS, Access, Millis, StoredEvent, access_of, as_csv, moment
 from batchmeter.errors import RedactorMissingError, UsageError
 from batchmeter.events import event_kinds
 
@@ -30,7 +30,7 @@ async def batch_cost(call: Call) -> Response:
     """200 with the settlement; 202 while there is none yet."""
     batch_id = call.ids["batch_id"]
     account = await account_for(call, batch_id, no_batch(batch_id))
-    access = await call.client.access()
+    access = await access_of(call.client)
     tracked = await access.batch(batch_id, account)
     if tracked is None:
         raise no_batch(batch_id)
@@ -52,7 +52,7 @@ async def costs(call: Call) -> Response:
     scope = _scope(call.identity)
     if scope is not None and where.get("key", scope) != scope:
         raise Refusal(403, "A key sees only its own costs.", code="key_not_allowed", param="key")
-    access = await call.client.access()
+    access = await access_of(call.client)
     try:
         report = await access.costs(
             group_by=query.get("group_by") or "model", since=since, until=until, key=scope, limit=limit, where=where
@@ -78,7 +78,7 @@ async def events(call: Call) -> Response:
     recorded = query.get("recorded") == "true"
     if recorded and not call.identity.admin:
         raise Refusal(403, "Only an admin key may see events as they were recorded.", code="admin_only")
-    access = await call.client.access()
+    access = await access_of(call.client)
     found = await access.events(
         types=None if kind is None else [kind],
         after=seq,

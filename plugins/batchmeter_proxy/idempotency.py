@@ -7,7 +7,7 @@ from contextlib import suppress
 
 from starlette.responses import Response
 
-from batchmeter.access import Access, Answer
+from batchmeter.access import Access, Answer, access_of
 from batchmeter.errors import IdempotencyMismatchError, LedgerError
 
 from .call import Call
@@ -33,7 +33,7 @@ async def once(
     key = call.idempotency_key
     if key is None:
         return Response(await work(), media_type="application/json")
-    access = await call.client.access()
+    access = await access_of(call.client)
     known = await _reserved(access, scope, key)
     if known.document is not None:
         if known.request_sha256 not in (None, await fingerprint()):

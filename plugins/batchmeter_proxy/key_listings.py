@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable, Collection, Sequence
 from contextlib import suppress
 from typing import Any, TypeVar
 
+from batchmeter.access import access_of
 from batchmeter.errors import NotFoundError
 from batchmeter.models import Batch, FileObject, Page
 
@@ -26,7 +27,7 @@ Item = TypeVar("Item", Batch, FileObject)
 
 async def own_batches(call: Call, account: str, *, after: str | None, limit: int) -> Page[Batch]:
     """Open ones as the provider shows them now: in one page of its list, or else one by one."""
-    access = await call.client.access()
+    access = await access_of(call.client)
     known = await access.batches_of_key(_key(call), account, after=after, limit=limit + 1)
     if known is None:
         raise no_batch(str(after))
@@ -47,7 +48,7 @@ async def own_files(
     call: Call, account: str, *, purpose: str | None, order: str | None, after: str | None, limit: int
 ) -> Page[FileObject]:
     """The key's files that the provider still has: by one page of its list, or else one by one."""
-    access = await call.client.access()
+    access = await access_of(call.client)
     found: list[FileObject] = []
     listed: Page[FileObject] | None = None
     while True:

@@ -9,7 +9,7 @@ from typing import Any, Literal
 from weakref import WeakKeyDictionary
 
 from batchmeter import AsyncClient
-from batchmeter.access import Access, Millis
+from batchmeter.access import Access, Millis, access_of
 from batchmeter.host import PluginHost, TableRow, Tables, TableSession
 from batchmeter.models import Attribution, Frozen
 
@@ -209,7 +209,7 @@ _OPEN: WeakKeyDictionary[AsyncClient, Keyring] = WeakKeyDictionary()
 
 async def keyring_of(client: AsyncClient) -> Keyring:
     """The keyring in the client's ledger; opens the client on first use."""
-    access = await client.access()
+    access = await access_of(client)
     known = _OPEN.get(client)
     if known is None or known.access != access:
         known = _OPEN[client] = await Keyring.open(access)

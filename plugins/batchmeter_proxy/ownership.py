@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+from batchmeter.access import access_of
 from batchmeter.models import Attribution
 
 from .call import Call
@@ -11,9 +12,9 @@ from .errors import Refusal
 async def account_for(call: Call, object_id: str, missing: Refusal) -> str | None:
     """The account to ask about an id; None: the default. Raises `missing` for what is not the caller's."""
     if call.identity.admin:
-        account = call.account or await (await call.client.access()).account_of(object_id)
+        account = call.account or await (await access_of(call.client)).account_of(object_id)
     else:
-        owner = await (await call.client.access()).owner_of(object_id, call.account)
+        owner = await (await access_of(call.client)).owner_of(object_id, call.account)
         if owner is None or not call.identity.owns(owner.attribution):
             raise missing
         account = owner.account

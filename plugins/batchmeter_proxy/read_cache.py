@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from batchmeter import AsyncClient
-from batchmeter.access import KnownBatch
+from batchmeter.access import KnownBatch, access_of
 from batchmeter.models import Attribution
 
 from .answers import rendered
@@ -65,7 +65,7 @@ class Reads:
         await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _look(self, named: str | None, batch_id: str, may_see: MaySee) -> Known:
-        access = await self._client.access()
+        access = await access_of(self._client)
         tracked = await access.batch(batch_id, named)
         account = tracked.account if tracked else named or self._client.accounts.default
         attribution = tracked.attribution if tracked else None

@@ -2,6 +2,7 @@
 
 from starlette.responses import JSONResponse, Response
 
+from batchmeter.access import access_of
 from batchmeter.errors import LedgerError
 
 from .call import Call
@@ -17,7 +18,7 @@ async def liveliness(call: Call) -> Response:
 async def readiness(call: Call) -> Response:
     """Ready means the ledger answers; what it holds is nobody's business here."""
     try:
-        access = await call.client.access()
+        access = await access_of(call.client)
         await access.ping()
     except LedgerError as error:
         raise Refusal(503, str(error), code="ledger_unavailable") from error
@@ -30,7 +31,7 @@ async def metrics(call: Call) -> Response:
     if not call.identity.everywhere:
         message = "Metrics are about all accounts: use an admin key that is not limited to some."
         raise Refusal(403, message, code="account_not_allowed")
-    access = await call.client.access()
+    access = await access_of(call.client)
     text = await call.state.metrics.render(access, call.state.traffic)
     return Response(text, media_type="text/plain; version=0.0.4; charset=utf-8")
 

@@ -8,7 +8,7 @@ from typing import Any
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 
-from batchmeter.access import Readers
+from batchmeter.access import Readers, access_of
 from batchmeter.errors import BatchmeterError
 from batchmeter.inputs import InputSummary, limits_of
 from batchmeter.models import FileObject
@@ -98,7 +98,7 @@ async def _send(call: Call, provider: Provider, intake: Intake, length: int | No
     try:
         if not intake.accepted:  # the provider answered before it had the whole body
             await intake.finish()
-        access = await call.client.access()
+        access = await access_of(call.client)
         await access.record_file(
             provider.account,
             made,

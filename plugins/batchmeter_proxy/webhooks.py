@@ -7,6 +7,7 @@ from typing import Any, cast
 
 from starlette.responses import JSONResponse, Response
 
+from batchmeter.access import access_of
 from batchmeter.errors import UsageError
 
 from .call import Call
@@ -30,7 +31,7 @@ async def receive(call: Call) -> Response:
     """A webhook is a hint that wakes: what became of the batch is asked of its provider, never read from here."""
     account = call.ids["account"]
     webhook_id, body = await _verified(call, account)
-    access = await call.client.access()
+    access = await access_of(call.client)
     scope = f"webhook {account}"
     known = await access.reserve_answer(scope, webhook_id, lease_seconds=_LEASE_SECONDS)
     if known.state != "mine":
@@ -47,7 +48,7 @@ async def receive(call: Call) -> Response:
 async def _verified(call: Call, account: str) -> tuple[str, bytes]:
     """The webhook's id, and its body as it was signed."""
     secrets = _secrets(call, account)
-    access = await call.client.access()
+    access = await access_of(call.client)
     headers = call.request.headers
     try:
         claimed(headers, now=access.now() / 1000)  # strangers' bodies are not waited for
@@ -70,7 +71,7 @@ def _secrets(call: Call, account: str) -> list[str]:
 
 async def _wake(call: Call, account: str, body: bytes) -> bool:
     """Whether it was about a batch of ours that is not settled yet."""
-    access = await call.client.access()
+    access = await access_of(call.client)
     for batch_id in _batch_ids(body):
         if await access.wake(account, batch_id):
             call.state.reads.forget(account, batch_id)

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING
 
+from batchmeter.access import access_of
 from batchmeter.errors import NotSupportedError
 
 from .document import Untracked
@@ -33,7 +34,7 @@ async def untracked(client: "AsyncClient", accounts: Sequence[str], first: date,
 async def _of_account(client: "AsyncClient", account: str, first: date, last: date) -> list[Untracked]:
     begin, end = millis(first) // 1000, millis(last + timedelta(days=1)) // 1000
     oldest = begin - int(_LONGEST.total_seconds())
-    access = await client.access()
+    access = await access_of(client)
     found: list[Untracked] = []
     page = await client.batches.list(custom_llm_provider=account, limit=_PAGE)
     listed = 0

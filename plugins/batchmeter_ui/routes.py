@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import htpy as h
 from starlette.responses import RedirectResponse, Response
 
+from batchmeter.access import access_of
 from batchmeter.errors import BatchmeterError, LedgerError
 from batchmeter_proxy import Action, Refusal, Route
 from batchmeter_proxy.auth import identity_of
@@ -65,7 +66,7 @@ class Server:
         host = self._plugin.host
         if host is None:
             raise Refusal(503, "The pages have not started: the log says why.", code="ui_not_started")
-        access = await call.client.access()
+        access = await access_of(call.client)
         added: list[Page] = []
         host.call_hook("register_pages", register=added.append)
         more = [replace(one, path=f"/{one.path.strip('/')}") for one in added]

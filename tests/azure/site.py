@@ -40,12 +40,14 @@ class Site:
         self.account = {"provider": "azure", "endpoint": azure.url, "api_key": "azure-key-0123456789"}
         azure.pending = 0
 
-    def client(self, **account):
+    def client(self, *, plugins=(), **account):
         settings = Settings(
             default_account="azure", accounts={"azure": {**self.account, "retry_queue_full": HOUR, **account}}
         )
         ledger = open_ledger(self.path, clock=self.clock)
-        return Opened(AsyncClient(settings=settings, ledger=ledger, plugins=[self.log], track=False), self.clock)
+        return Opened(
+            AsyncClient(settings=settings, ledger=ledger, plugins=[self.log, *plugins], track=False), self.clock
+        )
 
     def creates(self):
         """Bodies of what was submitted, without our tag."""
@@ -60,7 +62,7 @@ class Site:
 
 
 class Opened:
-    """A client whose waiting moves the clock."""
+    """A client whose waiting moves the clock, and that delivers nothing by itself."""
 
     def __init__(self, client, clock):
         self.client, self.clock = client, clock
@@ -71,6 +73,9 @@ class Opened:
         tracker = self.client.tracker
         tracker._sleep = self.clock.sleep
         tracker._waiter = replace(tracker._waiter, sleep=self.clock.sleep)
+        deliverer, *_ = self.client._running  # events are delivered when `turn` says so
+        deliverer.cancel()
+        await asyncio.gather(deliverer, return_exceptions=True)
         return self.client
 
     async def __aexit__(self, *_):
@@ -84,10 +89,16 @@ async def submitted(client, **fields):
 
 
 async def pass_time(site, *clients, minutes):
-    """A pass of every tracker a minute."""
+    """A turn of every client a minute."""
     for _ in range(minutes):
-        await asyncio.gather(*(client.tracker.once() for client in clients))
+        await asyncio.gather(*(turn(client) for client in clients))
         site.clock.now += 60_000
+
+
+async def turn(client):
+    """All that is due now is followed, and delivered."""
+    await client.tracker.once()
+    await client.deliverer.drain(60)
 
 
 async def endings(client):

@@ -1,19 +1,21 @@
 """A full token queue, in both of its forms: a create that is refused, and a batch that fails. Tried again when asked."""
 
 import asyncio
+from dataclasses import replace
 
 import httpx2
 import pytest
 
 import batchmeter
 from batchmeter import errors
+from batchmeter.ledger import serialize
 from batchmeter.models import Attribution
 from batchmeter.rerun.rerun import retry
 from batchmeter.testing.providers import lines_of
 from batchmeter.tracker.metadata_tag import RETRY_OF
 from batchmeter_proxy import create_app
 
-from .site import Site, endings, pass_time, submitted
+from .site import Site, endings, pass_time, submitted, turn
 
 FULL = "token_limit_exceeded"
 
@@ -151,10 +153,10 @@ async def test_a_restart_goes_on_where_it_stopped(site, azure):
         assert len(azure.batches) == 1
     site.clock.now += 300_000
     async with site.client() as client:
-        await client.tracker.once()
+        await turn(client)
         assert len(azure.batches) == 2
     async with site.client() as client:
-        await client.tracker.once()
+        await turn(client)
         assert len(azure.batches) == 2, "it has its successor"
         await pass_time(site, client, minutes=20)
         assert site.statuses() == ["failed", "failed", "completed"]
@@ -257,7 +259,7 @@ async def test_a_worker_that_dies_before_its_create_costs_a_while_not_the_batch(
 
         monkeypatch.setattr(client.accounts.get("azure"), "create_batch", dying)
         site.clock.now += 60_000
-        work = asyncio.create_task(client.tracker.once())
+        work = asyncio.create_task(turn(client))
         await reached.wait()
         work.cancel()
         await asyncio.gather(work, return_exceptions=True)
@@ -293,3 +295,91 @@ async def test_what_was_retried_is_not_submitted_again_by_a_tracker(site, azure)
         *_, last = azure.batches
         assert (await retry(client, first.id)).batch.id == last
         assert len(azure.batches) == 3
+
+
+class Guard:
+    """Refuses what `refusals` holds, in turn."""
+
+    def __init__(self):
+        self.asked, self.dropped, self.refusals = [], [], []
+
+    @batchmeter.hookimpl
+    async def before_submit(self, submission, estimate):
+        self.asked.append(submission)
+        if self.refusals:
+            raise self.refusals.pop(0)
+
+    @batchmeter.hookimpl
+    async def submit_dropped(self, submission, reason):
+        self.dropped.append((submission.id, reason))
+
+
+async def test_plugins_are_asked_before_each_successor(site, azure):
+    """One that is refused for now is tried again; what was reserved for a create that the full queue refused is free."""
+    azure.fails, azure.fails_left = FULL, 2
+    guard = Guard()
+    async with site.client(plugins=[guard]) as client:
+        first = await submitted(client, attribution=Attribution(team="search"))
+        while not await endings(client):
+            await pass_time(site, client, minutes=1)
+        guard.refusals = [errors.SubmissionRefusedError("no more today"), RuntimeError("a bug")]
+        azure.full = 1
+        await pass_time(site, client, minutes=20)
+        assert site.statuses() == ["failed", "failed", "completed"]
+        made = [(await client.ledger.get_batch(name)).intent_id for name in azure.batches]
+    ids = [one.id for one in guard.asked]
+    assert (len(ids), len(set(ids))) == (6, 6), "each try is a submission of its own"
+    assert {one.attribution.team for one in guard.asked} == {"search"}
+    assert [one.metadata.get(RETRY_OF) for one in guard.asked] == [None] + [first.id] * 5
+    assert set(made) < set(ids)
+    ((dropped, reason),) = guard.dropped
+    assert dropped in set(ids) - set(made)
+    assert "Enqueued token limit" in reason
+
+
+async def test_a_successor_is_owed_to_the_first_ones_callbacks(site, azure):
+    azure.fails, azure.fails_left = FULL, 1
+    async with site.client() as client:
+        first = await submitted(client)
+        assert "azure" in (await client.ledger.get_batch(first.id)).submission.callbacks
+        while not await endings(client):
+            await pass_time(site, client, minutes=1)
+        known = await client.ledger.get_batch(first.id)
+        kept = replace(known.submission, callbacks=("on:app.tell",))
+        await client.ledger.database.write(
+            lambda session: session.run(
+                session.statement("UPDATE batchmeter.batch SET submission = %(text)s WHERE batch_id = %(id)s"),
+                text=serialize.dump_submission(kept),
+                id=first.id,
+            )
+        )
+        await pass_time(site, client, minutes=5)
+        *_, last = azure.batches
+        assert "on:app.tell" in (await client.ledger.get_batch(last)).submission.callbacks
+
+
+async def test_a_failure_found_too_late_stays_failed(site, azure):
+    azure.fails = FULL
+    async with site.client() as client:
+        await submitted(client)
+        while not await endings(client):
+            await pass_time(site, client, minutes=1)
+        site.clock.now += 2 * 3600 * 1000
+        await pass_time(site, client, minutes=5)
+    assert len(azure.batches) == 1
+
+
+async def test_another_process_goes_on_where_the_account_is_missing(site, azure):
+    azure.fails, azure.fails_left = FULL, 1
+    async with site.client() as client:
+        await submitted(client)
+        while not await endings(client):
+            await pass_time(site, client, minutes=1)
+        async with site.client() as elsewhere:
+            elsewhere.accounts.get = lambda name: (_ for _ in ()).throw(errors.UnknownAccountError("not here"))
+            await elsewhere.deliverer.drain(60)
+            site.clock.now += 60_000
+            await elsewhere.deliverer.drain(60)
+            assert len(azure.batches) == 1
+        await pass_time(site, client, minutes=5)
+        assert site.statuses() == ["failed", "completed"]

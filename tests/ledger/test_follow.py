@@ -267,10 +267,10 @@ async def test_what_a_list_showed_open_is_put_off(ledger, make, clock):
     asked, at = clock.now, clock.now + 100_000
     clock.advance(1)
     looks = [(name, at) for name in (*names, "unknown")]
-    assert await ledger.put_off("openai", looks, asked=asked) == 1
+    assert await ledger.put_off("openai", looks, began=asked) == 1
     after = {name: (await ledger.get_batch(name)).next_poll_at for name in names}
     assert after == before | {"sooner": at}
-    assert await ledger.put_off("openai", looks, asked=clock.now) == 2, "due before the list was asked for"
+    assert await ledger.put_off("openai", looks, began=clock.now) == 2, "due before the list was asked for"
     after = {name: (await ledger.get_batch(name)).next_poll_at for name in names}
     assert after == before | {"sooner": at, "due": at, "hinted": at}
-    assert await ledger.put_off("other", [("sooner", at + 1)], asked=clock.now) == 0
+    assert await ledger.put_off("other", [("sooner", at + 1)], began=clock.now) == 0

@@ -6,6 +6,7 @@ import json
 import psycopg
 import pytest
 
+from batchmeter.access import Access
 from batchmeter.errors import LedgerError, LedgerTooNewError
 from batchmeter.ledger import open_ledger
 from batchmeter.ledger.records import Reschedule
@@ -34,7 +35,7 @@ def run(url, *statements):
 
 async def test_of_several_openers_one_migrates(url):
     ledgers = await asyncio.gather(*(opened(url) for _ in range(4)))
-    assert {(await ledger.stats())["schema_version"] for ledger in ledgers} == {
+    assert {(await Access(ledger).stats())["schema_version"] for ledger in ledgers} == {
         len(load_migrations("batchmeter_postgres"))
     }
     for ledger in ledgers:
@@ -185,7 +186,7 @@ async def test_renewing_settling_and_releasing_the_same_batches_never_deadlock(a
                 asyncio.gather(*(make.settle_claim(ledger, claim) for claim in reversed(claims))),
                 asyncio.create_task(ledger.renew(claims, lease_seconds=60)),
                 asyncio.create_task(ledger.reschedule([Reschedule(claim, ledger.now()) for claim in reversed(claims)])),
-                asyncio.create_task(ledger.put_off("openai", [(f"b{n:02}", 2**60) for n in (20, 2)], asked=2**60)),
+                asyncio.create_task(ledger.put_off("openai", [(f"b{n:02}", 2**60) for n in (20, 2)], began=2**60)),
             ]
             while watch.execute(WAITING).fetchone()[0] < 3:  # noqa: ASYNC110 - the server tells nobody
                 await asyncio.sleep(0.01)

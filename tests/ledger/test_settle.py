@@ -7,6 +7,7 @@ from unittest.mock import ANY
 
 import pytest
 
+from batchmeter.access import Access
 from batchmeter.errors import LedgerError
 
 
@@ -194,7 +195,7 @@ async def test_stats_count(ledger, make, clock):
     await make.record(ledger, "a", make.batch("b2"), due_in=50)
     await make.settle(ledger, await make.record(ledger, "b", make.batch("b3")))
     clock.advance(6)
-    stats = await ledger.stats()
+    stats = await Access(ledger).stats()
     assert (stats["batches"], stats["open"], stats["overdue"]) == (3, 2, 1)
     assert stats["accounts"] == {"a": {"in_progress": 2}, "b": {"completed": 1}}
     assert stats["events"] == {"acreate_batch": 3, "batch_success": 1}

@@ -13,6 +13,7 @@ from batchmeter.cli.ledger_check import check
 from batchmeter.ledger import spend
 from batchmeter.ledger.spend_figures import COLUMNS, UNITS, Kind, joined_usd, labels_of, split_usd
 from batchmeter.models import Attribution, Cost, LineCounts, ModelUsage, Usage
+from batchmeter.reports import spend_check
 
 EXACT = Context(prec=80)
 EVER = 2**31 - 1
@@ -65,7 +66,7 @@ async def test_an_ending_is_in_the_sums_once(ledger, make, attribution):
     assert (figures["input_tokens"], figures["output_tokens"]) == (10, 4)
     (((_, _, labelled), _),) = (await rows(ledger, Kind.LABELLED)).items()
     assert labelled.labels == '[["","nightly"]]'
-    assert await spend.check(ledger.database) == []
+    assert await spend_check.check(ledger.database) == []
 
 
 async def test_a_revision_takes_the_earlier_figures_place(ledger, make, clock):
@@ -78,7 +79,7 @@ async def test_a_revision_takes_the_earlier_figures_place(ledger, make, clock):
     assert await ledger.roll_spend() == 2
     (figures,) = (await rows(ledger, Kind(0))).values()
     assert (figures["batches"], usd(figures)) == (1, Decimal("0.3")), "the newest, for the day it was first settled"
-    assert await spend.check(ledger.database) == []
+    assert await spend_check.check(ledger.database) == []
 
 
 async def test_workers_at_once_add_each_ending_once(ledger, open_another, make, monkeypatch):
@@ -102,7 +103,7 @@ async def test_pruned_batches_stay_in_the_sums_also_after_a_rebuild(ledger, make
     assert [figures["batches"] for (kind, *_), figures in before.items() if kind == Kind(0)] == [4]
     assert await ledger.rebuild_spend() == 1
     assert await rows(ledger) == before
-    assert await spend.check(ledger.database) == []
+    assert await spend_check.check(ledger.database) == []
 
 
 async def test_a_sandboxs_batches_are_summed_apart(ledger, make, clock):
@@ -113,7 +114,7 @@ async def test_a_sandboxs_batches_are_summed_apart(ledger, make, clock):
     for _ in range(2):
         for kind in (Kind(0), Kind.INVENTED):
             assert [figures["batches"] for figures in (await rows(ledger, kind)).values()] == [1]
-        assert await spend.check(ledger.database) == []
+        assert await spend_check.check(ledger.database) == []
         clock.advance(1)
         await ledger.prune(settled_before=clock.now)
         await ledger.rebuild_spend()
@@ -137,7 +138,7 @@ async def test_metadata_keys_label_what_ends_after_they_are_named(ledger, make):
         return {group.labels for _, _, group in await rows(ledger, Kind.LABELLED)}
 
     assert await labels() == {"[]", '[["customer","bolt"]]'}
-    assert await spend.check(ledger.database) == []
+    assert await spend_check.check(ledger.database) == []
     await ledger.rebuild_spend(["customer"])
     assert await labels() == {'[["customer","acme"]]', '[["customer","bolt"]]'}
     await ledger.rebuild_spend([])
@@ -151,9 +152,9 @@ async def test_check_names_sums_that_differ(ledger, make, column):
     await ledger.roll_spend()
     statement = f"UPDATE batchmeter.spend_sum SET {column} = {column} + 1 WHERE kind = 0"
     await ledger.database.write(lambda session: session.run(session.statement(statement)))
-    assert "openai" in str((await spend.check(ledger.database))[0])
+    assert "openai" in str((await spend_check.check(ledger.database))[0])
     await ledger.rebuild_spend()
-    assert await spend.check(ledger.database) == []
+    assert await spend_check.check(ledger.database) == []
 
 
 async def test_what_databases_refuse_is_summed(ledger, make):
@@ -167,7 +168,7 @@ async def test_what_databases_refuse_is_summed(ledger, make):
     assert {group.team for _, _, group in found} == {r"a\x00b", ""}
     assert sum(figures.get("inexact", 0) for figures in found.values()) == 1
     assert "costs of more than 18 decimals, rounded in the sums of reports: 1" in (await check(ledger)).warnings
-    assert await spend.check(ledger.database) == []
+    assert await spend_check.check(ledger.database) == []
 
 
 amounts = st.decimals(min_value=0, max_value=10**6, places=18)
@@ -247,7 +248,7 @@ class Books:
 
     async def check(self):
         await self.ledger.roll_spend()
-        assert await spend.check(self.ledger.database) == []
+        assert await spend_check.check(self.ledger.database) == []
         whole, shares, tags = defaultdict(Counter), defaultdict(Counter), defaultdict(Counter)
         for _, day, team, marks, revisions in self.known:
             models = revisions[max(revisions)]

@@ -9,8 +9,8 @@ from decimal import Decimal
 import pytest
 
 from batchmeter.costs import cost_report
-from batchmeter.ledger import spend
 from batchmeter.models import Attribution, Cost, LineCounts, ModelUsage, Usage
+from batchmeter.reports import spend_check
 
 HOUR = 3_600_000
 DAY = 24 * HOUR
@@ -142,10 +142,10 @@ async def test_an_update_adds_the_sums_up_anew_once(ledger, book):
     before = await cost_report(ledger, group_by="day,team")
     await ledger.database.write(lambda session: session.run(session.statement(OLDER), least=32))
     await ledger.database.write(lambda session: session.run("move_spend_mark", seq=-1))
-    assert await spend.check(ledger.database) == []
+    assert await spend_check.check(ledger.database) == []
     first, second = await asyncio.gather(*(cost_report(ledger, group_by="day,team") for _ in range(2)))
     assert first == second == before
-    assert await spend.check(ledger.database) == []
+    assert await spend_check.check(ledger.database) == []
     assert await ledger.metadata_keys() == ["env"]
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from batchmeter.access import Access
 from batchmeter.errors import LedgerError, LedgerTooNewError
 from batchmeter.ledger import open_ledger, sqlite_file
 from batchmeter.ledger.session import load_migrations
@@ -80,7 +81,7 @@ async def test_opening_and_closing_twice_is_harmless(tmp_path):
     await ledger.aclose()
     await ledger.aclose()
     with pytest.raises(LedgerError, match="closed"):
-        await ledger.stats()
+        await Access(ledger).stats()
 
 
 async def test_of_several_openers_one_migrates(tmp_path):
@@ -147,7 +148,7 @@ async def test_a_damaged_file_is_explained(tmp_path, make):
 
 async def read_everything(ledger):
     await ledger.open()
-    await ledger.stats()
+    await Access(ledger).stats()
     await ledger.events()
 
 

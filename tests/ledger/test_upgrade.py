@@ -59,10 +59,10 @@ async def test_what_was_there_goes_on(first_release, make, clock, attribution):
         (tracked,) = await ledger.list_batches()
         assert tracked.batch_id == "b1"
         assert await make.settle(ledger, tracked)
-        assert [one.settlement.batch_id for one in await ledger.costs()] == ["b1"]
+        assert [one.settlement.batch_id async for one in Access(ledger).settled_batches(None, None)] == ["b1"]
         await make.record(ledger, attribution=attribution)
-        assert await ledger.open_batches(attribution.key) == 1
-        assert (await ledger.stats())["schema_version"] == len(load_migrations("batchmeter.ledger"))
+        assert await Access(ledger).open_batches(attribution.key) == 1
+        assert (await Access(ledger).stats())["schema_version"] == len(load_migrations("batchmeter.ledger"))
     finally:
         await ledger.aclose()
 
@@ -111,7 +111,7 @@ async def test_deliveries_from_before_subscriptions_are_delivered(refused_by_all
         async with AsyncClient(settings=settings, plugins={"Log": mine}, environ={}) as client:
             known = {one.name: (one.scoped, one.ended_at) for one in await client.ledger.subscriptions()}
             await client.deliverer.drain(20)
-            (settled,) = await client.ledger.costs()
+            (settled,) = [one async for one in Access(client.ledger).settled_batches(None, None)]
             health = await check(client.ledger)
     finally:
         batchmeter.off(tell)

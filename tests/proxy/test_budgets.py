@@ -10,6 +10,7 @@ from click.testing import CliRunner
 
 import openai
 from batchmeter import AsyncClient, cli
+from batchmeter.access import access_of
 from batchmeter.config import Settings
 from batchmeter.errors import BudgetExceededError, ConfigError
 from batchmeter.testing.sandbox import sandbox_thread, serve_sandbox
@@ -165,7 +166,7 @@ async def test_a_key_sees_only_the_budgets_that_are_about_it(start):
     client = await start(
         teams={"limit": "1", "scope": {"team": "*"}}, ads={"limit": "2", "scope": {"team": "ads"}}, all={"limit": "50"}
     )
-    keyring = await Keyring.open(await client.access())
+    keyring = await Keyring.open(await access_of(client))
     _, secret = await create_key(keyring, name="s", team="search")
     key, _ = await create_key(keyring, name="a", team="ads")
     for who in ({"team": "search"}, {"team": "ads", "key": key.id}):
@@ -188,7 +189,7 @@ async def test_a_key_sees_only_the_budgets_that_are_about_it(start):
 
 async def test_a_limited_admin_key_sees_no_budget_of_all_accounts(start):
     client = await start(all={"limit": "50"})
-    _, secret = await create_key(await Keyring.open(await client.access()), admin=True, accounts=["openai"])
+    _, secret = await create_key(await Keyring.open(await access_of(client)), admin=True, accounts=["openai"])
     async with await http_of(client, secret) as http:
         assert (await http.get("/v1/budgets")).json()["error"]["code"] == "account_not_allowed"
 

@@ -10,6 +10,7 @@ from openai.types import Batch
 
 import openai
 from batchmeter import AsyncClient
+from batchmeter.access import Access
 from batchmeter_proxy import create_app
 from batchmeter_proxy.keyring import KeyLimits
 
@@ -58,7 +59,7 @@ async def test_open_batches_hold_for_many_at_once(caller, lines, client):
     kinds = Counter(type(answer) for answer in answers)
     assert kinds[Batch] == 3
     assert kinds[openai.RateLimitError] + kinds[openai.BadRequestError] == 17
-    assert await client.ledger.open_batches(ada.key.id) == 3
+    assert await Access(client.ledger).open_batches(ada.key.id) == 3
 
 
 async def test_open_batches_hold_for_all_workers_together(caller, client, lines):
@@ -78,7 +79,7 @@ async def test_open_batches_hold_for_all_workers_together(caller, client, lines)
         tries = [workers[n % 3].post("/v1/batches", json=body, headers=headers) for n in range(18)]
         answers = await asyncio.gather(*tries)
     assert Counter(answer.status_code for answer in answers) == {200: 3, 429: 15}
-    assert await client.ledger.open_batches(ada.key.id) == 3
+    assert await Access(client.ledger).open_batches(ada.key.id) == 3
 
 
 async def test_a_list_asks_the_ledger_and_the_provider_once(caller, lines, client, monkeypatch):
@@ -98,7 +99,7 @@ async def test_a_list_asks_the_ledger_and_the_provider_once(caller, lines, clien
         monkeypatch.setattr(owner, name, counted)
 
     for owner, name in (
-        (client.ledger, "batches_of_key"),
+        (Access, "batches_of_key"),
         (client.ledger, "owner_of"),
         (provider, "list_batches"),
         (provider, "retrieve_batch"),

@@ -7,10 +7,10 @@ import httpx2
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from batchmeter.access import CostGauge, access_of
 from batchmeter.costs import CostReport
 from batchmeter.errors import LedgerError
 from batchmeter.host import CostRow, CostSum, LoggerGauge
-from batchmeter.ledger.records import CostGauge
 from batchmeter_proxy import create_app
 from batchmeter_proxy import metrics as metrics_module
 from batchmeter_proxy.keyring import keyring_of
@@ -142,9 +142,9 @@ async def test_sums_include_pruned_batches(client, http, sdk, lines, ended):
     made = await sdk.batches.create(input_file_id=file.id, endpoint=CHAT, completion_window="24h")
     settlement = await ended(made.id)
     await client.deliverer.drain(5)
-    before = parsed(await Metrics().render(await client.access(), Traffic()))
+    before = parsed(await Metrics().render(await access_of(client), Traffic()))
     assert await client.ledger.prune(settled_before=client.ledger.now() + 1) == 1
-    after = parsed(await Metrics().render(await client.access(), Traffic()))
+    after = parsed(await Metrics().render(await access_of(client), Traffic()))
     families = [f"batchmeter_{name}" for name in ("batches_settled", "cost_known_usd", "cost_unpriced_lines")]
     assert [after[name] for name in families] == [before[name] for name in families]
     assert after["batchmeter_cost_known_usd"]["openai",] == float(settlement.cost.known)

@@ -8,6 +8,7 @@ import httpx2
 import pytest
 
 from batchmeter import AsyncClient
+from batchmeter.access import access_of
 from batchmeter.config import Settings
 from batchmeter.testing.sandbox import serve_sandbox
 from batchmeter_proxy import create_app
@@ -41,7 +42,7 @@ async def client(tmp_path):
 
 @pytest.fixture
 async def tenant(client):
-    _, secret = await create_key(await Keyring.open(await client.access()), team="search")
+    _, secret = await create_key(await Keyring.open(await access_of(client)), team="search")
     transport = httpx2.ASGITransport(create_app(client))
     headers = {"authorization": f"Bearer {secret}"}
     async with httpx2.AsyncClient(transport=transport, base_url="http://proxy", headers=headers) as http:

@@ -7,6 +7,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from batchmeter import Attribution, costs
+from batchmeter.access import access_of
 from batchmeter.models import FileObject, Page
 from batchmeter.testing.wire import Answer, serving
 from batchmeter_proxy.answers import page_answer
@@ -42,7 +43,7 @@ async def test_thousands_of_tags_give_a_bounded_report(many_tags, client, http):
             await asyncio.sleep(0)
             turns += 1
 
-    access = await client.access()
+    access = await access_of(client)
     beside = asyncio.create_task(others())
     report = await access.costs(group_by="tag", since=None, until=None, key="key_1", limit=10)
     beside.cancel()

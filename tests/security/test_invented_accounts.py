@@ -5,11 +5,13 @@ from functools import partial
 import pytest
 
 from batchmeter import AsyncClient
+from batchmeter.access import access_of
 from batchmeter.config import Settings
 from batchmeter.errors import APIStatusError, UnknownAccountError
 from batchmeter.ledger import spend
 from batchmeter.ledger.spend_figures import Kind
 from batchmeter.ledger.totals import Totals
+from batchmeter.reports import spend_check
 from batchmeter.testing.sandbox import serve_sandbox
 from batchmeter.tracker.build_events import unreadable
 
@@ -111,7 +113,7 @@ async def test_a_sandbox_whose_outputs_are_gone_is_marked(both, lines):
 
 async def test_sums_and_metrics_leave_made_up_costs_out(both, lines):
     await run_batch(both, lines(5))
-    access = await both.access()
+    access = await access_of(both)
     query = {"group_by": "account", "since": None, "until": None, "key": None, "limit": 10}
     only = await access.costs(**query)
     assert (only.total.batches, only.invented) == (1, 1), "a sandbox alone, as in a demo, shows what it would cost"
@@ -144,7 +146,7 @@ async def test_totals_leave_made_up_costs_out_pruned_or_not(both, lines):
     later = both.ledger.now() + 120_000
     both.ledger.now = lambda: later
     assert [(one.account, one.known) for one in await Totals(both.ledger).read()] == expected
-    assert await spend.check(both.ledger.database) == []
+    assert await spend_check.check(both.ledger.database) == []
     await both.ledger.prune(settled_before=later)
-    assert await spend.check(both.ledger.database) == []
+    assert await spend_check.check(both.ledger.database) == []
     assert [(one.account, one.known) for one in await Totals(both.ledger).read()] == expected

@@ -2,6 +2,8 @@
 
 import pytest
 
+from batchmeter.access import Access
+
 from .conftest import CHAT
 
 LARGE = {"metadata": {"a": "x" * 65_536}}
@@ -27,7 +29,7 @@ async def test_a_plain_key_s_large_create_is_refused_before_it_is_kept(vendor):
     body = {"input_file_id": "file-1", "endpoint": CHAT, **LARGE}
     answer = await ada.http.post("/v1/batches", json=body, headers={"authorization": f"Bearer {ada.secret}"})
     assert (answer.status_code, answer.json()["error"]["code"]) == (413, "request_too_large")
-    assert (vendor.sent, (await vendor.client.ledger.stats())["open_intents"]) == ([], 0)
+    assert (vendor.sent, (await Access(vendor.client.ledger).stats())["open_intents"]) == ([], 0)
 
 
 async def test_a_raw_key_s_large_create_goes_on(vendor):

@@ -3,6 +3,7 @@
 import pytest
 from tests.proxy.conftest import refused
 
+from batchmeter.access import Access
 from batchmeter_proxy.keyring import KeyLimits, keyring_of
 
 from .conftest import CHAT
@@ -50,7 +51,7 @@ async def test_one_create_spelled_in_every_way_is_charged_once(caller, client, l
         made.add(answer.json()["id"])
     assert len(made) == 1
     assert await used(client, ada) == 4
-    assert await client.ledger.open_batches(ada.key.id) == 1
+    assert await Access(client.ledger).open_batches(ada.key.id) == 1
 
 
 async def test_one_upload_spelled_in_every_way_is_one_file(caller, lines):
@@ -80,7 +81,7 @@ async def test_what_is_refused_late_is_not_charged(caller, client, lines, post, 
     body = {"input_file_id": file.id, "endpoint": CHAT}
     for key in ({}, {"idempotency-key": "a"}):
         assert (await post(ada, "/v1/batches", key, body | wrong)).status_code == 400
-    assert (await used(client, ada), await client.ledger.open_batches(ada.key.id)) == (0, 0)
+    assert (await used(client, ada), await Access(client.ledger).open_batches(ada.key.id)) == (0, 0)
     assert (await post(ada, "/v1/batches", {"idempotency-key": "a"}, body)).status_code == 200
     assert await used(client, ada) == 4
 

@@ -46,7 +46,7 @@ async def told(world):
 async def test_polls_are_rare_after_many_endings_that_webhooks_told(world, told):
     provider, tracker = told
     await open_batch(world, provider, "open")
-    assert await wait_of(world, tracker, "open") >= BACKGROUND.told
+    assert await wait_of(world, tracker, "open") >= BACKGROUND.with_webhook
 
 
 async def test_webhooks_for_all_endings_but_a_twentieth_are_not_enough(world):
@@ -76,7 +76,7 @@ async def test_an_ending_polled_before_its_webhook_could_come_proves_nothing(wor
     await tracker.once()
     assert not await tracker.tell("openai", "quick")
     await open_batch(world, provider, "open")
-    assert await wait_of(world, tracker, "open") >= BACKGROUND.told
+    assert await wait_of(world, tracker, "open") >= BACKGROUND.with_webhook
 
 
 async def test_another_account_learns_nothing_from_it(world, told):
@@ -96,8 +96,8 @@ async def test_a_webhook_about_what_is_settled_or_unknown_wakes_nobody(world, to
 def test_an_ending_that_was_told_is_no_miss_however_late_it_is_read(world):
     hints = Hints()
     for number in range(RELIABLE):
-        hints.told("a", f"b{number}")
-        hints.told("a", f"b{number}")
+        hints.note("a", f"b{number}")
+        hints.note("a", f"b{number}")
     assert hints.will_tell("a", "next")
     hints.found("a", world.batch("b3", completed_at=T0), T0 + 10_000)
     assert hints.will_tell("a", "next")
@@ -119,5 +119,5 @@ async def test_a_webhook_ahead_of_what_a_look_shows_is_followed_by_a_look_soon(w
 
 def test_the_deadline_is_looked_at_though_a_webhook_should_tell(world):
     batch = world.batch(status="in_progress", created_at=T0, expires_at=T0 + 86_400)
-    assert next_look(batch, T0 + 86_300, lambda: 0.0, told=True) == 160
-    assert next_look(batch, T0 + 86_500, lambda: 0.0, told=True) == 60
+    assert next_look(batch, T0 + 86_300, lambda: 0.0, with_webhook=True) == 160
+    assert next_look(batch, T0 + 86_500, lambda: 0.0, with_webhook=True) == 60

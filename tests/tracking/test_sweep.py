@@ -204,7 +204,7 @@ async def test_a_hint_is_not_put_off_by_a_list(world, lister):
     await tracker.once()
     asked = world.clock.now = await world.ledger.next_due_at() - 1000
     await world.ledger.wake("openai", "batch_0007")
-    await world.ledger.put_off("openai", [("batch_0007", world.clock.now + 300_000)], asked=asked)
+    await world.ledger.put_off("openai", [("batch_0007", world.clock.now + 300_000)], began=asked)
     assert await world.ledger.next_due_at() == world.clock.now
 
 

@@ -8,7 +8,7 @@ from urllib.parse import quote
 import pytest
 
 import batchmeter
-from batchmeter.access import BatchFilter
+from batchmeter.access import BatchFilter, access_of
 from batchmeter.models import Attribution
 from batchmeter_proxy.keyring import KeyLimits, keyring_of
 from batchmeter_ui.words import cell, dollars
@@ -187,7 +187,7 @@ async def test_batches_are_paged(client, submit):
     made = [await submit(Attribution(team="a" if number % 2 else "b"), settle=False, count=1) for number in range(5)][
         ::-1
     ]
-    access = await client.access()
+    access = await access_of(client)
     seen, after = [], None
     while True:
         page = await access.browse(BatchFilter(), after=after, limit=2)
@@ -207,7 +207,7 @@ async def test_costliest_batches_come_first(http, client, people, log_in):
     page = (await http.get("/ui/batches?sort=cost")).text
     assert ada.settled in page
     assert not [one for one in (ada.opened, bob.opened) if one in page]
-    access = await client.access()
+    access = await access_of(client)
     first = await access.browse(BatchFilter(costliest=True), limit=1)
     assert [one.tracked.batch_id for one in first.data] == [ada.settled]
     second = await access.browse(BatchFilter(costliest=True), after=first.next, limit=1)

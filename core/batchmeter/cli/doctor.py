@@ -109,9 +109,10 @@ def _prices() -> Finding:
 
 async def _work(opened: "AsyncClient") -> AsyncIterator[Finding]:
     """Batches that nobody follows, events that nobody delivers, plugins that do not work."""
+    from batchmeter.access import Access
     from batchmeter.ledger.outbox import is_unseen, unattended_text
 
-    accounts = await opened.ledger.following()
+    accounts = await Access(opened.ledger).following()
     known = set(opened.accounts.names())
     strange = ", ".join(f"{one.account} ({one.open:,} open)" for one in accounts if one.account not in known)
     overdue = sum(one.overdue for one in accounts)

@@ -90,9 +90,11 @@ def copy(target: str, json_output: bool) -> None:
 def migrate(json_output: bool) -> None:
     """Upgrade the schema to this release's (any command does); older releases cannot open it afterwards."""
 
+    from batchmeter.access import Access
+
     async def work() -> tuple[str, int]:
         async with open_ledger() as opened:
-            return opened.url, (await opened.stats())["schema_version"]
+            return opened.url, (await Access(opened).stats())["schema_version"]
 
     url, version = run(work())
     if json_output:

@@ -8,11 +8,12 @@ from dataclasses import dataclass
 from functools import partial
 
 from batchmeter.events import Outcome
-from batchmeter.ledger import serialize, spend
+from batchmeter.ledger import serialize
 from batchmeter.ledger.ledger import Ledger
 from batchmeter.ledger.outbox import unattended_text
 from batchmeter.ledger.session import Row, Session
 from batchmeter.ledger.spend_figures import Kind
+from batchmeter.reports import spend_check
 
 from .ledger_copy import PAGE_ROWS, Table, count_rows, read_page, read_tables
 
@@ -101,7 +102,7 @@ async def check(ledger: Ledger) -> Health:
     if differing := await _differing(ledger):
         wrong[f"endings whose event and settlement differ, the first: {differing[0]}"] = len(differing)
     async with ledger.database.snapshot() as snapshot:
-        if unequal := await spend.check(snapshot):
+        if unequal := await spend_check.check(snapshot):
             wrong[
                 f"sums of costs that differ from the settlements (`batchmeter ledger rollup --rebuild` adds up anew), the first: {unequal[0]}"
             ] = len(unequal)

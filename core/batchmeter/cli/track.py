@@ -12,9 +12,9 @@ from batchmeter.commands.output import as_json, console, duration, instant, mill
 from batchmeter.commands.session import client, ledger, run, whole_listed_id
 
 if TYPE_CHECKING:
+    from batchmeter.access import Following
     from batchmeter.client import AsyncClient
-    from batchmeter.ledger.upkeep import Following
-    from batchmeter.tracker.durations import Spread, Timing
+    from batchmeter.reports.timings import Spread, Timing
 
 
 @click.command()
@@ -62,9 +62,11 @@ async def _track_seen(opened: "AsyncClient", host: str, port: int) -> None:
 
 async def _tell_of_strangers(opened: "AsyncClient") -> None:
     """Nobody would notice that their batches wait."""
+    from batchmeter.access import Access
+
     known = set(opened.accounts.names())
     async with ledger() as looked_at:
-        strangers = [one for one in await looked_at.following() if one.account not in known]
+        strangers = [one for one in await Access(looked_at).following() if one.account not in known]
     if strangers:
         named = ", ".join(f"{one.account} ({one.open:,} open)" for one in strangers)
         click.echo(f"not followed here, for want of an [accounts.NAME] section: {named}", err=True)
@@ -104,10 +106,11 @@ def stats(since: str | None, json_output: bool) -> None:
     """Open and overdue batches by account; percentiles of queue and run times by model. No provider is asked."""
 
     async def work() -> "tuple[list[Following], list[Timing]]":
-        from batchmeter.tracker.durations import timings
+        from batchmeter.access import Access
+        from batchmeter.reports.timings import timings
 
         async with ledger() as opened:
-            return await opened.following(), await timings(opened, since=millis(since))
+            return await Access(opened).following(), await timings(opened, since=millis(since))
 
     accounts, models = run(work())
     if json_output:

@@ -64,12 +64,18 @@ async def _page(opened: "AsyncClient", request: list[bytes]) -> tuple[str, str]:
 
 async def metrics_text(opened: "AsyncClient") -> str:
     """In Prometheus' text format, by account and by logger: the same from whichever process of a ledger."""
+    from batchmeter.access import Access
+
     beat = opened.tracker.heartbeat
     found = _family(
         "tracker_heartbeat_timestamp_seconds", "When this tracker last ended a round.", [({}, beat)] if beat else []
     )
     try:
-        accounts, gauges, now = await opened.ledger.following(), await opened.ledger.gauges(), opened.ledger.now()
+        accounts, gauges, now = (
+            await Access(opened.ledger).following(),
+            await opened.ledger.gauges(),
+            opened.ledger.now(),
+        )
     except BatchmeterError:
         return found + _family("ledger_up", "Whether the ledger answers.", [({}, 0)])
     found += _family("ledger_up", "Whether the ledger answers.", [({}, 1)])

@@ -146,8 +146,8 @@ async def observe(session: Session, account: str, batch: Batch) -> TrackedBatch 
 async def observe_endings(session: Session, account: str, ended: Sequence[Batch]) -> set[str]:
     """In one statement where the engine has it: after an outage, lists show a hundred endings each."""
     if not session.has("observe_endings"):
-        seen = [await observe(session, account, batch) for batch in ended]
-        return {tracked.batch_id for tracked in seen if tracked is not None and tracked.settled_at is None}
+        observed = [await observe(session, account, batch) for batch in ended]
+        return {tracked.batch_id for tracked in observed if tracked is not None and tracked.settled_at is None}
     items: list[dict[str, object]] = [
         {
             "account": account,
@@ -223,7 +223,7 @@ async def list_batches(
     return await serialize.readable(session, found, serialize.tracked)
 
 
-async def store_intents(session: Session, asked: Sequence[tuple[Intent, Millis | None]]) -> list[Intent | None]:
+async def store_intents(session: Session, wanted: Sequence[tuple[Intent, Millis | None]]) -> list[Intent | None]:
     """The intents that were stored, or the ones with the same account and idempotency key, unless closed; None for one too late.
 
     A closed one with the same id is open again: the next try of a refused create.
@@ -232,7 +232,7 @@ async def store_intents(session: Session, asked: Sequence[tuple[Intent, Millis |
         replace(intent, created_at=intent.created_at or session.now, state="open", batch_id=None, reason=None)
         if until is None or session.now <= until
         else None
-        for intent, until in asked
+        for intent, until in wanted
     ]
     items = [_intent_columns(new) for new in news if new is not None]
     # In one order, so that no two processes wait for each other's keys.

@@ -30,9 +30,9 @@ async def claim_due(
     due = await _most_overdue(session, await _accounts(session, accounts), limit * session.spare)
     due_at: dict[int, Millis] = {row["pk"]: row["next_poll_at"] for row in due}
     candidates = [{"pk": pk} for pk in due_at]
-    taken = await session.each("claim_batches", candidates, owner=owner, lease=millis(lease_seconds), limit=limit)
-    taken.sort(key=lambda row: (due_at[row["pk"]], row["pk"]))
-    return await serialize.readable(session, taken, serialize.claim)
+    leases = await session.each("claim_batches", candidates, owner=owner, lease=millis(lease_seconds), limit=limit)
+    leases.sort(key=lambda row: (due_at[row["pk"]], row["pk"]))
+    return await serialize.readable(session, leases, serialize.claim)
 
 
 async def _most_overdue(session: Session, accounts: list[dict[str, object]], wanted: int) -> list[Row]:
@@ -45,8 +45,8 @@ async def _most_overdue(session: Session, accounts: list[dict[str, object]], wan
         due = await session.each("due_batches", accounts, limit=share)
         due.sort(key=lambda row: (row["next_poll_at"], row["pk"]))
         last = {row["account"]: row["next_poll_at"] for row in due}
-        taken = Counter(row["account"] for row in due)
-        horizon = min((last[account] for account in taken if taken[account] == share), default=None)
+        shares = Counter(row["account"] for row in due)
+        horizon = min((last[account] for account in shares if shares[account] == share), default=None)
         if share == wanted or horizon is None or (len(due) >= wanted and due[wanted - 1]["next_poll_at"] <= horizon):
             return due[:wanted]
         share = wanted
@@ -113,15 +113,15 @@ def _release(result: Reschedule) -> dict[str, object]:
     }
 
 
-async def put_off(session: Session, account: str, looks: Collection[tuple[str, Millis]], *, asked: Millis) -> int:
-    """Batch id -> when to look next, as a list that was asked for then showed it open.
+async def put_off(session: Session, account: str, looks: Collection[tuple[str, Millis]], *, began: Millis) -> int:
+    """Batch id -> when to look next, as a list whose request `began` then showed it open.
 
     Not where it is held, planned for later, or has become due since.
     """
     items: list[dict[str, object]] = [
         {"account": account, "batch_id": batch_id, "next_poll_at": at} for batch_id, at in looks
     ]
-    return len(await session.each("put_off", in_order(items), asked=asked))
+    return len(await session.each("put_off", in_order(items), asked=began))
 
 
 async def correct_times(session: Session) -> int:
@@ -152,9 +152,9 @@ async def claim_late_looks(
     """Due ones of these accounts; where their look does not end, they are due again after the lease."""
     due = await session.rows("due_late_looks", accounts=sorted(accounts), horizon=LATE_HORIZON, limit=limit)
     items = [{name: row[name] for name in ("account", "batch_id", "next_look_at")} for row in due]
-    taken = await session.each("claim_late_look", in_order(items), lease=millis(lease_seconds))
+    leases = await session.each("claim_late_look", in_order(items), lease=millis(lease_seconds))
     return [
-        LateLook(row["account"], row["batch_id"], min(row["settled_at"], session.now), row["looks"]) for row in taken
+        LateLook(row["account"], row["batch_id"], min(row["settled_at"], session.now), row["looks"]) for row in leases
     ]
 
 
@@ -204,8 +204,8 @@ async def reserve_answer(
     if mine is not None:
         return Answer(state="mine")
     row = await session.row("get_answer", scope=scope, name=name)
-    document, asked = (None, None) if row is None else (row["document"], row["request_sha256"])
-    return Answer(state="busy" if document is None else "kept", document=document, request_sha256=asked)
+    document, digest = (None, None) if row is None else (row["document"], row["request_sha256"])
+    return Answer(state="busy" if document is None else "kept", document=document, request_sha256=digest)
 
 
 async def keep_answer(

@@ -142,20 +142,3 @@ class AccountCache:
 
     def forget(self, object_id: str) -> None:
         self._accounts.pop(object_id, None)
-
-
-async def files_of_key(
-    session: Session, key_id: str, account: str, *, after: str | None = None, oldest_first: bool = False, limit: int
-) -> list[str] | None:
-    """Ids of what it uploaded and what its batches put out, as they became known; None: it has no file `after`."""
-    whose: dict[str, object] = {"key_id": key_id, "account": account, "file_id": after}
-    cursor = None if after is None else await session.row("file_of_key", **whose)
-    if after is not None and cursor is None:
-        return None
-    found = await session.rows(
-        "files_of_key_oldest_first" if oldest_first else "files_of_key",
-        **whose,
-        before=None if cursor is None else cursor["recorded_at"],
-        limit=limit,
-    )
-    return [str(row["file_id"]) for row in found]

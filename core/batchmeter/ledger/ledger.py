@@ -6,7 +6,7 @@ Operations raise LedgerError with how to mend it.
 """
 
 from collections import Counter
-from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from functools import partial
 from typing import TypeVar
 
@@ -16,10 +16,9 @@ from batchmeter.models import Attribution, Batch, FileObject
 from batchmeter.pricing.groups import Groups
 
 from . import batches, claims, files, outbox, spend, spend_query, upkeep
-from . import browse as history_reads
 from . import settlements as endings
 from .files import AccountCache
-from .records import Claim, Intent, Millis, SettledBatch, Submission, TrackedBatch
+from .records import Claim, Intent, Millis, Submission, TrackedBatch
 from .session import Database, Session, Topic
 from .spend_query import Names, SpendQuery
 from .transactions import GroupCommit, read, write
@@ -108,9 +107,6 @@ class Ledger:
     batches_of_id = read(batches.batches_of_id)
     ids_from = read(batches.ids_from)
     list_batches = read(batches.list_batches)
-    browse = read(history_reads.browse)
-    history = read(history_reads.history)
-    unknown_costs = read(history_reads.unknown_costs)
     claim_due = write(claims.claim_due)
     claim = write(claims.claim)
     renew = write(claims.renew)
@@ -147,17 +143,6 @@ class Ledger:
     finish_late_look = write(claims.finish_late_look)
     settlement = read(endings.settlement)
     settlements = read(endings.settlements)
-    failed = read(endings.failed)
-
-    def settled_batches(
-        self, *, since: Millis | None = None, until: Millis | None = None
-    ) -> AsyncGenerator[SettledBatch]:
-        """Newest revision of each batch first settled in this time, all as of one moment; close it when done."""
-        return endings.settled_batches(self.database, since=since, until=until)
-
-    costs = read(endings.costs)
-    cost_gauges = read(upkeep.cost_gauges)
-    following = read(upkeep.following)
 
     # events and their deliveries
     events = read(outbox.events)
@@ -168,7 +153,6 @@ class Ledger:
     replay = write(outbox.replay, durable=True)
     next_delivery_at = read(outbox.next_delivery_at)
     gauges = read(outbox.gauges)
-    activity = read(outbox.activity)
 
     record_event = write(outbox.record_event, durable=True)
     once = write(claims.once, durable=True)
@@ -227,10 +211,7 @@ class Ledger:
         self._accounts.forget(file_id)
         await self.database.write(lambda session: files.forget_file(session, account, file_id))
 
-    # by key, and answers to give again
-    open_batches = read(history_reads.open_batches)
-    batches_of_key = read(history_reads.batches_of_key)
-    files_of_key = read(files.files_of_key)
+    # answers to give again
     reserve_answer = write(claims.reserve_answer)
     renew_answer = write(claims.renew_answer)
     keep_answer = write(claims.keep_answer, durable=True)
@@ -244,17 +225,15 @@ class Ledger:
         """Bring the sums up to the last event, at most so many blocks of it; returns how many endings were added."""
         return await spend.roll(self.database, limit=blocks)
 
-    async def spend(self, asked: SpendQuery) -> dict[Names, Counter[str]]:
+    async def spend(self, wanted: SpendQuery) -> dict[Names, Counter[str]]:
         """Names of the groups -> figures (the columns of the sums), all that is recorded included."""
-        return await spend_query.query(self.database, asked)
+        return await spend_query.query(self.database, wanted)
 
     async def rebuild_spend(self, keys: Collection[str] | None = None) -> int:
         """Sum all anew; `keys`: by exactly these metadata keys. Returns how many endings were added."""
         return await spend.rebuild(self.database, keys)
 
     # upkeep
-    stats = read(upkeep.stats)
-    condition = read(upkeep.condition)
     pruned_totals = read(upkeep.pruned_totals)
 
     async def prune(self, *, settled_before: Millis) -> int:

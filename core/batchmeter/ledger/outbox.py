@@ -1,7 +1,7 @@
 """The outbox: events, the subscriptions that they are owed to, and deliveries, leased by a logger's worker."""
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Protocol
 
@@ -18,22 +18,6 @@ UNSEEN_MILLIS = 15 * 60_000
 """Processes say every minute what they have; one that nobody had for so long has nobody."""
 REDACT = "redact"
 """The kind that redactors subscribe to."""
-
-
-MOST_NEWEST, MOST_COUNTED = 1000, 10_000
-"""Deliveries that a logger's activity looks at: a page over millions of them is as quick."""
-
-
-@dataclass(frozen=True, slots=True)
-class LoggerActivity:
-    """Deliveries of a logger, lately."""
-
-    delivered: int
-    """At most `MOST_COUNTED` are counted."""
-    last_hour: int
-    """Delivered, of its newest `MOST_NEWEST` events."""
-    last_error: str | None
-    """Of these, the newest that had one."""
 
 
 class Redactors(Protocol):
@@ -121,7 +105,7 @@ def is_unseen(one: Subscribed, now: Millis) -> bool:
 
 def unattended_text(one: Subscribed) -> str:
     """For people."""
-    seen = (
+    sight = (
         "no process that has it was ever seen"
         if one.last_seen is None
         else f"nobody had it since {_utc(one.last_seen)}"
@@ -129,7 +113,7 @@ def unattended_text(one: Subscribed) -> str:
     since = "" if one.oldest_owed_at is None else f" (the oldest of {_utc(one.oldest_owed_at)})"
     why = f", because {one.problem}" if one.problem else ""
     return (
-        f"{one.owed:,} events are owed to logger {one.name}{since} and {seen}{why}: start one, or end it with "
+        f"{one.owed:,} events are owed to logger {one.name}{since} and {sight}{why}: start one, or end it with "
         f"`batchmeter abandon {one.name}`"
     )
 
@@ -193,8 +177,10 @@ async def claim_deliveries(
     """
     if redactors is not None and await missing_redactors(session, redactors):
         return []
-    taken = await session.rows("claim_deliveries", logger=logger, owner=owner, limit=limit, lease=millis(lease_seconds))
-    seqs = sorted(row["event_seq"] for row in taken)
+    leases = await session.rows(
+        "claim_deliveries", logger=logger, owner=owner, limit=limit, lease=millis(lease_seconds)
+    )
+    seqs = sorted(row["event_seq"] for row in leases)
     found = await session.each("get_deliveries", [{"event_seq": seq} for seq in seqs], logger=logger)
     found.sort(key=lambda row: row["seq"])
     return await serialize.readable(session, found, serialize.delivery)
@@ -244,14 +230,6 @@ async def gauges(session: Session) -> list[LoggerGauge]:
         LoggerGauge(row["logger"], row["pending"], row["dead"], row["delivered"], row["oldest_pending_at"])
         for row in await session.rows("gauges")
     ]
-
-
-async def activity(session: Session, logger: str) -> LoggerActivity:
-    newest = await session.rows("newest_deliveries", logger=logger, limit=MOST_NEWEST)
-    counted = await session.row("count_delivered", logger=logger, limit=MOST_COUNTED)
-    hour = sum(row["delivered_at"] is not None and row["delivered_at"] > session.now - 3_600_000 for row in newest)
-    error = next((row["last_error"] for row in newest if row["last_error"]), None)
-    return LoggerActivity(counted["delivered"] if counted else 0, hour, error)
 
 
 async def add_event(

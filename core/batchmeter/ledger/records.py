@@ -8,7 +8,6 @@ from typing import Any, Literal
 
 import msgspec
 
-from batchmeter.events import Settlement
 from batchmeter.host import LoggerGauge as LoggerGauge  # noqa: PLC0414 - the host gives them as they are
 from batchmeter.host import StoredEvent as StoredEvent  # noqa: PLC0414
 from batchmeter.models import Attribution, Batch, Frozen
@@ -296,35 +295,6 @@ class Settled(msgspec.Struct, frozen=True, gc=False):
     submission: Submitted
     settlement: Sums
     """Of the newest revision."""
-
-    @property
-    def cursor(self) -> str:
-        """For `after`."""
-        return f"{self.submission.account}\x1f{self.settlement.batch_id}"
-
-
-@dataclass(frozen=True, slots=True)
-class SettledBatch:
-    """A settled batch whole: how it was submitted, and what it came to."""
-
-    settled_at: Millis
-    """When it was first settled; a revision does not change it."""
-    submission: Submission
-    settlement: Settlement
-    """Of the newest revision."""
-
-
-@dataclass(frozen=True, slots=True)
-class CostGauge:
-    """One account's batches of one status, counted."""
-
-    account: str
-    status: str
-    batches: int
-    settled: int
-    known_usd: float
-    """For graphs; exact sums come from the settlements."""
-    unpriced_lines: int
 
 
 class Answer(Frozen, frozen=True):

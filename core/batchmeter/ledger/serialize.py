@@ -13,10 +13,10 @@ from pydantic_core import PydanticSerializationError
 
 from batchmeter.errors import UsageError
 from batchmeter.events import BATCH_KINDS, EVENT, AnyEvent, Settlement, model_of_kind
+from batchmeter.host import Total
 from batchmeter.models import Attribution, Batch, Cost
 from batchmeter.pricing.groups import Group, GroupKey, Groups
 
-from .pruned_totals import PrunedTotals
 from .records import (
     Attempts,
     Claim,
@@ -24,7 +24,6 @@ from .records import (
     Intent,
     Millis,
     Settled,
-    SettledBatch,
     StoredEvent,
     Submission,
     Submitted,
@@ -37,7 +36,7 @@ from .session import Row, Session
 _SUBMISSION = TypeAdapter(Submission)
 _BATCH = TypeAdapter(Batch)
 _SETTLEMENT = TypeAdapter(Settlement)
-_PRUNED_TOTALS = TypeAdapter(PrunedTotals)
+_TOTAL = TypeAdapter(Total)
 _ATTRIBUTION = TypeAdapter(Attribution)
 _rendered: list[tuple[Submission | None, str]] = [(None, "")]
 """The last one; swapped as one, for every ledger's thread."""
@@ -72,6 +71,14 @@ def _load(adapter: TypeAdapter[Document], text: str | bytes) -> Document:
         return adapter.validate_python(json.loads(text))
 
 
+def _rendered_by(adapter: TypeAdapter[Document], value: Document) -> str:
+    """As `dump`."""
+    try:
+        return adapter.dump_json(value, warnings=False).decode()
+    except PydanticSerializationError:
+        return json.dumps(adapter.dump_python(value, mode="json", warnings=False), separators=(",", ":"))
+
+
 def dump_submission(submission: Submission) -> str:
     """Rendered once for its intent and its batch, if they follow each other."""
     earlier, text = _rendered[0]
@@ -88,10 +95,7 @@ def submission_columns(submission: Submission) -> dict[str, object]:
 
 def _dump_submission(submission: Submission) -> str:
     """UsageError for what could not be read back."""
-    try:
-        text = _SUBMISSION.dump_json(submission, warnings=False).decode()
-    except PydanticSerializationError:
-        text = json.dumps(_SUBMISSION.dump_python(submission, mode="json", warnings=False), separators=(",", ":"))
+    text = _rendered_by(_SUBMISSION, submission)
     try:
         load_submission(text)
     except ValidationError as error:
@@ -222,12 +226,12 @@ def settlement(row: Row) -> Settlement:
     return _load(_SETTLEMENT, row["settlement"])
 
 
-def settled_batch(row: Row) -> SettledBatch:
-    return SettledBatch(row["settled_at"], load_submission(row["submission"]), settlement(row))
+def total(row: Row) -> Total:
+    return _load(_TOTAL, row["sums"])
 
 
-def pruned_totals(row: Row) -> PrunedTotals:
-    return _load(_PRUNED_TOTALS, row["sums"])
+def dump_total(one: Total) -> str:
+    return _rendered_by(_TOTAL, one)
 
 
 def settled_of(row: Row) -> Settled:

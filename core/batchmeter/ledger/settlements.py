@@ -1,8 +1,7 @@
 """Settlements: the result and cost of each batch, once per revision, with the event that reports it."""
 
-from collections.abc import AsyncGenerator, Collection, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 from batchmeter.events import BatchFailed, BatchSucceeded, Settlement
@@ -12,11 +11,8 @@ from . import serialize
 from .batches import at
 from .claims import in_order
 from .outbox import add_event
-from .records import Claim, Millis, Settled, SettledBatch, TrackedBatch
-from .session import Database, Row, Session
-
-PAGE_ROWS = 200
-"""Of whole settlements: some kilobytes each."""
+from .records import Claim, Millis
+from .session import Session
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,19 +34,19 @@ async def settle_all(session: Session, endings: Sequence[Ending]) -> list[bool]:
 
     Left out is a batch whose lease was lost (the fence), that is settled, or that has this revision.
     """
-    asked = dict(enumerate(endings))
-    columns = in_order([{"place": place, **_columns(ending)} for place, ending in asked.items()])
+    by_place = dict(enumerate(endings))
+    columns = in_order([{"place": place, **_columns(ending)} for place, ending in by_place.items()])
     pks = {row["place"]: row["pk"] for row in await session.each("settle_batch", columns)}
     settled = [{**item, "batch_pk": pks[item["place"]]} for item in columns if item["place"] in pks]
-    await session.each("put_file", [output for item in settled for output in _outputs(asked[item["place"]])])
+    await session.each("put_file", [output for item in settled for output in _outputs(by_place[item["place"]])])
     stored = {row["place"] for row in await session.each("add_settlement", settled)}
     new = [item for item in settled if item["place"] in stored]
     await session.each("add_late_look", [item for item in new if item["look_again_at"] is not None])
     added = await session.each("add_event", new)
-    await session.each("add_deliveries", [{"seq": row["seq"], **_owed(asked[row["place"]])} for row in added])
+    await session.each("add_deliveries", [{"seq": row["seq"], **_owed(by_place[row["place"]])} for row in added])
     if new:
         session.signal("deliveries")
-    return [place in stored for place in asked]
+    return [place in stored for place in by_place]
 
 
 def _owed(ending: Ending) -> dict[str, object]:
@@ -139,53 +135,6 @@ async def settlements(
         return []
     found = await session.rows("list_settlements", since=since, limit=limit, **position)
     return await session.decoded(found, serialize.settled)
-
-
-async def costs(
-    session: Session,
-    *,
-    since: Millis | None = None,
-    until: Millis | None = None,
-    key: str | None = None,
-    after: str | None = None,
-    limit: int = 1000,
-) -> list[Settled]:
-    """Newest revision of each batch first settled from `since` to before `until`, of one key if given."""
-    position = await _position(session, after)
-    if position is None:
-        return []
-    found = await session.rows("list_costs", since=since, until=until, key=key, limit=limit, **position)
-    return await session.decoded(found, serialize.settled_of)
-
-
-async def settled_batches(
-    database: Database, *, since: Millis | None = None, until: Millis | None = None
-) -> AsyncGenerator[SettledBatch]:
-    """Newest revision of each batch first settled from `since` to before `until`, all as of one moment."""
-    chosen = {"since": since, "until": until, "limit": PAGE_ROWS}
-    after: dict[str, Any] = {}
-    async with database.snapshot() as reader:
-        while page := await reader.read(partial(_settled_page, {**chosen, **after})):
-            rows, found = page
-            for one in found:
-                yield one
-            after = {"after_time": rows[-1]["settled_at"], "after_pk": rows[-1]["pk"]}
-
-
-async def _settled_page(chosen: dict[str, Any], session: Session) -> tuple[list[Row], list[SettledBatch]] | None:
-    rows = await session.rows("list_costs", **chosen)
-    return (rows, await serialize.readable(session, rows, serialize.settled_batch)) if rows else None
-
-
-async def failed(
-    session: Session, account: str, *, since: Millis, after: str | None = None, limit: int = 1000
-) -> list[TrackedBatch]:
-    """Batches settled as `failed` from then on, in the order of settling; `after` as in list_batches."""
-    position = await _position(session, after)
-    if position is None:
-        return []
-    found = await session.rows("list_failed", account=account, since=since, limit=limit, **position)
-    return await serialize.readable(session, found, serialize.tracked)
 
 
 async def _position(session: Session, after: str | None) -> dict[str, object] | None:

@@ -162,17 +162,17 @@ def _shares(settlement: Sums) -> Iterator[tuple[str, Part]]:
     """Older settlements keep what is known of a partly priced model with the batch only: it goes to the one model that
     it can belong to, else to none."""
     shares, cost = settlement.models, settlement.cost
-    told = {name: known for name, share in shares.items() if (known := _known(share)) is not None}
-    rest = _EXACT.subtract(cost.known, sum(told.values(), Decimal(0)))
-    untold = [name for name in shares if name not in told]
+    clear = {name: known for name, share in shares.items() if (known := _known(share)) is not None}
+    rest = _EXACT.subtract(cost.known, sum(clear.values(), Decimal(0)))
+    unclear = [name for name in shares if name not in clear]
     for name, share in shares.items():
-        known = told[name] if name in told else rest if len(untold) == 1 else Decimal(0)
+        known = clear[name] if name in clear else rest if len(unclear) == 1 else Decimal(0)
         complete = share.cost is not None
         unpriced = 0 if complete else sum(share.unknown.values()) or share.lines
         reasons = share.unknown or (cost.unknown if len(shares) == 1 and not complete else {})
         yield name, _part(share.lines, share.usage, known, complete, unpriced, reasons, 0, _listed([share]))
     whole = cost.total is not None
-    if (rest and len(untold) != 1) or (not shares and not whole):
+    if (rest and len(unclear) != 1) or (not shares and not whole):
         lacking: Mapping[str, int] = {} if shares else cost.unknown
         yield "", _part(0, {}, rest, whole or bool(shares), sum(lacking.values()), lacking, 0, _listed([]))
 

@@ -82,7 +82,7 @@ class SpendQuery:
         return "day" in self.group_by or "week" in self.group_by
 
     def segment_kind(self, months: bool) -> Kind:
-        """Of the rows to read: of days those by one thing alone, where that or nothing is asked."""
+        """Of the rows to read: of days those by one thing alone, where that or nothing is terms."""
         if months:
             return self.kind | Kind.MONTHS
         named = {*self.group_by, *self.where} - set(TIMES)
@@ -143,77 +143,77 @@ def check_groups(group_by: Sequence[str], where: Mapping[str, Wanted], metadata_
         raise UsageError(f"expected one or two different groups, of time at most one, but got {','.join(group_by)!r}")
 
 
-async def query(database: Database, asked: SpendQuery) -> dict[Names, Counter[str]]:
+async def query(database: Database, terms: SpendQuery) -> dict[Names, Counter[str]]:
     """Names of the groups -> figures. What was recorded before the call is in it.
 
     Days that the time begins or ends in are summed from the settlements themselves.
     """
-    if asked.nothing:
+    if terms.nothing:
         return {}
     await spend.roll(database)
-    found = await database.read(lambda session: _whole_days(session, asked))
-    for since, until in _edges(asked):
-        await _add_edge(database, asked, since, until, found)
+    found = await database.read(lambda session: _whole_days(session, terms))
+    for since, until in _edges(terms):
+        await _add_edge(database, terms, since, until, found)
     return {names: figures for names, figures in found.items() if figures["batches"]}
 
 
-async def _whole_days(session: Session, asked: SpendQuery) -> defaultdict[Names, Counter[str]]:
+async def _whole_days(session: Session, terms: SpendQuery) -> defaultdict[Names, Counter[str]]:
     found: defaultdict[Names, Counter[str]] = defaultdict(Counter[str])
-    columns = (*_SHOWN, *(await _units(session, asked) if asked.by_day else UNITS))
-    for segment in _segments(asked):
-        kind = asked.segment_kind(segment.months)
-        statement = session.statement(_statement(asked, segment, columns))
+    columns = (*_SHOWN, *(await _units(session, terms) if terms.by_day else UNITS))
+    for segment in _segments(terms):
+        kind = terms.segment_kind(segment.months)
+        statement = session.statement(_statement(terms, segment, columns))
         bounds = {"kind": int(kind), "first": segment.first, "last": segment.last}
-        rows = await session.rows(statement, **bounds, **_parameters(asked))
-        for names, figures in await session.decoded(rows, partial(_named_figures, asked, columns)):
+        rows = await session.rows(statement, **bounds, **_parameters(terms))
+        for names, figures in await session.decoded(rows, partial(_named_figures, terms, columns)):
             if names in found:
                 found[names].update(figures)
             else:
                 found[names] = figures
-    if asked.by_label:
-        await _split_off_unlabelled(session, asked, found)
+    if terms.by_label:
+        await _split_off_unlabelled(session, terms, found)
     return found
 
 
-async def _split_off_unlabelled(session: Session, asked: SpendQuery, found: defaultdict[Names, Counter[str]]) -> None:
+async def _split_off_unlabelled(session: Session, terms: SpendQuery, found: defaultdict[Names, Counter[str]]) -> None:
     """Sums without a name are of all that have such a label: they become those of the rest of their day or week."""
-    place = next(number for number, name in enumerate(asked.group_by) if name in TIMES)
-    whole = await _whole_days(session, replace(asked, group_by=(asked.group_by[place],)))
+    place = next(number for number, name in enumerate(terms.group_by) if name in TIMES)
+    whole = await _whole_days(session, replace(terms, group_by=(terms.group_by[place],)))
     for (time,), figures in whole.items():
         names = (time, None) if place == 0 else (None, time)
         figures.subtract(found.pop(names, Counter[str]()))
         found[names] = figures
 
 
-async def _units(session: Session, asked: SpendQuery) -> list[str]:
+async def _units(session: Session, terms: SpendQuery) -> list[str]:
     """Units that anything was ever billed in: sums of many days are quick where they are few."""
-    kind = asked.kind & Kind.INVENTED | Kind.MONTHS
+    kind = terms.kind & Kind.INVENTED | Kind.MONTHS
     row = await session.row(session.statement(_USED), kind=int(kind))
     return [name for name in UNITS if row is not None and row[name]]
 
 
-def _named_figures(asked: SpendQuery, columns: Sequence[str], row: Row) -> tuple[Names, Counter[str]]:
+def _named_figures(terms: SpendQuery, columns: Sequence[str], row: Row) -> tuple[Names, Counter[str]]:
     """By place: a row of SQLite's searches all its columns for a name."""
     values = tuple(row) if isinstance(row, sqlite3.Row) else tuple(row[name] for name in row.keys())  # noqa: SIM118
-    names = tuple(_shown(name, value) for name, value in zip(asked.group_by, values, strict=False))
+    names = tuple(_shown(name, value) for name, value in zip(terms.group_by, values, strict=False))
     figures = zip(columns, values[len(names) :], strict=True)
     return names, Counter({name: int(number) for name, number in figures if number})
 
 
-def _statement(asked: SpendQuery, segment: _Segment, columns: Sequence[str]) -> str:
-    groups = [_expression(place, name, segment) for place, name in enumerate(asked.group_by)]
+def _statement(terms: SpendQuery, segment: _Segment, columns: Sequence[str]) -> str:
+    groups = [_expression(place, name, segment) for place, name in enumerate(terms.group_by)]
     chosen = [f"{text} AS g{place}" for place, text in enumerate(groups)]
-    apart = asked.apart(segment.months)
+    apart = terms.apart(segment.months)
     sums = ", ".join([*chosen, *(f"d.{name}" if apart else f"sum(d.{name}) AS {name}" for name in columns)])
-    how = "JOIN" if asked.by_label else "LEFT JOIN"
+    how = "JOIN" if terms.by_label else "LEFT JOIN"
     joins = [
         f"{how} batchmeter.spend_label AS l{place} ON l{place}.group_id = d.group_id AND l{place}.name = %(label{place})s"
         + (f" AND strpos(l{place}.value, '{_JOB}') = 1" if name == "job" else "")
-        for place, name in enumerate(asked.group_by)
+        for place, name in enumerate(terms.group_by)
         if _label(name) is not None
     ]
-    tests = [_test(place, name, value) for place, (name, value) in enumerate(asked.where.items())]
-    if any(name in _FIELDS for name in (*asked.group_by, *asked.where)):
+    tests = [_test(place, name, value) for place, (name, value) in enumerate(terms.where.items())]
+    if any(name in _FIELDS for name in (*terms.group_by, *terms.where)):
         joins.insert(0, "JOIN batchmeter.spend_group AS g ON g.id = d.group_id")
     grouped = [f"GROUP BY {', '.join(f'g{place}' for place in range(len(groups)))}"] if groups and not apart else []
     where = ["d.kind = %(kind)s AND d.period >= %(first)s AND d.period <= %(last)s", *tests]
@@ -242,10 +242,10 @@ def _test(place: int, name: str, value: Wanted) -> str:
     return f"NOT {has})" if value is None else f"{has} AND w{place}.value = ANY(%(value{place})s::text[]))"
 
 
-def _parameters(asked: SpendQuery) -> dict[str, object]:
-    labels = {f"label{place}": _label(name) for place, name in enumerate(asked.group_by) if _label(name) is not None}
+def _parameters(terms: SpendQuery) -> dict[str, object]:
+    labels = {f"label{place}": _label(name) for place, name in enumerate(terms.group_by) if _label(name) is not None}
     filters: dict[str, object] = {}
-    for place, (name, value) in enumerate(asked.where.items()):
+    for place, (name, value) in enumerate(terms.where.items()):
         if value is not None:
             begin = _JOB if name == "job" else ""
             filters[f"value{place}"] = [begin + one for one in _wanted(value)]
@@ -279,18 +279,18 @@ def _date(day: int) -> date:
 # the time, cut into whole days, whole months and the days it begins and ends in
 
 
-def _days(asked: SpendQuery) -> tuple[int, int]:
+def _days(terms: SpendQuery) -> tuple[int, int]:
     """The first whole day, and the one after the last."""
-    first = 0 if asked.since is None else -(-asked.since // DAY_MILLIS)
-    end = _LAST_DAY if asked.until is None else asked.until // DAY_MILLIS
+    first = 0 if terms.since is None else -(-terms.since // DAY_MILLIS)
+    end = _LAST_DAY if terms.until is None else terms.until // DAY_MILLIS
     return max(first, 0), min(end, _LAST_DAY)
 
 
-def _segments(asked: SpendQuery) -> Iterator[_Segment]:
-    first, end = _days(asked)
+def _segments(terms: SpendQuery) -> Iterator[_Segment]:
+    first, end = _days(terms)
     if first >= end:
         return
-    if asked.by_day:
+    if terms.by_day:
         yield _Segment(False, first, end - 1)
         return
     month = month_of(first) if _starts(month_of(first)) == first else month_of(first) + 1
@@ -312,10 +312,10 @@ def _starts(month: int) -> int:
     return (date(1970 + month // 12, month % 12 + 1, 1) - date(1970, 1, 1)).days
 
 
-def _edges(asked: SpendQuery) -> Iterator[tuple[Millis | None, Millis | None]]:
+def _edges(terms: SpendQuery) -> Iterator[tuple[Millis | None, Millis | None]]:
     """Parts of days, from and to."""
-    first, end = (number * DAY_MILLIS for number in _days(asked))
-    since, until = asked.since, asked.until
+    first, end = (number * DAY_MILLIS for number in _days(terms))
+    since, until = terms.since, terms.until
     if since is not None and until is not None and first > end:
         if since < until:
             yield since, until
@@ -328,25 +328,25 @@ def _edges(asked: SpendQuery) -> Iterator[tuple[Millis | None, Millis | None]]:
 
 async def _add_edge(
     database: Database,
-    asked: SpendQuery,
+    terms: SpendQuery,
     since: Millis | None,
     until: Millis | None,
     found: defaultdict[Names, Counter[str]],
 ) -> None:
     async for settled, keys in spend.settled_between(database, since, until, _PAGE):
-        for names, figures in _parts_of(asked, settled, keys):
+        for names, figures in _parts_of(terms, settled, keys):
             found[names].update(figures)
 
 
-def _parts_of(asked: SpendQuery, settled: Settled, keys: Collection[str]) -> Iterator[tuple[Names, Mapping[str, int]]]:
-    if is_invented(settled) != asked.invented:
+def _parts_of(terms: SpendQuery, settled: Settled, keys: Collection[str]) -> Iterator[tuple[Names, Mapping[str, int]]]:
+    if is_invented(settled) != terms.invented:
         return
     for model, part in parts(settled.settlement):
-        if (model is not None) != bool(asked.kind & Kind.MODELS):
+        if (model is not None) != bool(terms.kind & Kind.MODELS):
             continue
         group = group_of(settled, model or "", keys)
-        if all(_has(group, name, value) for name, value in asked.where.items()):
-            for names in _names(asked.group_by, group, settled.settled_at // DAY_MILLIS):
+        if all(_has(group, name, value) for name, value in terms.where.items()):
+            for names in _names(terms.group_by, group, settled.settled_at // DAY_MILLIS):
                 yield names, part.figures
 
 

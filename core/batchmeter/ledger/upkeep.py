@@ -1,100 +1,26 @@
-"""Counts for people, and pruning: settled batches that are old go, their sums stay."""
+"""Pruning: settled batches that are old go, their sums stay."""
 
-from collections import defaultdict
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from decimal import Decimal
 
 from batchmeter.events import Settlement
+from batchmeter.host import Total
+from batchmeter.models import LineCounts, ModelUsage
 
 from . import serialize, spend
 from .claims import forget_late_looks
 from .files import FRESH
-from .pruned_totals import PrunedTotals
-from .records import CostGauge, Millis
+from .records import Millis
 from .session import Session
 
 PRUNE_BLOCK = 500
 """Batches forgotten per transaction, so that nobody waits long for the write lock."""
 FILE_PAGE = 5000
 """Files looked at per transaction; likewise."""
-
-
-@dataclass(frozen=True, slots=True)
-class Following:
-    """One account's unsettled batches."""
-
-    account: str
-    open: int
-    leased: int
-    """Held by a worker at this moment."""
-    overdue: int
-    """Due, and held by nobody."""
-    failing: int
-    """Their last look failed."""
-    oldest_at: Millis
-
-
-async def stats(session: Session) -> dict[str, Any]:
-    """Counts for people: batches by account and status, open, overdue, events, schema version."""
-    counted = await session.rows("count_batches")
-    events = await session.rows("count_events")
-    intents = await session.row("count_intents")
-    version = await session.row("schema_version")
-    return {
-        "batches": sum(row["batches"] for row in counted),
-        "open": sum(row["open"] for row in counted),
-        "overdue": sum(row["overdue"] for row in counted),
-        "accounts": _by_account([(row["account"], row["status"], row["batches"]) for row in counted]),
-        "events": {row["type"]: row["events"] for row in events},
-        "open_intents": intents["open"] if intents else 0,
-        "schema_version": version["version"] if version else None,
-    }
-
-
-async def following(session: Session) -> list[Following]:
-    rows = await session.rows("open_by_account")
-    return [
-        Following(
-            row["account"], row["open"], row["leased"] or 0, row["overdue"] or 0, row["failing"] or 0, row["oldest_at"]
-        )
-        for row in rows
-    ]
-
-
-@dataclass(frozen=True, slots=True)
-class Condition:
-    """How a ledger is, of what is quickly told."""
-
-    schema_version: int
-    bytes: int | None
-    """On disk; None where the engine does not say."""
-    workers: tuple[str, ...]
-    """Host, process and a word: those that hold a batch at this moment."""
-
-
-async def condition(session: Session) -> Condition:
-    version = await session.row("schema_version")
-    size = await session.row("size") if session.has("size") else None
-    workers = tuple(row["worker"] for row in await session.rows("workers"))
-    return Condition(version["version"] if version else 0, size["bytes"] if size else None, workers)
-
-
-def _by_account(counts: list[tuple[str, str, int]]) -> dict[str, dict[str, int]]:
-    table: dict[str, dict[str, int]] = {}
-    for account, status, batches in counts:
-        table.setdefault(account, {})[status] = batches
-    return table
-
-
-async def cost_gauges(session: Session) -> list[CostGauge]:
-    """Counts and rough sums by account and status, quickly."""
-    return [
-        CostGauge(
-            row["account"], row["status"], row["batches"], row["settled"], row["known_usd"], row["unpriced_lines"]
-        )
-        for row in await session.rows("count_costs")
-    ]
+Key = tuple[str, str, str]
+"""Provider, account and status."""
 
 
 async def prune_batches(session: Session, settled_before: Millis) -> int:
@@ -113,22 +39,62 @@ async def prune_batches(session: Session, settled_before: Millis) -> int:
 
 
 async def _add_up(session: Session, batches: Sequence[Mapping[str, object]]) -> None:
-    alike: defaultdict[tuple[str, str, str], list[Settlement]] = defaultdict(list)
-    for settlement in await session.decoded(await session.each("settlements_of", batches), serialize.settlement):
-        if not settlement.invented:
-            alike[PrunedTotals.key_of(settlement)].append(settlement)
+    settled = await session.decoded(await session.each("settlements_of", batches), serialize.settlement)
+    alike = by_key(settled)
     named = [{"provider": provider, "account": account, "status": status} for provider, account, status in alike]
-    known = await session.decoded(await session.each("pruned_totals_of", named), serialize.pruned_totals)
+    known = await session.decoded(await session.each("pruned_totals_of", named), serialize.total)
     earlier = {(one.provider, one.account, one.status): one for one in known}
-    sums = [PrunedTotals.of(settlements, earlier.get(key)) for key, settlements in alike.items()]
+    sums = [with_more(earlier.get(key, Total(*key)), settlements) for key, settlements in alike.items()]
     await session.each(
-        "keep_pruned_totals", [{**key, "sums": serialize.dump(one)} for key, one in zip(named, sums, strict=True)]
+        "keep_pruned_totals", [{**key, "sums": serialize.dump_total(one)} for key, one in zip(named, sums, strict=True)]
     )
 
 
-async def pruned_totals(session: Session) -> list[PrunedTotals]:
-    """Sums of pruned batches, by provider, account and status."""
-    return await session.decoded(await session.rows("pruned_totals"), serialize.pruned_totals)
+async def pruned_totals(session: Session) -> list[Total]:
+    """Sums of pruned batches."""
+    return await session.decoded(await session.rows("pruned_totals"), serialize.total)
+
+
+def by_key(settlements: Iterable[Settlement]) -> dict[Key, list[Settlement]]:
+    """Groups that are added up together; a sandbox's settlements are left out."""
+    alike: defaultdict[Key, list[Settlement]] = defaultdict(list)
+    for one in settlements:
+        if not one.invented:
+            alike[one.provider, one.account, one.status].append(one)
+    return alike
+
+
+def with_more(total: Total, settlements: Sequence[Settlement]) -> Total:
+    """The sums with those of more batches of the same key, at least one."""
+    models = dict(total.models)
+    for settlement in settlements:
+        for model, share in settlement.models.items():
+            models[model] = _sum(models.get(model, ModelUsage()), share)
+    counts = [total.request_counts, *(one.request_counts for one in settlements)]
+    began = [one.settled_at for one in settlements] + ([] if total.since is None else [total.since])
+    took = [one.times.total_seconds for one in settlements if one.times.total_seconds is not None]
+    return replace(
+        total,
+        batches=total.batches + len(settlements),
+        since=min(began),
+        request_counts=LineCounts(
+            **{name: sum(getattr(one, name) for one in counts) for name in LineCounts.model_fields}
+        ),
+        models=models,
+        known=sum((one.cost.known for one in settlements), total.known),
+        durations=total.durations.plus(took),
+    )
+
+
+def _sum(one: ModelUsage, other: ModelUsage) -> ModelUsage:
+    costs = [share.cost for share in (one, other) if share.cost is not None]
+    return ModelUsage(
+        lines=one.lines + other.lines,
+        usage=one.usage + other.usage,
+        cost=sum(costs, Decimal(0)) if costs else None,
+        known=one.known + other.known,
+        unknown=dict(Counter(one.unknown) + Counter(other.unknown)),
+    )
 
 
 async def prune_answers(session: Session, before: Millis) -> None:

@@ -14,13 +14,13 @@ from typing import IO, TYPE_CHECKING, cast
 from batchmeter.answers.lines import input_of, requests
 from batchmeter.errors import BatchmeterError, ProviderError, UsageError, made_nothing
 from batchmeter.ledger.ledger import Ledger
-from batchmeter.ledger.records import Again, Intent, Submission, TrackedBatch
+from batchmeter.ledger.records import Intent, Submission, TrackedBatch
 from batchmeter.models import Batch, FileObject
 from batchmeter.providers import BatchRequest, CallOptions, Provider, waits_for_room
-from batchmeter.submit import submission_of, submit
+from batchmeter.resubmit import next_key, submit_kept
+from batchmeter.submit import submission_of
 from batchmeter.tracker.adopt import with_id
 from batchmeter.tracker.metadata_tag import RETRY_OF, without_tag
-from batchmeter.tracker.resubmit import Waiting
 
 from .completeness import Answers, Fate, read_answers
 
@@ -139,7 +139,7 @@ async def _next_try(ledger: Ledger, tracked: TrackedBatch | None) -> Intent | No
     """The intent with which a tracker submitted the batch again, whole, because the queue was full."""
     if tracked is None or tracked.submission.again is None:
         return None
-    return await ledger.intent_of(tracked.account, Waiting(tracked, 0).key)
+    return await ledger.intent_of(tracked.account, next_key(tracked))
 
 
 def _key(batch_id: str, reasons: Collection[str]) -> str:
@@ -152,7 +152,7 @@ def _key_of_rest(first: _First, reasons: Collection[str]) -> str:
     if queue is None or tracked is None or tracked.submission.again is None:
         return _key(first.batch.id, reasons)
     full = queue.queue_pause(first.batch, 0) is not None
-    return Waiting(tracked, 0).key if full else _key(first.batch.id, reasons)
+    return next_key(tracked) if full else _key(first.batch.id, reasons)
 
 
 async def _submit_rest(first: _First, rest: "_Rest", reasons: Collection[str]) -> Batch:
@@ -177,27 +177,9 @@ async def _delete(first: _First, file: FileObject, error: BatchmeterError) -> No
 
 
 async def _submit(first: _First, submission: Submission, key: str | None) -> Batch:
-    """The key that tells what it is stays in the ledger where the provider has no room for it."""
-    provider, metadata, again = first.provider, dict(submission.metadata), submission.again or Again()
-    if len(metadata) > provider.capabilities.max_metadata_pairs:
-        del metadata[RETRY_OF]
-    request = BatchRequest(
-        submission.input_file_id,
-        submission.endpoint or "",
-        first.batch.completion_window or "24h",
-        metadata,
-        again.output_expires_after,
-        submission.model,
-    )
-    return await submit(
-        await first.client.ready(),
-        provider,
-        request,
-        CallOptions(extra_body=again.extra_body),
-        submission,
-        idempotency_key=key,
-        tag=first.client.accounts.tags(provider.account),
-    )
+    provider, window = first.provider, first.batch.completion_window or "24h"
+    parts, tag = await first.client.ready(), first.client.accounts.tags(first.provider.account)
+    return await submit_kept(parts, provider, submission, window, key, tag=tag)
 
 
 @dataclass(slots=True)

@@ -17,6 +17,7 @@ from batchmeter.faces.sync import Client
 from batchmeter.inputs import COMPATIBLE, InputLimits, limits_of
 from batchmeter.models import Attribution, Batch
 
+from .following import next_try
 from .jobs import never_began
 from .progress import shown
 from .requests import Lines, Requests, Written, refuse_members, write
@@ -150,7 +151,7 @@ class Job:
         if earlier is not None and not self.again:
             batch = await self._create(client, str(earlier.idempotency_key), earlier.submission.input_file_id)
             while never_began(batch, await client.batches.settlement(batch.id)):
-                following = await self._next(client, provider.account, batch.id)
+                following = await next_try(client, provider.account, batch.id)
                 if following is None:
                     break
                 batch = await client.batches.retrieve(following, **self._where())
@@ -182,17 +183,14 @@ class Job:
                 return settlement
             try:
                 async with asyncio.timeout_at(until):
-                    following = await self._next(client, settlement.account, batch_id)
+                    following = await next_try(client, settlement.account, batch_id)
             except TimeoutError as error:
                 raise SettlementError(
-                    f"batch {batch_id} failed: the queue was full for {self.timeout:g} s; a tracker submits it again"
+                    f"batch {batch_id} failed: the queue was full for {self.timeout:g} s; it is submitted again"
                 ) from error
             if following is None:
                 return settlement
             batch_id = following
-
-    async def _next(self, client: AsyncClient, account: str, batch_id: str) -> str | None:
-        return await (await client.ready()).tracker.next_try(account, batch_id)
 
     def _key(self, written: Written, number: int) -> str:
         """The hash of everything that makes it this run, and the how-manieth of its batches it is."""

@@ -6,7 +6,7 @@ from collections.abc import AsyncGenerator, Sequence
 from batchmeter.access import SeenBatch
 from batchmeter.ledger.ledger import Ledger
 from batchmeter.models import Batch
-from batchmeter.tracker.resubmit import Waiting
+from batchmeter.resubmit import next_key
 
 _SCOPE = "job"
 
@@ -49,7 +49,7 @@ async def _of_part(ledger: Ledger, account: str, part: str) -> AsyncGenerator[Se
         settled = await ledger.settlement(tracked.batch_id, account)
         yield SeenBatch(tracked, settled[0] if settled else None)
         if _failed_whole(tracked.batch):
-            keys += [anew_key(tracked.batch_id), Waiting(tracked, 0).key]
+            keys += [anew_key(tracked.batch_id), next_key(tracked)]
 
 
 def anew_key(batch_id: str) -> str:

@@ -23,6 +23,7 @@ from batchmeter.inputs.rules import count_inputs, is_embeddings
 from batchmeter.models import Attribution, Batch, Cost, LineCounts
 from batchmeter.rerun.rerun import Retry, retry
 
+from .following import next_try
 from .job_batches import anew_key, batches_of, note_parts
 from .progress import shown
 
@@ -169,7 +170,7 @@ class Jobs:
     async def _anew(self, account: str, batch_id: str, where: Mapping[str, Any]) -> Batch:
         """The batch that follows one that never began, once however many ask; of the tracker's or a new one."""
         parts = await self._client.ready()
-        following = await parts.tracker.next_try(account, batch_id)
+        following = await next_try(self._client, account, batch_id)
         if following is not None:
             return await self._batches.retrieve(following, **where)
         tracked = await parts.ledger.get_batch(batch_id, account)

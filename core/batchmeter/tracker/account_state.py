@@ -206,9 +206,9 @@ class AccountState:
             self.trouble, self.refused = f"{type(error).__name__}: {error}", isinstance(error, AuthenticationError)
             if isinstance(error, RateLimitError) and not self.pause_left(now):
                 self.budget.refused()
-            asked = pause_asked(error, self.longest_pause)
-            self._tell_if_shorter(error, asked)
-            self.breaker.failure(now, retry_after=asked, at_once=whose == "account now")
+            pause_wanted = pause_asked(error, self.longest_pause)
+            self._tell_if_shorter(error, pause_wanted)
+            self.breaker.failure(now, retry_after=pause_wanted, at_once=whose == "account now")
 
     async def pause_or_budget(self) -> float:
         """Seconds that it is left alone for; 0.0 when one more request is within its budget."""
@@ -227,13 +227,13 @@ class AccountState:
             self.backlog -= 1
 
     def _tell_if_shorter(self, error: Exception, pause: float | None) -> None:
-        asked = seconds_of(getattr(error, "retry_after", None))
-        if not self.cut_short and asked is not None and pause is not None and pause < asked:
+        pause_wanted = seconds_of(getattr(error, "retry_after", None))
+        if not self.cut_short and pause_wanted is not None and pause is not None and pause < pause_wanted:
             self.cut_short = True
             log.warning(
                 "account %s: its provider asks to wait %g s; it is asked again after %g s (setting longest_pause)",
                 self.account,
-                asked,
+                pause_wanted,
                 pause,
             )
 

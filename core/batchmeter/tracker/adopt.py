@@ -108,8 +108,8 @@ def _tagged_alike(known: Batch, shown: Batch) -> bool:
 
 def reads_input_of(batch: Batch, intent: Intent) -> bool:
     """False where both name an input, and not the same."""
-    asked, read = intent.submission.input_file_id, _input_of(batch)
-    return asked is None or read is None or _bare(asked) == read
+    source, read = intent.submission.input_file_id, _input_of(batch)
+    return source is None or read is None or _bare(source) == read
 
 
 def made_by(intents: Iterable[Intent], batches: Iterable[Batch], *, skew: float = 0.0) -> dict[str, Batch]:
@@ -137,12 +137,12 @@ def made_by(intents: Iterable[Intent], batches: Iterable[Batch], *, skew: float 
 
 def _may_be(intent: Intent, batch: Batch, skew: float) -> bool:
     """Providers show metadata whole, in part or not at all, and gateways add to it; nobody changes a value."""
-    said = intent.submission
+    submission = intent.submission
     return (
-        full_endpoint(batch.endpoint) in {None, full_endpoint(said.endpoint)}
+        full_endpoint(batch.endpoint) in {None, full_endpoint(submission.endpoint)}
         and batch.created_at is not None
         and _seconds_after(intent, batch) >= min(skew, 0.0) - SKEW_SECONDS
-        and all(said.metadata.get(key, value) == value for key, value in (batch.metadata or {}).items())
+        and all(submission.metadata.get(key, value) == value for key, value in (batch.metadata or {}).items())
     )
 
 

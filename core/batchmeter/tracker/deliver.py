@@ -97,6 +97,10 @@ class Deliverer:
                 log.warning("deliveries: %s", error)
         return not pending
 
+    async def deliver(self, name: str) -> None:
+        """Deliver what is due for one logger now, if it works here; beside `run`, too."""
+        await self._lane(name).empty()
+
     async def _attend(self) -> None:
         """Every minute: the ledger learns what works here, and the log of events that nobody delivers."""
         now = self._ledger.now() / 1000

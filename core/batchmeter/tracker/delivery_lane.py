@@ -6,7 +6,7 @@ from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from batchmeter.errors import LedgerError, Rejected, RetryLater, seconds_of
+from batchmeter.errors import LedgerError, NotDue, Rejected, RetryLater, seconds_of
 from batchmeter.events import Event
 from batchmeter.hook_calls import Logger
 from batchmeter.ledger.ledger import Ledger
@@ -186,6 +186,9 @@ class LoggerLane:
             self._works()
             log.warning("logger %s rejects event %s: %s", self.name, delivery.stored.event.id, error)
             return DeliveryResult(delivery, "dead", error=_text(error))
+        except NotDue as error:
+            self._works()
+            return self._again(delivery, self._pause_asked(error) or self.options.backoff_first, _text(error))
         except Exception as error:  # noqa: BLE001 - whatever a logger raises is that logger's trouble alone
             return self._failed(delivery, error)
         self._works()
@@ -243,17 +246,17 @@ class LoggerLane:
         text = _text(error)
         if _status(error) in _REFUSALS:
             return self._pause(delivery, text)
-        asked = self._pause_asked(error)
+        pause = self._pause_asked(error)
         self._log_first(delivery, error, text)
         was_open = self.breaker.probing
-        self.breaker.failure(self._now(), retry_after=asked)
+        self.breaker.failure(self._now(), retry_after=pause)
         if self.breaker.probing and not was_open:
             log.warning("logger %s fails and is only probed until it works: %s", self.name, text)
         if self._spent(delivery) and not isinstance(error, RetryLater):
             log.error("logger %s: event %s is dead: %s", self.name, delivery.stored.event.id, text)
             return DeliveryResult(delivery, "dead", error=text)
         pace = Pace(error_first=self.options.backoff_first, error_longest=self.options.backoff_longest)
-        delay = after_error(delivery.attempts + 1, self.random, pace=pace) if asked is None else asked
+        delay = after_error(delivery.attempts + 1, self.random, pace=pace) if pause is None else pause
         return self._again(delivery, delay, text)
 
     def _log_first(self, delivery: Delivery, error: Exception, text: str) -> None:
@@ -267,18 +270,18 @@ class LoggerLane:
 
     def _pause_asked(self, error: Exception) -> float | None:
         """Seconds; None where none, or no number that is one, was asked for."""
-        asked = seconds_of(error.after) if isinstance(error, RetryLater) else None
-        if asked is None:
+        pause = seconds_of(error.after) if isinstance(error, RetryLater) else None
+        if pause is None:
             return None
-        if asked > self.options.longest_pause and not self._long_pause_logged:
+        if pause > self.options.longest_pause and not self._long_pause_logged:
             self._long_pause_logged = True
             log.warning(
                 "logger %s asks for a pause of %g s: it is tried again after %g s",
                 self.name,
-                asked,
+                pause,
                 self.options.longest_pause,
             )
-        return min(max(asked, 0.0), self.options.longest_pause)
+        return min(max(pause, 0.0), self.options.longest_pause)
 
     def _pause(self, delivery: Delivery, text: str) -> DeliveryResult:
         """Refused credentials are no fault of the event: it stays pending until a person has mended them."""

@@ -1,8 +1,7 @@
 """How long batches of one kind took, and whether webhooks tell of their endings: when an ending is likely to be seen."""
 
-from array import array
 from bisect import bisect_right
-from collections import defaultdict, deque
+from collections import deque
 from collections.abc import AsyncGenerator, Collection, Iterable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
@@ -15,11 +14,8 @@ from batchmeter.ledger.records import Millis
 from batchmeter.models import Batch
 
 PAGE = 500
-_SHARES = (0.5, 0.9, 0.99)
 FEWEST = 40
 """Endings from which a history is believed."""
-FEWEST_LEFT = 10
-"""Endings from which people are told how long a batch still takes."""
 _BINS = 48
 SAMPLE = 512
 """Newest durations kept of each kind."""
@@ -127,14 +123,10 @@ class Durations:
             return self.of(account, None)
         return found
 
-    def left(self, account: str, model: str | None, age: float) -> tuple[float, float] | None:
-        """Seconds that half, and nine in ten, of the batches went on that got this old; None where too few are known."""
-        for name in (model, None):
-            kept = self._kinds.get((account, name))
-            if kept is not None and len(kept.seconds) >= FEWEST_LEFT:
-                rest = spread([seconds - age for seconds in kept.seconds if seconds > age])
-                return None if rest.p50 is None or rest.p90 is None else (rest.p50, rest.p90)
-        return None
+    def seconds(self, account: str, model: str | None) -> Sequence[float]:
+        """The newest durations of one kind."""
+        kept = self._kinds.get((account, model))
+        return () if kept is None else kept.seconds
 
     def learn(self, settlement: Settlement, submitted_model: str | None = None) -> None:
         """A cancelled batch took as long as somebody liked: it tells nothing."""
@@ -178,79 +170,26 @@ class Hints:
     """
 
     _in_a_row: dict[str, int] = field(default_factory=dict[str, int])
-    _told: dict[tuple[str, str], None] = field(default_factory=dict[tuple[str, str], None])
-    """The newest that were told, whose endings polls may still find."""
+    _notes: dict[tuple[str, str], None] = field(default_factory=dict[tuple[str, str], None])
+    """The newest that webhooks told of, whose endings polls may still find."""
 
-    def told(self, account: str, batch_id: str) -> None:
+    def note(self, account: str, batch_id: str) -> None:
         """A webhook says that a batch ended which nobody has seen end."""
-        if (account, batch_id) not in self._told:
-            self._told[account, batch_id] = None
+        if (account, batch_id) not in self._notes:
+            self._notes[account, batch_id] = None
             self._in_a_row[account] = self._in_a_row.get(account, 0) + 1
-            if len(self._told) > _MOST:
-                del self._told[next(iter(self._told))]
+            if len(self._notes) > _MOST:
+                del self._notes[next(iter(self._notes))]
 
     def found(self, account: str, batch: Batch, now: float) -> None:
-        """A poll saw this ending first, unless it was told."""
+        """A poll saw this ending first, unless a webhook told of it."""
         ended = batch.ended_at
-        if (account, batch.id) not in self._told and ended is not None and now - ended > LATE:
+        if (account, batch.id) not in self._notes and ended is not None and now - ended > LATE:
             self._in_a_row[account] = 0
 
     def will_tell(self, account: str, batch_id: str) -> bool:
         """Whether a webhook is expected to tell of this batch's end; one that has told will not tell again."""
-        return self._in_a_row.get(account, 0) >= RELIABLE and (account, batch_id) not in self._told
-
-
-@dataclass(frozen=True, slots=True)
-class Spread:
-    """Seconds; None where no batch reported them."""
-
-    p50: float | None
-    p90: float | None
-    p99: float | None
-
-
-@dataclass(frozen=True, slots=True)
-class Timing:
-    """One account's batches of one model."""
-
-    account: str
-    model: str
-    batches: int
-    queue: Spread
-    """Created until started."""
-    run: Spread
-    """Started until ended."""
-    total: Spread
-    """Created until ended."""
-
-
-@dataclass(slots=True)
-class _Series:
-    batches: int = 0
-    queue: "array[float]" = field(default_factory=lambda: array("d"))
-    run: "array[float]" = field(default_factory=lambda: array("d"))
-    total: "array[float]" = field(default_factory=lambda: array("d"))
-
-
-async def timings(ledger: Ledger, *, since: Millis | None = None) -> list[Timing]:
-    """Of batches settled since then, by account and model, most batches first; eight bytes a number while counting."""
-    series: defaultdict[tuple[str, str], _Series] = defaultdict(_Series)
-    async for settlement in settled(ledger, since):
-        own = series[settlement.account, model_of(settlement)]
-        own.batches += 1
-        times = settlement.times
-        for seconds, known in (
-            (times.queue_seconds, own.queue),
-            (times.run_seconds, own.run),
-            (times.total_seconds, own.total),
-        ):
-            if seconds is not None:
-                known.append(seconds)
-    rows = [
-        Timing(account, model, own.batches, spread(own.queue), spread(own.run), spread(own.total))
-        for (account, model), own in series.items()
-    ]
-    return sorted(rows, key=lambda row: (-row.batches, row.account, row.model))
+        return self._in_a_row.get(account, 0) >= RELIABLE and (account, batch_id) not in self._notes
 
 
 async def settled(ledger: Ledger, since: Millis | None = None, *, page: int = PAGE) -> AsyncGenerator[Settlement]:
@@ -266,12 +205,3 @@ def model_of(settlement: Settlement) -> str:
     """The model that answered most lines; the batch's own word where no line did."""
     most = max(settlement.models.items(), key=lambda item: item[1].lines, default=None)
     return most[0] if most else settlement.batch.model or "unknown"
-
-
-def spread(seconds: Sequence[float]) -> Spread:
-    """Nearest-rank percentiles."""
-    ordered = sorted(seconds)
-    if not ordered:
-        return Spread(None, None, None)
-    ranks = (min(int(share * len(ordered)), len(ordered) - 1) for share in _SHARES)
-    return Spread(*(ordered[rank] for rank in ranks))

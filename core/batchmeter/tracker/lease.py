@@ -144,19 +144,19 @@ class Newest:
     """Keys seen lately: a set that does not grow for ever."""
 
     most: int = 10_000
-    _seen: set[Hashable] = field(default_factory=set[Hashable])
+    _keys: set[Hashable] = field(default_factory=set[Hashable])
 
     def new(self, thing: Hashable) -> bool:
         """True the first time."""
-        if thing in self._seen:
+        if thing in self._keys:
             return False
-        if len(self._seen) >= self.most:
-            self._seen.clear()
-        self._seen.add(thing)
+        if len(self._keys) >= self.most:
+            self._keys.clear()
+        self._keys.add(thing)
         return True
 
     def forget(self) -> None:
-        self._seen.clear()
+        self._keys.clear()
 
 
 async def to_the_end(writing: Awaitable[Taken]) -> Taken:

@@ -92,20 +92,20 @@ class Order:
         not_after, cursor = self.ids[newer] if newer < len(self.ids) else (None, None)
         return Window(batch_id, cursor, not_after, tuple(name for _, name in self.ids[max(newer - WINDOW, 0) : newer]))
 
-    def plan(self, due: Collection[str], closing: Collection[str], asked: Collection[str | None]) -> list[Window]:
+    def plan(self, due: Collection[str], closing: Collection[str], cursors: Collection[str | None]) -> list[Window]:
         """Lists that share no known batch and together show every due one that is worth a list, newest first.
 
-        A `closing` batch alone is none; `asked` are cursors that were used: they would show the same again.
+        A `closing` batch alone is none; `cursors` were used: they would show the same again.
         """
         left, windows = set(due), list[Window]()
         for batch_id in sorted(due, key=lambda name: self.created.get(name, 0), reverse=True):
             window = self.window(batch_id) if batch_id in left else None
-            if window is None or window.cursor in asked or (windows and window.cursor == windows[-1].cursor):
+            if window is None or window.cursor in cursors or (windows and window.cursor == windows[-1].cursor):
                 continue
-            told = left.intersection(window.ids)
+            group = left.intersection(window.ids)
             spared = 0 if batch_id in closing else len(self.open.intersection(window.ids))
-            if len(told) >= WORTH_DUE or spared >= WORTH_OPEN:
-                left -= told
+            if len(group) >= WORTH_DUE or spared >= WORTH_OPEN:
+                left -= group
                 windows.append(window)
         return windows
 
@@ -136,22 +136,22 @@ class ListPolling:
         order.add(claim.tracked.batch for claim in claims)
         due = {claim.tracked.batch_id for claim in claims}
         closing = {claim.tracked.batch_id for claim in claims if claim.tracked.batch.status in CLOSING}
-        seen: dict[str, Batch] = {}
-        asked: set[str | None] = set()
-        while windows := order.plan(due.difference(seen), closing, asked):
+        answers: dict[str, Batch] = {}
+        cursors: set[str | None] = set()
+        while windows := order.plan(due.difference(answers), closing, cursors):
             if state.breaker.probing:
                 del windows[1:]  # while the account is in doubt, the first goes alone
-            asked.update(window.cursor for window in windows)
+            cursors.update(window.cursor for window in windows)
             began = self.ledger.now()
             pages = await asyncio.gather(*(self._list(state, provider, order, window) for window in windows))
             shown = _newest(batch for page in pages if page is not None for batch in page.data)
-            seen.update({name: batch for name, batch in shown.items() if name in due})
+            answers.update({name: batch for name, batch in shown.items() if name in due})
             others = [batch for name, batch in shown.items() if name not in due]
             await self._pass_on(state.account, [batch for batch in others if batch.ended])
             await self._put_off(state.account, [batch for batch in others if not batch.ended], random, began)
             if None in pages:
                 break
-        return seen
+        return answers
 
     def _possible(self, state: AccountState, provider: Provider) -> bool:
         return self.enabled and provider.capabilities.list_after_any_id and not self._is_distrusted(state)
@@ -169,8 +169,8 @@ class ListPolling:
                 return None  # one of those that went first was refused, or came in no order
             try:
                 options = CallOptions(timeout=self.look_seconds)
-                asked = provider.list_batches(after=window.cursor, limit=WINDOW, options=options)
-                page = await answer_in_time(provider, asked, self.look_seconds)
+                call = provider.list_batches(after=window.cursor, limit=WINDOW, options=options)
+                page = await answer_in_time(provider, call, self.look_seconds)
             except Exception as error:  # noqa: BLE001 - a list that fails costs only the saving
                 state.failed(error, self._now())
                 if isinstance(error, APIStatusError) and blame(error) == "batch" and window.cursor is not None:
@@ -190,11 +190,11 @@ class ListPolling:
             )
         self._distrusted[state.account] = self._now() + DISTRUST_SECONDS
 
-    async def _put_off(self, account: str, batches: Sequence[Batch], random: Random, asked: Millis) -> None:
+    async def _put_off(self, account: str, batches: Sequence[Batch], random: Random, began: Millis) -> None:
         """The batches fall into step with the lists' due ones; a backlog's own, claimed or not, is listed once."""
         if batches:
             looks = [(batch.id, self.timetable.listed(account, batch, random)) for batch in batches]
-            await self.ledger.put_off(account, looks, asked=asked)
+            await self.ledger.put_off(account, looks, began=began)
 
     async def _pass_on(self, account: str, ended: Sequence[Batch]) -> None:
         """Endings of tracked batches that were not due yet."""
@@ -283,7 +283,7 @@ def _falls(times: Iterable[float], lowest: float) -> bool:
 async def pages(provider: Provider, *, timeout: float) -> AsyncIterator[Page[Batch]]:
     """Ends where a cursor leads nowhere new, or where one was before. APIResponseError after MOST_PAGES."""
     after: str | None = None
-    seen: set[str] = set()
+    earlier: set[str] = set()
     cursors: set[str | None] = set()
     while after not in cursors:
         if len(cursors) == MOST_PAGES:
@@ -292,6 +292,6 @@ async def pages(provider: Provider, *, timeout: float) -> AsyncIterator[Page[Bat
         page = await provider.list_batches(after=after, limit=PAGE, options=CallOptions(timeout=timeout))
         yield page
         ids = {batch.id for batch in page.data}
-        if not page.has_more or not ids - seen:
+        if not page.has_more or not ids - earlier:
             return
-        after, seen = page.last_id or page.data[-1].id, ids
+        after, earlier = page.last_id or page.data[-1].id, ids

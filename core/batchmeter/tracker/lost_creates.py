@@ -211,8 +211,8 @@ class LateFiles:
 
     async def _found(self, look: LateLook) -> bool:
         provider = self.accounts.get(look.account)
-        asked = provider.retrieve_batch(look.batch_id, CallOptions(timeout=LOOK_SECONDS))
-        batch = with_id(await answer_in_time(provider, asked, LOOK_SECONDS), look.batch_id)
+        call = provider.retrieve_batch(look.batch_id, CallOptions(timeout=LOOK_SECONDS))
+        batch = with_id(await answer_in_time(provider, call, LOOK_SECONDS), look.batch_id)
         tracked = await self.ledger.observe(look.account, batch)
         if tracked is None or is_another(tracked.batch, batch):
             return True  # pruned, or its server has given its id to another: nobody waits for its files any more

@@ -90,19 +90,19 @@ class Poller:
         provider: Provider,
         claim: Claim,
         *,
-        seen: Batch | None = None,
+        snapshot: Batch | None = None,
         account: AccountState | None = None,
     ) -> Settlement | float:
         """One batch, from a claim to its settlement; or the seconds until it is looked at again.
 
-        `seen` is a newer snapshot, if somebody has just shown one. `account` limits what is asked at a time; a caller
+        `snapshot` is a newer one, if somebody has just shown one. `account` limits what is asked at a time; a caller
         who waits for this batch alone has none. LeaseLostError where another worker has it now.
         """
         tracked = claim.tracked
         if tracked.retired_id is not None:
             return await self._settle(claim, tracked.batch, unreadable(tracked.batch, BATCH_UNAVAILABLE))
 
-        batch = seen or await self._look(provider, tracked, account)
+        batch = snapshot or await self._look(provider, tracked, account)
         if not batch.ended:
             return await self._put_off(
                 claim, self.timetable.alone(tracked.account, batch, tracked.submission.model), batch
@@ -115,8 +115,8 @@ class Poller:
                 attempts = one_more(tracked.attempts, error.trouble, self.ledger.now())
                 if not exhausted(attempts[0], self.ledger.now()):
                     self.total.put_off += 1
-                    asked = pause_asked(error.__cause__, self.longest_pause)
-                    wait = after_trouble(attempts[0], self.timetable.random, retry_after=asked)
+                    pause = pause_asked(error.__cause__, self.longest_pause)
+                    wait = after_trouble(attempts[0], self.timetable.random, retry_after=pause)
                     return await self._again(claim, wait, f"{attempts[0]}: {error}", attempts, batch)
                 log.warning("batch %s: given up: %s: %s", tracked.batch_id, attempts[0], error)
                 bill = await error.without()
@@ -231,9 +231,9 @@ class Poller:
     async def _listed(self, account: AccountState, provider: Provider, left: dict[str, Claim]) -> None:
         """One list answers for many batches at once; all its open batches are put off in one statement."""
         drawn = self.timetable.random()  # one for all: batches of one list stay in step, to be listed together again
-        seen = await self.lists.cover(account, provider, list(left.values()), lambda: drawn)
+        shown = await self.lists.cover(account, provider, list(left.values()), lambda: drawn)
         later: list[Reschedule] = []
-        for batch_id, batch in seen.items():
+        for batch_id, batch in shown.items():
             tracked = left[batch_id].tracked
             if is_another(tracked.batch, batch):
                 continue
@@ -251,10 +251,12 @@ class Poller:
             for result in later:
                 self.watch.changed(account.account, result.claim.tracked.batch_id)
 
-    async def step(self, account: AccountState, provider: Provider, claim: Claim, seen: Batch | None = None) -> None:
+    async def step(
+        self, account: AccountState, provider: Provider, claim: Claim, snapshot: Batch | None = None
+    ) -> None:
         """A claim that is lost, or a ledger that is away, costs this claim only: its lease runs out, and it is due."""
         try:
-            await self._step(account, provider, claim, seen)
+            await self._step(account, provider, claim, snapshot)
         except LeaseLostError:
             log.debug("batch %s: another worker has it", claim.tracked.batch_id)
         except LedgerError as error:
@@ -265,9 +267,9 @@ class Poller:
             self.watch.changed(claim.tracked.account, claim.tracked.batch_id)
             self.wake.set()
 
-    async def _step(self, account: AccountState, provider: Provider, claim: Claim, seen: Batch | None) -> None:
+    async def _step(self, account: AccountState, provider: Provider, claim: Claim, snapshot: Batch | None) -> None:
         try:
-            await self.follow(provider, claim, seen=seen, account=account)
+            await self.follow(provider, claim, snapshot=snapshot, account=account)
         except PausedError as pause:
             await self._again(claim, pause.seconds, account.trouble, claim.tracked.attempts)
         except (LeaseLostError, LedgerError):
@@ -293,8 +295,8 @@ class Poller:
                 return await self._settle(claim, tracked.batch, unreadable(tracked.batch, BATCH_UNAVAILABLE))
             wait = after_trouble(attempts[0], random)
         else:
-            asked = pause_asked(error, self.longest_pause)
-            wait = after_error(tracked.error_count + 1, random, retry_after=asked)
+            pause = pause_asked(error, self.longest_pause)
+            wait = after_error(tracked.error_count + 1, random, retry_after=pause)
         return await self._again(claim, max(wait, not_before), text, attempts)
 
     # other ends of batches
@@ -335,8 +337,10 @@ class Poller:
             self.recorded()
         return True
 
-    def start_step(self, account: AccountState, provider: Provider, claim: Claim, seen: Batch | None = None) -> None:
-        self.start(self.step(account, provider, claim, seen), claim)
+    def start_step(
+        self, account: AccountState, provider: Provider, claim: Claim, snapshot: Batch | None = None
+    ) -> None:
+        self.start(self.step(account, provider, claim, snapshot), claim)
 
     def start(self, work: Coroutine[Any, Any, None], claim: Claim | None = None) -> None:
         """In a task of its own; the claim is given back if that is cancelled."""
@@ -361,13 +365,13 @@ def _needs_look(tracked: TrackedBatch) -> bool:
     return not tracked.batch.ended or any(one.trouble in _NEWER for one in tracked.attempts)
 
 
-def _newer(known: Batch, seen: Batch) -> Batch:
+def _newer(known: Batch, snapshot: Batch) -> Batch:
     """A batch that goes back from its end was seen by a lagging replica: the end stands."""
-    return known if known.ended and not seen.ended else with_id(seen, known.id)
+    return known if known.ended and not snapshot.ended else with_id(snapshot, known.id)
 
 
-def _still(known: Batch, seen: Batch) -> Batch:
+def _still(known: Batch, snapshot: Batch) -> Batch:
     """NotFoundError where the provider's server has given its id to another batch."""
-    if is_another(known, seen):
+    if is_another(known, snapshot):
         raise NotFoundError(f"the id {known.id} is another batch's by now", status_code=404)
-    return seen
+    return snapshot

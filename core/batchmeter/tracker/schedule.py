@@ -32,7 +32,7 @@ class Pace:
     longest: float = 300.0
     closing: float = 20.0
     """While `finalizing` or `cancelling`."""
-    told: float = 900.0
+    with_webhook: float = 900.0
     """At least this where webhooks have told of every ending lately."""
     after_deadline: float = 60.0
     """One look this long after `expires_at`, then one each such time, less often as the delay grows."""
@@ -68,16 +68,16 @@ def next_look(
     pace: Pace = BACKGROUND,
     *,
     history: History | None = None,
-    told: bool = False,
+    with_webhook: bool = False,
     together: bool = False,
 ) -> float:
     """Seconds until an open batch is worth a request. `now` is epoch seconds.
 
-    `history` is that of batches of its kind; `told` says that a webhook is going to tell, `together` that a list shows it.
+    `history` is that of batches of its kind; `with_webhook` says that one is going to tell, `together` that a list shows it.
     """
     wait = pace.closing if batch.status in CLOSING else _by_age(batch, now, pace, history, together=together)
-    if told:
-        wait = max(wait, pace.told)
+    if with_webhook:
+        wait = max(wait, pace.with_webhook)
     if batch.expires_at is not None:
         wait = _by_deadline(wait, batch.expires_at - now, pace)
     return wait * (1 + pace.jitter * random())
@@ -107,8 +107,8 @@ def _by_deadline(wait: float, left: float, pace: Pace) -> float:
 
 def pause_asked(error: BaseException | None, longest: float) -> float | None:
     """Seconds that the provider asked for, at most `longest`; None where it asked for nothing, or for no number."""
-    asked = seconds_of(getattr(error, "retry_after", None))
-    return None if asked is None else min(max(asked, 0.0), longest)
+    seconds = seconds_of(getattr(error, "retry_after", None))
+    return None if seconds is None else min(max(seconds, 0.0), longest)
 
 
 def after_error(
@@ -156,9 +156,9 @@ class Timetable:
 
     def _wait(self, account: str, batch: Batch, random: Random, model: str | None, *, together: bool = False) -> float:
         history = self.durations.of(account, batch.model or model)
-        told = self.hints.will_tell(account, batch.id)
+        with_webhook = self.hints.will_tell(account, batch.id)
         now = self.clock() / 1000
-        return next_look(batch, now, random, self.pace, history=history, told=told, together=together)
+        return next_look(batch, now, random, self.pace, history=history, with_webhook=with_webhook, together=together)
 
 
 def millis(seconds: float) -> Millis:

@@ -228,12 +228,12 @@ class Download:
 
 
 async def _counted(stream: ContentStream, file: OutputFile) -> AsyncIterator[bytes]:
-    seen = 0
+    size = 0
     async for chunk in stream.chunks:
-        seen += len(chunk)
+        size += len(chunk)
         yield chunk
-    if stream.size is not None and seen != stream.size:
-        raise APIResponseError(f"{file.kind} file {file.id}: {seen} bytes came, {stream.size} were announced")
+    if stream.size is not None and size != stream.size:
+        raise APIResponseError(f"{file.kind} file {file.id}: {size} bytes came, {stream.size} were announced")
 
 
 def meter_with(prices: PriceSource, plugins: Plugins) -> Meter:

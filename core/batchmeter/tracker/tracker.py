@@ -24,12 +24,10 @@ from batchmeter.providers import Provider
 
 from .account_state import AccountState, Budget
 from .adopt import Adopter, Adoption, BatchAccounts, with_id
-from .guards import Guards
 from .lease import Leases, Newest, Sleep, Watch, nap, take
 from .list_polling import ListPolling
 from .lost_creates import LateFiles, Reconciler
 from .poller import Poller, Summary
-from .resubmit import Resubmitter
 from .schedule import LONGEST_PAUSE, Random, Timetable
 from .settle import Meter, meter_with
 from .wait import OnUpdate, Waiter
@@ -91,7 +89,6 @@ class Tracker:
         on_event: Callable[[], None] = lambda: None,
         random: Random = stdlib_random.random,
         sleep: Sleep = asyncio.sleep,
-        guards: Guards | None = None,
     ) -> None:
         self.owner = owner or f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(3)}"
         self.heartbeat: float | None = None
@@ -126,7 +123,6 @@ class Tracker:
         self.adopter = Adopter(ledger, plugins, self._recorded, self.batch_accounts)
         self._adoption = Adoption(self.adopter, accounts, options.adopt_since)
         self._reconciler = Reconciler(ledger, accounts, self.adopter)
-        self._resubmitter = Resubmitter(ledger, accounts, self.adopter, guards or Guards(ledger, plugins, prices))
         self._waiter = Waiter(ledger, self._poller, watch, sleep, self.owner, options.lease)
 
     # for the rest of the process
@@ -162,7 +158,7 @@ class Tracker:
         if not await self._ledger.wake(account, batch_id):
             return False
         if tracked is not None and not tracked.batch.ended:
-            self._timetable.hints.told(account, batch_id)
+            self._timetable.hints.note(account, batch_id)
         self.notify(account)
         return True
 
@@ -196,14 +192,6 @@ class Tracker:
         """Find the batches of creates whose answer was lost; returns how many intents came to an end."""
         return await self._reconciler.reconcile()
 
-    async def resubmit(self) -> int:
-        """Submit again what a full queue has failed, where it is due; returns how many batches were made."""
-        return await self._resubmitter.resubmit()
-
-    async def next_try(self, account: str, batch_id: str) -> str | None:
-        """The batch that follows one that a full queue has failed, once there is room for it; None where none will."""
-        return await self._resubmitter.next_try(account, batch_id, self._sleep)
-
     async def idle(self) -> None:
         """Returns when no settlement is under way here."""
         while settling := [task for task in self._poller.tasks if not task.done()]:
@@ -231,14 +219,13 @@ class Tracker:
             self._poller.unfinished.clear()
 
     async def once(self) -> Summary:
-        """Reconcile, submit again, look for late files, then serve everything that is due now, to the end."""
+        """Reconcile, look for late files, then serve everything that is due now, to the end."""
         await self._tolerant(self.reconcile, 0)
-        await self._tolerant(self.resubmit, 0)
         await self._tolerant(self._look_for_late_files, 0)
-        before, seen = replace(self._poller.total), set[str]()
+        before, served = replace(self._poller.total), set[str]()
         while claims := await self._claim():
-            again = [claim for claim in claims if claim.tracked.batch_id in seen]
-            seen.update(claim.tracked.batch_id for claim in claims)
+            again = [claim for claim in claims if claim.tracked.batch_id in served]
+            served.update(claim.tracked.batch_id for claim in claims)
             self._serve([claim for claim in claims if claim not in again])
             await self.idle()
             if again:
@@ -321,12 +308,11 @@ class Tracker:
         return min([self._options.idle, *(max(moment - now, 0.05) for moment in moments)])
 
     async def _reconcile_now_and_then(self) -> None:
-        """Lost creates, batches to submit again, late files, and what others made."""
+        """Lost creates, late files, and what others made."""
         while True:
             await self._tolerant(self._ledger.correct_times, 0)
             await asyncio.gather(
                 self._tolerant(self.reconcile, 0),
-                self._tolerant(self.resubmit, 0),
                 self._tolerant(self._look_for_late_files, 0),
                 self._tolerant(lambda: self._timetable.durations.refresh(self._ledger), None),
                 self._tolerant(lambda: self._adoption.sweep_all(self._options.adopt), None),

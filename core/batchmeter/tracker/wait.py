@@ -114,7 +114,7 @@ class Waiter:
                 return await self._failed(claim, error)
             await _tell(on_update, batch)
             try:
-                result = await self.poller.follow(provider, claim, seen=batch)
+                result = await self.poller.follow(provider, claim, snapshot=batch)
             except (LeaseLostError, LedgerError):
                 raise
             except Exception as error:  # noqa: BLE001 - as above

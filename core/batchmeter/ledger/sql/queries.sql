@@ -394,7 +394,6 @@ SELECT page.pk, page.settled_at, page.submission, page.batch_id, page.account,
 FROM (
     SELECT b.pk, b.settled_at, b.submission, b.batch_id, b.account FROM batchmeter.batch AS b
     WHERE b.settled_at IS NOT NULL
-      AND b.key_id = %(key)s -- [key]
       AND b.settled_at >= %(since)s -- [since]
       AND b.settled_at < %(until)s -- [until]
       AND (b.settled_at, b.pk) > (%(after_time)s::bigint, %(after_pk)s::bigint) -- [after_pk]

@@ -55,13 +55,6 @@ WHERE b.batch_id = :batch_id
   AND b.account = :account -- [account]
 ORDER BY b.pk DESC, s.revision DESC LIMIT 1;
 
--- name: list_failed
--- By the index on settled_at, which since the last look holds little; the plus signs keep SQLite from others.
-SELECT b.* FROM batch AS b
-WHERE b.settled_at >= :since AND +b.account = :account AND +b.status = 'failed'
-  AND (b.settled_at, b.pk) > (:after_time, :after_pk) -- [after_pk]
-ORDER BY b.settled_at, b.pk LIMIT :limit;
-
 -- name: add_event
 INSERT INTO event (id, type, account, batch_id, revision, recorded_at, payload, digest, after_seq)
 VALUES (:id, :type, :account, :batch_id, :revision, :now, :payload, :digest, (

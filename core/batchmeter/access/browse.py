@@ -4,12 +4,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from batchmeter.events import EventType, Settlement
-
-from . import serialize
-from .batches import at
-from .records import DeliveryState, Millis, TrackedBatch
-from .session import Row, Session
-from .spend_figures import DAY_MILLIS, Kind
+from batchmeter.ledger import serialize
+from batchmeter.ledger.batches import at
+from batchmeter.ledger.records import DeliveryState, Millis, TrackedBatch
+from batchmeter.ledger.session import Row, Session
+from batchmeter.ledger.spend_figures import DAY_MILLIS, Kind
 
 _SCANNED = 200
 """Rows of one query where some of a filter is decided here."""
@@ -41,11 +40,11 @@ class BatchFilter:
     costliest: bool = False
     """Settled batches by their known cost, the highest first; else the newest."""
 
-    def fits(self, seen: "SeenBatch", now: Millis) -> bool:
+    def fits(self, shown: "SeenBatch", now: Millis) -> bool:
         """Whether a batch is chosen by what only its documents say."""
-        tracked, submission, batch = seen.tracked, seen.tracked.submission, seen.tracked.batch
+        tracked, submission, batch = shown.tracked, shown.tracked.submission, shown.tracked.batch
         owner = submission.attribution
-        answered = seen.settlement.models if seen.settlement else ()
+        answered = shown.settlement.models if shown.settlement else ()
         return (
             (not self.failures or _has_failures(tracked))
             and (not self.late or _is_late(tracked, now))
@@ -132,7 +131,7 @@ async def browse(session: Session, chosen: BatchFilter, *, after: str | None, li
             return BatchPage((), None)
     found, last = await _scan(session, chosen, cursor, limit)
     if chosen.model is None:
-        found = await _seen(session, [row for _, row in found])
+        found = await _with_costs(session, [row for _, row in found])
     data = [one for one, _ in found]
     return BatchPage(tuple(data), None if last is None else f"{last['account']}\x1f{last['batch_id']}")
 
@@ -140,16 +139,16 @@ async def browse(session: Session, chosen: BatchFilter, *, after: str | None, li
 _Found = list[tuple[SeenBatch, Row]]
 
 
-async def _seen(session: Session, rows: Sequence[Row], *, costs: bool = True) -> _Found:
+async def _with_costs(session: Session, rows: Sequence[Row], *, costs: bool = True) -> _Found:
     """Rows as batches; `costs`: with what each came to. One that cannot be read is left out, and logged."""
     pks = [{"pk": row["pk"]} for row in rows] if costs else []
     settled = {row["batch_pk"]: row for row in await session.each("newest_settlement", pks)}
 
-    def seen(row: Row) -> tuple[SeenBatch, Row]:
+    def shown(row: Row) -> tuple[SeenBatch, Row]:
         cost = settled.get(row["pk"])
         return SeenBatch(serialize.tracked(row), None if cost is None else serialize.settlement(cost)), row
 
-    return await serialize.readable(session, rows, seen)
+    return await serialize.readable(session, rows, shown)
 
 
 async def _scan(session: Session, chosen: BatchFilter, cursor: Row | None, limit: int) -> tuple[_Found, Row | None]:
@@ -160,7 +159,7 @@ async def _scan(session: Session, chosen: BatchFilter, cursor: Row | None, limit
     while True:
         place = {} if cursor is None else {"before": cursor["pk"], "usd": cursor["known_usd"]}
         rows = await session.rows(statement, limit=size, **place, **_columns(chosen))
-        for one, row in await _seen(session, rows, costs=chosen.model is not None):
+        for one, row in await _with_costs(session, rows, costs=chosen.model is not None):
             if chosen.fits(one, session.now):
                 if len(found) == limit:
                     return found, found[-1][1]
@@ -224,3 +223,20 @@ async def batches_of_key(
         before = cursor["pk"]
     found = await session.rows("batches_of_key", key_id=key_id, account=account, before=before, limit=limit)
     return await serialize.readable(session, found, serialize.tracked)
+
+
+async def files_of_key(
+    session: Session, key_id: str, account: str, *, after: str | None = None, oldest_first: bool = False, limit: int
+) -> list[str] | None:
+    """Ids of what it uploaded and what its batches put out, as they became known; None: it has no file `after`."""
+    whose: dict[str, object] = {"key_id": key_id, "account": account, "file_id": after}
+    cursor = None if after is None else await session.row("file_of_key", **whose)
+    if after is not None and cursor is None:
+        return None
+    found = await session.rows(
+        "files_of_key_oldest_first" if oldest_first else "files_of_key",
+        **whose,
+        before=None if cursor is None else cursor["recorded_at"],
+        limit=limit,
+    )
+    return [str(row["file_id"]) for row in found]

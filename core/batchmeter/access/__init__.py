@@ -1,6 +1,6 @@
 """The ledger as a server in front of it may use it: whose an object is, answers to give again, costs, events.
 
-A plugin that serves others asks `await client.access()` for it and reaches no ledger, tracker or deliverer besides.
+A plugin that serves others asks `await access_of(client)` for it and reaches no ledger, tracker or deliverer besides.
 Times are epoch milliseconds UTC by the ledger's clock. All methods raise LedgerError while the ledger is away.
 """
 
@@ -9,38 +9,43 @@ from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import date
+from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
-from .costs import GROUPINGS, CostReport, as_csv, cost_report, moment
-from .events import Settlement
-from .ledger.browse import BatchDelivery, BatchFilter, BatchHistory, BatchPage, SeenBatch, UnknownCost
-from .ledger.outbox import MOST_COUNTED, MOST_NEWEST, LoggerActivity
-from .ledger.records import (
+from batchmeter.costs import GROUPINGS, CostReport, as_csv, cost_report, moment
+from batchmeter.events import Settlement
+from batchmeter.ledger.records import (
     Answer,
-    CostGauge,
     Delivery,
     DeliveryState,
     LoggerGauge,
     Millis,
     Owner,
-    SettledBatch,
     StoredEvent,
     Subscribed,
     TrackedBatch,
 )
-from .ledger.store import Store, open_store
-from .ledger.upkeep import Condition, Following
-from .models import Attribution, Batch, FileObject
-from .pricing.book import Listed, PriceBook, search
-from .pricing.groups import PriceSource
-from .tracker.durations import Durations
-from .tracker.metadata_tag import untagged, without_tag
-from .uploads import Readers
+from batchmeter.ledger.session import Database
+from batchmeter.ledger.store import Store, open_store
+from batchmeter.ledger.transactions import read
+from batchmeter.models import Attribution, Batch, FileObject
+from batchmeter.pricing.book import Listed, PriceBook, search
+from batchmeter.pricing.groups import PriceSource
+from batchmeter.reports.timings import seconds_left
+from batchmeter.tracker.durations import Durations
+from batchmeter.tracker.metadata_tag import untagged, without_tag
+from batchmeter.uploads import Readers
+
+from . import browse, gauges
+from .browse import BatchDelivery, BatchFilter, BatchHistory, BatchPage, SeenBatch, UnknownCost
+from .gauges import MOST_COUNTED, MOST_NEWEST, Condition, CostGauge, Following, LoggerActivity
+from .settled import SettledBatch, settled_batches
 
 if TYPE_CHECKING:
-    from .config import Settings
-    from .ledger.ledger import Ledger
-    from .plugins import Plugins
+    from batchmeter.config import Settings
+    from batchmeter.ledger.ledger import Ledger
+    from batchmeter.plugins import Plugins
+    from batchmeter.runtime import Parts
 
 __all__ = [
     "GROUPINGS",
@@ -70,6 +75,7 @@ __all__ = [
     "Subscribed",
     "TrackedBatch",
     "UnknownCost",
+    "access_of",
     "as_csv",
     "find_prices",
     "moment",
@@ -122,13 +128,17 @@ class KnownBatch:
         return cls(submission.account, without_tag(tracked.batch), submission.attribution)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Access:
     """See the module. Who may ask for what is the caller's business."""
 
     _ledger: "Ledger"
     _tracker: Wakes | None = None
     _redaction: Shows | None = None
+
+    @property
+    def database(self) -> Database:
+        return self._ledger.database
 
     def now(self) -> Millis:
         return self._ledger.now()
@@ -142,9 +152,7 @@ class Access:
         """Tables of a plugin's own, as `PluginHost.store`."""
         return await open_store(self._ledger.database, name, migrations, statements)
 
-    async def open_batches(self, key_id: str) -> int:
-        """How many unsettled batches a key has."""
-        return await self._ledger.open_batches(key_id)
+    open_batches = read(browse.open_batches)
 
     async def was_created(self, account: str, idempotency_key: str) -> bool:
         """Whether a create with this key has made a batch, or may have."""
@@ -196,11 +204,7 @@ class Access:
         """Of the bytes of a file that was uploaded through us."""
         return await self._ledger.file_sha256(account, file_id)
 
-    async def files_of_key(
-        self, key_id: str, account: str, *, after: str | None = None, oldest_first: bool = False, limit: int
-    ) -> list[str] | None:
-        """Ids of what it uploaded and what its batches put out; None: it has no file `after`."""
-        return await self._ledger.files_of_key(key_id, account, after=after, oldest_first=oldest_first, limit=limit)
+    files_of_key = read(browse.files_of_key)
 
     # batches, costs, events
     async def batch(self, batch_id: str, account: str | None = None) -> KnownBatch | None:
@@ -211,17 +215,19 @@ class Access:
         self, key_id: str, account: str, *, after: str | None = None, limit: int
     ) -> list[KnownBatch] | None:
         """Batches that it submitted, newest first; None: it has no batch `after`."""
-        found = await self._ledger.batches_of_key(key_id, account, after=after, limit=limit)
+        found = await self.database.read(
+            lambda session: browse.batches_of_key(session, key_id, account, after=after, limit=limit)
+        )
         return None if found is None else [KnownBatch.of(tracked) for tracked in found]
 
     async def browse(self, chosen: BatchFilter, *, after: str | None = None, limit: int = 50) -> BatchPage:
         """Batches newest first, each with its newest settlement; `after` is the `next` of an earlier page."""
-        page = await self._ledger.browse(chosen, after=after, limit=limit)
+        page = await self.database.read(lambda session: browse.browse(session, chosen, after=after, limit=limit))
         return replace(page, data=tuple(replace(one, tracked=_plain(one.tracked)) for one in page.data))
 
     async def history(self, batch_id: str, account: str) -> BatchHistory | None:
         """One batch with all its settlements and deliveries."""
-        found = await self._ledger.history(batch_id, account)
+        found = await self.database.read(lambda session: browse.history(session, batch_id, account))
         return None if found is None else replace(found, tracked=_plain(found.tracked))
 
     async def unknown_costs(
@@ -232,7 +238,8 @@ class Access:
         `invented`: of a sandbox's batches, else of all others.
         """
         await self._ledger.roll_spend()
-        return await self._ledger.unknown_costs(chosen, since=since, until=until, limit=limit, invented=invented)
+        work = partial(browse.unknown_costs, chosen=chosen, since=since, until=until, limit=limit, invented=invented)
+        return await self.database.read(work)
 
     async def wake(self, account: str, batch_id: str) -> bool:
         """Look at a batch now, since somebody says it has ended; False when there is none, or it is settled."""
@@ -248,7 +255,8 @@ class Access:
             return None
         durations, model = self._tracker.durations, batch.model or tracked.submission.model
         await durations.refresh(self._ledger)
-        usual, counted = durations.left(tracked.account, model, now - batch.created_at), batch.seconds_left(now)
+        age = now - batch.created_at
+        usual, counted = seconds_left(durations, tracked.account, model, age), batch.seconds_left(now)
         if counted is None:
             return usual
         likely = counted if usual is None else min(counted, usual[1])
@@ -260,7 +268,7 @@ class Access:
 
     def settled_batches(self, since: Millis | None, until: Millis | None) -> AsyncGenerator[SettledBatch]:
         """Whole batches first settled from `since` to before `until`, all as of one moment; close it when done."""
-        return self._ledger.settled_batches(since=since, until=until)
+        return settled_batches(self.database, since=since, until=until)
 
     async def costs(
         self,
@@ -308,9 +316,11 @@ class Access:
         return await self._ledger.last_event()
 
     # gauges
-    async def following(self) -> Sequence[Following]:
-        """Each account's open batches: how many are overdue, and how old the oldest is."""
-        return await self._ledger.following()
+    following = read(gauges.following)
+    stats = read(gauges.stats)
+    condition = read(gauges.condition)
+    activity = read(gauges.activity)
+    cost_gauges = read(gauges.cost_gauges)
 
     def heartbeat(self) -> float | None:
         """When this process's tracker last ended a round (epoch seconds); None where none runs."""
@@ -332,18 +342,6 @@ class Access:
         """Make a logger's dead deliveries due again; returns how many."""
         return await self._ledger.replay(logger, dead_only=True)
 
-    async def activity(self, logger: str) -> LoggerActivity:
-        """Counts of a logger's deliveries, as far as they are quickly told, and its last error."""
-        return await self._ledger.activity(logger)
-
-    async def condition(self) -> Condition:
-        """The ledger's schema and size, and who works on its batches now."""
-        return await self._ledger.condition()
-
-    async def cost_gauges(self) -> Sequence[CostGauge]:
-        """Each account's batches by status, pruned ones excepted, and about what they cost."""
-        return await self._ledger.cost_gauges()
-
 
 def _plain(tracked: TrackedBatch) -> TrackedBatch:
     return replace(tracked, batch=without_tag(tracked.batch))
@@ -359,10 +357,22 @@ async def find_prices(source: PriceSource, words: str, day: date, *, limit: int)
     return await asyncio.to_thread(search, source, words, day, limit)
 
 
+class Opening(Protocol):
+    """A client that opens on first use."""
+
+    async def ready(self) -> "Parts": ...
+
+
+async def access_of(client: Opening) -> Access:
+    """The access of a client; opens it on first use."""
+    parts = await client.ready()
+    return Access(parts.ledger, parts.tracker, parts.deliverer.redaction)
+
+
 @asynccontextmanager
 async def open_access(client: Configured) -> AsyncGenerator[Access]:
     """The ledger of a client that is not open: no plugin starts, nothing is delivered or tracked."""
-    from .ledger import open_ledger  # noqa: PLC0415 - only where a client does not open it
+    from batchmeter.ledger import open_ledger  # noqa: PLC0415 - only where a client does not open it
 
     ledger = open_ledger(client.settings.ledger, engines=client.plugins.ledgers)
     await ledger.open()
