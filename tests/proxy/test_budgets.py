@@ -196,7 +196,7 @@ async def test_a_limited_admin_key_sees_no_budget_of_all_accounts(start):
 
 async def test_a_key_s_limit_of_tokens_is_a_429_until_its_batch_ends(start):
     client = await start()
-    keyring = await Keyring.open(await client.access())
+    keyring = await Keyring.open(await access_of(client))
     _, secret = await create_key(keyring, name="s", limits=KeyLimits(enqueued_tokens=20))
     async with await http_of(client, secret) as http:
         files = [
