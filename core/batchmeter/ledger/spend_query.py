@@ -82,7 +82,7 @@ class SpendQuery:
         return "day" in self.group_by or "week" in self.group_by
 
     def segment_kind(self, months: bool) -> Kind:
-        """Of the rows to read: of days those by one thing alone, where that or nothing is terms."""
+        """Of the rows to read: of days those by one thing alone, where that or nothing is asked."""
         if months:
             return self.kind | Kind.MONTHS
         named = {*self.group_by, *self.where} - set(TIMES)
