@@ -127,13 +127,14 @@ def _chosen(named: Sequence[str], found: list[_Found], limit: int | None) -> lis
     def order(one: _Found) -> tuple[Any, ...]:
         names, figures = one
         when = tuple(names[place] for place in times)
-        return (*when, -_known(figures), *((name is None, name or "") for name in names))
+        return (*when, -_atto(figures), *((name is None, name or "") for name in names))
 
     def latest(one: _Found) -> tuple[Any, ...]:
-        return (*(one[0][place] for place in times), _known(one[1]))
+        return (*(one[0][place] for place in times), _atto(one[1]))
 
-    most = len(found) if limit is None else limit
-    return sorted(heapq.nlargest(most, found, key=latest), key=order) if times else heapq.nsmallest(most, found, order)
+    if limit is None:
+        return sorted(found, key=order)
+    return sorted(heapq.nlargest(limit, found, latest), key=order) if times else heapq.nsmallest(limit, found, order)
 
 
 def as_csv(report: CostReport) -> str:
@@ -187,6 +188,11 @@ def _sum(figures: Mapping[str, int]) -> dict[str, Any]:
         "list_price": listed,
         "saved": saved,
     }
+
+
+def _atto(figures: Mapping[str, int]) -> int:
+    """The known cost as one whole number, to sort by."""
+    return (figures.get("usd", 0) * 10**9 + figures.get("nano", 0)) * 10**9 + figures.get("atto", 0)
 
 
 def _known(figures: Mapping[str, int]) -> Decimal:

@@ -29,6 +29,8 @@ from .spend_figures import (
 )
 
 TIMES = ("day", "week", "month")
+_MONDAY = 3
+"""Days since 1970 and so many more, divided by 7, are weeks that begin on Mondays."""
 _FIELDS = {
     "account": "account",
     "provider": "provider",
@@ -108,7 +110,7 @@ class SpendQuery:
     def apart(self, months: bool) -> bool:
         """Whether no two of these rows have the same names: by day and one field, nothing is left to add up."""
         named = set(self.group_by) - set(TIMES)
-        return not months and self.by_day and len(named) == 1 and self.segment_kind(months) >= Kind.ONE
+        return not months and "day" in self.group_by and len(named) == 1 and self.segment_kind(months) >= Kind.ONE
 
     @property
     def nothing(self) -> bool:
@@ -224,8 +226,10 @@ def _statement(terms: SpendQuery, segment: _Segment, columns: Sequence[str]) -> 
 def _expression(place: int, name: str, segment: _Segment) -> str:
     if name in _FIELDS:
         return f"g.{_FIELDS[name]}"
-    if name in ("day", "week"):
-        return "d.period"  # weeks are made of days here: rows come in the order of days, so that nothing is sorted
+    if name == "day":
+        return "d.period"
+    if name == "week":
+        return f"(d.period + {_MONDAY}) / 7"
     if name == "month":
         return "d.period" if segment.months else f"{month_of(segment.first)}"
     return f"l{place}.value"
@@ -264,7 +268,7 @@ def _shown(name: str, value: object) -> str | None:
     if name == "day":
         return _date(int(str(value))).isoformat()
     if name == "week":
-        year, week, _ = _date(int(str(value))).isocalendar()
+        year, week, _ = _date(int(str(value)) * 7 - _MONDAY).isocalendar()
         return f"{year}-W{week:02}"
     if name == "month":
         months = int(str(value))
@@ -368,7 +372,7 @@ def _values(name: str, group: Group, day: int) -> list[str]:
     if name in _FIELDS:
         return [getattr(group, _FIELDS[name])]
     if name in TIMES:
-        return [str({"day": day, "week": day, "month": month_of(day)}[name])]
+        return [str({"day": day, "week": (day + _MONDAY) // 7, "month": month_of(day)}[name])]
     values = [value for label, value in labels_of(group) if label == _label(name)]
     if name == "job":
         values = [value.removeprefix(_JOB) for value in values if value.startswith(_JOB)]
