@@ -41,6 +41,7 @@ async def filled(make, clock, attribution):
     await keyring.add_key(ProxyKey(id="key_1", owner="ada", limits=KeyLimits(open_batches=3)), secret_sha256="5e")
     await keyring.use_key("key_1", "lines_per_day", period=20_000, amount=3, most=9, once="a")
     await keyring.take_place("key_1", "p", most=1, lease_seconds=60)
+    await keyring.see_key("key_1")
     await ledger.keep_answer("key_1", "files k", "{}")
     for number in range(4):
         tracked = await make.record(
@@ -89,6 +90,7 @@ async def contents(ledger):
         "settled": [one async for one in Access(ledger).settled_batches(None, None)],
         "cost_gauges": await Access(ledger).cost_gauges(),
         "keys": await keyring.keys(),
+        "seen": await keyring.last_seen(),
         "key": await keyring.find_key("5e"),
         "room": await keyring.use_key("key_1", "lines_per_day", period=20_000, amount=7, most=9),
         "pruned_totals": await ledger.pruned_totals(),
