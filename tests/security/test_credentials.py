@@ -197,6 +197,8 @@ async def test_no_answer_moves_a_compatible_vendor_s_secret(name, way):
 
 
 async def attack(name, way, provider_name, settings):
+    if provider_name == "bedrock":
+        pytest.importorskip("botocore", reason="botocore is in the extra `bedrock` and in the test group")
     factory = Plugins.load(Settings(), {}).providers[provider_name]
     stranger = Stranger()
     home = Home(way, stranger)
