@@ -6,6 +6,7 @@ import json
 import sys
 import tempfile
 from collections.abc import Mapping
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -178,6 +179,8 @@ async def _month(folder: Path, port: int, *, no_open: bool) -> None:
     """The vendor stays, so that the pages can read failures and files; Ctrl-C stops both."""
     from batchmeter.testing.month import month
 
+    if find_spec("starlette") is None:  # before a month is made that nothing can show
+        raise ConfigError("the pages need their extra: pip install 'batchmeter[proxy]'")
     console().print(f"filling {folder / 'ledger.db'} with a month of batches …")
     async with month(folder) as filled:
         await filled.client.aclose()

@@ -89,3 +89,9 @@ def test_odd_variables_are_one_line(variable, value, message, library, monkeypat
     assert len(lines) == 1
     assert "secret" not in lines[0]
     assert message in lines[0] or "127.0.0.1:9" in lines[0]
+
+
+def test_demo_pages_without_their_extra_are_one_line_at_once(monkeypatch):
+    monkeypatch.setattr("batchmeter_sandbox.commands.find_spec", lambda name: None)
+    code, lines = said("demo", "--ui")
+    assert (code, lines) == (2, ["error: the pages need their extra: pip install 'batchmeter[proxy]'"])
