@@ -9,6 +9,7 @@ import pluggy
 
 import batchmeter_budgets.hookspecs
 import batchmeter_proxy.hookspecs
+import batchmeter_reconcile.hookspecs
 import batchmeter_traces.hookspecs
 import batchmeter_ui.hookspecs
 from batchmeter import hookspecs
@@ -41,11 +42,12 @@ def page() -> str:
 BROUGHT = {
     "budgets": batchmeter_budgets.hookspecs,
     "proxy": batchmeter_proxy.hookspecs,
+    "reconcile": batchmeter_reconcile.hookspecs,
     "traces": batchmeter_traces.hookspecs,
     "ui": batchmeter_ui.hookspecs,
 }
 """Hooks of built-in plugins; those by which a plugin finds itself are left out."""
-_THEIR_OWN = {"open_budgets", "open_lines"}
+_THEIR_OWN = {"open_budgets", "open_lines", "open_reconcile"}
 
 
 def hooks(specs: ModuleType = hookspecs) -> Iterator[Hook]:

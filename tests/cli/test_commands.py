@@ -193,7 +193,9 @@ def test_a_replay_to_a_logger_that_nobody_knows_is_refused(shell) -> None:
     shell("submit", shell.requests(), "--wait")
     ran = shell("replay", "--logger", "otle")
     assert (ran.code, "no such logger; did you mean 'otel'?" in ran.err) == (2, True)
-    assert "known: budgets, datadog, file, langfuse, otel, reconcile, webhook" in shell("replay", "--logger", "acme").err
+    assert (
+        "known: budgets, datadog, file, langfuse, otel, reconcile, webhook" in shell("replay", "--logger", "acme").err
+    )
     assert "no such logger" in shell("replay", "--logger", "openai").err
     assert [gauge["logger"] for gauge in shell("deliveries", "--json").json] == ["file"]
 
