@@ -15,7 +15,6 @@ from batchmeter.config import Settings
 from batchmeter.errors import InternalServerError, NotFoundError, RateLimitError
 from batchmeter.events import AnyEvent
 from batchmeter.hookspecs import hookimpl
-from batchmeter.http.messages import note
 from batchmeter.ledger import open_ledger
 from batchmeter.ledger.ledger import Ledger
 from batchmeter.ledger.records import Submission
@@ -27,6 +26,7 @@ from batchmeter.tracker.build_events import created_event
 from batchmeter.tracker.deliver import Deliverer
 from batchmeter.tracker.delivery_lane import LaneOptions
 from batchmeter.tracker.tracker import Tracker
+from batchmeter.web import note
 
 T0 = 1_790_000_000
 """Epoch seconds at which the tests' clock starts: a day in September 2026."""
