@@ -127,7 +127,7 @@ async def test_pandas_and_duckdb_read_the_files(filled: Any, tmp_path: Path) -> 
 
 async def test_an_export_is_of_one_moment(filled: Any, clock: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """Batches that settle while it is read are not in it."""
-    monkeypatch.setattr("batchmeter.ledger.settlements.PAGE_ROWS", 1)
+    monkeypatch.setattr("batchmeter.access.settled.PAGE_ROWS", 1)
     found = []
     async for row in flat_rows(Access(filled), EVER, "batch"):
         if not found:
