@@ -9,7 +9,8 @@ from starlette.responses import RedirectResponse
 
 from batchmeter.errors import UsageError
 from batchmeter_proxy import Refusal
-from batchmeter_ui.page import Content, Page, question
+from batchmeter_ui.page import question
+from batchmeter_ui.view import Content, Page
 
 from .settings import BudgetSettings
 

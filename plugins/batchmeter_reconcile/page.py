@@ -10,8 +10,9 @@ import htpy as h
 
 from batchmeter.errors import UsageError
 from batchmeter_proxy import Refusal
-from batchmeter_ui.page import Content, Page, Tile, card, moment
+from batchmeter_ui.page import card, moment
 from batchmeter_ui.table import facts, table
+from batchmeter_ui.view import Content, Page, Tile
 
 from .document import WORST, is_drift
 

@@ -15,10 +15,11 @@ from . import hookspecs
 if TYPE_CHECKING:
     import click
 
-    from .page import Content, Page, Tile, card, moment
-    from .plugin import Pages, PagesSettings
+    from .page import card, moment
+    from .plugin import Pages
+    from .settings import PagesSettings
     from .table import facts, progress, table
-    from .view import View
+    from .view import Content, Page, Tile, View
     from .words import amount, dollars, shortened
 
 __all__ = [
@@ -40,10 +41,11 @@ def register_commands(cli: "click.Group") -> None:
 __getattr__ = lazy_names(
     __name__,
     {
-        "page": "Content Page Tile card moment",
-        "plugin": "Pages PagesSettings",
+        "page": "card moment",
+        "plugin": "Pages",
+        "settings": "PagesSettings",
         "table": "facts progress table",
-        "view": "View",
+        "view": "Content Page Tile View",
         "words": "amount dollars shortened",
     },
 )

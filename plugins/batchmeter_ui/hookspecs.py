@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import pluggy
 
 if TYPE_CHECKING:
-    from .page import Page
+    from .view import Page
 
 _spec = pluggy.HookspecMarker("batchmeter")
 

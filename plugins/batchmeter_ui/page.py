@@ -1,9 +1,8 @@
-"""A page: its place, who may see it, what shows it and what a POST to it does; and the frame around all of them."""
+"""The frame around every page, and the parts that pages are put together from."""
 
 import json
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import htpy as h
 from starlette.responses import Response
@@ -14,57 +13,7 @@ from .assets import SCRIPT
 from .words import age, instant
 
 if TYPE_CHECKING:
-    from .view import View
-
-Show = Callable[["View"], Awaitable["Content | Response"]]
-"""`view.ids` holds what the path's braces held."""
-
-
-class Live(Protocol):
-    """Parts of a page by their ids, as they look now; not `whole`: those that change without a new event."""
-
-    async def __call__(self, view: "View", /, *, whole: bool) -> Mapping[str, h.Element]: ...
-
-
-@dataclass(frozen=True, slots=True)
-class Content:
-    """The middle of a page."""
-
-    title: str
-    body: h.Node
-    stream: str = ""
-    """Where the page's live updates come from."""
-
-
-@dataclass(frozen=True, slots=True)
-class Tile:
-    """One number at the head of a page."""
-
-    name: str
-    value: h.Node
-    note: h.Node = None
-    bad: bool = False
-    """Somebody has to act."""
-
-
-@dataclass(frozen=True, slots=True)
-class Page:
-    """One screen."""
-
-    path: str
-    """Below `/ui`, such as `/batches/{account}/{id}`; of another plugin's page such as `budgets` or
-    `budgets/{name}/edit`, at most six parts."""
-    name: str
-    """In the list of pages; empty for pages that others lead to."""
-    show: Show
-    post: Show | None = None
-    """A form's answer: a page again, or a redirection."""
-    everywhere: bool = False
-    """Only for keys that see everybody's batches in every account."""
-    live: "Live | None" = None
-    """For a page whose parts follow what happens."""
-    tile: "Callable[[View], Awaitable[Tile | None]] | None" = None
-    """Of another plugin's page: what the overview shows of it, to those who may see the page."""
+    from .view import Content, Tile, View
 
 
 def document(view: "View", content: Content) -> Response:

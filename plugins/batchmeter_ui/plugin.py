@@ -1,31 +1,18 @@
-"""The plugin of one client: its settings, the host it gets, and the routes it adds to the proxy."""
+"""The plugin of one client: the host it gets, and the routes it adds to the proxy."""
 
 from collections.abc import Callable
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from pydantic import BaseModel, ConfigDict, Field
-
 from batchmeter import hookimpl
+
+from .settings import PagesSettings
 
 if TYPE_CHECKING:
     from batchmeter.host import PluginHost
     from batchmeter_proxy import Route
 
     from .streams import Streams
-
-
-class PagesSettings(BaseModel):
-    """`[plugins.ui]`."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    read_only: bool = False
-    """No page changes anything: replaying, revoking."""
-    live_seconds: float = Field(default=2.0, gt=0)
-    """Pages that are open look for news so often."""
-    trace_url: str = ""
-    """Address of a batch's trace at your tracing vendor; `{trace_id}` is put in."""
 
 
 class Pages:
@@ -51,5 +38,5 @@ class Pages:
     def register_routes(self, register: "Callable[[Route], None]") -> None:
         from .routes import routes  # noqa: PLC0415 - with the server's libraries
 
-        for route in routes(self):
+        for route in routes(self.settings, self.streams, lambda: self.host):
             register(route)

@@ -15,16 +15,18 @@ from batchmeter_proxy.errors import log
 
 from .assets import TYPES, compressed, content, place
 from .live import ENDED, stream
-from .page import Content, Page, document
+from .page import document
 from .pages import PAGES
 from .pages.login import ENTER, LINKS, LOGIN, LOGOUT
 from .session import Sessions, Tries, digest_of, same_origin
-from .view import View
+from .view import Content, Page, View
 
 if TYPE_CHECKING:
+    from batchmeter.host import PluginHost
     from batchmeter_proxy.call import Call
 
-    from .plugin import Pages
+    from .settings import PagesSettings
+    from .streams import Streams
 
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; form-action 'self'; "
@@ -50,22 +52,30 @@ Handler = Callable[["Call"], Awaitable[Response]]
 class Server:
     """State that all pages of one client share."""
 
-    def __init__(self, plugin: "Pages") -> None:
-        self._plugin = plugin
+    def __init__(
+        self, settings: "PagesSettings", streams: "Streams", started: "Callable[[], PluginHost | None]"
+    ) -> None:
+        self._settings = settings
+        self._started = started
         self._sessions: Sessions | None = None
         self.tries = Tries()
-        self.streams = plugin.streams
+        self.streams = streams
 
     async def sessions(self) -> Sessions:
         if self._sessions is None:
-            assert self._plugin.host is not None
-            self._sessions = await Sessions.open(self._plugin.host)
+            self._sessions = await Sessions.open(self._host)
         return self._sessions
 
-    async def view(self, call: "Call", page: Page) -> View:
-        host = self._plugin.host
+    @property
+    def _host(self) -> "PluginHost":
+        """Refusal (503) where the plugin has not started."""
+        host = self._started()
         if host is None:
             raise Refusal(503, "The pages have not started: the log says why.", code="ui_not_started")
+        return host
+
+    async def view(self, call: "Call", page: Page) -> View:
+        host = self._host
         access = await access_of(call.client)
         added: list[Page] = []
         host.call_hook("register_pages", register=added.append)
@@ -73,7 +83,7 @@ class Server:
         for one in more:
             if one.path in _BUILT_IN:
                 log.error("a plugin's page at /ui%s is not shown: there is one already", one.path)
-        return View(call, access, host, self._plugin.settings, page, (*PAGES, *more))
+        return View(call, access, host, self._settings, page, (*PAGES, *more))
 
     async def admit(self, view: View) -> None:
         """Refusal (401) for who has no good key; else the view is theirs."""
@@ -95,8 +105,9 @@ class Server:
         view.known = True
 
 
-def routes(plugin: "Pages") -> list[Route]:
-    server = Server(plugin)
+def routes(settings: "PagesSettings", streams: "Streams", started: "Callable[[], PluginHost | None]") -> list[Route]:
+    """`started` gives the host once the plugin has one."""
+    server = Server(settings, streams, started)
     shown = [route for page in PAGES for route in _routes_of(server, page)]
     return [
         *shown,

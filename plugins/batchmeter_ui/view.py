@@ -1,8 +1,11 @@
-"""A view: one request for a page, with who asks, what they may see, and links that hold wherever the proxy is mounted."""
+"""Pages and views: a page is a place and what shows it; a view is one request for it, with who asks and what they may see.
+
+A view's links hold wherever the proxy is mounted.
+"""
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 from urllib.parse import parse_qs, quote, urlencode
 
 from batchmeter.access import Access, BatchFilter
@@ -13,15 +16,67 @@ from .assets import place
 from .words import instant
 
 if TYPE_CHECKING:
+    import htpy as h
+    from starlette.responses import Response
+
     from batchmeter.access import TrackedBatch
     from batchmeter.host import PluginHost
     from batchmeter_proxy.call import Call
 
-    from .page import Page
-    from .plugin import PagesSettings
     from .session import Sessions
+    from .settings import PagesSettings
 
 _LARGEST_FORM = 16 * 1024
+
+Show = Callable[["View"], Awaitable["Content | Response"]]
+"""`view.ids` holds what the path's braces held."""
+
+
+class Live(Protocol):
+    """Parts of a page by their ids, as they look now; not `whole`: those that change without a new event."""
+
+    async def __call__(self, view: "View", /, *, whole: bool) -> "Mapping[str, h.Element]": ...
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """The middle of a page."""
+
+    title: str
+    body: "h.Node"
+    stream: str = ""
+    """Where the page's live updates come from."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tile:
+    """One number at the head of a page."""
+
+    name: str
+    value: "h.Node"
+    note: "h.Node" = None
+    bad: bool = False
+    """Somebody has to act."""
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """One screen."""
+
+    path: str
+    """Below `/ui`, such as `/batches/{account}/{id}`; of another plugin's page such as `budgets` or
+    `budgets/{name}/edit`, at most six parts."""
+    name: str
+    """In the list of pages; empty for pages that others lead to."""
+    show: Show
+    post: Show | None = None
+    """A form's answer: a page again, or a redirection."""
+    everywhere: bool = False
+    """Only for keys that see everybody's batches in every account."""
+    live: Live | None = None
+    """For a page whose parts follow what happens."""
+    tile: "Callable[[View], Awaitable[Tile | None]] | None" = None
+    """Of another plugin's page: what the overview shows of it, to those who may see the page."""
 
 
 @dataclass(slots=True)

@@ -1,6 +1,6 @@
 """Every page, in the order of the list on top of each."""
 
-from batchmeter_ui.page import Page
+from batchmeter_ui.view import Page
 
 from . import (
     batch,

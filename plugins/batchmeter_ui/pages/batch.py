@@ -11,9 +11,9 @@ from batchmeter.access import BatchHistory
 from batchmeter.events import Settlement
 from batchmeter.models import RatesUsed
 from batchmeter_proxy import Refusal
-from batchmeter_ui.page import Content, Page, card, moment
+from batchmeter_ui.page import card, moment
 from batchmeter_ui.table import facts, progress, table
-from batchmeter_ui.view import View
+from batchmeter_ui.view import Content, Page, View
 from batchmeter_ui.words import amount, cost_of, dollars, number, share, shortened, spaced
 
 from .batch_estimate import estimate_of, estimated

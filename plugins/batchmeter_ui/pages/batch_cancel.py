@@ -4,8 +4,8 @@ import htpy as h
 from starlette.responses import RedirectResponse
 
 from batchmeter_proxy import Refusal
-from batchmeter_ui.page import Content, Page, question
-from batchmeter_ui.view import View
+from batchmeter_ui.page import question
+from batchmeter_ui.view import Content, Page, View
 
 from .batch import history_of
 

@@ -8,9 +8,9 @@ from starlette.responses import Response
 from batchmeter_proxy import Refusal
 from batchmeter_proxy.files import content
 from batchmeter_ui.failures import Failures, read_failures
-from batchmeter_ui.page import Content, Page, card
+from batchmeter_ui.page import card
 from batchmeter_ui.table import table
-from batchmeter_ui.view import View
+from batchmeter_ui.view import Content, Page, View
 from batchmeter_ui.words import number, shortened
 
 from .batch import history_of

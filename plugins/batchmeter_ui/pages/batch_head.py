@@ -7,9 +7,9 @@ import htpy as h
 
 from batchmeter.access import BatchHistory
 from batchmeter.events import Settlement
-from batchmeter_ui.page import Tile, tiles
+from batchmeter_ui.page import tiles
 from batchmeter_ui.table import progress
-from batchmeter_ui.view import View
+from batchmeter_ui.view import Tile, View
 from batchmeter_ui.words import cost_of, duration, number
 
 from .batches import ends_in, expires_in, status

@@ -9,9 +9,9 @@ from batchmeter import areprice_batches
 from batchmeter.access import BatchFilter
 from batchmeter.models import Cost
 from batchmeter_proxy import Refusal
-from batchmeter_ui.page import Content, Page, card, question
+from batchmeter_ui.page import card, question
 from batchmeter_ui.table import facts, table
-from batchmeter_ui.view import View
+from batchmeter_ui.view import Content, Page, View
 from batchmeter_ui.words import cost_of
 
 from .batch import history_of

@@ -6,8 +6,8 @@ from starlette.responses import RedirectResponse
 from batchmeter.access import BatchHistory
 from batchmeter.errors import UsageError
 from batchmeter_proxy import Action, Refusal
-from batchmeter_ui.page import Content, Page, question
-from batchmeter_ui.view import View
+from batchmeter_ui.page import question
+from batchmeter_ui.view import Content, Page, View
 
 from .batch import history_of
 from .batch_head import left_over

@@ -7,9 +7,9 @@ import htpy as h
 
 from batchmeter.access import BatchFilter, SeenBatch
 from batchmeter.models import Batch
-from batchmeter_ui.page import Content, Page, card, moment
+from batchmeter_ui.page import card, moment
 from batchmeter_ui.table import progress, table
-from batchmeter_ui.view import View
+from batchmeter_ui.view import Content, Page, View
 from batchmeter_ui.words import between, cost_of, duration, number, shortened, spaced
 
 _PAGE = 50

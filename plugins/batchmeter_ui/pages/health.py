@@ -9,9 +9,9 @@ import htpy as h
 
 from batchmeter import __version__
 from batchmeter.access import CostGauge, Following
-from batchmeter_ui.page import Content, Page, card, moment
+from batchmeter_ui.page import card, moment
 from batchmeter_ui.table import facts, table
-from batchmeter_ui.view import View
+from batchmeter_ui.view import Content, Page, View
 from batchmeter_ui.words import number, shortened, spaced
 
 _MOST_ACTIONS = 20

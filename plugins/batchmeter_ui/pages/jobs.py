@@ -7,11 +7,11 @@ import htpy as h
 from batchmeter import Jobs, Results
 from batchmeter.access import BatchFilter, SeenBatch
 from batchmeter_proxy import Refusal
-from batchmeter_ui.page import Content, Page, Tile, card, tiles
+from batchmeter_ui.page import card, tiles
 from batchmeter_ui.span import asked_span, chooser, invented_note
 from batchmeter_ui.sums import is_complete, spend
 from batchmeter_ui.table import progress, table
-from batchmeter_ui.view import View
+from batchmeter_ui.view import Content, Page, Tile, View
 from batchmeter_ui.words import amount, between, cost_of, duration, number, shortened
 
 from .batches import batch_table

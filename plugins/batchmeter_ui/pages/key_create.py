@@ -7,8 +7,7 @@ import htpy as h
 from batchmeter.errors import UsageError
 from batchmeter_proxy import Refusal
 from batchmeter_proxy.keys import create_key
-from batchmeter_ui.page import Content, Page
-from batchmeter_ui.view import View
+from batchmeter_ui.view import Content, Page, View
 
 _TEXTS = (
     ("name", "What it is for"),

@@ -8,11 +8,11 @@ from starlette.responses import RedirectResponse
 
 from batchmeter.host import CostRow
 from batchmeter_proxy import ProxyKey, Refusal
-from batchmeter_ui.page import Content, Page, card, moment, question
+from batchmeter_ui.page import card, moment, question
 from batchmeter_ui.span import asked_span
 from batchmeter_ui.sums import is_complete, spend
 from batchmeter_ui.table import table
-from batchmeter_ui.view import View
+from batchmeter_ui.view import Content, Page, View
 from batchmeter_ui.words import amount, shortened
 
 _OPEN = "open_batches"

@@ -8,9 +8,9 @@ from starlette.responses import RedirectResponse
 
 from batchmeter.access import MOST_COUNTED, MOST_NEWEST, LoggerActivity, Subscribed
 from batchmeter_proxy import Refusal
-from batchmeter_ui.page import Content, Page, card, moment, question
+from batchmeter_ui.page import card, moment, question
 from batchmeter_ui.table import facts, table
-from batchmeter_ui.view import View
+from batchmeter_ui.view import Content, Page, View
 from batchmeter_ui.words import number, shortened
 
 from .batches import link

@@ -7,9 +7,9 @@ from starlette.responses import JSONResponse, RedirectResponse, Response
 
 from batchmeter_proxy import Refusal
 from batchmeter_proxy.auth import identity_of
-from batchmeter_ui.page import Content, Page, document
+from batchmeter_ui.page import document
 from batchmeter_ui.session import COOKIE, HOURS, sha256
-from batchmeter_ui.view import View
+from batchmeter_ui.view import Content, Page, View
 
 _LONGEST_KEY = 512
 

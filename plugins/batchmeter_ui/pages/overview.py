@@ -12,11 +12,11 @@ import htpy as h
 from batchmeter.access import Subscribed
 from batchmeter.host import CostRow
 from batchmeter_ui.chart import COLOURS, Bar, bars
-from batchmeter_ui.page import Content, Page, Tile, card, tiles
+from batchmeter_ui.page import card, tiles
 from batchmeter_ui.span import Span, asked_span, chooser, invented_note
 from batchmeter_ui.sums import NOTHING, is_complete, settled_before, spend, unknown_costs
 from batchmeter_ui.table import table
-from batchmeter_ui.view import View
+from batchmeter_ui.view import Content, Page, Tile, View
 from batchmeter_ui.words import amount, dollars, number, share
 
 from .batches import Opened, open_batches

@@ -7,9 +7,9 @@ import htpy as h
 
 from batchmeter.access import Listed, find_prices
 from batchmeter.pricing.groups import BUCKETS
-from batchmeter_ui.page import Content, Page, card
+from batchmeter_ui.page import card
 from batchmeter_ui.table import facts, table
-from batchmeter_ui.view import View
+from batchmeter_ui.view import Content, Page, View
 from batchmeter_ui.words import shortened, spaced
 
 _MOST_MODELS, _MOST_WITH_REGIONS = 15, 5

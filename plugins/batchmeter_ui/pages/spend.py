@@ -13,11 +13,11 @@ from starlette.responses import Response
 
 from batchmeter.host import CostRow
 from batchmeter_proxy import Refusal
-from batchmeter_ui.page import Content, Page, card
+from batchmeter_ui.page import card
 from batchmeter_ui.span import Span, asked_span, chooser, invented_note
 from batchmeter_ui.sums import dimensions, is_complete, spend
 from batchmeter_ui.table import table
-from batchmeter_ui.view import View
+from batchmeter_ui.view import Content, Page, View
 from batchmeter_ui.words import amount, cell, shortened
 
 PERIODS = ("day", "week", "month")

@@ -8,11 +8,11 @@ from datetime import date, timedelta
 import htpy as h
 
 from batchmeter.access import UnknownCost
-from batchmeter_ui.page import Content, Page, card
+from batchmeter_ui.page import card
 from batchmeter_ui.span import asked_span, chooser, invented_note
 from batchmeter_ui.sums import spend, unknown_costs
 from batchmeter_ui.table import table
-from batchmeter_ui.view import View
+from batchmeter_ui.view import Content, Page, View
 from batchmeter_ui.words import number, shortened
 
 MENDS: dict[str, tuple[str, str]] = {
