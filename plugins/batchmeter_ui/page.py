@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from .view import Content, Tile, View
 
 
-def document(view: "View", content: Content) -> Response:
+def document(view: "View", content: "Content") -> Response:
     """The whole page."""
     page = h.html(lang="en")[
         h.head[
@@ -96,7 +96,7 @@ def card(title: str, *body: h.Node, name: str = "", more: h.Node = None) -> h.El
     return h.section(".card", id=name or None)[h.div(".title")[h.h2[title], more], body]
 
 
-def tiles(shown: Sequence[Tile]) -> h.Element:
+def tiles(shown: "Sequence[Tile]") -> h.Element:
     return h.div(".tiles")[
         (
             h.div(".tile")[
