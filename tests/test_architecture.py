@@ -353,6 +353,20 @@ def test_core_has_no_circle() -> None:
     assert list(TopologicalSorter(graph()).static_order())
 
 
+@pytest.mark.parametrize("folder", ["plugins", "providers"])
+def test_plugins_have_no_circle(folder: str) -> None:
+    paths = {
+        ".".join(path.relative_to(ROOT / folder).with_suffix("").parts).removesuffix(".__init__"): path
+        for path in (ROOT / folder).rglob("*.py")
+    }
+    assert len(paths) > 100
+    imports = {
+        name: every_import(path, ".".join(path.relative_to(ROOT / folder).parts[:-1]), set(paths)) - {name}
+        for name, path in paths.items()
+    }
+    assert list(TopologicalSorter(imports).static_order())
+
+
 def test_nothing_imports_the_leaves() -> None:
     found = {
         (module, one)

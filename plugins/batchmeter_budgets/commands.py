@@ -10,7 +10,7 @@ from batchmeter.commands import as_json, client, console, print_json, run, table
 from batchmeter.errors import UsageError
 
 if TYPE_CHECKING:
-    from .plugin import Budgets
+    from .opened import OpenBudgets
     from .settings import BudgetSettings
     from .status import Standing
 
@@ -29,7 +29,7 @@ def budgets() -> None:
 def listed(json_output: bool) -> None:
     """Every budget, each bucket of its present period."""
 
-    async def work(plugin: "Budgets") -> tuple[list[tuple[dict[str, Any], "list[Standing]"]], list[str]]:
+    async def work(plugin: "OpenBudgets") -> tuple[list[tuple[dict[str, Any], "list[Standing]"]], list[str]]:
         from .status import budget_document, standings
 
         now = plugin.book.host.now()
@@ -56,7 +56,7 @@ def listed(json_output: bool) -> None:
 def show(name: str, limit: int, json_output: bool) -> None:
     """One budget, and its newest reservations."""
 
-    async def work(plugin: "Budgets") -> tuple[dict[str, Any], "list[Standing]", list[dict[str, Any]]]:
+    async def work(plugin: "OpenBudgets") -> tuple[dict[str, Any], "list[Standing]", list[dict[str, Any]]]:
         from .status import budget_document, drifts, reservation_document, standings
 
         budget = await plugin.book.find(name)
@@ -107,7 +107,7 @@ def put(name: str, scopes: Sequence[str], on_unknown: str | None, alerts: str | 
     if on_unknown is not None:
         changed["on_unknown"] = on_unknown if on_unknown in ("refuse", "allow") else {"usd_per_line": on_unknown}
 
-    async def work(plugin: "Budgets") -> None:
+    async def work(plugin: "OpenBudgets") -> None:
         live = {one.name: one for one in await plugin.book.live()}
         known = live[name].settings.model_dump(mode="json", exclude_none=True) if name in live else {}
         for one, other in (("limit", "limit_tokens"), ("limit_tokens", "limit")):
@@ -142,7 +142,7 @@ def override(name: str, amount: str, until: str, reason: str | None) -> None:
     raised = _settings({"limit": amount}).limit
     assert raised is not None
 
-    async def work(plugin: "Budgets") -> None:
+    async def work(plugin: "OpenBudgets") -> None:
         budget = await plugin.book.find(name)
         more = int(raised) if budget.tokens else nano_down(raised)
         await plugin.book.raise_limit(name, more, moment(until, end=True) or 0, reason, who="command")
@@ -169,7 +169,7 @@ def release(batch: str, reason: str, account: str | None) -> None:
 def check(repair: bool, json_output: bool) -> None:
     """Give back what crashes left, count what was missed, compare every sum; exit code 1 when one is wrong."""
 
-    async def work(plugin: "Budgets") -> dict[str, Any]:
+    async def work(plugin: "OpenBudgets") -> dict[str, Any]:
         released = await plugin.upkeep.sweep()
         live = [one.active_from for one in await plugin.book.live()]
         looked = await plugin.upkeep.count_endings(min(live)) if live else 0
@@ -191,7 +191,7 @@ def _wrong(one: Any) -> dict[str, Any]:
     return {"budget": one.budget, "bucket": one.bucket, "found": dict(one.found), "wanted": dict(one.wanted)}
 
 
-def _run(work: "Callable[[Budgets], Coroutine[Any, Any, Result]]") -> Result:
+def _run(work: "Callable[[OpenBudgets], Coroutine[Any, Any, Result]]") -> Result:
     async def opened() -> Result:
         async with _plugin() as plugin:
             return await work(plugin)
@@ -200,13 +200,13 @@ def _run(work: "Callable[[Budgets], Coroutine[Any, Any, Result]]") -> Result:
 
 
 @asynccontextmanager
-async def _plugin() -> "AsyncGenerator[Budgets]":
+async def _plugin() -> "AsyncGenerator[OpenBudgets]":
     """The budgets of an open client. UsageError where they are off."""
     async with client() as opened:
         found = opened.plugins.call_hook("open_budgets")
         if not found:
             raise UsageError("budgets are off: set [plugins.budgets], or BATCHMETER_BUDGETS=on")
-        plugin: Budgets = found[0][1]
+        plugin: OpenBudgets = found[0][1]
         await plugin.book.reload()
         yield plugin
 

@@ -6,7 +6,7 @@ from batchmeter.hookspecs import hookspec
 
 if TYPE_CHECKING:
     from .events import Alert, BudgetAlert
-    from .plugin import Budgets
+    from .opened import OpenBudgets
 
 
 @hookspec
@@ -26,5 +26,5 @@ def alert(event: "Alert") -> None:
 
 
 @hookspec
-def open_budgets() -> "Budgets":  # type: ignore[empty-body]  # pyright: ignore[reportReturnType] - a hook has no body
+def open_budgets() -> "OpenBudgets":  # type: ignore[empty-body]  # pyright: ignore[reportReturnType] - a hook has no body
     """The budgets of this client, for the commands and servers in it. Implemented by the budgets themselves."""

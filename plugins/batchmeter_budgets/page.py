@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from batchmeter_ui import View
 
     from .book import Budget
-    from .plugin import Budgets
+    from .opened import OpenBudgets
 
 _WIDE, _TALL = 240, 12
 _MOST_ROWS = 200
@@ -32,7 +32,7 @@ _NEAR = Decimal("0.8")
 SPENT, HELD = "spent", "held"
 
 
-def pages(plugin: "Budgets") -> list[Page]:
+def pages(plugin: "OpenBudgets") -> list[Page]:
     """`/ui/budgets` and `/ui/budgets/{name}`, for those who see everything."""
 
     async def listed(view: "View") -> Content:
@@ -78,12 +78,12 @@ def share_used(one: Standing) -> Decimal:
     return (one.limit - one.left) / one.limit if one.limit else Decimal(1)
 
 
-async def _sorted(plugin: "Budgets") -> "Sequence[Budget]":
+async def _sorted(plugin: "OpenBudgets") -> "Sequence[Budget]":
     await plugin.book.reload()
     return await plugin.book.shown()
 
 
-async def _one(plugin: "Budgets", one: Standing, view: "View") -> list[h.Node]:
+async def _one(plugin: "OpenBudgets", one: Standing, view: "View") -> list[h.Node]:
     rows = await plugin.book.tables.rows(
         "reservations", budget_id=one.budget.id, bucket=one.bucket, start=one.period.start, limit=_MOST_ROWS
     )
@@ -107,7 +107,7 @@ async def _one(plugin: "Budgets", one: Standing, view: "View") -> list[h.Node]:
     ]
 
 
-async def _burn_down(plugin: "Budgets", one: Standing) -> h.Node:
+async def _burn_down(plugin: "OpenBudgets", one: Standing) -> h.Node:
     """The rest after each day, of batches submitted until then; and where the pace leads."""
     if one.period.end is None or one.budget.tokens:
         return None

@@ -18,12 +18,12 @@ if TYPE_CHECKING:
     from batchmeter_ui import View
 
     from .book import Budget
-    from .plugin import Budgets
+    from .opened import OpenBudgets
 
 _PERIODS, _MODES = ("day", "week", "month", "total"), ("enforce", "watch")
 
 
-def edit_page(plugin: "Budgets") -> Page:
+def edit_page(plugin: "OpenBudgets") -> Page:
     """Refusal (409) for a budget of the configuration: it is changed there."""
 
     async def named(view: "View") -> "Budget":

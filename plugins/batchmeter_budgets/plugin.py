@@ -7,11 +7,12 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from batchmeter import hookimpl
-from batchmeter.errors import BatchmeterError, LedgerError
+from batchmeter.errors import BatchmeterError
 
 from . import hookspecs
 from .alerting import Alerts
 from .book import Book
+from .opened import OpenBudgets
 from .reserve import Reserver
 from .settings import BudgetsSettings
 from .settle import Settler
@@ -31,42 +32,16 @@ _FIRST = 3.0
 """Seconds until the first look: a command that is soon over looks after nothing."""
 
 
-class Budgets:
+class Budgets(OpenBudgets):
     """See the package."""
 
     Settings = BudgetsSettings
     hookspecs = hookspecs
 
     def __init__(self, settings: BudgetsSettings | None = None) -> None:
+        super().__init__()
         self.settings = settings or BudgetsSettings()
-        self._parts: tuple[Book, Alerts, Reserver, Settler, Upkeep, Watch] | None = None
         self._looking: asyncio.Task[None] | None = None
-
-    @property
-    def book(self) -> Book:
-        return self._open[0]
-
-    @property
-    def reserver(self) -> Reserver:
-        return self._open[2]
-
-    @property
-    def settler(self) -> Settler:
-        return self._open[3]
-
-    @property
-    def upkeep(self) -> Upkeep:
-        return self._open[4]
-
-    @property
-    def watch(self) -> Watch:
-        return self._open[5]
-
-    @property
-    def _open(self) -> tuple[Book, Alerts, Reserver, Settler, Upkeep, Watch]:
-        if self._parts is None:
-            raise LedgerError("budgets have not started: the log says why")
-        return self._parts
 
     @hookimpl
     async def startup(self, host: "PluginHost") -> None:

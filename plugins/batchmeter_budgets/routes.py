@@ -20,7 +20,7 @@ from .status import budget_document, drifts, reservation_document, standings, vi
 if TYPE_CHECKING:
     from batchmeter_proxy.call import Call
 
-    from .plugin import Budgets
+    from .opened import OpenBudgets
 
 Handler = Callable[["Call"], Awaitable[Response]]
 _PAGE = 100
@@ -31,7 +31,7 @@ _LARGEST_BODY = 64 * 1024
 class Routes:
     """Handlers of one client's budgets."""
 
-    def __init__(self, plugin: "Budgets") -> None:
+    def __init__(self, plugin: "OpenBudgets") -> None:
         self._plugin = plugin
 
     async def mine(self, call: "Call") -> Response:
@@ -132,7 +132,7 @@ def raise_of(budget: Budget, given: object) -> int:
     return int(amount) if budget.tokens else nano_down(amount)
 
 
-def routes(plugin: "Budgets") -> list[Route]:
+def routes(plugin: "OpenBudgets") -> list[Route]:
     found = Routes(plugin)
     table: list[tuple[str, str, Handler, str]] = [
         ("GET", "/budgets", found.listed, "List budgets"),

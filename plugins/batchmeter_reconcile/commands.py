@@ -18,8 +18,7 @@ if TYPE_CHECKING:
     from batchmeter.config import Settings
 
     from .document import Document
-    from .plugin import Reconcile
-    from .reconciler import Request
+    from .reconciler import Reconciler, Request
 
 DRIFTS, NOT_ASKED = 2, 1
 """Exit codes."""
@@ -104,25 +103,25 @@ async def _compare(
 ) -> "tuple[list[Document], list[tuple[str, BatchmeterError]]]":
     found: list[Document] = []
     failed: list[tuple[str, BatchmeterError]] = []
-    async with _plugin() as (plugin, opened):
-        chosen = list(dict.fromkeys(names)) or sorted(plugin.settings.bills)
+    async with _plugin() as (reconciler, opened):
+        chosen = list(dict.fromkeys(names)) or sorted(reconciler.settings.bills)
         if not chosen:
             raise UsageError(
                 "name an account, such as `batchmeter reconcile openai`: no [plugins.reconcile.NAME] is set"
             )
         for name in chosen:
             try:
-                found.append(await plugin.reconciler.run(name, request, opened))
+                found.append(await reconciler.run(name, request, opened))
             except BatchmeterError as error:
                 failed.append((name, error))
                 continue
             if alert:
-                await plugin.reconciler.tell(found[-1])
+                await reconciler.tell(found[-1])
     return found, failed
 
 
 @asynccontextmanager
-async def _plugin() -> "AsyncGenerator[tuple[Reconcile, AsyncClient]]":
+async def _plugin() -> "AsyncGenerator[tuple[Reconciler, AsyncClient]]":
     from batchmeter import AsyncClient
 
     async with AsyncClient(settings=_with_plugin(settings(track=False))) as opened:
@@ -175,8 +174,8 @@ def listed(account: str | None, limit: int, json_output: bool) -> None:
     """Reconciliations that were made, newest first."""
 
     async def work() -> list[dict[str, Any]]:
-        async with _plugin() as (plugin, _):
-            return await plugin.reconciler.listed(account, limit)
+        async with _plugin() as (reconciler, _):
+            return await reconciler.listed(account, limit)
 
     found = run(work())
     if json_output:
@@ -195,8 +194,8 @@ def show(reconciliation: str, whole: bool, json_output: bool) -> None:
     """One RECONCILIATION, as it was made."""
 
     async def work() -> "Document":
-        async with _plugin() as (plugin, _):
-            return await plugin.reconciler.shown(reconciliation)
+        async with _plugin() as (reconciler, _):
+            return await reconciler.shown(reconciliation)
 
     found = run(work())
     print_json(found) if json_output else show_document(found, whole=whole)

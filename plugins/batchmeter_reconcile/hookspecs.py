@@ -7,7 +7,7 @@ from batchmeter.hookspecs import hookspec
 
 if TYPE_CHECKING:
     from .events import ReconcileDrift
-    from .plugin import Reconcile
+    from .reconciler import Reconciler
     from .sources import BillingSource
 
 
@@ -28,5 +28,5 @@ def register_billing(register: "Callable[[BillingSource], None]") -> None:
 
 
 @hookspec
-def open_reconcile() -> "Reconcile":  # type: ignore[empty-body]  # pyright: ignore[reportReturnType] - a hook has no body
+def open_reconcile() -> "Reconciler":  # type: ignore[empty-body]  # pyright: ignore[reportReturnType] - a hook has no body
     """The reconciliations of this client, for commands and servers. Implemented by the plugin itself."""

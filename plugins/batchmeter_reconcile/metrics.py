@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING
 from batchmeter_proxy.gauges import Gauge
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
-    from .plugin import Reconcile
+    from .reconciler import Reconciler
 
 _MOST = 100
 
 
-async def gauges(plugin: "Reconcile") -> "Sequence[Gauge]":
+async def gauges(reconciler: "Callable[[], Reconciler]") -> "Sequence[Gauge]":
     """None where nothing was compared."""
-    found = await plugin.reconciler.newest(_MOST)
+    found = await reconciler().newest(_MOST)
     if not found:
         return []
     drift = [({"account": one["account"]}, float(Decimal(one["drift_usd"]))) for one in found]

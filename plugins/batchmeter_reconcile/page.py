@@ -1,6 +1,6 @@
 """The pages: a calendar of days and bills, coloured by status; and one reconciliation with its rows and steps."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from batchmeter_ui import View
 
     from .document import Document
-    from .plugin import Reconcile
+    from .reconciler import Reconciler
 
 _DAYS, _MOST_ROWS, _MOST_IDS = 28, 500, 50
 _DAY = timedelta(days=1)
@@ -37,27 +37,27 @@ _WORDS = {
 }  # fmt: skip
 
 
-def pages(plugin: "Reconcile") -> list[Page]:
+def pages(reconciler: "Callable[[], Reconciler]") -> list[Page]:
     """`/ui/reconcile` and `/ui/reconcile/{id}`, for those who see everything."""
 
     async def listed(view: "View") -> Content:
         today = datetime.fromtimestamp(view.now / 1000, UTC).date()
-        found = await plugin.reconciler.days(today - _DAY * _DAYS)
-        rows = [_summary(view, one) for one in await plugin.reconciler.listed(limit=_MOST_IDS)]
+        found = await reconciler().days(today - _DAY * _DAYS)
+        rows = [_summary(view, one) for one in await reconciler().listed(limit=_MOST_IDS)]
         columns = ("Reconciliation", "Bill", "Days", "Status", "Drift>", "By", "Made")
         empty = "None yet: `batchmeter reconcile ACCOUNT`, or [plugins.reconcile.NAME] for one every day."
         return Content("Reconcile", [_calendar(found, today), card("Made", table("Made", columns, rows, empty=empty))])
 
     async def shown(view: "View") -> Content:
         try:
-            found = await plugin.reconciler.shown(view.ids["id"])
+            found = await reconciler().shown(view.ids["id"])
         except UsageError as error:
             raise Refusal(404, f"{error}.") from None
         return Content(f"{found['account']}, {found['from']} to {found['to']}", _one(view, found))
 
     async def tile(view: "View") -> Tile | None:
         del view
-        found = await plugin.reconciler.newest(_MOST_IDS)
+        found = await reconciler().newest(_MOST_IDS)
         bad = [one for one in found if is_drift(one)]
         return (
             Tile("Bills", f"{len(found):,}", f"{len(bad):,} differ from the ledger", bad=bool(bad)) if found else None

@@ -52,27 +52,27 @@ class Reconcile:
             self._looking = asyncio.create_task(Daily(self.reconciler).forever(), name="batchmeter-reconcile")
 
     @hookimpl
-    def open_reconcile(self) -> "Reconcile":
-        return self
+    def open_reconcile(self) -> "Reconciler":
+        return self.reconciler
 
     @hookimpl(optionalhook=True)
     def register_routes(self, register: "Callable[[Route], None]") -> None:
         from .routes import routes  # noqa: PLC0415 - with the server's libraries
 
-        for route in routes(self):
+        for route in routes(lambda: self.reconciler):
             register(route)
 
     @hookimpl(optionalhook=True)
     def register_metrics(self, register: "Callable[[Gather], None]") -> None:
         from .metrics import gauges  # noqa: PLC0415 - with the server's libraries
 
-        register(lambda: gauges(self))
+        register(lambda: gauges(lambda: self.reconciler))
 
     @hookimpl(optionalhook=True)
     def register_pages(self, register: "Callable[[Page], None]") -> None:
         from .page import pages  # noqa: PLC0415 - with the pages' libraries
 
-        for page in pages(self):
+        for page in pages(lambda: self.reconciler):
             register(page)
 
     @hookimpl

@@ -21,7 +21,7 @@ from .judge import Comparison, Terms, compare
 from .names import Names
 from .ours import Ours, read_open, read_ours
 from .settings import BillSettings, ReconcileSettings
-from .sources import BillingSource, By, Question, sources
+from .sources import BillingSource, By, Question
 from .tables import MIGRATIONS, STATEMENTS
 from .untracked import untracked
 
@@ -85,13 +85,11 @@ class Reconciler:
 
     def sources(self) -> Mapping[str, BillingSource]:
         """By name: ours, and those of plugins."""
-        brought: dict[str, BillingSource] = {}
+        from .sources import anthropic, azure, openai  # noqa: PLC0415 - with HTTP, only where a vendor is asked
 
-        def register(one: BillingSource) -> None:
-            brought[one.name] = one
-
-        self.host.call_hook("register_billing", register=register)
-        return {**brought, **sources()}
+        found: list[BillingSource] = []
+        self.host.call_hook("register_billing", register=found.append)
+        return {one.name: one for one in (*found, openai.SOURCE, anthropic.SOURCE, azure.SOURCE)}
 
     async def run(self, name: str, request: Request, client: "AsyncClient | None" = None) -> Document:
         """Ask, compare, keep. ProviderError or UsageError where the vendor cannot be asked; nothing is then kept."""

@@ -1,5 +1,6 @@
 """The API: `GET /v1/reconciliations` and one of them, for administrators of all accounts."""
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from starlette.responses import JSONResponse, Response
@@ -10,12 +11,12 @@ from batchmeter_proxy import Refusal, Route
 if TYPE_CHECKING:
     from batchmeter_proxy.call import Call
 
-    from .plugin import Reconcile
+    from .reconciler import Reconciler
 
 _PAGE, _MOST = 100, 1000
 
 
-def routes(plugin: "Reconcile") -> list[Route]:
+def routes(reconciler: "Callable[[], Reconciler]") -> list[Route]:
     async def listed(call: "Call") -> Response:
         """Newest first; `account` chooses, `limit` up to 1,000."""
         only_admin(call)
@@ -23,13 +24,13 @@ def routes(plugin: "Reconcile") -> list[Route]:
         limit = query.get("limit", str(_PAGE))
         if not limit.isdecimal() or not 0 < int(limit[:9]) <= _MOST:
             raise Refusal(400, f"Invalid 'limit': 1 to {_MOST:,}.", code="invalid_value", param="limit")
-        found = await plugin.reconciler.listed(query.get("account") or None, int(limit))
+        found = await reconciler().listed(query.get("account") or None, int(limit))
         return JSONResponse({"object": "list", "data": found})
 
     async def shown(call: "Call") -> Response:
         only_admin(call)
         try:
-            return JSONResponse(await plugin.reconciler.shown(call.ids["id"]))
+            return JSONResponse(await reconciler().shown(call.ids["id"]))
         except UsageError as error:
             raise Refusal(404, f"{error}.", code="reconciliation_not_found", param="id") from None
 

@@ -5,28 +5,23 @@ from collections.abc import Callable, Iterator
 from datetime import date
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from batchmeter.errors import UsageError
-
-if TYPE_CHECKING:
-    from .reading import Row
 
 _BLOCK = 2048
 _CHUNK = 1 << 20
 
 
-def parquet_rows(path: Path, saw: Callable[[bytes], None]) -> "Iterator[tuple[str, Row]]":
-    """UsageError where neither library is there, or for a file that is damaged."""
-    from .reading import Row, column_name  # noqa: PLC0415 - each imports the other
-
+def parquet_rows(path: Path, saw: Callable[[bytes], None]) -> Iterator[tuple[str, dict[str, object]]]:
+    """(where, row by its columns). UsageError where neither library is there, or for a file that is damaged."""
     with path.open("rb") as file:
         saw(hashlib.file_digest(file, "sha256").digest())
     count = 0
     for block in _blocks(path):
         for row in block:
             count += 1
-            yield f"row {count}", Row({column_name(name): _plain(value) for name, value in row.items()})
+            yield f"row {count}", {name: _plain(value) for name, value in row.items()}
 
 
 def _blocks(path: Path) -> Iterator[list[dict[str, Any]]]:

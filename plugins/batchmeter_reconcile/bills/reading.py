@@ -118,7 +118,8 @@ def read_rows(path: Path, saw: Callable[[bytes], None]) -> Iterator[tuple[str, R
             if head == _PARQUET:
                 from .parquet import parquet_rows  # noqa: PLC0415 - needs an extra
 
-                yield from parquet_rows(path, saw)
+                for where, row in parquet_rows(path, saw):
+                    yield where, Row({column_name(name): value for name, value in row.items()})
                 return
             shown = io.BufferedReader(_Seen(raw, saw), CHUNK)
             source = cast("io.RawIOBase", gzip.GzipFile(fileobj=shown)) if head.startswith(_GZIP) else shown.raw

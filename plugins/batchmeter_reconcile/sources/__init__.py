@@ -33,10 +33,3 @@ class BillingSource:
     """Hours after the end of a day for which the vendor may still add to it."""
     kinds: tuple[str, ...] = ()
     """Kinds of tokens that the report tells apart; empty: those of bills."""
-
-
-def sources() -> dict[str, BillingSource]:
-    """Ours, by name."""
-    from . import anthropic, azure, openai  # noqa: PLC0415 - with HTTP, only where a vendor is asked
-
-    return {one.name: one for one in (openai.SOURCE, anthropic.SOURCE, azure.SOURCE)}
