@@ -107,6 +107,25 @@ async def test_pages_are_quiet_small_and_work_without_scripts(client, people, tm
         await _without_scripts(browser, address, ada)
 
 
+async def test_odd_batches_fit_their_pages(client, clock, person, submit, tmp_path, browser):
+    """A name of 10,000 characters, unknown costs only, and batches of a clock that is ten years ahead of the server's."""
+    root = await person("root", admin=True)
+    clock.advance(10 * 365 * 86_400)
+    long = "m" * 10_000
+    settled = await submit(root.key.attribution, model=long, metadata={"job": long[:400]})
+    await submit(root.key.attribution, model=long, settle=False)
+    await client.aclose()
+    with serving(tmp_path / "ui.db") as address:
+        options = {"viewport": {"width": 390, "height": 800}}
+        async with open_page(browser, address, root.secret, **options) as page:
+            for place in ("", "/batches", f"/batches/openai/{settled}", "/spend?by=model", "/unknown", "/health"):
+                await _visit(page, f"{address}/ui{place}")
+                text = await page.locator("main").inner_text()
+                assert "$0.00" not in text, place
+                assert place == "/health" or "unknown" in text.lower(), place
+                assert not re.search(r"(?<![\d:-])-\d+[smhd]\b", text), place
+
+
 async def _visit(page, url):
     requests = []
 
