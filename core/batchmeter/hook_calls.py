@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import pluggy
 
+from .config import nearest
 from .errors import RetryLater
 from .events import event_kinds
 from .hookspecs import Companion
@@ -45,6 +46,15 @@ class PluginManager(pluggy.PluginManager):
 
     def parse_hookspec_opts(self, module_or_class: Any, name: str) -> pluggy.HookspecOpts | None:
         return None if name.startswith("__") else super().parse_hookspec_opts(module_or_class, name)
+
+    def check_pending(self) -> None:
+        """PluginValidationError that names the nearest hook where there is none of an implementation's name."""
+        callers: dict[str, pluggy.HookCaller] = vars(self.hook)
+        known = [name for name, caller in callers.items() if caller.has_spec()]
+        for name in callers.keys() - known:
+            for one in callers[name].get_hookimpls():
+                if not one.optionalhook:
+                    raise pluggy.PluginValidationError(one.plugin, f"there is no hook {name!r}{nearest(name, known)}")
 
 
 @dataclass

@@ -39,6 +39,8 @@ __all__ = [
 ]
 
 
+sections = ("proxy=batchmeter_proxy.options:ProxyOptions",)
+"""For `batchmeter config check`."""
 SERVE = "Serve OpenAI's files and batches API over the configured accounts; trackers and loggers run inside."
 KEYS = "Keys of the proxy: create, list, revoke."
 

@@ -69,14 +69,18 @@ def test_settings_that_work_are_said_to(configured) -> None:
 
 
 def test_all_that_is_wrong_is_listed_at_once(configured, monkeypatch) -> None:
-    configured.configure(TOML + '[models]\n"gpt-5" = "nobody"\n[prices."openai/gpt-5"]\ninptu = "1"\n')
+    configured.configure(
+        TOML + '[models]\n"gpt-5" = "nobody"\n[prices."openai/gpt-5"]\ninptu = "1"\n[proxy]\nfreshnes = 0\n'
+    )
     monkeypatch.delenv("GATEWAY_KEY")
     ran = configured("config", "check")
     assert ran.code == 2
-    gateway, nobody, price = ran.err.splitlines()
+    gateway, nobody, price, proxy = ran.err.splitlines()
     assert gateway == "error: batchmeter.toml: [accounts.gateway]: api_key_env: the variable GATEWAY_KEY is not set"
     assert nobody.startswith("error: no account 'nobody'")
     assert "inptu" in price
+    assert proxy.startswith("error: batchmeter.toml: [proxy]: unknown key 'freshnes'")
+    assert "'freshness'" in proxy
 
 
 def test_accounts_are_listed_and_asked(configured, sandbox) -> None:

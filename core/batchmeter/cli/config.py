@@ -1,8 +1,9 @@
 """`batchmeter config`: the settings as they come out, where each comes from, and whether they can be used."""
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
+from pkgutil import resolve_name
 from typing import TYPE_CHECKING, Any, cast
 
 import click
@@ -86,7 +87,25 @@ def problems_of(loaded: "Settings") -> list[str]:
         problems.append(str(error))
     failed = [info for info in accounts.plugins.info() if info.state == "failed"]
     problems += [f"plugin {info.name}: {info.reason}" for info in failed]
+    problems += _in_sections(loaded, {info.name for info in failed})
     return problems
+
+
+def _in_sections(loaded: "Settings", broken: Collection[str]) -> Iterator[str]:
+    """Faults in sections beside `[plugins]`, by the models that packages declare: `sections = ("name=module:Model",)`."""
+    from batchmeter.config import validated
+    from batchmeter.discovery import declared, installed_plugins
+    from batchmeter.errors import ConfigError
+
+    for plugin in installed_plugins():
+        if plugin.name in broken or plugin.name in loaded.disable:
+            continue
+        for text in declared(plugin.module(), "sections"):
+            name, _, place = text.partition("=")
+            try:
+                validated(resolve_name(place), getattr(loaded, name), f"{loaded.source or 'settings'}: [{name}]")
+            except ConfigError as error:
+                yield str(error)
 
 
 def _made(loaded: "Settings") -> "Accounts":
