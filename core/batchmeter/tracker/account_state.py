@@ -74,19 +74,16 @@ class Breaker:
     longest: float = 300.0
     failures: int = 0
     open_until: float = 0.0
+    probing: bool = False
+    """It has been open: let one call through and see."""
     _opened: int = 0
 
     def allows(self, now: float) -> bool:
         return now >= self.open_until
 
-    @property
-    def probing(self) -> bool:
-        """The breaker was open: let one call through and see."""
-        return self._opened > 0
-
     def success(self) -> None:
         self.failures = self._opened = 0
-        self.open_until = 0.0
+        self.open_until, self.probing = 0.0, False
 
     def failure(self, now: float, *, retry_after: float | None = None, at_once: bool = False) -> None:
         """Count it; `at_once` opens whatever the count (a refused key, a rate limit)."""
@@ -100,6 +97,7 @@ class Breaker:
     def _open(self, now: float, retry_after: float) -> None:
         wait = min(self.first * 2.0 ** min(self._opened, 30), self.longest) * (0.75 + 0.5 * self.random())
         self._opened += 1
+        self.probing = True
         self.open_until = max(self.open_until, now + max(wait, retry_after))
 
 

@@ -102,7 +102,7 @@ class LoggerLane:
 
     async def _round(self) -> int:
         logger = self.plugins.loggers.get(self.name)
-        if logger is None or not self.breaker.allows(self._now()) or len(self._stuck) >= self.options.max_stuck:
+        if logger is None or self._now() < self.breaker.open_until or len(self._stuck) >= self.options.max_stuck:
             return 0
         claimed = await take(self._claiming(), self._give_back)
         self._note_held("" if claimed else await self.redaction.missing())
@@ -239,7 +239,8 @@ class LoggerLane:
     def _works(self) -> None:
         if self.breaker.probing:
             log.info("logger %s accepts events again", self.name)
-        self.breaker.success()
+        if self.breaker.failures:
+            self.breaker.success()
         self._refused = self._failing = False
 
     def _failed(self, delivery: Delivery, error: Exception) -> DeliveryResult:
