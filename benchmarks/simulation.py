@@ -174,10 +174,10 @@ class Account:
             self.settle(self.by_id[batch_id])
         return unsettled
 
-    async def put_off(self, account: str, looks: Collection[tuple[str, int]], *, asked: int) -> int:
+    async def put_off(self, account: str, looks: Collection[tuple[str, int]], *, began: int) -> int:
         for batch_id, at in looks:
             life = self.by_id[batch_id]
-            if not life.settled and (life.next > self.now_s or life.next < asked / 1000):
+            if not life.settled and (life.next > self.now_s or life.next < began / 1000):
                 life.next = max(life.next, at / 1000)
         return len(looks)
 

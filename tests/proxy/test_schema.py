@@ -75,7 +75,7 @@ def test_the_openapi_file_has_every_route_and_no_other():
     routes = {(route.method.lower(), path_of(route)) for route in ROUTES if route.described}
     described = json.loads(FILE.read_text(encoding="utf-8"))["paths"]
     assert {(method, path) for path, methods in described.items() for method in methods} == routes
-    for route in ROUTES:
+    for route in (one for one in ROUTES if one.described):
         operation = described[path_of(route)][route.method.lower()]
         assert (operation["summary"], operation["operationId"]) == (route.summary, route.name)
         assert (operation["security"] == []) == route.public

@@ -88,8 +88,7 @@ def adopt(batch_ids: tuple[str, ...], account: str, since: str | None, json_outp
     async def work() -> int:
         async with client() as opened:
             if batch_ids:
-                chosen = [await whole_listed_id(opened, batch_id, account) for batch_id in batch_ids]
-                return sum([await opened.tracker.adopt(account, batch_id) for batch_id in chosen])
+                return sum([await _adopt(opened, account, batch_id) for batch_id in batch_ids])
             return await opened.tracker.adopt_all(account, since=floor)
 
     adopted = run(work())
@@ -97,6 +96,19 @@ def adopt(batch_ids: tuple[str, ...], account: str, since: str | None, json_outp
         print_json({"account": account, "adopted": adopted})
     else:
         console().print(f"{adopted:,} batches of {account} are tracked now that were not before")
+
+
+async def _adopt(opened: "AsyncClient", account: str, batch_id: str) -> bool:
+    """By its whole id; the account's list is asked only where there is no batch of that id, which may be cut."""
+    from batchmeter.errors import BadRequestError, NotFoundError
+
+    try:
+        return await opened.tracker.adopt(account, batch_id)
+    except (BadRequestError, NotFoundError):
+        whole = await whole_listed_id(opened, batch_id, account)
+        if whole == batch_id:
+            raise
+        return await opened.tracker.adopt(account, whole)
 
 
 @click.command()

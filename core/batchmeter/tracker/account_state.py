@@ -75,7 +75,7 @@ class Breaker:
     failures: int = 0
     open_until: float = 0.0
     probing: bool = False
-    """It has been open: let one call through and see."""
+    """The breaker was open: let one call through and see."""
     _opened: int = 0
 
     def allows(self, now: float) -> bool:
