@@ -313,14 +313,16 @@ class AsyncBatches:
         *,
         only: Collection[str] = ("failed", "expired", "missing"),
         custom_llm_provider: str | None = None,
+        wait_for_room: bool = True,
     ) -> "Retry":
         """Submit the requests of a finished batch that `failed`, `expired` or are `missing` (`only`) again, once.
 
         `.batch` has them; its metadata names the first batch. UsageError while that is open, or where nothing is left.
+        `wait_for_room` as in `create`.
         """
         from batchmeter import Jobs  # noqa: PLC0415 - as above
 
-        return await Jobs(self._whole).retry(batch_id, only, custom_llm_provider)
+        return await Jobs(self._whole).retry(batch_id, only, custom_llm_provider, wait_for_room=wait_for_room)
 
     @property
     def _whole(self) -> "AsyncClient":

@@ -60,17 +60,21 @@ class Refusal(Exception):  # noqa: N818 - an answer, not a failure of ours
 
 def error_response(error: BaseException) -> Response:
     """The answer that a caller gets for it; an unforeseen one is logged and says nothing."""
-    if isinstance(error, Refusal):
-        return envelope(error)
-    if isinstance(error, errors.BudgetExceededError | errors.QueueFullError):
-        return envelope(_no_room(error))
     if isinstance(error, errors.APIStatusError):
         return _passed_on(error)
-    for kind, status, code in _STATUS:
-        if isinstance(error, kind):
-            return envelope(_ours(error, status, code))
-    log.error("the proxy failed", exc_info=error)
-    return envelope(Refusal(500, "The proxy failed; its log says how.", code="internal_error"))
+    found = refusal_of(error)
+    if found is None:
+        log.error("the proxy failed", exc_info=error)
+    return envelope(found or Refusal(500, "The proxy failed; its log says how.", code="internal_error"))
+
+
+def refusal_of(error: BaseException) -> Refusal | None:
+    """The refusal that an error is, without a provider's own answer; None for an unforeseen one."""
+    if isinstance(error, Refusal):
+        return error
+    if isinstance(error, errors.BudgetExceededError | errors.QueueFullError):
+        return _no_room(error)
+    return next((_ours(error, status, code) for kind, status, code in _STATUS if isinstance(error, kind)), None)
 
 
 def kept(headers: Mapping[str, object]) -> dict[str, str]:

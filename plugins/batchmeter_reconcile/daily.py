@@ -40,11 +40,11 @@ class Daily:
         made: list[str] = []
         for name in self.reconciler.settings.bills:
             now = self.reconciler.now
-            day = self._due(name, now)
-            if day is None or now < self._pause.get(name, (now, timedelta()))[0]:
+            if now < self._pause.get(name, (now, timedelta()))[0]:
                 continue
             try:
-                made += await self._once(name, day)
+                day = self._due(name, now)
+                made += [] if day is None else await self._once(name, day)
                 self._pause.pop(name, None)
             except (BatchmeterError, OSError) as error:
                 self._wait(name, now, error)

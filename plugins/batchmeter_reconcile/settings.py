@@ -40,7 +40,7 @@ class BillSettings(BaseModel):
     """The projects make batches only: costs that tell no batches apart are compared, too."""
     books_at: Literal["use", "end", "create"] = "use"
     """Day on which the vendor books a batch: while it runs, when it ends, or when it was made."""
-    settle_hours: Annotated[float, Field(ge=0)] | None = None
+    settle_hours: Annotated[float, Field(ge=0, le=2400)] | None = None
     """Hours after a day for which the vendor may still add to it; by default 24, of Azure and bill files 48."""
 
     @model_validator(mode="after")

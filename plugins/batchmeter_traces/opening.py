@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 import tempfile
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
@@ -20,6 +21,8 @@ _BLOCK = 50
 """Lines made, redacted and written at one go."""
 _IN_MEMORY = 2 << 20
 """Bytes from which lines lie on the disk."""
+_HALF = re.compile(rb"\\u[dD][89a-fA-F]")
+"""May be half of a surrogate pair."""
 
 
 @asynccontextmanager
@@ -85,7 +88,7 @@ def _json(raw: bytes | None) -> Any:
     if raw is None or not is_whole(raw):
         return None
     try:
-        return json.loads(_encodable(raw.decode("utf-8", "replace")) if b"\\ud" not in raw else _without_halves(raw))
+        return json.loads(_without_halves(raw) if _HALF.search(raw) else _encodable(raw.decode("utf-8", "replace")))
     except (ValueError, RecursionError):
         return None
 

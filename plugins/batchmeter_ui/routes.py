@@ -11,7 +11,7 @@ from batchmeter.access import access_of
 from batchmeter.errors import BatchmeterError, LedgerError
 from batchmeter_proxy import Action, Refusal, Route
 from batchmeter_proxy.auth import identity_of
-from batchmeter_proxy.errors import log
+from batchmeter_proxy.errors import log, refusal_of
 
 from .assets import TYPES, compressed, content, place
 from .live import ENDED, stream
@@ -264,7 +264,7 @@ def _refusal_of(error: Exception) -> Refusal:
     if isinstance(error, LedgerError):
         return Refusal(503, f"The ledger does not answer: {error}", code="ledger_unavailable")
     log.warning("a page failed: %s", error)
-    return Refusal(502, str(error))
+    return refusal_of(error) or Refusal(502, str(error))
 
 
 async def _missing(view: View) -> "Content | Response":

@@ -27,5 +27,5 @@ def from_vendor(custom_id: str, kept: Callable[[int], str | None]) -> str:
     """An id that was kept and is no longer there stays what Anthropic calls it."""
     if not custom_id.startswith(_PLACED):
         return ids.decode(custom_id)
-    place = custom_id.removeprefix(_PLACED)
-    return (kept(int(place)) if place.isascii() and place.isdigit() else None) or custom_id
+    place = ids.place_in(custom_id.removeprefix(_PLACED))
+    return (None if place is None else kept(place)) or custom_id

@@ -1,5 +1,6 @@
 """Model invocation jobs over REST: make, look, stop, list."""
 
+import re
 import uuid
 from collections.abc import Mapping
 from typing import Any
@@ -19,6 +20,7 @@ from .states import job_name, token_of
 _PATH = "model-invocation-job"
 _LEAST_HOURS, _MOST_HOURS = 24, 168
 PLAIN = CallOptions()
+_NUMBER = re.compile("[0-9]{1,4}")
 
 
 class Jobs:
@@ -98,15 +100,15 @@ def job_body(
         "modelId": model,
         "inputDataConfig": {"s3InputDataConfig": {"s3Uri": source.uri, "s3InputFormat": "JSONL", **owner}},
         "outputDataConfig": {"s3OutputDataConfig": {"s3Uri": f"{target.uri.rstrip('/')}/", **owner, **key}},
-        "timeoutDurationInHours": _hours(request.completion_window),
+        "timeoutDurationInHours": hours_of(request.completion_window),
         **({"modelInvocationType": invocation} if invocation else {}),
     }
 
 
-def _hours(window: str) -> int:
+def hours_of(window: str) -> int:
     """`24h` to `168h`, or days: after them Bedrock gives up what has not run."""
     number, unit = window[:-1], window[-1:]
-    hours = int(number) * {"h": 1, "d": 24}[unit] if number.isascii() and number.isdigit() and unit in "hd" else 0
+    hours = int(number) * {"h": 1, "d": 24}[unit] if _NUMBER.fullmatch(number) and unit in "hd" else 0
     if not _LEAST_HOURS <= hours <= _MOST_HOURS:
         raise UsageError(f"bedrock: completion_window is {window!r}; it can be 24h to 168h, or 1d to 7d")
     return hours

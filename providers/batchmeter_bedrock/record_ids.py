@@ -9,12 +9,13 @@ import re
 from collections.abc import Callable
 
 from batchmeter_translate.embedding_answer import Part
+from batchmeter_translate.ids import place_in
 
 _MOST = 64
 FITS = re.compile(r"[A-Za-z0-9]{1,64}")
 _CODED, _PLACED, _PART = "bmx", "bml", "bmp"
 _OURS = (_CODED, _PLACED, _PART)
-_PARTED = re.compile(r"bmp(\d+)o(\d+)([bf])(.+)")
+_PARTED = re.compile(r"bmp([0-9]{1,9})o([0-9]{1,9})([bf])(.+)")
 
 
 def to_record(custom_id: str, keep: Callable[[str], int], part: str = "") -> str:
@@ -30,8 +31,8 @@ def to_record(custom_id: str, keep: Callable[[str], int], part: str = "") -> str
 def from_record(record_id: str, kept: Callable[[int], str | None]) -> str:
     """An id that was kept and is no longer there stays what Bedrock calls it, as one that is nobody's does."""
     if record_id.startswith(_PLACED):
-        place = record_id.removeprefix(_PLACED)
-        return (kept(int(place)) if place.isascii() and place.isdigit() else None) or record_id
+        place = place_in(record_id.removeprefix(_PLACED))
+        return (None if place is None else kept(place)) or record_id
     if not record_id.startswith(_CODED):
         return record_id
     coded = record_id.removeprefix(_CODED).upper()

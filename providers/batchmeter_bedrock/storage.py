@@ -138,7 +138,8 @@ class Storage:
 def _path(blob: Blob, query: Mapping[str, Any]) -> str:
     """The query is escaped here, in the one way that is signed."""
     pairs = "&".join(f"{quote(name, safe='-_.~')}={quote(str(text), safe='-_.~')}" for name, text in query.items())
-    return f"{blob.path.removesuffix('/')}{'?' if pairs else ''}{pairs}"
+    path = blob.path if blob.key else blob.path.removesuffix("/")  # a key may end in a slash
+    return f"{path}{'?' if pairs else ''}{pairs}"
 
 
 async def _pieces(data: bytes) -> AsyncIterator[bytes]:

@@ -131,7 +131,7 @@ class _Candidate(Struct, gc=False):
 
 
 _candidates = msgspec.json.Decoder(list[_Candidate])
-_GENERATION = re.compile(r"gemini-(\d+)")
+_GENERATION = re.compile(r"gemini-([0-9]{1,6})")
 _BY_QUERY = 3
 """From this generation on, each search is billed; before, each grounded prompt."""
 UNREADABLE = "groundingMetadata"

@@ -21,7 +21,7 @@ STATUSES = {
 }
 """Another word is shown in lower case, and stands for "not ended"."""
 ENDED = frozenset({"completed", "failed", "expired", "cancelled"})
-_WINDOW = re.compile(r"(\d+)([hd])")
+_WINDOW = re.compile("([0-9]{1,6})([hd])")
 _LONGEST = 7 * 24 - 1
 """Hours: less than seven days."""
 _INLINE = re.compile(r"mistral-inline-(.+)")

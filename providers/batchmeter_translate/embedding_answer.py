@@ -14,7 +14,7 @@ from .lines import decode, encode
 from .shape import Json, mapping, sequence
 from .usage import embedding_usage
 
-_KEY = re.compile(r"(.*)#(\d+)/(\d+)(/b64)?", re.DOTALL)
+_KEY = re.compile(r"(.*)#([0-9]{1,9})/([0-9]{1,9})(/b64)?", re.DOTALL)
 _IN_MEMORY = 1024 * 1024
 
 

@@ -20,6 +20,8 @@ ANY_LABEL = re.compile(r"custom_id|(?:batchmeter_cid|litellm_custom_id(?:_raw)?)
 _LABEL_NAME = "batchmeter_cid"
 _LABEL_SIZE = 63
 _MAX_PARTS = 32
+_PLACE = re.compile(r"[0-9]{1,18}")
+"""Places that a file can have."""
 
 
 def encode(text: str, plain: re.Pattern[str] = KEY) -> str:
@@ -45,6 +47,11 @@ def decode(text: str) -> str:
         return base64.b32decode(coded + "=" * (-len(coded) % 8)).decode("utf-8", "surrogatepass")
     except ValueError:
         return text
+
+
+def place_in(text: str) -> int | None:
+    """A place in a file, from a name that anybody may have written; None for what is none."""
+    return int(text) if _PLACE.fullmatch(text) else None
 
 
 def to_labels(custom_id: str) -> dict[str, str]:

@@ -8,6 +8,7 @@ import pytest
 from batchmeter import errors
 from batchmeter.providers import BatchRequest, CallOptions, FileUpload
 from batchmeter.testing.providers import read_file, upload_of
+from batchmeter_bedrock.names import Blob, parse_file_id
 
 from .test_flow import CHAT, CLAUDE, lines
 
@@ -145,3 +146,15 @@ async def test_files_that_are_not_there(file_id, message, make):
 async def test_a_wrong_bucket_is_named_with_its_cure(bedrock, make):
     with pytest.raises(errors.NotFoundError, match='No such bucket: another; set "bucket"'):
         await make(bucket="another").create_file(upload_of(lines("a")), PLAIN)
+
+
+async def test_a_key_that_ends_in_a_slash_is_its_own_object(bedrock, make):
+    """Folders' markers are such keys."""
+    bucket = make()
+    file = await bucket.create_file(upload_of(lines("x"), filename="x.jsonl"), PLAIN)
+    place = parse_file_id(file.id)
+    marker = Blob(place.bucket, f"{place.key}/")
+    for call in (bucket.retrieve_file, bucket.delete_file):
+        with pytest.raises(errors.NotFoundError):
+            await call(marker.uri, PLAIN)
+    assert (await bucket.retrieve_file(file.id, PLAIN)).id == file.id

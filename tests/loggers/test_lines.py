@@ -8,7 +8,7 @@ import pytest
 from batchmeter.errors import Rejected, RetryLater
 from batchmeter.hookspecs import hookimpl
 from batchmeter.models import Usage
-from batchmeter.testing.bench import open_bench
+from batchmeter.testing.bench import ENDPOINT, open_bench
 from batchmeter_traces import BatchLine, LineSample
 from batchmeter_traces.sample import Choice, place
 
@@ -147,6 +147,21 @@ async def test_a_redactor_that_fails_holds_lines_back():
     (held,) = (one for one in done.deliveries if one.logger.endswith("batch_lines"))
     assert (held.state, logger.calls) == ("pending", [])
     assert "cannot tell" in (held.last_error or "")
+
+
+async def test_half_a_character_stops_no_delivery():
+    """Both cases of hexadecimal digits; a whole pair stays one."""
+    texts = (r"\ud83d", r"\uD83D", r"\uD83D\uDE00", r"\uDE00 after")
+    body = r'{"custom_id": "%s", "method": "POST", "url": "%s", "body": {"model": "gpt-5-mini", "messages": [{"role": "user", "content": "%s"}]}}'
+    rows = [body % (f"r{number}", ENDPOINT, text) for number, text in enumerate(texts)]
+    logger = Lines(content=True)
+    async with open_bench(logger) as bench:
+        file = await bench.client.files.create(file=("half.jsonl", "\n".join(rows).encode()), purpose="batch")
+        made = await bench.client.batches.create(input_file_id=file.id, endpoint=ENDPOINT)
+        await bench.client.batches.wait(made.id, timeout=60)
+        await bench.deliver(passes=1)
+    contents = {line.custom_id: line.request["messages"][0]["content"] for line in logger.lines}
+    assert contents == {"r0": "?", "r1": "?", "r2": "\N{GRINNING FACE}", "r3": "? after"}
 
 
 async def test_a_deleted_file_is_a_reason_and_no_dead_delivery():

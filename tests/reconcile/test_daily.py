@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 
+from batchmeter import hookimpl
 from batchmeter.client_host import ClientHost
 from batchmeter.plugins import Plugins
-from batchmeter_reconcile import Reconcile, ReconcileDrift
+from batchmeter_reconcile import BillingSource, BillSettings, Reconcile, ReconcileDrift
 from batchmeter_reconcile.daily import Daily
 
 from .world import ADMIN, World, at
@@ -76,6 +77,21 @@ async def test_a_vendor_that_fails_is_asked_again_later(
         assert len(await daily.look()) == 1
     assert "openai could not be asked, again in 0:10:00" in caplog.text
     assert ADMIN not in caplog.text
+
+
+async def test_a_source_without_a_sane_wait_stops_no_other_bill(world: World, caplog: pytest.LogCaptureFixture) -> None:
+    class Odd:
+        @hookimpl
+        def register_billing(self, register: Any) -> None:
+            register(BillingSource("odd", ask=world.reconciler.sources()["openai"].ask, settle_hours=float("inf")))
+
+    world.plugins.register(Odd(), "odd-vendor")
+    bills = {"odd": BillSettings(source="odd"), **world.plugin.settings.bills}
+    world.reconciler.settings = world.plugin.settings.model_copy(update={"bills": bills})
+    assert len(await Daily(world.reconciler).look()) == 1
+    assert "the daily comparison of odd failed" in caplog.text
+    with pytest.raises(ValueError, match="less than or equal to 2400"):
+        BillSettings(settle_hours=float("inf"))
 
 
 async def test_a_process_without_the_key_leaves_it_to_others(world: World, caplog: pytest.LogCaptureFixture) -> None:

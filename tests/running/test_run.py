@@ -187,6 +187,11 @@ def test_a_bar_is_shown_when_asked_for_or_on_a_terminal_only(
         (b'{"custom_id": "a", "response": null, "error": {"code": "batch_expired", "message": "late"}}', "late"),
         (b'{"custom_id": "a", "respo', None),
         (b'["a"]', None),
+        (b'{"custom_id": ["a"], "response": {"status_code": 200, "body": 1}}', None),
+        (b'{"custom_id": "a", "response": {"body": ' + b"[" * 100_000 + b"]" * 100_000 + b"}}", None),
+        (b'{"custom_id": "a", "response": {"status_code": null, "body": {"x": 1}}}', {"x": 1}),
+        (b'{"custom_id": "a", "response": null, "error": "gone"}', "gone"),
+        (b'{"custom_id": "a", "response": {"status_code": 404, "body": {"error": "gone"}}}', "gone"),
         (b'{"response": {}}', None),
     ],
 )

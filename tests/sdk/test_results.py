@@ -98,6 +98,7 @@ def result_of(data: object) -> Result:
         ([{"index": 1, "embedding": [2]}, {"index": 0, "embedding": [1]}], [[1.0], [2.0]]),
         ([{"index": 0, "embedding": base64.b64encode(struct.pack("<2f", 0.5, -2)).decode()}], [[0.5, -2.0]]),
         ("nothing", []),
+        ([1, {"index": None, "embedding": [2]}, {"index": 1, "embedding": [3]}], [[2.0], [3.0]]),
     ],
 )
 def test_embeddings_of_one_answer(data: object, expected: object) -> None:

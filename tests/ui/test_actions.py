@@ -5,7 +5,8 @@ import re
 import httpx2
 import pytest
 
-from batchmeter import AsyncClient
+from batchmeter import AsyncClient, hookimpl
+from batchmeter.errors import BudgetExceededError, QueueFullError, SubmissionRefusedError
 from batchmeter_proxy import create_app
 from batchmeter_proxy.keyring import KeyLimits, keyring_of
 
@@ -56,6 +57,39 @@ async def test_trying_again_counts_towards_the_key_s_limits(client, http, person
     assert answer.status_code == 429
     assert "0 lines per day" in answer.text
     assert len((await client.batches.list()).data) == 1
+
+
+AMOUNTS = {"budget": "b", "limit": 1, "spent": 1, "reserved": 0, "amount": 1, "until": None}
+
+
+class Guard:
+    """Refuses each batch that is tried again, with `error`."""
+
+    error: Exception | None = None
+
+    @hookimpl
+    async def before_submit(self, submission, estimate):
+        if self.error:
+            raise self.error
+
+
+async def test_a_refused_retry_is_the_api_s_refusal_and_costs_no_lines(client, http, person, submit, log_in):
+    guard = Guard()
+    client.plugins.register(guard, "Guard")
+    eve = await person("eve", limits=KeyLimits(lines_per_day=6))
+    batch_id = await submit(eve.key.attribution, script="fail=1")
+    await log_in(eve)
+    place = f"/ui/batches/openai/{batch_id}/retry"
+    for guard.error, status in (
+        (BudgetExceededError("used up", **AMOUNTS), 429),
+        (QueueFullError("the queue is full"), 429),
+        (SubmissionRefusedError("not today"), 400),
+        (PermissionError("who knows"), 400),
+    ):
+        answer = await http.post(place, headers=SAME)
+        assert answer.status_code == status, answer.text
+    guard.error = None
+    assert (await http.post(place, headers=SAME)).status_code == 303, "the refused ones took none of its lines"
 
 
 async def test_unknown_costs_are_priced_again_once_there_is_a_price(client, people):

@@ -3,7 +3,7 @@
 from .conftest import CHAT, lines
 
 
-async def test_a_job_is_one_line_and_has_a_page(client, http, person, log_in, clock, tmp_path):
+async def test_a_job_is_one_line_and_has_a_page(client, http, person, log_in, clock, tmp_path, monkeypatch):
     ada, bob = await person("ada"), await person("bob")
     (tmp_path / "large.jsonl").write_bytes(lines(3, "gpt-4o-mini") + lines(3, "gpt-5-mini").replace(b"r-", b"s-"))
     job = await client.batches.create_many(
@@ -15,6 +15,9 @@ async def test_a_job_is_one_line_and_has_a_page(client, http, person, log_in, cl
     place = "/ui/jobs/openai/night%2Fly"
     assert f'href="{place}"' in listed
     assert "2 of 2 batches open" in (await http.get(place)).text
+    monkeypatch.setattr("batchmeter_ui.pages.jobs._MOST_OPEN", 1)
+    assert "1 or more" in (await http.get("/ui/jobs")).text, "never a number that is too small"
+    monkeypatch.undo()
     clock.advance(60)
     for batch in job.batches:
         await client.batches.retrieve(batch.id)

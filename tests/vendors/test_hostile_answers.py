@@ -5,18 +5,24 @@ One row that cannot be read hides no other row of its list or file, and each ans
 
 import copy
 import json
+import tempfile
 from datetime import date
 
 import pytest
 
-from batchmeter.errors import APIResponseError, BatchmeterError
+from batchmeter.errors import APIResponseError, BatchmeterError, UsageError
+from batchmeter.metering.envelope import look_for
 from batchmeter.models import Batch, Page
 from batchmeter.providers import CallOptions
 from batchmeter_anthropic import answers as anthropic_answers
 from batchmeter_anthropic import states as anthropic
+from batchmeter_anthropic.ids import from_vendor
 from batchmeter_bedrock import answers as bedrock_answers
 from batchmeter_bedrock import states as bedrock
 from batchmeter_bedrock.files import Files
+from batchmeter_bedrock.jobs import hours_of as window_hours
+from batchmeter_bedrock.record_ids import from_record
+from batchmeter_bedrock.record_ids import part_of as bedrock_part
 from batchmeter_bedrock.settings import BedrockSettings
 from batchmeter_gemini import answers as gemini_answers
 from batchmeter_gemini import states as gemini
@@ -25,6 +31,7 @@ from batchmeter_mistral.provider import MistralProvider
 from batchmeter_mistral.settings import MistralSettings
 from batchmeter_openai.pages import TokenPages
 from batchmeter_openai.shapes import as_batch, as_deleted, as_file, as_page
+from batchmeter_translate.embedding_answer import part_of as vertex_part
 from batchmeter_vertex import answers as vertex_answers
 from batchmeter_vertex import states as vertex
 from batchmeter_xai import batch as xai
@@ -294,3 +301,24 @@ async def test_a_deleted_file_hides_no_other_of_mistrals_list():
     page = await listing.list_files(purpose=None, after=None, limit=5, order=None, options=CallOptions())
     assert [(file.id, file.filename) for file in page] == [("f100", "a.jsonl")]
     await listing.aclose()
+
+
+@pytest.mark.parametrize("digits", [19, 40, 5000])
+def test_numbers_too_large_for_a_place_are_names(digits):
+    """Of ids that anybody may have written: neither a place in a file nor a part of a request."""
+    number = "9" * digits
+    with tempfile.TemporaryFile() as kept:
+        for read, name in ((from_record, f"bml{number}"), (from_vendor, f"bml-{number}")):
+            assert read(name, kept.seek) == name
+    for parts, name in ((bedrock_part, f"bmp{number}o1fa"), (vertex_part, f"a#{number}/1")):
+        assert (parts(name).name, parts(name).count) == (name, 1)
+    with pytest.raises(UsageError, match="completion_window"):
+        window_hours(f"{number}h")
+    with pytest.raises(UsageError, match="completion_window"):
+        mistral.hours_of(f"{number}h")
+    found = {"content": {"parts": []}, "groundingMetadata": {"webSearchQueries": ["a"]}}
+    row = {"key": "a", "response": {"modelVersion": f"gemini-{number}", "candidates": [found], "usageMetadata": USED}}
+    assert look_for("vertex").answer(json.dumps(row).encode()).usage is not None
+
+
+USED = {"promptTokenCount": 5, "candidatesTokenCount": 5, "totalTokenCount": 10}

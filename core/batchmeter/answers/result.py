@@ -9,6 +9,9 @@ from typing import Any, cast
 
 from batchmeter.models import Batch
 
+_REFUSED = 300
+"""The HTTP status from which a body is an error."""
+
 
 @dataclass(frozen=True, slots=True)
 class Result:
@@ -51,7 +54,8 @@ class Result:
         rows: Any = (self.body or {}).get("data")
         if not isinstance(rows, list):
             return []
-        ordered = sorted(cast("list[dict[str, Any]]", rows), key=lambda row: row.get("index", 0))
+        found = [cast("dict[str, Any]", row) for row in cast("list[object]", rows) if isinstance(row, dict)]
+        ordered = sorted(found, key=lambda row: row["index"] if isinstance(row.get("index"), int) else 0)
         return [_numbers(row["embedding"]) for row in ordered if row.get("embedding")]
 
     @classmethod
@@ -60,11 +64,13 @@ class Result:
         try:
             row: Any = json.loads(line)
             response: Any = row.get("response") or {}
-            body: Any = response.get("body")
-            error: Any = row.get("error") or (_error(body) if response.get("status_code", 200) >= 300 else None)  # noqa: PLR2004
-            return cls(row["custom_id"], None if error else body, error or None, row.get("request"))
-        except (ValueError, KeyError, TypeError, AttributeError):
+            body, status, custom_id = response.get("body"), response.get("status_code"), row["custom_id"]
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
             return None
+        if not isinstance(custom_id, str):
+            return None
+        error = row.get("error") or (_inner(body) if isinstance(status, int) and status >= _REFUSED else None)
+        return cls(custom_id, None if error else body, _as_error(error) if error else None, row.get("request"))
 
 
 def better(earlier: Result | None, later: Result) -> Result:
@@ -87,9 +93,17 @@ def no_answer(batch: Batch) -> dict[str, str]:
     return {"code": (first and first.code) or "no_answer", "message": why or ""}
 
 
-def _error(body: Any) -> Any:
+def _inner(body: Any) -> Any:
+    """The error of a refused request's body; the body itself where it names none."""
     error: Any = cast("dict[str, Any]", body).get("error") if isinstance(body, dict) else None
-    return error or {"code": "error", "message": str(cast("object", body))[:500]}
+    return error or str(cast("object", body))
+
+
+def _as_error(error: Any) -> Mapping[str, Any]:
+    """Some vendors' errors are a text."""
+    if isinstance(error, dict):
+        return cast("dict[str, Any]", error)
+    return {"code": "error", "message": str(error)[:500]}
 
 
 def _responses(body: Mapping[str, Any]) -> str:

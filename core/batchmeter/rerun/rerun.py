@@ -58,6 +58,8 @@ class _First:
     provider: Provider
     batch: Batch
     tracked: TrackedBatch | None
+    wait: bool
+    """Whether a submission waits for room in a full queue."""
 
     @property
     def submission(self) -> Submission | None:
@@ -74,6 +76,7 @@ async def retry(
     *,
     only: Collection[str] = tuple(REASONS),
     custom_llm_provider: str | None = None,
+    wait_for_room: bool = True,
 ) -> Retry:
     """Submit what is left of a finished batch, once: what an earlier call has submitted is not submitted again.
 
@@ -81,7 +84,7 @@ async def retry(
     """
     only = tuple(dict.fromkeys(only))
     provider = await client.provider(custom_llm_provider, {}, about=batch_id)
-    first = await _looked_up(client, provider, batch_id)
+    first = await _looked_up(client, provider, batch_id, wait=wait_for_room)
     provider = first.provider
     made = await _made_before(first, only)
     before = {reason: batch.id for reason, batch in made.items()}
@@ -98,17 +101,17 @@ async def retry(
     return Retry(list(made.values())[-1], 0, before)
 
 
-async def _looked_up(client: "AsyncClient", provider: Provider, batch_id: str) -> _First:
+async def _looked_up(client: "AsyncClient", provider: Provider, batch_id: str, *, wait: bool) -> _First:
     """Under the account and the id that the ledger knows: a gateway has two ids of it, two accounts may see it."""
     parts = await client.ready()
     shown = await provider.retrieve_batch(batch_id, CallOptions())
     await parts.tracker.shown(provider, shown)
     tracked = await parts.tracker.batch_accounts.tracked(provider, shown)
     if tracked is None:
-        return _First(client, parts.ledger, provider, without_tag(shown), None)
+        return _First(client, parts.ledger, provider, without_tag(shown), None, wait)
     if tracked.account in client.accounts.names():
         provider = client.accounts.get(tracked.account)
-    return _First(client, parts.ledger, provider, without_tag(with_id(shown, tracked.batch_id)), tracked)
+    return _First(client, parts.ledger, provider, without_tag(with_id(shown, tracked.batch_id)), tracked, wait)
 
 
 async def _made_before(first: _First, only: Collection[str]) -> dict[str, Batch]:
@@ -179,7 +182,7 @@ async def _delete(first: _First, file: FileObject, error: BatchmeterError) -> No
 async def _submit(first: _First, submission: Submission, key: str | None) -> Batch:
     provider, window = first.provider, first.batch.completion_window or "24h"
     parts, tag = await first.client.ready(), first.client.accounts.tags(first.provider.account)
-    return await submit_kept(parts, provider, submission, window, key, tag=tag)
+    return await submit_kept(parts, provider, submission, window, key, tag=tag, wait=first.wait)
 
 
 @dataclass(slots=True)

@@ -150,7 +150,7 @@ class Job:
             key = self._key(written, number)
         if earlier is not None and not self.again:
             batch = await self._create(client, str(earlier.idempotency_key), earlier.submission.input_file_id)
-            while never_began(batch, await client.batches.settlement(batch.id)):
+            while never_began(batch, await client.batches.settlement(batch.id, custom_llm_provider=provider.account)):
                 following = await next_try(client, provider.account, batch.id)
                 if following is None:
                     break

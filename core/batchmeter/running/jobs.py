@@ -243,9 +243,11 @@ class Jobs:
             found |= await answers_by_id(provider, settled.batch)
         return Results(report.job.ids, found, *report.settlements)
 
-    async def retry(self, batch_id: str, only: Collection[str], account: str | None) -> Retry:
+    async def retry(
+        self, batch_id: str, only: Collection[str], account: str | None, *, wait_for_room: bool = True
+    ) -> Retry:
         """The failed, expired and missing requests of a batch, submitted again."""
-        return await retry(self._client, batch_id, only=only, custom_llm_provider=account)
+        return await retry(self._client, batch_id, only=only, custom_llm_provider=account, wait_for_room=wait_for_room)
 
 
 def never_began(batch: Batch, settlement: Settlement | None) -> bool:

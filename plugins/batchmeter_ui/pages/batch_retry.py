@@ -4,7 +4,7 @@ import htpy as h
 from starlette.responses import RedirectResponse
 
 from batchmeter.access import BatchHistory
-from batchmeter.errors import UsageError
+from batchmeter.errors import BatchmeterError, ProviderError, SubmissionRefusedError, UsageError, made_nothing
 from batchmeter_proxy import Action, Refusal
 from batchmeter_ui.page import question
 from batchmeter_ui.view import Content, Page, View
@@ -47,10 +47,16 @@ async def retry(view: View) -> RedirectResponse:
     await view.note("retry", f"{account}/{batch_id}")
     try:
         async with view.call.transfer():
-            made = await view.call.client.batches.retry(batch_id, custom_llm_provider=account)
-    except UsageError as error:
-        view.call.in_vain = True
-        raise Refusal(409, str(error), code="nothing_to_retry") from error
+            made = await view.call.client.batches.retry(
+                batch_id,
+                custom_llm_provider=account,
+                wait_for_room=False,  # nobody waits for a page that long
+            )
+    except BatchmeterError as error:
+        view.call.in_vain = not isinstance(error, ProviderError) or made_nothing(error)
+        if isinstance(error, UsageError) and not isinstance(error, SubmissionRefusedError):
+            raise Refusal(409, str(error), code="nothing_to_retry") from error
+        raise
     view.call.in_vain = not made.new
     return RedirectResponse(view.batch_url(account, made.batch.id), 303)
 

@@ -24,10 +24,10 @@ async def show(view: View) -> Content:
     """Settled ones by the ledger's sums, those under way by their open batches."""
     span = asked_span(view, days=90)
     sums = [one for one in await spend(view, ("job", "account"), span) if one.groups["job"]]
-    opened = await _open_jobs(view)
+    opened, all_known = await _open_jobs(view)
     known = {(one.groups["account"], one.groups["job"]) for one in sums}
     rows: list[Sequence[h.Node]] = [
-        (_link(view, account, job), account, "–", "–", h.span(".quiet")["open"], number(count))
+        (_link(view, account, job), account, "–", "–", h.span(".quiet")["open"], _count(count, all_known=all_known))
         for (account, job), count in opened.items()
         if (account, job) not in known
     ]
@@ -36,7 +36,7 @@ async def show(view: View) -> Content:
         spent = amount(one.known, complete=is_complete(one), lines=one.unpriced_lines)
         rows.append((
             _link(view, account, job), account, number(one.batches), number(one.lines), spent,
-            number(opened.get((account, job), 0)),
+            _count(opened.get((account, job), 0), all_known=all_known),
         ))  # fmt: skip
     columns = ("Job", "Account", "Batches settled>", "Lines>", "Cost>", "Batches open>")
     empty = "No job. A file that is larger than a batch may be becomes one: batchmeter submit FILE."
@@ -53,8 +53,13 @@ def _link(view: View, account: str, job: str) -> h.Element:
     return h.a(href=job_url(view, account, job))[shortened(job, 60)]
 
 
-async def _open_jobs(view: View) -> dict[tuple[str, str], int]:
-    """Account and job -> how many of its batches are open, of the newest."""
+def _count(count: int, *, all_known: bool) -> str:
+    """Of open batches; there may be more where not all were looked at."""
+    return number(count) if all_known else f"{count:,} or more"
+
+
+async def _open_jobs(view: View) -> tuple[dict[tuple[str, str], int], bool]:
+    """Account and job -> how many of its batches are open, of the newest; and whether these are all."""
     page = await view.access.browse(view.own(BatchFilter(settled=False)), limit=_MOST_OPEN)
     found: dict[tuple[str, str], int] = {}
     for one in page.data:
@@ -62,7 +67,7 @@ async def _open_jobs(view: View) -> dict[tuple[str, str], int]:
             if tag.startswith(JOB):
                 place = (one.tracked.account, tag.removeprefix(JOB))
                 found[place] = found.get(place, 0) + 1
-    return found
+    return found, page.next is None
 
 
 async def one(view: View) -> Content:
