@@ -33,7 +33,7 @@ _END_FIELD = {
     "cancelled": "cancelled_at",
 }
 TAG = "batchmeter_id"
-_TAGS = re.compile(rf"{TAG}(?:_([0-9]{1, 9}))?")
+_TAGS = re.compile(TAG + "(?:_([0-9]{1,9}))?")
 _TOKEN = re.compile(r"[a-zA-Z0-9]{1,256}(-*[a-zA-Z0-9]){0,256}")
 _NAMED = "batchmeter-"
 _META = "m-"
