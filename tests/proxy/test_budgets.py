@@ -187,6 +187,16 @@ async def test_a_key_sees_only_the_budgets_that_are_about_it(start):
             assert (answer.status_code, answer.json()["error"]["code"]) == (403, "admin_only"), path
 
 
+async def test_a_key_of_some_accounts_sees_no_budget_of_others(start):
+    client = await start(
+        here={"limit": "1", "scope": {"account": "sandbox"}}, there={"limit": "2", "scope": {"account": "o"}}
+    )
+    _, secret = await create_key(await Keyring.open(await access_of(client)), name="s", accounts=["sandbox"])
+    async with await http_of(client, secret) as http:
+        mine = (await http.get("/v1/budgets/mine")).json()["data"]
+    assert [one["budget"] for one in mine] == ["here"]
+
+
 async def test_a_limited_admin_key_sees_no_budget_of_all_accounts(start):
     client = await start(all={"limit": "50"})
     _, secret = await create_key(await Keyring.open(await access_of(client)), admin=True, accounts=["openai"])

@@ -137,6 +137,24 @@ async def test_a_refused_create_is_told_as_dropped(sandbox, tmp_path, guard):
     assert reason.startswith("refused: ")
 
 
+async def test_runs_retries_and_jobs_are_asked_too(sandbox, tmp_path, guard):
+    path = tmp_path / "in.jsonl"
+    path.write_bytes(lines(2))
+    async with opened(sandbox, tmp_path, guard) as client:
+        await batchmeter.arun(["Say 1."], model="gpt-5-mini", provider="openai", using=client)
+        failing = await create(client, metadata={"sandbox": "fail=0.4"})
+        await client.batches.wait(failing.id)
+        await client.batches.retry(failing.id)
+        await client.batches.create_many(path, CHAT, custom_llm_provider="openai")
+        assert [estimate.requests for _, estimate in guard.asked] == [1, 3, 1, 2]
+        sent = len((await client.batches.list(custom_llm_provider="openai")).data)
+        path.write_bytes(lines(2, temperature=1))
+        guard.refusals.append(SubmissionRefusedError("Not today."))
+        with pytest.raises(SubmissionRefusedError, match="Not today"):
+            await client.batches.create_many(path, CHAT, custom_llm_provider="openai")
+        assert len((await client.batches.list(custom_llm_provider="openai")).data) == sent == 4
+
+
 async def test_a_full_queue_of_a_plugin_is_waited_for(sandbox, tmp_path, guard):
     naps: list[float] = []
 
