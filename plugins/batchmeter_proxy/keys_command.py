@@ -3,8 +3,7 @@
 import asyncio
 import json
 import re
-import sys
-from collections.abc import AsyncGenerator, Iterable
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, cast
@@ -12,14 +11,12 @@ from typing import TYPE_CHECKING, Any, cast
 import click
 
 from batchmeter import AsyncClient
+from batchmeter.commands.output import table
 
 if TYPE_CHECKING:
     from .keyring import Keyring, ProxyKey
 
 as_json = click.option("--json", "json_output", is_flag=True, help="Print JSON for machines.")
-_PIPE_WIDTH = 160
-"""Columns where there is no terminal to ask."""
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 _UNITS = {"m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 """Seconds."""
@@ -113,7 +110,7 @@ def list_keys(json_output: bool) -> None:
         _print_json([{**key.model_dump(mode="json"), "state": key.state(now)} for key in found])
         return
     columns = ("key", "secret", "name", "owner", "team", "tags", "may use", "limits", "state", "expires")
-    _print_table(columns, (_row(key, now) for key in found))
+    table(None, columns, (_row(key, now) for key in found))
 
 
 @keys.command()
@@ -160,24 +157,6 @@ def _client() -> AsyncClient:
 
 def _print_json(value: object) -> None:
     click.echo(json.dumps(value))
-
-
-def _print_table(columns: Iterable[str], rows: Iterable[Iterable[object]]) -> None:
-    """Names may hold anything: what would do something to a terminal is shown as text."""
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    shown = Table(header_style="bold")
-    for column in columns:
-        shown.add_column(column, overflow="fold")
-    for row in rows:
-        shown.add_row(*(Text("" if cell is None else _CONTROL.sub(_escaped, str(cell))) for cell in row))
-    Console(width=None if sys.stdout.isatty() else _PIPE_WIDTH, highlight=False, markup=False).print(shown)
-
-
-def _escaped(found: re.Match[str]) -> str:
-    return f"\\x{ord(found[0]):02x}"
 
 
 def _row(key: "ProxyKey", now: int) -> tuple[object, ...]:

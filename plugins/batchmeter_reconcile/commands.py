@@ -181,6 +181,9 @@ def listed(account: str | None, limit: int, json_output: bool) -> None:
     if json_output:
         print_json(found)
         return
+    if not found:
+        console().print("no comparison yet: batchmeter reconcile ACCOUNT makes one")
+        return
     columns = ("id!", "account", "from", "to", "status", "drift (USD)>", "source", "made at")
     names = ("id", "account", "from", "to", "status", "drift_usd", "source", "made_at")
     table(None, columns, [tuple(one[name] for name in names) for one in found])

@@ -120,3 +120,20 @@ def test_a_tracker_tells_that_it_is_well_and_what_is_open(shell) -> None:
     finally:
         tracker.terminate()
         tracker.communicate(timeout=30)
+
+
+def test_narrow_tables_never_break_a_number() -> None:
+    columns = ("model", "requests>", "expected output>", "at most>")
+    rows = [("gpt-5-mini-2025-08-07", "2", "800", "$0.000816875")]
+    narrow = lines_of(columns, rows, 58)
+    assert max(map(len, narrow)) <= 58
+    assert "$0.000816875" in "\n".join(narrow)
+    assert "│ gpt-5-mini-2025-" in "\n".join(narrow)
+
+
+def test_tables_too_narrow_to_fold_become_names_and_values() -> None:
+    columns = ("provider", *(f"bucket_{number}>" for number in range(12)), "flags")
+    rows = [("openai", *("0.0125" for _ in range(12)), ""), ("azure", *("-" for _ in range(12)), "assumed")]
+    lines = [line.split() for line in lines_of(columns, rows, 80)]
+    assert lines[:2] == [["provider", "openai"], ["bucket_0", "0.0125"]]
+    assert (lines[13:15], lines[-1]) == ([[], ["provider", "azure"]], ["flags", "assumed"])

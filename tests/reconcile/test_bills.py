@@ -191,7 +191,7 @@ def test_a_file_that_is_no_bill_is_one_error(tmp_path: Path) -> None:
         with pytest.raises(UsageError, match=words):
             read(path)
         assert path.exists(), case
-    with pytest.raises(UsageError, match="No such file"):
+    with pytest.raises(UsageError, match="no such file"):
         read(tmp_path / "nowhere")
 
 

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from batchmeter.access import Following
     from batchmeter.client import AsyncClient
     from batchmeter.reports.timings import Spread, Timing
+    from batchmeter.tracker.poller import Summary
 
 
 @click.command()
@@ -34,7 +35,7 @@ def track(once: bool, metrics_port: int | None, metrics_host: str, json_output: 
                 if json_output:
                     print_json(summary)
                 else:
-                    click.echo(summary, err=True)
+                    click.echo(_in_words(summary), err=True)
                 return
             start_log()
             gc.freeze()  # going over all modules again would stop the event loop for 20 ms
@@ -45,6 +46,11 @@ def track(once: bool, metrics_port: int | None, metrics_host: str, json_output: 
                 await _track_seen(opened, metrics_host, metrics_port)
 
     run(work())
+
+
+def _in_words(work: "Summary") -> str:
+    text = f"looked at {work.looked:,} open batches: {work.settled:,} settled, {work.put_off:,} not readable yet"
+    return f"{text}, {work.errors:,} errors"
 
 
 async def _track_seen(opened: "AsyncClient", host: str, port: int) -> None:

@@ -69,19 +69,26 @@ def table(title: str | None, columns: Sequence[str], rows: Iterable[Sequence[obj
 def grid(
     title: str | None, columns: Sequence[str], rows: Iterable[Sequence[object]], *, width: int | None = None
 ) -> "Table":
-    """The same to print later. Where it is too wide, columns `~` are left out, the last first; beside ids (`!`) any, but for two."""
+    """The same to print later. Where it is too wide, columns `~` are left out, the last first; beside ids (`!`) any, but for two.
+
+    Text folds between its words, a number never: where even that is too wide, each row becomes lines of name and value.
+    """
     from rich.table import Table
     from rich.text import Text
 
     cells = [["" if cell is None else inert(str(cell)) for cell in row] for row in rows]
-    places = _fitting(columns, cells, width or console().width)
+    places = _fitting(columns, cells, width := width or console().width)
     shown = Table(title=None if title is None else Text(inert(title)), title_justify="left", header_style="bold")
     ids = any(name.endswith("!") for name in columns)
-    for place in places:
+    widths = None if ids else _widths([(columns[place], [row[place] for row in cells]) for place in places], width)
+    if widths == []:
+        return _records(shown, [name.rstrip(_MARKS) for name in columns], cells)
+    for at, place in enumerate(places):
         name = columns[place]
         right, whole = ">" in name, name.endswith("!")
         shown.add_column(
             name.rstrip(_MARKS), justify="right" if right else "left", overflow="fold", no_wrap=whole,
+            width=widths[at] if widths else None,
             min_width=max((len(row[place]) for row in cells), default=0) if whole or (right and ids) else None,
         )  # fmt: skip
     for row in cells:
@@ -90,6 +97,8 @@ def grid(
 
 
 _MARKS = ">!~"
+_LONGEST_NAMES = (24, 16, 12, 10)
+"""Characters that a text keeps together before it is cut, as room allows: `batch_success`, `gpt-5-mini-2025-`."""
 _LONGEST_WORD = 12
 """Characters that a column which may be folded keeps together: `in_progress`, `validating`."""
 
@@ -114,6 +123,45 @@ def _fitting(columns: Sequence[str], cells: Sequence[Sequence[str]], width: int)
     while needed(places) > width and len(droppable) > kept:
         places.remove(droppable.pop())
     return places
+
+
+def _widths(columns: Sequence[tuple[str, Sequence[str]]], width: int) -> list[int] | None:
+    """Each column's width where they have to fold, None where they need not, nothing where they cannot."""
+    room = width - 3 * len(columns) - 1
+    full = [max(map(len, (name.rstrip(_MARKS), *cells))) for name, cells in columns]
+    if sum(full) <= room:
+        return None
+    for longest in _LONGEST_NAMES:
+        widths = [_least(name, cells, longest) for name, cells in columns]
+        if sum(widths) <= room:
+            break
+    else:
+        return []
+    while sum(widths) < room:
+        place = max(range(len(widths)), key=lambda each: full[each] - widths[each])
+        widths[place] += 1
+    return widths
+
+
+def _least(name: str, cells: Sequence[str], longest: int) -> int:
+    heads, words = name.rstrip(_MARKS).split(), [word for cell in cells for word in cell.split()]
+    body = max(map(len, cells), default=0) if ">" in name else min(max(map(len, words), default=0), longest)
+    return max([body, *map(len, heads)])
+
+
+def _records(shown: "Table", names: Sequence[str], rows: Sequence[Sequence[str]]) -> "Table":
+    from rich.text import Text
+
+    shown.box, shown.show_header = None, False
+    shown.add_column(no_wrap=True, style="bold")
+    shown.add_column(overflow="fold")
+    for number, row in enumerate(rows):
+        if number:
+            shown.add_row("", "")
+        for name, cell in zip(names, row, strict=True):
+            if cell:
+                shown.add_row(name, Text(cell))
+    return shown
 
 
 def money(amount: Decimal | None) -> str:

@@ -124,6 +124,8 @@ def read_rows(path: Path, saw: Callable[[bytes], None]) -> Iterator[tuple[str, R
             shown = io.BufferedReader(_Seen(raw, saw), CHUNK)
             source = cast("io.RawIOBase", gzip.GzipFile(fileobj=shown)) if head.startswith(_GZIP) else shown.raw
             yield from _text_rows(path, source)
+    except FileNotFoundError:
+        raise UsageError(f"no such file: {path}") from None
     except (OSError, EOFError, zlib.error) as error:
         raise UsageError(f"{path} cannot be read to its end: {error}") from None
     except UnicodeDecodeError as error:
