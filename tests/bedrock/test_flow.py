@@ -172,6 +172,18 @@ async def test_jobs_that_end_otherwise(end, counted, status, counts, total, bedr
     assert str(settlement.cost.total) == str(total)
 
 
+async def test_a_failed_job_runs_anew_once_it_is_asked_for_again(bedrock, client, tmp_path):
+    """`retry_queue_full` is about refused creates: no plugin submits a job again that failed."""
+    path = tmp_path / "in.jsonl"
+    path.write_bytes(lines("a"))
+    bedrock.least = 100
+    (first,) = (await client.batches.create_many(path, CHAT)).batches
+    await settled(client, first.id)
+    (second,) = (await client.batches.create_many(path, CHAT)).batches
+    assert first.id != second.id
+    assert len(bedrock.jobs) == 2
+
+
 async def test_a_job_with_too_few_records_fails_with_its_reason(bedrock, client):
     bedrock.least = 100
     batch = await submitted(client, lines("a"))
