@@ -81,7 +81,7 @@ def show(name: str, limit: int, json_output: bool) -> None:
             f"drift {one['drift']:g} of {models or 'unknown models'} ({one['basis']}): {one['batches']:,} batches"
         )
     for change in document["changes"]:
-        console().print(f"{change['at']} {change['action']} by {change['who']}")
+        console().print(f"{change['at'][:19].replace('T', ' ')}Z {change['action']} by {change['who']}")
 
 
 @budgets.command("set")
@@ -231,7 +231,7 @@ def _pair(text: str) -> tuple[str, str]:
 
 
 def _table(rows: Sequence[tuple[str, ...]]) -> None:
-    columns = ("budget", "limit>", "spent>", "uncertain>", "reserved>", "left>", "until")
+    columns = ("budget", "limit>", "spent>", "uncertain>", "reserved>", "left>", "until (UTC)")
     table(None, columns, rows)
 
 

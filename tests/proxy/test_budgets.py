@@ -1,6 +1,7 @@
 """Budgets from outside: settings, SDK, proxy, metrics, pages and the command line, over real batches."""
 
 import json
+import re
 from decimal import Decimal
 
 import httpx
@@ -322,6 +323,8 @@ def test_the_command_line_sets_shows_refuses_and_checks(tmp_path, monkeypatch):
         assert shell("submit", "in.jsonl").exit_code == 0
         shown = json.loads(shell("budgets", "show", "all", "--json").output)
         assert [one["state"] for one in shown["reservations"]] == ["open"]
+        text = shell("budgets", "show", "all").output
+        assert re.search(r"^\d{4}-\d\d-\d\d \d\d:\d\d:\d\dZ raised by command$", text, re.MULTILINE), text
         assert "0 reservations given back" in shell("budgets", "check").output
         nothing = shell("budgets", "release", "batch_x", "--reason", "none")
         assert (nothing.exit_code, "nothing is uncertain" in nothing.output) == (2, True)

@@ -49,8 +49,8 @@ def track(once: bool, metrics_port: int | None, metrics_host: str, json_output: 
 
 
 def _in_words(work: "Summary") -> str:
-    text = f"looked at {work.looked:,} open batches: {work.settled:,} settled, {work.put_off:,} not readable yet"
-    return f"{text}, {work.errors:,} errors"
+    text = f"open batches looked at: {work.looked:,}; settled: {work.settled:,}; not readable yet: {work.put_off:,}"
+    return f"{text}; errors: {work.errors:,}"
 
 
 async def _track_seen(opened: "AsyncClient", host: str, port: int) -> None:
