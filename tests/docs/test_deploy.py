@@ -3,6 +3,7 @@
 `.ci/deploy.sh` does the rest: the image's steps, the chart by Helm's engine, the units and nginx's file by their programs.
 """
 
+import os
 import re
 import shlex
 from pathlib import Path
@@ -17,7 +18,8 @@ from batchmeter.config import load_settings
 from batchmeter.plugins import Plugins
 from batchmeter_proxy.app import ROUTES
 
-FOLDER = Path(__file__).parents[2] / "docs" / "deploy"
+ROOT = Path(__file__).parents[2]
+FOLDER = ROOT / "docs" / "deploy"
 COMPOSE = yaml.safe_load((FOLDER / "compose.yaml").read_text())
 TEXTS = {str(path.relative_to(FOLDER)): path.read_text() for path in FOLDER.rglob("*") if path.is_file()}
 
@@ -86,3 +88,9 @@ def test_probes_ask_for_paths_that_answer():
     known = {route.path for route in ROUTES} | {path for path in asked if f'"{path}"' in track}
     assert asked - known == set()
     assert {"/health", "/health/liveliness", "/health/readiness"} == asked
+
+
+def test_scripts_of_ci_may_be_run() -> None:
+    scripts = sorted((ROOT / ".ci").glob("*.sh"))
+    assert len(scripts) > 5
+    assert [path.name for path in (*scripts, ROOT / ".ci" / "run") if not os.access(path, os.X_OK)] == []
