@@ -9,7 +9,7 @@ from batchmeter.commands.output import as_json, console, errors, print_json, tab
 from batchmeter.commands.session import ledger as open_ledger
 from batchmeter.commands.session import run, settings
 
-_AGE = re.compile("([0-9]{1,6})([hdw])")
+_AGE = re.compile("([0-9]{1,15})([hdw])")
 _HOURS = {"h": 1, "d": 24, "w": 168}
 
 
