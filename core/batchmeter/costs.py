@@ -200,4 +200,5 @@ def _known(figures: Mapping[str, int]) -> Decimal:
 
 
 def _usd(figures: Mapping[str, int], prefix: str) -> Decimal:
-    return joined_usd(*(figures.get(f"{prefix}{name}", 0) for name in ("usd", "nano", "atto")))
+    get = figures.get
+    return joined_usd(get(prefix + "usd", 0), get(prefix + "nano", 0), get(prefix + "atto", 0))

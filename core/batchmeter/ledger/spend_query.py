@@ -197,7 +197,7 @@ async def _units(session: Session, terms: SpendQuery) -> list[str]:
 def _named_figures(terms: SpendQuery, columns: Sequence[str], row: Row) -> tuple[Names, Counter[str]]:
     """By place: a row of SQLite's searches all its columns for a name."""
     values = tuple(row) if isinstance(row, sqlite3.Row) else tuple(row[name] for name in row.keys())  # noqa: SIM118
-    names = tuple(_shown(name, value) for name, value in zip(terms.group_by, values, strict=False))
+    names = tuple(map(_shown, terms.group_by, values))
     figures = zip(columns, values[len(names) :], strict=True)
     return names, Counter({name: int(number) for name, number in figures if number})
 
@@ -264,6 +264,7 @@ def _label(name: str) -> str | None:
 
 
 @lru_cache(maxsize=4096)
+@lru_cache(4096)
 def _shown(name: str, value: object) -> str | None:
     if name == "day":
         return _date(int(str(value))).isoformat()
