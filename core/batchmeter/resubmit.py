@@ -47,6 +47,7 @@ async def submit_kept(
     key: str | None,
     *,
     tag: bool,
+    rivals: tuple[str, ...] = (),
     wait: bool = True,
 ) -> Batch:
     """Submit what the ledger has kept. Its `batchmeter_retry_of` stays there where the provider has no room for it."""
@@ -62,4 +63,6 @@ async def submit_kept(
         submission.model,
     )
     options = CallOptions(extra_body=again.extra_body)
-    return await submit(parts, provider, request, options, submission, idempotency_key=key, tag=tag, wait=wait)
+    return await submit(
+        parts, provider, request, options, submission, idempotency_key=key, rivals=rivals, tag=tag, wait=wait
+    )

@@ -57,19 +57,21 @@ async def submit(
     submission: Submission,
     *,
     idempotency_key: str | None = None,
+    rivals: tuple[str, ...] = (),
     request_sha256: str | None = None,
     tag: bool = True,
     wait: bool = True,
 ) -> Batch:
     """The batch as the provider made it, without our tag; its `acreate_batch` is recorded.
 
-    With an `idempotency_key` that was used before at this account, the first one; IdempotencyMismatchError where
-    `request_sha256` says that it was used for something else. Raises the provider's error when it
+    With an `idempotency_key` that was used before at this account, the first one; so where one of its `rivals` was,
+    keys for some of the same requests. IdempotencyMismatchError where `request_sha256` says that it was used for something else. Raises the provider's error when it
     refused, CreateUnknownError when nobody can tell yet whether it exists. Where the account waits for room in a full
     queue, so does this, unless told not to; a refused create made nothing, so that each try is a create of its own.
     """
     submission = _with_callbacks(parts, submission)
-    intent = Intent(str(uuid.uuid4()), submission, idempotency_key, parts.ledger.now(), request_sha256=request_sha256)
+    asked_at, digest = parts.ledger.now(), request_sha256
+    intent = Intent(str(uuid.uuid4()), submission, idempotency_key, asked_at, request_sha256=digest, rivals=rivals)
     if idempotency_key is not None and parts.plugins.guarded:
         first = await parts.ledger.intent_of(provider.account, idempotency_key)
         if first is not None:

@@ -73,8 +73,8 @@ WHERE b.batch_id = %(batch_id)s
   AND b.account = %(account)s -- [account]
 ORDER BY b.pk + 0 DESC LIMIT 1;
 
--- name: lock_event
--- Until this transaction ends, nobody else records an event of this id.
+-- name: lock_name
+-- Until this transaction ends, nobody else has a lock of this name.
 SELECT pg_advisory_xact_lock(hashtextextended(%(id)s, 0)) IS NULL AS locked;
 
 -- name: add_event

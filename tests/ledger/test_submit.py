@@ -38,6 +38,23 @@ async def test_concurrent_creates_with_one_key_agree_on_one_intent(ledger, open_
     assert len({intent.id for intent in intents}) == 1
 
 
+async def test_creates_that_share_requests_agree_on_one_intent(ledger, open_another, make):
+    """Seven keys for the choices of three reasons: those with a reason in common are rivals, whoever is first."""
+    keys = ["a", "b", "c", "ab", "ac", "bc", "abc"]
+    rivals = {key: tuple(other for other in keys if other != key and set(other) & set(key)) for key in keys}
+    ledgers = [ledger, await open_another(), await open_another()]
+    wanted = [Intent(f"i{n}", make.submission(), key, rivals=rivals[key]) for n, key in enumerate(keys * 3)]
+    given = await asyncio.gather(*(ledgers[n % 3].open_intent(intent) for n, intent in enumerate(wanted)))
+    stored = {intent.id: intent.idempotency_key for intent in given}
+    assert sorted("".join(stored.values())) == sorted(set("".join(stored.values()))), "no reason is in two of them"
+    for asked, got in zip(wanted, given, strict=True):
+        assert set(asked.idempotency_key) & set(got.idempotency_key)
+    for intent_id in stored:
+        await ledger.close_intent(intent_id, "refused")
+    assert (await ledger.open_intent(Intent("last", make.submission(), "abc", rivals=rivals["abc"]))).id == "last"
+    assert (await ledger.open_intent(wanted[0])).id == "last", "a rival keeps a refused one from being tried again"
+
+
 async def test_open_intents_are_listed_oldest_first_until_closed(ledger, make, clock):
     for name in ("b", "a", "c"):
         await ledger.open_intent(Intent(name, make.submission()))

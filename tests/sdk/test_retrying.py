@@ -1,5 +1,6 @@
 """The rest of a batch is submitted once, whoever asks for it and however often."""
 
+import asyncio
 from contextlib import asynccontextmanager
 from dataclasses import replace
 
@@ -141,6 +142,47 @@ async def test_no_request_is_submitted_twice(client, requests, calls, counts):
         assert set(one.before) <= set(only or ["failed", "expired", "missing"])
         assert {*one.before.values(), one.batch.id} <= set(made)
         assert one.new or one.batch.id == list(one.before.values())[-1]
+
+
+@pytest.mark.parametrize(
+    ("calls", "sent"),
+    [
+        ([["failed"], ["expired", "failed"]], [[2, 10], [12, 0]]),
+        ([["failed", "missing"], None], [[2, 10], [12, 0]]),
+        ([["expired"], ["failed"]], [[10, 2]]),
+    ],
+)
+async def test_retries_at_one_time_share_no_request(make_client, sandbox, requests, monkeypatch, calls, sent):
+    """Two processes' clients; each uploads before either has submitted."""
+    both = asyncio.Barrier(2)
+    async with make_client(sandbox.url) as one, make_client(sandbox.url) as other:
+        batch = await submitted(one, requests, MIXED)
+        for client in (one, other):
+            gate(monkeypatch, client.accounts.get("openai"), both)
+        asked = zip((one, other), calls, strict=True)
+        done = await asyncio.gather(
+            *(retry(client, batch.id, **({"only": only} if only else {})) for client, only in asked)
+        )
+        counts = [each.requests for each in done]
+        assert counts in sent or counts[::-1] in sent
+        made = {each.batch.id: each.batch.input_file_id for each in done if each.new}
+        assert set(await batches(one)) == {batch.id, *made}
+        inputs = {file.id for file in await one.files.list(limit=100, purpose="batch")}
+        assert inputs == {batch.input_file_id, *made.values()}, "no input file is left over"
+
+
+def gate(monkeypatch, provider, both):
+    """The first upload of each waits for the other's."""
+    upload, first = provider.create_file, [True]
+
+    async def waits(*args, **kwargs):
+        made = await upload(*args, **kwargs)
+        if first:
+            first.clear()
+            await both.wait()
+        return made
+
+    monkeypatch.setattr(provider, "create_file", waits)
 
 
 async def test_it_says_where_the_others_went(client, requests):

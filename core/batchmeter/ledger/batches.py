@@ -234,11 +234,30 @@ async def store_intents(session: Session, wanted: Sequence[tuple[Intent, Millis 
         else None
         for intent, until in wanted
     ]
-    items = [_intent_columns(new) for new in news if new is not None]
+    await _lock_rivals(session, news)
+    items = [_intent_columns(new) for new in news if new is not None and not new.rivals]
     # In one order, so that no two processes wait for each other's keys.
     items.sort(key=lambda item: (str(item["account"]), str(item["key"])))
     added = {row["id"] for row in await session.each("add_intent", items)}
-    return [new if new is None or new.id in added else await _earlier(session, new) for new in news]
+    return [new if new is None or new.id in added else await _stored(session, new) for new in news]
+
+
+async def _lock_rivals(session: Session, news: Collection[Intent | None]) -> None:
+    """Until this transaction ends, nobody else stores a rival of these. An engine with one writer at a time needs no lock."""
+    if session.has("lock_name"):
+        rivals = [new for new in news if new is not None and new.rivals]
+        names = {f"{new.submission.account}:{key}" for new in rivals for key in (*new.rivals, new.idempotency_key)}
+        for name in sorted(names):
+            await session.row("lock_name", id=name)
+
+
+async def _stored(session: Session, new: Intent) -> Intent:
+    for key in new.rivals:
+        if rival := await intent_of(session, new.submission.account, key):
+            return rival
+    if new.rivals and await session.each("add_intent", [_intent_columns(new)]):
+        return new
+    return await _earlier(session, new)
 
 
 def _intent_columns(new: Intent) -> dict[str, object]:

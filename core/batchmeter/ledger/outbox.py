@@ -257,8 +257,8 @@ async def add_event(
 
 async def record_event(session: Session, event: PluginEvent) -> bool:
     """A plugin's own event, owed to whoever handles its kind; False when it is recorded already."""
-    if session.has("lock_event"):  # two processes may notice the same thing at once
-        await session.row("lock_event", id=event.id)
+    if session.has("lock_name"):  # two processes may notice the same thing at once
+        await session.row("lock_name", id=event.id)
     if await session.row("has_event", id=event.id) is not None:
         return False
     await add_event(session, event, ())

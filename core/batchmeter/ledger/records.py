@@ -92,6 +92,8 @@ class Intent:
     """Why it was closed without a batch."""
     request_sha256: str | None = None
     """Digest of the request that has the idempotency key; None where nobody compares."""
+    rivals: tuple[str, ...] = field(default=(), compare=False)
+    """Other keys whose creates send some of the same requests: one of them that is not closed stands for this. Not stored."""
 
 
 class Attempts(msgspec.Struct, frozen=True, gc=False):

@@ -85,20 +85,23 @@ async def retry(
     only = tuple(dict.fromkeys(only))
     provider = await client.provider(custom_llm_provider, {}, about=batch_id)
     first = await _looked_up(client, provider, batch_id, wait=wait_for_room)
-    provider = first.provider
     made = await _made_before(first, only)
-    before = {reason: batch.id for reason, batch in made.items()}
-    if left := [reason for reason in only if reason not in made]:
+    while left := [reason for reason in only if reason not in made]:
+        before = {reason: batch.id for reason, batch in made.items()}
         rest = await _upload_rest(first, left)
-        if rest is not None:
-            batch = await _submit_rest(first, rest, left)
-            if batch.input_file_id == rest.file.id:
-                return Retry(batch, rest.requests, before)
-            await client.files.delete(rest.file.id, custom_llm_provider=provider.account)
-            return Retry(batch, 0, before | dict.fromkeys(left, batch.id))
+        if rest is None:
+            break
+        batch = await _submit_rest(first, rest, left)
+        if batch.input_file_id == rest.file.id:
+            return Retry(batch, rest.requests, before)
+        # Another call was faster, with these reasons or with some of them.
+        await client.files.delete(rest.file.id, custom_llm_provider=first.provider.account)
+        earlier, made = made, await _made_before(first, only)
+        if len(made) == len(earlier):  # its answer is not what the ledger has: a gateway's other id
+            made |= dict.fromkeys(left, batch)
     if not made:
         raise UsageError(f"batch {batch_id}: nothing to retry: no request is {' or '.join(only)}")
-    return Retry(list(made.values())[-1], 0, before)
+    return Retry(list(made.values())[-1], 0, {reason: batch.id for reason, batch in made.items()})
 
 
 async def _looked_up(client: "AsyncClient", provider: Provider, batch_id: str, *, wait: bool) -> _First:
@@ -117,10 +120,9 @@ async def _looked_up(client: "AsyncClient", provider: Provider, batch_id: str, *
 async def _made_before(first: _First, only: Collection[str]) -> dict[str, Batch]:
     """By reason, the oldest first: the batches that have those requests already."""
     intents: dict[str, Intent] = {}
-    for size in range(1, len(REASONS) + 1):
-        for reasons in combinations(REASONS, size):
-            if intent := await first.ledger.intent_of(first.provider.account, _key(first.batch.id, reasons)):
-                intents |= dict.fromkeys(reasons, intent)
+    for key, reasons in _keys(first.batch.id).items():
+        if intent := await first.ledger.intent_of(first.provider.account, key):
+            intents |= dict.fromkeys(reasons, intent)
     if intent := await _next_try(first.ledger, first.tracked):
         intents = dict.fromkeys(REASONS, intent)
     wanted = sorted((reason for reason in only if reason in intents), key=lambda reason: intents[reason].created_at)
@@ -147,6 +149,19 @@ async def _next_try(ledger: Ledger, tracked: TrackedBatch | None) -> Intent | No
 
 def _key(batch_id: str, reasons: Collection[str]) -> str:
     return f"{RETRY_OF}:{batch_id}:{'+'.join(sorted(reasons))}"
+
+
+def _keys(batch_id: str) -> dict[str, frozenset[str]]:
+    """Idempotency key -> the reasons of its requests, for all that retries of a batch can have."""
+    choices = [frozenset(some) for size in range(1, len(REASONS) + 1) for some in combinations(REASONS, size)]
+    return {_key(batch_id, reasons): reasons for reasons in choices}
+
+
+def _rivals(batch_id: str, key: str | None) -> tuple[str, ...]:
+    """The other keys whose creates send some of the same requests."""
+    keys = _keys(batch_id)
+    mine = keys.pop(key, frozenset[str]()) if key else frozenset[str]()
+    return tuple(other for other, reasons in keys.items() if reasons & mine)
 
 
 def _key_of_rest(first: _First, reasons: Collection[str]) -> str:
@@ -182,7 +197,8 @@ async def _delete(first: _First, file: FileObject, error: BatchmeterError) -> No
 async def _submit(first: _First, submission: Submission, key: str | None) -> Batch:
     provider, window = first.provider, first.batch.completion_window or "24h"
     parts, tag = await first.client.ready(), first.client.accounts.tags(first.provider.account)
-    return await submit_kept(parts, provider, submission, window, key, tag=tag, wait=first.wait)
+    rivals = _rivals(first.batch.id, key)
+    return await submit_kept(parts, provider, submission, window, key, tag=tag, rivals=rivals, wait=first.wait)
 
 
 @dataclass(slots=True)
