@@ -4,6 +4,7 @@ import asyncio
 
 from batchmeter.ledger.records import Intent
 from batchmeter.models import FileObject
+from batchmeter.running.job_batches import _parts, note_parts
 
 
 async def test_an_intent_is_kept_with_all_it_knows(ledger, make, attribution, clock):
@@ -53,6 +54,12 @@ async def test_creates_that_share_requests_agree_on_one_intent(ledger, open_anot
         await ledger.close_intent(intent_id, "refused")
     assert (await ledger.open_intent(Intent("last", make.submission(), "abc", rivals=rivals["abc"]))).id == "last"
     assert (await ledger.open_intent(wanted[0])).id == "last", "a rival keeps a refused one from being tried again"
+
+
+async def test_parts_that_processes_note_of_one_job_are_all_kept(ledger, open_another):
+    ledgers = [ledger, await open_another(), await open_another()]
+    await asyncio.gather(*(note_parts(ledgers[n % 3], "openai", "job", [f"part-{n}"]) for n in range(12)))
+    assert sorted(await _parts(ledger, "openai", "job")) == sorted(f"part-{n}" for n in range(12))
 
 
 async def test_open_intents_are_listed_oldest_first_until_closed(ledger, make, clock):

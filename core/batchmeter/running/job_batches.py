@@ -4,7 +4,9 @@ import json
 from collections.abc import AsyncGenerator, Sequence
 
 from batchmeter.access import SeenBatch
+from batchmeter.ledger.claims import keep_answer
 from batchmeter.ledger.ledger import Ledger
+from batchmeter.ledger.session import Session
 from batchmeter.models import Batch
 from batchmeter.resubmit import next_key
 
@@ -13,9 +15,16 @@ _SCOPE = "job"
 
 async def note_parts(ledger: Ledger, account: str, job_id: str, parts: Sequence[str]) -> None:
     """`parts`: the beginning of each one's idempotency keys; those of earlier calls stay noted."""
-    known = await _parts(ledger, account, job_id)
-    if not set(parts) <= set(known):
-        await ledger.keep_answer(_SCOPE, _name(account, job_id), json.dumps(list(dict.fromkeys([*known, *parts]))))
+    name = _name(account, job_id)
+
+    async def add(session: Session) -> None:
+        if session.has("lock_name"):  # another process may note parts of the same job
+            await session.row("lock_name", id=f"{_SCOPE} {name}")
+        known = await _noted(session, name)
+        if not set(parts) <= set(known):
+            await keep_answer(session, _SCOPE, name, json.dumps(list(dict.fromkeys([*known, *parts]))))
+
+    await ledger.database.write(add, durable=True)
 
 
 async def batches_of(ledger: Ledger, account: str, job_id: str) -> list[SeenBatch]:
@@ -24,9 +33,11 @@ async def batches_of(ledger: Ledger, account: str, job_id: str) -> list[SeenBatc
 
 
 async def _parts(ledger: Ledger, account: str, job_id: str) -> list[str]:
-    row = await ledger.database.read(
-        lambda session: session.row("get_answer", scope=_SCOPE, name=_name(account, job_id))
-    )
+    return await ledger.database.read(lambda session: _noted(session, _name(account, job_id)))
+
+
+async def _noted(session: Session, name: str) -> list[str]:
+    row = await session.row("get_answer", scope=_SCOPE, name=name)
     return [] if row is None else json.loads(row["document"] or "[]")
 
 
