@@ -26,10 +26,10 @@ from batchmeter.ledger import open_ledger
 from batchmeter.ledger.ledger import Ledger
 from batchmeter.ledger.records import Claim, Reschedule, Submission
 from batchmeter.ledger.serialize import dump, dump_submission, event_columns, settlement_columns
-from batchmeter.ledger.sqlite import statements as sqlite_statements
 from batchmeter.ledger.transactions import GROUP_SIZE
 from batchmeter.models import Batch
 from batchmeter_postgres.database import statements as postgres_statements
+from batchmeter_sqlite.database import statements as sqlite_statements
 
 ACCOUNTS = 20
 BLOCK = 100

@@ -62,7 +62,6 @@ PUBLIC = {"batchmeter"} | {
         "commands",
         "reports.line_costs",
         "ledger.session",
-        "ledger.sqlite",
     )
 }
 FAMILIES = {
@@ -80,7 +79,7 @@ FAMILIES = {
     "batchmeter_langfuse": {"batchmeter_otel", "batchmeter_traces"},
     "batchmeter_otel": {"batchmeter_traces"},
     "batchmeter_ui": {"batchmeter_proxy"},
-    "batchmeter_guest": {"batchmeter_proxy"},
+    "batchmeter_guest": {"batchmeter_proxy", "batchmeter_sqlite"},
 }
 
 

@@ -162,9 +162,9 @@ def register_events(register: "Callable[[type[PluginEvent]], None]") -> None:
 def register_ledgers(register: "Callable[[str, Engine], None]") -> None:
     """Called once: call `register(scheme, engine)` for each URL scheme of ledgers that this plugin opens.
 
-    The engine makes a `batchmeter.ledger.session.Database` from the URL; for a ledger that is a SQLite file at a place of
-    your own, `batchmeter.ledger.sqlite.SqliteDatabase(path)` is one. Import a driver there, not in the plugin's module. A failure disables this plugin only; a scheme that is registered already is refused. Implement it as a
-    function of the package: commands that need the ledger alone make no plugin.
+    The engine makes a `batchmeter.ledger.session.Database` from the URL, and imports its driver then, not with the plugin's
+    module; scheme `sqlite` gets a path, too. A failure disables this plugin only; a scheme that is registered already is
+    refused. Implement it as a function of the package: commands that need the ledger alone make no plugin.
     """
 
 

@@ -12,8 +12,9 @@ import pytest
 
 from batchmeter.access import Access
 from batchmeter.errors import LedgerError, LedgerTooNewError
-from batchmeter.ledger import open_ledger, sqlite_file
+from batchmeter.ledger import open_ledger
 from batchmeter.ledger.session import load_migrations
+from batchmeter_sqlite import file as sqlite_file
 
 
 async def opened(path):
@@ -92,7 +93,7 @@ async def test_of_several_openers_one_migrates(tmp_path):
     with sqlite3.connect(path) as connection:
         applied = connection.execute("SELECT version, checksum FROM schema_version").fetchall()
     connection.close()
-    assert applied == [(m.version, m.checksum) for m in load_migrations("batchmeter.ledger")]
+    assert applied == [(m.version, m.checksum) for m in load_migrations("batchmeter_sqlite")]
 
 
 def rewrite(path, statement):

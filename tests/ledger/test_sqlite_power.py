@@ -9,7 +9,7 @@ import pytest
 
 from batchmeter.cli.ledger_check import check
 from batchmeter.ledger import open_ledger
-from batchmeter.ledger.sqlite import statements
+from batchmeter_sqlite.database import statements
 
 
 async def test_a_write_cut_off_at_any_byte_leaves_a_sound_ledger(tmp_path, make):

@@ -12,9 +12,10 @@ from batchmeter.client import AsyncClient
 from batchmeter.config import Settings
 from batchmeter.ledger.files import AccountCache
 from batchmeter.ledger.ledger import Ledger
-from batchmeter.ledger.sqlite import SqliteDatabase, Thread
 from batchmeter.testing.requests import lines_of
 from batchmeter.testing.sandbox import serve_sandbox
+from batchmeter_sqlite.database import SqliteDatabase
+from batchmeter_sqlite.thread import Thread
 
 
 @pytest.fixture
@@ -60,7 +61,7 @@ async def test_who_is_cancelled_waits_no_more_and_the_next_is_served(thread):
 
 FORKS = """
 import asyncio, os, time
-from batchmeter.ledger.sqlite import Thread
+from batchmeter_sqlite.thread import Thread
 
 at_work = False
 

@@ -42,7 +42,7 @@ def run(url, statement):
 @pytest.fixture
 async def first_release(url, clock, monkeypatch):
     """The address of a ledger as the first migration made it, with an open batch."""
-    module = "batchmeter_postgres.server" if url.startswith("postgresql") else "batchmeter.ledger.sqlite_file"
+    module = "batchmeter_postgres.server" if url.startswith("postgresql") else "batchmeter_sqlite.file"
     with monkeypatch.context() as patched:
         patched.setattr(f"{module}.load_migrations", lambda name: load_migrations(name)[:1])
         ledger = open_ledger(url, clock=clock)
@@ -62,7 +62,7 @@ async def test_what_was_there_goes_on(first_release, make, clock, attribution):
         assert [one.settlement.batch_id async for one in Access(ledger).settled_batches(None, None)] == ["b1"]
         await make.record(ledger, attribution=attribution)
         assert await Access(ledger).open_batches(attribution.key) == 1
-        assert (await Access(ledger).stats())["schema_version"] == len(load_migrations("batchmeter.ledger"))
+        assert (await Access(ledger).stats())["schema_version"] == len(load_migrations("batchmeter_sqlite"))
     finally:
         await ledger.aclose()
 

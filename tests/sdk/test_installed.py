@@ -1,6 +1,7 @@
 """Installed plugins can do nothing to the process, whatever their code does; what they bring is found by name."""
 
 import json
+import sys
 import textwrap
 import threading
 from pathlib import Path
@@ -153,11 +154,11 @@ def test_a_plugin_brings_a_command(install: Install, monkeypatch: pytest.MonkeyP
 async def test_a_plugin_brings_a_ledger_engine(install: Install) -> None:
     source = """
         import batchmeter
-        from batchmeter.ledger.sqlite import SqliteDatabase, wall_clock
+        from batchmeter_sqlite import open_database
 
         @batchmeter.hookimpl
         def register_ledgers(register):
-            register("acme", lambda url, clock=None: SqliteDatabase(":memory:", clock=clock or wall_clock))
+            register("acme", lambda url, clock: open_database(":memory:", clock))
     """
     install("acme", source, acme="brings_engine")
     ledger = open_ledger("acme://anywhere")
@@ -166,6 +167,15 @@ async def test_a_plugin_brings_a_ledger_engine(install: Install) -> None:
     await ledger.aclose()
     with pytest.raises(LedgerError, match="no plugin opens other:// ledgers"):
         open_ledger("other://anywhere")
+
+
+def test_a_path_is_opened_without_a_look_at_other_plugins(install: Install, tmp_path: Path) -> None:
+    install("acme", "import batchmeter", acme="not_asked_for_a_path")
+    assert open_ledger(str(tmp_path / "ledger.db")).url.startswith("sqlite:///")
+    assert "not_asked_for_a_path" not in sys.modules
+    with pytest.raises(LedgerError):
+        open_ledger("other://anywhere")
+    assert "not_asked_for_a_path" in sys.modules
 
 
 def test_a_plugin_brings_hooks_for_other_plugins(install: Install) -> None:

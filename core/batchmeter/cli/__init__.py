@@ -162,11 +162,11 @@ class Commands(click.Group):
 
     def _ask_plugins(self) -> None:
         """No settings are read for this: a broken file leaves all commands, and they say what is wrong with it."""
-        from batchmeter.discovery import call_all
+        from batchmeter.discovery import call_all, usable
 
         if not self.loaded:
             self.loaded = True
-            call_all(os.environ, "register_commands", self)
+            call_all(usable(os.environ), "register_commands", self)
 
     def make_context(
         self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any

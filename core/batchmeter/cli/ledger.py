@@ -50,7 +50,6 @@ def check(json_output: bool) -> None:
 def copy(target: str, json_output: bool) -> None:
     """Copy everything, as it is at one moment, into another ledger, such as SQLite to PostgreSQL."""
     from batchmeter.ledger import open_ledger as another
-    from batchmeter.ledger.sqlite_file import MEMORY
 
     from .ledger_copy import Copied, copy_ledger
 
@@ -63,7 +62,7 @@ def copy(target: str, json_output: bool) -> None:
     async def work() -> tuple[str, Copied]:
         async with open_ledger(create=False) as opened:
             to = another(target)
-            if to.url == MEMORY:
+            if to.url == ":memory:":
                 raise click.UsageError(f"--to {target}: what is in memory is gone when this command ends")
             await to.open()
             try:

@@ -4,7 +4,6 @@ import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import unquote
 
 from batchmeter.errors import LedgerError
 
@@ -13,6 +12,9 @@ if TYPE_CHECKING:
     from .session import Engine
 
 __all__ = ["open_ledger"]
+
+PATH_SCHEME = "sqlite"
+"""The engine of ledgers that are named by a path alone."""
 
 
 def open_ledger(
@@ -23,41 +25,40 @@ def open_ledger(
     `engines` open URLs of their scheme; None: those of installed plugins. `clock` (epoch milliseconds) replaces the
     ledger's own, in tests.
     """
-    from batchmeter.config import default_ledger  # noqa: PLC0415 - engines import this package, and little else
+    from .ledger import Ledger  # noqa: PLC0415 - engines import this package, and little else
 
-    from .ledger import Ledger  # noqa: PLC0415
-
-    url_or_path = url_or_path or default_ledger()
-    scheme, found, rest = url_or_path.partition("://")
-    if found and scheme != "sqlite":
+    scheme, found, _ = url_or_path.partition("://")
+    if found:
         return Ledger(_engine(scheme, engines)(url_or_path, clock))
-    from .sqlite import SqliteDatabase, wall_clock  # noqa: PLC0415
-
-    path = unquote(rest.removeprefix("/")) if found else url_or_path  # sqlite:////absolute, as SQLAlchemy has it
-    return Ledger(SqliteDatabase(_place(path), clock=clock or wall_clock))
+    return Ledger(_engine(PATH_SCHEME, engines)(_path(url_or_path), clock))
 
 
-def _place(path: str) -> str:
-    """The file; LedgerError where there is no home, or none that can be written."""
+def _path(path: str) -> str:
+    """The default one in place of an empty one; nobody named it, so nobody has made its folder."""
     from batchmeter.config import default_ledger  # noqa: PLC0415 - as above
 
+    default = default_ledger()
+    if path and path != default:
+        return path
+    why = "there is no home folder"
     try:
-        file = Path(path or "~/ledger.db").expanduser()  # empty: nobody knows a home, and this says so
-        if path == default_ledger():  # nobody named it, so nobody has made its folder
-            file.parent.mkdir(parents=True, exist_ok=True)
-    except (OSError, RuntimeError) as error:
-        why = getattr(error, "strerror", None) or "there is no home folder"
-        raise LedgerError(
-            f"{path or 'the ledger'}: {why}: name a ledger that can be written, with --ledger, BATCHMETER_LEDGER or `ledger` in the settings"
-        ) from None
-    return str(file)
+        if default:
+            Path(default).parent.mkdir(parents=True, exist_ok=True)
+            return default
+    except OSError as error:
+        why = error.strerror or str(error)
+    raise LedgerError(
+        f"{default or 'the ledger'}: {why}: name a ledger that can be written, with --ledger, BATCHMETER_LEDGER or `ledger` in the settings"
+    )
 
 
 def _engine(scheme: str, engines: "Mapping[str, Engine] | None") -> "Engine":
-    from batchmeter.discovery import registered  # noqa: PLC0415 - only where a plugin opens the ledger
+    from batchmeter.discovery import registered  # noqa: PLC0415 - only where no client has loaded the plugins
 
-    known: Mapping[str, Engine] = registered(os.environ, "register_ledgers") if engines is None else engines
+    known: Mapping[str, Engine] = registered(os.environ, "register_ledgers", scheme) if engines is None else engines
     if scheme not in known:
-        urls = "".join(f", {name}://…" for name in sorted(known))
-        raise LedgerError(f"no plugin opens {scheme}:// ledgers: give a file's path, sqlite:///path{urls}")
+        others = ", ".join(f"{name}://" for name in sorted(known)) or "none"
+        raise LedgerError(
+            f"no plugin opens {scheme}:// ledgers: install one, or enable the one that does; others: {others}"
+        )
     return known[scheme]

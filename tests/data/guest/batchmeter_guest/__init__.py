@@ -6,8 +6,8 @@ import click
 from starlette.responses import PlainTextResponse
 
 from batchmeter.hookspecs import hookimpl
-from batchmeter.ledger.sqlite import SqliteDatabase, wall_clock
 from batchmeter_proxy import Route
+from batchmeter_sqlite import open_database
 
 from .provider import GuestProvider
 
@@ -27,8 +27,8 @@ def register_commands(cli: click.Group) -> None:
 def register_ledgers(register: Any) -> None:
     """The engine keeps its file under a name of its own."""
 
-    def engine(url: str, clock: Any = None) -> SqliteDatabase:
-        return SqliteDatabase(url.removeprefix("guest://") + ".guest", clock=clock or wall_clock)
+    def engine(url: str, clock: Any) -> Any:
+        return open_database(url.removeprefix("guest://") + ".guest", clock)
 
     register("guest", engine)
 

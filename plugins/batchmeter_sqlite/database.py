@@ -2,23 +2,32 @@
 
 import asyncio
 import json
-import os
 import sqlite3
-import threading
 import time
 from collections import deque
 from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Generator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
-from queue import SimpleQueue
 from typing import Any, Concatenate, Generic, TypeVar, cast
-from weakref import WeakSet
 
 from batchmeter.errors import LedgerError
+from batchmeter.ledger.session import (
+    Arguments,
+    Kind,
+    Millis,
+    Result,
+    Row,
+    Session,
+    Statement,
+    Topic,
+    Work,
+    load_statements,
+    translate,
+)
 
-from . import sqlite_file
-from .session import Arguments, Kind, Millis, Result, Row, Session, Statement, Topic, Work, load_statements, translate
+from . import file
+from .thread import Thread
 
 Returned = TypeVar("Returned")
 
@@ -36,74 +45,10 @@ WORDS = (
 """PostgreSQL's words in the statements that engines share -> SQLite's."""
 GROUP = 64
 """Writes that share a commit at most, so that nobody waits long behind others."""
-FORK_SECONDS = 5.0
-"""How long a fork waits for a job to end."""
-Job = tuple[asyncio.AbstractEventLoop, "asyncio.Future[Any]", Callable[[], Any]]
-
-
-class Thread:
-    """One thread with a queue: works off one job after the other; its results go back to the event loops they came from.
-
-    An executor's futures, locks and contexts cost more than most of the ledger's transactions; this is the hop alone.
-    """
-
-    def __init__(self, name: str) -> None:
-        self._jobs: SimpleQueue[Job | None] = SimpleQueue()
-        self.at_work = threading.Lock()
-        _THREADS.add(self)
-        # A daemon: a process that ends without closing its ledger must not hang on it.
-        self._thread = threading.Thread(target=self._work, name=name, daemon=True)
-        self._thread.start()
-
-    async def run(self, work: Callable[[], Returned]) -> Returned:
-        """Its result or error. A caller that is cancelled no longer waits; the work is done all the same."""
-        loop = asyncio.get_running_loop()
-        future = loop.create_future()
-        self._jobs.put((loop, future, work))
-        return cast("Returned", await future)
-
-    def stop(self) -> None:
-        """Close after all waiting work is done."""
-        self._jobs.put(None)
-        self._thread.join()
-
-    def _work(self) -> None:
-        while (job := self._jobs.get()) is not None:
-            loop, future, work = job
-            try:
-                with self.at_work:
-                    result = work()
-            except BaseException as error:  # noqa: BLE001 - for whoever waits
-                _tell(loop, _fail, future, error)
-            else:
-                _tell(loop, _succeed, future, result)
-            del job, future, work  # or the last job's objects would live until the next
-
-
-def _tell(
-    loop: asyncio.AbstractEventLoop,
-    how: Callable[["asyncio.Future[Any]", Any], None],
-    future: "asyncio.Future[Any]",
-    outcome: object,
-) -> None:
-    try:
-        loop.call_soon_threadsafe(how, future, outcome)
-    except RuntimeError:
-        return  # the loop has ended, and nobody waits any more
-
-
-def _succeed(future: "asyncio.Future[Any]", result: object) -> None:
-    if not future.done():
-        future.set_result(result)
-
-
-def _fail(future: "asyncio.Future[Any]", error: BaseException) -> None:
-    if not future.done():
-        future.set_exception(error)
 
 
 def statements() -> Mapping[str, Statement]:
-    return load_statements("batchmeter.ledger", "sql/sqlite.sql", WORDS)
+    return load_statements("batchmeter_sqlite", "sqlite.sql", WORDS)
 
 
 def wall_clock() -> Millis:
@@ -194,7 +139,7 @@ class SqliteDatabase:
     """A ledger file, or `:memory:` for tests. Any number of processes may have the file open."""
 
     def __init__(self, path: str, *, clock: Callable[[], Millis] = wall_clock) -> None:
-        self.url = path if path == sqlite_file.MEMORY else f"sqlite:///{path}"
+        self.url = path if path == file.MEMORY else f"sqlite:///{path}"
         self._path = path
         self._clock = clock
         self._thread: Thread | None = None
@@ -258,10 +203,10 @@ class SqliteDatabase:
     async def snapshot(self) -> AsyncGenerator[SqliteSnapshot]:
         thread = Thread("batchmeter-ledger-snapshot")
         try:
-            if self._path == sqlite_file.MEMORY:  # which no other connection sees
+            if self._path == file.MEMORY:  # which no other connection sees
                 connection = await self._hop(self._copied)
             else:
-                connection = await thread.run(partial(self.explained, lambda: sqlite_file.connect_to_read(self._path)))
+                connection = await thread.run(partial(self.explained, lambda: file.connect_to_read(self._path)))
             try:
                 yield SqliteSnapshot(self, thread, connection)
             finally:
@@ -270,12 +215,12 @@ class SqliteDatabase:
             thread.stop()
 
     def _connect(self, *, create: bool) -> None:
-        self._connection = sqlite_file.connect(self._path, self._clock, create=create)
+        self._connection = file.connect(self._path, self._clock, create=create)
         self._synchronous = ""
 
     def _copied(self) -> sqlite3.Connection:
         assert self._connection is not None
-        return sqlite_file.copy_of_memory(self._connection)
+        return file.copy_of_memory(self._connection)
 
     def _disconnect(self) -> None:
         connection, self._connection = self._connection, None
@@ -288,24 +233,24 @@ class SqliteDatabase:
         return await self._thread.run(partial(self.explained, work))
 
     def _worded(self, error: Exception) -> Exception:
-        if not isinstance(error, sqlite_file.TROUBLE):
+        if not isinstance(error, file.TROUBLE):
             return error
-        worded = sqlite_file.explain(error, self._path)
+        worded = file.explain(error, self._path)
         worded.__cause__ = error
         return worded
 
     def explained(self, work: Callable[[], Returned]) -> Returned:
         try:
             return work()
-        except sqlite_file.TROUBLE as error:
-            raise sqlite_file.explain(error, self._path) from error
+        except file.TROUBLE as error:
+            raise file.explain(error, self._path) from error
 
     def _read(self, work: Work[Result]) -> Result:
         def once() -> Result:
             with self._transaction(lambda connection: connection.execute("BEGIN")) as connection:
                 return self.run_in(connection, work)
 
-        return sqlite_file.patiently(once)
+        return file.patiently(once)
 
     def _write_waiting(self) -> None:
         """One hop of a write; an earlier hop may have done its work already."""
@@ -364,7 +309,7 @@ class SqliteDatabase:
 
 
 def _begin_write(connection: sqlite3.Connection) -> None:
-    sqlite_file.patiently(lambda: connection.execute("BEGIN IMMEDIATE"))
+    file.patiently(lambda: connection.execute("BEGIN IMMEDIATE"))
 
 
 def _to_the_end(coroutine: Coroutine[Any, Any, Result]) -> Result:
@@ -374,21 +319,3 @@ def _to_the_end(coroutine: Coroutine[Any, Any, Result]) -> Result:
         return cast("Result", end.value)
     coroutine.close()
     raise RuntimeError("a ledger transaction waited for something other than its own statements")
-
-
-_THREADS: "WeakSet[Thread]" = WeakSet()
-_HELD: list[threading.Lock] = []
-
-
-def _before_fork() -> None:
-    """A child would inherit SQLite's own locks as they are, and could wait forever for a thread that it does not have."""
-    _HELD.extend(each.at_work for each in list(_THREADS) if each.at_work.acquire(timeout=FORK_SECONDS))
-
-
-def _after_fork() -> None:
-    while _HELD:
-        _HELD.pop().release()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(before=_before_fork, after_in_parent=_after_fork, after_in_child=_after_fork)

@@ -8,9 +8,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from batchmeter.errors import LedgerError
-
-from .records import Millis
-from .session import Migration, load_migrations, no_ledger, pending
+from batchmeter.ledger.session import Migration, Millis, load_migrations, no_ledger, pending
 
 Result = TypeVar("Result")
 
@@ -134,7 +132,7 @@ def _write_ahead(connection: sqlite3.Connection) -> None:
 
 
 def _migrate(connection: sqlite3.Connection, path: str, now: Millis) -> None:
-    known = load_migrations("batchmeter.ledger")
+    known = load_migrations("batchmeter_sqlite")
     _refuse_foreign(connection, path)
     if not pending(path, known, _applied(connection)):
         return
