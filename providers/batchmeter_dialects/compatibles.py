@@ -2,7 +2,10 @@
 
 from dataclasses import replace
 
-from batchmeter.metering.dialects import CHAT, OPENAI, RESPONSES, Dialects
+from batchmeter.metering.dialects import Dialects
+
+from .openai import CHAT, RESPONSES
+from .openai import DIALECTS as OPENAI
 
 AZURE = replace(OPENAI, provider="azure", body={}, beside={})
 

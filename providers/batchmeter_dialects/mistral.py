@@ -4,7 +4,9 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from batchmeter.metering.dialects import CHAT, Answer, Dialect, Dialects
+from batchmeter.metering.dialects import Answer, Dialect, Dialects
+
+from .openai import CHAT
 
 _CACHED = "prompt_tokens_details.cached_tokens|prompt_token_details.cached_tokens|num_cached_tokens"
 _INPUT = f"prompt_tokens - {_CACHED}"

@@ -7,15 +7,9 @@ from typing import Any
 
 import msgspec
 
-from batchmeter.metering.dialects import (
-    REASONING_BESIDE,
-    RESPONSES,
-    Answer,
-    Dialect,
-    Dialects,
-    Envelope,
-    failure_code,
-)
+from batchmeter.metering.dialects import Answer, Dialect, Dialects, Envelope, failure_code
+
+from .openai import REASONING_BESIDE, RESPONSES
 
 _TOOLS = "server_side_tool_usage_details"
 _BUCKETS: Mapping[str, str] = {

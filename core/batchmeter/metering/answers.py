@@ -12,7 +12,7 @@ from batchmeter.pricing.groups import Group, GroupKey
 
 from .compiled import Counting, Lane
 from .counting import HEAD, PROMPT, REASONING, REPORTED, Counts, InvalidUsageError, UnknownCounterError, amount_in
-from .dialects import CHAT, Answer, Dialect, Usage
+from .dialects import Answer, Dialect, Usage
 from .envelope import Look
 from .result import FREE, MAX_MODELS, UNKNOWN, Job, Tally
 
@@ -98,6 +98,10 @@ class Sums:
         group.reported += amount
         group.reported_lines += 1
 
+    def add_free(self, model: str) -> None:
+        """A line that its vendor does not bill."""
+        self._group(GroupKey(model, processing=FREE)).lines += 1
+
     def _tier(self, prompt: int) -> int:
         at = bisect_left(self._boundaries, prompt)
         return self._boundaries[at - 1] if at else 0
@@ -159,10 +163,6 @@ def _halves(
     return ((*used, bucket), have), (used, lack)
 
 
-_NOTHING: Counts = (0, 0, 0, 0, None)
-_FREE_LANE = Lane(CHAT, ())
-
-
 class _Habit(NamedTuple):
     """Facts about a model's answers that no row of it tells."""
 
@@ -186,6 +186,7 @@ class Counter:
         self._counting = Counting(look.dialects)
         self._sums = Sums(tally, boundaries, places=not look.own.bills_job_model)
         self._models = models or {}
+        self._reporting = next((dialect for dialect in look.dialects if dialect.reported), None)
         self._makes_images = job.endpoint is not None and "/images/" in job.endpoint
         self._habits: dict[str | None, _Habit] = {}
 
@@ -309,7 +310,7 @@ class Counter:
             models.add(each.model)
 
     def _invalid(self, model: str | None, usage: Usage, error: InvalidUsageError, place: str) -> None:
-        amount = amount_in(usage)
+        amount = self._amount_in(usage)
         if amount is not None:
             self._sums.add_amount(model, error.reason, amount)
             return
@@ -319,7 +320,7 @@ class Counter:
     def _add_counters(self, model: str | None, usage: Usage, by: Dialect | str | None) -> None:
         """Of a line with an unknown item beside its counters, which are good: what they cost is known."""
         counters = {name: value for name, value in usage.items() if "." not in name}
-        if len(counters) == len(usage) or amount_in(usage) is not None:
+        if len(counters) == len(usage) or self._amount_in(usage) is not None:
             return
         try:
             counted = self._counting.count(counters, by)
@@ -328,10 +329,13 @@ class Counter:
         if counted is not None and counted[0].dialect.parts is None:
             self._sums.add_rows(self._sums.key(model, usage, *counted), [counted[1]], lines=False)
 
+    def _amount_in(self, usage: Usage) -> Decimal | None:
+        return None if self._reporting is None else amount_in(self._reporting, usage)
+
     def _uncounted(self, model: str | None, place: str) -> None:
         endpoint, name = self._job.endpoint or "", model or ""
         if any(word in endpoint or name.startswith(word) for word in self._own.free):
-            self._sums.add_rows(Key(model or UNKNOWN, 0, None, FREE, _FREE_LANE), [_NOTHING])
+            self._sums.add_free(model or UNKNOWN)
         else:
             self._tally.lacks(model, "usage_missing", place)
 

@@ -8,7 +8,7 @@ from typing import Any, cast
 
 from batchmeter.pricing.groups import UNITS
 
-from .dialects import CHAT, Dialect, Usage
+from .dialects import Dialect, Usage
 
 MOST = 10**12
 """More tokens than this in one request is nonsense."""
@@ -250,9 +250,10 @@ def usd(value: float | str, dollars: Decimal) -> Decimal | None:
     return amount if amount.is_finite() and 0 <= amount < MOST else None
 
 
-def amount_in(usage: Usage) -> Decimal | None:
-    """The vendor's own amount in a usage that nobody can count otherwise."""
-    return reported_amount(CHAT, counters_of(CHAT, usage)[0])
+def amount_in(dialect: Dialect, usage: Usage) -> Decimal | None:
+    """The vendor's own amount in a usage that nobody can count otherwise, in USD."""
+    paths = (dialect.reported_unless, *dialect.reported)
+    return reported_amount(dialect, {path: _follow(usage, path) for path in paths})
 
 
 def number(value: object) -> int:

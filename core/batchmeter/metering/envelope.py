@@ -9,7 +9,7 @@ from operator import attrgetter
 from typing import Any, cast
 
 from .counting import HEAD, count, parsed, speaks
-from .dialects import OPENAI, Answer, Dialects, Usage, failure_code
+from .dialects import SLUG, Answer, Dialects, Usage, failure_code
 from .wire import Wire
 
 _DONE = frozenset({"", "ok", "success", "succeeded", "completed"})
@@ -20,7 +20,6 @@ _STATUS = (re.compile(r'"status"\s*:\s*"([A-Z_]+)"'), re.compile(r'"code"\s*:\s*
 NO_RESPONSE = "no_response"
 """Failure: a line without an answer and without an error."""
 _OK = 200
-_SLUG = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 
 
 class Reader:
@@ -197,30 +196,26 @@ def _status_code(status: str) -> str:
     """From `Bad Request: {"error": {"code": 400, …, "status": "INVALID_ARGUMENT"}}` and the like."""
     matches = (pattern.search(status) for pattern in _STATUS)
     head = status.partition(":")[0].strip().lower().replace(" ", "_")
-    return next((match[1] for match in matches if match), head if _SLUG.fullmatch(head) else "error")
+    return next((match[1] for match in matches if match), head if SLUG.fullmatch(head) else "error")
 
 
-GROUP = "batchmeter.dialects"
+GROUP, OPENAI = "batchmeter.dialects", "openai"
 log = logging.getLogger("batchmeter")
 
 
 @cache
 def installed() -> tuple[Dialects, ...]:
-    """OpenAI's own first; a declaration that cannot be imported is logged and left out."""
-    entries = sorted(entry_points(group=GROUP), key=lambda entry: entry.name)
-    found = [OPENAI, *(dialects for entry in entries if (dialects := _loaded(entry)) is not None)]
+    """OpenAI's first, whose rows most others write too; what cannot be imported is logged and left out."""
+    entries = sorted(entry_points(group=GROUP), key=lambda entry: (entry.name != OPENAI, entry.name))
+    found = [dialects for entry in entries if (dialects := _loaded(entry)) is not None]
     return tuple({dialects.provider: dialects for dialects in found}.values())
 
 
+@cache
 def dialects_of(provider: str) -> Dialects:
     """This provider's; one that declares none is read as OpenAI, and nothing of it is free."""
-    known = next((dialects for dialects in installed() if dialects.provider == provider), None)
-    return known or _undeclared(provider)
-
-
-@cache
-def _undeclared(provider: str) -> Dialects:
-    return Dialects(provider=provider, speaks=OPENAI.speaks)
+    by_provider = {dialects.provider: dialects for dialects in installed()}
+    return by_provider.get(provider) or Dialects(provider=provider, speaks=by_provider[OPENAI].speaks)
 
 
 def _loaded(entry: EntryPoint) -> Dialects | None:
