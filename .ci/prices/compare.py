@@ -88,7 +88,7 @@ def _absent(
     for provider, model in names:
         if book.rates(PriceQuery(provider, model, at, region="global")) is not None:
             continue
-        if any(region is not None for region in book.regions(provider, model)):
+        if any(row.region is not None for row in book.catalogue.rows(provider, model)):
             continue
         reasons = [
             (absence["reason"], name)

@@ -5,6 +5,7 @@ from decimal import Decimal
 import pytest
 
 from batchmeter.pricing.book import PriceBook
+from batchmeter.reports.price_list import check_region
 
 from .conftest import Ask, decimals, prices
 
@@ -407,4 +408,4 @@ def test_a_provider_declares_whose_prices_it_has_and_its_discount(ask: Ask) -> N
     [("openai", "EU "), ("nobody", "x"), ("xai", None), ("mistral", "eu"), ("azure", "westeurope")],
 )
 def test_regions_that_prices_know(book: PriceBook, provider: str, word: str | None) -> None:
-    book.check_region(provider, word)
+    check_region(book, provider, word)

@@ -5,7 +5,6 @@ import hashlib
 import json
 import subprocess
 import sys
-import time
 from datetime import date
 from itertools import pairwise
 from pathlib import Path
@@ -15,9 +14,10 @@ import pytest
 
 from batchmeter.errors import ConfigError
 from batchmeter.pricing import catalogue
-from batchmeter.pricing.book import PriceBook, diff
-from batchmeter.pricing.catalogue import EMBEDDED, NAME, Catalogue, folder, install
+from batchmeter.pricing.book import PriceBook
+from batchmeter.pricing.catalogue import EMBEDDED, NAME, Catalogue
 from batchmeter.pricing.groups import BUCKETS
+from batchmeter.reports.price_update import diff, folder, install
 
 
 def document() -> dict[str, Any]:
@@ -31,19 +31,6 @@ def packed(content: dict[str, Any]) -> bytes:
 
 def test_it_is_small() -> None:
     assert len(EMBEDDED.read_bytes()) < 60_000
-
-
-def test_it_opens_quickly() -> None:
-    best = min(_opening() for _ in range(5))
-    assert best < 0.1  # 20 ms on an idle core; the bound is for a busy one
-
-
-def _opening() -> float:
-    started = time.perf_counter()
-    book = PriceBook()
-    assert book.boundaries
-    assert book.digest
-    return time.perf_counter() - started
 
 
 def test_its_rows_are_well_formed() -> None:

@@ -29,8 +29,9 @@ from batchmeter.ledger.session import Database
 from batchmeter.ledger.store import Store, open_store
 from batchmeter.ledger.transactions import read
 from batchmeter.models import Attribution, Batch, FileObject
-from batchmeter.pricing.book import Listed, PriceBook, search
+from batchmeter.pricing.book import PriceBook
 from batchmeter.pricing.groups import PriceSource
+from batchmeter.reports.price_list import Listed, search
 from batchmeter.reports.timings import seconds_left
 from batchmeter.tracker.durations import Durations
 from batchmeter.tracker.metadata_tag import untagged, without_tag

@@ -193,13 +193,14 @@ async def _estimate(
     from batchmeter.inputs.estimate import estimate_at, histories
     from batchmeter.inputs.sizes import file_sizes
     from batchmeter.pricing.book import PriceBook
+    from batchmeter.reports.price_list import check_region
     from batchmeter.tracker.guards import Guards
 
     async with client() as opened:
         provider = await opened.provider(account, {})
         prices, plugins = opened.prices, opened.plugins
         if isinstance(prices, PriceBook):
-            prices.check_region(provider.name, region)
+            check_region(prices, provider.name, region)
         sizes = await asyncio.to_thread(file_sizes, file, prices.boundaries)
         rows = await cost_rows(opened.ledger, ("model",), where={"account": provider.account})
         history = histories(rows, provider.name)

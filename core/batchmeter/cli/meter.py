@@ -43,9 +43,10 @@ def meter(
     """
     from batchmeter.metering import meter as measure
     from batchmeter.pricing.book import PriceBook
+    from batchmeter.reports.price_list import check_region
 
     book = PriceBook.load(prices_file if prices_file is not None else settings().prices or None)
-    book.check_region(provider, region)
+    check_region(book, provider, region)
     source = _standard_input() if [str(file) for file in files] == ["-"] else [_existing(file) for file in files]
     metering = measure(
         source,

@@ -10,8 +10,9 @@ import click
 from batchmeter.commands.output import as_json, console, print_json, table
 
 if TYPE_CHECKING:
-    from batchmeter.pricing.book import Listed, PriceBook
+    from batchmeter.pricing.book import PriceBook
     from batchmeter.pricing.groups import PriceQuery
+    from batchmeter.reports.price_list import Listed
 
 prices_file = click.option(
     "--prices", "prices_file", metavar="FILE", help="Your own rows, as [prices] in batchmeter.toml."
@@ -34,7 +35,7 @@ def show(
     model: str, provider: str | None, at: str | None, region: str | None, prices_file: str | None, json_output: bool
 ) -> None:
     """Every rate of MODEL (`gpt-5`, or `openai/gpt-5` as `prices list` prints it), in a batch and outside."""
-    from batchmeter.pricing.book import plain, sellers, show
+    from batchmeter.reports.price_list import plain, sellers, show
 
     book = _book(prices_file)
     day = _date(at)
@@ -56,12 +57,13 @@ def _in_region(
     """The query for each seller that has this region; UsageError where none has."""
     from batchmeter.errors import UsageError
     from batchmeter.pricing.groups import PriceQuery
+    from batchmeter.reports.price_list import check_region
 
     known: list[PriceQuery] = []
     errors: list[UsageError] = []
     for provider, model in sellers:
         try:
-            book.check_region(provider, region)
+            check_region(book, provider, region)
         except UsageError as error:
             errors.append(error)
         else:
@@ -72,8 +74,8 @@ def _in_region(
 
 
 def _show(book: "PriceBook", model: str, day: dt.date, found: Sequence["Listed"]) -> None:
-    from batchmeter.pricing.book import digits
     from batchmeter.pricing.groups import BUCKETS
+    from batchmeter.reports.price_list import digits
 
     buckets = [bucket for bucket in BUCKETS if any(bucket in listed.rates.usd_per_million for listed in found)]
     rows: list[list[str]] = []
@@ -113,8 +115,8 @@ def list_models(provider: str | None, json_output: bool) -> None:
 @as_json
 def diff(other: Path, json_output: bool) -> None:
     """Changes from the catalogue in use to the one in the file OTHER."""
-    from batchmeter.pricing.book import diff as differences
     from batchmeter.pricing.catalogue import Catalogue
+    from batchmeter.reports.price_update import diff as differences
 
     rows = [
         (
@@ -146,7 +148,8 @@ def diff(other: Path, json_output: bool) -> None:
 @click.option("--force", is_flag=True, help="Go back to older prices, until the package brings newer ones.")
 def update(source: str, sha256: str, force: bool) -> None:
     """Put a newer catalogue into your data folder, if its bytes are the ones you expect."""
-    from batchmeter.pricing.catalogue import NAME, folder, install
+    from batchmeter.pricing.catalogue import NAME
+    from batchmeter.reports.price_update import folder, install
 
     catalogue = install(_bytes(source), sha256, force=force)
     click.echo(f"{folder() / NAME}: prices of {catalogue.built}, digest {catalogue.digest[:12]}")

@@ -4,21 +4,18 @@ It opens the catalogue on the first question, remembers its answers, and never t
 """
 
 import hashlib
-from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Mapping
+from dataclasses import replace
 from datetime import date
 from decimal import Decimal, localcontext
 from difflib import get_close_matches
 from functools import cached_property
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from batchmeter.errors import UsageError
-
 from .catalogue import Catalogue, Row, current
-from .groups import BUCKETS, TOOLS, PriceQuery, Rates
-from .names import GLOBAL_WORDS, Region, names, region_class, vendor
+from .groups import TOOLS, PriceQuery, Rates
+from .names import Region, names, region_class
 from .overrides import UserRow, UserRows, read_rows
 from .rules import Derived, batch_rates, standard_rates
 
@@ -34,7 +31,7 @@ class PriceBook:
     """A `PriceSource` over the embedded catalogue (or a newer one) and the user's own rows."""
 
     def __init__(self, rows: UserRows | None = None, catalogue: Path | None = None) -> None:
-        self._user = rows or UserRows()
+        self.user = rows or UserRows()
         self._path = catalogue
         self._answers: dict[PriceQuery, Rates | None] = {}
 
@@ -52,53 +49,16 @@ class PriceBook:
     @property
     def digest(self) -> str:
         """SHA-256 over the catalogue and the user's rows."""
-        return self._digest
+        return hashlib.sha256(f"{self.catalogue.digest}\n{self.user.digest}".encode()).hexdigest()
 
     @property
     def boundaries(self) -> tuple[int, ...]:
         """Prompt sizes at which any row changes price, ascending."""
-        return self._boundaries
-
-    @cached_property
-    def _digest(self) -> str:
-        return hashlib.sha256(f"{self.catalogue.digest}\n{self._user.digest}".encode()).hexdigest()
-
-    @cached_property
-    def _boundaries(self) -> tuple[int, ...]:
-        return tuple(sorted({*self.catalogue.boundaries, *self._user.boundaries}))
-
-    @property
-    def providers(self) -> tuple[str, ...]:
-        """Provider ids with a row, sorted."""
-        return tuple(sorted(self.catalogue.providers | {name.partition("/")[0] for name in self._user.by_name}))
-
-    @property
-    def models(self) -> list[tuple[str, str]]:
-        """(provider, id) of every model with a row, sorted."""
-        own = {(name.partition("/")[0], name.partition("/")[2]) for name in self._user.by_name}
-        return sorted({*self.catalogue.models(), *own})
-
-    def regions(self, provider: str, model: str) -> list[str | None]:
-        """Region classes that price this exact id; None is the global price."""
-        return [row.region for row in self.catalogue.rows(provider, model)]
-
-    def check_region(self, provider: str, region: str | None) -> None:
-        """UsageError where this word names no region that the provider's prices know."""
-        word = (region or "").strip().lower()
-        classes = self.catalogue.regions(provider)
-        known = vendor(provider)
-        if word in GLOBAL_WORDS | classes or (known.places is not None and known.places.fullmatch(word)):
-            return
-        if known.places is None and not classes and provider not in self.catalogue.providers:
-            return  # nobody knows its regions
-        some = [f"a place such as {known.example}"] if known.example else []
-        raise UsageError(
-            f"{provider} has no region {region!r}; it takes {', '.join(['global', *sorted(classes), *some])}"
-        )
+        return tuple(sorted({*self.catalogue.boundaries, *self.user.boundaries}))
 
     def strangers(self, providers: Collection[str]) -> dict[str, list[str]]:
         """Providers in the user's rows that are neither among these nor in the catalogue -> what they may have meant."""
-        unknown = self._user.providers.difference(providers)
+        unknown = self.user.providers.difference(providers)
         listed = self.catalogue.providers if unknown else set[str]()
         return {name: get_close_matches(name, listed.union(providers), n=1) for name in sorted(unknown - listed)}
 
@@ -122,7 +82,7 @@ class PriceBook:
         return replace(now, flags=(*now.flags, PRICE_CHANGED))
 
     def _resolved(self, query: PriceQuery, depth: int) -> Rates | None:
-        row = self._user.find(query)
+        row = self.user.find(query)
         if row is None:
             return self._published(query)
         if row.alias_of is not None:
@@ -213,118 +173,3 @@ def _rates(found: Derived, flags: tuple[str, ...], origin: str, region: str | No
         origin=origin,
         region=region,
     )
-
-
-Number = Decimal | None
-
-
-@dataclass(frozen=True, slots=True)
-class Listed:
-    """One model's rates in one tier, as a query would get them."""
-
-    provider: str
-    model: str
-    processing: str
-    prompt_over: int
-    rates: Rates
-    since: date | None = None
-    """The newest date that prices of this model and region begin at, where the catalogue says one."""
-
-
-@dataclass(frozen=True, slots=True)
-class Change:
-    """One published number that two catalogues do not share."""
-
-    provider: str
-    model: str
-    region: str | None
-    valid_from: date | None
-    processing: str
-    prompt_over: int
-    bucket: str
-    before: Number
-    after: Number
-
-
-def show(book: PriceBook, query: PriceQuery) -> list[Listed]:
-    """Rates of every prompt-length tier, in a batch and outside; empty where no row prices this model."""
-    listed: list[Listed] = []
-    for processing in ("batch", "standard"):
-        for over in (0, *book.boundaries):
-            rates = book.rates(replace(query, prompt_over=over, processing=processing))
-            if rates is not None and (not listed or _differs(listed[-1], processing, rates)):
-                listed.append(Listed(query.provider, query.model, processing, over, rates))
-    return listed
-
-
-def _differs(last: Listed, processing: str, rates: Rates) -> bool:
-    return last.processing != processing or dict(last.rates.usd_per_million) != dict(rates.usd_per_million)
-
-
-def search(book: PriceBook, words: str, day: date, limit: int) -> list[Listed]:
-    """Every region and tier of the first `limit` models whose `provider/id` has all of the words."""
-    wanted = words.lower().split()
-    named = (pair for pair in book.models if all(word in "/".join(pair).lower() for word in wanted))
-    found: list[Listed] = []
-    for pair in islice(named, limit):
-        rows = [row for row in book.catalogue.rows(*pair) if row.covers(day)]
-        regions = {row.region for row in rows} | {region for row in rows for region in row.uplift}
-        for region in sorted(regions | {None}, key=lambda one: one or ""):
-            since = max((row.valid_from for row in rows if row.region == region and row.valid_from), default=None)
-            listed = show(book, PriceQuery(*pair, at=day, region=region))
-            found += [replace(one, since=since) for one in listed if one.rates.region == region]
-    return found
-
-
-def sellers(book: PriceBook, name: str, day: date) -> list[tuple[str, str]]:
-    """(provider, id) of everyone who sells this model, by the catalogue or the user's rows.
-
-    `name` is an id, or `provider/id` as the catalogue lists it; `openai/gpt-oss-120b` is both.
-    """
-    provider, slash, model = name.partition("/")
-    pairs = [(each, name) for each in book.providers] + ([(provider, model)] if slash else [])
-    return [each for each in pairs if book.rates(PriceQuery(*each, at=day)) is not None]
-
-
-def diff(before: Catalogue, after: Catalogue) -> Iterator[Change]:
-    """Published numbers that came, went or changed, in the order of their models."""
-    for provider, model in sorted({*before.models(), *after.models()}):
-        old, new = (_published(catalogue.rows(provider, model)) for catalogue in (before, after))
-        for key in sorted({*old, *new}, key=repr):
-            if old.get(key) != new.get(key):
-                region, since, processing, over, bucket = key
-                yield Change(provider, model, region, since, processing, over, bucket, old.get(key), new.get(key))
-
-
-_Place = tuple[str | None, date | None, str, int, str]
-
-
-def _published(rows: list[Row]) -> Mapping[_Place, Decimal]:
-    return {
-        (row.region, row.valid_from, processing, tier.over, bucket): rate
-        for row in rows
-        for tier in row.tiers
-        for processing, rates in (("batch", tier.batch), ("standard", tier.standard))
-        for bucket, rate in rates.items()
-    }
-
-
-def plain(listed: Listed) -> dict[str, Any]:
-    """JSON-ready: rates as strings of plain digits, by bucket."""
-    rates = listed.rates
-    return {
-        "provider": listed.provider,
-        "model": listed.model,
-        "processing": listed.processing,
-        "prompt_over": listed.prompt_over,
-        "usd_per_million": {b: digits(rates.usd_per_million[b]) for b in BUCKETS if b in rates.usd_per_million},
-        "estimated": sorted(rates.estimated_buckets or (BUCKETS if rates.estimated else ())),
-        "flags": list(rates.flags),
-        "origin": rates.origin,
-    }
-
-
-def digits(rate: Decimal) -> str:
-    """`0.13`, never `1.3E-1`."""
-    text = format(rate, "f")
-    return text.rstrip("0").rstrip(".") if "." in text else text

@@ -8,7 +8,6 @@ import gzip
 import hashlib
 import json
 import os
-import tempfile
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import date
@@ -23,6 +22,7 @@ from batchmeter.errors import ConfigError
 FORMAT = 1
 NAME = "catalogue.json.gz"
 FORCED = "forced"
+"""The file that holds the day of the embedded catalogue which an older one was put in place of."""
 EMBEDDED = Path(__file__).parent / "data" / NAME
 
 Numbers = Mapping[str, Decimal]
@@ -138,12 +138,6 @@ class Catalogue:
         """Provider ids with a row."""
         return frozenset(provider for provider, _ in self._index)
 
-    def regions(self, provider: str) -> frozenset[str]:
-        """The region classes that have a price of their own there."""
-        rows = [raw for raw in self.document["rows"] if raw["provider"] == provider]
-        own = {raw["region"] for raw in rows if raw.get("region")}
-        return frozenset(own.union(*(raw.get("uplift", {}) for raw in rows)))
-
     def factor(self, provider: str) -> Decimal | None:
         """The usual batch price of a provider, as a share of its standard price."""
         factor = self.document["factors"].get(provider)
@@ -177,61 +171,12 @@ def _date(raw: str | None) -> date | None:
     return None if raw is None else date.fromisoformat(raw)
 
 
-def folder() -> Path:
-    """The folder of an update. ConfigError for a user without a home."""
-    found = user_folder("data")
-    if found is None:
-        raise ConfigError("there is no home folder to keep prices in: set HOME or XDG_DATA_HOME")
-    return found / "prices"
-
-
 def current() -> Catalogue:
     """The updated catalogue, unless the embedded one has become newer since. Nothing is fetched."""
     embedded = Catalogue.open(EMBEDDED)
     home = user_folder("data")
     if home is None or not os.path.exists(home / "prices" / NAME):  # noqa: PTH110 - False also where nobody may look
         return embedded
-    path = home / "prices" / NAME
-    updated = Catalogue.open(path)
-    return updated if updated.built >= embedded.built or _forced_beside() == embedded.built else embedded
-
-
-def install(content: bytes, sha256: str, *, force: bool = False) -> Catalogue:
-    """Keep a catalogue whose bytes have exactly this SHA-256, to be used from now on; on an error the old one stays.
-
-    ConfigError for other bytes, and for prices older than those in use: `force` takes those too, until a newer catalogue
-    comes with the package.
-    """
-    found = hashlib.sha256(content).hexdigest()
-    if found != sha256.strip().lower():
-        raise ConfigError(f"the catalogue has SHA-256 {found}, not {sha256}: nothing was changed")
-    catalogue = Catalogue.parse(_plain(content), "the new catalogue")
-    used, embedded = current(), Catalogue.open(EMBEDDED)
-    if catalogue.built < used.built and not force:
-        raise ConfigError(
-            f"the catalogue is of {catalogue.built}, the one in use of {used.built}: nothing was changed; --force goes back"
-        )
-    folder().mkdir(parents=True, exist_ok=True)
-    _write(folder() / NAME, content)
-    _write(folder() / FORCED, embedded.built.encode() if catalogue.built < embedded.built else b"")
-    return catalogue
-
-
-def _forced_beside() -> str | None:
-    """The day of the embedded catalogue that an older one was forced in place of."""
-    path = folder() / FORCED
-    return path.read_text(encoding="utf-8") if path.exists() else None
-
-
-def _write(path: Path, content: bytes) -> None:
-    handle, name = tempfile.mkstemp(dir=path.parent)
-    with os.fdopen(handle, "wb") as file:
-        file.write(content)
-    Path(name).replace(path)
-
-
-def _plain(content: bytes) -> bytes:
-    try:
-        return gzip.decompress(content) if content[:2] == b"\x1f\x8b" else content
-    except (OSError, EOFError) as error:
-        raise ConfigError(f"the new catalogue is not readable: {error}") from error
+    updated, forced = Catalogue.open(home / "prices" / NAME), home / "prices" / FORCED
+    is_forced = forced.exists() and forced.read_text(encoding="utf-8") == embedded.built
+    return updated if updated.built >= embedded.built or is_forced else embedded
