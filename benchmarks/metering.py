@@ -43,7 +43,7 @@ def scan(path: Path) -> Report:
 
 
 def ours(path: Path) -> Report:
-    from batchmeter.metering import meter
+    from batchmeter import meter
 
     meter([b""])  # imports and the price book, as LiteLLM has its own by now
     started = time.perf_counter(), time.process_time()
@@ -55,7 +55,7 @@ def floor(path: Path) -> Report:
     """Ours, and a bare typed decode of the same lines into structs, by turns in one process: CPU seconds of each."""
     import bare_decode
 
-    from batchmeter.metering import meter
+    from batchmeter import meter
 
     meter([b""])
     bare, own = [], []
@@ -109,7 +109,7 @@ class Watch:
 
 def stall(path: Path) -> Report:
     """While metering, and while idle."""
-    from batchmeter.metering import ameter
+    from batchmeter import ameter
 
     async def both() -> Report:
         started = time.perf_counter()

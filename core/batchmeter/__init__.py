@@ -54,9 +54,9 @@ if TYPE_CHECKING:
         tracking,
         wait_batch,
     )
+    from .faces.meter import ameter, meter
     from .faces.sync import Client
     from .hookspecs import hookimpl
-    from .metering.meter import ameter, meter
     from .metering.result import Metering
     from .models import Attribution, Batch, Cost, FileObject, Page, Usage
     from .observing import observe, unobserve
@@ -79,7 +79,8 @@ _HOMES = {
     "errors": "BatchmeterError Rejected RetryLater",
     "events": "BatchCreated BatchFailed BatchSucceeded Event Settlement",
     "hookspecs": "hookimpl",
-    "metering": "Metering ameter meter",
+    "faces.meter": "ameter meter",
+    "metering": "Metering",
     "models": "Attribution Batch Cost FileObject Page Usage",
     "observing": "observe unobserve",
     "rerun.rerun": "Retry",

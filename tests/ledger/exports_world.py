@@ -4,10 +4,10 @@ import json
 from datetime import UTC, datetime
 from typing import Any
 
+from batchmeter import meter
 from batchmeter.events import BatchSucceeded, Outcome, Settlement, event_id
 from batchmeter.ledger.ledger import Ledger
 from batchmeter.ledger.records import Submission
-from batchmeter.metering.meter import meter
 from batchmeter.models import Attribution, Batch
 from batchmeter.tracker.build_events import created_event
 

@@ -8,7 +8,7 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from batchmeter.metering import meter
+from batchmeter import meter
 from batchmeter.pricing.groups import PriceQuery, Rates
 
 from . import lines_of

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from batchmeter.metering import Metering, meter, scan
+from batchmeter import meter
+from batchmeter.metering import Metering, scan
 from batchmeter.metering.blocks import BlockReader
 
 from . import lines_of

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from batchmeter.metering import meter
+from batchmeter import meter
 from batchmeter.models import ReportedCost
 
 from . import lines_of

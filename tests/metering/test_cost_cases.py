@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from batchmeter.metering import meter
+from batchmeter import meter
 
 from . import lines_of
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from batchmeter.metering import meter
+from batchmeter import meter
 from batchmeter.metering.dialects import Dialect
 from batchmeter.metering.envelope import installed
 from batchmeter.pricing.groups import BUCKETS, GroupKey

@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
+from batchmeter import meter
 from batchmeter.errors import NotAnOutputError
-from batchmeter.metering import Metering, meter
+from batchmeter.metering import Metering
 
 FAULTS = Path(__file__).parent.parent / "data" / "faults"
 

@@ -9,8 +9,9 @@ from typing import Any
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from batchmeter import meter
 from batchmeter.errors import BatchmeterError
-from batchmeter.metering import Metering, meter
+from batchmeter.metering import Metering
 
 from . import lines_of
 from .prices import FLAT

@@ -7,7 +7,8 @@ from functools import partial
 
 import pytest
 
-from batchmeter.metering import Job, meter, meter_outputs
+from batchmeter import meter
+from batchmeter.metering import Job, meter_outputs
 from batchmeter.providers import ContentStream, OutputFile
 
 from . import lines_of

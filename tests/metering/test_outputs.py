@@ -12,8 +12,9 @@ from typing import Any
 import pytest
 
 import batchmeter
+from batchmeter import ameter, meter
 from batchmeter.errors import NotFoundError, UsageError
-from batchmeter.metering import Job, ameter, meter, meter_outputs
+from batchmeter.metering import Job, meter_outputs
 from batchmeter.metering.meter import SLICE
 from batchmeter.providers import ContentStream, OutputFile
 

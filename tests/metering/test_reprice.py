@@ -4,9 +4,11 @@ from typing import Any
 
 import pytest
 
+from batchmeter import meter
 from batchmeter.events import Outcome
-from batchmeter.metering import Job, Metering, meter, reprice
+from batchmeter.metering import Job, Metering
 from batchmeter.pricing.groups import Rates
+from batchmeter.reports.price_again import reprice
 
 from . import lines_of
 from .prices import FLAT, RATES, Flat

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from batchmeter.metering import meter, repeats
+from batchmeter import meter
+from batchmeter.metering import repeats
 from batchmeter.metering import scan as scanning
 from batchmeter.metering.result import Job
 
@@ -227,8 +228,8 @@ def test_ids_are_bounded(monkeypatch: pytest.MonkeyPatch):
     assert "duplicates_not_checked" in found.notes
 
 
-def files(*contents: bytes, job: Job, boundaries: tuple[int, ...] = ()) -> scanning.Scanner:
-    scanner = scanning.Scanner(job, boundaries=boundaries)
+def files(*contents: bytes, job: Job) -> scanning.Scanner:
+    scanner = scanning.Scanner(job)
     for number, content in enumerate(contents):
         scanner.start_file(f"file-{number}")
         scanner.feed(content)

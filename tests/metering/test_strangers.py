@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from batchmeter import ameter, meter
 from batchmeter.errors import NotAnOutputError
-from batchmeter.metering import ameter, meter
 
 from . import lines_of
 from .prices import FLAT

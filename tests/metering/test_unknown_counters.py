@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from batchmeter.metering import meter
+from batchmeter import meter
 from batchmeter.metering.compiled import Counting, compiled
 from batchmeter.metering.counting import HEAD, InvalidUsageError, UnknownCounterError, count, parsed
 from batchmeter.metering.dialects import Dialect

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from batchmeter.metering import meter
+from batchmeter import meter
 from batchmeter.metering.lines import MANY, without_vectors
 
 from . import lines_of

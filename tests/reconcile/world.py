@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Self
 from urllib.parse import parse_qs, urlsplit
 
+from batchmeter import meter
 from batchmeter.client_host import ClientHost
 from batchmeter.events import (
     BatchFailed,
@@ -22,7 +23,6 @@ from batchmeter.events import (
 )
 from batchmeter.ledger.ledger import Ledger
 from batchmeter.ledger.records import Submission
-from batchmeter.metering.meter import meter
 from batchmeter.models import Batch
 from batchmeter.plugins import Plugins
 from batchmeter.testing.wire import Answer, Received

@@ -4,7 +4,7 @@ from datetime import date
 
 import pytest
 
-from batchmeter.metering import meter
+from batchmeter import meter
 from batchmeter.models import Usage
 from batchmeter.pricing.book import PriceBook
 from batchmeter.pricing.groups import PriceQuery

@@ -41,7 +41,7 @@ def meter(
 
     A row that is in several of them counts once. `-` reads standard input.
     """
-    from batchmeter.metering import meter as measure
+    from batchmeter.faces.meter import meter as measure
     from batchmeter.pricing.book import PriceBook
     from batchmeter.reports.price_list import check_region
 

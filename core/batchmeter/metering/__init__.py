@@ -1,18 +1,6 @@
 """From an output file's bytes to usage and cost."""
 
-from .meter import ameter, meter, meter_outputs, reprice
-from .result import FREE, UNKNOWN, Job, MalformedLine, Metering, free_or, metered
+from .meter import meter_outputs
+from .result import Job, Metering
 
-__all__ = [
-    "FREE",
-    "UNKNOWN",
-    "Job",
-    "MalformedLine",
-    "Metering",
-    "ameter",
-    "free_or",
-    "meter",
-    "meter_outputs",
-    "metered",
-    "reprice",
-]
+__all__ = ["Job", "Metering", "meter_outputs"]

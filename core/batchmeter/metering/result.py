@@ -5,13 +5,12 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
-from functools import cache
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, cast
+from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field, SkipValidation
 
 from batchmeter.models import Cost, Frozen, LineCounts, ModelUsage, RatesUsed, ReportedCost, Usage
+from batchmeter.pricing.book import embedded
 from batchmeter.pricing.groups import INPUT_BUCKETS, Group, GroupKey, Groups, PriceQuery, PriceSource, Rates
 from batchmeter.pricing.price import MAX_DETAILS, Ask, Priced, PriceModel, Share, Terms, price_groups
 
@@ -45,8 +44,7 @@ class Job:
     """How many good answers there are, where the provider says: unreadable lines beyond these cost nothing."""
     created: date | None = None
     """UTC date the batch was created, to flag a price change since."""
-    prices: PriceSource | None = None
-    """By default the embedded price book."""
+    prices: PriceSource = field(default_factory=embedded)
     price_model: PriceModel | None = None
     """From a line's model to the one to price (a deployment -> its model)."""
     terms: Terms = field(default_factory=Terms)
@@ -106,6 +104,10 @@ class Tally:
         if len(kept) < MAX_DETAILS:
             kept.append(detail)
 
+    def is_nameless(self) -> bool:
+        """Whether some of its lines name no model."""
+        return any(key.model is None for key in self.groups) or any(model is None for model, _ in self.unmetered)
+
     def doubtful(self, completed: int | None) -> int:
         """Unreadable lines that may be billed answers: all of them, unless the provider counts fewer."""
         return self.malformed if completed is None else min(self.malformed, max(completed - self.succeeded, 0))
@@ -162,6 +164,7 @@ class Metering(Frozen, frozen=True):
 
 def metered(tally: Tally, job: Job) -> Metering:
     """Price a finished scan."""
+    _fill(tally, job)
     reasons: Counter[str] = Counter()
     lacking: dict[str, Counter[str]] = {}
     for (model, reason), lines in tally.unmetered.items():
@@ -196,20 +199,16 @@ def _place(line: MalformedLine) -> str:
     return f"line {line.line}" if line.file is None else f"{line.file} line {line.line}"
 
 
-def price_book(rows: Mapping[str, Any] | Path | None = None) -> PriceSource:
-    """The embedded price book, with a user's own rows."""
-    return _embedded() if rows is None else _loaded(rows)
-
-
-@cache
-def _embedded() -> PriceSource:
-    return _loaded(None)
-
-
-def _loaded(rows: Mapping[str, Any] | Path | None) -> PriceSource:
-    from batchmeter.pricing.book import PriceBook  # noqa: PLC0415 - read only when something is priced with it
-
-    return cast("PriceSource", PriceBook.load(rows))  # pyright does not take a cached_property for a property
+def _fill(tally: Tally, job: Job) -> None:
+    """Where no row of a job counted and its manifest does, the manifest's sums are the usage of all its rows."""
+    sums, models = tally.manifest, {model for model, _ in tally.unmetered}
+    if sums is None or tally.groups or len(models) != 1 or not any(sums.values()):
+        return
+    if all(reason == "usage_missing" for _, reason in tally.unmetered):
+        counts = {bucket: units for bucket, units in sums.items() if units}
+        tally.groups[GroupKey(models.pop() or job.model)] = Group(tally.unmetered.total(), counts)
+        tally.unmetered.clear()
+        tally.notes["usage_from_manifest"] += 1
 
 
 def price(
@@ -221,7 +220,7 @@ def price(
         provider=job.provider,
         region=job.region,
         at=job.priced_at or datetime.now(UTC).date(),
-        source=job.prices or price_book(),
+        source=job.prices,
         batch_created=job.created,
         price_model=job.price_model,
         ask=free_or(job.ask),

@@ -3,8 +3,6 @@
 from collections.abc import Iterable, Mapping
 from typing import Any, cast
 
-from batchmeter.pricing.groups import Group, GroupKey
-
 from .answers import Counter
 from .blocks import BlockReader, Plain, block_reader
 from .dialects import Answer
@@ -12,10 +10,13 @@ from .envelope import NO_RESPONSE, UNDECIDED, Look, look_for, look_of
 from .lines import LONG, MANY, MAX_LINE, SAMPLE, LineSplitter, Unreadable, without_vectors
 from .repeats import Repeats
 from .result import Job, MalformedLine, Tally
-from .strangers import Gate, kind_of
 from .wire import REFUSED, loads
 
+REQUEST, BATCH, MANIFEST, FAILURE = "a_request", "a_batch", "a_manifest", "an_error"
+"""Names of JSON objects that are no answers."""
 MAX_BAD_LINES = 20
+CHUNK = 64 * 1024
+"""Bytes looked at together: more at once is no faster, and takes memory."""
 _RUN = 32
 """Plain answers that are counted together."""
 _LEARN = 256
@@ -33,17 +34,14 @@ class Scanner:
         self,
         job: Job,
         *,
-        boundaries: tuple[int, ...] = (),
         models: Mapping[int, str] | None = None,
         max_line: int = MAX_LINE,
         many_files: bool = False,
-        gate: bool = False,
     ) -> None:
         self.tally = Tally()
         self._job = job
-        self._gate = Gate(self.tally) if gate else None
         self._look: Look = look_for(job.provider) if job.dialects is None else look_of(job.dialects)
-        self._counter = Counter(job, self._look, self.tally, boundaries, models)
+        self._counter = Counter(job, self._look, self.tally, job.prices.boundaries, models)
         self._repeats = Repeats(self.tally, self._look.own.repeats, many_files=many_files)
         self._max_line = max_line
         self._lines = LineSplitter(max_line)
@@ -57,31 +55,21 @@ class Scanner:
         self._file = name
         self._number = 0
         self._lines = LineSplitter(self._max_line)
-        if self._gate is not None:
-            self._gate.start(name)
 
     def feed(self, chunk: bytes) -> None:
-        if self._gate is not None:
-            self._gate.feed(chunk)
-        for piece in self._lines.blocks(chunk):
-            if not isinstance(piece, bytes):
-                self._take((piece,))
-            elif not self._take_block(piece):
-                self._take(self._lines.lines(piece))
-                if self._blocks is None and self._number >= self._learn_at and self._repeats.is_by_id:
-                    self._learn(piece)
+        for start in range(0, len(chunk), CHUNK):
+            for piece in self._lines.blocks(chunk[start : start + CHUNK]):
+                if not isinstance(piece, bytes):
+                    self._take((piece,))
+                elif not self._take_block(piece):
+                    self._take(self._lines.lines(piece))
+                    if self._blocks is None and self._number >= self._learn_at and self._repeats.is_by_id:
+                        self._learn(piece)
 
     def end_file(self) -> None:
         self._take(self._lines.close())
         self._counter.close()
         self._repeats.end_file()
-        if self._gate is not None:
-            self._gate.end()
-
-    def refuse_without_answers(self) -> None:
-        """NotAnOutputError, for a scanner with a gate."""
-        if self._gate is not None:
-            self._gate.finish()
 
     def _take_block(self, block: bytes) -> bool:
         """Whether its lines were of the known shape, but for few, and are counted."""
@@ -202,17 +190,23 @@ class Scanner:
             tally.bad_lines.append(MalformedLine(self._file, self._number, reason, text))
 
 
-def filled(tally: Tally, job: Job) -> Tally:
-    """Where no row of a job counted and its manifest does, the manifest's sums are the usage of all its rows."""
-    sums = tally.manifest
-    missing = tally.unmetered.total()
-    if sums is None or not missing or tally.groups or not any(sums.values()):
-        return tally
-    if any(reason != "usage_missing" for _, reason in tally.unmetered):
-        return tally
-    models = {model for model, _ in tally.unmetered}
-    if len(models) == 1:
-        tally.groups[GroupKey(models.pop() or job.model)] = Group(missing, {k: v for k, v in sums.items() if v})
-        tally.unmetered.clear()
-        tally.notes["usage_from_manifest"] += 1
-    return tally
+def kind_of(value: object) -> str | None:
+    """The name of a JSON object that is no answer; None where it has none."""
+    if not isinstance(value, dict):
+        return None
+    found = cast("Mapping[str, Any]", value)
+    if found.get("object") == "batch" or "processing_status" in found or "batchStats" in found:
+        return BATCH
+    if found.get("type") == "error" or (set(found) <= {"error", "request_id", "type"} and found.get("error")):
+        return FAILURE
+    if "totalRecordCount" in found:
+        return MANIFEST
+    return REQUEST if _is_request(found) else None
+
+
+def _is_request(found: Mapping[str, Any]) -> bool:
+    if any(found.get(key) is not None for key in ("response", "result", "modelOutput", "status", "error")):
+        return False
+    if "response" in found and "body" not in found:
+        return False
+    return any(isinstance(found.get(key), dict) for key in ("body", "params", "modelInput", "request"))

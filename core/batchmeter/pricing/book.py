@@ -9,7 +9,7 @@ from dataclasses import replace
 from datetime import date
 from decimal import Decimal, localcontext
 from difflib import get_close_matches
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
@@ -173,3 +173,9 @@ def _rates(found: Derived, flags: tuple[str, ...], origin: str, region: str | No
         origin=origin,
         region=region,
     )
+
+
+@cache
+def embedded() -> PriceBook:
+    """The book without anybody's own rows."""
+    return PriceBook()

@@ -26,8 +26,6 @@ BATCH, STANDARD = "batch", "standard"
 """How lines are processed: `PriceQuery.processing`."""
 REPORTED_DIFFERS = "reported_cost_differs"
 """Note: the vendor's amounts and ours differ by more than `TOLERANCE`."""
-RATES_KEPT = "rates_kept"
-"""Flag: the book no longer has a rate; the one of the settlement was taken again."""
 TOLERANCE = Decimal("0.005")
 MAX_DETAILS = 10
 """Details kept of one reason."""
@@ -42,48 +40,6 @@ class Terms:
 
     priced_as: str | None = None
     standard_factor: Decimal | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Kept:
-    """A price source behind which stand the rates that a settlement was made at: what the book has dropped since keeps
-    its price, and says so."""
-
-    source: PriceSource
-    used: Sequence[RatesUsed]
-
-    @property
-    def digest(self) -> str:
-        return self.source.digest
-
-    @property
-    def boundaries(self) -> tuple[int, ...]:
-        return self.source.boundaries
-
-    def rates(self, query: PriceQuery) -> Rates | None:
-        """The source's, with what only the settlement has."""
-        found = self.source.rates(query)
-        kept = next((used for used in self.used if _fits(used, query)), None)
-        if kept is None or (found is not None and kept.usd_per_million.keys() <= found.usd_per_million.keys()):
-            return found
-        rates = found or Rates({}, estimated_buckets=frozenset(), origin=kept.origin, region=kept.region)
-        added = {bucket: rate for bucket, rate in kept.usd_per_million.items() if bucket not in rates.usd_per_million}
-        guessed = rates.estimated_buckets if rates.estimated_buckets is not None else rates.usd_per_million.keys()
-        estimated = frozenset(guessed if rates.estimated else ()) | (added.keys() & kept.estimated)
-        return replace(
-            rates,
-            usd_per_million={**rates.usd_per_million, **added},
-            estimated=bool(estimated),
-            estimated_buckets=estimated,
-            flags=(*rates.flags, RATES_KEPT),
-        )
-
-
-def _fits(used: RatesUsed, query: PriceQuery) -> bool:
-    wanted = (query.model, query.prompt_over, query.geo, query.processing)
-    return (used.priced_as or used.model, used.prompt_over, used.geo, used.processing) == wanted and bool(
-        used.usd_per_million
-    )
 
 
 @dataclass(slots=True)

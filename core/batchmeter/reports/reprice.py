@@ -9,12 +9,13 @@ from batchmeter.accounts import Accounts
 from batchmeter.events import Settlement
 from batchmeter.ledger.ledger import Ledger
 from batchmeter.ledger.records import Millis, Submission
-from batchmeter.metering import reprice
 from batchmeter.models import Cost, ModelUsage
 from batchmeter.plugins import Plugins
 from batchmeter.pricing.groups import Groups, PriceSource
 from batchmeter.tracker.build_events import ending_event
 from batchmeter.tracker.settle import job_of
+
+from .price_again import reprice
 
 PAGE = 500
 

@@ -5,11 +5,10 @@ from collections.abc import Mapping
 from typing import Any, cast
 
 from batchmeter.errors import NotAnOutputError
+from batchmeter.metering.result import Job
+from batchmeter.metering.scan import BATCH, FAILURE, MANIFEST, REQUEST, Scanner, kind_of
+from batchmeter.metering.wire import loads
 
-from .result import Tally
-from .wire import loads
-
-REQUEST, BATCH, MANIFEST, FAILURE = "a_request", "a_batch", "a_manifest", "an_error"
 HEAD = 64 * 1024
 """Bytes from the start of a file that are kept to tell what it is."""
 
@@ -41,55 +40,57 @@ _ADVICE = {
 }
 
 
-class Gate:
-    """Stops a metering at a file that is no output."""
+class OutputScanner(Scanner):
+    """A scanner that stops at a file which is no output."""
 
-    def __init__(self, tally: Tally) -> None:
-        self._tally = tally
+    def __init__(self, job: Job, *, many_files: bool = False) -> None:
+        super().__init__(job, many_files=many_files)
         self._name = "the input"
         self._head = b""
-        self._checked = False
+        self._is_checked = False
         self._before = 0
 
-    def start(self, name: str | None) -> None:
+    def start_file(self, name: str | None) -> None:
+        super().start_file(name)
         self._name = name or "the input"
         self._head = b""
-        self._checked = False
+        self._is_checked = False
         self._before = self._answers()
-        self._tally.strangers.clear()
+        self.tally.strangers.clear()
 
     def feed(self, chunk: bytes) -> None:
         """NotAnOutputError where the first bytes are those of something else."""
         if len(self._head) < HEAD:
             self._head += chunk[: HEAD - len(self._head)]
         packed = self._head.startswith(_GZIP)
-        if not self._checked and len(self._head.lstrip()) >= (HEAD if packed else _LONGEST):
+        if not self._is_checked and len(self._head.lstrip()) >= (HEAD if packed else _LONGEST):
             self._check()
+        super().feed(chunk)
 
-    def end(self) -> None:
+    def end_file(self) -> None:
         """NotAnOutputError where no line of the file is an answer, and what there is has a name."""
+        super().end_file()
         self._check()
         kind = self._kind() if self._answers() == self._before else None
-        if kind is not None and (kind != MANIFEST or self._tally.manifest is None):
+        if kind is not None and (kind != MANIFEST or self.tally.manifest is None):
             raise NotAnOutputError(
                 f"{self._name} {_ADVICE[kind]}{_message(_unpacked(self._head)) if kind == FAILURE else ''}"
             )
 
     def finish(self) -> None:
         """NotAnOutputError where a manifest is all there is."""
-        tally = self._tally
-        if tally.manifest is not None and not self._answers() and not tally.malformed:
+        if self.tally.manifest is not None and not self._answers() and not self.tally.malformed:
             raise NotAnOutputError(f"{self._name} {_ADVICE[MANIFEST]}")
 
     def _answers(self) -> int:
-        return self._tally.succeeded + self._tally.failed + self._tally.repeated
+        return self.tally.succeeded + self.tally.failed + self.tally.repeated
 
     def _kind(self) -> str | None:
-        named = next((kind for kind, _ in self._tally.strangers.most_common()), None)
-        return named or (kind_of(loads(_unpacked(self._head))) if self._tally.malformed else None)
+        named = next((kind for kind, _ in self.tally.strangers.most_common()), None)
+        return named or (kind_of(loads(_unpacked(self._head))) if self.tally.malformed else None)
 
     def _check(self) -> None:
-        self._checked = True
+        self._is_checked = True
         head = _unpacked(self._head)
         text = head.removeprefix(b"\xef\xbb\xbf").lstrip()
         for start, advice in (*_MAGIC, *_TEXT):
@@ -105,28 +106,6 @@ def _unpacked(head: bytes) -> bytes:
         return zlib.decompressobj(wbits=31).decompress(head, HEAD)
     except zlib.error:
         return b""
-
-
-def kind_of(value: object) -> str | None:
-    """The name of a JSON object that is no answer; None where it has none."""
-    if not isinstance(value, dict):
-        return None
-    found = cast("Mapping[str, Any]", value)
-    if found.get("object") == "batch" or "processing_status" in found or "batchStats" in found:
-        return BATCH
-    if found.get("type") == "error" or (set(found) <= {"error", "request_id", "type"} and found.get("error")):
-        return FAILURE
-    if "totalRecordCount" in found:
-        return MANIFEST
-    return REQUEST if _is_request(found) else None
-
-
-def _is_request(found: Mapping[str, Any]) -> bool:
-    if any(found.get(key) is not None for key in ("response", "result", "modelOutput", "status", "error")):
-        return False
-    if "response" in found and "body" not in found:
-        return False
-    return any(isinstance(found.get(key), dict) for key in ("body", "params", "modelInput", "request"))
 
 
 def _message(head: bytes) -> str:
