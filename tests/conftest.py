@@ -9,8 +9,10 @@ import ssl
 import subprocess
 import sys
 import threading
+import tomllib
 from collections.abc import Callable, Generator
 from functools import cache
+from importlib.metadata import distribution
 from pathlib import Path
 from shutil import disk_usage
 from typing import Any
@@ -28,6 +30,16 @@ def pytest_configure(config: pytest.Config) -> None:
         return
     if os.access(MEMORY, os.W_OK) and disk_usage(MEMORY).free > ROOM:
         os.environ["PYTEST_DEBUG_TEMPROOT"] = str(MEMORY)
+    _check_entry_points()
+
+
+def _check_entry_points() -> None:
+    """An environment older than pyproject.toml lacks plugins and dialects: hundreds of tests would fail for it."""
+    project = tomllib.loads((Path(__file__).parent.parent / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    declared = {f"{group}: {name}" for group, rows in project["entry-points"].items() for name in rows}
+    installed = {f"{entry.group}: {entry.name}" for entry in distribution("batchmeter").entry_points}
+    if missing := sorted(declared - installed):
+        raise pytest.UsageError(f"the environment lacks entry points of pyproject.toml, install again: {missing}")
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -8,12 +8,13 @@ import pytest
 ROOT = Path(__file__).parents[2]
 CODE = ROOT / "core" / "batchmeter"
 SAID = {
-    "metering/scan.py": r'notes\["(\w+)"\]|_lacks\(\w+, "(\w+)"\)',
+    "metering/answers.py": r'notes\["(\w+)"\]|lacks\(\w+, "(\w+)"',
     "metering/counting.py": r'reason = "(\w+)"',
     "metering/repeats.py": r'notes\["(\w+)"\]',
     "metering/result.py": r'notes\["(\w+)"\]',
     "pricing/price.py": r'(?:reason = |None, |or )"(\w+)"',
     "pricing/book.py": r'^[A-Z_]+ = "(\w+)"',
+    "reports/price_again.py": r'^[A-Z_]+ = "(\w+)"',
     "tracker/build_events.py": r'^[A-Z_]+ = "(\w+)"',
     "tracker/settle.py": r'^[A-Z_]+ = "(\w+)"',
 }
