@@ -33,7 +33,7 @@ LAYERS = [
         "discovery",
     },
     {"ledger", "plugins"},
-    {"accounts", "costs", "labels", "redaction", "tracker"},
+    {"accounts", "costs", "engines", "labels", "redaction", "tracker"},
     {"runtime"},
     {"client_host", "resubmit", "submit", "files", "batches", "client", "answers", "reports", "inputs"},
     {"faces", "rerun"},
@@ -62,6 +62,7 @@ PUBLIC = {"batchmeter"} | {
         "commands",
         "reports.line_costs",
         "ledger.session",
+        "engines",
     )
 }
 FAMILIES = {
@@ -296,6 +297,7 @@ def test_every_package_is_typed() -> None:
 LEAVES = {
     "access",
     "answers",
+    "engines",
     "faces",
     "http",
     "inputs",

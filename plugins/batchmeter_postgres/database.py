@@ -5,7 +5,7 @@ import logging
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from typing import Concatenate, TypeVar, cast
+from typing import TypeVar, cast
 
 from batchmeter.errors import LedgerError
 
@@ -16,17 +16,14 @@ try:
 except ImportError as error:
     raise LedgerError("a PostgreSQL ledger needs its driver: pip install 'batchmeter[postgres]'") from error
 
+from batchmeter.engines import load_statements
 from batchmeter.ledger.session import (
-    Arguments,
-    Kind,
     Millis,
     Result,
     Row,
-    Session,
     Statement,
     Topic,
     Work,
-    load_statements,
 )
 
 from . import server, signals
@@ -208,18 +205,6 @@ class PostgresDatabase:
 
     async def write(self, work: Work[Result], *, durable: bool = False) -> Result:
         return await self._patiently(lambda: self._transaction(work, _BEGIN if durable else _UNHURRIED))
-
-    async def run(
-        self,
-        work: Callable[Concatenate[Session, Arguments], Awaitable[Result]],
-        kind: Kind,
-        /,
-        *args: Arguments.args,
-        **kwargs: Arguments.kwargs,
-    ) -> Result:
-        if kind == "read":
-            return await self.read(lambda session: work(session, *args, **kwargs))
-        return await self.write(lambda session: work(session, *args, **kwargs), durable=kind == "durable write")
 
     async def at_once(
         self, steps: Sequence[tuple[Statement, Mapping[str, object]]], *, durable: bool = False

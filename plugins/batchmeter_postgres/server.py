@@ -7,8 +7,8 @@ from psycopg.conninfo import conninfo_to_dict
 from psycopg.rows import DictRow, TupleRow
 from psycopg_pool import PoolTimeout
 
+from batchmeter.engines import Migration, load_migrations, no_ledger, pending
 from batchmeter.errors import LedgerError
-from batchmeter.ledger.session import Migration, load_migrations, no_ledger, pending
 
 CONNECT_SECONDS = 10
 

@@ -7,8 +7,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TypeVar
 
+from batchmeter.engines import Migration, load_migrations, no_ledger, pending
 from batchmeter.errors import LedgerError
-from batchmeter.ledger.session import Migration, Millis, load_migrations, no_ledger, pending
+from batchmeter.ledger.session import Millis
 
 Result = TypeVar("Result")
 

@@ -7,10 +7,10 @@ import psycopg
 import pytest
 
 from batchmeter.access import Access
+from batchmeter.engines import load_migrations
 from batchmeter.errors import LedgerError, LedgerTooNewError
 from batchmeter.ledger import open_ledger
 from batchmeter.ledger.records import Reschedule
-from batchmeter.ledger.session import load_migrations
 from batchmeter_postgres.database import statements
 
 

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from batchmeter.access import Access
+from batchmeter.engines import load_migrations
 from batchmeter.errors import LedgerError, LedgerTooNewError
 from batchmeter.ledger import open_ledger
-from batchmeter.ledger.session import load_migrations
 from batchmeter_sqlite import file as sqlite_file
 
 

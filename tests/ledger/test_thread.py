@@ -14,8 +14,7 @@ from batchmeter.ledger.files import AccountCache
 from batchmeter.ledger.ledger import Ledger
 from batchmeter.testing.requests import lines_of
 from batchmeter.testing.sandbox import serve_sandbox
-from batchmeter_sqlite.database import SqliteDatabase
-from batchmeter_sqlite.thread import Thread
+from batchmeter_sqlite.database import SqliteDatabase, Thread
 
 
 @pytest.fixture
@@ -61,7 +60,7 @@ async def test_who_is_cancelled_waits_no_more_and_the_next_is_served(thread):
 
 FORKS = """
 import asyncio, os, time
-from batchmeter_sqlite.thread import Thread
+from batchmeter_sqlite.database import Thread
 
 at_work = False
 

@@ -14,9 +14,9 @@ from batchmeter.access import Access
 from batchmeter.cli.ledger_check import check
 from batchmeter.client import AsyncClient
 from batchmeter.config import Settings
+from batchmeter.engines import load_migrations
 from batchmeter.errors import LedgerError
 from batchmeter.ledger import open_ledger
-from batchmeter.ledger.session import load_migrations
 from batchmeter.testing.recorder import Recorder
 from batchmeter_proxy.keyring import KeyLimits, Keyring
 

@@ -1,25 +1,17 @@
-"""The contract of a ledger engine: `Database` runs transactions, `Session` is one, its statements have names, its schema changes numbers."""
+"""The contract of a ledger engine: `Database` runs transactions, `Session` is one, and its statements have names."""
 
-import hashlib
 import re
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
-from functools import cache, lru_cache
-from importlib.resources import files
-from typing import Any, Concatenate, Literal, ParamSpec, Protocol, TypeVar
-
-from batchmeter.errors import LedgerError, LedgerTooNewError
+from functools import lru_cache
+from typing import Any, Literal, Protocol, TypeVar
 
 Millis = int
 """Epoch milliseconds, UTC."""
 Topic = Literal["batches", "deliveries"]
 """Topics of new work that a transaction may signal."""
 TOPICS: Mapping[str, Topic] = {"batches": "batches", "deliveries": "deliveries"}
-Kind = Literal["read", "write", "durable write"]
-"""Of a transaction."""
 
-Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
 
 _NAME = re.compile(r"-- name: (\w+)")
@@ -136,31 +128,9 @@ class Database(Reader, Protocol):
         """All or nothing; `durable` survives a power cut, the rest may lose its last moments (never its order)."""
         ...
 
-    async def run(
-        self,
-        work: Callable[Concatenate[Session, Arguments], Awaitable[Result]],
-        kind: Kind,
-        /,
-        *args: Arguments.args,
-        **kwargs: Arguments.kwargs,
-    ) -> Result:
-        """`work(session, …)` in a transaction of this kind; in the engine itself, where most calls then stay."""
-        ...
-
 
 Engine = Callable[[str, "Callable[[], Millis] | None"], Database]
 """Makes the database of a URL; the clock, where one is given, replaces the engine's own in tests."""
-
-
-@cache
-def load_statements(package: str, file: str, words: tuple[tuple[str, str], ...] = ()) -> Mapping[str, Statement]:
-    """Every statement by name: those that engines share, in PostgreSQL's words, and the engine's own in `file`.
-
-    `words` are pairs of a pattern and its replacement that turn PostgreSQL's words into the engine's.
-    """
-    shared = (files("batchmeter.ledger") / "sql" / "queries.sql").read_text("utf-8")
-    _, *parts = _NAME.split(f"{translate(shared, words)}\n{(files(package) / file).read_text('utf-8')}")
-    return {name: Statement(name, body) for name, body in zip(parts[::2], parts[1::2], strict=True)}
 
 
 def split_statements(text: str) -> Mapping[str, str]:
@@ -169,65 +139,8 @@ def split_statements(text: str) -> Mapping[str, str]:
     return dict(zip(parts[::2], parts[1::2], strict=True))
 
 
-def translate(text: str, words: tuple[tuple[str, str], ...]) -> str:
-    for pattern, replacement in words:
-        text = re.sub(pattern, replacement, text)
-    return text
-
-
 def _lines(body: str) -> Iterable[tuple[str, str | None]]:
     for line in body.splitlines():
         if line.strip() and not line.lstrip().startswith("--"):
             match = _OPTIONAL.fullmatch(line)
             yield (match[1], match[2]) if match else (line.rstrip(";"), None)
-
-
-_FILE = re.compile(r"(\d{4})_\w+\.sql")
-
-
-@dataclass(frozen=True, slots=True)
-class Migration:
-    version: int
-    name: str
-    sql: str
-
-    @property
-    def checksum(self) -> str:
-        return hashlib.sha256(self.sql.encode()).hexdigest()
-
-
-@cache
-def load_migrations(package: str) -> tuple[Migration, ...]:
-    """Migrations in the package's folder `migrations`, in order.
-
-    They are read as text, so that a checkout's line endings do not change a checksum.
-    """
-    found = [
-        Migration(int(match[1]), entry.name, entry.read_text("utf-8"))
-        for entry in (files(package) / "migrations").iterdir()
-        if (match := _FILE.fullmatch(entry.name))
-    ]
-    return tuple(sorted(found, key=lambda migration: migration.version))
-
-
-def no_ledger(url: str) -> LedgerError:
-    return LedgerError(f"{url}: there is no ledger; check --ledger, BATCHMETER_LEDGER or the settings file")
-
-
-def pending(url: str, known: tuple[Migration, ...], applied: dict[int, str]) -> list[Migration]:
-    """Migrations left to apply, given the applied versions' checksums; refuses ledgers this release cannot read."""
-    newest = known[-1].version
-    if (version := max(applied, default=0)) > newest:
-        raise LedgerTooNewError(
-            f"{url} has schema version {version}, this batchmeter knows up to {newest}: "
-            "upgrade batchmeter (pip install -U batchmeter), or point BATCHMETER_LEDGER at another ledger"
-        )
-    for migration in known:
-        checksum = applied.get(migration.version, migration.checksum)
-        if checksum != migration.checksum:
-            raise LedgerError(
-                f"{url}: migration {migration.name} was applied in another form (checksum {checksum[:12]}, "
-                f"this release has {migration.checksum[:12]}): the ledger comes from an unreleased batchmeter; "
-                "export what you need with that version and start a new ledger"
-            )
-    return [migration for migration in known if migration.version not in applied]

@@ -3,13 +3,13 @@
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
-from functools import partial
 from typing import Any, Concatenate, Generic, ParamSpec, Protocol, TypeVar
 
-from .session import Database, Kind, Session
+from .session import Database, Session, Work
 
 Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
+Transact = Callable[[Database, Work[Any]], Coroutine[Any, Any, Any]]
 
 
 class HasDatabase(Protocol):
@@ -22,9 +22,9 @@ class Operation(Generic[Arguments, Result]):
 
     In a class body: a method with the function's parameters, less the session."""
 
-    def __init__(self, work: Callable[Concatenate[Session, Arguments], Awaitable[Result]], kind: Kind) -> None:
+    def __init__(self, work: Callable[Concatenate[Session, Arguments], Awaitable[Result]], transact: Transact) -> None:
         self._work = work
-        self._kind: Kind = kind
+        self._transact = transact
         self._name = ""
         self.__doc__ = work.__doc__
 
@@ -32,22 +32,26 @@ class Operation(Generic[Arguments, Result]):
         self._name = name
 
     def __get__(self, ledger: HasDatabase, owner: type) -> Callable[Arguments, Coroutine[Any, Any, Result]]:
-        """Made once for each ledger, and kept there: a call goes straight to the engine."""
-        method = partial(ledger.database.run, self._work, self._kind)
+        """Made once for each ledger, and kept there."""
+        method = self._method_of(ledger.database)
         vars(ledger)[self._name] = method
         return method
+
+    def _method_of(self, database: Database) -> Callable[Arguments, Coroutine[Any, Any, Result]]:
+        work, transact = self._work, self._transact
+        return lambda *args, **kwargs: transact(database, lambda session: work(session, *args, **kwargs))
 
 
 def read(work: Callable[Concatenate[Session, Arguments], Awaitable[Result]], /) -> Operation[Arguments, Result]:
     """`name = read(function)`: the function in one read transaction."""
-    return Operation(work, "read")
+    return Operation(work, lambda database, bound: database.read(bound))
 
 
 def write(
     work: Callable[Concatenate[Session, Arguments], Awaitable[Result]], /, *, durable: bool = False
 ) -> Operation[Arguments, Result]:
     """The same in one write transaction; `durable`: it has reached the disk when the call returns."""
-    return Operation(work, "durable write" if durable else "write")
+    return Operation(work, lambda database, bound: database.write(bound, durable=durable))
 
 
 Item = TypeVar("Item")
