@@ -44,9 +44,10 @@ from batchmeter.models import Batch, Usage
 from batchmeter.plugins import Plugins
 from batchmeter.pricing.book import PriceBook
 from batchmeter.providers import BatchRequest, CallOptions, FileUpload
+from batchmeter.rounds.histories import settled
 from batchmeter.tracker.build_events import created_event
-from batchmeter.tracker.durations import settled
-from batchmeter.tracker.tracker import Tracker, TrackerOptions
+from batchmeter.tracker.schedule import TrackerOptions
+from batchmeter.tracker.tracker import Tracker
 from batchmeter_sandbox import Engine
 from batchmeter_sandbox.provider import SandboxProvider
 from batchmeter_sandbox.settings import SandboxSettings

@@ -33,10 +33,9 @@ from typing import Any
 from batchmeter.ledger.records import Claim, Submission, TrackedBatch
 from batchmeter.models import Batch, Page
 from batchmeter.providers import Capabilities
+from batchmeter.rounds.list_polling import ListPolling
 from batchmeter.tracker.account_state import AccountState, Budget
-from batchmeter.tracker.list_polling import ListPolling
-from batchmeter.tracker.schedule import BACKGROUND, Pace, Timetable
-from batchmeter.tracker.tracker import DEFAULTS
+from batchmeter.tracker.schedule import BACKGROUND, DEFAULTS, Pace, Timetable
 
 DAY = 86_400.0
 START = 1000 * DAY
@@ -220,9 +219,9 @@ class Tracker:
         anything: Any = account
         self.provider = anything
         self.timetable = Timetable(account.now, chance.random, policy.pace)
-        self.lists = ListPolling(anything, self.timetable, enabled=policy.cover)
+        self.lists = ListPolling(anything, self.timetable) if policy.cover else None
         budget = Budget(lambda: account.now_s, account.sleep, most=DEFAULTS.requests_per_second)
-        self.lane = AccountState(account.account, chance.random, budget, DEFAULTS.looks, DEFAULTS.downloads)
+        self.lane = AccountState(account.account, chance.random, budget)
         start, lives = account.now_s, account.lives
         if policy.history:
             earlier = [life.ended - life.created for life in lives if start - 7200 < life.ended <= start]
@@ -259,7 +258,7 @@ class Tracker:
     async def serve(self, taken: Sequence[Life]) -> None:
         account, draw = self.account, self.chance.random()
         claims = [Claim(account.tracked(life), 0, 0) for life in taken]
-        seen = await self.lists.cover(self.lane, self.provider, claims, lambda: draw)
+        seen = await self.lists.cover(self.lane, self.provider, claims, lambda: draw) if self.lists else {}
         for life in taken:
             batch = seen.get(life.id)
             if batch is None:

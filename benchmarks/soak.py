@@ -38,9 +38,10 @@ from batchmeter.errors import BatchmeterError
 from batchmeter.ledger import open_ledger
 from batchmeter.ledger.ledger import Ledger
 from batchmeter.models import Usage
+from batchmeter.rounds.histories import settled
 from batchmeter.testing.sandbox import Sandbox, sandbox_thread
-from batchmeter.tracker.durations import settled
-from batchmeter.tracker.tracker import Tracker, TrackerOptions
+from batchmeter.tracker.schedule import TrackerOptions
+from batchmeter.tracker.tracker import Tracker
 
 HERE = Path(__file__).resolve().parent
 OPTIONS = TrackerOptions(lease=6.0, idle=0.5, reconcile=5.0, requests_per_second=1000)

@@ -162,7 +162,7 @@ class AsyncBatches:
         provider, _ = await self._client.provider_for(custom_llm_provider, account_settings, about=known, model=model)
         if not isinstance(provider, DeletesBatches):
             raise NotSupportedError(f"{provider.name} cannot delete a batch")
-        if await parts.tracker.batch_accounts.is_open(provider, known):
+        if await parts.tracker.rows.is_open(provider, known):
             raise UsageError(f"batch {batch_id} is not settled: wait for it first, or its cost will never be known")
         await provider.delete_batch(known, chosen)
 
@@ -214,7 +214,7 @@ class AsyncBatches:
         known = id_of("batch_id", batch_id)
         parts = await self._client.ready()
         provider, _ = await self._client.provider_for(custom_llm_provider, account_settings, about=known)
-        account, known = await parts.tracker.adopter.tracked_as(provider, known)
+        account, known = await parts.tracker.rows.tracked_as(provider, known)
         return await parts.tracker.wait(account, known, provider=provider, timeout=timeout, on_update=on_update)
 
     async def settlement(self, batch_id: str, *, custom_llm_provider: str | None = None) -> Settlement | None:

@@ -170,17 +170,35 @@ class Installed:
         return contained(lambda: reduce(getattr, names, module), seconds=REGISTER_SECONDS)
 
 
-def installed_plugins() -> list[Installed]:
-    """Every entry point of the group, ours first. Read again only after something was installed, or sys.path changed."""
-    places = [Path(path) for path in sys.path]
-    return list(_installed(tuple((str(place), place.stat().st_mtime_ns) for place in places if place.exists())))
+def entries(group: str) -> list[EntryPoint]:
+    """Entry points of a group. Read again only after something was installed, or sys.path changed."""
+    return list(_entries(_places()).select(group=group))
 
 
 @lru_cache(maxsize=8)
-def _installed(_: tuple[tuple[str, int], ...]) -> tuple[Installed, ...]:
-    """A file of every distribution is read for this."""
+def _entries(_: "_Places") -> Any:
+    """All of them, whose class depends on Python's version. A file of every distribution is read for this."""
+    return entry_points()
+
+
+_Places = tuple[tuple[str, int], ...]
+"""Folders that modules are found in, and when each was changed (ns)."""
+
+
+def _places() -> _Places:
+    places = [Path(path) for path in sys.path]
+    return tuple((str(place), place.stat().st_mtime_ns) for place in places if place.exists())
+
+
+def installed_plugins() -> list[Installed]:
+    """Every plugin's entry point, ours first."""
+    return list(_installed(_places()))
+
+
+@lru_cache(maxsize=8)
+def _installed(places: _Places) -> tuple[Installed, ...]:
     found: defaultdict[str, dict[tuple[str, str], Installed]] = defaultdict(dict)
-    for entry in entry_points(group=GROUP):
+    for entry in _entries(places).select(group=GROUP):
         distribution, version = _origin(entry)
         found[entry.name].setdefault((distribution, entry.value), Installed(entry, distribution, version))
     chosen = [one for same in found.values() for one in _by_right(list(same.values()))]

@@ -76,7 +76,8 @@ class Parts:
         from .tracker.deliver import Deliverer  # noqa: PLC0415
         from .tracker.delivery_lane import LaneOptions  # noqa: PLC0415
         from .tracker.guards import Guards  # noqa: PLC0415
-        from .tracker.tracker import Tracker, TrackerOptions  # noqa: PLC0415
+        from .tracker.schedule import TrackerOptions  # noqa: PLC0415
+        from .tracker.tracker import Tracker, extensions  # noqa: PLC0415
 
         chosen: Prices = prices if prices is not None else settings.prices
         if isinstance(chosen, os.PathLike):
@@ -92,6 +93,7 @@ class Parts:
         deliverer = Deliverer(ledger, plugins, options=LaneOptions(longest_pause=settings.longest_pause))
         options = TrackerOptions(adopt=tuple(accounts.adopting()), longest_pause=settings.longest_pause)
         guards = Guards(ledger, plugins, source)
+        await asyncio.to_thread(extensions)  # reading entry points and importing takes a while
         tracker = Tracker(ledger, accounts, plugins, source, options=options, on_event=deliverer.notify)
         return cls(plugins, ledger, tracker, deliverer, source, Totals(ledger), guards)
 

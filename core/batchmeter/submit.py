@@ -331,9 +331,9 @@ async def _elsewhere(parts: "Parts", intent: Intent) -> Intent:
 
 async def _search(parts: "Parts", provider: "Provider", intent: Intent, error: ProviderError, *, tagged: bool) -> Batch:
     """The batch whose answer was lost, if it is listed; else the error, with the intent left open to find it."""
-    from .tracker.lost_creates import find_lost_create  # noqa: PLC0415 - needed only when an answer is lost
+    from .tracker.rows import find_create  # noqa: PLC0415 - needed only when an answer is lost
 
-    found = await find_lost_create(provider, intent, parts.ledger.now())
+    found = await find_create(provider, intent)
     if found is not None:
         return await _record(parts, intent, found)
     source = intent.submission.input_file_id or ""

@@ -168,7 +168,7 @@ async def test_a_strangers_only_batch_of_equal_size_is_not_taken(client, request
         (theirs,) = await client.batches.list(custom_llm_provider="anthropic")
         assert (theirs.metadata, theirs.input_file_id) == (None, None)
         vendor.end(theirs.id)
-    assert await client.tracker.reconcile() == 0
+    assert await client.tracker.rounds["lost_creates"]() == 0
 
 
 KILLED = """
@@ -196,12 +196,12 @@ async def test_a_create_of_a_killed_process_is_adopted_by_another(requests, chat
     go_on.set()
     vendor.hang = None
     vendor.create({"requests": [{"custom_id": "s", "params": chat("x")["body"]}]})
-    monkeypatch.setattr("batchmeter.tracker.lost_creates.GRACE_SECONDS", -1.0)
+    monkeypatch.setattr("batchmeter.rounds.lost_creates.GRACE_SECONDS", -1.0)
     async with AsyncClient(settings=load_settings(config, track=False), plugins=[log], environ={}) as client:
-        assert await client.tracker.reconcile() == 0
+        assert await client.tracker.rounds["lost_creates"]() == 0
         ours = next(iter(vendor.batches))
         vendor.end(ours)
-        assert await client.tracker.reconcile() == 1
+        assert await client.tracker.rounds["lost_creates"]() == 1
         settled = await client.batches.wait(ours, timeout=20)
         assert (settled.status, settled.request_counts.succeeded) == ("completed", 2)
         while len(log.events) < 2:

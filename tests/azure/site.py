@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-from dataclasses import replace
 
 from batchmeter.client import AsyncClient
 from batchmeter.config import Settings
@@ -71,8 +70,7 @@ class Opened:
         await self.client.open()
         (await self.client.ready()).sleep = self.clock.sleep
         tracker = self.client.tracker
-        tracker._sleep = self.clock.sleep
-        tracker._waiter = replace(tracker._waiter, sleep=self.clock.sleep)
+        tracker.poller.sleep = self.clock.sleep
         deliverer, *_ = self.client._running  # events are delivered when `turn` says so
         deliverer.cancel()
         await asyncio.gather(deliverer, return_exceptions=True)

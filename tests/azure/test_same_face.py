@@ -99,7 +99,7 @@ async def test_a_lost_create_on_own_storage_is_found_by_its_blob(asked, client, 
     assert "looks for it by its input" in str(caught.value)
     assert "sig=signed" not in str(caught.value)
     monkeypatch.setattr(client.ledger.database, "_clock", lambda: (NOW + 61) * 1000)
-    assert await client.tracker.reconcile() == 1
+    assert await client.tracker.rounds["lost_creates"]() == 1
     intent = await client.ledger.intent(caught.value.intent_id)
     (made,) = [name for name, held in azure.batches.items() if "a.jsonl" in held["shown"]["input_blob"]]
     assert intent.batch_id == made

@@ -18,6 +18,7 @@ from batchmeter.errors import BadRequestError, NotFoundError, RateLimitError, Us
 from batchmeter.providers import CallOptions
 from batchmeter.rerun.completeness import check
 from batchmeter.rerun.rerun import retry
+from batchmeter.rounds.adoption import adopt_all
 from batchmeter.testing.recorder import Recorder
 from batchmeter_proxy import create_app
 
@@ -147,7 +148,7 @@ async def test_batches_made_inline_elsewhere_settle(client, vendor):
     body = {"batch": {"displayName": "theirs", "inputConfig": {"requests": {"requests": inline}}}}
     vendor.create("gemini-2.5-flash", "batchGenerateContent", body)
     provider = client.accounts.get("gemini")
-    assert await client.tracker.adopter.adopt_all(provider) == 1
+    assert await adopt_all(client.tracker.rows, provider) == 1
     (name,) = vendor.operations
     settled = await client.batches.wait(name.removeprefix("batches/"), custom_llm_provider="gemini", timeout=20)
     assert (settled.request_counts.succeeded, settled.cost.total) == (3, 3 * EACH)

@@ -237,7 +237,7 @@ async def test_a_lost_create_is_found(vendor, client):
 @pytest.mark.parametrize("vendor", ["together"], indirect=True)
 async def test_a_lost_create_is_found_by_its_input(vendor, client, recorder, monkeypatch):
     """Neither a stranger's batch of the same second is taken for it, nor the earlier batch over the same file."""
-    monkeypatch.setattr("batchmeter.tracker.lost_creates.GRACE_SECONDS", -1.0)
+    monkeypatch.setattr("batchmeter.rounds.lost_creates.GRACE_SECONDS", -1.0)
     content, url = requests_of(vendor)
     vendor.now = int(time.time())
     file, theirs = [await client.files.create(file=("in.jsonl", content)) for _ in range(2)]
@@ -248,7 +248,7 @@ async def test_a_lost_create_is_found_by_its_input(vendor, client, recorder, mon
     with pytest.raises(errors.CreateUnknownError):
         await client.batches.create(input_file_id=file.id, endpoint=url, metadata={"run": "7"}, idempotency_key="once")
     vendor.create(Received("POST", "/", {}, json.dumps(asked).encode()))
-    assert await client.tracker.reconcile() == 1
+    assert await client.tracker.rounds["lost_creates"]() == 1
     again = {"input_file_id": file.id, "endpoint": url, "metadata": {"run": "7"}, "idempotency_key": "once"}
     found = await client.batches.create(**again)
     ours = [one for one in vendor.batches.values() if one["input_file_id"] == file.id]

@@ -114,10 +114,10 @@ async def test_a_batch_killed_before_its_record_is_found_and_settled_once(
         await process.communicate()
         async with client(sandbox.url, ledger, log, seconds_later=61) as later:
             assert await later.ledger.list_batches() == []
-            assert await later.tracker.reconcile() == 1
+            assert await later.tracker.rounds["lost_creates"]() == 1
             (tracked,) = await later.ledger.list_batches()
             await later.batches.wait(tracked.batch_id)
-            assert await later.tracker.reconcile() == 0
+            assert await later.tracker.rounds["lost_creates"]() == 0
             assert len(await later.batches.list()) == 1
     assert log.types == ["acreate_batch", "batch_success"]
     assert [event.metadata for event in log.events] == [{"team": "search"}] * 2
@@ -147,7 +147,7 @@ async def test_a_power_cut_since_the_call_loses_no_batch_and_no_event_twice(
             batch = await creating
         async with client(url, restored, after, seconds_later=61) as later:
             assert await later.ledger.list_batches() == []
-            assert await later.tracker.reconcile() == 1
+            assert await later.tracker.rounds["lost_creates"]() == 1
             await later.batches.wait(batch.id)
     assert [event.id for event in log.events] == [event.id for event in after.events[:1]], "loggers see one by its id"
     assert after.types == ["acreate_batch", "batch_success"]

@@ -16,6 +16,7 @@ from batchmeter.ledger.records import Intent, Submission
 from batchmeter.models import Batch
 from batchmeter.plugins import Plugins
 from batchmeter.providers import BatchRequest, CallOptions
+from batchmeter.rounds.adoption import adopt_all
 from batchmeter.testing.recorder import Recorder
 from batchmeter.testing.sandbox import Sandbox
 from batchmeter.testing.wire import Answer, Received, serving
@@ -60,7 +61,7 @@ async def test_adopted_where_a_call_s_own_key_made_it(
 ) -> None:
     async with make_client(sandbox.url) as client:
         batch = await submitted(client, requests, api_key="key-of-job-7")
-        assert await client.tracker.adopt_all("openai") == 0
+        assert await adopt_all(client.tracker.rows, client.accounts.get("openai")) == 0
         assert await client.tracker.adopt("openai", batch.id) is False
         await client.batches.wait(batch.id)
         assert await told(client, log, batch) == ["acreate_batch", "batch_success"]
@@ -77,7 +78,7 @@ async def test_adopted_before_the_create_that_made_it_is_recorded(
         intent = await client.ledger.open_intent(Intent("an-intent", submission))
         request = BatchRequest(file.id, ENDPOINT, metadata={TAG: intent.id})
         batch = await provider.create_batch(request, CallOptions())
-        assert await client.tracker.adopt_all("openai") == 1
+        assert await adopt_all(client.tracker.rows, client.accounts.get("openai")) == 1
         (row,) = await client.ledger.batches_of_id(batch.id)
         assert (row.account, row.submission.adopted) == (provider.account, False)
 
@@ -98,7 +99,7 @@ async def test_adopted_where_the_account_that_made_it_is_not_configured(
             request = BatchRequest(file.id, ENDPOINT, metadata={TAG: intent.id})
             batch = await (await maker.provider("prod", {})).create_batch(request, CallOptions())
         async with make_client(sandbox.url) as other:
-            assert await other.tracker.adopt_all("openai") == (not recorded)
+            assert await adopt_all(other.tracker.rows, other.accounts.get("openai")) == (not recorded)
             assert [row.account for row in await other.ledger.batches_of_id(batch.id)] == ["prod"]
             assert "prod" not in other.accounts.names(), "whose settings are not known here"
             settlement = await other.batches.wait(batch.id, custom_llm_provider="openai")
@@ -143,7 +144,7 @@ async def test_a_key_that_is_refused_makes_room_for_one_that_saw_the_batch(
         (row,) = await client.ledger.batches_of_id(batch.id)
         for key in ("key-monday", "key-tuesday"):
             assert client.accounts.get(row.account)._settings.api_key.get_secret_value() == key  # type: ignore[attr-defined]
-            client.tracker.batch_accounts.refused(row.account)
+            client.tracker.rows.refused(row.account)
 
 
 async def test_a_key_that_may_not_see_the_batch_changes_nothing(make_client: Make) -> None:
@@ -160,7 +161,7 @@ async def test_a_key_that_may_not_see_the_batch_changes_nothing(make_client: Mak
             with pytest.raises(NotFoundError):
                 await look(batch.id, api_key="key-of-another", custom_llm_provider="openai")
         (row,) = await client.ledger.batches_of_id(batch.id)
-        client.tracker.batch_accounts.refused(row.account)
+        client.tracker.rows.refused(row.account)
         assert client.accounts.get(row.account)._settings.api_key.get_secret_value() == "key-of-one"  # type: ignore[attr-defined]
 
 

@@ -13,8 +13,8 @@ from batchmeter.config import Settings
 from batchmeter.models import Batch, FileDeleted, FileObject, Page
 from batchmeter.provider_guard import apart
 from batchmeter.providers import AccountSettings, Capabilities, ContentStream, OutputFile
+from batchmeter.rounds import lost_creates as intents
 from batchmeter.testing.recorder import Recorder
-from batchmeter.tracker import lost_creates as intents
 
 NOW = 1_790_000_000
 LOST = 2
@@ -175,7 +175,7 @@ async def site(tmp_path, monkeypatch):
 async def test_other_accounts_go_on_and_closing_ends(fault, site):
     client, provider, log = site
     provider.fault = staticmethod(fault)
-    await client.tracker.reconcile()
+    await client.tracker.rounds["lost_creates"]()
     tracking = asyncio.create_task(client.tracker.run())
     settled = [await client.batches.wait(f"good_{number}", timeout=30) for number in (1, LOST)]
     tracking.cancel()

@@ -8,8 +8,8 @@ import pytest
 
 from batchmeter import AsyncClient
 from batchmeter.hookspecs import hookimpl
+from batchmeter.rounds.adoption import GRACE_SECONDS, Adoption, adopt_all
 from batchmeter.testing.sandbox import serve_sandbox
-from batchmeter.tracker.adopt import GRACE_SECONDS, Adopter, Adoption, BatchAccounts
 
 REQUEST = (
     b'{"custom_id":"a","method":"POST","url":"/v1/chat/completions",'
@@ -19,11 +19,8 @@ REQUEST = (
 
 @pytest.fixture
 def adoption(world):
-    return Adoption(
-        Adopter(world.ledger, world.plugins, lambda: None, BatchAccounts(world.ledger, world.accounts)),
-        world.accounts,
-        48 * 3600,
-    )
+    tracker = world.tracker()
+    return Adoption(world.ledger, world.accounts, tracker.rows, tracker.options)
 
 
 def listed(world, count, *, age=3600):
@@ -81,14 +78,14 @@ async def test_a_list_in_another_order_is_read_to_its_end(world, adoption):
     provider.listing = [*listed(world, 250, age=30 * 86400)[::-1], *listed(world, 3)]
     assert await adoption.sweep("openai") == 3
     since = datetime.fromtimestamp(world.clock.now / 1000 - 31 * 86400, UTC)
-    assert await adoption.adopter.adopt_all(provider, since=since) == 247
+    assert await adopt_all(adoption.rows, provider, since=since) == 247
 
 
 async def test_a_list_that_leads_in_a_circle_ends(world, adoption):
     provider = world.provider()
     batches = listed(world, 300)
     provider.listing = [*batches[:299], batches[99], batches[299]]  # the third page ends as the first one did
-    assert await adoption.adopter.adopt_all(provider) == 299
+    assert await adopt_all(adoption.rows, provider) == 299
     assert provider.count("list") == 3
 
 
@@ -113,8 +110,8 @@ async def test_what_is_older_than_asked_for_is_left_alone(world, adoption):
     provider = world.provider()
     provider.listing = listed(world, 10)
     since = datetime.fromtimestamp(world.clock.now / 1000 - 3600 - 4, UTC)
-    assert await adoption.adopter.adopt_all(provider, since=since) == 5
-    assert await adoption.adopter.adopt_all(provider) == 5
+    assert await adopt_all(adoption.rows, provider, since=since) == 5
+    assert await adopt_all(adoption.rows, provider) == 5
 
 
 class Keeper:

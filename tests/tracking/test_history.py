@@ -123,14 +123,14 @@ async def test_durations_come_from_the_ledger_and_from_what_is_settled_here(worl
         provider.batches[name] = [world.batch(name)]
     tracker = world.tracker()
     await tracker.once()
-    own = tracker._timetable.durations.of("openai", "gpt-4o-mini")
+    own = tracker.timetable.durations.of("openai", "gpt-4o-mini")
     assert own is not None
     assert own.ages[0] == own.ages[-1] == 100
     world.clock.advance(60)
     other = world.tracker()
-    assert other._timetable.durations.of("openai", "gpt-4o-mini") is None
-    await other._timetable.durations.refresh(world.ledger)
-    assert other._timetable.durations.of("openai", "gpt-4o-mini") == own
+    assert other.durations.of("openai", "gpt-4o-mini") is None
+    await other.rounds["histories"]()
+    assert other.durations.of("openai", "gpt-4o-mini") == own
     await world.submitted("new", created_at=world.clock.now // 1000)
     provider.batches["new"] = [world.batch("new", "in_progress", created_at=world.clock.now // 1000)]
     await other.once()

@@ -8,9 +8,11 @@ import pytest
 from batchmeter.errors import APIConnectionError
 from batchmeter.ledger.records import Intent, Submission
 from batchmeter.models import Attribution
+from batchmeter.rounds.adoption import adopt_all
+from batchmeter.rounds.lost_creates import OPEN_INTENTS
 from batchmeter.tracker.build_events import created_event
-from batchmeter.tracker.lost_creates import OPEN_INTENTS, find_lost_create
-from batchmeter.tracker.tracker import TrackerOptions
+from batchmeter.tracker.rows import find_create
+from batchmeter.tracker.schedule import TrackerOptions
 
 T0 = 1_790_000_000
 
@@ -42,9 +44,9 @@ async def test_a_lost_create_is_adopted_with_everything_its_caller_said(world):
     provider.batches["batch_1"] = [world.batch()]
     tracker = world.tracker()
 
-    assert await tracker.reconcile() == 0, "the create may still be under way"
+    assert await tracker.rounds["lost_creates"]() == 0, "the create may still be under way"
     world.clock.advance(61)
-    assert await tracker.reconcile() == 1
+    assert await tracker.rounds["lost_creates"]() == 1
 
     assert (await world.ledger.intent("intent-1")).batch_id == "batch_1"
     await world.until_settled(tracker)
@@ -66,9 +68,9 @@ async def test_an_intent_without_a_batch_is_closed_after_its_grace(world, waits,
     await world.ledger.open_intent(intent(world))
     tracker = world.tracker()
     world.clock.advance(early)
-    assert await tracker.reconcile() == 0
+    assert await tracker.rounds["lost_creates"]() == 0
     world.clock.advance(late)
-    assert await tracker.reconcile() == 1
+    assert await tracker.rounds["lost_creates"]() == 1
     closed = await world.ledger.intent("intent-1")
     assert (closed.state, closed.batch_id) == ("closed", None)
     assert "no batch" in closed.reason
@@ -79,7 +81,7 @@ async def test_an_intent_is_not_closed_while_the_provider_cannot_be_asked(world)
     provider.listing = APIConnectionError("down")
     await world.ledger.open_intent(intent(world))
     world.clock.advance(7200)
-    assert await world.tracker().reconcile() == 0
+    assert await world.tracker().rounds["lost_creates"]() == 0
     assert (await world.ledger.intent("intent-1")).state == "open"
 
 
@@ -93,7 +95,7 @@ async def test_an_account_is_searched_however_many_creates_another_has_lost(worl
     await world.ledger.open_intent(intent(world))
     world.provider().listing = [world.batch(status="validating", metadata={"batchmeter_id": "intent-1"})]
     world.clock.advance(61)
-    assert await world.tracker().reconcile() == 1
+    assert await world.tracker().rounds["lost_creates"]() == 1
     assert (await world.ledger.intent("intent-1")).batch_id == "batch_1"
 
 
@@ -102,7 +104,7 @@ async def test_the_search_stops_once_it_is_older_than_the_call(world):
     provider.listing = others(world, 5000)
     await world.ledger.open_intent(intent(world))
     world.clock.advance(901)
-    assert await world.tracker().reconcile() == 1
+    assert await world.tracker().rounds["lost_creates"]() == 1
     assert provider.count("list") <= 11, "one batch a second, back from the newest as long as the call is ago"
 
 
@@ -113,7 +115,7 @@ async def test_an_intent_of_a_busy_account_comes_to_an_end(world):
     ]
     await world.ledger.open_intent(intent(world))
     world.clock.advance(901)
-    assert await world.tracker().reconcile() == 1
+    assert await world.tracker().rounds["lost_creates"]() == 1
     assert provider.count("list") > 100
 
 
@@ -123,7 +125,7 @@ async def test_a_lost_create_is_found_in_a_list_of_any_order(world):
     provider.listing = [*[world.batch(f"old{n}", created_at=T0 - 86400 + n * 60) for n in range(150)], made]
     await world.ledger.open_intent(intent(world))
     world.clock.advance(901)
-    assert await world.tracker().reconcile() == 1
+    assert await world.tracker().rounds["lost_creates"]() == 1
     assert (await world.ledger.intent("intent-1")).batch_id == "batch_1"
 
 
@@ -132,7 +134,7 @@ async def test_an_untagged_batch_is_recognised_by_its_input_file(world):
     await world.ledger.open_intent(intent(world))
     provider.listing = [*others(world, 3), world.batch(status="in_progress", metadata=None)]
     world.clock.advance(61)
-    assert await world.tracker().reconcile() == 1
+    assert await world.tracker().rounds["lost_creates"]() == 1
     assert (await world.ledger.intent("intent-1")).batch_id == "batch_1"
 
 
@@ -150,7 +152,7 @@ async def test_untagged_batches_over_one_file_are_told_apart(world, shown):
     if shown:
         provider.listing = provider.listing[::-1]  # made within about a second: any order, and no times to go by
     world.clock.advance(901)
-    assert await world.tracker().reconcile() == 3
+    assert await world.tracker().rounds["lost_creates"]() == 3
     assert [(await world.ledger.intent(f"i{n}")).batch_id for n in range(3)] == ["b0", "b1", "b2"]
 
 
@@ -162,7 +164,7 @@ async def test_a_batch_that_says_otherwise_is_not_our_own(world):
         world.batch("ours", created_at=T0 + 90, metadata={"team": "search", "gateway": "g1"}),
     ]
     world.clock.advance(901)
-    assert await world.tracker().reconcile() == 1
+    assert await world.tracker().rounds["lost_creates"]() == 1
     assert (await world.ledger.intent("intent-1")).batch_id == "ours"
 
 
@@ -171,7 +173,7 @@ async def test_adopting_all_during_a_create_takes_nothing_from_it(world):
     mine = await world.ledger.open_intent(intent(world))
     made = world.batch("ours", "validating", metadata=None)
     provider.listing = [made, world.batch("theirs", metadata={"team": "sales"})]
-    assert await world.tracker().adopt_all("openai") == 2
+    assert await adopt_all(world.tracker().rows, provider) == 2
     event = created_event(mine.submission, made, time=world.clock.now)
     await world.ledger.record_created(mine.submission, made, event, next_poll_at=world.clock.now, intent_id=mine.id)
     ours, theirs = [await world.ledger.get_batch(name) for name in ("ours", "theirs")]
@@ -186,18 +188,18 @@ async def test_a_known_batch_over_the_same_file_is_nobody_elses_lost_create(worl
     await world.ledger.open_intent(intent(world))
     provider.listing = [world.batch("batch_1", "in_progress", metadata=None)]
     world.clock.advance(901)
-    assert await world.tracker().reconcile() == 1
+    assert await world.tracker().rounds["lost_creates"]() == 1
     assert (await world.ledger.intent("intent-1")).state == "closed"
 
 
 async def test_a_lost_create_can_be_looked_for_at_once(world):
     provider = world.provider()
     asked = intent(world)
-    assert await find_lost_create(provider, asked, world.clock.now) is None
+    assert await find_create(provider, asked) is None
     provider.listing = [world.batch(status="validating", metadata={"batchmeter_id": "intent-1"})]
-    assert (await find_lost_create(provider, asked, world.clock.now)).id == "batch_1"
+    assert (await find_create(provider, asked)).id == "batch_1"
     provider.listing = APIConnectionError("down")
-    assert await find_lost_create(provider, asked, world.clock.now) is None
+    assert await find_create(provider, asked) is None
 
 
 async def test_batches_of_others_are_adopted_once_and_metered_like_our_own(world):
@@ -215,8 +217,8 @@ async def test_batches_of_others_are_adopted_once_and_metered_like_our_own(world
     tracker = world.tracker()
     since = datetime.fromtimestamp(T0 - 5000, UTC)
 
-    assert await tracker.adopt_all("openai", since=since) == 2
-    assert await tracker.adopt_all("openai", since=since) == 0
+    assert await adopt_all(tracker.rows, provider, since=since) == 2
+    assert await adopt_all(tracker.rows, provider, since=since) == 0
     for name in ("ours", "running", "done"):
         await world.until_settled(tracker, name)
     await world.deliverer().drain(5)

@@ -19,7 +19,8 @@ from batchmeter.plugins import Plugins
 from batchmeter.pricing.book import PriceBook
 from batchmeter.tracker.deliver import Deliverer
 from batchmeter.tracker.delivery_lane import LaneOptions
-from batchmeter.tracker.tracker import Tracker, TrackerOptions
+from batchmeter.tracker.schedule import TrackerOptions
+from batchmeter.tracker.tracker import Tracker
 
 ledger_path, url, log_path = sys.argv[1:]
 log = os.open(log_path, os.O_WRONLY | os.O_APPEND | os.O_CREAT)

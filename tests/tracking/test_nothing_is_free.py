@@ -4,7 +4,7 @@ from decimal import Decimal
 
 import pytest
 
-from batchmeter.tracker.lost_creates import LATE_LOOKS
+from batchmeter.tracker.schedule import LATE_LOOKS
 
 COST = Decimal("0.00021")
 T0 = 1_790_000_000
@@ -163,13 +163,15 @@ async def test_late_output_is_looked_for_in_an_outage_too(world):
     assert provider.count("retrieve") == calls, "found: no more looks"
 
 
-async def test_late_output_that_cannot_be_read_is_tried_by_the_next_look(world):
+@pytest.mark.parametrize("first", ["broken", "cut short"])
+async def test_late_output_that_cannot_be_read_is_tried_by_the_next_look(world, first):
     provider = world.provider()
     await world.submitted()
     provider.batches["batch_1"] = [ended(world, "completed")]
     tracker = world.tracker()
     await world.until_settled(tracker)
-    provider.files["out"] = [world.broken(), world.line("a") + world.line("b")]
+    unreadable = world.broken() if first == "broken" else world.line("a")
+    provider.files["out"] = [unreadable, world.line("a") + world.line("b")]
     for _ in range(2):
         await tracker.shown(provider, world.batch())
         await tracker.idle()

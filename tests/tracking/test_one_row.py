@@ -11,8 +11,8 @@ from batchmeter.errors import NotFoundError
 from batchmeter.events import event_id
 from batchmeter.ledger.records import Intent, Submission
 from batchmeter.models import Attribution, Batch, Page
+from batchmeter.rounds.adoption import Adoption
 from batchmeter.testing.wire import Answer, Script, serving
-from batchmeter.tracker.adopt import Adopter, Adoption, BatchAccounts
 from batchmeter.tracker.build_events import created_event
 from batchmeter.tracker.metadata_tag import tag_of, tagged, without_tag
 from batchmeter_openai import OpenAIProvider, OpenAISettings
@@ -22,8 +22,8 @@ TAGGED = {"team": "search", "batchmeter_id": "intent-1"}
 
 
 def adoption_of(world):
-    adopter = Adopter(world.ledger, world.plugins, lambda: None, BatchAccounts(world.ledger, world.accounts))
-    return Adoption(adopter, world.accounts, 48 * 3600)
+    tracker = world.tracker()
+    return Adoption(world.ledger, world.accounts, tracker.rows, tracker.options)
 
 
 async def created(world, batch, intent_id="intent-1", **fields):
@@ -68,7 +68,7 @@ async def test_second_id_of_a_gateway_is_the_same_batch(world):
 async def test_open_batch_is_not_deleted_under_a_second_id(world):
     """Its cost would never be known; `batches.delete` asks this first."""
     provider = world.provider()
-    accounts = BatchAccounts(world.ledger, world.accounts)
+    accounts = world.tracker().rows
     for name in ("batch_raw", "batch_GW", "theirs"):
         tag = {"metadata": {"team": "sales"}} if name == "theirs" else {"metadata": TAGGED}
         provider.batches[name] = [world.batch(name, **tag)]
@@ -93,7 +93,7 @@ async def test_create_slower_than_the_sweep_keeps_one_row(world):
     provider.listing = [world.batch("batch_raw", "in_progress", metadata=TAGGED)]
     assert await adoption_of(world).sweep("openai") == 0, "the create may be about to record it"
     world.clock.advance(61)
-    assert await world.tracker().reconcile() == 1
+    assert await world.tracker().rounds["lost_creates"]() == 1
     made = world.batch("batch_GW", "in_progress", metadata=TAGGED)
     event = created_event(mine, made, time=world.clock.now)
     tracked = await world.ledger.record_created(mine, made, event, next_poll_at=world.clock.now, intent_id="intent-1")
@@ -122,7 +122,7 @@ async def test_lost_create_is_not_its_copy(world):
     late = world.batch("late", "in_progress", created_at=T0 + 30, metadata=TAGGED)
     provider.listing = [copy, late, world.batch("ours", "in_progress", created_at=T0 + 1, metadata=TAGGED)]
     world.clock.advance(100)
-    assert await world.tracker().reconcile() == 1
+    assert await world.tracker().rounds["lost_creates"]() == 1
     assert (await world.ledger.intent("intent-1")).batch_id in {"ours", "late"}
     assert "copy" not in await rows(world)
 
@@ -139,7 +139,7 @@ async def test_tag_is_found_however_far_the_clock_is_behind(world, behind):
     ]
     others.insert(590, world.batch("ours", "in_progress", created_at=T0 - behind + 5, metadata=TAGGED))
     provider.listing = others
-    assert await world.tracker().reconcile() == 1
+    assert await world.tracker().rounds["lost_creates"]() == 1
     assert (await world.ledger.intent("intent-1")).batch_id == "ours"
     assert provider.count("list") <= 8
 
@@ -166,7 +166,7 @@ async def test_untagged_create_is_found_by_the_provider_s_own_clock(world, dated
     provider.listing = [world.batch(status="in_progress", created_at=T0 + shown, metadata=None)]
     provider.date = lambda: formatdate(world.clock.now / 1000 + dated) if isinstance(dated, int) else dated
     world.clock.advance(901)
-    assert await world.tracker().reconcile() == 1
+    assert await world.tracker().rounds["lost_creates"]() == 1
     assert (await world.ledger.intent("intent-1")).batch_id == ("batch_1" if found else None)
 
 
@@ -180,7 +180,7 @@ async def test_clock_of_a_real_server_is_read_from_its_answer(world):
     async with serving(Script([Answer(body=page.encode(), headers={"date": date})])) as url:
         provider = OpenAIProvider("openai", OpenAISettings(api_base=url, api_key="k"))
         world.accounts.add(provider)
-        assert await world.tracker().reconcile() == 1
+        assert await world.tracker().rounds["lost_creates"]() == 1
         await provider.aclose()
     assert (await world.ledger.intent("intent-1")).batch_id == "batch_1"
 
@@ -196,7 +196,7 @@ async def test_untagged_creates_at_a_clock_ahead_are_told_apart(world):
     ]
     provider.date = lambda: formatdate(world.clock.now / 1000 + 3600)
     world.clock.advance(901)
-    assert await world.tracker().reconcile() == 1
+    assert await world.tracker().rounds["lost_creates"]() == 1
     assert (await world.ledger.intent("intent-1")).batch_id == "ours"
 
 
@@ -303,7 +303,7 @@ async def test_untagged_create_is_found_without_the_version_of_its_endpoint(worl
     await world.ledger.open_intent(Intent("intent-1", mine, created_at=world.clock.now))
     provider.listing = [world.batch(status="in_progress", endpoint="/chat/completions", metadata=None)]
     world.clock.advance(61)
-    assert await world.tracker().reconcile() == 1
+    assert await world.tracker().rounds["lost_creates"]() == 1
     assert (await world.ledger.intent("intent-1")).batch_id == "batch_1"
 
 
@@ -336,7 +336,7 @@ async def test_endless_list_of_one_account_hides_no_lost_create_of_another(world
         await world.ledger.open_intent(Intent(f"intent-{account}", mine, created_at=world.clock.now))
     provider.listing = [world.batch(status="in_progress", metadata={"batchmeter_id": "intent-openai"})]
     world.clock.advance(61)
-    assert await world.tracker().reconcile() == 1
+    assert await world.tracker().rounds["lost_creates"]() == 1
     assert (await world.ledger.intent("intent-openai")).batch_id == "batch_1"
     assert (await world.ledger.intent("intent-endless")).state == "open", "nobody has seen the end of the list"
 
@@ -354,6 +354,6 @@ async def test_batch_nested_too_deep_hides_no_lost_create(world):
     provider.listing = [bad, world.batch(status="in_progress", metadata={"batchmeter_id": "intent-1"})]
     world.clock.advance(61)
     tracker = world.tracker()
-    assert await tracker.reconcile() == 1
+    assert await tracker.rounds["lost_creates"]() == 1
     assert (await world.ledger.intent("intent-1")).batch_id == "batch_1"
     assert (await world.ledger.intent("intent-0")).state == "open"

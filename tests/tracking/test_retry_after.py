@@ -9,7 +9,7 @@ from batchmeter.cli.ledger_check import check
 from batchmeter.errors import APIStatusError, RateLimitError
 from batchmeter.ledger.records import Reschedule
 from batchmeter.providers import next_try
-from batchmeter.tracker.tracker import TrackerOptions
+from batchmeter.tracker.schedule import TrackerOptions
 
 FAR = ["99999999999", "1e17", "1e308", "Fri, 31 Dec 9999 23:59:59 GMT"]
 SENSELESS = [

@@ -74,24 +74,24 @@ def test_a_breaker_opens_after_failures_in_a_row_probes_and_closes():
         breaker.failure(0)
     breaker.success()
     for _ in range(3):
-        assert breaker.allows(0)
+        assert breaker.pause_left(0) == 0
         breaker.failure(0)
-    assert not breaker.allows(9)
-    assert breaker.allows(10)
+    assert breaker.pause_left(9)
+    assert breaker.pause_left(10) == 0
     assert breaker.probing
     breaker.failure(10)
-    assert not breaker.allows(29)
-    assert breaker.allows(30)
+    assert breaker.pause_left(29)
+    assert breaker.pause_left(30) == 0
     breaker.success()
-    assert breaker.allows(0)
+    assert breaker.pause_left(0) == 0
     assert not breaker.probing
 
 
 def test_a_refusal_opens_a_breaker_at_once_for_as_long_as_it_says():
     breaker = Breaker(lambda: 0.5, threshold=3, first=10)
     breaker.failure(0, retry_after=90, at_once=True)
-    assert not breaker.allows(89)
-    assert breaker.allows(90)
+    assert breaker.pause_left(89)
+    assert breaker.pause_left(90) == 0
 
 
 async def test_a_budget_lets_a_burst_go_then_keeps_its_rate():

@@ -10,9 +10,8 @@ from hypothesis import strategies as st
 
 from batchmeter.ledger.records import Reschedule
 from batchmeter.providers import Capabilities
-from batchmeter.tracker.list_polling import _newest
-from batchmeter.tracker.schedule import BACKGROUND, in_step
-from batchmeter.tracker.tracker import TrackerOptions
+from batchmeter.rounds.list_polling import ListPolling, _newest
+from batchmeter.tracker.schedule import BACKGROUND, TrackerOptions, in_step
 
 T0 = 1_790_000_000
 
@@ -240,7 +239,7 @@ async def test_one_account_s_windows_are_asked_together_a_few_at_a_time(world, l
 async def test_lists_are_within_the_accounts_budget(world, lister):
     await filled(world, lister, 450)
     tracker = world.tracker(options=TrackerOptions(requests_per_second=2.0))
-    lane = tracker._state("openai")
+    lane = tracker.state("openai")
     lane.budget.refused()  # nothing saved up, and half the rate
     await tracker.once()
     assert lister.count("list") == 5
@@ -266,7 +265,7 @@ async def test_a_refused_list_pauses_the_account_whatever_those_beside_it_answer
     type(lister).list_batches = some_refused
     tracker = world.tracker(options=TrackerOptions(looks=4))
     summary = await tracker.once()
-    lane = tracker._state("openai")
+    lane = tracker.state("openai")
     assert len(calls) == 4
     assert lister.count("retrieve") == 0
     assert summary.looked == 100
@@ -302,7 +301,7 @@ async def test_a_batch_behind_many_of_others_is_found_in_a_second_pass(world, li
         name = f"batch_{number:04d}"
         claim = await world.ledger.claim("openai", name, owner="x", lease_seconds=9)
         await world.ledger.reschedule([Reschedule(claim, world.clock.now + 10**9)])
-    tracker._poller.lists._orders.clear()
+    tracker.poller.cover = ListPolling(world.ledger, tracker.timetable).cover  # which has seen none of them
     await tracker.once()
     assert lister.count("retrieve") == 0
     assert lister.calls[0] == ("list", None)
@@ -334,14 +333,14 @@ async def test_a_failing_account_with_many_windows_slows_no_other(world, lister)
     hanging.list_batches = hang
     lister.__class__ = hanging
     tracker = world.tracker()
-    with tracker._poller.watch.on("other", "other_0") as changed:
+    with tracker.poller.watch.on("other", "other_0") as changed:
         running = asyncio.create_task(tracker.once())
         await changed.wait()
-    assert tracker._poller.total.looked == 50
+    assert tracker.poller.total.looked == 50
     assert lister.count("list") == 3
     assert not running.done()
     released.set()
     await running
-    assert tracker._state("openai").pause_left(world.clock.now / 1000) > 0
-    assert tracker._state("other").pause_left(world.clock.now / 1000) == 0
+    assert tracker.state("openai").pause_left(world.clock.now / 1000) > 0
+    assert tracker.state("other").pause_left(world.clock.now / 1000) == 0
     assert lister.count("retrieve") == 0

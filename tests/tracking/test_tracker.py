@@ -10,7 +10,7 @@ from batchmeter.errors import (
     AuthenticationError,
 )
 from batchmeter.ledger import open_ledger
-from batchmeter.tracker.tracker import TrackerOptions
+from batchmeter.tracker.schedule import TrackerOptions
 
 
 async def test_a_rate_limit_pauses_the_whole_account_for_as_long_as_it_asks(world):
@@ -180,7 +180,8 @@ from batchmeter.config import Settings
 from batchmeter.ledger import open_ledger
 from batchmeter.plugins import Plugins
 from batchmeter.pricing.book import PriceBook
-from batchmeter.tracker.tracker import Tracker, TrackerOptions
+from batchmeter.tracker.schedule import TrackerOptions
+from batchmeter.tracker.tracker import Tracker
 
 async def hang(provider, tracked, batch, files):
     async with files[0].open() as content:

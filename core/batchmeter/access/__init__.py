@@ -5,7 +5,7 @@ Times are epoch milliseconds UTC by the ledger's clock. All methods raise Ledger
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import date
@@ -90,6 +90,9 @@ class Wakes(Protocol):
 
     @property
     def durations(self) -> Durations: ...
+
+    @property
+    def rounds(self) -> Mapping[str, Callable[[], Awaitable[int]]]: ...
 
     @property
     def heartbeat(self) -> float | None: ...
@@ -255,7 +258,7 @@ class Access:
         if batch.ended or batch.created_at is None or self._tracker is None:
             return None
         durations, model = self._tracker.durations, batch.model or tracked.submission.model
-        await durations.refresh(self._ledger)
+        await self._tracker.rounds["histories"]()
         age = now - batch.created_at
         usual, counted = seconds_left(durations, tracked.account, model, age), batch.seconds_left(now)
         if counted is None:

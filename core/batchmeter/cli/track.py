@@ -95,7 +95,9 @@ def adopt(batch_ids: tuple[str, ...], account: str, since: str | None, json_outp
         async with client() as opened:
             if batch_ids:
                 return sum([await _adopt(opened, account, batch_id) for batch_id in batch_ids])
-            return await opened.tracker.adopt_all(account, since=floor)
+            from batchmeter.rounds.adoption import adopt_all
+
+            return await adopt_all(opened.tracker.rows, opened.accounts.get(account), since=floor)
 
     adopted = run(work())
     if json_output:

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 
 from batchmeter.ledger.ledger import Ledger
 from batchmeter.ledger.records import Millis
-from batchmeter.tracker.durations import Durations, model_of, settled
+from batchmeter.rounds.histories import settled
+from batchmeter.tracker.durations import Durations, model_of
 
 FEWEST_LEFT = 10
 """Endings from which people are told how long a batch still takes."""

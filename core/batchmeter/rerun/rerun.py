@@ -19,8 +19,8 @@ from batchmeter.models import Batch, FileObject
 from batchmeter.providers import BatchRequest, CallOptions, Provider, waits_for_room
 from batchmeter.resubmit import next_key, submit_kept
 from batchmeter.submit import submission_of
-from batchmeter.tracker.adopt import with_id
 from batchmeter.tracker.metadata_tag import RETRY_OF, without_tag
+from batchmeter.tracker.rows import with_id
 
 from .completeness import Answers, Fate, read_answers
 
@@ -109,7 +109,7 @@ async def _looked_up(client: "AsyncClient", provider: Provider, batch_id: str, *
     parts = await client.ready()
     shown = await provider.retrieve_batch(batch_id, CallOptions())
     await parts.tracker.shown(provider, shown)
-    tracked = await parts.tracker.batch_accounts.tracked(provider, shown)
+    tracked = await parts.tracker.rows.tracked(provider, shown)
     if tracked is None:
         return _First(client, parts.ledger, provider, without_tag(shown), None, wait)
     if tracked.account in client.accounts.names():

@@ -21,7 +21,7 @@ from batchmeter.errors import (
 from batchmeter.providers import Provider
 
 from .lease import Sleep
-from .schedule import LONGEST_PAUSE, Random, pause_asked
+from .schedule import DEFAULTS, Random, TrackerOptions, pause_asked
 
 log = logging.getLogger("batchmeter")
 
@@ -32,7 +32,7 @@ MAX_BACKLOG = 64
 RECOVERY = 1.02
 """Growth of the rate with each good answer."""
 Blame = Literal["batch", "account", "account now"]
-"""BatchAccounts failure it is: `account` opens its breaker after a few, `account now` at once."""
+"""The side at fault: `account` opens its breaker after a few failures, `account now` at once."""
 _BLAME: tuple[tuple[type[Exception], Blame], ...] = (
     (UsageError, "account now"),
     (AuthenticationError, "account now"),
@@ -64,7 +64,7 @@ def blame(error: Exception) -> Blame:
 class Breaker:
     """After failures in a row, leaves an account or a logger alone for a while that doubles, then probes once.
 
-    Times are seconds on whatever clock the caller uses.
+    Times are seconds on whatever clock the caller uses; one that is set back makes no pause longer.
     """
 
     random: Random
@@ -73,32 +73,34 @@ class Breaker:
     first: float = 5.0
     longest: float = 300.0
     failures: int = 0
-    open_until: float = 0.0
     probing: bool = False
     """The breaker was open: let one call through and see."""
     _opened: int = 0
+    _open_until: float = 0.0
+    _checked_at: float = 0.0
 
-    def allows(self, now: float) -> bool:
-        return now >= self.open_until
+    def pause_left(self, now: float) -> float:
+        """Seconds until it lets a call through."""
+        if now < self._checked_at:
+            self._open_until -= self._checked_at - now
+        self._checked_at = now
+        return max(self._open_until - now, 0.0)
 
     def success(self) -> None:
         self.failures = self._opened = 0
-        self.open_until, self.probing = 0.0, False
+        self._open_until, self.probing = 0.0, False
 
     def failure(self, now: float, *, retry_after: float | None = None, at_once: bool = False) -> None:
         """Count it; `at_once` opens whatever the count (a refused key, a rate limit)."""
-        if now < self.open_until:  # of a call that was under way when it opened
-            self.open_until = max(self.open_until, now + (retry_after or 0.0))
+        if self.pause_left(now):  # of a call that was under way when it opened
+            self._open_until = max(self._open_until, now + (retry_after or 0.0))
             return
         self.failures += 1
         if at_once or self.probing or self.failures >= self.threshold:
-            self._open(now, retry_after or 0.0)
-
-    def _open(self, now: float, retry_after: float) -> None:
-        wait = min(self.first * 2.0 ** min(self._opened, 30), self.longest) * (0.75 + 0.5 * self.random())
-        self._opened += 1
-        self.probing = True
-        self.open_until = max(self.open_until, now + max(wait, retry_after))
+            wait = min(self.first * 2.0 ** min(self._opened, 30), self.longest) * (0.75 + 0.5 * self.random())
+            self._opened += 1
+            self.probing = True
+            self._open_until = now + max(wait, retry_after or 0.0)
 
 
 @dataclass
@@ -154,14 +156,9 @@ class AccountState:
     account: str
     random: Random
     budget: Budget
-    requests: int = 8
-    """Looks at a time."""
-    downloads: int = 8
-    """Settlements at a time."""
-    longest_pause: float = LONGEST_PAUSE
-    """Seconds that a Retry-After counts for at most."""
-    unseen: int = 0
-    """Claims that are still to be looked at; nothing more is claimed meanwhile."""
+    options: TrackerOptions = DEFAULTS
+    unseen: set[str] = field(default_factory=set[str])
+    """Claimed batches that are still to be looked at; nothing more is claimed meanwhile."""
     backlog: int = 0
     unusable_until: float = 0.0
     """This process cannot serve it (not configured here); others may."""
@@ -177,15 +174,20 @@ class AccountState:
 
     def __post_init__(self) -> None:
         self.breaker = Breaker(self.random, threshold=3, first=10.0)
-        self.looking = asyncio.Semaphore(self.requests)
-        self.settling = asyncio.Semaphore(self.downloads)
+        self.looking = asyncio.Semaphore(self.options.looks)
+        self.settling = asyncio.Semaphore(self.options.downloads)
 
     def ready(self, now: float) -> bool:
-        return not self.unseen and self.backlog < MAX_BACKLOG and now >= self.resumes_at
+        return not self.unseen and self.backlog < MAX_BACKLOG and not self.rest_left(now)
 
-    @property
-    def resumes_at(self) -> float:
-        return max(self.breaker.open_until, self.unusable_until)
+    def rest_left(self, now: float) -> float:
+        """Seconds until its batches are claimed here again."""
+        unusable = min(self.unusable_until - now, self.options.unusable)
+        return max(self.pause_left(now), unusable)
+
+    def pause_left(self, now: float) -> float:
+        """Seconds until this account is asked again."""
+        return self.breaker.pause_left(now)
 
     def worked(self, now: float) -> None:
         if self.pause_left(now):
@@ -200,13 +202,22 @@ class AccountState:
         Requests that were under way together fail together: that is one failure, not eight.
         """
         whose = blame(error)
-        if whose != "batch":
-            self.trouble, self.refused = f"{type(error).__name__}: {error}", isinstance(error, AuthenticationError)
-            if isinstance(error, RateLimitError) and not self.pause_left(now):
-                self.budget.refused()
-            pause_wanted = pause_asked(error, self.longest_pause)
-            self._tell_if_shorter(error, pause_wanted)
-            self.breaker.failure(now, retry_after=pause_wanted, at_once=whose == "account now")
+        if whose == "batch":
+            return
+        self.trouble, self.refused = f"{type(error).__name__}: {error}", isinstance(error, AuthenticationError)
+        if isinstance(error, RateLimitError) and not self.pause_left(now):
+            self.budget.refused()
+        pause = pause_asked(error, self.options.longest_pause)
+        wanted = seconds_of(getattr(error, "retry_after", None))
+        if not self.cut_short and pause is not None and wanted is not None and pause < wanted:
+            self.cut_short = True
+            log.warning(
+                "account %s: its provider asks to wait %g s; it is asked again after %g s (setting longest_pause)",
+                self.account,
+                wanted,
+                pause,
+            )
+        self.breaker.failure(now, retry_after=pause, at_once=whose == "account now")
 
     async def pause_or_budget(self) -> float:
         """Seconds that it is left alone for; 0.0 when one more request is within its budget."""
@@ -223,18 +234,3 @@ class AccountState:
                 yield
         finally:
             self.backlog -= 1
-
-    def _tell_if_shorter(self, error: Exception, pause: float | None) -> None:
-        pause_wanted = seconds_of(getattr(error, "retry_after", None))
-        if not self.cut_short and pause_wanted is not None and pause is not None and pause < pause_wanted:
-            self.cut_short = True
-            log.warning(
-                "account %s: its provider asks to wait %g s; it is asked again after %g s (setting longest_pause)",
-                self.account,
-                pause_wanted,
-                pause,
-            )
-
-    def pause_left(self, now: float) -> float:
-        """Seconds until this account is asked again."""
-        return max(self.breaker.open_until - now, 0.0)

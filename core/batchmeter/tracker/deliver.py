@@ -2,10 +2,7 @@
 
 import asyncio
 import logging
-import os
 import random as stdlib_random
-import secrets
-import socket
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
@@ -17,7 +14,7 @@ from batchmeter.plugins import Plugins
 from batchmeter.redaction import Redaction
 
 from .delivery_lane import LaneOptions, LoggerLane
-from .lease import Sleep, nap
+from .lease import Sleep, nap, owner_name
 from .schedule import Random
 
 log = logging.getLogger("batchmeter")
@@ -39,7 +36,7 @@ class Deliverer:
         random: Random = stdlib_random.random,
         sleep: Sleep = asyncio.sleep,
     ) -> None:
-        self.owner = owner or f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(3)}"
+        self.owner = owner or owner_name()
         self._ledger = ledger
         self._plugins = plugins
         self._options = options
@@ -106,7 +103,7 @@ class Deliverer:
         now = self._ledger.now() / 1000
         try:
             await self._ledger.subscribe(self._plugins.subscriptions)
-            if now - self._attended_at < ATTEND_SECONDS:
+            if 0 <= now - self._attended_at < ATTEND_SECONDS:  # less: the clock was set back
                 return
             self._attended_at = now
             await self._ledger.touch_subscriptions({*self._plugins.loggers, *self._plugins.redactors})

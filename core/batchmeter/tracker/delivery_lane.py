@@ -16,7 +16,7 @@ from batchmeter.redaction import Redaction
 
 from .account_state import Breaker
 from .lease import Sleep, nap, take, to_the_end
-from .schedule import Pace, Random, after_error
+from .schedule import Random, after_error
 
 log = logging.getLogger("batchmeter")
 
@@ -102,7 +102,7 @@ class LoggerLane:
 
     async def _round(self) -> int:
         logger = self.plugins.loggers.get(self.name)
-        if logger is None or self._now() < self.breaker.open_until or len(self._stuck) >= self.options.max_stuck:
+        if logger is None or self.breaker.pause_left(self._now()) or len(self._stuck) >= self.options.max_stuck:
             return 0
         claimed = await take(self._claiming(), self._give_back)
         self._note_held("" if claimed else await self.redaction.missing())
@@ -133,7 +133,7 @@ class LoggerLane:
         now = self._now()
         if len(self._stuck) >= self.options.max_stuck or due is None or self._held:
             return self.options.idle
-        return min(max(due / 1000 - now, self.breaker.open_until - now, 0.05), self.options.idle)
+        return min(max(due / 1000 - now, self.breaker.pause_left(now), 0.05), self.options.idle)
 
     async def _hand_over(self, logger: Logger, claimed: Sequence[Delivery]) -> None:
         """Batches side by side, one batch's events in order; what is left when cancelled is due again."""
@@ -177,8 +177,8 @@ class LoggerLane:
                 waiting = "waits for this batch's earlier event"
 
     async def _attempt(self, logger: Logger, delivery: Delivery) -> DeliveryResult:
-        pause = self.breaker.open_until - self._now()
-        if pause > 0:
+        pause = self.breaker.pause_left(self._now())
+        if pause:
             return self._again(delivery, pause, delivery.last_error)
         try:
             await self._call(logger, delivery.stored.event)
@@ -256,9 +256,10 @@ class LoggerLane:
         if self._spent(delivery) and not isinstance(error, RetryLater):
             log.error("logger %s: event %s is dead: %s", self.name, delivery.stored.event.id, text)
             return DeliveryResult(delivery, "dead", error=text)
-        pace = Pace(error_first=self.options.backoff_first, error_longest=self.options.backoff_longest)
-        delay = after_error(delivery.attempts + 1, self.random, pace=pace) if pause is None else pause
-        return self._again(delivery, delay, text)
+        if pause is None:
+            first, longest = self.options.backoff_first, self.options.backoff_longest
+            pause = after_error(delivery.attempts + 1, self.random, first=first, longest=longest)
+        return self._again(delivery, pause, text)
 
     def _log_first(self, delivery: Delivery, error: Exception, text: str) -> None:
         """The first failure since the last success; the breaker tells of the fifth."""

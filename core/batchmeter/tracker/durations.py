@@ -2,30 +2,19 @@
 
 from bisect import bisect_right
 from collections import deque
-from collections.abc import AsyncGenerator, Collection, Iterable, Sequence
-from contextlib import aclosing
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from math import sqrt
 
 from batchmeter.events import Settlement
-from batchmeter.ledger.ledger import Ledger
-from batchmeter.ledger.records import Millis
 from batchmeter.models import Batch
 
-PAGE = 500
 FEWEST = 40
 """Endings from which a history is believed."""
 _BINS = 48
 SAMPLE = 512
 """Newest durations kept of each kind."""
-_SPAN = 14 * 24 * 3600 * 1000
-_PROBES = 16
-_PROBE = 250
-"""Rows read at each of so many moments of the span: a bounded sample, however many were settled."""
-_PAGE = 25
-"""Rows read in one go: a submission never waits long behind them."""
-_REREAD = 1800 * 1000
 
 Kind = tuple[str, str | None]
 """Account and model; without a model, all of the account's."""
@@ -110,14 +99,13 @@ class _Kept:
 
 @dataclass
 class Durations:
-    """The histories of every account's models: read from the ledger rarely, and added to with each settlement made here."""
+    """The histories of every account's models; each settlement made here adds to them."""
 
-    _kinds: dict[Kind, _Kept] = field(default_factory=dict[Kind, _Kept])
-    _read_at: Millis | None = None
+    kinds: dict[Kind, _Kept] = field(default_factory=dict[Kind, _Kept])
 
     def of(self, account: str, model: str | None) -> History | None:
         """Of the account's batches of this model; of all its batches where these are too few."""
-        kept = self._kinds.get((account, model))
+        kept = self.kinds.get((account, model))
         found = kept.read() if kept is not None else None
         if found is None and model is not None:
             return self.of(account, None)
@@ -125,7 +113,7 @@ class Durations:
 
     def seconds(self, account: str, model: str | None) -> Sequence[float]:
         """The newest durations of one kind."""
-        kept = self._kinds.get((account, model))
+        kept = self.kinds.get((account, model))
         return () if kept is None else kept.seconds
 
     def learn(self, settlement: Settlement, submitted_model: str | None = None) -> None:
@@ -138,28 +126,7 @@ class Durations:
     def add(self, account: str, models: Collection[str | None], seconds: float) -> None:
         """One batch's duration, under each name that its model goes by."""
         for model in {None, *models}:
-            self._kinds.setdefault((account, model), _Kept()).add(seconds)
-
-    async def refresh(self, ledger: Ledger) -> None:
-        """Start afresh from a sample of the last two weeks' settlements, every half hour."""
-        now = ledger.now()
-        if self._read_at is not None and now - self._read_at < _REREAD:
-            return
-        self._read_at = now
-        fresh, read_to = Durations(), 0.0
-        for number in range(_PROBES):
-            moment = now - _SPAN + number * _SPAN // _PROBES
-            if moment / 1000 <= read_to:
-                continue  # an earlier probe has come as far
-            left = _PROBE
-            async with aclosing(settled(ledger, moment, page=_PAGE)) as probe:
-                async for settlement in probe:
-                    fresh.learn(settlement)
-                    read_to = settlement.settled_at.timestamp()
-                    left -= 1
-                    if not left:
-                        break
-        self._kinds = fresh._kinds
+            self.kinds.setdefault((account, model), _Kept()).add(seconds)
 
 
 @dataclass
@@ -190,15 +157,6 @@ class Hints:
     def will_tell(self, account: str, batch_id: str) -> bool:
         """Whether a webhook is expected to tell of this batch's end; one that has told will not tell again."""
         return self._in_a_row.get(account, 0) >= RELIABLE and (account, batch_id) not in self._notes
-
-
-async def settled(ledger: Ledger, since: Millis | None = None, *, page: int = PAGE) -> AsyncGenerator[Settlement]:
-    """Every settlement's newest revision, oldest batch first."""
-    after: str | None = None
-    while found := await ledger.settlements(since=since, after=after, limit=page):
-        for settlement, _ in found:
-            yield settlement
-        after = f"{found[-1][0].account}\x1f{found[-1][0].batch_id}"
 
 
 def model_of(settlement: Settlement) -> str:

@@ -5,8 +5,11 @@ Also naps that an event ends early, and ledger calls that a cancellation must no
 
 import asyncio
 import logging
+import os
+import secrets
+import socket
 from collections import defaultdict
-from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Hashable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
@@ -102,6 +105,11 @@ class Leases:
                 mine.work.cancel()
 
 
+def owner_name() -> str:
+    """A name for this process's claims, which no other has."""
+    return f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(3)}"
+
+
 Taken = TypeVar("Taken")
 Sleep = Callable[[float], Awaitable[None]]
 
@@ -137,26 +145,6 @@ class Watch:
             self._events[key].discard(event)
             if not self._events[key]:
                 del self._events[key]
-
-
-@dataclass(slots=True)
-class Newest:
-    """Keys seen lately: a set that does not grow for ever."""
-
-    most: int = 10_000
-    _keys: set[Hashable] = field(default_factory=set[Hashable])
-
-    def new(self, thing: Hashable) -> bool:
-        """True the first time."""
-        if thing in self._keys:
-            return False
-        if len(self._keys) >= self.most:
-            self._keys.clear()
-        self._keys.add(thing)
-        return True
-
-    def forget(self) -> None:
-        self._keys.clear()
 
 
 async def to_the_end(writing: Awaitable[Taken]) -> Taken:

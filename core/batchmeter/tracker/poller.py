@@ -2,13 +2,13 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine, Sequence
-from contextlib import AbstractAsyncContextManager, nullcontext
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from batchmeter.errors import BatchmeterError, LedgerError, NotFoundError, ProviderError
-from batchmeter.events import INVENTED, Settlement
+from batchmeter.events import INVENTED, BatchFailed, BatchSucceeded, Settlement
 from batchmeter.ledger.ledger import Ledger
 from batchmeter.ledger.records import Attempts, Claim, Millis, Reschedule, TrackedBatch, is_another
 from batchmeter.models import Batch
@@ -16,16 +16,27 @@ from batchmeter.plugins import Plugins
 from batchmeter.providers import CallOptions, Provider
 
 from .account_state import AccountState, answer_in_time
-from .adopt import with_id
 from .build_events import BATCH_UNAVAILABLE, Bill, ending_event, settlement_of, unreadable
-from .lease import LeaseLostError, Leases, Watch
-from .list_polling import ListPolling
-from .lost_creates import LATE_LOOKS
-from .schedule import LONGEST_PAUSE, Timetable, after_error, after_trouble, exhausted, millis, one_more, pause_asked
+from .lease import LeaseLostError, Leases, Sleep, Watch, take
+from .rows import with_id
+from .schedule import (
+    LATE_LOOKS,
+    Random,
+    Timetable,
+    TrackerOptions,
+    after_error,
+    after_trouble,
+    exhausted,
+    millis,
+    one_more,
+    pause_asked,
+)
 from .settle import Meter, NotReadableError, read_bill, shows_more
 
 log = logging.getLogger("batchmeter")
 
+Cover = Callable[[AccountState, Provider, Sequence[Claim], Random], Awaitable[Mapping[str, Batch]]]
+"""Tells newer snapshots of many due batches, by batch id; those it leaves out are asked for one by one."""
 _NEWER = frozenset({"output_not_listed", "never_started", "nothing_done", "lines_missing"})
 """Troubles that only a newer snapshot can mend."""
 _LISTED_LATE = frozenset({"output_not_listed", "nothing_done"})
@@ -42,15 +53,6 @@ class Summary:
     put_off: int = 0
     """Ended, but not readable yet."""
     errors: int = 0
-
-    def since(self, earlier: "Summary") -> "Summary":
-        return Summary(
-            self.claimed - earlier.claimed,
-            self.looked - earlier.looked,
-            self.settled - earlier.settled,
-            self.put_off - earlier.put_off,
-            self.errors - earlier.errors,
-        )
 
 
 class PausedError(Exception):
@@ -69,21 +71,24 @@ class Poller:
     plugins: Plugins
     meter: Meter
     timetable: Timetable
-    leases: Leases
-    lists: ListPolling
-    watch: Watch
+    options: TrackerOptions
+    owner: str
+    sleep: Sleep
     recorded: Callable[[], None]
     """Called after each recorded event."""
-    look_seconds: float = 60.0
-    """One look may take this long, retries included."""
-    longest_pause: float = LONGEST_PAUSE
+    cover: Cover | None = None
+    leases: Leases = field(init=False)
+    watch: Watch = field(default_factory=Watch)
     total: Summary = field(default_factory=Summary)
-    tasks: dict[asyncio.Task[None], Claim | None] = field(default_factory=dict[asyncio.Task[None], "Claim | None"])
-    """Steps under way, with the claim that each works on."""
+    tasks: set[asyncio.Task[None]] = field(default_factory=set[asyncio.Task[None]])
+    """Work under way."""
     unfinished: list[Claim] = field(default_factory=list[Claim])
     """Claims whose work was cancelled: to be given back."""
     wake: asyncio.Event = field(default_factory=asyncio.Event)
     """Set when more may be claimed."""
+
+    def __post_init__(self) -> None:
+        self.leases = Leases(self.ledger, self.options.lease)
 
     async def follow(
         self,
@@ -104,18 +109,18 @@ class Poller:
 
         batch = snapshot or await self._look(provider, tracked, account)
         if not batch.ended:
-            return await self._put_off(
-                claim, self.timetable.alone(tracked.account, batch, tracked.submission.model), batch
-            )
+            at = self.timetable.alone(tracked.account, batch, tracked.submission.model)
+            await self.ledger.reschedule([Reschedule(claim, at, batch=batch)])
+            return (at - self.ledger.now()) / 1000
 
-        async with self.leases.held(claim), _turn(account):
+        async with self.leases.held(claim), account.turn_to_settle() if account else nullcontext():
             try:
                 bill = await read_bill(provider, tracked, batch, self.meter)
             except NotReadableError as error:
                 attempts = one_more(tracked.attempts, error.trouble, self.ledger.now())
                 if not exhausted(attempts[0], self.ledger.now()):
                     self.total.put_off += 1
-                    pause = pause_asked(error.__cause__, self.longest_pause)
+                    pause = pause_asked(error.__cause__, self.options.longest_pause)
                     wait = after_trouble(attempts[0], self.timetable.random, retry_after=pause)
                     return await self._again(claim, wait, f"{attempts[0]}: {error}", attempts, batch)
                 log.warning("batch %s: given up: %s: %s", tracked.batch_id, attempts[0], error)
@@ -127,9 +132,7 @@ class Poller:
     async def _settle(
         self, claim: Claim, batch: Batch, bill: Bill, *, look_again_at: Millis | None = None
     ) -> Settlement:
-        bill = self._marked(claim.tracked, bill)
-        settlement = settlement_of(claim.tracked, batch, bill, time=self.ledger.now())
-        event = ending_event(claim.tracked.submission, settlement)
+        settlement, event = self._ending(claim.tracked, batch, bill)
         await self.ledger.subscribe(self.plugins.subscriptions)
         callbacks = self.plugins.callbacks
         if not await self.ledger.settle(
@@ -142,14 +145,15 @@ class Poller:
         self.recorded()
         return settlement
 
-    def _marked(self, tracked: TrackedBatch, bill: Bill) -> Bill:
-        """With a note where a provider for tests made the answers up, readable or not."""
+    def _ending(
+        self, tracked: TrackedBatch, batch: Batch, bill: Bill, *, revision: int = 1
+    ) -> tuple[Settlement, BatchSucceeded | BatchFailed]:
+        """The settlement and its event, with a note where a provider for tests made the answers up, readable or not."""
         factory = self.plugins.providers.get(tracked.submission.provider)
-        return replace(bill, notes=(*bill.notes, INVENTED)) if getattr(factory, "invented", False) else bill
-
-    async def _put_off(self, claim: Claim, at: int, batch: Batch) -> float:
-        await self.ledger.reschedule([Reschedule(claim, at, batch=batch)])
-        return (at - self.ledger.now()) / 1000
+        if getattr(factory, "invented", False):
+            bill = replace(bill, notes=(*bill.notes, INVENTED))
+        settlement = settlement_of(tracked, batch, bill, time=self.ledger.now(), revision=revision)
+        return settlement, ending_event(tracked.submission, settlement)
 
     async def _again(
         self,
@@ -167,8 +171,8 @@ class Poller:
 
     async def look(self, provider: Provider, batch_id: str) -> Batch:
         """The provider's newest word."""
-        options = CallOptions(timeout=self.look_seconds)
-        return await answer_in_time(provider, provider.retrieve_batch(batch_id, options), self.look_seconds)
+        seconds = self.options.look
+        return await answer_in_time(provider, provider.retrieve_batch(batch_id, CallOptions(timeout=seconds)), seconds)
 
     async def newest(self, provider: Provider, tracked: TrackedBatch) -> Batch:
         """As `look`; but an end that was seen stands, at last also where the provider has forgotten the batch."""
@@ -194,44 +198,72 @@ class Poller:
                     raise PausedError(pause)
                 batch = await self.newest(provider, tracked)
         finally:
-            account.unseen -= 1
-            if not account.unseen:
-                self.wake.set()
+            self._release(account, [tracked.batch_id])
         account.worked(self.ledger.now() / 1000)
         self.total.looked += 1
         if batch.ended and not tracked.batch.ended:
             self.timetable.found(tracked.account, batch)
         return batch
 
-    # an account's due batches
-
-    async def follow_due(self, account: AccountState, provider: Provider, claims: Sequence[Claim]) -> None:
-        """Batches that lists show are told together, each other one by its own story; returns when all stories have begun."""
-        self.total.claimed += len(claims)
-        left = {claim.tracked.batch_id: claim for claim in claims}
-        try:
-            for claim in claims:
-                if claim.tracked.retired_id is not None or not _needs_look(claim.tracked):
-                    self.start_step(account, provider, left.pop(claim.tracked.batch_id))
-            await self._listed(account, provider, left)
-            account.unseen += len(left)
-            if left and account.breaker.probing:  # the first alone while the account is in doubt
-                first = next(iter(left))
-                await self.step(account, provider, left[first])
-                del left[first]
-            while left:
-                self.start_step(account, provider, left.popitem()[1])
-        except asyncio.CancelledError:
-            self.unfinished.extend(left.values())
-            raise
-        finally:
-            account.unseen -= 1
+    def _release(self, account: AccountState, batch_ids: Collection[str]) -> None:
+        """They wait for a look no more; when none does, more may be claimed."""
+        account.unseen.difference_update(batch_ids)
+        if not account.unseen:
             self.wake.set()
 
-    async def _listed(self, account: AccountState, provider: Provider, left: dict[str, Claim]) -> None:
+    # claims, and their work
+
+    async def claim(self, account: str, batch_id: str, *, polled: int | None = None) -> Claim | None:
+        """None where another worker has it, or it is settled, or was polled since."""
+        claiming = self.ledger.claim(
+            account, batch_id, owner=self.owner, lease_seconds=self.options.lease, polled=polled
+        )
+        return await take(claiming, lambda claim: self.give_back([] if claim is None else [claim]))
+
+    async def claim_due(self, accounts: Collection[str]) -> list[Claim]:
+        claiming = self.ledger.claim_due(
+            owner=self.owner, limit=self.options.block, lease_seconds=self.options.lease, accounts=accounts
+        )
+        return await take(claiming, self.give_back)
+
+    async def give_back(self, claims: Sequence[Claim]) -> None:
+        """Stopped in the middle: due again at once, for whoever comes next."""
+        if not claims:
+            return
+        now = self.ledger.now()
+        await self.ledger.reschedule(
+            [
+                Reschedule(claim, now, error=claim.tracked.last_error, attempts=claim.tracked.attempts)
+                for claim in claims
+            ]
+        )
+
+    def start_due(self, account: AccountState, provider: Provider, claims: Sequence[Claim]) -> None:
+        """Follow an account's due batches."""
+        self.total.claimed += len(claims)
+        left = {claim.tracked.batch_id: claim for claim in claims}
+        account.unseen.update(left)
+        self.start(self._follow_due(account, provider, left), account, left)
+
+    async def _follow_due(self, account: AccountState, provider: Provider, left: dict[str, Claim]) -> None:
+        """Batches that lists show are told together, each other one by its own story; ends when all stories have begun."""
+        for batch_id, claim in list(left.items()):
+            if claim.tracked.retired_id is not None or not _needs_look(claim.tracked):
+                self._release(account, [batch_id])
+                self._start_step(account, provider, left.pop(batch_id))
+        if self.cover is not None and left:
+            await self._listed(self.cover, account, provider, left)
+        if left and account.breaker.probing:  # the first alone while the account is in doubt
+            first = next(iter(left))
+            await self._step(account, provider, left[first])
+            del left[first]
+        while left:
+            self._start_step(account, provider, left.popitem()[1])
+
+    async def _listed(self, cover: Cover, account: AccountState, provider: Provider, left: dict[str, Claim]) -> None:
         """One list answers for many batches at once; all its open batches are put off in one statement."""
         drawn = self.timetable.random()  # one for all: batches of one list stay in step, to be listed together again
-        shown = await self.lists.cover(account, provider, list(left.values()), lambda: drawn)
+        shown = await cover(account, provider, list(left.values()), lambda: drawn)
         later: list[Reschedule] = []
         for batch_id, batch in shown.items():
             tracked = left[batch_id].tracked
@@ -239,10 +271,11 @@ class Poller:
                 continue
             claim, newest = left.pop(batch_id), _newer(tracked.batch, batch)
             self.total.looked += 1
+            account.unseen.discard(batch_id)
             if newest.ended:
                 if not tracked.batch.ended:
                     self.timetable.found(account.account, newest)
-                self.start_step(account, provider, claim, newest)
+                self._start_step(account, provider, claim, newest)
             else:
                 at = self.timetable.listed(account.account, newest, lambda: drawn, tracked.submission.model)
                 later.append(Reschedule(claim, at, batch=newest))
@@ -251,37 +284,40 @@ class Poller:
             for result in later:
                 self.watch.changed(account.account, result.claim.tracked.batch_id)
 
-    async def step(
+    def _start_step(
+        self, account: AccountState, provider: Provider, claim: Claim, snapshot: Batch | None = None
+    ) -> None:
+        work = self._step(account, provider, claim, snapshot)
+        self.start(work, account, {claim.tracked.batch_id: claim})
+
+    async def _step(
         self, account: AccountState, provider: Provider, claim: Claim, snapshot: Batch | None = None
     ) -> None:
         """A claim that is lost, or a ledger that is away, costs this claim only: its lease runs out, and it is due."""
+        batch_id = claim.tracked.batch_id
         try:
-            await self._step(account, provider, claim, snapshot)
+            try:
+                await self.follow(provider, claim, snapshot=snapshot, account=account)
+            except PausedError as pause:
+                await self._again(claim, pause.seconds, account.trouble, claim.tracked.attempts)
+            except (LeaseLostError, LedgerError):
+                raise
+            except Exception as error:
+                self.total.errors += 1
+                now = self.ledger.now() / 1000
+                account.failed(error, now)
+                bug = None if isinstance(error, BatchmeterError) else error
+                text = f"{type(error).__name__}: {error}"
+                log.warning("batch %s of %s: %s", batch_id, account.account, text, exc_info=bug)
+                await self.failed(claim, error, not_before=account.pause_left(now))
         except LeaseLostError:
-            log.debug("batch %s: another worker has it", claim.tracked.batch_id)
+            log.debug("batch %s: another worker has it", batch_id)
         except LedgerError as error:
-            log.warning("batch %s: %s", claim.tracked.batch_id, error)
+            log.warning("batch %s: %s", batch_id, error)
         except Exception:
-            log.exception("batch %s: its step failed", claim.tracked.batch_id)
+            log.exception("batch %s: its step failed", batch_id)
         finally:
-            self.watch.changed(claim.tracked.account, claim.tracked.batch_id)
-            self.wake.set()
-
-    async def _step(self, account: AccountState, provider: Provider, claim: Claim, snapshot: Batch | None) -> None:
-        try:
-            await self.follow(provider, claim, snapshot=snapshot, account=account)
-        except PausedError as pause:
-            await self._again(claim, pause.seconds, account.trouble, claim.tracked.attempts)
-        except (LeaseLostError, LedgerError):
-            raise
-        except Exception as error:
-            self.total.errors += 1
-            now = self.ledger.now() / 1000
-            account.failed(error, now)
-            bug = None if isinstance(error, BatchmeterError) else error
-            text = f"{type(error).__name__}: {error}"
-            log.warning("batch %s of %s: %s", claim.tracked.batch_id, account.account, text, exc_info=bug)
-            await self.failed(claim, error, not_before=account.pause_left(now))
+            self.watch.changed(claim.tracked.account, batch_id)
 
     async def failed(self, claim: Claim, error: Exception, *, not_before: float = 0.0) -> Settlement | float:
         """Put off a batch that could not be looked at; give it up when its provider has long forgotten it."""
@@ -295,23 +331,33 @@ class Poller:
                 return await self._settle(claim, tracked.batch, unreadable(tracked.batch, BATCH_UNAVAILABLE))
             wait = after_trouble(attempts[0], random)
         else:
-            pause = pause_asked(error, self.longest_pause)
+            pause = pause_asked(error, self.options.longest_pause)
             wait = after_error(tracked.error_count + 1, random, retry_after=pause)
         return await self._again(claim, max(wait, not_before), text, attempts)
 
-    # other ends of batches
+    def start(
+        self,
+        work: Coroutine[Any, Any, None],
+        account: AccountState | None = None,
+        claims: Mapping[str, Claim] | None = None,
+    ) -> None:
+        """In a task of its own; claims that are left when it is cancelled, however early, are given back."""
 
-    async def give_back(self, claims: Sequence[Claim]) -> None:
-        """Stopped in the middle: due again at once, for whoever comes next."""
-        if not claims:
-            return
-        now = self.ledger.now()
-        await self.ledger.reschedule(
-            [
-                Reschedule(claim, now, error=claim.tracked.last_error, attempts=claim.tracked.attempts)
-                for claim in claims
-            ]
-        )
+        def done(task: asyncio.Task[None]) -> None:
+            self.tasks.discard(task)
+            left = claims or {}
+            if account is not None:
+                self._release(account, left)
+            if task.cancelled():
+                self.unfinished.extend(left.values())
+            elif (error := task.exception()) is not None:
+                log.error("tracker: a task failed", exc_info=error)
+
+        task = asyncio.create_task(work)
+        self.tasks.add(task)
+        task.add_done_callback(done)
+
+    # late files
 
     async def revise(self, provider: Provider, tracked: TrackedBatch, batch: Batch) -> bool:
         """A settled batch shows files that its settlement has not seen: the next revision.
@@ -327,37 +373,13 @@ class Poller:
             if isinstance(error.__cause__, ProviderError):
                 raise error.__cause__ from None
             return False
-        revision = found[0].revision + 1
-        bill = self._marked(tracked, bill)
-        settlement = settlement_of(tracked, batch, bill, time=self.ledger.now(), revision=revision)
-        event = ending_event(tracked.submission, settlement)
-        log.info("batch %s of %s: late files, revision %d: %s", batch.id, tracked.account, revision, bill.cost.total)
+        settlement, event = self._ending(tracked, batch, bill, revision=found[0].revision + 1)
         await self.ledger.subscribe(self.plugins.subscriptions)
         if await self.ledger.revise(settlement, bill.groups, event, callbacks=self.plugins.callbacks):
+            revision, account = settlement.revision, tracked.account
+            log.info("batch %s of %s: late files, revision %d: %s", batch.id, account, revision, bill.cost.total)
             self.recorded()
         return True
-
-    def start_step(
-        self, account: AccountState, provider: Provider, claim: Claim, snapshot: Batch | None = None
-    ) -> None:
-        self.start(self.step(account, provider, claim, snapshot), claim)
-
-    def start(self, work: Coroutine[Any, Any, None], claim: Claim | None = None) -> None:
-        """In a task of its own; the claim is given back if that is cancelled."""
-        task = asyncio.create_task(work)
-        self.tasks[task] = claim
-        task.add_done_callback(self._done)
-
-    def _done(self, task: asyncio.Task[None]) -> None:
-        claim = self.tasks.pop(task)
-        if task.cancelled():
-            self.unfinished += [] if claim is None else [claim]
-        elif (error := task.exception()) is not None:
-            log.error("tracker: a task failed", exc_info=error)
-
-
-def _turn(account: AccountState | None) -> AbstractAsyncContextManager[None]:
-    return nullcontext() if account is None else account.turn_to_settle()
 
 
 def _needs_look(tracked: TrackedBatch) -> bool:

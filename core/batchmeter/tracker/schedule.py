@@ -36,29 +36,53 @@ class Pace:
     """At least this where webhooks have told of every ending lately."""
     after_deadline: float = 60.0
     """One look this long after `expires_at`, then one each such time, less often as the delay grows."""
-    error_first: float = 5.0
-    error_longest: float = 600.0
     step: float = 5.0
     """Between two moments at which the batches of one list may be due."""
     jitter: float = 0.1
     """Share by which a wait is stretched at random, so that a fleet does not march in step."""
 
 
-@dataclass(frozen=True, slots=True)
-class WaitPace:
-    """How often `wait()` looks at the one batch that somebody waits for, in seconds."""
-
-    first: float = 1.0
-    growth: float = 0.05
-    """Of the time waited so far."""
-    longest: float = 15.0
-
-
 LONGEST_PAUSE = 3600.0
 """Seconds that a provider's Retry-After counts for at most, where the settings do not say otherwise."""
 BACKGROUND = Pace()
-INTERACTIVE = WaitPace()
 CLOSING = frozenset({"finalizing", "cancelling"})
+LATE_LOOKS = (900.0, 3600.0, 6 * 3600.0, 24 * 3600.0)
+"""Seconds after a settlement without its output at which the batch is looked at once more."""
+
+
+@dataclass(frozen=True, slots=True)
+class TrackerOptions:
+    """Seconds, and numbers of things at a time."""
+
+    lease: float = 120.0
+    """A killed worker's batches are taken over after this."""
+    block: int = 500
+    """Batches claimed at once: enough of one account for its lists to be worth their while."""
+    look: float = 60.0
+    """One request to a provider, with its retries."""
+    idle: float = 10.0
+    """Longest sleep: other processes submit too."""
+    reconcile: float = 60.0
+    """Between two rounds: looks for lost creates and the like."""
+    unusable: float = 60.0
+    """Before an account that is not configured here is tried again."""
+    looks: int = 8
+    """Requests of one account under way."""
+    downloads: int = 8
+    """Settlements of one account under way."""
+    requests_per_second: float = 20.0
+    """For one account, on average, looks only; halved whenever it answers 429."""
+    longest_pause: float = LONGEST_PAUSE
+    """A Retry-After counts for at most this long."""
+    adopt: tuple[str, ...] = ()
+    """Accounts whose every batch is tracked, whoever made it."""
+    adopt_since: float = 48 * 3600.0
+    """How far back a starting tracker looks for them, until it has read the account's list once."""
+    list_many: bool = True
+    """Ask one list for many due batches, where the provider can."""
+
+
+DEFAULTS = TrackerOptions()
 
 
 def next_look(
@@ -112,23 +136,16 @@ def pause_asked(error: BaseException | None, longest: float) -> float | None:
 
 
 def after_error(
-    errors: int,
-    random: Random,
-    *,
-    retry_after: float | None = None,
-    pace: Pace = BACKGROUND,
-    first: float | None = None,
+    errors: int, random: Random, *, retry_after: float | None = None, first: float = 5.0, longest: float = 600.0
 ) -> float:
     """Seconds until the next try after `errors` failures in a row; never before `retry_after`."""
-    start = pace.error_first if first is None else first
-    wait = min(start * 2.0 ** min(max(errors - 1, 0), 30), pace.error_longest)
-    wait *= 0.5 + 0.5 * random()
-    return max(wait, (retry_after or 0.0) * (1 + pace.jitter * random()))
+    wait = min(first * 2.0 ** min(max(errors - 1, 0), 30), longest) * (0.5 + 0.5 * random())
+    return max(wait, (retry_after or 0.0) * (1 + BACKGROUND.jitter * random()))
 
 
-def interactive(waited: float, pace: WaitPace = INTERACTIVE) -> float:
+def interactive(waited: float) -> float:
     """Seconds until `wait()` looks again: every second at first, slower as the wait grows."""
-    return min(max(waited * pace.growth, pace.first), pace.longest)
+    return min(max(waited * 0.05, 1.0), 15.0)
 
 
 @dataclass
@@ -237,9 +254,10 @@ def exhausted(attempts: Attempts, now: Millis, *, expires_at: float | None = Non
 
 def after_trouble(attempts: Attempts, random: Random, *, retry_after: float | None = None) -> float:
     """Seconds until the next look; looks that are counted come at nearly full distance."""
-    patience = _patience(attempts)
-    pace = Pace(error_first=patience.first, error_longest=patience.longest)
-    return after_error(attempts.looks, lambda: 0.5 + 0.5 * random(), retry_after=retry_after, pace=pace)
+    patience, late = _patience(attempts), 0.5 + 0.5 * random()
+    return after_error(
+        attempts.looks, lambda: late, retry_after=retry_after, first=patience.first, longest=patience.longest
+    )
 
 
 def _patience(attempts: Attempts) -> Patience:

@@ -2,17 +2,14 @@
 
 import asyncio
 import logging
-import os
 import random as stdlib_random
-import secrets
-import socket
 import time
-from collections.abc import Callable, Coroutine, Sequence
-from dataclasses import dataclass, replace
-from datetime import datetime
+from collections.abc import Awaitable, Callable, Sequence
+from functools import cache
 from typing import Any
 
 from batchmeter.accounts import Accounts
+from batchmeter.discovery import entries
 from batchmeter.errors import LedgerError, ProviderError, UsageError
 from batchmeter.events import Settlement
 from batchmeter.ledger.ledger import Ledger
@@ -23,51 +20,33 @@ from batchmeter.pricing.groups import PriceSource
 from batchmeter.providers import Provider
 
 from .account_state import AccountState, Budget
-from .adopt import Adopter, Adoption, BatchAccounts, with_id
-from .lease import Leases, Newest, Sleep, Watch, nap, take
-from .list_polling import ListPolling
-from .lost_creates import LateFiles, Reconciler
+from .lease import Sleep, nap, owner_name
 from .poller import Poller, Summary
-from .schedule import LONGEST_PAUSE, Random, Timetable
+from .rows import BatchRows, with_id
+from .schedule import DEFAULTS, Random, Timetable, TrackerOptions
 from .settle import Meter, meter_with
-from .wait import OnUpdate, Waiter
+from .wait import OnUpdate, Wait
 
 log = logging.getLogger("batchmeter")
 
+GROUP = "batchmeter.tracker"
+"""Entry points of functions that give a new tracker its rounds."""
+MOST_COMPARED = 10_000
 
-@dataclass(frozen=True, slots=True)
-class TrackerOptions:
-    """Seconds, and numbers of things at a time."""
-
-    lease: float = 120.0
-    """A killed worker's batches are taken over after this."""
-    block: int = 500
-    """Batches claimed at once: enough of one account for its lists to be worth their while."""
-    look: float = 60.0
-    """One request to a provider, with its retries."""
-    idle: float = 10.0
-    """Longest sleep: other processes submit too."""
-    reconcile: float = 60.0
-    """Between two looks for lost creates."""
-    unusable: float = 60.0
-    """Before an account that is not configured here is tried again."""
-    looks: int = 8
-    """Requests of one account under way."""
-    downloads: int = 8
-    """Settlements of one account under way."""
-    requests_per_second: float = 20.0
-    """For one account, on average, looks only; halved whenever it answers 429."""
-    longest_pause: float = LONGEST_PAUSE
-    """A Retry-After counts for at most this long."""
-    adopt: tuple[str, ...] = ()
-    """Accounts whose every batch is tracked, whoever made it."""
-    adopt_since: float = 48 * 3600.0
-    """How far back a starting tracker looks for them, until it has read the account's list once."""
-    list_many: bool = True
-    """Ask one list for many due batches, where the provider can."""
+Round = Callable[[], Awaitable[int]]
+"""Work beside the batches' stories, each minute; returns how much it found."""
 
 
-DEFAULTS = TrackerOptions()
+@cache
+def extensions() -> "tuple[Callable[[Tracker], None], ...]":
+    """The installed functions; one that cannot be imported is logged and left out."""
+    found: list[Callable[[Tracker], None]] = []
+    for entry in entries(GROUP):
+        try:
+            found.append(entry.load())
+        except Exception:
+            log.exception("the rounds of %s cannot be used", entry.name)
+    return tuple(found)
 
 
 class Tracker:
@@ -90,40 +69,31 @@ class Tracker:
         random: Random = stdlib_random.random,
         sleep: Sleep = asyncio.sleep,
     ) -> None:
-        self.owner = owner or f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(3)}"
+        self.ledger = ledger
+        self.accounts = accounts
+        self.options = options
         self.heartbeat: float | None = None
         """When a round last ended (epoch seconds)."""
-        self._ledger = ledger
-        self._accounts = accounts
-        self._options = options
-        self._on_event = on_event
-        self._random = random
-        self._sleep = sleep
-        self._also: set[str] = set()
-        self._states: dict[str, AccountState] = {}
-        self._compared = Newest()
-        self._timetable = Timetable(ledger.now, random)
-        self.durations = self._timetable.durations
-        watch = Watch()
-        self._poller = Poller(
+        self.timetable = Timetable(ledger.now, random)
+        self.durations = self.timetable.durations
+        self.poller = Poller(
             ledger,
             plugins,
             meter or meter_with(prices, plugins),
-            self._timetable,
-            Leases(ledger, options.lease),
-            ListPolling(ledger, self._timetable, options.look, options.list_many),
-            watch,
+            self.timetable,
+            options,
+            owner or owner_name(),
+            sleep,
             self._recorded,
-            options.look,
-            options.longest_pause,
         )
-        self._late = LateFiles(ledger, accounts, self._poller.revise)
-        self._wake = self._poller.wake
-        self.batch_accounts = BatchAccounts(ledger, accounts)
-        self.adopter = Adopter(ledger, plugins, self._recorded, self.batch_accounts)
-        self._adoption = Adoption(self.adopter, accounts, options.adopt_since)
-        self._reconciler = Reconciler(ledger, accounts, self.adopter)
-        self._waiter = Waiter(ledger, self._poller, watch, sleep, self.owner, options.lease)
+        self.rows = BatchRows(ledger, accounts, plugins, self._recorded)
+        self.rounds: dict[str, Round] = {}
+        self._on_event = on_event
+        self._also: set[str] = set()
+        self._states: dict[str, AccountState] = {}
+        self._compared: set[tuple[str | None, ...]] = set()
+        for extend in extensions():
+            extend(self)
 
     # for the rest of the process
 
@@ -131,34 +101,32 @@ class Tracker:
         """Something is new in the ledger; `account` is one that only this process knows."""
         if account is not None:
             self._also.add(account)
-        self._wake.set()
+        self.poller.wake.set()
 
     async def shown(self, provider: Provider, batch: Batch) -> None:
         """A provider's answer to anyone: where the batch is tracked, it advances."""
-        known = await self.batch_accounts.shown(provider, batch)
+        known = await self.rows.shown(provider, batch)
         if known is not None:
-            await self.observed(known.account, batch if batch.id == known.batch_id else with_id(batch, known.batch_id))
+            await self.observed(known.account, with_id(batch, known.batch_id))
 
     async def observed(self, account: str, batch: Batch) -> None:
         """Anyone's answer about a batch advances it; its end is settled at once, whether or not `run` is running."""
-        tracked = await self._ledger.observe(account, batch)
+        tracked = await self.ledger.observe(account, batch)
         if tracked is None or not batch.ended:
             return
         if tracked.settled_at is None:
             self._also.add(account)
-            self._poller.start(self._settle_observed(account, batch.id))
-        elif (batch.output_file_id or batch.error_file_id) and self._compared.new(
-            (account, batch.id, batch.output_file_id, batch.error_file_id)
-        ):
-            self._poller.start(self._revise_observed(tracked, batch))
+            self.poller.start(self._settle_observed(account, batch.id))
+        elif batch.output_file_id or batch.error_file_id:
+            self.poller.start(self._revise_observed(tracked, batch))
 
     async def tell(self, account: str, batch_id: str) -> bool:
         """A webhook says that it has ended: look at once. False: it is settled, or nobody's."""
-        tracked = await self._ledger.get_batch(batch_id, account)
-        if not await self._ledger.wake(account, batch_id):
+        tracked = await self.ledger.get_batch(batch_id, account)
+        if not await self.ledger.wake(account, batch_id):
             return False
         if tracked is not None and not tracked.batch.ended:
-            self._timetable.hints.note(account, batch_id)
+            self.timetable.hints.note(account, batch_id)
         self.notify(account)
         return True
 
@@ -175,152 +143,131 @@ class Tracker:
 
         SettlementError when `timeout` (seconds) is over or nobody tracks it; a refused key is raised as it came.
         """
-        provider = provider or self._accounts.get(account)
+        provider = provider or self.accounts.get(account)
         self.notify(account)
-        return await self._waiter.wait(provider, account, batch_id, timeout=timeout, on_update=on_update)
+        return await Wait(self.poller, provider, account, batch_id, on_update).settled(timeout)
 
     async def adopt(self, account: str, batch_id: str) -> bool:
         """Track a batch that was made elsewhere; False when it is tracked already."""
-        provider = self._accounts.get(account)
-        return await self.adopter.adopt(provider, await self._poller.look(provider, batch_id))
-
-    async def adopt_all(self, account: str, *, since: datetime | None = None) -> int:
-        """Track every batch that the account lists, back to `since`; returns how many were new."""
-        return await self.adopter.adopt_all(self._accounts.get(account), since=since)
-
-    async def reconcile(self) -> int:
-        """Find the batches of creates whose answer was lost; returns how many intents came to an end."""
-        return await self._reconciler.reconcile()
+        provider = self.accounts.get(account)
+        return await self.rows.adopt(provider, await self.poller.look(provider, batch_id))
 
     async def idle(self) -> None:
         """Returns when no settlement is under way here."""
-        while settling := [task for task in self._poller.tasks if not task.done()]:
+        while settling := [task for task in self.poller.tasks if not task.done()]:
             await asyncio.wait(settling)
 
     # the loop
 
     async def run(self) -> None:
         """Until cancelled; no error ends it. What is under way when it is cancelled is given back."""
-        reconciling = asyncio.create_task(self._reconcile_now_and_then(), name="batchmeter reconcile")
+        poller, rounds = self.poller, asyncio.create_task(self._each_minute(), name="batchmeter rounds")
         try:
             while True:
-                self._wake.clear()
+                poller.wake.clear()
                 found = await self._tolerant(self._round, 0)
                 self.heartbeat = time.time()
                 if not found:
-                    await self._tolerant(lambda: self._ledger.roll_spend(blocks=1), 0)
-                    await nap(self._sleep, self._wake, await self._tolerant(self._rest, self._options.idle))
+                    await self._tolerant(lambda: self.ledger.roll_spend(blocks=1), 0)
+                    await nap(poller.sleep, poller.wake, await self._tolerant(self._rest, self.options.idle))
         finally:
-            tasks = [reconciling, *self._poller.tasks]
+            tasks = [rounds, *poller.tasks]
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
-            await self._tolerant(lambda: self._poller.give_back(self._poller.unfinished), None)
-            self._poller.unfinished.clear()
+            await self._tolerant(lambda: poller.give_back(poller.unfinished), None)
+            poller.unfinished.clear()
 
     async def once(self) -> Summary:
-        """Reconcile, look for late files, then serve everything that is due now, to the end."""
-        await self._tolerant(self.reconcile, 0)
-        await self._tolerant(self._look_for_late_files, 0)
-        before, served = replace(self._poller.total), set[str]()
-        while claims := await self._claim():
+        """Every round, then everything that is due now, to its end."""
+        await self.run_rounds()
+        total, served = Summary(), set[str]()
+        self.poller.total = total
+        while claims := await self.poller.claim_due(self.ready_accounts()):
             again = [claim for claim in claims if claim.tracked.batch_id in served]
             served.update(claim.tracked.batch_id for claim in claims)
             self._serve([claim for claim in claims if claim not in again])
             await self.idle()
             if again:
-                await self._poller.give_back(again)
+                await self.poller.give_back(again)
                 break
-        await self._tolerant(self._ledger.roll_spend, 0)
-        return self._poller.total.since(before)
+        await self._tolerant(self.ledger.roll_spend, 0)
+        return total
+
+    async def run_rounds(self) -> None:
+        """Side by side; one that fails costs no other."""
+        await asyncio.gather(*(self._tolerant(each, 0) for each in self.rounds.values()))
 
     async def _round(self) -> int:
-        claims = await self._claim()
+        claims = await self.poller.claim_due(self.ready_accounts())
         self._serve(claims)
         return len(claims)
 
-    async def _claim(self) -> list[Claim]:
-        now = self._ledger.now() / 1000
-        ready = [state.account for state in self._known() if state.ready(now)]
-        if not ready:
-            return []
-        options = self._options
-        claiming = self._ledger.claim_due(
-            owner=self.owner, limit=options.block, lease_seconds=options.lease, accounts=ready
-        )
-        return await take(claiming, self._poller.give_back)
+    def ready_accounts(self) -> list[str]:
+        """Accounts whose due batches may be claimed here now."""
+        now = self.ledger.now() / 1000
+        return [state.account for state in self._known() if state.ready(now)]
 
     def _serve(self, claims: Sequence[Claim]) -> None:
         by_account: dict[str, list[Claim]] = {}
         for claim in claims:
             by_account.setdefault(claim.tracked.account, []).append(claim)
         for account, mine in by_account.items():
-            state = self._state(account)
-            provider = self._provider(state)
-            if provider is None:
-                self._poller.start(self._poller.give_back(mine))
+            state = self.state(account)
+            if state.refused:
+                self.rows.refused(account)
+            try:
+                provider = self.accounts.get(account)
+            except Exception as error:  # noqa: BLE001 - whatever it is, others may be able to follow its batches
+                log.warning("account %s has open batches but cannot be used here: %s", account, error)
+                state.unusable_until = self.ledger.now() / 1000 + self.options.unusable
+                self.poller.start(self.poller.give_back(mine))
             else:
-                state.unseen += 1
-                self._poller.start(self._poller.follow_due(state, provider, mine))
-
-    async def _look_for_late_files(self) -> int:
-        return await self._late.look(
-            [state.account for state in self._known() if state.ready(self._ledger.now() / 1000)]
-        )
+                self.poller.start_due(state, provider, mine)
 
     async def _revise_observed(self, tracked: TrackedBatch, batch: Batch) -> None:
-        """Files that were listed only after it was settled: a revision tells what they hold."""
+        """Files that were listed only after it was settled: a revision tells what they hold.
+
+        Where they cannot be read, the next one who shows them has them tried again.
+        """
+        files = (tracked.account, batch.id, batch.output_file_id, batch.error_file_id)
+        if files in self._compared:
+            return
+        if len(self._compared) == MOST_COMPARED:
+            self._compared.clear()
+        self._compared.add(files)
+        revised = False
         try:
-            await self._poller.revise(self._accounts.get(tracked.account), tracked, batch)
+            revised = await self.poller.revise(self.accounts.get(tracked.account), tracked, batch)
         except (ProviderError, UsageError) as error:
-            self._compared.forget()  # the next who looks tries again
             log.warning("batch %s: its late files cannot be read: %s", tracked.batch_id, error)
+        finally:
+            if not revised:
+                self._compared.discard(files)
 
     async def _settle_observed(self, account: str, batch_id: str) -> None:
         """Nothing to do where somebody holds or has settled it."""
-        claiming = self._ledger.claim(account, batch_id, owner=self.owner, lease_seconds=self._options.lease)
-        claim = await take(claiming, self._give_back)
+        claim = await self.poller.claim(account, batch_id)
         if claim is not None:
             self._serve([claim])
 
-    async def _give_back(self, claim: Claim | None) -> None:
-        await self._poller.give_back([] if claim is None else [claim])
-
-    def _provider(self, state: AccountState) -> Provider | None:
-        """None leaves the account's batches to a process that is configured for it."""
-        if state.refused:
-            self.batch_accounts.refused(state.account)
-        try:
-            return self._accounts.get(state.account)
-        except UsageError as error:
-            log.warning("account %s has open batches but cannot be used here: %s", state.account, error)
-            state.unusable_until = self._ledger.now() / 1000 + self._options.unusable
-            return None
-
     async def _rest(self) -> float:
         """Seconds until something is due, or an account is tried again."""
-        now = self._ledger.now() / 1000
-        states = self._known()
-        due = await self._ledger.next_due_at([state.account for state in states if state.ready(now)])
-        moments = [state.resumes_at for state in states if state.resumes_at > now]
+        now = self.ledger.now() / 1000
+        waits = [wait for state in self._known() if (wait := state.rest_left(now)) > 0]
+        due = await self.ledger.next_due_at(self.ready_accounts())
         if due is not None:
-            moments.append(due / 1000)
-        return min([self._options.idle, *(max(moment - now, 0.05) for moment in moments)])
+            waits.append(due / 1000 - now)
+        return min([self.options.idle, *(max(wait, 0.05) for wait in waits)])
 
-    async def _reconcile_now_and_then(self) -> None:
-        """Lost creates, late files, and what others made."""
+    async def _each_minute(self) -> None:
+        """The rounds, and figures that others read."""
         while True:
-            await self._tolerant(self._ledger.correct_times, 0)
-            await asyncio.gather(
-                self._tolerant(self.reconcile, 0),
-                self._tolerant(self._look_for_late_files, 0),
-                self._tolerant(lambda: self._timetable.durations.refresh(self._ledger), None),
-                self._tolerant(lambda: self._adoption.sweep_all(self._options.adopt), None),
-                self._tolerant(self._ledger.roll_spend, 0),
-            )
-            await self._sleep(self._options.reconcile)
+            await self._tolerant(self.ledger.correct_times, 0)
+            await asyncio.gather(self.run_rounds(), self._tolerant(self.ledger.roll_spend, 0))
+            await self.poller.sleep(self.options.reconcile)
 
-    async def _tolerant(self, work: Callable[[], Coroutine[Any, Any, Any]], fallback: Any) -> Any:
+    async def _tolerant(self, work: Callable[[], Awaitable[Any]], fallback: Any) -> Any:
         """A ledger that is away, or a bug: said in the log, and tried again later."""
         try:
             return await work()
@@ -331,17 +278,16 @@ class Tracker:
         return fallback
 
     def _known(self) -> list[AccountState]:
-        return [self._state(account) for account in sorted({*self._accounts.names(), *self._also})]
+        return [self.state(account) for account in sorted({*self.accounts.names(), *self._also})]
 
-    def _state(self, account: str) -> AccountState:
+    def state(self, account: str) -> AccountState:
+        """An account as this tracker knows it."""
         if account not in self._states:
-            budget = Budget(lambda: self._ledger.now() / 1000, self._sleep, most=self._options.requests_per_second)
-            options = self._options
-            self._states[account] = AccountState(
-                account, self._random, budget, options.looks, options.downloads, options.longest_pause
-            )
+            sleep, random, rate = self.poller.sleep, self.timetable.random, self.options.requests_per_second
+            budget = Budget(lambda: self.ledger.now() / 1000, sleep, most=rate)
+            self._states[account] = AccountState(account, random, budget, self.options)
         return self._states[account]
 
     def _recorded(self) -> None:
         self._on_event()
-        self._wake.set()
+        self.poller.wake.set()

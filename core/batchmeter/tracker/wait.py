@@ -7,123 +7,107 @@ from dataclasses import dataclass
 
 from batchmeter.errors import AuthenticationError, LedgerError, PermissionDeniedError, SettlementError, UsageError
 from batchmeter.events import Settlement
-from batchmeter.ledger.ledger import Ledger
 from batchmeter.ledger.records import Claim, TrackedBatch
 from batchmeter.models import Batch
 from batchmeter.providers import Provider
 
-from .lease import LeaseLostError, Sleep, Watch, nap, take
+from .lease import LeaseLostError, nap
 from .metadata_tag import without_tag
 from .poller import Poller
 from .schedule import after_error, interactive, pause_asked
 
 OnUpdate = Callable[[Batch], object]
 """Called with each new look at the batch; may return an awaitable."""
+LONGEST_OUTAGE_PAUSE = 30.0
 
 
 @dataclass(frozen=True, slots=True)
-class Waiter:
-    """Waits for batches, in the caller's task."""
+class Wait:
+    """One wait, in the caller's task."""
 
-    ledger: Ledger
     poller: Poller
-    watch: Watch
-    sleep: Sleep
-    owner: str
-    lease_seconds: float
+    provider: Provider
+    account: str
+    batch_id: str
+    on_update: OnUpdate | None
 
-    async def wait(
-        self, provider: Provider, account: str, batch_id: str, *, timeout: float | None, on_update: OnUpdate | None
-    ) -> Settlement:
+    async def settled(self, timeout: float | None) -> Settlement:
+        """SettlementError after `timeout` seconds, and where nobody tracks the batch."""
         limit = asyncio.timeout(timeout)
         try:
             async with limit:
-                return await self._wait(provider, account, batch_id, on_update)
+                return await self._wait()
         except TimeoutError as error:
             if not limit.expired():
                 raise
-            tracked = await self.ledger.get_batch(batch_id, account)
+            tracked = await self.poller.ledger.get_batch(self.batch_id, self.account)
             state = f"it is {tracked.batch.status}" if tracked else "it is not tracked"
             why = f" ({tracked.last_error})" if tracked and tracked.last_error else ""
             raise SettlementError(
-                f"batch {batch_id} was not settled within {timeout:g} s: {state}{why}; it stays tracked, wait again"
+                f"batch {self.batch_id} was not settled within {timeout:g} s: {state}{why}; "
+                "it stays tracked, wait again"
             ) from error
 
-    async def _wait(self, provider: Provider, account: str, batch_id: str, on_update: OnUpdate | None) -> Settlement:
-        started = look_at = self.ledger.now()
-        with self.watch.on(account, batch_id) as changed:
+    async def _wait(self) -> Settlement:
+        poller, pause = self.poller, 0.0
+        started = looked_at = poller.ledger.now()
+        with poller.watch.on(self.account, self.batch_id) as changed:
             while True:
                 changed.clear()
-                tracked = await self.ledger.get_batch(batch_id, account)
+                tracked = await poller.ledger.get_batch(self.batch_id, self.account)
                 if tracked is not None and tracked.settled_at is not None:
-                    return await self._elsewhere(account, batch_id)
-                if self.ledger.now() >= look_at:  # else another worker's step woke us: that is no reason for a look
-                    result = await self._turn(provider, account, batch_id, tracked, on_update)
+                    return await self._settled_elsewhere()
+                now = poller.ledger.now()
+                if not 0 <= now - looked_at < pause * 1000:  # else another worker's step woke us: no reason for a look
+                    result = await self._look(tracked)
                     if isinstance(result, Settlement):
                         return result
-                    now = self.ledger.now()
-                    look_at = now + int(max(interactive((now - started) / 1000), result) * 1000)
-                await nap(self.sleep, changed, (look_at - self.ledger.now()) / 1000)
+                    looked_at = now = poller.ledger.now()
+                    pause = max(interactive((now - started) / 1000), result)
+                await nap(poller.sleep, changed, pause - (now - looked_at) / 1000)
 
-    async def _elsewhere(self, account: str, batch_id: str) -> Settlement:
+    async def _settled_elsewhere(self) -> Settlement:
         """Another worker has settled it; its event may be ours to deliver."""
-        found = await self.ledger.settlement(batch_id, account)
+        found = await self.poller.ledger.settlement(self.batch_id, self.account)
         if found is None:
-            raise SettlementError(f"batch {batch_id} of account {account} has been pruned from the ledger")
+            raise SettlementError(f"batch {self.batch_id} of account {self.account} has been pruned from the ledger")
         self.poller.recorded()
         return found[0]
 
-    async def _turn(
-        self,
-        provider: Provider,
-        account: str,
-        batch_id: str,
-        tracked: TrackedBatch | None,
-        on_update: OnUpdate | None,
-    ) -> Settlement | float:
+    async def _look(self, tracked: TrackedBatch | None) -> Settlement | float:
         """Its settlement, or the seconds to wait at least."""
         if tracked is None:
-            raise SettlementError(f"batch {batch_id} of account {account} is not tracked: submit or adopt it first")
-        put_off = self._put_off(tracked)
-        if put_off:
-            return put_off
-        claiming = self.ledger.claim(
-            account, batch_id, owner=self.owner, lease_seconds=self.lease_seconds, polled=tracked.poll_count
-        )
-        claim = await take(claiming, self._give_back)
-        if claim is not None:
-            return await self._step(provider, claim, on_update)
-        await _tell(on_update, tracked.batch)
-        return 0.0
-
-    async def _give_back(self, claim: Claim | None) -> None:
-        await self.poller.give_back([] if claim is None else [claim])
-
-    def _put_off(self, tracked: TrackedBatch) -> float:
-        """Seconds until an end that could not be read is tried again, by whoever tried it last."""
-        if tracked.next_poll_at is None or not tracked.batch.ended or not tracked.attempts:
+            raise SettlementError(
+                f"batch {self.batch_id} of account {self.account} is not tracked: submit or adopt it first"
+            )
+        if tracked.next_poll_at is not None and tracked.batch.ended and tracked.attempts:
+            put_off = tracked.next_poll_at - self.poller.ledger.now()
+            if put_off > 0:  # an end that could not be read is tried again then, by whoever tried it last
+                return put_off / 1000
+        claim = await self.poller.claim(self.account, self.batch_id, polled=tracked.poll_count)
+        if claim is None:
+            await self._tell(tracked.batch)
             return 0.0
-        return max((tracked.next_poll_at - self.ledger.now()) / 1000, 0.0)
-
-    async def _step(self, provider: Provider, claim: Claim, on_update: OnUpdate | None) -> Settlement | float:
-        """As `_turn`, of a batch that is ours now."""
         try:
-            try:
-                batch = await self.poller.newest(provider, claim.tracked)
-            except Exception as error:  # noqa: BLE001 - an outage is waited out
-                return await self._failed(claim, error)
-            await _tell(on_update, batch)
-            try:
-                result = await self.poller.follow(provider, claim, snapshot=batch)
-            except (LeaseLostError, LedgerError):
-                raise
-            except Exception as error:  # noqa: BLE001 - as above
-                return await self._failed(claim, error)
+            return await self._follow(claim)
         except LeaseLostError:
             return 0.0
         except BaseException:
             await self.poller.give_back([claim])
             raise
+
+    async def _follow(self, claim: Claim) -> Settlement | float:
+        try:
+            batch = await self.poller.newest(self.provider, claim.tracked)
+        except Exception as error:  # noqa: BLE001 - an outage is waited out
+            return await self._failed(claim, error)
+        await self._tell(batch)
+        try:
+            result = await self.poller.follow(self.provider, claim, snapshot=batch)
+        except (LeaseLostError, LedgerError):
+            raise
+        except Exception as error:  # noqa: BLE001 - as above
+            return await self._failed(claim, error)
         return result if isinstance(result, Settlement) or batch.ended else 0.0
 
     async def _failed(self, claim: Claim, error: Exception) -> Settlement | float:
@@ -133,12 +117,13 @@ class Waiter:
             raise error
         if isinstance(gone, Settlement):
             return gone
-        pause = after_error(claim.tracked.error_count + 1, self.poller.timetable.random, first=1.0)
-        return max(min(pause, 30.0), pause_asked(error, self.poller.longest_pause) or 0.0)
+        pause = after_error(
+            claim.tracked.error_count + 1, self.poller.timetable.random, first=1.0, longest=LONGEST_OUTAGE_PAUSE
+        )
+        return max(pause, pause_asked(error, self.poller.options.longest_pause) or 0.0)
 
-
-async def _tell(on_update: OnUpdate | None, batch: Batch) -> None:
-    if on_update is not None:
-        answer = on_update(without_tag(batch))
-        if inspect.isawaitable(answer):
-            await answer
+    async def _tell(self, batch: Batch) -> None:
+        if self.on_update is not None:
+            answer = self.on_update(without_tag(batch))
+            if inspect.isawaitable(answer):
+                await answer

@@ -7,21 +7,17 @@ out otherwise is asked batch by batch for an hour.
 import asyncio
 import logging
 from bisect import bisect_left, insort
-from collections.abc import AsyncIterator, Collection, Iterable, Sequence
-from contextlib import suppress
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
-from email.utils import mktime_tz, parsedate_tz
 from itertools import pairwise
 
-from batchmeter.errors import APIResponseError, APIStatusError
+from batchmeter.errors import APIStatusError
 from batchmeter.ledger.ledger import Ledger
 from batchmeter.ledger.records import Claim, Millis
 from batchmeter.models import Batch, Page
 from batchmeter.providers import CallOptions, Provider
-from batchmeter.web import AnswerHead
-
-from .account_state import AccountState, answer_in_time, blame
-from .schedule import CLOSING, Random, Timetable
+from batchmeter.tracker.account_state import AccountState, answer_in_time, blame
+from batchmeter.tracker.schedule import CLOSING, Random, Timetable
 
 log = logging.getLogger("batchmeter")
 
@@ -33,13 +29,6 @@ WORTH_OPEN = 3
 """Or open ones, due or not: a list spares them their own looks, and from then on they are due together."""
 MOST_KNOWN = 200_000
 _END = "\uffff"
-PAGE = 100
-MOST_PAGES = 2000
-"""A list that goes on for longer never ends, or is not worth its requests."""
-SKEW_SECONDS = 600.0
-"""How far a provider's clock may be behind ours."""
-_UNSORTED_SECONDS = 10.0
-"""Batches made at about the same time may be listed in any order."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +106,6 @@ class ListPolling:
     ledger: Ledger
     timetable: Timetable
     look_seconds: float = 60.0
-    enabled: bool = True
     _orders: dict[str, Order] = field(default_factory=dict[str, Order])
     _distrusted: dict[str, float] = field(default_factory=dict[str, float])
     _done: set[tuple[str, str]] = field(default_factory=set[tuple[str, str]])
@@ -130,7 +118,7 @@ class ListPolling:
 
         What else it showed is passed on: endings, and open batches that need no look of their own soon.
         """
-        if not self._possible(state, provider):
+        if not provider.capabilities.list_after_any_id or self._is_distrusted(state):
             return {}
         order = self._orders.setdefault(state.account, Order())
         order.add(claim.tracked.batch for claim in claims)
@@ -153,11 +141,9 @@ class ListPolling:
                 break
         return answers
 
-    def _possible(self, state: AccountState, provider: Provider) -> bool:
-        return self.enabled and provider.capabilities.list_after_any_id and not self._is_distrusted(state)
-
     def _is_distrusted(self, state: AccountState) -> bool:
-        return self._now() < self._distrusted.get(state.account, 0.0)
+        left = self._distrusted.get(state.account, 0.0) - self._now()
+        return 0 < left <= DISTRUST_SECONDS  # more: the clock was set back
 
     def _now(self) -> float:
         return self.ledger.now() / 1000
@@ -226,72 +212,3 @@ def _in_order(page: Page[Batch], window: Window) -> bool:
     if window.not_after is None or not times:
         return falling
     return falling and times[0] <= window.not_after and all(batch.id != window.cursor for batch in page.data)
-
-
-async def back_to(
-    provider: Provider,
-    floor: float | None,
-    *,
-    elapsed: float | None = None,
-    known: Collection[str] | None = None,
-    top: list[str] | None = None,
-    timeout: float = 60.0,
-) -> AsyncIterator[list[Batch]]:
-    """Page by page, those not older than `floor` (epoch seconds). A list that is not newest first is read to its end.
-
-    A provider's clock may be behind ours by any time. `elapsed` says how many seconds ago, at most, the batch in
-    question was made: the list is read back so far from its own newest batch. `known` are the ids that stood at its top
-    the last time: all above them are new, whatever their times say. `top` takes those that stand there now.
-    """
-    lowest, newest, sorted_so_far, new = float("inf"), float("-inf"), True, known is not None
-    async for page in pages(provider, timeout=timeout):
-        times = [batch.created_at for batch in page.data if batch.created_at is not None]
-        sorted_so_far = sorted_so_far and _falls(times, lowest)
-        lowest, newest = min([lowest, *times]), max([newest, *times])
-        if floor is not None and elapsed is not None and times:
-            floor = min(floor, newest - elapsed - _UNSORTED_SECONDS)
-        if top is not None:
-            top.extend(batch.id for batch in page.data[: PAGE - len(top)])
-        kept: list[Batch] = []
-        for batch in page.data:
-            new = new and batch.id not in (known or ())
-            if new or floor is None or batch.created_at is None or batch.created_at >= floor:
-                kept.append(batch)
-        yield kept
-        if floor is not None and sorted_so_far and lowest < floor and not new:
-            return
-
-
-def skew_of(heads: Iterable[AnswerHead], now: Millis) -> float:
-    """Seconds that a provider's clock is ahead of the ledger's, by the `Date` of an answer; 0 where none says it."""
-    for head in heads:
-        date = parsedate_tz(head.headers.get("date", ""))
-        with suppress(ValueError, OverflowError):  # a year that no calendar has
-            if date is not None:
-                return mktime_tz(date) - now / 1000
-    return 0.0
-
-
-def _falls(times: Iterable[float], lowest: float) -> bool:
-    for time in times:
-        if time > lowest + _UNSORTED_SECONDS:
-            return False
-        lowest = min(lowest, time)
-    return True
-
-
-async def pages(provider: Provider, *, timeout: float) -> AsyncIterator[Page[Batch]]:
-    """Ends where a cursor leads nowhere new, or where one was before. APIResponseError after MOST_PAGES."""
-    after: str | None = None
-    earlier: set[str] = set()
-    cursors: set[str | None] = set()
-    while after not in cursors:
-        if len(cursors) == MOST_PAGES:
-            raise APIResponseError(f"{provider.endpoint}: its list of batches goes on after {MOST_PAGES * PAGE}")
-        cursors.add(after)
-        page = await provider.list_batches(after=after, limit=PAGE, options=CallOptions(timeout=timeout))
-        yield page
-        ids = {batch.id for batch in page.data}
-        if not page.has_more or not ids - earlier:
-            return
-        after, earlier = page.last_id or page.data[-1].id, ids

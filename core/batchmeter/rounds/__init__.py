@@ -1,0 +1,22 @@
+"""Rounds of a tracker beside each batch's story: others' batches, lost creates, late files, histories; and lists.
+
+Nothing imports this package: a tracker finds it by its entry point, and follows batches without it, too.
+"""
+
+from batchmeter.tracker.tracker import Tracker
+
+from .adoption import Adoption
+from .histories import Histories
+from .late_files import LateFiles
+from .list_polling import ListPolling
+from .lost_creates import LostCreates
+
+
+def extend(tracker: Tracker) -> None:
+    """Give a new tracker its rounds."""
+    tracker.rounds["adoption"] = Adoption(tracker.ledger, tracker.accounts, tracker.rows, tracker.options).sweep_all
+    tracker.rounds["lost_creates"] = LostCreates(tracker.ledger, tracker.accounts, tracker.rows).reconcile
+    tracker.rounds["histories"] = Histories(tracker.ledger, tracker.durations).refresh
+    tracker.rounds["late_files"] = LateFiles(tracker).look
+    if tracker.options.list_many:
+        tracker.poller.cover = ListPolling(tracker.ledger, tracker.timetable, tracker.options.look).cover

@@ -1,0 +1,131 @@
+"""Creates whose answer was lost: find the batch by its tag, or find out that there is none."""
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from batchmeter.accounts import Accounts
+from batchmeter.errors import BatchmeterError, LedgerError, ProviderError, UsageError, seconds_of
+from batchmeter.ledger.ledger import Ledger
+from batchmeter.ledger.records import Intent, Millis
+from batchmeter.models import Batch
+from batchmeter.providers import Provider, WaitsToCreate
+from batchmeter.tracker.metadata_tag import tag_of
+from batchmeter.tracker.rows import SKEW_SECONDS, BatchRows, likelier, made_by
+from batchmeter.web import noted_answers
+
+from .adoption import GRACE_SECONDS, UNRECORDABLE
+from .listing import back_to, skew_of
+
+log = logging.getLogger("batchmeter")
+
+CLOSE_SECONDS = 900.0
+"""No batch listed for this long after the call: there is none."""
+LISTED_SECONDS = 300.0
+"""At least so long after the provider may last have waited within the call."""
+MOST_SECONDS = 120.0
+"""For one account's list: no endless one keeps others' creates from being looked for."""
+OPEN_INTENTS = 1000
+"""Of each account, looked for at a time."""
+
+
+@dataclass(slots=True)
+class Search:
+    """A list's answer about some intents."""
+
+    found: dict[str, Batch] = field(default_factory=dict[str, Batch])
+    """By intent id."""
+    untagged: list[Batch] = field(default_factory=list[Batch])
+    """Batches from that time without any tag: candidates for an intent that could not be tagged."""
+    complete: bool = False
+    """The list reached back past the oldest of them."""
+    skew: float = 0.0
+    """Seconds that the provider's clock is ahead of the ledger's, by the `Date` of its first answer; negative: behind."""
+
+
+@dataclass(frozen=True, slots=True)
+class LostCreates:
+    """Brings open intents to an end."""
+
+    ledger: Ledger
+    accounts: Accounts
+    rows: BatchRows
+
+    async def reconcile(self) -> int:
+        """Adopt what is found, close what is provably not there; returns how many ended."""
+        before = self.ledger.now() - int(GRACE_SECONDS * 1000)
+        by_account: dict[str, list[Intent]] = {}
+        for intent in await self.ledger.open_intents(created_before=before, limit=OPEN_INTENTS):
+            by_account.setdefault(intent.submission.account, []).append(intent)
+        return sum(await asyncio.gather(*(self._alone(account, intents) for account, intents in by_account.items())))
+
+    async def _alone(self, account: str, intents: Sequence[Intent]) -> int:
+        """One account's trouble costs no other account."""
+        try:
+            return await self._account(self.accounts.get(account), intents)
+        except UsageError:
+            log.debug("account %s is not configured here; its intents wait for a process that has it", account)
+        except LedgerError:
+            raise
+        except (BatchmeterError, TimeoutError) as error:
+            log.warning("account %s: lost creates cannot be looked for: %s", account, str(error) or "no answer in time")
+        except Exception:
+            log.exception("account %s: lost creates cannot be looked for", account)
+        return 0
+
+    async def _account(self, provider: Provider, intents: Sequence[Intent]) -> int:
+        result = await _search(provider, intents, self.ledger.now())
+        waits = seconds_of(provider.create_wait) if isinstance(provider, WaitsToCreate) else None
+        patience = max(CLOSE_SECONDS, (waits or 0.0) + LISTED_SECONDS)
+        if lost := [intent for intent in intents if intent.id not in result.found]:
+            known = await self.ledger.owners_of([batch.id for batch in result.untagged], provider.account)
+            strangers = [batch for batch in result.untagged if batch.id not in known]
+            result.found.update(made_by(lost, strangers, skew=result.skew))
+        ended = 0
+        for intent in intents:
+            batch = result.found.get(intent.id)
+            if batch is not None:
+                ended += await self._found(provider, batch, intent)
+            elif result.complete and self.ledger.now() - intent.created_at >= patience * 1000:
+                await self.ledger.close_intent(intent.id, "no batch of this create was found at the provider")
+                ended += 1
+        return ended
+
+    async def _found(self, provider: Provider, batch: Batch, intent: Intent) -> bool:
+        try:
+            await self.rows.adopt(provider, batch, intent)
+        except UNRECORDABLE as error:
+            log.warning("account %s: batch %.100r cannot be recorded: %s", provider.account, batch.id, error)
+            return False
+        return True
+
+
+async def _search(provider: Provider, intents: Sequence[Intent], now: Millis) -> Search:
+    """List back to the oldest intent, by the provider's clock too; stops early when all are found."""
+    wanted = {intent.id: intent for intent in intents}
+    oldest = min(intent.created_at for intent in intents) / 1000
+    result, read = Search(), False
+    try:
+        with noted_answers() as heads:
+            async with asyncio.timeout(MOST_SECONDS):
+                async for batches in back_to(provider, oldest - SKEW_SECONDS, elapsed=now / 1000 - oldest):
+                    if not read:
+                        read, result.skew = True, skew_of(heads, now)
+                    for batch in batches:
+                        tag = tag_of(batch)
+                        if tag is None:
+                            result.untagged.append(batch)
+                        elif tag in wanted and (
+                            tag not in result.found or likelier(wanted[tag], batch, result.found[tag])
+                        ):
+                            result.found[tag] = batch
+                    if len(result.found) == len(wanted):
+                        return result
+        result.complete = True
+    except (TimeoutError, ProviderError) as error:
+        if not read:
+            raise
+        why = str(error) or "it takes too long"
+        log.warning("account %s: its list was not read to the end: %s", provider.account, why)
+    return result
