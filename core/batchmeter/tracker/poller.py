@@ -206,7 +206,7 @@ class Poller:
         return batch
 
     def _release(self, account: AccountState, batch_ids: Collection[str]) -> None:
-        """They wait for a look no more; when none does, more may be claimed."""
+        """These wait for a look no more; when none does, more may be claimed."""
         account.unseen.difference_update(batch_ids)
         if not account.unseen:
             self.wake.set()
