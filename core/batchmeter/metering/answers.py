@@ -175,14 +175,21 @@ _NO_HABIT = _Habit(None, None)
 
 
 class Counter:
-    """Counts one job's answers; `place` says where one stands, for those that cannot be counted."""
+    """Counts one job's answers; `place` tells where the line stands that is added, should it not be countable."""
 
     def __init__(
-        self, job: Job, look: Look, tally: Tally, boundaries: tuple[int, ...], models: Mapping[int, str] | None
+        self,
+        job: Job,
+        look: Look,
+        tally: Tally,
+        boundaries: tuple[int, ...],
+        models: Mapping[int, str] | None,
+        place: Callable[[], str],
     ) -> None:
         self._job = job
         self._own = look.own
         self._tally = tally
+        self._place = place
         self._counting = Counting(look.dialects)
         self._sums = Sums(tally, boundaries, places=not look.own.bills_job_model)
         self._models = models or {}
@@ -195,12 +202,6 @@ class Counter:
         self._sums.close()
         if self._counting.reread:
             self._tally.notes["usage_read_by_total"] = self._counting.reread
-
-    def add_all(self, answers: Sequence[Answer], first: int, place: Callable[[int], str]) -> None:
-        """Answers with a usage from line `first` on: nearly always of one model and one shape, then counted together."""
-        if not self._add_alike(answers):
-            for number, answer in enumerate(answers, first):
-                self.add(answer, place(number))
 
     def dialect_of(self, answer: Answer) -> Dialect | None:
         """Of an answer that is like all others of its model and kind; None where more has to be known of each."""
@@ -229,23 +230,7 @@ class Counter:
     def _is_plain(self, model: str | None, habit: "_Habit") -> bool:
         return bool(model) and not self._own.bills_job_model and habit == _NO_HABIT
 
-    def _add_alike(self, answers: Sequence[Answer]) -> bool:
-        kinds = {(answer.model, answer.kind, answer.dialect) for answer in answers}
-        if len(kinds) != 1:
-            return False
-        ((model, kind, dialect),) = kinds
-        habit = self._habits.get(model) or self._habit(model)
-        if model is None or self._own.bills_job_model or habit.counter is not None:
-            return False
-        found = self._counting.count_all([answer.usage or {} for answer in answers], dialect or habit.kind or kind)
-        if found is None or self._sums.has_places(found[0]):
-            return False
-        self._tally.total += len(answers)
-        self._tally.succeeded += len(answers)
-        self._sums.add_all(model, *found)
-        return True
-
-    def add(self, answer: Answer, place: str) -> None:
+    def add(self, answer: Answer) -> None:
         """Any answer, failed ones too."""
         tally, model, usage = self._tally, answer.model, answer.usage
         tally.total += 1
@@ -256,7 +241,7 @@ class Counter:
         if model is None or self._own.bills_job_model:
             model = self._model(answer)
         if usage is None:
-            self._uncounted(model, place)
+            self._uncounted(model)
             return
         habit = self._habits.get(answer.model) or self._habit(answer.model)
         if habit.counter is not None:
@@ -265,11 +250,11 @@ class Counter:
         try:
             counted = self._count(model, usage, by)
         except InvalidUsageError as error:
-            self._invalid(model, usage, error, place)
+            self._invalid(model, usage, error)
             self._add_counters(model, usage, by)
         else:
             if not counted:
-                self._uncounted(model, place)
+                self._uncounted(model)
 
     def _failed(self, failure: str) -> None:
         tally = self._tally
@@ -309,13 +294,13 @@ class Counter:
             self._sums.add_rows(each, [row], lines=each.model not in models)
             models.add(each.model)
 
-    def _invalid(self, model: str | None, usage: Usage, error: InvalidUsageError, place: str) -> None:
+    def _invalid(self, model: str | None, usage: Usage, error: InvalidUsageError) -> None:
         amount = self._amount_in(usage)
         if amount is not None:
             self._sums.add_amount(model, error.reason, amount)
             return
         named = f"{error}: " if isinstance(error, UnknownCounterError) else ""
-        self._tally.lacks(model, error.reason, f"{named}{place}")
+        self._tally.lacks(model, error.reason, f"{named}{self._place()}")
 
     def _add_counters(self, model: str | None, usage: Usage, by: Dialect | str | None) -> None:
         """Of a line with an unknown item beside its counters, which are good: what they cost is known."""
@@ -332,12 +317,12 @@ class Counter:
     def _amount_in(self, usage: Usage) -> Decimal | None:
         return None if self._reporting is None else amount_in(self._reporting, usage)
 
-    def _uncounted(self, model: str | None, place: str) -> None:
+    def _uncounted(self, model: str | None) -> None:
         endpoint, name = self._job.endpoint or "", model or ""
         if any(word in endpoint or name.startswith(word) for word in self._own.free):
             self._sums.add_free(model or UNKNOWN)
         else:
-            self._tally.lacks(model, "usage_missing", place)
+            self._tally.lacks(model, "usage_missing", self._place())
 
     def _model(self, answer: Answer) -> str | None:
         job = self._job

@@ -64,18 +64,6 @@ class Counting:
                 return lane, counts
         return self._look(usage, by)
 
-    def count_all(self, usages: list[Usage], by: Dialect | str | None) -> tuple[Lane, list[Counts]] | None:
-        """All at once; None where they are not all plain and of the first shape that was met."""
-        shapes = self._shapes.get(by)
-        if not shapes:
-            return None
-        lane, function = shapes[0]
-        try:
-            counts = [counts for counts in map(function, usages) if counts is not None]
-        except InvalidUsageError:
-            return None
-        return (lane, counts) if len(counts) == len(usages) else None
-
     def _look(self, usage: Usage, by: Dialect | str | None) -> tuple[Lane, Counts] | None:
         dialect = by if isinstance(by, Dialect) else self._dialect(usage, by)
         if dialect is None or not speaks(dialect, usage):

@@ -17,8 +17,6 @@ REQUEST, BATCH, MANIFEST, FAILURE = "a_request", "a_batch", "a_manifest", "an_er
 MAX_BAD_LINES = 20
 CHUNK = 64 * 1024
 """Bytes looked at together: more at once is no faster, and takes memory."""
-_RUN = 32
-"""Plain answers that are counted together."""
 _LEARN = 256
 """Lines after which a shape is looked for that more of them may have; making its types takes two milliseconds."""
 _FEW = 3
@@ -41,7 +39,7 @@ class Scanner:
         self.tally = Tally()
         self._job = job
         self._look: Look = look_for(job.provider) if job.dialects is None else look_of(job.dialects)
-        self._counter = Counter(job, self._look, self.tally, job.prices.boundaries, models)
+        self._counter = Counter(job, self._look, self.tally, job.prices.boundaries, models, self._place)
         self._repeats = Repeats(self.tally, self._look.own.repeats, many_files=many_files)
         self._max_line = max_line
         self._lines = LineSplitter(max_line)
@@ -116,49 +114,24 @@ class Scanner:
 
     def _take(self, lines: Iterable[Any]) -> None:
         """Bytes of each line, or Unreadable."""
-        reader, job_model, by_id = self._look.narrow, self._job.model, self._repeats.is_by_id
+        reader, job_model, repeats, counter = self._look.narrow, self._job.model, self._repeats, self._counter
         decode, read = reader.wire.strict, reader.read
-        run: list[Answer] = []
-        raws: list[bytes | bytearray] = []
         for raw in lines:
-            if raw.__class__ is Unreadable:
-                answer = None
-            else:
-                try:
-                    answer = read(decode(raw if len(raw) <= MANY else without_vectors(raw)), job_model)
-                except REFUSED:
-                    answer = None
-            if answer is not None and answer.usage is not None and len(run) < _RUN:
-                run.append(answer)
-                raws.append(b"" if by_id else raw)  # a line's memory is used for the next one, and stays in the cache
-                continue
-            self._count(run, raws)
             self._number += 1
-            run.clear()
-            raws.clear()
             if raw.__class__ is Unreadable:
                 self._malformed(raw.reason, raw.sample)
-            elif answer is None or (answer.usage is None and (answer.failure in UNDECIDED or not answer.custom_id)):
+                continue
+            try:
+                answer = read(decode(raw if len(raw) <= MANY else without_vectors(raw)), job_model)
+            except REFUSED:
+                answer = None
+            if answer is None or (answer.usage is None and (answer.failure in UNDECIDED or not answer.custom_id)):
                 self._odd(raw)
-            elif not self._repeats.has(answer, raw):
-                self._counter.add(answer, self._place(self._number))
-        self._count(run, raws)
+            elif not repeats.has(answer, raw):
+                counter.add(answer)
 
-    def _count(self, answers: list[Answer], raws: list[bytes | bytearray]) -> None:
-        """Answers that follow each other."""
-        first = self._number + 1
-        self._number += len(answers)
-        if not answers:
-            return
-        if self._repeats.has_none([answer.custom_id for answer in answers]):
-            self._counter.add_all(answers, first, self._place)
-            return
-        for number, (answer, raw) in enumerate(zip(answers, raws, strict=True), first):
-            if not self._repeats.has(answer, raw):
-                self._counter.add(answer, self._place(number))
-
-    def _place(self, number: int) -> str:
-        return f"line {number}" if self._file is None else f"{self._file} line {number}"
+    def _place(self) -> str:
+        return f"line {self._number}" if self._file is None else f"{self._file} line {self._number}"
 
     def _odd(self, raw: bytes | bytearray) -> None:
         """A line that the provider's own tables find no usage in: a blank one, another's, a job's sums, a request, …"""
@@ -172,7 +145,7 @@ class Scanner:
             answer.failure = None
         if answer is not None and kind is None:
             if not self._repeats.has(answer, raw):
-                self._counter.add(answer, self._place(self._number))
+                self._counter.add(answer)
         elif (sums := self._look.manifest(raw)) is not None:
             self.tally.manifest = sums
         else:

@@ -53,7 +53,7 @@ class LinePricer:
         self._tally = Tally()
         job = Job(provider=event.provider, endpoint=event.endpoint, region=event.region, model=self._model)
         boundaries = tuple(sorted({used.prompt_over for used in event.rates} - {0}))
-        self._counter = Counter(job, self._look, self._tally, boundaries, None)
+        self._counter = Counter(job, self._look, self._tally, boundaries, None, str)
         self._lines = LineSplitter()
 
     def feed(self, chunk: bytes) -> list[PricedLine]:
@@ -79,7 +79,7 @@ class LinePricer:
         tally = self._tally
         tally.groups.clear()
         tally.unmetered.clear()
-        self._counter.add(answer, "")
+        self._counter.add(answer)
         self._counter.close()
         cost, unknown = self._cost()
         models = [key.model for key in tally.groups] or [model for model, _ in tally.unmetered]
