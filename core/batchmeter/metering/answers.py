@@ -4,8 +4,9 @@ Rows wait in columns by price group, so that they are added at C speed.
 """
 
 from bisect import bisect_left
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from decimal import Decimal
+from functools import lru_cache
 from typing import NamedTuple
 
 from batchmeter.pricing.groups import Group, GroupKey
@@ -163,17 +164,6 @@ def _halves(
     return ((*used, bucket), have), (used, lack)
 
 
-class _Habit(NamedTuple):
-    """Facts about a model's answers that no row of it tells."""
-
-    kind: str | None
-    counter: str | None
-    """Counts one for each answer."""
-
-
-_NO_HABIT = _Habit(None, None)
-
-
 class Counter:
     """Counts one job's answers; `place` tells where the line stands that is added, should it not be countable."""
 
@@ -183,7 +173,6 @@ class Counter:
         look: Look,
         tally: Tally,
         boundaries: tuple[int, ...],
-        models: Mapping[int, str] | None,
         place: Callable[[], str],
     ) -> None:
         self._job = job
@@ -192,10 +181,9 @@ class Counter:
         self._place = place
         self._counting = Counting(look.dialects)
         self._sums = Sums(tally, boundaries, places=not look.own.bills_job_model)
-        self._models = models or {}
         self._reporting = next((dialect for dialect in look.dialects if dialect.reported), None)
         self._makes_images = job.endpoint is not None and "/images/" in job.endpoint
-        self._habits: dict[str | None, _Habit] = {}
+        self._habit = lru_cache(MAX_MODELS)(self._habit_of)
 
     def close(self) -> None:
         """Complete the tally."""
@@ -205,8 +193,7 @@ class Counter:
 
     def dialect_of(self, answer: Answer) -> Dialect | None:
         """Of an answer that is like all others of its model and kind; None where more has to be known of each."""
-        habit = self._habits.get(answer.model) or self._habit(answer.model)
-        if answer.usage is None or answer.dialect is not None or not self._is_plain(answer.model, habit):
+        if answer.usage is None or answer.dialect is not None or not self._is_plain(answer.model):
             return None
         try:
             found = self._counting.count(answer.usage, answer.kind)
@@ -216,7 +203,7 @@ class Counter:
 
     def all_plain(self, models: Sequence[str]) -> bool:
         """Whether nothing but their counters has to be known of these models' answers."""
-        return all(self._is_plain(name, self._habits.get(name) or self._habit(name)) for name in set(models))
+        return all(map(self._is_plain, set(models)))
 
     def add_plain(self, models: Sequence[str], counts: list[Counts], lane: Lane) -> None:
         """Answers of plain models, one shape and dialect."""
@@ -227,8 +214,8 @@ class Counter:
             own = counts if len(names) == 1 else [c for c, model in zip(counts, models, strict=True) if model == name]
             self._sums.add_all(name, lane, own)
 
-    def _is_plain(self, model: str | None, habit: "_Habit") -> bool:
-        return bool(model) and not self._own.bills_job_model and habit == _NO_HABIT
+    def _is_plain(self, model: str | None) -> bool:
+        return bool(model) and not self._own.bills_job_model and self._habit(model) == (None, None)
 
     def add(self, answer: Answer) -> None:
         """Any answer, failed ones too."""
@@ -243,18 +230,19 @@ class Counter:
         if usage is None:
             self._uncounted(model)
             return
-        habit = self._habits.get(answer.model) or self._habit(answer.model)
-        if habit.counter is not None:
-            usage = {habit.counter: 1} | usage
-        by = answer.dialect or habit.kind or answer.kind
+        kind, counter = self._habit(answer.model)
+        if counter is not None:
+            usage = {counter: 1} | usage
+        by = answer.dialect or kind or answer.kind
         try:
-            counted = self._count(model, usage, by)
+            counted = self._counting.count(usage, by)
+            if counted is None:
+                self._uncounted(model)
+            else:
+                self._add(model, usage, by, *counted)
         except InvalidUsageError as error:
             self._invalid(model, usage, error)
             self._add_counters(model, usage, by)
-        else:
-            if not counted:
-                self._uncounted(model)
 
     def _failed(self, failure: str) -> None:
         tally = self._tally
@@ -262,23 +250,13 @@ class Counter:
         known = failure in tally.failures or len(tally.failures) < MAX_MODELS
         tally.failures[failure if known else "other"] += 1
 
-    def _count(self, model: str | None, usage: Usage, by: Dialect | str | None) -> bool:
-        """False where no counter is there."""
-        counted = self._counting.count(usage, by)
-        if counted is None:
-            return False
-        lane, counts = counted
-        key = self._sums.key(model, usage, lane, counts)
-        parts = lane.dialect.parts
-        if parts is not None and usage.get(parts[0]) is not None:
-            self._add_parts(key, counts, usage, by)
-        else:
-            self._sums.add(key, (counts,))
-        return True
-
-    def _add_parts(self, key: Key, counts: Counts, usage: Usage, by: Dialect | str | None) -> None:
+    def _add(self, model: str | None, usage: Usage, by: Dialect | str | None, lane: Lane, counts: Counts) -> None:
         """A line that took several requests counts once for each model that it has a part in."""
-        name, parts_of = key.lane.dialect.parts or ("", lambda _: None)
+        key = self._sums.key(model, usage, lane, counts)
+        name, parts_of = lane.dialect.parts or ("", None)
+        if parts_of is None or usage.get(name) is None:
+            self._sums.add(key, (counts,))
+            return
         parts = parts_of(usage)
         if parts is None:
             raise UnknownCounterError(name)
@@ -328,14 +306,12 @@ class Counter:
         job = self._job
         named = job.model or answer.model if self._own.bills_job_model else answer.model or job.model
         if named is None and answer.custom_id is not None:
-            return self._models.get(hash(answer.custom_id))
+            return job.models.get(hash(answer.custom_id))
         return named
 
-    def _habit(self, model: str | None) -> _Habit:
+    def _habit_of(self, model: str | None) -> tuple[str | None, str | None]:
+        """Facts that no row of a model tells: its kind of answer, and the counter that each answer adds one to."""
         own, name = self._own, model or ""
-        makes_images = self._makes_images or any(name.startswith(start) for start in own.images)
+        makes_images = self._makes_images or name.startswith(own.images)
         counter = next((counter for start, counter in own.per_answer.items() if name.startswith(start)), None)
-        habit = _Habit("images" if makes_images else None, counter)
-        if len(self._habits) < MAX_MODELS:
-            self._habits[model] = habit
-        return habit
+        return "images" if makes_images else None, counter

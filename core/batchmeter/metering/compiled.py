@@ -15,7 +15,6 @@ import msgspec
 from .counting import (
     MOST,
     Counts,
-    InvalidUsageError,
     by_kind,
     count,
     counters_of,

@@ -6,9 +6,8 @@ from dataclasses import dataclass, field
 import msgspec
 
 from .lines import LineSplitter, Unreadable
-
-_MOST = 250_000
-"""Lines remembered, as in the scanner."""
+from .repeats import MAX_IDS
+from .wire import REFUSED
 
 
 class _Request(msgspec.Struct, gc=False):
@@ -23,7 +22,7 @@ class _InputLine(msgspec.Struct, gc=False):
     params: _Request | None = None
 
 
-_decoder = msgspec.json.Decoder(_InputLine)
+_decode = msgspec.json.Decoder(_InputLine).decode
 
 
 @dataclass(slots=True)
@@ -32,31 +31,25 @@ class InputModels:
 
     by_id: dict[int, str] = field(default_factory=dict[int, str])
     """hash(custom_id) -> model."""
-    names: set[str] = field(default_factory=set[str])
-    unnamed: bool = False
-    """Some line names no model."""
+    names: set[str | None] = field(default_factory=set[str | None])
+    """None: some line names no model."""
 
     @property
     def only(self) -> str | None:
         """The one model of all lines."""
-        return next(iter(self.names)) if len(self.names) == 1 and not self.unnamed else None
+        return next(iter(self.names)) if len(self.names) == 1 else None
 
     def add(self, raw: bytes | bytearray | Unreadable) -> None:
         if isinstance(raw, Unreadable) or not raw.strip():
             return
         try:
-            line = _decoder.decode(raw)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-            self.unnamed = True
-            return
+            line = _decode(raw)
+        except REFUSED:
+            line = _InputLine()
         request = line.body or line.params
         model = request.model if request else None
-        if model is None:
-            self.unnamed = True
-            return
-        if model not in self.names:
-            self.names.add(model)
-        if line.custom_id is not None and len(self.by_id) < _MOST:
+        self.names.add(model)
+        if model is not None and line.custom_id is not None and len(self.by_id) < MAX_IDS:
             self.by_id[hash(line.custom_id)] = model
 
 
@@ -64,8 +57,7 @@ async def input_models(chunks: AsyncIterator[bytes]) -> InputModels:
     """Read the input once."""
     import asyncio  # noqa: PLC0415 - a command that meters a file has no use for it
 
-    found = InputModels()
-    lines = LineSplitter()
+    found, lines = InputModels(), LineSplitter()
     async for chunk in chunks:
         for line in lines.feed(chunk):
             found.add(line)

@@ -5,7 +5,7 @@ from dataclasses import replace
 from operator import methodcaller
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from .input_models import InputModels, input_models
+from .input_models import input_models
 from .result import Job, Metering, metered
 from .scan import Scanner
 
@@ -20,24 +20,24 @@ Result = TypeVar("Result")
 
 async def meter_outputs(files: "Sequence[OutputFile]", job: Job) -> Metering:
     """Meter a finished batch from all its files. What opening or reading them raises is the caller's to handle."""
-    found = await _metered(files, job, None)
+    found = await _metered(files, job)
     if found is None and job.input_file is not None:
         async with job.input_file() as content:
             models = await input_models(content.chunks)
-        job = replace(job, model=models.only, input_file=None)
-        found = await _metered(files, job, models)
+        job = replace(job, model=models.only, models=models.by_id, input_file=None)
+        found = await _metered(files, job)
     assert found is not None
     return found
 
 
-async def _metered(files: "Sequence[OutputFile]", job: Job, models: InputModels | None) -> Metering | None:
+async def _metered(files: "Sequence[OutputFile]", job: Job) -> Metering | None:
     """None where some lines name no model and the input file can be asked."""
 
     def finished() -> Metering | None:
         tally = reading.scanner().tally
         return metered(tally, job) if job.input_file is None or not tally.is_nameless() else None
 
-    reading = Reading(lambda: Scanner(job, models=models.by_id if models else None))
+    reading = Reading(lambda: Scanner(job))
     for file in files:
         async with file.open() as content:
             await reading.pump(file.id, content.chunks)

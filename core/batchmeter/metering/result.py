@@ -38,6 +38,8 @@ class Job:
     region: str | None = None
     model: str | None = None
     """For lines that name none; for all lines where the vendor bills by the job's model."""
+    models: Mapping[int, str] = field(default_factory=dict[int, str])
+    """hash(custom_id) -> the model that the input names, for lines that name none."""
     priced_at: date | None = None
     """UTC date whose prices count; by default today."""
     completed: int | None = None
@@ -165,6 +167,10 @@ class Metering(Frozen, frozen=True):
 def metered(tally: Tally, job: Job) -> Metering:
     """Price a finished scan."""
     _fill(tally, job)
+    if tally.repeated:
+        tally.notes["rows_repeated"] = tally.repeated
+    if tally.duplicates:
+        tally.notes["duplicate_custom_ids"] = tally.duplicates
     reasons: Counter[str] = Counter()
     lacking: dict[str, Counter[str]] = {}
     for (model, reason), lines in tally.unmetered.items():
@@ -188,7 +194,7 @@ def metered(tally: Tally, job: Job) -> Metering:
         failures=dict(tally.failures.most_common()),
         malformed_lines=tuple(tally.bad_lines),
         duplicates=tally.duplicates,
-        notes=tuple(sorted({*_notes(tally), *priced.notes})),
+        notes=tuple(sorted({*tally.notes, *priced.notes})),
         rates=priced.rates,
         reported_cost=priced.reported,
         groups=tally.groups,
@@ -215,6 +221,12 @@ def price(
     groups: Groups, job: Job, unknown: Mapping[str, int], details: Mapping[str, Sequence[str]] | None = None
 ) -> Priced:
     """`unknown`: lines in no group, by reason; `details`: the first of them."""
+
+    def ask(query: PriceQuery) -> Rates | None:
+        if query.processing == FREE:
+            return Rates({}, origin="free")
+        return job.ask(query) if job.ask else None
+
     return price_groups(
         groups,
         provider=job.provider,
@@ -223,22 +235,11 @@ def price(
         source=job.prices,
         batch_created=job.created,
         price_model=job.price_model,
-        ask=free_or(job.ask),
+        ask=ask,
         unknown=unknown,
         details=details,
         terms=job.terms,
     )
-
-
-def free_or(ask: Ask | None) -> Ask:
-    """Rates of lines that cost nothing (moderations); for others, what `ask` says."""
-
-    def answer(query: PriceQuery) -> Rates | None:
-        if query.processing == FREE:
-            return Rates({}, origin="free")
-        return ask(query) if ask else None
-
-    return answer
 
 
 def models_of(groups: Groups, lacking: Mapping[str, Mapping[str, int]], priced: Priced) -> dict[str, ModelUsage]:
@@ -277,12 +278,3 @@ def usage_of(groups: Iterable[Group]) -> Usage:
         reasoning += group.reasoning
     sums = {name: sum(counts[bucket] for bucket in buckets) for name, buckets in _USAGE.items()}
     return Usage(**sums, reasoning_tokens=reasoning)
-
-
-def _notes(tally: Tally) -> tuple[str, ...]:
-    notes = tally.notes.copy()
-    if tally.repeated:
-        notes["rows_repeated"] = tally.repeated
-    if tally.duplicates:
-        notes["duplicate_custom_ids"] = tally.duplicates
-    return tuple(sorted(notes))

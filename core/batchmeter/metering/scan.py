@@ -5,7 +5,6 @@ from typing import Any, cast
 
 from .answers import Counter
 from .blocks import BlockReader, Plain, block_reader
-from .dialects import Answer
 from .envelope import NO_RESPONSE, UNDECIDED, Look, look_for, look_of
 from .lines import LONG, MANY, MAX_LINE, SAMPLE, LineSplitter, Unreadable, without_vectors
 from .repeats import Repeats
@@ -32,14 +31,13 @@ class Scanner:
         self,
         job: Job,
         *,
-        models: Mapping[int, str] | None = None,
         max_line: int = MAX_LINE,
         many_files: bool = False,
     ) -> None:
         self.tally = Tally()
         self._job = job
         self._look: Look = look_for(job.provider) if job.dialects is None else look_of(job.dialects)
-        self._counter = Counter(job, self._look, self.tally, job.prices.boundaries, models, self._place)
+        self._counter = Counter(job, self._look, self.tally, job.prices.boundaries, self._place)
         self._repeats = Repeats(self.tally, self._look.own.repeats, many_files=many_files)
         self._max_line = max_line
         self._lines = LineSplitter(max_line)

@@ -53,7 +53,7 @@ class LinePricer:
         self._tally = Tally()
         job = Job(provider=event.provider, endpoint=event.endpoint, region=event.region, model=self._model)
         boundaries = tuple(sorted({used.prompt_over for used in event.rates} - {0}))
-        self._counter = Counter(job, self._look, self._tally, boundaries, None, str)
+        self._counter = Counter(job, self._look, self._tally, boundaries, str)
         self._lines = LineSplitter()
 
     def feed(self, chunk: bytes) -> list[PricedLine]:
