@@ -19,12 +19,12 @@ from decimal import Decimal
 from functools import partial
 from pathlib import Path
 
-from batchmeter.costs import cost_report
 from batchmeter.ledger import open_ledger
 from batchmeter.ledger.ledger import Ledger
 from batchmeter.ledger.session import Session
-from batchmeter.ledger.spend import store
-from batchmeter.ledger.spend_figures import Group, Kind, Tally, split_usd
+from batchmeter.spend.figures import Group, Kind, Tally, split_usd
+from batchmeter.spend.rolling import store
+from batchmeter.spend.spend import Spend
 
 BAR_MS = 150.0
 DAY_MILLIS = 86_400_000
@@ -63,7 +63,7 @@ def tally_of(day: int, batches: int, rng: random.Random) -> Tally:
 
 async def fill(ledger: Ledger, batches: int, days: int) -> None:
     rng = random.Random(7)
-    await ledger.label_metadata(["customer"])
+    await Spend(ledger).label(["customer"])
     for day in range(FIRST_DAY, FIRST_DAY + days):
 
         async def add(session: Session, day: int = day) -> None:
@@ -76,18 +76,17 @@ async def measure(ledger: Ledger, days: int) -> float:
     """Milliseconds of the slowest."""
     worst = 0.0
     month = {"since": (FIRST_DAY + days - 30) * DAY_MILLIS, "until": (FIRST_DAY + days) * DAY_MILLIS}
-    asked = [(name, partial(cost_report, ledger, group_by=name)) for name in REPORTS]
+    asked = [(name, partial(Spend.report, group_by=name)) for name in REPORTS]
     asked += [
-        (f"{name}, 30 days", partial(cost_report, ledger, group_by=name, **month))
-        for name in ("model", "day,model", "tag")
+        (f"{name}, 30 days", partial(Spend.report, group_by=name, **month)) for name in ("model", "day,model", "tag")
     ]
-    asked += [("model of a team", partial(cost_report, ledger, group_by="model", where={"team": "team-3"}))]
-    asked += [("day of a key", partial(cost_report, ledger, group_by="day", where={"key": "key-9"}))]
+    asked += [("model of a team", partial(Spend.report, group_by="model", where={"team": "team-3"}))]
+    asked += [("day of a key", partial(Spend.report, group_by="day", where={"key": "key-9"}))]
     for name, report in asked:
         times = []
         for _ in range(5):
             began = time.perf_counter()
-            found = await report()
+            found = await report(Spend(ledger))  # a new one has kept no answer
             times.append((time.perf_counter() - began) * 1000)
         best = min(times)
         worst = max(worst, best)

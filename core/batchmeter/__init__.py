@@ -64,6 +64,9 @@ if TYPE_CHECKING:
     from .running import arun, run
     from .running.jobs import Job, JobReport, Jobs
     from .running.reprice import areprice_batches, reprice_batches
+    from .spend.report import CostReport as CostReport
+    from .spend.report import GroupBy as GroupBy
+    from .spend.spend import Spend as Spend
 
 _HOMES = {
     "faces.api": (
@@ -87,6 +90,8 @@ _HOMES = {
     "running.jobs": "Job JobReport Jobs",
     "running.reprice": "areprice_batches reprice_batches",
     "running": "arun run",
+    "spend.report": "CostReport GroupBy",
+    "spend.spend": "Spend",
     "faces.sync": "Client",
 }
 

@@ -24,7 +24,8 @@ from .providers import Provider
 from .runtime import Parts, Prices, asyncio_loop
 
 if TYPE_CHECKING:
-    from .costs import CostReport, GroupBy
+    from batchmeter import CostReport, GroupBy
+
     from .host import Estimate
     from .ledger.ledger import Ledger
     from .pricing.groups import PriceSource
@@ -103,7 +104,7 @@ class AsyncClient:
                         parts.ledger,
                         self.files,
                         parts.deliverer.notify,
-                        parts.totals,
+                        parts.spend,
                         parts.prices,
                         self,
                         self._estimate,
@@ -165,11 +166,10 @@ class AsyncClient:
 
         `where={"team": "search"}` counts only what has that name, None what has none. Times are dates, datetimes or ISO 8601 texts, UTC unless they say otherwise; `until` a date means all of it.
         """
-        from .costs import cost_report, moment  # noqa: PLC0415 - `import batchmeter` stays light
-
-        start = moment(None if since is None else str(since))
-        end = moment(None if until is None else str(until), end=True)
-        return await cost_report((await self.ready()).ledger, group_by=group_by, since=start, until=end, where=where)
+        spend = (await self.ready()).spend
+        start = spend.moment(None if since is None else str(since))
+        end = spend.moment(None if until is None else str(until), end=True)
+        return await spend.report(group_by=group_by, since=start, until=end, where=where)
 
     @property
     def loop(self) -> asyncio.AbstractEventLoop | None:

@@ -6,11 +6,12 @@ from contextlib import asynccontextmanager
 from datetime import date
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from .costs import cost_rows
+from batchmeter import Spend
+
 from .errors import BatchmeterError, UsageError
-from .host import CostRow, Estimate, SubmissionState, Total, Tries
+from .host import CostQuery, CostRow, Estimate, SubmissionState, Total, Tries
+from .ledger.settlements import cursor_of
 from .ledger.store import Store, open_store
-from .ledger.totals import Totals, cursor_of
 from .pricing.book import PriceBook
 from .pricing.names import base_model
 from .redaction import Redacted, Redaction
@@ -37,7 +38,7 @@ class ClientHost:
         ledger: "Ledger",
         files: "AsyncFiles | None" = None,
         recorded: Callable[[], None] = lambda: None,
-        totals: Totals | None = None,
+        spend: "Spend | None" = None,
         prices: object = None,
         runtime: "Runtime | None" = None,
         estimate: "Callable[[str, str], Awaitable[Estimate | None]] | None" = None,
@@ -47,7 +48,7 @@ class ClientHost:
         self._files = files
         self._recorded = recorded
         self._redaction = Redaction(ledger, plugins)
-        self._totals = totals or Totals(ledger)
+        self._spend = spend or Spend(ledger)
         self._prices = prices
         self._runtime = runtime
         self._estimate = estimate
@@ -75,7 +76,7 @@ class ClientHost:
         return cursor_of(settlement)
 
     async def totals(self) -> list[Total] | None:
-        return await self.run(self._totals.read)
+        return await self.run(self._spend.totals)
 
     async def spend(
         self,
@@ -85,7 +86,11 @@ class ClientHost:
         until: int | None = None,
         where: Mapping[str, str | Sequence[str] | None] | None = None,
     ) -> list[CostRow]:
-        return await self.run(lambda: cost_rows(self._ledger, group_by, since=since, until=until, where=where))
+        (rows,) = await self.spend_all(CostQuery(group_by, since, until, where or {}))
+        return rows
+
+    async def spend_all(self, *queries: CostQuery) -> list[list[CostRow]]:
+        return await self.run(lambda: self._spend.rows(*queries))
 
     async def submissions(self, ids: Sequence[str]) -> "Mapping[str, SubmissionState]":
         return await self.run(lambda: self._ledger.intent_states(list(ids)))

@@ -243,6 +243,16 @@ class CostRow(CostSum, frozen=True):
     """Made up by a sandbox: such batches are summed only where there are no others."""
 
 
+@dataclass(frozen=True, slots=True)
+class CostQuery:
+    """The arguments of `host.spend`, for `host.spend_all`."""
+
+    group_by: Sequence[str] = ()
+    since: int | None = None
+    until: int | None = None
+    where: Mapping[str, str | Sequence[str] | None] = field(default_factory=dict[str, "str | Sequence[str] | None"])
+
+
 class PluginHost(Protocol):
     """The host that `startup(host)` gets. Its methods may be awaited in any event loop."""
 
@@ -284,6 +294,15 @@ class PluginHost(Protocol):
         """The cost of batches first settled from `since` to before `until` (epoch milliseconds), summed quickly.
         `group_by`: none (one row), one or two of the groups of `client.costs`. `where`: group -> its name, several names of
         which one is its, or None for what has none."""
+        ...
+
+    async def spend_all(self, *queries: CostQuery) -> Sequence[Sequence[CostRow]]:
+        """The rows of several queries at once, all as of one moment, for a page of sums.
+
+        They are exact, and kept in memory until the next batch ends, whichever process settles it: what is asked again until
+        then costs one small read. Whole UTC days are the quickest: a time that begins or ends within a day is summed from that
+        day's settlements.
+        """
         ...
 
     async def submissions(self, ids: Sequence[str]) -> Mapping[str, SubmissionState]:

@@ -15,8 +15,9 @@ from .plugins import Plugins
 from .providers import Provider
 
 if TYPE_CHECKING:
+    from batchmeter import Spend
+
     from .ledger.ledger import Ledger
-    from .ledger.totals import Totals
     from .pricing.book import PriceBook
     from .pricing.groups import PriceSource
     from .tracker.deliver import Deliverer
@@ -56,7 +57,7 @@ class Parts:
     tracker: "Tracker"
     deliverer: "Deliverer"
     prices: "PriceSource"
-    totals: "Totals"
+    spend: "Spend"
     guards: "Guards"
     sleep: "Sleep" = asyncio.sleep
     creates: dict[str, asyncio.Event] = field(default_factory=dict[str, asyncio.Event])
@@ -70,8 +71,9 @@ class Parts:
     async def build(
         cls, settings: Settings, accounts: Accounts, plugins: Plugins, ledger: "Ledger | None", prices: "Prices | None"
     ) -> "Parts":
+        from batchmeter import Spend  # noqa: PLC0415 - built on the ledger, which works without it
+
         from .ledger import open_ledger  # noqa: PLC0415 - `import batchmeter` stays light
-        from .ledger.totals import Totals  # noqa: PLC0415
         from .pricing.book import PriceBook  # noqa: PLC0415
         from .tracker.deliver import Deliverer  # noqa: PLC0415
         from .tracker.delivery_lane import LaneOptions  # noqa: PLC0415
@@ -88,14 +90,15 @@ class Parts:
         if ledger is None:
             ledger = open_ledger(settings.ledger, engines=plugins.ledgers)
         await ledger.open(wait=settings.track)
+        spend = Spend(ledger)
         if settings.reports.metadata_keys:
-            await ledger.label_metadata(settings.reports.metadata_keys)
+            await spend.label(settings.reports.metadata_keys)
         deliverer = Deliverer(ledger, plugins, options=LaneOptions(longest_pause=settings.longest_pause))
         options = TrackerOptions(adopt=tuple(accounts.adopting()), longest_pause=settings.longest_pause)
         guards = Guards(ledger, plugins, source)
         await asyncio.to_thread(extensions)  # reading entry points and importing takes a while
         tracker = Tracker(ledger, accounts, plugins, source, options=options, on_event=deliverer.notify)
-        return cls(plugins, ledger, tracker, deliverer, source, Totals(ledger), guards)
+        return cls(plugins, ledger, tracker, deliverer, source, spend, guards)
 
     def start(self, chore: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(chore)

@@ -17,6 +17,7 @@ from batchmeter.ledger import open_ledger
 from batchmeter.ledger.records import Intent, Submission
 from batchmeter.models import Attribution
 from batchmeter.pricing.book import PriceBook
+from batchmeter.spend.prune import prune
 from batchmeter_budgets.status import drifts, standings, visible
 from batchmeter_proxy.keyring import KeyLimits, Keyring
 from batchmeter_proxy.keys import create_key
@@ -653,7 +654,7 @@ async def test_edge_15_pruned_batches_stay_counted(world):
     for stored in await world.events():
         await world.ledger.database.write(_delivered(stored.seq))
     world.clock.advance(86_400)
-    assert await world.ledger.prune(settled_before=world.clock.now) == 1
+    assert await prune(world.ledger, settled_before=world.clock.now) == 1
     await world.budgets.upkeep.look()
     assert await world.sums("search") == (1, 3, 0)
     assert await world.budgets.upkeep.check() == []

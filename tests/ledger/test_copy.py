@@ -14,6 +14,8 @@ from batchmeter.ledger import open_ledger
 from batchmeter.ledger.records import DeliveryResult, Intent
 from batchmeter.ledger.store import open_store
 from batchmeter.models import Cost, FileObject
+from batchmeter.spend.prune import prune, pruned_totals
+from batchmeter.spend.spend import Spend
 from batchmeter_proxy.keyring import KeyLimits, Keyring, ProxyKey
 
 NOTES = "CREATE TABLE batchmeter.notes_kept (id TEXT NOT NULL PRIMARY KEY);"
@@ -27,14 +29,14 @@ async def filled(make, clock, attribution):
     await ledger.open()
     await ledger.open_intent(Intent("i1", make.submission(), idempotency_key="k"))
     await ledger.record_file("openai", FileObject(id="file_1", note="\ud83d"), attribution=attribution, lines=7)
-    await ledger.label_metadata(["team"])
+    await Spend(ledger).label(["team"])
     tracked = await make.record(ledger, loggers=())
     await make.settle(ledger, tracked, loggers=())
     unknown = make.settlement("openai", tracked.batch.model_copy(update={"status": "completed"}), 2)
     unknown = unknown.model_copy(update={"cost": Cost(total=None, unknown={"unknown_model": 3})})
     assert await ledger.revise(unknown, {}, make.ending("openai", unknown.batch, 2))
     clock.advance(1)
-    assert await ledger.prune(settled_before=clock.now) == 1
+    assert await prune(ledger, settled_before=clock.now) == 1
     clock.advance(7200)
     await make.record(ledger, input_file_id="file_1")
     keyring = await Keyring.open(Access(ledger))
@@ -93,7 +95,7 @@ async def contents(ledger):
         "seen": await keyring.last_seen(),
         "key": await keyring.find_key("5e"),
         "room": await keyring.use_key("key_1", "lines_per_day", period=20_000, amount=7, most=9),
-        "pruned_totals": await ledger.pruned_totals(),
+        "pruned_totals": await ledger.database.read(pruned_totals),
         "answer": await ledger.reserve_answer("key_1", "files k", lease_seconds=1),
     }
 
@@ -156,7 +158,7 @@ async def tracker(url, make, clock, start, wrote, stop):
             await make.settle_claim(ledger, claim)
         taken = await ledger.claim_deliveries("file", owner="d", limit=2, lease_seconds=60)
         await ledger.finish_deliveries([DeliveryResult(one, "delivered") for one in taken])
-        await ledger.prune(settled_before=clock.now + 1)
+        await prune(ledger, settled_before=clock.now + 1)
         wrote.set()
     await ledger.aclose()
 

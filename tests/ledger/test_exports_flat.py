@@ -13,8 +13,8 @@ from click.testing import CliRunner
 
 from batchmeter.access import Access
 from batchmeter.cli import main
-from batchmeter.costs import cost_report
 from batchmeter.errors import UsageError
+from batchmeter.spend.spend import Spend
 from batchmeter_exports.flat import as_csv, as_jsonl, columns_of, flat_rows
 from batchmeter_exports.span import span_of
 
@@ -44,7 +44,7 @@ async def table(ledger: Any, grain: Any, span: Any = EVER, **more: Any) -> list[
 @pytest.mark.parametrize("grain", ["batch", "model", "group"])
 async def test_rows_of_each_grain_add_up_to_the_report(filled: Any, grain: Any) -> None:
     rows = await table(filled, grain)
-    report = await cost_report(filled)
+    report = await Spend(filled).report()
     assert sum(Decimal(row["known_usd"]) for row in rows) == report.total.known > 0
     assert {row["batch_id"] for row in rows} == {"b1", "b2", "b3"}, "a sandbox's batches are left out"
     if grain != "group":
@@ -102,12 +102,12 @@ async def test_json_lines_hold_the_same_with_types(filled: Any) -> None:
     assert list(rows[0]) == columns_of("batch")
     assert (rows[0]["tags"], rows[0]["team"], rows[0]["invented"]) == (["a", "b"], "search", False)
     assert [row["total_usd"] is None for row in rows] == [False, False, True]
-    assert sum(Decimal(row["known_usd"]) for row in rows) == (await cost_report(filled)).total.known
+    assert sum(Decimal(row["known_usd"]) for row in rows) == (await Spend(filled).report()).total.known
 
 
 async def test_pandas_and_duckdb_read_the_files(filled: Any, tmp_path: Path) -> None:
     duckdb = pytest.importorskip("duckdb")
-    report = await cost_report(filled)
+    report = await Spend(filled).report()
     path = tmp_path / "costs.csv"
     path.write_text(await text(as_csv(flat_rows(Access(filled), EVER, "model"), columns_of("model"))), newline="")
     frame = pd.read_csv(path, dtype={"known_usd": str})

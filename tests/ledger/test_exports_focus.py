@@ -14,9 +14,9 @@ from typing import Any
 import pytest
 
 from batchmeter.access import Access
-from batchmeter.costs import cost_report
 from batchmeter.errors import UsageError
 from batchmeter.events import BatchTimes
+from batchmeter.spend.spend import Spend
 from batchmeter_exports.focus import FocusOptions
 from batchmeter_exports.focus_columns import AMOUNTS, header
 from batchmeter_exports.focus_file import write_bill, write_corrections
@@ -65,7 +65,7 @@ def total(rows: list[dict[str, str]], column: str = "BilledCost") -> Decimal:
 async def test_rows_add_up_to_the_ledger(filled: Any, tmp_path: Path, version: Any, grain: Any) -> None:
     manifest, rows = await bill(filled, tmp_path, version=version, grain=grain)
     since, until = NOVEMBER.millis
-    known = (await cost_report(filled, since=since, until=until)).total.known
+    known = (await Spend(filled).report(since=since, until=until)).total.known
     assert total(rows) == total(rows, "EffectiveCost") == known == Decimal(manifest["billed_cost_usd"]) > 0
     assert list(rows[0]) == header(version)
     for row in rows:

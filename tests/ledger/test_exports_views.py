@@ -16,11 +16,11 @@ import pytest
 
 from batchmeter.cli.ledger_copy import copy_ledger
 from batchmeter.client_host import ClientHost
-from batchmeter.costs import cost_report
 from batchmeter.events import BatchFailed, BatchSucceeded, Outcome, Settlement
 from batchmeter.ledger import open_ledger
 from batchmeter.models import Attribution, BatchError, BatchErrors, Cost, LineCounts, ModelUsage, Usage
 from batchmeter.plugins import Plugins
+from batchmeter.spend.spend import Spend
 from batchmeter_exports.columns import VIEWS
 from batchmeter_exports.views import refresh_views
 
@@ -82,7 +82,7 @@ async def viewed(ledger: Any, make: Any, clock: Any, attribution: Attribution) -
     revised = {"models": {"m": ModelUsage(lines=3, cost=half)}, "cost": Cost(total=half, known=half)}
     await settle(make, ledger, second, "other", revision=2, **revised)
     await make.record(ledger, batch=make.batch("b3"))
-    await ledger.roll_spend()
+    await Spend(ledger).roll()
     return ledger
 
 
@@ -131,7 +131,7 @@ async def test_shares_of_models_add_up_to_the_batch(viewed: Any, url: str) -> No
 
 async def test_days_add_up_to_the_cost_report(viewed: Any, url: str) -> None:
     rows = query(url, "SELECT * FROM v_spend_day ORDER BY account, model")
-    report = await cost_report(viewed)
+    report = await Spend(viewed).report()
     assert sum(Decimal(row["known_usd"]) for row in rows) == report.total.known == KNOWN + Decimal("0.5")
     assert {(row["day"], row["account"], row["model"]) for row in rows if row["lines"]} == {
         ("2026-11-30", "openai", "gpt-5-mini"),
@@ -153,7 +153,7 @@ async def test_a_sum_is_exact_to_eighteen_decimals(ledger: Any, make: Any, url: 
         await settle(
             make, ledger, batch, models={"m": ModelUsage(lines=3, cost=cost)}, cost=Cost(total=cost, known=cost)
         )
-    await ledger.roll_spend()
+    await Spend(ledger).roll()
     (row,) = query(url, "SELECT known_usd FROM v_spend_day WHERE model = 'm'")
     assert Decimal(row["known_usd"]) == 3 * Decimal(amount)
 

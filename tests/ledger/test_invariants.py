@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from batchmeter.ledger import open_ledger
 from batchmeter.ledger.records import DeliveryResult, Reschedule
+from batchmeter.spend.prune import prune
 
 ACCOUNTS = st.sampled_from(["a", "b"])
 BATCHES = st.sampled_from(["b1", "b2"])
@@ -99,7 +100,7 @@ class Run:
         self.make.clock.advance(seconds)
 
     async def prune(self):
-        await self.ledger.prune(settled_before=self.ledger.now())
+        await prune(self.ledger, settled_before=self.ledger.now())
 
     async def check(self):
         tracked = {(t.account, t.batch_id): t for t in await self.ledger.list_batches(limit=1000)}

@@ -5,6 +5,7 @@ import pytest
 from batchmeter.ledger import open_ledger
 from batchmeter.ledger.claims import LATE_HORIZON
 from batchmeter.ledger.records import LateLook
+from batchmeter.spend.prune import prune
 
 MINUTES = 60_000
 
@@ -67,5 +68,5 @@ async def test_pruned_and_renamed_batches_are_not_looked_at(settled, make, clock
     tracked = await make.record(settled, "openai", make.batch("b2"), loggers=())
     await make.settle(settled, tracked, loggers=(), look_again_at=clock.now)
     clock.advance(1)
-    await settled.prune(settled_before=clock.now)
+    await prune(settled, settled_before=clock.now)
     assert await claim(settled) == []

@@ -5,6 +5,7 @@ from decimal import Decimal
 
 from batchmeter.ledger.records import DeliveryResult
 from batchmeter.models import FileObject
+from batchmeter.spend.prune import prune, pruned_totals
 
 
 async def test_pruning_forgets_settled_batches_whose_events_all_arrived(ledger, make, clock):
@@ -13,9 +14,9 @@ async def test_pruning_forgets_settled_batches_whose_events_all_arrived(ledger, 
         if settled:
             await make.settle(ledger, tracked, loggers=())
     clock.advance(1)
-    assert await ledger.prune(settled_before=clock.now - 1000) == 0
+    assert await prune(ledger, settled_before=clock.now - 1000) == 0
     await make.settle(ledger, await make.record(ledger, batch=make.batch("young")), loggers=())
-    assert await ledger.prune(settled_before=clock.now) == 1
+    assert await prune(ledger, settled_before=clock.now) == 1
     assert {tracked.batch_id for tracked in await ledger.list_batches()} == {"waiting", "open", "young"}
     assert await ledger.events(batch_id="done") == []
     assert await ledger.settlement("done") is None
@@ -38,41 +39,41 @@ async def test_files_nobody_has_used_for_as_long_are_forgotten_too(ledger, make,
     tracked = await make.record(ledger, batch=second, loggers=(), input_file_id="again")
     clock.advance(2 * 86400)
     week_old = clock.now - 5 * 86_400_000
-    assert await ledger.prune(settled_before=week_old) == 0
+    assert await prune(ledger, settled_before=week_old) == 0
     names = {"in", "again", "unused", "out", "err", "young", "out2"}
     assert await known(*names) == names
 
-    assert await ledger.prune(settled_before=clock.now) == 1
+    assert await prune(ledger, settled_before=clock.now) == 1
     assert await known(*names) == {"again", "young", "out2"}, "not older than a batch that is still open"
     await make.settle(ledger, tracked, loggers=())
     clock.advance(7200)
-    assert await ledger.prune(settled_before=clock.now) == 1
+    assert await prune(ledger, settled_before=clock.now) == 1
     assert await known(*names) == set()
 
 
 async def test_every_page_of_files_is_looked_at(ledger, make, clock, monkeypatch):
-    monkeypatch.setattr("batchmeter.ledger.upkeep.FILE_PAGE", 3)
+    monkeypatch.setattr("batchmeter.spend.prune.FILE_PAGE", 3)
     for number in range(20):
         await ledger.record_file("openai" if number % 3 else "other", FileObject(id=f"f{number // 2}"))
     clock.advance(7200)
     await ledger.record_file("openai", FileObject(id="f33"))
-    await ledger.prune(settled_before=clock.now)
+    await prune(ledger, settled_before=clock.now)
     assert set(await ledger.owners_of([*(f"f{n}" for n in range(20)), "f33"])) == {"f33"}
 
 
 async def test_two_that_prune_at_once_forget_each_batch_once(ledger, open_another, make, clock, monkeypatch):
-    monkeypatch.setattr("batchmeter.ledger.upkeep.PRUNE_BLOCK", 5)
+    monkeypatch.setattr("batchmeter.spend.prune.PRUNE_BLOCK", 5)
     for _ in range(40):
         await make.settle(ledger, await make.record(ledger, loggers=()), loggers=())
     clock.advance(1)
-    pruning = [one.prune(settled_before=clock.now) for one in (ledger, await open_another(), await open_another())]
+    pruning = [prune(one, settled_before=clock.now) for one in (ledger, await open_another(), await open_another())]
     assert sum(await asyncio.gather(*pruning)) == 40
-    (sums,) = await ledger.pruned_totals()
+    (sums,) = await ledger.database.read(pruned_totals)
     assert (sums.batches, sums.request_counts.succeeded) == (40, 120)
 
 
 async def test_what_was_forgotten_is_summed(ledger, make, clock, monkeypatch):
-    monkeypatch.setattr("batchmeter.ledger.upkeep.PRUNE_BLOCK", 2)
+    monkeypatch.setattr("batchmeter.spend.prune.PRUNE_BLOCK", 2)
     began = clock.now
     for account, status in (("openai", "completed"), ("openai", "expired"), ("azure", "completed")) * 2:
         tracked = await make.record(ledger, account, loggers=())
@@ -82,10 +83,10 @@ async def test_what_was_forgotten_is_summed(ledger, make, clock, monkeypatch):
     corrected = make.settlement("azure", batch, revision=2, total="0.5")
     assert await ledger.revise(corrected, {}, make.ending("azure", batch, 2))
     kept = await make.record(ledger, loggers=())
-    assert await ledger.pruned_totals() == []
-    assert await ledger.prune(settled_before=clock.now) == 6
+    assert await ledger.database.read(pruned_totals) == []
+    assert await prune(ledger, settled_before=clock.now) == 6
     await make.settle(ledger, kept, loggers=())
-    sums = {(one.account, one.status): one for one in await ledger.pruned_totals()}
+    sums = {(one.account, one.status): one for one in await ledger.database.read(pruned_totals)}
     assert {key: one.batches for key, one in sums.items()} == {
         ("openai", "completed"): 2,
         ("openai", "expired"): 2,
@@ -95,15 +96,15 @@ async def test_what_was_forgotten_is_summed(ledger, make, clock, monkeypatch):
     assert sums["azure", "completed"].known == Decimal("0.500738"), "the newest revision"
     assert sums["openai", "completed"].since.timestamp() * 1000 == began
     clock.advance(1)
-    assert await ledger.prune(settled_before=clock.now) == 1
-    assert {one.batches for one in await ledger.pruned_totals()} == {2, 3}
+    assert await prune(ledger, settled_before=clock.now) == 1
+    assert {one.batches for one in await ledger.database.read(pruned_totals)} == {2, 3}
 
 
 async def test_a_logger_that_is_gone_keeps_no_batch_once_it_is_abandoned(ledger, make, clock):
     await make.settle(ledger, await make.record(ledger, loggers=["slack", "file"]), loggers=["slack", "file"])
     (held,) = await ledger.claim_deliveries("file", owner="d", limit=5, lease_seconds=60)
     clock.advance(1)
-    assert await ledger.prune(settled_before=clock.now) == 0
+    assert await prune(ledger, settled_before=clock.now) == 0
     assert await ledger.abandon("file", reason="abandoned") == 2
     assert await ledger.finish_deliveries([DeliveryResult(held, "delivered")]) == 0, "it had been given up"
     assert await ledger.next_delivery_at(["file"]) is None
@@ -111,4 +112,4 @@ async def test_a_logger_that_is_gone_keeps_no_batch_once_it_is_abandoned(ledger,
     for name in ("slack", "file"):
         assert await ledger.abandon(name, reason="abandoned") == 2
     assert {(d.state, d.last_error) for d in await ledger.deliveries()} == {("dead", "abandoned")}
-    assert await ledger.prune(settled_before=clock.now) == 1
+    assert await prune(ledger, settled_before=clock.now) == 1

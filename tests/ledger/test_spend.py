@@ -10,10 +10,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from batchmeter.cli.ledger_check import check
-from batchmeter.ledger import spend
-from batchmeter.ledger.spend_figures import COLUMNS, UNITS, Kind, joined_usd, labels_of, split_usd
 from batchmeter.models import Attribution, Cost, LineCounts, ModelUsage, Usage
-from batchmeter.reports import spend_check
+from batchmeter.spend import check as spend_check
+from batchmeter.spend import rolling
+from batchmeter.spend.figures import COLUMNS, UNITS, Kind, joined_usd, labels_of, split_usd
+from batchmeter.spend.prune import prune, prune_batches
+from batchmeter.spend.spend import Spend
 
 EXACT = Context(prec=80)
 EVER = 2**31 - 1
@@ -28,7 +30,7 @@ async def rows(ledger, kind=None):
         return {
             (Kind(number), period, group): dict(figures)
             for number in kinds
-            async for page in spend.stored_rows(session, Kind(number), 0, EVER)
+            async for page in rolling.stored_rows(session, Kind(number), 0, EVER)
             for (_, period, group), figures in page.sums.items()
             if figures
         }
@@ -55,8 +57,8 @@ async def revise(ledger, make, tracked, revision, **outcome):
 
 async def test_an_ending_is_in_the_sums_once(ledger, make, attribution):
     await settle(ledger, make, attribution=attribution)
-    assert await ledger.roll_spend() == 1
-    assert await ledger.roll_spend() == 0
+    assert await Spend(ledger).roll() == 1
+    assert await Spend(ledger).roll() == 0
     (((_, day, group), figures),) = (await rows(ledger, Kind(0))).items()
     assert datetime.fromtimestamp(day * 86_400, UTC) == datetime(2027, 1, 15, tzinfo=UTC)
     assert (group.team, group.user_name, group.key_id, group.status, group.labels) == (
@@ -71,23 +73,23 @@ async def test_an_ending_is_in_the_sums_once(ledger, make, attribution):
 
 async def test_a_revision_takes_the_earlier_figures_place(ledger, make, clock):
     tracked = await settle(ledger, make)
-    await ledger.roll_spend()
+    await Spend(ledger).roll()
     clock.advance(2 * HALF_DAY)
     for revision, amount in ((3, "0.3"), (2, "0.2")):
         cost = Cost(total=Decimal(amount), known=Decimal(amount))
         assert await revise(ledger, make, tracked, revision, cost=cost)
-    assert await ledger.roll_spend() == 2
+    assert await Spend(ledger).roll() == 2
     (figures,) = (await rows(ledger, Kind(0))).values()
     assert (figures["batches"], usd(figures)) == (1, Decimal("0.3")), "the newest, for the day it was first settled"
     assert await spend_check.check(ledger.database) == []
 
 
 async def test_workers_at_once_add_each_ending_once(ledger, open_another, make, monkeypatch):
-    monkeypatch.setattr(spend, "ROLL_EVENTS", 3)
+    monkeypatch.setattr(rolling, "ROLL_EVENTS", 3)
     for _ in range(20):
         await settle(ledger, make)
     others = [await open_another() for _ in range(2)]
-    assert sum(await asyncio.gather(*(one.roll_spend() for one in (ledger, *others)))) == 20
+    assert sum(await asyncio.gather(*(Spend(one).roll() for one in (ledger, *others)))) == 20
     (figures,) = (await rows(ledger, Kind(0))).values()
     assert figures["batches"] == 20
 
@@ -96,12 +98,12 @@ async def test_pruned_batches_stay_in_the_sums_also_after_a_rebuild(ledger, make
     for _ in range(3):
         await settle(ledger, make)
     clock.advance(1)
-    assert await ledger.prune(settled_before=clock.now) == 3, "pruning brings the sums up to date first"
+    assert await prune(ledger, settled_before=clock.now) == 3, "pruning brings the sums up to date first"
     await settle(ledger, make)
-    await ledger.roll_spend()
+    await Spend(ledger).roll()
     before = await rows(ledger)
     assert [figures["batches"] for (kind, *_), figures in before.items() if kind == Kind(0)] == [4]
-    assert await ledger.rebuild_spend() == 1
+    assert await Spend(ledger).rebuild() == 1
     assert await rows(ledger) == before
     assert await spend_check.check(ledger.database) == []
 
@@ -110,50 +112,48 @@ async def test_a_sandboxs_batches_are_summed_apart(ledger, make, clock):
     tracked = await settle(ledger, make)
     await settle(ledger, make)
     assert await revise(ledger, make, tracked, 2, notes=("invented",))
-    await ledger.roll_spend()
+    await Spend(ledger).roll()
     for _ in range(2):
         for kind in (Kind(0), Kind.INVENTED):
             assert [figures["batches"] for figures in (await rows(ledger, kind)).values()] == [1]
         assert await spend_check.check(ledger.database) == []
         clock.advance(1)
-        await ledger.prune(settled_before=clock.now)
-        await ledger.rebuild_spend()
+        await prune(ledger, settled_before=clock.now)
+        await Spend(ledger).rebuild()
 
 
 async def test_what_is_not_summed_yet_is_not_pruned(ledger, make, clock):
-    from batchmeter.ledger import upkeep
-
     await settle(ledger, make)
     clock.advance(1)
-    assert await ledger.database.write(lambda session: upkeep.prune_batches(session, clock.now)) == 0
+    assert await ledger.database.write(lambda session: prune_batches(session, clock.now)) == 0
 
 
 async def test_metadata_keys_label_what_ends_after_they_are_named(ledger, make):
     await settle(ledger, make, metadata={"customer": "acme"})
-    await ledger.label_metadata(["customer"])
+    await Spend(ledger).label(["customer"])
     await settle(ledger, make, metadata={"customer": "bolt", "other": "x"})
-    await ledger.roll_spend()
+    await Spend(ledger).roll()
 
     async def labels():
         return {group.labels for _, _, group in await rows(ledger, Kind.LABELLED)}
 
     assert await labels() == {"[]", '[["customer","bolt"]]'}
     assert await spend_check.check(ledger.database) == []
-    await ledger.rebuild_spend(["customer"])
+    await Spend(ledger).rebuild(["customer"])
     assert await labels() == {'[["customer","acme"]]', '[["customer","bolt"]]'}
-    await ledger.rebuild_spend([])
+    await Spend(ledger).rebuild([])
     assert await labels() == {"[]"}
-    assert await ledger.metadata_keys() == []
+    assert await Spend(ledger).metadata_keys() == []
 
 
 @pytest.mark.parametrize("column", ["lines", "atto", "period"])
 async def test_check_names_sums_that_differ(ledger, make, column):
     await settle(ledger, make)
-    await ledger.roll_spend()
+    await Spend(ledger).roll()
     statement = f"UPDATE batchmeter.spend_sum SET {column} = {column} + 1 WHERE kind = 0"
     await ledger.database.write(lambda session: session.run(session.statement(statement)))
     assert "openai" in str((await spend_check.check(ledger.database))[0])
-    await ledger.rebuild_spend()
+    await Spend(ledger).rebuild()
     assert await spend_check.check(ledger.database) == []
 
 
@@ -163,7 +163,7 @@ async def test_what_databases_refuse_is_summed(ledger, make):
     huge = Decimal("1e40")
     usage = Usage(input_tokens=2**70)
     assert await revise(ledger, make, tracked, 2, cost=Cost(total=huge, known=huge), usage=usage)
-    await ledger.roll_spend()
+    await Spend(ledger).roll()
     found = await rows(ledger, Kind(0))
     assert {group.team for _, _, group in found} == {r"a\x00b", ""}
     assert sum(figures.get("inexact", 0) for figures in found.values()) == 1
@@ -225,29 +225,29 @@ class Books:
                 entry[4][revision] = models
 
     async def roll(self):
-        await self.ledger.roll_spend(blocks=1)
+        await Spend(self.ledger).roll(blocks=1)
 
     async def crash(self):
         """A worker dies with its transaction open."""
 
         async def die(session):
-            await spend.roll_block(EVER, session)
+            await rolling.roll_block(EVER, session)
             raise KeyError("dead")
 
         with pytest.raises(KeyError):
             await self.ledger.database.write(die)
 
     async def prune(self):
-        await self.ledger.prune(settled_before=self.ledger.now())
+        await prune(self.ledger, settled_before=self.ledger.now())
 
     async def rebuild(self):
-        await self.ledger.rebuild_spend()
+        await Spend(self.ledger).rebuild()
 
     async def wait(self):
         self.make.clock.advance(HALF_DAY)
 
     async def check(self):
-        await self.ledger.roll_spend()
+        await Spend(self.ledger).roll()
         assert await spend_check.check(self.ledger.database) == []
         whole, shares, tags = defaultdict(Counter), defaultdict(Counter), defaultdict(Counter)
         for _, day, team, marks, revisions in self.known:
@@ -289,7 +289,7 @@ def by_team(whole):
 
 @pytest.fixture
 def books(ledger, make, monkeypatch):
-    monkeypatch.setattr(spend, "ROLL_EVENTS", 3)
+    monkeypatch.setattr(rolling, "ROLL_EVENTS", 3)
     return Books(ledger, make)
 
 

@@ -8,9 +8,10 @@ from decimal import Decimal
 
 import pytest
 
-from batchmeter.costs import cost_report
 from batchmeter.models import Attribution, Cost, LineCounts, ModelUsage, Usage
-from batchmeter.reports import spend_check
+from batchmeter.spend import check as spend_check
+from batchmeter.spend.prune import prune
+from batchmeter.spend.spend import Spend
 
 HOUR = 3_600_000
 DAY = 24 * HOUR
@@ -48,7 +49,7 @@ GROUPS = (
 async def book(ledger, make, clock):
     """Batches of two months and more, of one model each, with teams, tags and a metadata key."""
     clock.now = begin = int(datetime(2026, 11, 22, tzinfo=UTC).timestamp() * 1000)
-    await ledger.label_metadata(["env"])
+    await Spend(ledger).label(["env"])
     found = []
     for number in range(50):
         clock.now = begin + number * 35 * HOUR
@@ -75,7 +76,7 @@ async def test_any_time_is_summed_as_if_batch_by_batch(ledger, book):
     for (since, until), group_by in itertools.product(TIMES, GROUPS):
         start, end = (None if moment is None else begin + moment for moment in (since, until))
         inside = [one for one in found if (start is None or one[2] >= start) and (end is None or one[2] < end)]
-        report = await cost_report(ledger, group_by=group_by, since=start, until=end)
+        report = await Spend(ledger).report(group_by=group_by, since=start, until=end)
         expected = Counter()
         for one in inside:
             for names in itertools.product(*(names_of(name, *one) for name in group_by.split(","))):
@@ -105,7 +106,7 @@ async def test_filters_count_only_what_has_the_name(ledger, book):
     begin, found = book
 
     async def known(group_by="day", **asked):
-        return (await cost_report(ledger, group_by=group_by, **asked)).total.known
+        return (await Spend(ledger).report(group_by=group_by, **asked)).total.known
 
     def sum_of(test):
         return sum(settlement.cost.known for submission, settlement, _ in found if test(submission))
@@ -123,30 +124,30 @@ async def test_filters_count_only_what_has_the_name(ledger, book):
 
 
 async def test_pruned_batches_are_in_the_report(ledger, book, clock):
-    before = await cost_report(ledger, group_by="team,model")
+    before = await Spend(ledger).report(group_by="team,model")
     clock.advance(1)
-    assert await ledger.prune(settled_before=clock.now) == 50
-    assert await cost_report(ledger, group_by="team,model") == before
+    assert await prune(ledger, settled_before=clock.now) == 50
+    assert await Spend(ledger).report(group_by="team,model") == before
 
 
 async def test_days_of_one_thing_are_those_of_its_filter(ledger, book):
     for by, name in (("team", "search"), ("team", None), ("model", "a"), ("status", "completed")):
-        days = await cost_report(ledger, group_by="day", where={by: name})
-        both = await cost_report(ledger, group_by=f"day,{by}")
+        days = await Spend(ledger).report(group_by="day", where={by: name})
+        both = await Spend(ledger).report(group_by=f"day,{by}")
         expected = {row.groups["day"]: row.known for row in both.data if row.groups[by] == name}
         assert {row.group: row.known for row in days.data} == expected, (by, name)
         assert expected
 
 
 async def test_an_update_adds_the_sums_up_anew_once(ledger, book):
-    before = await cost_report(ledger, group_by="day,team")
+    before = await Spend(ledger).report(group_by="day,team")
     await ledger.database.write(lambda session: session.run(session.statement(OLDER), least=32))
     await ledger.database.write(lambda session: session.run("move_spend_mark", seq=-1))
     assert await spend_check.check(ledger.database) == []
-    first, second = await asyncio.gather(*(cost_report(ledger, group_by="day,team") for _ in range(2)))
+    first, second = await asyncio.gather(*(Spend(ledger).report(group_by="day,team") for _ in range(2)))
     assert first == second == before
     assert await spend_check.check(ledger.database) == []
-    assert await ledger.metadata_keys() == ["env"]
+    assert await Spend(ledger).metadata_keys() == ["env"]
 
 
 OLDER = "DELETE FROM batchmeter.spend_sum WHERE kind >= %(least)s"

@@ -19,6 +19,7 @@ from batchmeter.ledger import open_ledger
 from batchmeter.ledger.records import DeliveryResult, Submission
 from batchmeter.models import Attribution
 from batchmeter.plugins import Plugins
+from batchmeter.spend.prune import prune
 from batchmeter_budgets import Budgets, BudgetsSettings
 from batchmeter_otel import OTelLogger, OTelSettings
 from batchmeter_otel.otlp import Channel
@@ -232,10 +233,10 @@ async def test_what_is_pruned_stays_in_the_sums_of_every_process(book, new_repor
     book.now += 2 * MINUTE
     running = new_reporter()
     before = await sums_of(running, book, intake)
-    assert await book.ledger.prune(settled_before=cut) == 5
+    assert await prune(book.ledger, settled_before=cut) == 5
     assert await sums_of(running, book, intake) == before
     assert await sums_of(new_reporter(), book, intake, book.new_host()) == before
-    assert await book.ledger.prune(settled_before=book.now) == 1
+    assert await prune(book.ledger, settled_before=book.now) == 1
     assert await sums_of(running, book, intake) == before
     await book.settle(events, seconds=90)
     book.now += 2 * MINUTE
@@ -253,7 +254,7 @@ async def test_while_batches_are_pruned_no_sums_are_told(book, reporter, intake,
 
         async def settlements(self, **wanted):
             await accept_all(book)
-            await book.ledger.prune(settled_before=book.now)
+            await prune(book.ledger, settled_before=book.now)
             return await book.ledger.settlements(**wanted)
 
     await book.settle(events)

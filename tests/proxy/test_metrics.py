@@ -8,9 +8,10 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from batchmeter.access import CostGauge, access_of
-from batchmeter.costs import CostReport
 from batchmeter.errors import LedgerError
 from batchmeter.host import CostRow, CostSum, LoggerGauge
+from batchmeter.spend.prune import prune
+from batchmeter.spend.report import CostReport
 from batchmeter_proxy import create_app
 from batchmeter_proxy import metrics as metrics_module
 from batchmeter_proxy.keyring import keyring_of
@@ -143,7 +144,7 @@ async def test_sums_include_pruned_batches(client, http, sdk, lines, ended):
     settlement = await ended(made.id)
     await client.deliverer.drain(5)
     before = parsed(await Metrics().render(await access_of(client), Traffic()))
-    assert await client.ledger.prune(settled_before=client.ledger.now() + 1) == 1
+    assert await prune(client.ledger, settled_before=client.ledger.now() + 1) == 1
     after = parsed(await Metrics().render(await access_of(client), Traffic()))
     families = [f"batchmeter_{name}" for name in ("batches_settled", "cost_known_usd", "cost_unpriced_lines")]
     assert [after[name] for name in families] == [before[name] for name in families]

@@ -13,6 +13,7 @@ from batchmeter.config import Settings
 from batchmeter.errors import InvalidInputError, SettlementError
 from batchmeter.inputs import InputLimits
 from batchmeter.running.jobs import Jobs, split
+from batchmeter.spend.spend import Spend
 from batchmeter.testing.sandbox import Sandbox, manual_clock, sandbox_thread, serve_sandbox
 
 CHAT = "/v1/chat/completions"
@@ -59,7 +60,7 @@ async def test_a_large_file_is_one_job_of_several_batches(client: AsyncClient, t
 async def test_a_job_s_cost_is_one_line_in_reports(client: AsyncClient, tmp_path: Path) -> None:
     job = await client.batches.create_many(write(tmp_path / "l.jsonl", 6), CHAT, job="nightly")
     report = await client.batches.wait_many(job)
-    await client.ledger.roll_spend()
+    await Spend(client.ledger).roll()
     (row,) = (await client.costs(group_by="tag", where={"tag": "job:nightly"})).data
     assert (row.group, row.batches, row.total) == ("job:nightly", 2, report.cost.total)
     await client.batches.wait((await client.batches.create("24h", CHAT, job.batches[0].input_file_id)).id)

@@ -9,7 +9,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from batchmeter.costs import GROUPINGS, as_csv, cost_report, moment
 from batchmeter.errors import UsageError
 from batchmeter.events import Settlement
 from batchmeter.faces.sync import Client
@@ -17,6 +16,8 @@ from batchmeter.ledger import open_ledger
 from batchmeter.ledger.records import Submission
 from batchmeter.ledger.serialize import dump
 from batchmeter.models import Attribution, Batch, Cost, LineCounts, ModelUsage, Usage
+from batchmeter.spend.report import GROUPINGS, as_csv, moment
+from batchmeter.spend.spend import Spend
 from batchmeter.tracker.build_events import created_event, ending_event
 
 MORNING = int(datetime(2026, 11, 22, tzinfo=UTC).timestamp() * 1000)
@@ -81,7 +82,7 @@ async def filled(*found):
 
 async def rows(*found, **asked):
     async with filled(*found) as ledger:
-        report = await cost_report(ledger, **asked)
+        report = await Spend(ledger).report(**asked)
     return {row.group: row for row in report.data}, report
 
 
@@ -151,7 +152,7 @@ async def test_groups_add_up_to_the_last_digit(batches):
     exact = sum((int(settlement.cost.known.scaleb(15)) for _, settlement, *_ in found), 0)
     async with filled(*found) as ledger:
         for group_by in GROUPINGS:
-            report = await cost_report(ledger, group_by=group_by)
+            report = await Spend(ledger).report(group_by=group_by)
             assert int(report.total.known.scaleb(15)) == exact
             assert sum(int(row.known.scaleb(15)) for row in report.data) == exact
             assert (report.total.total is None) == any(None in models.values() for models in batches)

@@ -8,10 +8,12 @@ from batchmeter import AsyncClient
 from batchmeter.access import access_of
 from batchmeter.config import Settings
 from batchmeter.errors import APIStatusError, UnknownAccountError
-from batchmeter.ledger import spend
-from batchmeter.ledger.spend_figures import Kind
-from batchmeter.ledger.totals import Totals
-from batchmeter.reports import spend_check
+from batchmeter.spend import check as spend_check
+from batchmeter.spend import rolling
+from batchmeter.spend.figures import Kind
+from batchmeter.spend.prune import prune
+from batchmeter.spend.spend import Spend
+from batchmeter.spend.totals import Totals
 from batchmeter.testing.sandbox import serve_sandbox
 from batchmeter.tracker.build_events import unreadable
 
@@ -131,14 +133,14 @@ async def test_sums_and_metrics_leave_made_up_costs_out(both, lines):
 
 
 async def every_row(kind, session):
-    return [page async for page in spend.stored_rows(session, kind, 0, 2**31 - 1)]
+    return [page async for page in rolling.stored_rows(session, kind, 0, 2**31 - 1)]
 
 
 async def test_totals_leave_made_up_costs_out_pruned_or_not(both, lines):
     await run_batch(both, lines(5))
     real = await run_batch(both, lines(2), account="openai")
     expected = [("openai", real.cost.known)]
-    assert await both.ledger.roll_spend() == 2
+    assert await Spend(both.ledger).roll() == 2
     kind = Kind(0)
     async with both.ledger.database.snapshot() as snapshot:
         pages = await snapshot.read(partial(every_row, kind))
@@ -147,6 +149,6 @@ async def test_totals_leave_made_up_costs_out_pruned_or_not(both, lines):
     both.ledger.now = lambda: later
     assert [(one.account, one.known) for one in await Totals(both.ledger).read()] == expected
     assert await spend_check.check(both.ledger.database) == []
-    await both.ledger.prune(settled_before=later)
+    await prune(both.ledger, settled_before=later)
     assert await spend_check.check(both.ledger.database) == []
     assert [(one.account, one.known) for one in await Totals(both.ledger).read()] == expected

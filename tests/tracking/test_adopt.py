@@ -9,6 +9,7 @@ import pytest
 from batchmeter import AsyncClient
 from batchmeter.hookspecs import hookimpl
 from batchmeter.rounds.adoption import GRACE_SECONDS, Adoption, adopt_all
+from batchmeter.spend.prune import prune
 from batchmeter.testing.sandbox import serve_sandbox
 
 REQUEST = (
@@ -69,7 +70,7 @@ async def test_what_was_pruned_stays_forgotten(world, adoption):
     await world.until_settled(world.tracker(), "b0")
     world.clock.advance(91 * 86400)
     assert await adoption.sweep("openai") == 0
-    assert await world.ledger.prune(settled_before=world.clock.now - 90 * 86_400_000) == 1
+    assert await prune(world.ledger, settled_before=world.clock.now - 90 * 86_400_000) == 1
     assert await adoption.sweep("openai") == 0, "however long the tracker has been running"
 
 

@@ -12,7 +12,6 @@ from datetime import date
 from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
-from batchmeter.costs import GROUPINGS, CostReport, as_csv, cost_report, moment
 from batchmeter.events import Settlement
 from batchmeter.ledger.records import (
     Answer,
@@ -33,6 +32,8 @@ from batchmeter.pricing.book import PriceBook
 from batchmeter.pricing.groups import PriceSource
 from batchmeter.reports.price_list import Listed, search
 from batchmeter.reports.timings import seconds_left
+from batchmeter.spend.report import GROUPINGS, CostReport, as_csv, moment
+from batchmeter.spend.spend import Spend
 from batchmeter.tracker.durations import Durations
 from batchmeter.tracker.metadata_tag import untagged, without_tag
 from batchmeter.uploads import Readers
@@ -139,6 +140,11 @@ class Access:
     _ledger: "Ledger"
     _tracker: Wakes | None = None
     _redaction: Shows | None = None
+    _sums: Spend | None = None
+
+    @property
+    def _spend(self) -> Spend:
+        return self._sums or Spend(self._ledger)
 
     @property
     def database(self) -> Database:
@@ -241,7 +247,7 @@ class Access:
 
         `invented`: of a sandbox's batches, else of all others.
         """
-        await self._ledger.roll_spend()
+        await self._spend.roll()
         work = partial(browse.unknown_costs, chosen=chosen, since=since, until=until, limit=limit, invented=invented)
         return await self.database.read(work)
 
@@ -288,9 +294,7 @@ class Access:
 
         UsageError for groups that there are no sums by.
         """
-        return await cost_report(
-            self._ledger, group_by=group_by, since=since, until=until, key=key, where=where, limit=limit
-        )
+        return await self._spend.report(group_by=group_by, since=since, until=until, key=key, where=where, limit=limit)
 
     async def events(
         self,
@@ -370,7 +374,7 @@ class Opening(Protocol):
 async def access_of(client: Opening) -> Access:
     """The access of a client; opens it on first use."""
     parts = await client.ready()
-    return Access(parts.ledger, parts.tracker, parts.deliverer.redaction)
+    return Access(parts.ledger, parts.tracker, parts.deliverer.redaction, parts.spend)
 
 
 @asynccontextmanager

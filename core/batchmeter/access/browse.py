@@ -8,7 +8,7 @@ from batchmeter.ledger import serialize
 from batchmeter.ledger.batches import at
 from batchmeter.ledger.records import DeliveryState, Millis, TrackedBatch
 from batchmeter.ledger.session import Row, Session
-from batchmeter.ledger.spend_figures import DAY_MILLIS, Kind
+from batchmeter.spend.figures import DAY_MILLIS, Kind
 
 _SCANNED = 200
 """Rows of one query where some of a filter is decided here."""

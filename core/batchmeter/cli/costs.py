@@ -12,9 +12,9 @@ from batchmeter.errors import SubmissionRefusedError
 from batchmeter.models import Attribution
 
 if TYPE_CHECKING:
-    from batchmeter.costs import CostReport
     from batchmeter.host import CostSum
     from batchmeter.inputs.estimate import Estimate
+    from batchmeter.spend.report import CostReport
 
 _BAR = 24
 """Characters of the longest bar."""
@@ -48,20 +48,15 @@ def costs(
     json_output: bool,
 ) -> None:
     """Costs of settled batches: by model, account, key, team, tag, day and more, one or two of them."""
-    from batchmeter.costs import as_csv, cost_report, moment
+    from batchmeter.spend.report import as_csv
 
     where = dict(map(_filter, filters))
 
     async def work() -> "CostReport":
         async with client() as opened:
-            return await cost_report(
-                opened.ledger,
-                group_by=group_by,
-                since=moment(since),
-                until=moment(until, end=True),
-                key=await whole_key(opened, key),
-                where=where,
-            )
+            whole = await whole_key(opened, key)
+            chosen = where if whole is None else {**where, "key": whole}
+            return await opened.costs(group_by=group_by, since=since, until=until, where=chosen)
 
     report = run(work())
     if json_output:
@@ -189,7 +184,7 @@ async def _estimate(
     """`who`: also ask the plugins, as before a submission of theirs; and what they refuse it with."""
     import asyncio
 
-    from batchmeter.costs import cost_rows
+    from batchmeter.host import CostQuery
     from batchmeter.inputs.estimate import estimate_at, histories
     from batchmeter.inputs.sizes import file_sizes
     from batchmeter.pricing.book import PriceBook
@@ -202,7 +197,8 @@ async def _estimate(
         if isinstance(prices, PriceBook):
             check_region(prices, provider.name, region)
         sizes = await asyncio.to_thread(file_sizes, file, prices.boundaries)
-        rows = await cost_rows(opened.ledger, ("model",), where={"account": provider.account})
+        query = CostQuery(("model",), where={"account": provider.account})
+        (rows,) = await (await opened.ready()).spend.rows(query)
         history = histories(rows, provider.name)
         ask = plugins.price_lines if plugins.prices_lines else None
         found = await asyncio.to_thread(estimate_at, provider, sizes, prices, history=history, ask=ask, region=region)

@@ -108,10 +108,13 @@ def migrate(json_output: bool) -> None:
 def rollup(rebuild: bool, json_output: bool) -> None:
     """Bring the sums that cost reports read up to the last event (trackers and reports do)."""
 
+    from batchmeter.spend.spend import Spend
+
     async def work() -> tuple[str, int]:
         keys = settings().reports.metadata_keys
         async with open_ledger(create=False) as opened:
-            return opened.url, await (opened.rebuild_spend(keys) if rebuild else opened.roll_spend())
+            spend = Spend(opened)
+            return opened.url, await (spend.rebuild(keys) if rebuild else spend.roll())
 
     url, added = run(work())
     if json_output:
@@ -128,11 +131,13 @@ def prune(age: str, json_output: bool) -> None:
     found = _AGE.fullmatch(age.strip())
     if found is None:
         raise click.UsageError(f"--older-than {age!r}: write a number and h, d or w: 90d")
+    from batchmeter.spend import prune as pruning
+
     milliseconds = int(found[1]) * _HOURS[found[2]] * 3_600_000
 
     async def work() -> int:
         async with open_ledger(create=False) as opened:
-            return await opened.prune(settled_before=max(0, opened.now() - milliseconds))
+            return await pruning.prune(opened, settled_before=max(0, opened.now() - milliseconds))
 
     forgotten = run(work())
     if json_output:

@@ -12,8 +12,8 @@ from batchmeter.ledger import serialize
 from batchmeter.ledger.ledger import Ledger
 from batchmeter.ledger.outbox import unattended_text
 from batchmeter.ledger.session import Row, Session
-from batchmeter.ledger.spend_figures import Kind
-from batchmeter.reports import spend_check
+from batchmeter.spend import check as spend_check
+from batchmeter.spend.figures import Kind
 
 from .ledger_copy import PAGE_ROWS, Table, count_rows, read_page, read_tables
 

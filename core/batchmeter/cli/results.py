@@ -100,7 +100,7 @@ def _csv(result: "Result") -> bytes:
 
 
 def _csv_line(cells: list[str | None]) -> bytes:
-    from batchmeter.costs import csv_cell
+    from batchmeter.spend.report import csv_cell
 
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerow([csv_cell(cell) for cell in cells])

@@ -98,14 +98,13 @@ async def _follow(opened: "AsyncClient", seconds: float) -> None:
 async def look(opened: "AsyncClient") -> Top:
     """From the ledger alone."""
     from batchmeter.access import access_of
-    from batchmeter.costs import cost_report
 
     ledger, access = opened.ledger, await access_of(opened)
     now = ledger.now()
     midnight = now - now % (_DAY_SECONDS * 1000)
     batches = await ledger.list_batches(settled=False, limit=_SHOWN)
     accounts, gauges = await access.following(), await ledger.gauges()
-    today = (await cost_report(ledger, since=midnight)).total
+    today = (await (await opened.ready()).spend.report(since=midnight)).total
     return Top(
         time=datetime.fromtimestamp(now / 1000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
         open=sum(one.open for one in accounts),

@@ -5,7 +5,6 @@ half-done is ever visible. What is submitted or settled commits durably; a lost 
 Operations raise LedgerError with how to mend it.
 """
 
-from collections import Counter
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from functools import partial
 from typing import TypeVar
@@ -15,12 +14,11 @@ from batchmeter.events import BatchCreated, BatchFailed, BatchSucceeded, Settlem
 from batchmeter.models import Attribution, Batch, FileObject
 from batchmeter.pricing.groups import Groups
 
-from . import batches, claims, files, outbox, spend, spend_query, upkeep
+from . import batches, claims, files, outbox
 from . import settlements as endings
 from .files import AccountCache
 from .records import Claim, Intent, Millis, Submission, TrackedBatch
 from .session import Database, Session, Topic
-from .spend_query import Names, SpendQuery
 from .transactions import GroupCommit, read, write
 
 Item = TypeVar("Item")
@@ -216,34 +214,3 @@ class Ledger:
     renew_answer = write(claims.renew_answer)
     keep_answer = write(claims.keep_answer, durable=True)
     drop_answer = write(claims.drop_answer)
-
-    # sums of what settled batches cost
-    label_metadata = write(spend.label_metadata, durable=True)
-    metadata_keys = read(spend.metadata_keys)
-
-    async def roll_spend(self, *, blocks: int | None = None) -> int:
-        """Bring the sums up to the last event, at most so many blocks of it; returns how many endings were added."""
-        return await spend.roll(self.database, limit=blocks)
-
-    async def spend(self, wanted: SpendQuery) -> dict[Names, Counter[str]]:
-        """Names of the groups -> figures (the columns of the sums), all that is recorded included."""
-        return await spend_query.query(self.database, wanted)
-
-    async def rebuild_spend(self, keys: Collection[str] | None = None) -> int:
-        """Sum all anew; `keys`: by exactly these metadata keys. Returns how many endings were added."""
-        return await spend.rebuild(self.database, keys)
-
-    # upkeep
-    pruned_totals = read(upkeep.pruned_totals)
-
-    async def prune(self, *, settled_before: Millis) -> int:
-        """Forget batches settled before then, with their events, unless a delivery is pending; returns how many."""
-        await self.roll_spend()
-        pruned = 0
-        while block := await self.database.write(lambda session: upkeep.prune_batches(session, settled_before)):
-            pruned += block
-        await self.database.write(lambda session: upkeep.prune_answers(session, settled_before))
-        after: tuple[str, str] | None = ("", "")
-        while after is not None:
-            after = await self.database.write(partial(upkeep.prune_files, before=settled_before, after=after))
-        return pruned

@@ -1,9 +1,7 @@
 """The records that a ledger takes and gives: submissions, tracked batches, claims, deliveries, proxy keys."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from decimal import Decimal
 from typing import Any, Literal
 
 import msgspec
@@ -232,71 +230,6 @@ class Owner:
     attribution: Attribution | None = None
     lines: int | None = None
     """Requests in it, for an input file that was counted when it was uploaded."""
-
-
-class Share(msgspec.Struct, frozen=True, gc=False):
-    """One model's part of a settlement."""
-
-    lines: int = 0
-    usage: Mapping[str, int] = {}
-    cost: Decimal | None = None
-    known: Decimal | None = None
-    """None in settlements older than the field."""
-    unknown: Mapping[str, int] = {}
-    list_price: Decimal | None = None
-
-
-class SettledCost(msgspec.Struct, frozen=True, gc=False):
-    total: Decimal | None = Decimal(0)
-    known: Decimal = Decimal(0)
-    unknown: Mapping[str, int] = {}
-
-
-class Answered(msgspec.Struct, frozen=True, gc=False):
-    """Lines with an answer."""
-
-    total: int = 0
-    failed: int = 0
-    malformed: int = 0
-
-
-class Sums(msgspec.Struct, frozen=True, gc=False):
-    """Of a settlement what sums are made of: read in a tenth of the time, and nothing for the garbage collector,
-    which would hold up the event loop for 25 ms at every few thousand."""
-
-    batch_id: str
-    request_counts: Answered = Answered()
-    usage: Mapping[str, int] = {}
-    cost: SettledCost = SettledCost()
-    models: Mapping[str, Share] = {}
-    provider: str = ""
-    status: str = ""
-    notes: tuple[str, ...] = ()
-
-
-class Submitter(msgspec.Struct, frozen=True, gc=False):
-    """Of an attribution what sums are grouped by."""
-
-    key: str | None = None
-    team: str | None = None
-    tags: tuple[str, ...] = ()
-    user: str | None = None
-
-
-class Submitted(msgspec.Struct, frozen=True, gc=False):
-    account: str
-    attribution: Submitter = Submitter()
-    metadata: Mapping[str, str] = {}
-
-
-class Settled(msgspec.Struct, frozen=True, gc=False):
-    """The sums of a batch, and its owner."""
-
-    settled_at: Millis
-    """When it was first settled; a revision does not change it."""
-    submission: Submitted
-    settlement: Sums
-    """Of the newest revision."""
 
 
 class Answer(Frozen, frozen=True):

@@ -22,12 +22,8 @@ from .records import (
     Claim,
     Delivery,
     Intent,
-    Millis,
-    Settled,
     StoredEvent,
     Submission,
-    Submitted,
-    Sums,
     TrackedBatch,
     progress_of,
 )
@@ -42,8 +38,6 @@ _rendered: list[tuple[Submission | None, str]] = [(None, "")]
 """The last one; swapped as one, for every ledger's thread."""
 _MOST = 2**53
 _attempts = msgspec.json.Decoder(tuple[Attempts, ...]).decode
-_submitted = msgspec.json.Decoder(Submitted).decode
-_sums = msgspec.json.Decoder(Sums).decode
 
 Document = TypeVar("Document")
 log = logging.getLogger("batchmeter")
@@ -232,18 +226,6 @@ def total(row: Row) -> Total:
 
 def dump_total(one: Total) -> str:
     return _rendered_by(_TOTAL, one)
-
-
-def settled_of(row: Row) -> Settled:
-    return settled_as(row["settled_at"], row["submission"], row["settlement"])
-
-
-def settled_as(settled_at: Millis, submission: str, settlement: str) -> Settled:
-    try:
-        return Settled(settled_at, _submitted(submission), _sums(settlement))
-    except (msgspec.MsgspecError, UnicodeDecodeError):  # a lone surrogate, as in `_load`
-        owner, sums = json.loads(submission), json.loads(settlement)
-        return Settled(settled_at, msgspec.convert(owner, Submitted), msgspec.convert(sums, Sums))
 
 
 def event_columns(event: BaseModel) -> dict[str, object]:

@@ -145,3 +145,8 @@ async def _position(session: Session, after: str | None) -> dict[str, object] | 
     if cursor is None or cursor["settled_at"] is None:
         return None
     return {"after_time": cursor["settled_at"], "after_pk": cursor["pk"]}
+
+
+def cursor_of(settlement: Settlement) -> str:
+    """Where the next page of settlements begins; accounts may share ids."""
+    return f"{settlement.account}\x1f{settlement.batch_id}"

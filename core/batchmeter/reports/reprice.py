@@ -9,6 +9,7 @@ from batchmeter.accounts import Accounts
 from batchmeter.events import Settlement
 from batchmeter.ledger.ledger import Ledger
 from batchmeter.ledger.records import Millis, Submission
+from batchmeter.ledger.settlements import cursor_of
 from batchmeter.models import Cost, ModelUsage
 from batchmeter.plugins import Plugins
 from batchmeter.pricing.groups import Groups, PriceSource
@@ -81,7 +82,7 @@ class Repricer:
         while not batch_ids and (page := await self.ledger.settlements(since=since, after=after, limit=PAGE)):
             for found in page:
                 yield found
-            after = f"{page[-1][0].account}\x1f{page[-1][0].batch_id}"
+            after = cursor_of(page[-1][0])
 
     async def _revised(self, settlement: Settlement, groups: Groups) -> tuple[Settlement, Submission] | None:
         """None when the cost is the same, to the digit and the reason; or nothing was kept to price."""

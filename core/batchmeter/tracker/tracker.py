@@ -88,6 +88,8 @@ class Tracker:
         )
         self.rows = BatchRows(ledger, accounts, plugins, self._recorded)
         self.rounds: dict[str, Round] = {}
+        self.sum_up: Callable[[int | None], Awaitable[int]] | None = None
+        """Adds endings to the sums of costs, at most so many blocks of them, when there is nothing else to do."""
         self._on_event = on_event
         self._also: set[str] = set()
         self._states: dict[str, AccountState] = {}
@@ -168,7 +170,7 @@ class Tracker:
                 found = await self._tolerant(self._round, 0)
                 self.heartbeat = time.time()
                 if not found:
-                    await self._tolerant(lambda: self.ledger.roll_spend(blocks=1), 0)
+                    await self._tolerant(lambda: self._sums(1), 0)
                     await nap(poller.sleep, poller.wake, await self._tolerant(self._rest, self.options.idle))
         finally:
             tasks = [rounds, *poller.tasks]
@@ -191,7 +193,7 @@ class Tracker:
             if again:
                 await self.poller.give_back(again)
                 break
-        await self._tolerant(self.ledger.roll_spend, 0)
+        await self._tolerant(self._sums, 0)
         return total
 
     async def run_rounds(self) -> None:
@@ -264,8 +266,11 @@ class Tracker:
         """The rounds, and figures that others read."""
         while True:
             await self._tolerant(self.ledger.correct_times, 0)
-            await asyncio.gather(self.run_rounds(), self._tolerant(self.ledger.roll_spend, 0))
+            await asyncio.gather(self.run_rounds(), self._tolerant(self._sums, 0))
             await self.poller.sleep(self.options.reconcile)
+
+    async def _sums(self, blocks: int | None = None) -> int:
+        return 0 if self.sum_up is None else await self.sum_up(blocks)
 
     async def _tolerant(self, work: Callable[[], Awaitable[Any]], fallback: Any) -> Any:
         """A ledger that is away, or a bug: said in the log, and tried again later."""

@@ -648,6 +648,16 @@ RETURNING pk, %(place)s::integer AS place;
 -- name: spend_mark
 SELECT seq FROM batchmeter.spend_mark WHERE name = 'events';
 
+-- name: spend_state
+-- changes: how often the sums, or the settlements behind them, have become others.
+SELECT coalesce((SELECT seq FROM batchmeter.spend_mark WHERE name = 'events'), 0) AS mark,
+    coalesce((SELECT seq FROM batchmeter.spend_mark WHERE name = 'changes'), 0) AS changes,
+    coalesce((SELECT max(seq) FROM batchmeter.event), 0) AS last;
+
+-- name: note_spend_change
+INSERT INTO batchmeter.spend_mark AS known (name, seq) VALUES ('changes', 1)
+ON CONFLICT (name) DO UPDATE SET seq = known.seq + 1;
+
 -- name: lock_spend_mark
 -- Held until the transaction ends: sums are written by one at a time.
 INSERT INTO batchmeter.spend_mark AS known (name, seq) VALUES ('events', 0)

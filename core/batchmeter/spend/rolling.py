@@ -5,12 +5,14 @@ A batch counts with the highest revision among its ending events up to the mark,
 
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
-from . import serialize
-from .records import Millis, Settled
-from .session import Database, Reader, Row, Session
-from .spend_figures import COLUMNS, DAYS, Group, Kind, Place, Tally, labels_of
+from batchmeter.ledger.records import Millis
+from batchmeter.ledger.serialize import UNREADABLE
+from batchmeter.ledger.session import Database, Reader, Row, Session
+
+from .figures import COLUMNS, DAYS, Group, Kind, Place, Tally, labels_of
+from .settled import Settled, settled_as
 
 ROLL_EVENTS = 1000
 """In one transaction, so that nobody waits long behind it."""
@@ -25,29 +27,47 @@ _EVER = 2**31 - 1
 """A period after all others."""
 
 
-async def roll(database: Database, *, limit: int | None = None) -> int:
-    """Add what happened since the mark, block by block (`limit`: so many at most); returns how many endings were added.
+async def roll(database: Database, blocks: int | None = None) -> int:
+    """Add what happened since the mark, block by block (so many at most); returns how many endings were added.
 
     What is recorded before the call is in the sums when it returns, whoever added it.
     """
-    upto, mark = await database.read(_ends)
+    state = await database.read(_state)
+    upto, mark = state.last, state.mark
     if mark < 0:
         mark = await database.write(_add_up_anew, durable=True)
-    added = blocks = 0
-    while mark < upto and (limit is None or blocks < limit):
+    added = done = 0
+    while mark < upto and (blocks is None or done < blocks):
         endings, mark = await database.write(partial(roll_block, upto))
         added += endings
-        blocks += 1
+        done += 1
     return added
 
 
-async def _ends(session: Session) -> tuple[int, int]:
-    """The last event, and the mark. No event will show up later with a smaller number."""
-    mark, last = await session.row("spend_mark"), await session.row("last_event")
-    mark_seq, last_seq = mark["seq"] if mark else 0, last["seq"] if last else 0
-    if mark_seq < last_seq:
+async def bring_up(database: Database) -> int:
+    """Roll all; returns how often the sums have changed, in whichever process: the same number, the same sums."""
+    state = await database.read(_state)
+    if state.mark < state.last:
+        await roll(database)
+        state = await database.read(_state)
+    return state.changes
+
+
+class _State(NamedTuple):
+    mark: int
+    """The last event in the sums."""
+    last: int
+    """The last event. None will show up later with a smaller number."""
+    changes: int
+
+
+async def _state(session: Session) -> _State:
+    row = await session.row("spend_state")
+    assert row is not None
+    state = _State(row["mark"], row["last"], row["changes"])
+    if state.mark < state.last:
         await session.rows("fence_events")
-    return last_seq, mark_seq
+    return state
 
 
 async def roll_block(upto: int, session: Session) -> tuple[int, int]:
@@ -61,6 +81,8 @@ async def roll_block(upto: int, session: Session) -> tuple[int, int]:
     await store(session, tally.spread())
     mark = endings[-1]["seq"] if len(endings) == ROLL_EVENTS else upto
     await session.run("move_spend_mark", seq=mark)
+    if endings:
+        await session.run("note_spend_change")
     return len(endings), mark
 
 
@@ -84,8 +106,8 @@ def _add_ending(tally: Tally, keys: Mapping[str, int], row: Row) -> None:
 def _add(tally: Tally, row: Row, document: str, keys: Collection[str], sign: int, kind: Kind = DAYS) -> None:
     """A row that cannot be read adds nothing, and takes nothing away later: `ledger check` names it."""
     try:
-        settled = serialize.settled_as(row["settled_at"], row["submission"], document)
-    except serialize.UNREADABLE:
+        settled = settled_as(row["settled_at"], row["submission"], document)
+    except UNREADABLE:
         return
     tally.add(settled, keys, sign, kind)
 
@@ -151,6 +173,8 @@ async def keep_pruned(session: Session, batches: Sequence[Mapping[str, object]])
 
     await session.decoded(await session.each("spend_of_batch", batches), add)
     await store(session, tally)
+    if batches:
+        await session.run("note_spend_change")
 
 
 # rebuilding and checking
@@ -185,6 +209,7 @@ async def _start_anew(keys: Collection[str] | None, session: Session, since: Map
         await session.run(statement, pruned=int(Kind.PRUNED))
     for statement in ("forget_spend_labels", "forget_spend_groups"):
         await session.run(statement)
+    await session.run("note_spend_change")
     async for tally in _kept(session):
         await store(session, tally.spread())
     await session.run("move_spend_mark", seq=0)
@@ -248,5 +273,5 @@ async def settled_between(
     chosen = {"since": since, "until": until, "limit": page_rows}
     while page := await reader.read(lambda session: session.rows("list_costs", **chosen, **after)):  # noqa: B023 - at once
         for row in page:
-            yield serialize.settled_of(row), keys_of(keys, row)
+            yield settled_as(row["settled_at"], row["submission"], row["settlement"]), keys_of(keys, row)
         after = {"after_time": page[-1]["settled_at"], "after_pk": page[-1]["pk"]}

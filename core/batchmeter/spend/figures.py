@@ -10,10 +10,11 @@ from decimal import ROUND_HALF_EVEN, Context, Decimal
 from enum import IntFlag
 
 from batchmeter.events import INVENTED
+from batchmeter.ledger.records import Millis
+from batchmeter.ledger.serialize import storable
 from batchmeter.models import Usage
 
-from .records import Millis, Settled, Share, Sums
-from .serialize import storable
+from .settled import Settled, Share, Sums
 
 DAY_MILLIS = 86_400_000
 UNITS = tuple(Usage.model_fields)

@@ -9,9 +9,10 @@ from datetime import UTC, datetime, timedelta
 
 from batchmeter.events import Settlement
 from batchmeter.host import Total
+from batchmeter.ledger.ledger import Ledger
+from batchmeter.ledger.settlements import cursor_of
 
-from .ledger import Ledger
-from .upkeep import Key, by_key, with_more
+from .prune import Key, by_key, pruned_totals, with_more
 
 PAGE_ROWS = 200
 YOUNG = timedelta(minutes=1)
@@ -38,13 +39,13 @@ class Totals:
             return await self._read()
 
     async def _read(self) -> list[Total] | None:
-        past = await self._ledger.pruned_totals()
+        past = await self._ledger.database.read(pruned_totals)
         pruned = sum(one.batches for one in past)
         if pruned != self._pruned:
             self._base = {(one.provider, one.account, one.status): one for one in past}
             self._pruned, self._after = pruned, None
         totals = await self._add_up(datetime.fromtimestamp(self._ledger.now() / 1000, UTC) - YOUNG)
-        meanwhile = sum(one.batches for one in await self._ledger.pruned_totals())
+        meanwhile = sum(one.batches for one in await self._ledger.database.read(pruned_totals))
         return list(totals.values()) if meanwhile == pruned else None
 
     async def _add_up(self, settled_before: datetime) -> dict[Key, Total]:
@@ -67,8 +68,3 @@ class Totals:
 
 def _add(totals: dict[Key, Total], settlements: Iterable[Settlement]) -> None:
     totals.update({key: with_more(totals.get(key, Total(*key)), alike) for key, alike in by_key(settlements).items()})
-
-
-def cursor_of(settlement: Settlement) -> str:
-    """Where the next page of settlements begins; accounts may share ids."""
-    return f"{settlement.account}\x1f{settlement.batch_id}"

@@ -1,19 +1,22 @@
-"""Pruning: settled batches that are old go, their sums stay."""
+"""Pruning: settled batches that are old go, their sums stay: in the reports' and in the totals that metrics show."""
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from decimal import Decimal
+from functools import partial
 
 from batchmeter.events import Settlement
 from batchmeter.host import Total
+from batchmeter.ledger import serialize
+from batchmeter.ledger.claims import forget_late_looks
+from batchmeter.ledger.files import FRESH
+from batchmeter.ledger.ledger import Ledger
+from batchmeter.ledger.records import Millis
+from batchmeter.ledger.session import Session
 from batchmeter.models import LineCounts, ModelUsage
 
-from . import serialize, spend
-from .claims import forget_late_looks
-from .files import FRESH
-from .records import Millis
-from .session import Session
+from . import rolling
 
 PRUNE_BLOCK = 500
 """Batches forgotten per transaction, so that nobody waits long for the write lock."""
@@ -23,14 +26,31 @@ Key = tuple[str, str, str]
 """Provider, account and status."""
 
 
+async def prune(ledger: Ledger, *, settled_before: Millis) -> int:
+    """Forget batches settled before then, with their events, unless a delivery is pending; returns how many.
+
+    None of them goes before its endings are in the sums.
+    """
+    database = ledger.database
+    await rolling.roll(database)
+    pruned = 0
+    while block := await database.write(partial(prune_batches, settled_before=settled_before)):
+        pruned += block
+    await database.write(partial(_prune_answers, before=settled_before))
+    after: tuple[str, str] | None = ("", "")
+    while after is not None:
+        after = await database.write(partial(_prune_files, before=settled_before, after=after))
+    return pruned
+
+
 async def prune_batches(session: Session, settled_before: Millis) -> int:
     """One block of them; 0 when there are no more."""
     await session.run("lock_pruned_totals")
-    mark = await spend.lock_mark(session)
+    mark = await rolling.lock_mark(session)
     old = await session.rows("prunable", before=settled_before, mark=mark, limit=PRUNE_BLOCK)
     batches = [{"account": row["account"], "batch_id": row["batch_id"]} for row in old]
     await _add_up(session, [{"pk": row["pk"]} for row in old])
-    await spend.keep_pruned(session, [{"pk": row["pk"]} for row in old])
+    await rolling.keep_pruned(session, [{"pk": row["pk"]} for row in old])
     await session.each("prune_events", batches)
     await session.each("prune_intents", [{"intent_id": row["intent_id"]} for row in old if row["intent_id"]])
     await forget_late_looks(session, batches)
@@ -97,12 +117,12 @@ def _sum(one: ModelUsage, other: ModelUsage) -> ModelUsage:
     )
 
 
-async def prune_answers(session: Session, before: Millis) -> None:
+async def _prune_answers(session: Session, before: Millis) -> None:
     await session.run("prune_closed_intents", before=before)
     await session.run("prune_answers", before=before)
 
 
-async def prune_files(session: Session, before: Millis, after: tuple[str, str]) -> tuple[str, str] | None:
+async def _prune_files(session: Session, before: Millis, after: tuple[str, str]) -> tuple[str, str] | None:
     """One page of all files: those not used since then, nor since any batch that is kept; the last one looked at.
 
     A batch's files are never older than itself, so what is older than all batches is no batch's.

@@ -6,11 +6,11 @@ from datetime import date, timedelta
 from functools import partial
 from typing import Any
 
-from batchmeter.ledger import serialize
-from batchmeter.ledger.records import Millis, Settled
+from batchmeter.ledger.records import Millis
+from batchmeter.ledger.serialize import UNREADABLE
 from batchmeter.ledger.session import Reader, Row, Session
-from batchmeter.ledger.spend import KEPT, PAGE_ROWS, as_live, keys_of, mark_and_keys, stored_rows
-from batchmeter.ledger.spend_figures import (
+
+from .figures import (
     COLUMNS,
     DAYS,
     LABEL,
@@ -23,6 +23,8 @@ from batchmeter.ledger.spend_figures import (
     month_of,
     one_of,
 )
+from .rolling import KEPT, PAGE_ROWS, as_live, keys_of, mark_and_keys, stored_rows
+from .settled import Settled, settled_as
 
 _WHOLE = tuple(kind for kind in map(Kind, range(2 * Kind.INVENTED)) if not kind & Kind.PRUNED)
 LIVE = (
@@ -87,8 +89,8 @@ async def _rolled(reader: Reader, mark: int, keys: Mapping[str, int]) -> AsyncIt
             if row["settlement"] is None:  # its ending is not in the sums yet
                 continue
             try:
-                settled = serialize.settled_as(row["settled_at"], row["submission"], row["settlement"])
-            except serialize.UNREADABLE:
+                settled = settled_as(row["settled_at"], row["submission"], row["settlement"])
+            except UNREADABLE:
                 continue
             yield settled, keys_of(keys, row)
         after = {"after_time": page[-1]["settled_at"], "after_pk": page[-1]["pk"]}

@@ -1,32 +1,28 @@
-"""The cost report: settled batches summed in groups, exactly, with the unknown part; from the ledger's sums."""
+"""The cost report: settled batches summed in groups, exactly, with the unknown part; as objects, and as CSV."""
 
 import asyncio
 import csv
 import datetime as dt
 import heapq
 import io
-from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Sequence
 from decimal import Decimal
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
-from .errors import UsageError
-from .host import CostRow, CostSum
-from .ledger.ledger import Ledger
-from .ledger.records import Millis
-from .ledger.spend_figures import UNITS, joined_usd
-from .ledger.spend_query import TIMES, Names, SpendQuery, Wanted, check_groups
-from .models import Frozen, Usage
+from batchmeter.errors import UsageError
+from batchmeter.host import CostRow, CostSum
+from batchmeter.ledger.records import Millis
+from batchmeter.models import Frozen, Usage
+
+from .figures import UNITS, Figures, joined_usd
+from .query import TIMES, Found, Names
 
 GroupBy = Literal[
     "model", "account", "provider", "key", "team", "user", "tag", "job", "status", "day", "week", "month"
 ]  # fmt: skip
-GROUPINGS: tuple[str, ...] = (
-    "model", "account", "provider", "key", "team", "user", "tag", "job", "status", "day", "week", "month"
-)  # fmt: skip
+GROUPINGS: tuple[str, ...] = get_args(GroupBy)
 """And `metadata.KEY`, for keys that the settings name."""
-_Found = tuple[Names, Counter[str]]
+_Found = tuple[Names, Figures]
 _UNITS = frozenset(UNITS)
 _SLICE = 500
 """Rows made before the loop gets a turn."""
@@ -50,68 +46,7 @@ class CostReport(Frozen, frozen=True):
     """Batches of a sandbox, whose costs are made up: left out, unless there are no others."""
 
 
-async def cost_report(
-    ledger: Ledger,
-    *,
-    group_by: str | Sequence[str] = "model",
-    since: Millis | None = None,
-    until: Millis | None = None,
-    key: str | None = None,
-    where: Mapping[str, Wanted] | None = None,
-    limit: int | None = None,
-) -> CostReport:
-    """Batches settled from `since` to before `until`; only one proxy key's, if given, and what passes all of `where`.
-
-    `where`: group -> its name, several of which one is its, or None for what has none. `limit`: at most so many rows, the costliest (the latest days,
-    weeks or months). UsageError for groups that there are no sums by.
-    """
-    named = tuple(group_by.split(",") if isinstance(group_by, str) else group_by)
-    filters = dict(where or {}) | ({} if key is None else {"key": key})
-    query = SpendQuery(named, since, until, filters)
-    check_groups(named, filters, await ledger.metadata_keys())
-    whole, invented = await _totals(ledger, query)
-    found = await ledger.spend(replace(query, invented=not whole["batches"] and bool(invented["batches"])))
-    rows = await _rows(named, found, limit)
-    return CostReport(
-        group_by=",".join(named),
-        data=tuple(rows),
-        total=CostSum(**_sum(whole if whole["batches"] else invented)),
-        truncated=len(rows) < len(found),
-        invented=invented["batches"],
-    )
-
-
-async def cost_rows(
-    ledger: Ledger,
-    group_by: Sequence[str],
-    *,
-    since: Millis | None = None,
-    until: Millis | None = None,
-    where: Mapping[str, Wanted] | None = None,
-) -> list[CostRow]:
-    """The rows alone; without groups one row, or none where nothing was settled.
-
-    Those of a sandbox, marked as `invented`, where there are no others.
-    """
-    named, filters = tuple(group_by), dict(where or {})
-    check_groups(named, filters, await ledger.metadata_keys())
-    query = SpendQuery(named, since, until, filters)
-    found = await ledger.spend(query)
-    if not found and not (named and await ledger.spend(replace(query, group_by=()))):
-        query = replace(query, invented=True)
-        found = await ledger.spend(query)
-    rows = await _rows(named, found, None)
-    return [row.model_copy(update={"invented": True}) for row in rows] if query.invented else rows
-
-
-async def _totals(ledger: Ledger, query: SpendQuery) -> tuple[Counter[str], Counter[str]]:
-    """Of all batches together: the real ones, and a sandbox's."""
-    both = [await ledger.spend(replace(query, group_by=(), invented=invented)) for invented in (False, True)]
-    real, invented = (found.get((), Counter[str]()) for found in both)
-    return real, invented
-
-
-async def _rows(named: Sequence[str], found: Mapping[Names, Counter[str]], limit: int | None) -> list[CostRow]:
+async def make_rows(named: Sequence[str], found: Found, limit: int | None = None) -> list[CostRow]:
     """In the report's order; sorted in a thread and made in slices, since there may be hundreds of thousands."""
     rows: list[CostRow] = []
     for names, figures in await asyncio.to_thread(_chosen, named, list(found.items()), limit):
@@ -170,12 +105,16 @@ def moment(text: str | None, *, end: bool = False) -> Millis | None:
         raise UsageError(f"{text!r} is not a time: write 2026-11-22 or 2026-11-22T09:00:00Z") from None
 
 
-def _row(named: Sequence[str], names: Names, figures: Mapping[str, int]) -> CostRow:
+def _row(named: Sequence[str], names: Names, figures: Figures) -> CostRow:
     return CostRow(group=names[0] if names else None, groups=dict(zip(named, names, strict=True)), **_sum(figures))
 
 
-def _sum(figures: Mapping[str, int]) -> dict[str, Any]:
-    known = _known(figures)
+def make_sum(figures: Figures) -> CostSum:
+    return CostSum(**_sum(figures))
+
+
+def _sum(figures: Figures) -> dict[str, Any]:
+    known = _usd(figures, "")
     listed, saved = (_usd(figures, "list_"), _usd(figures, "saved_")) if figures.get("list_lines") else (None, None)
     return {
         "batches": figures.get("batches", 0),
@@ -190,15 +129,11 @@ def _sum(figures: Mapping[str, int]) -> dict[str, Any]:
     }
 
 
-def _atto(figures: Mapping[str, int]) -> int:
+def _atto(figures: Figures) -> int:
     """The known cost as one whole number, to sort by."""
     return (figures.get("usd", 0) * 10**9 + figures.get("nano", 0)) * 10**9 + figures.get("atto", 0)
 
 
-def _known(figures: Mapping[str, int]) -> Decimal:
-    return _usd(figures, "")
-
-
-def _usd(figures: Mapping[str, int], prefix: str) -> Decimal:
+def _usd(figures: Figures, prefix: str) -> Decimal:
     get = figures.get
     return joined_usd(get(prefix + "usd", 0), get(prefix + "nano", 0), get(prefix + "atto", 0))

@@ -1,23 +1,22 @@
 """Spend queries: the sums of a time, grouped by one or two things and filtered by any, read in a few statements."""
 
 import sqlite3
-from collections import Counter, defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date, timedelta
 from functools import lru_cache, partial
 
 from batchmeter.errors import UsageError
+from batchmeter.ledger.records import Millis
+from batchmeter.ledger.session import Reader, Row, Session
 
-from . import spend
-from .records import Millis, Settled
-from .session import Database, Row, Session
-from .spend_figures import (
+from .figures import (
     DAY_MILLIS,
     DAYS,
     LABEL,
     ONES,
     UNITS,
+    Figures,
     Group,
     Kind,
     group_of,
@@ -27,6 +26,8 @@ from .spend_figures import (
     one_of,
     parts,
 )
+from .rolling import settled_between
+from .settled import Settled
 
 TIMES = ("day", "week", "month")
 _MONDAY = 3
@@ -59,6 +60,8 @@ Wanted = str | Sequence[str] | None
 """The name that a group must have, or names of which it must have one; None: it has none."""
 Names = tuple[str | None, ...]
 """The names of a row's groups; None for what has none."""
+Found = dict[Names, dict[str, int]]
+"""Names of the groups -> figures."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +116,15 @@ class SpendQuery:
         return not months and "day" in self.group_by and len(named) == 1 and self.segment_kind(months) >= Kind.ONE
 
     @property
+    def key(self) -> object:
+        """The same for queries that ask the same."""
+        where = sorted(
+            (name, value if value is None or isinstance(value, str) else tuple(value))
+            for name, value in self.where.items()
+        )
+        return self.group_by, self.since, self.until, self.invented, tuple(where)
+
+    @property
     def nothing(self) -> bool:
         """A filter that no batch can pass: no name is empty."""
         return any(value is not None and not _wanted(value) for value in self.where.values())
@@ -145,22 +157,26 @@ def check_groups(group_by: Sequence[str], where: Mapping[str, Wanted], metadata_
         raise UsageError(f"expected one or two different groups, of time at most one, but got {','.join(group_by)!r}")
 
 
-async def query(database: Database, terms: SpendQuery) -> dict[Names, Counter[str]]:
-    """Names of the groups -> figures. What was recorded before the call is in it.
+async def read_sums(reader: Reader, queries: Sequence[SpendQuery]) -> list[Found]:
+    """The sums of queries of one time, all as of one moment: those that are rolled.
 
     Days that the time begins or ends in are summed from the settlements themselves.
     """
-    if terms.nothing:
-        return {}
-    await spend.roll(database)
-    found = await database.read(lambda session: _whole_days(session, terms))
-    for since, until in _edges(terms):
-        await _add_edge(database, terms, since, until, found)
-    return {names: figures for names, figures in found.items() if figures["batches"]}
+    found = await reader.read(partial(_whole_days_of_all, queries=queries))
+    for since, until in _edges(queries[0]):
+        async for settled, keys in settled_between(reader, since, until, _PAGE):
+            for query, sums in zip(queries, found, strict=True):
+                for names, part in _parts_of(query, settled, keys):
+                    _add(sums, names, part)
+    return [{names: figures for names, figures in sums.items() if figures.get("batches")} for sums in found]
 
 
-async def _whole_days(session: Session, terms: SpendQuery) -> defaultdict[Names, Counter[str]]:
-    found: defaultdict[Names, Counter[str]] = defaultdict(Counter[str])
+async def _whole_days_of_all(session: Session, queries: Sequence[SpendQuery]) -> list[Found]:
+    return [{} if query.nothing else await _whole_days(session, query) for query in queries]
+
+
+async def _whole_days(session: Session, terms: SpendQuery) -> Found:
+    found: Found = {}
     columns = (*_SHOWN, *(await _units(session, terms) if terms.by_day else UNITS))
     for segment in _segments(terms):
         kind = terms.segment_kind(segment.months)
@@ -168,23 +184,31 @@ async def _whole_days(session: Session, terms: SpendQuery) -> defaultdict[Names,
         bounds = {"kind": int(kind), "first": segment.first, "last": segment.last}
         rows = await session.rows(statement, **bounds, **_parameters(terms))
         for names, figures in await session.decoded(rows, partial(_named_figures, terms, columns)):
-            if names in found:
-                found[names].update(figures)
-            else:
-                found[names] = figures
+            _add(found, names, figures)
     if terms.by_label:
         await _split_off_unlabelled(session, terms, found)
     return found
 
 
-async def _split_off_unlabelled(session: Session, terms: SpendQuery, found: defaultdict[Names, Counter[str]]) -> None:
+def _add(found: Found, names: Names, figures: Figures, sign: int = 1) -> None:
+    sums = found.get(names)
+    if sums is None and sign == 1:
+        found[names] = dict(figures)
+        return
+    sums = found.setdefault(names, {})
+    for name, number in figures.items():
+        sums[name] = sums.get(name, 0) + sign * number
+
+
+async def _split_off_unlabelled(session: Session, terms: SpendQuery, found: Found) -> None:
     """Sums without a name are of all that have such a label: they become those of the rest of their day or week."""
     place = next(number for number, name in enumerate(terms.group_by) if name in TIMES)
     whole = await _whole_days(session, replace(terms, group_by=(terms.group_by[place],)))
     for (time,), figures in whole.items():
         names = (time, None) if place == 0 else (None, time)
-        figures.subtract(found.pop(names, Counter[str]()))
+        labelled = found.pop(names, {})
         found[names] = figures
+        _add(found, names, labelled, -1)
 
 
 async def _units(session: Session, terms: SpendQuery) -> list[str]:
@@ -194,12 +218,12 @@ async def _units(session: Session, terms: SpendQuery) -> list[str]:
     return [name for name in UNITS if row is not None and row[name]]
 
 
-def _named_figures(terms: SpendQuery, columns: Sequence[str], row: Row) -> tuple[Names, Counter[str]]:
+def _named_figures(terms: SpendQuery, columns: Sequence[str], row: Row) -> tuple[Names, dict[str, int]]:
     """By place: a row of SQLite's searches all its columns for a name."""
     values = tuple(row) if isinstance(row, sqlite3.Row) else tuple(row[name] for name in row.keys())  # noqa: SIM118
     names = tuple(map(_shown, terms.group_by, values))
     figures = zip(columns, values[len(names) :], strict=True)
-    return names, Counter({name: int(number) for name, number in figures if number})
+    return names, {name: int(number) for name, number in figures if number}
 
 
 def _statement(terms: SpendQuery, segment: _Segment, columns: Sequence[str]) -> str:
@@ -263,7 +287,6 @@ def _label(name: str) -> str | None:
     return "" if name in {"tag", "job"} else name.removeprefix(METADATA) if name.startswith(METADATA) else None
 
 
-@lru_cache(maxsize=4096)
 @lru_cache(4096)
 def _shown(name: str, value: object) -> str | None:
     if name == "day":
@@ -331,20 +354,8 @@ def _edges(terms: SpendQuery) -> Iterator[tuple[Millis | None, Millis | None]]:
         yield end, until
 
 
-async def _add_edge(
-    database: Database,
-    terms: SpendQuery,
-    since: Millis | None,
-    until: Millis | None,
-    found: defaultdict[Names, Counter[str]],
-) -> None:
-    async for settled, keys in spend.settled_between(database, since, until, _PAGE):
-        for names, figures in _parts_of(terms, settled, keys):
-            found[names].update(figures)
-
-
-def _parts_of(terms: SpendQuery, settled: Settled, keys: Collection[str]) -> Iterator[tuple[Names, Mapping[str, int]]]:
-    if is_invented(settled) != terms.invented:
+def _parts_of(terms: SpendQuery, settled: Settled, keys: Collection[str]) -> Iterator[tuple[Names, Figures]]:
+    if terms.nothing or is_invented(settled) != terms.invented:
         return
     for model, part in parts(settled.settlement):
         if (model is not None) != bool(terms.kind & Kind.MODELS):

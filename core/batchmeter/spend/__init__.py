@@ -1,0 +1,18 @@
+"""Sums of what settled batches cost: `Spend` is all that others ask of them. A leaf, which the ledger knows nothing of.
+
+`rolling` feeds the sums from the ledger's events, `query` reads them, `report` makes rows of them; `check` compares them
+with the settlements, and `prune` lets old batches go, whose sums stay. A tracker finds the room by its entry point.
+"""
+
+from functools import partial
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from batchmeter.tracker.tracker import Tracker
+
+
+def extend(tracker: "Tracker") -> None:
+    """A tracker with nothing else to do adds what has ended to the sums, so that reports need not."""
+    from .rolling import roll  # noqa: PLC0415 - a command that asks for one name of this package loads no more
+
+    tracker.sum_up = partial(roll, tracker.ledger.database)

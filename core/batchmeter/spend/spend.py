@@ -1,0 +1,102 @@
+"""Spend: the sums of one ledger, brought up to its last event whenever somebody asks."""
+
+import asyncio
+from collections.abc import Collection, Mapping, Sequence
+from contextlib import AsyncExitStack
+
+from batchmeter.host import CostQuery, CostRow, Total
+from batchmeter.ledger.ledger import Ledger
+from batchmeter.ledger.records import Millis
+from batchmeter.ledger.session import Reader
+from batchmeter.ledger.transactions import read, write
+
+from . import rolling
+from .answers import Answer, Kept, answer
+from .query import SpendQuery, Wanted
+from .report import CostReport, GroupBy, moment
+from .totals import Totals
+
+
+class Spend:
+    """All that is asked of the sums. One for each open ledger keeps answers for all who ask."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self.database = ledger.database
+        self._totals = Totals(ledger)
+        self._kept = Kept()
+        self._turn = asyncio.Lock()
+
+    label = write(rolling.label_metadata, durable=True)
+    metadata_keys = read(rolling.metadata_keys)
+    moment = staticmethod(moment)
+
+    async def roll(self, blocks: int | None = None) -> int:
+        """Bring the sums up to the last event, at most so many blocks of it; returns how many endings were added."""
+        return await rolling.roll(self.database, blocks)
+
+    async def rebuild(self, keys: Collection[str] | None = None) -> int:
+        """Sum all anew; `keys`: by exactly these metadata keys. Returns how many endings were added."""
+        return await rolling.rebuild(self.database, keys)
+
+    async def totals(self) -> list[Total] | None:
+        """Sums over all that was ever settled; None while batches are being pruned, some of which might be missed: ask again."""
+        return await self._totals.read()
+
+    async def report(
+        self,
+        *,
+        group_by: "GroupBy | str | Sequence[str]" = "model",
+        since: Millis | None = None,
+        until: Millis | None = None,
+        key: str | None = None,
+        where: Mapping[str, Wanted] | None = None,
+        limit: int | None = None,
+    ) -> CostReport:
+        """Batches settled from `since` to before `until`; only one proxy key's, if given, and what passes all of `where`.
+
+        `where`: group -> its name, several of which one is its, or None for what has none. `limit`: at most so many rows,
+        the costliest (the latest days, weeks or months). UsageError for groups that there are no sums by.
+        """
+        named = tuple(group_by.split(",") if isinstance(group_by, str) else group_by)
+        filters = dict(where or {}) | ({} if key is None else {"key": key})
+        (found,) = await self._answers([SpendQuery(named, since, until, filters)], limit)
+        return CostReport(
+            group_by=",".join(named),
+            data=found.rows,
+            total=found.total,
+            truncated=found.truncated,
+            invented=found.invented,
+        )
+
+    async def rows(self, *queries: CostQuery) -> list[list[CostRow]]:
+        """As `PluginHost.spend_all`: without groups one row, or none where nothing was settled.
+
+        The rows are those of a sandbox, marked as `invented`, where there are no others.
+        """
+        return [
+            [row.model_copy(update={"invented": True}) for row in one.rows] if one.shows_invented else list(one.rows)
+            for one in await self._answers([SpendQuery(tuple(q.group_by), q.since, q.until, q.where) for q in queries])
+        ]
+
+    async def _answers(self, queries: Sequence[SpendQuery], limit: int | None = None) -> list[Answer]:
+        changes = await rolling.bring_up(self.database)
+        wanted = {(query.key, limit): query for query in queries}
+        found = self._find(changes, wanted)
+        if len(found) < len(wanted):
+            async with self._turn:  # several who show the same page read it once
+                found |= self._find(changes, wanted)
+                missing = {key: query for key, query in wanted.items() if key not in found}
+                async with AsyncExitStack() as stack:
+                    reader: Reader = self.database
+                    if (
+                        len(missing) > 1
+                    ):  # as of one moment; and SQLite's one thread is free for the ledger's work meanwhile
+                        reader = await stack.enter_async_context(self.database.snapshot())
+                    for key, query in missing.items():
+                        found[key] = await answer(reader, query, limit)
+                        self._kept.put(changes, key, found[key])
+        return [found[query.key, limit] for query in queries]
+
+    def _find(self, changes: int, keys: Collection[object]) -> dict[object, Answer]:
+        kept = {key: self._kept.get(changes, key) for key in keys}
+        return {key: one for key, one in kept.items() if one is not None}
