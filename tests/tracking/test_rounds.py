@@ -146,3 +146,16 @@ async def test_lists_are_trusted_again_when_the_clock_is_set_back(world):
     lists._distrust(tracker.state(provider.account))
     world.clock.advance(-24 * HOUR)
     assert not lists._is_distrusted(tracker.state(provider.account))
+
+
+async def test_a_tracker_sums_up_what_has_ended(world):
+    provider = world.provider()
+    await world.submitted("b1")
+    provider.batches["b1"] = [world.batch("b1")]
+    await world.tracker().once()
+
+    async def state(session):
+        return dict(await session.row("spend_state"))
+
+    found = await world.ledger.database.read(state)
+    assert (found["mark"], found["changes"]) == (found["last"], 1)
