@@ -36,14 +36,15 @@ def document(routes: Iterable[Route]) -> dict[str, Any]:
 
 
 def path_of(route: Route) -> str:
-    return f"/v1{route.path}" if route.versioned else route.path
+    path = route.path.replace(":path}", "}")
+    return f"/v1{path}" if route.versioned else path
 
 
 def _operation(route: Route) -> dict[str, Any]:
     """A plugin's."""
     named = [
         {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
-        for name in re.findall(r"\{(\w+)\}", route.path)
+        for name in re.findall(r"\{(\w+)\}", path_of(route))
     ]
     account = [_ACCOUNT] if route.versioned else []
     return {

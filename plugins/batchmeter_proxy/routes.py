@@ -23,7 +23,8 @@ class Route:
 
     method: str
     path: str
-    """Such as `/files/{file_id}/content`; ids may hold anything once unescaped."""
+    """Such as `/files/{file_id}/content`; ids may hold anything once unescaped. `{rest:path}` at the end takes all that
+    follows, slashes too, and leaves it escaped."""
     handler: Handler
     summary: str
     versioned: bool = True
@@ -75,7 +76,11 @@ class Table:
             if match is None:
                 continue
             if method in route.methods:
-                named = {name: unquote(text) for name, text in match.groupdict().items() if text is not None}
+                named = {
+                    name: text if f"{{{name}:path}}" in route.path else unquote(text)
+                    for name, text in match.groupdict().items()
+                    if text is not None
+                }
                 azure = named.pop("azure", None) is not None
                 account = named.pop("account", None) if route.versioned else None
                 return Found(route, named, account, azure)
@@ -90,4 +95,5 @@ class Table:
 
 def _pattern(route: Route) -> re.Pattern[str]:
     path = re.sub(r"\\{(\w+)\\}", r"(?P<\1>[^/]+)", re.escape(route.path))
+    path = re.sub(r"\\{(\w+):path\\}$", r"(?P<\1>.+)", path)
     return re.compile((_VERSION if route.versioned else "") + path)

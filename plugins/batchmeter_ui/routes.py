@@ -3,6 +3,7 @@
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote
 
 import htpy as h
 from starlette.responses import RedirectResponse, Response
@@ -41,9 +42,6 @@ HEADERS = {
     "cache-control": "private, no-store",
 }
 _BUILT_IN = frozenset(page.path for page in PAGES)
-_PART = "{part_"
-_DEEPEST = 6
-"""Parts of a path below `/ui`; what has more is answered as the API answers."""
 _FOREVER = "public, max-age=31536000, immutable"
 
 Handler = Callable[["Call"], Awaitable[Response]]
@@ -119,13 +117,8 @@ def routes(settings: "PagesSettings", streams: "Streams", started: "Callable[[],
         *(_live_route(server, page) for page in PAGES if page.live is not None),
         _route("GET", "/ui/static/{digest}/{name}", _asset, "A part of the pages"),
         _route("GET", "/", _root, "The pages, for a browser"),
-        *(route for depth in range(1, _DEEPEST + 1) for route in _routes_of(server, _any_page(depth))),
+        *_routes_of(server, _ELSEWHERE),
     ]
-
-
-def _any_page(depth: int) -> Page:
-    """At any place that no page of ours has: another plugin's, or none."""
-    return Page("".join(f"/{_PART}{place}}}" for place in range(depth)), "", _missing)
 
 
 def _route(method: str, path: str, handler: Handler, summary: str) -> Route:
@@ -136,7 +129,7 @@ def _routes_of(server: Server, page: Page) -> list[Route]:
     path = "/ui" if page.path == "/" else f"/ui{page.path}"
     title = page.name or "A page"
     found = [_route("GET", path, _shown(server, page), title)]
-    if page.post is not None or _PART in page.path:
+    if page.post is not None or page is _ELSEWHERE:
         found.append(_route("POST", path, _shown(server, page, post=True), title))
     return found
 
@@ -146,7 +139,7 @@ def _shown(server: Server, page: Page, *, post: bool = False) -> Handler:
         if post and not same_origin(view.call.request.headers):
             raise Refusal(403, "This form was not sent by these pages.", code="cross_site")
         await server.admit(view)
-        if view.ids.get(f"{_PART[1:]}0") == "x":  # where plugins' pages were
+        if view.ids.get("rest", "").startswith("x/"):  # where plugins' pages were
             return RedirectResponse(view.here.replace("/ui/x", "/ui", 1), 308)
         chosen = _chosen(view)
         if chosen.everywhere and not view.identity.everywhere:
@@ -172,9 +165,9 @@ def _live_route(server: Server, page: Page) -> Route:
 
 def _chosen(view: View) -> Page:
     """The page itself; at any other place the one that a plugin added there, an exact path before one with braces."""
-    if _PART not in view.page.path:
+    if view.page is not _ELSEWHERE:
         return view.page
-    parts = ["", *view.ids.values()]
+    parts = ["", *map(unquote, view.ids["rest"].split("/"))]
     fitting = [(found, one) for one in view.pages if (found := _fit(one.path.split("/"), parts)) is not None]
     if not fitting:
         raise Refusal(404, "There is no such page.")
@@ -270,6 +263,10 @@ def _refusal_of(error: Exception) -> Refusal:
 async def _missing(view: View) -> "Content | Response":
     del view
     raise Refusal(404, "There is no such page.")
+
+
+_ELSEWHERE = Page("/{rest:path}", "", _missing)
+"""Any place that no page of ours has: another plugin's, or none."""
 
 
 async def _asset(call: "Call") -> Response:

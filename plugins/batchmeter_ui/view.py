@@ -65,7 +65,7 @@ class Page:
 
     path: str
     """Below `/ui`, such as `/batches/{account}/{id}`; of another plugin's page such as `budgets` or
-    `budgets/{name}/edit`, at most six parts."""
+    `budgets/{name}/edit`."""
     name: str
     """In the list of pages; empty for pages that others lead to."""
     show: Show

@@ -1,10 +1,13 @@
 """The web pages over a sandbox's ledger: an admin, Ada and Bob, each with a settled batch and an open one."""
 
 import json
+import shutil
 from dataclasses import dataclass
+from pathlib import Path
 
 import httpx2
 import pytest
+import pytest_asyncio
 
 import batchmeter
 from batchmeter import AsyncClient
@@ -18,6 +21,14 @@ from batchmeter_proxy.keys import create_key
 CHAT = "/v1/chat/completions"
 HOSTILE = """<script>alert('x')</script>"&--><img src=x onerror=alert(1)>"""
 SAME = {"sec-fetch-site": "same-origin"}
+CHROMIUM = shutil.which("chromium")
+
+
+def pytest_collection_modifyitems(items):
+    """One event loop for all of these tests, so that one browser serves them."""
+    for item in items:
+        if item.path.parent == Path(__file__).parent and pytest_asyncio.is_async_test(item):
+            item.add_marker(pytest.mark.asyncio(loop_scope="session"), append=False)
 
 
 def lines(count, model):
@@ -73,16 +84,33 @@ def ui_settings():
 
 
 @pytest.fixture
-async def client(tmp_path, clock, refuses, ui_settings):
+def plugin_settings(ui_settings):
+    """`[plugins]`, of those that are loaded; none: those that need no settings."""
+    return {"ui": ui_settings} if ui_settings else {}
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def browser():
+    """Debian's Chromium."""
+    playwright = pytest.importorskip("playwright.async_api", reason="playwright is not installed")
+    if CHROMIUM is None:
+        pytest.skip("Debian's chromium is not installed: apt-get install chromium")
+    async with playwright.async_playwright() as started:
+        arguments = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+        yield await started.chromium.launch(executable_path=CHROMIUM, args=arguments)
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def client(tmp_path, clock, refuses, plugin_settings):
     async with serve_sandbox(speed=1, clock=clock) as sandbox:
         account = {"provider": "openai", "api_base": sandbox.url, "api_key": "k", "max_retries": 0}
         settings = Settings(
             ledger=str(tmp_path / "ui.db"),
             accounts={"openai": {**account, "input_limits": {"lines": 3}}, "other": account},
-            plugins={"ui": ui_settings} if ui_settings else {},
+            plugins=plugin_settings,
             proxy={"freshness": 0},
             track=False,
-            load=("ui",) if ui_settings else (),
+            load=tuple(plugin_settings),
         )
         made = AsyncClient(settings=settings)
         made.plugins.register(refuses, "Refuses")
@@ -90,7 +118,7 @@ async def client(tmp_path, clock, refuses, ui_settings):
             yield opened
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(loop_scope="session")
 async def http(client):
     transport = httpx2.ASGITransport(create_app(client))
     async with httpx2.AsyncClient(transport=transport, base_url="http://proxy") as opened:
@@ -138,7 +166,7 @@ def person(client):
     return make
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(loop_scope="session")
 async def people(person, submit):
     """Ada and Bob with two batches each, and Root, who sees all. Bob's texts are hostile."""
     ada, bob, root = await person("ada"), await person("bob"), await person("root", admin=True)

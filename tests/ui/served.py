@@ -1,9 +1,15 @@
-"""The pages behind a real server in this process, so that tests see what it holds."""
+"""The pages behind a real server: in this process, so that tests see what it holds, or as `batchmeter serve`."""
 
 import asyncio
+import os
+import re
+import signal
 import socket
-from collections.abc import AsyncGenerator, Callable
-from contextlib import asynccontextmanager
+import subprocess
+import sys
+from collections.abc import AsyncGenerator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import granian.constants
@@ -49,3 +55,26 @@ async def until(condition: Callable[[], bool], seconds: float = 20) -> None:
     async with asyncio.timeout(seconds):
         while not condition():  # noqa: ASYNC110 - what the server does tells nobody
             await asyncio.sleep(0.01)
+
+
+@contextmanager
+def serving(ledger: Path, *options: str) -> Iterator[str]:
+    """`batchmeter serve` over a ledger; its address."""
+    env = os.environ | {
+        "OPENAI_BASE_URL": "http://127.0.0.1:9",
+        "OPENAI_API_KEY": "k",
+        "BATCHMETER_LEDGER": str(ledger),
+    }
+    command = [sys.executable, "-m", "batchmeter", "serve", "--port", "0", "--no-track", *options]
+    process = subprocess.Popen(command, env=env, stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    try:
+        found = re.search(r"http://127\.0\.0\.1:\d+", process.stdout.readline())
+        assert found is not None
+        yield found[0]
+    finally:
+        process.send_signal(signal.SIGINT)
+        try:
+            process.communicate(timeout=25)
+        finally:
+            process.kill()

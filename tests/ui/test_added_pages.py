@@ -21,6 +21,7 @@ class Budgets:
         register(Page("budgets/{name}", "", self.one))
         register(Page("budgets/new", "", self.new))
         register(Page("/budgets/{name}/edit", "", self.one, self.edit, everywhere=True))
+        register(Page("a/b/c/d/e/f/g/{name}", "", self.one))
         register(Page("broken", "Broken", self.all, tile=self.broken))
         register(Page("secret", "Secret", self.all, everywhere=True, tile=self.hidden))
 
@@ -63,7 +64,8 @@ async def test_added_pages_have_paths_of_their_own(http, budgets, person, log_in
     assert "it is a/b" in (await http.get("/ui/budgets/a%2Fb/edit")).text
     moved = await http.get("/ui/x/budgets/new?a=b")
     assert (moved.status_code, moved.headers["location"]) == (308, "/ui/budgets/new?a=b")
-    for place in ("nothing", "budgets/a/b", "budgets/a/edit/more", "{name}"):
+    assert "it is h/i" in (await http.get("/ui/a/b/c/d/e/f/g/h%2Fi")).text
+    for place in ("nothing", "budgets/a/b", "budgets/a/edit/more", "{name}", "1/2/3/4/5/6/7/8/9", "a//b", "/a"):
         answer = await http.get(f"/ui/{place}")
         assert (answer.status_code, answer.headers["content-type"]) == (404, "text/html; charset=utf-8"), place
         assert "There is no such page." in answer.text

@@ -1,132 +1,139 @@
-"""The pages in a real browser: nothing on the console, no policy broken, on a phone, in the dark, without scripts."""
+"""The pages in a real browser: quiet, small, usable by anybody; on a phone, in the dark, without scripts."""
 
 import gzip
-import os
 import re
-import shutil
-import signal
-import subprocess
-import sys
-from contextlib import asynccontextmanager, contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 
-CHROMIUM = shutil.which("chromium")
-playwright = pytest.importorskip("playwright.async_api", reason="playwright is not installed")
-needs_chromium = pytest.mark.skipif(
-    CHROMIUM is None, reason="Debian's chromium is not installed: apt-get install chromium"
-)
-pytestmark = needs_chromium
+from batchmeter_budgets import BudgetSettings
+from batchmeter_reconcile.reconciler import Request
+
+from .browsing import log_in, open_page
+from .served import served
+
 PAGE, REQUESTS, NODES = 30_000, 6, 1500
 """Bytes of a page's compressed HTML, requests of it and its elements, at most."""
-WATCH = """
-window.broken = [];
-document.addEventListener('securitypolicyviolation', event => window.broken.push(event.violatedDirective));
-"""
-
-
-@contextmanager
-def serving(ledger, *options):
-    """`batchmeter serve` over a ledger; its address."""
-    env = os.environ | {
-        "OPENAI_BASE_URL": "http://127.0.0.1:9",
-        "OPENAI_API_KEY": "k",
-        "BATCHMETER_LEDGER": str(ledger),
-    }
-    command = [sys.executable, "-m", "batchmeter", "serve", "--port", "0", "--no-track", *options]
-    process = subprocess.Popen(command, env=env, stdout=subprocess.PIPE, text=True)
-    try:
-        yield re.search(r"http://127\.0\.0\.1:\d+", process.stdout.readline())[0]
-    finally:
-        process.send_signal(signal.SIGINT)
-        try:
-            process.communicate(timeout=25)
-        finally:
-            process.kill()
-
-
-@pytest.fixture
-async def browser():
-    async with playwright.async_playwright() as started:
-        arguments = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
-        yield await started.chromium.launch(executable_path=CHROMIUM, args=arguments)
-
-
-@asynccontextmanager
-async def open_page(browser, address, secret, **options):
-    """Logged in, on the overview; nothing may be said on its console, and no policy be broken."""
-    context = await browser.new_context(**options)
-    await context.add_init_script(WATCH)
-    page, said = await context.new_page(), []
-    page.on("console", lambda message: said.append(message.text))
-    page.on("pageerror", lambda error: said.append(str(error)))
-    page.on("dialog", lambda dialog: said.append(dialog.message))
-    await page.goto(f"{address}/ui")
-    await page.get_by_label("Key of this proxy").fill(secret)
-    await page.get_by_role("button", name="Log in").click()
-    await page.locator("#read").wait_for()
-    try:
-        yield page
-        assert await page.evaluate("window.broken") == []
-        assert said == []
-    finally:
-        await context.close()
-
-
+AXE = next((Path(__file__).parents[2] / ".cache").glob("axe-core-*/axe.min.js"), None)
+needs_axe = pytest.mark.skipif(AXE is None, reason="axe-core is not there: .ci/axe.sh")
+PLACES = (
+    "",
+    "?days=365",
+    "/batches",
+    "/batches/other/{settled}",
+    "/batches/other/{opened}",
+    "/batches/other/{opened}/cancel",
+    "/batches/openai/{failed}/failures",
+    "/batches/openai/{failed}/retry",
+    "/batches/other/{settled}/reprice",
+    "/spend?by=team",
+    "/unknown",
+    "/unknown/reprice?account=other",
+    "/jobs",
+    "/loggers",
+    "/loggers/Refuses",
+    "/loggers/Refuses/replay",
+    "/prices?q=openai/gpt-4o-mini-2024",
+    "/keys",
+    "/keys/create",
+    "/keys/{key}/revoke",
+    "/health",
+    "/budgets",
+    "/budgets/teams",
+    "/budgets/ads/edit",
+    "/reconcile",
+    "/reconcile/{reconciliation}",
+    "/nothing/at/all",
+)
+"""A page of each kind."""
+WIDE, NARROW = {"width": 1320, "height": 800}, {"width": 390, "height": 800}
+ALL = "axe.run(document, {resultTypes: ['violations']})"
+OF_LOOKS = (
+    "axe.run(document, {resultTypes: ['violations'], runOnly: ['color-contrast', 'link-in-text-block',"
+    " 'scrollable-region-focusable', 'target-size']})"
+)
+"""Rules that the other scheme and width can break."""
 SHIFT = """() => {
     const found = new PerformanceObserver(() => {});
     found.observe({type: 'layout-shift', buffered: true});
     return found.takeRecords().reduce((sum, entry) => sum + entry.value, 0);
 }"""
 """How much of the page moved while it was loaded."""
+FITS = "document.documentElement.scrollWidth <= window.innerWidth"
+BACKGROUND = "Number(getComputedStyle(document.body).backgroundColor.match(/\\d+/)[0])"
+BILL = (
+    "BilledCost,BillingCurrency,ChargeCategory,ChargePeriodStart,ConsumedQuantity,ConsumedUnit,x_SkuMeterName,ResourceId\n"
+    "0.96,USD,Usage,{day},19200000,Units,gpt 4.1 nano Batch Inp glbl Tokens,/s/x/acct\n"
+    "0.01,USD,Usage,{day},100,Units,gpt 9 Batch wonder Tokens,/s/x/acct\n"
+)
 
 
-async def test_pages_are_quiet_small_and_work_without_scripts(client, people, tmp_path, browser):
+@pytest.fixture
+def plugin_settings():
+    return {
+        "ui": {"live_seconds": 0.05},
+        "budgets": {"teams": {"limit": "1", "mode": "watch", "scope": {"team": "*"}}},
+        "reconcile": {"daily": False, "openai": {}},
+    }
+
+
+async def reconciled(client, folder):
+    """A reconciliation with a bill of other things than the ledger's: its id."""
+    ((_, reconciler),) = client.plugins.call_hook("open_reconcile")
+    today = datetime.now(UTC).date()
+    bill = folder / "bill.csv"
+    bill.write_text(BILL.format(day=today.isoformat()))
+    found = await reconciler.run("openai", Request(today - timedelta(days=2), today, bill=bill))
+    return found["id"]
+
+
+@needs_axe
+@pytest.mark.timeout(240)
+async def test_every_page_is_quiet_small_and_usable_by_anybody(client, people, tmp_path, browser):
+    """All of axe's rules in the dark on a phone, and those of looks in the light on a wide screen."""
     ada, bob, root = people
-    await client.aclose()
-    places = (
-        "",
-        "/batches",
-        f"/batches/other/{bob.settled}",
-        "/spend?by=team",
-        "/unknown",
-        "/loggers",
-        "/prices?q=gpt-5",
-        "/keys",
-        "/health",
-    )
-    with serving(tmp_path / "ui.db") as address:
-        for scheme, width in (("light", 1280), ("dark", 390)):
-            options = {"viewport": {"width": width, "height": 800}, "color_scheme": scheme}
-            async with open_page(browser, address, root.secret, **options) as page:
-                assert await page.get_by_role("heading", level=1).inner_text() == "Overview"
-                for place in places:
-                    await _visit(page, f"{address}/ui{place}")
-                background = await page.evaluate("getComputedStyle(document.body).backgroundColor")
-                assert (int(re.findall(r"\d+", background)[0]) < 60) is (scheme == "dark")
+    names = {"settled": bob.settled, "opened": bob.opened, "key": bob.key.id, "failed": ada.settled}
+    names["reconciliation"] = await reconciled(client, tmp_path)
+    ((_, budgets),) = client.plugins.call_hook("open_budgets")
+    await budgets.book.change("ads", BudgetSettings(limit="5"), who="root", new=True)
+    violations, checked = [], 0
+    async with served(client) as address:
+        login = await browser.new_page()
+        await login.goto(f"{address}/ui/login")
+        violations += await _violations(login)
+        await login.close()
+        async with open_page(
+            browser, address, root.secret, expected="status of 404", viewport=NARROW, color_scheme="dark"
+        ) as page:
+            assert await page.get_by_role("heading", level=1).inner_text() == "Overview"
+            for place in PLACES:
+                url = f"{address}/ui{place.format(**names)}"
+                await _visit(page, url, status=404 if "nothing" in place else 200)
+                violations += await _violations(page)
+                checked += 1
         await _without_scripts(browser, address, ada)
+    assert violations == []
+    assert checked == len(PLACES)
 
 
-async def test_odd_batches_fit_their_pages(client, clock, person, submit, tmp_path, browser):
+async def test_odd_batches_fit_their_pages(client, clock, person, submit, browser):
     """A name of 10,000 characters, unknown costs only, and batches of a clock that is ten years ahead of the server's."""
     root = await person("root", admin=True)
     clock.advance(10 * 365 * 86_400)
     long = "m" * 10_000
     settled = await submit(root.key.attribution, model=long, metadata={"job": long[:400]})
     await submit(root.key.attribution, model=long, settle=False)
-    await client.aclose()
-    with serving(tmp_path / "ui.db") as address:
-        options = {"viewport": {"width": 390, "height": 800}}
-        async with open_page(browser, address, root.secret, **options) as page:
-            for place in ("", "/batches", f"/batches/openai/{settled}", "/spend?by=model", "/unknown", "/health"):
-                await _visit(page, f"{address}/ui{place}")
-                text = await page.locator("main").inner_text()
-                assert "$0.00" not in text, place
-                assert place == "/health" or "unknown" in text.lower(), place
-                assert not re.search(r"(?<![\d:-])-\d+[smhd]\b", text), place
+    async with served(client) as address, open_page(browser, address, root.secret, viewport=NARROW) as page:
+        for place in ("", "/batches", f"/batches/openai/{settled}", "/spend?by=model", "/unknown", "/health"):
+            await _visit(page, f"{address}/ui{place}")
+            text = await page.locator("main").inner_text()
+            assert "$0.00" not in text, place
+            assert place == "/health" or "unknown" in text.lower(), place
+            assert not re.search(r"(?<![\d:-])-\d+[smhd]\b", text), place
 
 
-async def _visit(page, url):
+async def _visit(page, url, *, status=200):
     requests = []
 
     def count(request):
@@ -134,10 +141,10 @@ async def _visit(page, url):
 
     page.on("request", count)
     answer = await page.goto(url)
-    assert answer.status == 200, url
+    assert answer.status == status, url
     assert len(gzip.compress(await answer.body())) <= PAGE, url
     assert len(requests) <= REQUESTS, requests
-    assert await page.evaluate("document.documentElement.scrollWidth <= window.innerWidth"), url
+    assert await page.evaluate(FITS), url
     assert await page.evaluate("window.broken") == [], url
     assert await page.locator("h1").count() == 1
     assert await page.evaluate("document.querySelectorAll('*').length") <= NODES, url
@@ -145,12 +152,33 @@ async def _visit(page, url):
     page.remove_listener("request", count)
 
 
+async def _violations(page):
+    """Scripts that a test evaluates are no matter of the page's policy."""
+    await page.emulate_media(color_scheme="dark")
+    await page.set_viewport_size(NARROW)
+    await page.evaluate(AXE.read_text(encoding="utf-8"))
+    results = [await page.evaluate(ALL)]
+    assert len(results[0]["passes"]) > 10
+    assert await page.evaluate(BACKGROUND) < 60
+    await page.emulate_media(color_scheme="light")
+    await page.set_viewport_size(WIDE)
+    results.append(await page.evaluate(OF_LOOKS))
+    assert await page.evaluate(BACKGROUND) > 200
+    assert await page.evaluate(FITS), page.url
+    await page.emulate_media(color_scheme="dark")
+    await page.set_viewport_size(NARROW)
+    return [
+        (page.url, one["id"], [node["html"][:200] for node in one["nodes"]])
+        for result in results
+        for one in result["violations"]
+    ]
+
+
 async def _without_scripts(browser, address, ada):
     context = await browser.new_context(java_script_enabled=False)
     page = await context.new_page()
+    await log_in(page, f"{address}", ada.secret)
     await page.goto(f"{address}/ui/batches")
-    await page.get_by_label("Key of this proxy").fill(ada.secret)
-    await page.get_by_role("button", name="Log in").click()
     await page.get_by_role("link", name=ada.settled[:20]).click()
     assert ada.settled in await page.content()
     await page.get_by_role("button", name="Log out").click()

@@ -10,11 +10,13 @@ from contextlib import contextmanager
 
 import httpx2
 import pytest
+from click.testing import CliRunner
 
+from batchmeter.cli import main
 from batchmeter_proxy import keyring_of
 from batchmeter_ui.session import LINK_SECONDS
 
-from .test_browser import serving
+from .served import served
 
 
 @contextmanager
@@ -32,12 +34,11 @@ def started(*words, env=None):
 
 async def test_a_running_server_is_found_and_a_link_lets_in_once(client, person, tmp_path):
     await person("root", admin=True)
-    ledger = str(tmp_path / "ui.db")
-    with serving(ledger) as address:
+    async with served(client) as address:
         port = address.rpartition(":")[2]
-        command = [sys.executable, "-m", "batchmeter", "--ledger", ledger, "ui", "--no-open", "--port", port]
-        told = await asyncio.to_thread(subprocess.check_output, command, text=True, timeout=60)
-        link = re.search(r"http://\S+", told)[0]
+        words = ["--ledger", str(tmp_path / "ui.db"), "ui", "--no-open", "--port", port]
+        shown = await asyncio.to_thread(CliRunner().invoke, main, words)
+        link = re.search(r"http://\S+", shown.output)[0]
         assert link.startswith(f"{address}/ui/enter?once=")
         async with httpx2.AsyncClient() as browser:
             entered = await browser.get(link)

@@ -9,10 +9,8 @@ from batchmeter_proxy import create_app, keyring_of
 from batchmeter_ui.plugin import Pages
 from batchmeter_ui.streams import MOST_STREAMS, Streams
 
-from .served import served, until
-from .test_browser import browser, needs_chromium, open_page, serving  # noqa: F401 - a fixture
-
-pytestmark = needs_chromium
+from .browsing import open_page
+from .served import served, serving, until
 
 
 @pytest.fixture
@@ -30,7 +28,7 @@ HIDE = "Object.defineProperty(document, 'hidden', {value: true, configurable: tr
 SHOW = HIDE.replace("true, conf", "false, conf")
 
 
-async def test_a_page_shows_what_happens_until_it_is_hidden(client, clock, person, pages, submit, browser):  # noqa: F811
+async def test_a_page_shows_what_happens_until_it_is_hidden(client, clock, person, pages, submit, browser):
     ada = await person("ada", admin=True)
     async with served(client) as address, open_page(browser, address, ada.secret) as page:
         assert "No batch is open" in await page.locator("#open").inner_text()
@@ -57,17 +55,49 @@ async def test_a_page_shows_what_happens_until_it_is_hidden(client, clock, perso
         await until(lambda: pages.streams.open == 0)
 
 
-async def test_a_revoked_key_hears_no_more(client, person, pages, submit, browser):  # noqa: F811
+HALF_A_MINUTE = 30_000
+RELOADED = "window.before === undefined"
+
+
+async def test_a_revoked_key_hears_no_more(client, person, pages, submit, browser):
     ada = await person("ada")
-    async with served(client) as address, open_page(browser, address, ada.secret) as page:
+    async with served(client) as address, open_page(browser, address, ada.secret, clock=True) as page:
         await until(lambda: pages.streams.open == 1)
         await (await keyring_of(client)).revoke_key(ada.key.id)
         await page.locator("#offline").wait_for(state="visible")
         await until(lambda: pages.streams.open == 0)
         secret = await submit(ada.key.attribution, settle=False)
         assert secret not in await page.content()
-        await page.reload()
-        assert page.url.startswith(f"{address}/ui/login")
+        await page.clock.fast_forward(HALF_A_MINUTE)
+        await page.wait_for_url(f"{address}/ui/login**")
+
+
+async def test_a_page_that_cannot_follow_is_read_again(client, person, pages, submit, browser):
+    """After half a minute, and not while it is hidden; once it follows, no more."""
+    ada, options = await person("ada", admin=True), {"clock": True, "expected": "status of 503"}
+    async with served(client) as address, open_page(browser, address, ada.secret, **options) as page:
+        pages.streams.open = 10 * MOST_STREAMS  # whenever the page's own ends
+        async with page.expect_response("**/ui/live**") as refused:
+            await page.reload()
+        assert (await refused.value).status == 503
+        await page.locator("#offline").wait_for(state="visible")
+        await page.evaluate("window.before = true")
+        await page.evaluate(HIDE)
+        opened = await submit(ada.key.attribution, settle=False)
+        await page.clock.fast_forward(3 * HALF_A_MINUTE)
+        assert not await page.evaluate(RELOADED)
+        assert opened not in await page.content()
+        await page.evaluate(SHOW)
+        await page.clock.fast_forward(HALF_A_MINUTE)
+        await page.wait_for_function(RELOADED)
+        await page.locator(f"#open a[title={opened}]").wait_for()
+        pages.streams.open = 0
+        await page.clock.fast_forward(HALF_A_MINUTE)
+        await until(lambda: pages.streams.open == 1)
+        await page.locator("#offline").wait_for(state="hidden")
+        await page.evaluate("window.before = true")
+        await page.clock.fast_forward(3 * HALF_A_MINUTE)
+        assert not await page.evaluate(RELOADED)
 
 
 async def test_a_worker_bears_so_many_streams(client, person, pages):
@@ -86,7 +116,7 @@ async def test_a_worker_bears_so_many_streams(client, person, pages):
         await until(lambda: pages.streams.open == 0)
 
 
-async def test_pages_follow_below_a_prefix(client, person, submit, browser):  # noqa: F811
+async def test_pages_follow_below_a_prefix(client, person, submit, browser):
     ada = await person("ada", admin=True)
     app = Starlette(routes=[Mount("/tools/bm", create_app(client))])
     async with served(client, app) as address, open_page(browser, f"{address}/tools/bm", ada.secret) as page:
@@ -97,23 +127,17 @@ async def test_pages_follow_below_a_prefix(client, person, submit, browser):  # 
         await page.locator("#life").wait_for()
 
 
-async def test_any_worker_s_page_follows(client, person, submit, tmp_path, browser):  # noqa: F811
+async def test_any_worker_s_page_follows_and_holds_up_no_end(client, person, submit, tmp_path, browser):
     ada = await person("ada", admin=True)
+    stream = httpx2.AsyncClient(headers={"authorization": f"Bearer {ada.secret}"})
     with serving(tmp_path / "ui.db", "--workers", "2") as address:
         async with open_page(browser, address, ada.secret) as one, open_page(browser, address, ada.secret) as other:
             opened = await submit(ada.key.attribution, settle=False)
             for page in (one, other):
                 await page.locator(f"#open a[title={opened}]").wait_for()
-
-
-async def test_an_open_page_does_not_hold_up_the_server_s_end(client, person, tmp_path):
-    ada = await person("ada")
-    headers = {"authorization": f"Bearer {ada.secret}"}
-    with serving(tmp_path / "ui.db") as address:
-        http = httpx2.AsyncClient(base_url=address, headers=headers)
-        stream = await http.send(http.build_request("GET", "/ui/live"), stream=True)
-        assert await anext(stream.aiter_lines()) == ": open"
-    await http.aclose()
+        answer = await stream.send(stream.build_request("GET", f"{address}/ui/live"), stream=True)
+        assert await anext(answer.aiter_lines()) == ": open"
+    await stream.aclose()
 
 
 async def test_a_stranger_s_stream_ends_at_once(http, people):

@@ -3,7 +3,7 @@
 import asyncio
 
 import httpx2
-import pytest
+import pytest_asyncio
 
 from batchmeter import AsyncClient
 from batchmeter.config import Settings
@@ -12,7 +12,7 @@ from batchmeter_proxy import create_app
 from .conftest import CHAT, lines
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(loop_scope="session")
 async def client(tmp_path):
     settings = Settings(
         ledger=str(tmp_path / "sandbox.db"),
@@ -25,7 +25,7 @@ async def client(tmp_path):
         yield opened
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(loop_scope="session")
 async def http(client):
     transport = httpx2.ASGITransport(create_app(client))
     async with httpx2.AsyncClient(transport=transport, base_url="http://127.0.0.1") as opened:

@@ -31,7 +31,7 @@ async def show(view: View) -> Content:
             ("Its clock", datetime.fromtimestamp(view.now / 1000, UTC).strftime("%Y-%m-%d %H:%M:%SZ")),
         ])),
         card("Trackers", facts([
-            ("At work now", ", ".join(ledger.workers) or "nobody holds a batch at this moment"),
+            ("Hold a batch now", ", ".join(ledger.workers) or "none"),
             ("This server's", "none runs here" if beat is None else ["last round ", moment(int(beat * 1000), view.now)]),
         ]), _following(view, following)),
         card("Batches by account", _accounts(gauges)),

@@ -6,6 +6,7 @@ const bar = on => {
   clearTimeout(again);
   if (on) again = setTimeout(() => document.hidden ? bar(true) : location.reload(), 30000);
 };
-document.addEventListener('htmx:sse:error', () => bar(true));
+for (const failure of ['htmx:sse:error', 'htmx:response:error', 'htmx:error']) // the last two: of the first connection
+  document.addEventListener(failure, () => bar(true));
 document.addEventListener('htmx:sse:after:connection', () => bar(false));
 document.addEventListener('htmx:sse:close', event => bar(event.detail.reason === 'message'));
