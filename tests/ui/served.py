@@ -7,7 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import AsyncGenerator, Callable, Iterator
+from collections.abc import AsyncGenerator, Callable, Generator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -58,7 +58,7 @@ async def until(condition: Callable[[], bool], seconds: float = 20) -> None:
 
 
 @contextmanager
-def serving(ledger: Path, *options: str) -> Iterator[str]:
+def serving(ledger: Path, *options: str) -> Generator[str]:
     """`batchmeter serve` over a ledger; its address."""
     env = os.environ | {
         "OPENAI_BASE_URL": "http://127.0.0.1:9",
