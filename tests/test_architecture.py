@@ -19,7 +19,7 @@ LAYERS = [
     {"_version", "errors", "lazy", "web"},
     {"models", "config", "hookspecs", "tables", "http", "input_limits"},
     {"events", "host", "providers"},
-    {"provider_guard"},
+    {"provider_guard", "hook_calls"},
     {"pricing"},
     {
         "metering",
@@ -27,8 +27,6 @@ LAYERS = [
         "content",
         "pages",
         "uploads",
-        "hook_calls",
-        "callbacks",
         "plugin_loader",
         "discovery",
     },

@@ -15,7 +15,6 @@ from .lazy import lazy_names
 if TYPE_CHECKING:
     from .answers.result import Result
     from .answers.results import Results
-    from .callbacks import off, on
     from .client import AsyncClient
     from .errors import BatchmeterError, Rejected, RetryLater
     from .events import BatchCreated, BatchFailed, BatchSucceeded, Event, Settlement
@@ -54,6 +53,7 @@ if TYPE_CHECKING:
         tracking,
         wait_batch,
     )
+    from .faces.callbacks import off, on
     from .faces.meter import ameter, meter
     from .faces.sync import Client
     from .hookspecs import hookimpl
@@ -77,7 +77,6 @@ _HOMES = {
     ),
     "answers.result": "Result",
     "answers.results": "Results",
-    "callbacks": "off on",
     "client": "AsyncClient",
     "errors": "BatchmeterError Rejected RetryLater",
     "events": "BatchCreated BatchFailed BatchSucceeded Event Settlement",
@@ -90,6 +89,7 @@ _HOMES = {
     "running.jobs": "Job JobReport Jobs",
     "running.reprice": "areprice_batches reprice_batches",
     "running": "arun run",
+    "faces.callbacks": "off on",
     "spend.report": "CostReport GroupBy",
     "spend.spend": "Spend",
     "faces.sync": "Client",

@@ -1,18 +1,23 @@
 """Accounts by name, each one provider made on first use; and the ad-hoc ones of calls that bring their own key."""
 
 import asyncio
+import hashlib
 import logging
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from pydantic import SecretStr
 
 from .arguments import is_openai, settings_of_client
 from .config import Settings, filled, nearest, validated
-from .errors import UnknownAccountError, UsageError
+from .errors import BatchmeterError, ConfigError, UnknownAccountError, UsageError
+from .hook_calls import exceptions_only
 from .input_limits import limits_for, limits_of
-from .labels import HOW, credential_names, credentials_of, host_of, label_of, reveal
+from .plugin_loader import reason
 from .providers import AccountSettings, Provider, ProviderFactory
 from .web import origin_of
 
@@ -23,30 +28,32 @@ log = logging.getLogger("batchmeter")
 
 SPELLINGS = {"base_url": "api_base", "client": "http_client", "num_retries": "max_retries"}
 """LiteLLM's names for settings of every account; a provider's own `Settings.spellings` are added."""
-ARGUMENTS = frozenset(
-    [
-        "after",
-        "attribution",
-        "completion_window",
-        "custom_llm_provider",
-        "endpoint",
-        "expires_after",
-        "extra_body",
-        "extra_headers",
-        "extra_query",
-        "idempotency_key",
-        "input_file_id",
-        "limit",
-        "metadata",
-        "model",
-        "order",
-        "output_expires_after",
-        "purpose",
-        "traceparent",
-        "wait_for_room",
-    ]
-)
+ARGUMENTS = [
+    "after",
+    "attribution",
+    "completion_window",
+    "custom_llm_provider",
+    "endpoint",
+    "expires_after",
+    "extra_body",
+    "extra_headers",
+    "extra_query",
+    "idempotency_key",
+    "input_file_id",
+    "limit",
+    "metadata",
+    "model",
+    "order",
+    "output_expires_after",
+    "purpose",
+    "traceparent",
+    "wait_for_room",
+]
 """Arguments of calls, for the hint when one of them is misspelt: any other name is a setting of the account."""
+_HOW = frozenset({"max_retries", "timeout"})
+"""Settings of how it is asked, not of who it is."""
+_NOT_WHO = {"adopt", "api_base", "endpoint", "spool", *_HOW}
+_API_PATHS = ("", "v1", "openai", "openai/v1")
 MOST_PASSING = 32
 """Providers kept for calls whose token, timeout or the like is not the account's own; the least recently used go."""
 
@@ -64,11 +71,11 @@ class Accounts:
 
     def __init__(self, settings: Settings, plugins: "Plugins") -> None:
         self._settings = settings
-        self._plugins = plugins
+        self.plugins = plugins
         self._made: dict[str, _Made] = {}
         """By account: what its batches are followed with."""
         self._passing: list[_Made] = []
-        """Of calls, the last used last."""
+        """For calls, the last used last."""
         self._retired: list[Provider] = []
 
     @property
@@ -77,7 +84,7 @@ class Accounts:
 
     def names(self) -> list[str]:
         """Configured ones, every provider's default account, and those made or added in this process."""
-        return sorted({*self._settings.accounts, *self._plugins.providers, *self._made})
+        return sorted({*self._settings.accounts, *self.plugins.providers, *self._made})
 
     def routed(self, model: str) -> tuple[str | None, str | None]:
         """The account that LiteLLM's spelling of a model names (`openai/gpt-5-mini`, `openai`), and the model without it."""
@@ -93,21 +100,12 @@ class Accounts:
     def check(self) -> None:
         """ConfigError for a configured section that its provider would refuse; keys may still be missing."""
         for name in self._settings.accounts:
-            if self._provider_of(name) in self._plugins.providers:
+            if self._provider_of(name) in self.plugins.providers:
                 self._resolve(name, {}, keys_exist=False)
 
     def settings(self, name: str, *, keys_exist: bool = False) -> AccountSettings:
         """As the provider of this account gets them; keys may still be missing, unless they have to exist."""
         return self._resolve(name, {}, keys_exist=keys_exist)[1]
-
-    @property
-    def plugins(self) -> "Plugins":
-        """The plugins whose providers these accounts use."""
-        return self._plugins
-
-    def require(self, name: str) -> None:
-        """As `get`, but makes nothing; keys may still be missing."""
-        self._resolve(name, {}, keys_exist=False)
 
     def get(self, name: str) -> Provider:
         """UnknownAccountError names the nearest; ConfigError when its section is wrong."""
@@ -126,14 +124,14 @@ class Accounts:
         given = self._spelled(name, overrides)
         if not given:
             return self.get(name)
-        if self._is_call_s_own(name) and (name in self._made or set(given) - HOW):
+        if self._is_call_s_own(name) and (name in self._made or set(given) - _HOW):
             given = {**self._known_of(name, given), **given}
             name = re.split("[@#]", name, maxsplit=1)[0]
         factory, settings = self._resolve(name, given)
         _, plain = self._resolve(name, {})
         if settings == plain:
             return self.get(name)
-        return self._with(label_of(name, plain, settings), factory, settings, own=name)
+        return self._with(_label_of(name, plain, settings), factory, settings, own=name)
 
     def renew(self, account: str, provider: Provider, *, refused: bool = False) -> None:
         """`provider` was shown a batch that is tracked under `account`: its newer credentials follow it from now on.
@@ -162,46 +160,31 @@ class Accounts:
         except UsageError:
             return False
         if host:
-            return host == host_of(provider.endpoint)
+            return host == _host_of(provider.endpoint)
         try:
             return base != account and self.get(base).endpoint == provider.endpoint
         except UsageError:
             return False
 
-    def at(self, provider: str, given: Mapping[str, Any]) -> Provider:
-        """The account that a request made elsewhere belongs to: the configured one at this address with this key.
-
-        Else an ad-hoc one with these settings (and, of the provider's section, what says nothing of who it is). A
-        setting of None was not in the request.
-        """
-        factory = self._factory(provider)
-        values: dict[str, Any] = {"headers": {}, **{key: value for key, value in given.items() if value is not None}}
-        address = factory(
-            "", validated(factory.Settings, {"provider": provider, **values}, "observed request")
-        ).endpoint
-        for name in self._like(provider):
-            if self._is(name, address, given):
-                return self.get(name)
-        return self.resolve(provider, values)
-
-    def in_use(self) -> list[Provider]:
-        """Configured ones that can be used here, and those made or added in this process; not the mere defaults."""
-        for name in self._settings.accounts:
-            with suppress(UsageError):
-                self.get(name)
-        return [made.provider for made in self._made.values()]
-
     def tags(self, name: str) -> bool:
         """Whether this account lets `batchmeter_id` be put into a batch's metadata."""
-        return bool(self._settings.accounts.get(name, {}).get("tag_batches", True))
+        made = self._made.get(name)
+        try:
+            settings = (made and made.settings) or self.settings(name)
+        except UsageError:  # a call's own, in a finished process
+            return True
+        return settings.tag_batches
 
     def adopting(self) -> list[str]:
         """Accounts whose every batch is to be tracked: `adopt = true`."""
-        return sorted(name for name, section in self._settings.accounts.items() if section.get("adopt"))
+        named = sorted(name for name, section in self._settings.accounts.items() if "adopt" in section)
+        return [
+            name for name in named if self._provider_of(name) in self.plugins.providers and self.settings(name).adopt
+        ]
 
     def webhook_secrets(self, name: str) -> list[str]:
         """Secrets that this account's webhooks may be signed with; UnknownAccountError for no account."""
-        _, settings = self._resolve(name, {})
+        settings = self.settings(name, keys_exist=True)
         return [secret.get_secret_value() for secret in settings.webhook_secrets]
 
     async def tidy(self) -> None:
@@ -241,11 +224,8 @@ class Accounts:
             self._retired.append(self._passing.pop(0).provider)
 
     def _made_from(self, provider: Provider) -> _Made | None:
-        known = self._made.get(provider.account)
-        made = [] if known is None else [known]
-        return next(
-            (one for one in [*made, *self._passing] if one.provider is provider and one.settings is not None), None
-        )
+        known = [*self._made.values(), *self._passing]
+        return next((one for one in known if one.provider is provider and one.settings is not None), None)
 
     def _as(self, account: str, given: _Made) -> _Made:
         """The same credentials under this name."""
@@ -253,7 +233,8 @@ class Accounts:
             self._passing.remove(given)
             return given
         assert given.settings is not None
-        return _Made(_provider(self._factory(given.provider.name), account, given.settings), given.settings)
+        factory = self.plugins.providers[given.provider.name]
+        return _Made(_provider(factory, account, given.settings), given.settings)
 
     def _outlives(self, given: _Made, known: _Made, *, refused: bool) -> bool:
         account = known.provider.account
@@ -267,23 +248,23 @@ class Accounts:
 
     def _is_call_s_own(self, account: str) -> bool:
         """Named after a call that brought its own key, token or address."""
-        return account not in self._settings.accounts and account not in self._plugins.providers
+        return account not in self._settings.accounts and account not in self.plugins.providers
 
     def _known_of(self, account: str, given: Mapping[str, Any]) -> dict[str, Any]:
         """Settings that an earlier call gave it; credentials only where this one brings none."""
         made = self._made.get(account)
         if made is None or made.settings is None:
             return {}
-        names = credential_names(made.settings) | made.settings.of_the_host | {"headers"}
+        names = _credential_names(made.settings) | made.settings.of_the_host | {"headers"}
         elsewhere = _is_elsewhere(made.settings, given)
-        without = names if elsewhere or credential_names(made.settings) & set(given) else set[str]()
+        without = names if elsewhere or _credential_names(made.settings) & set(given) else set[str]()
         return {name: getattr(made.settings, name) for name in made.settings.model_fields_set - without}
 
     def _known_as(self, name: str) -> str:
         """The provider that goes by this other name too, where no account has it."""
-        if name in self._settings.accounts or name in self._plugins.providers or "@" in name or "#" in name:
+        if name in self._settings.accounts or name in self.plugins.providers or "@" in name or "#" in name:
             return name
-        providers = self._plugins.providers
+        providers = self.plugins.providers
         return next((one for one in providers if name in getattr(providers[one], "also_known_as", ())), name)
 
     def _spelled(self, name: str, overrides: Mapping[str, Any]) -> dict[str, Any]:
@@ -292,7 +273,7 @@ class Accounts:
         if not given:
             return given
         account = re.split("[@#]", name, maxsplit=1)[0]
-        factory = self._plugins.providers.get(self._provider_of(account))
+        factory = self.plugins.providers.get(self._provider_of(account))
         settings = AccountSettings if factory is None else factory.Settings
         if is_openai(given.get("client")):
             client = given.pop("client")
@@ -309,7 +290,7 @@ class Accounts:
         """A key that settings take from a variable or file must exist, unless told otherwise."""
         section = self._settings.accounts.get(name, {})
         provider = self._provider_of(name)
-        factory = self._plugins.providers.get(provider)
+        factory = self.plugins.providers.get(provider)
         if factory is None:
             raise UnknownAccountError(self._unknown(name, provider, named=bool(section)))
         if getattr(factory, "invented", False) and not self._is_named(name):
@@ -321,43 +302,20 @@ class Accounts:
             plain = validated(factory.Settings, {**own, "provider": provider}, self._where(name, {}))
             if _is_elsewhere(plain, overrides):
                 own = {key: value for key, value in own.items() if key not in {*plain.of_the_host, "headers"}}
-        values = {**self._folders(factory), **own, "provider": provider, **overrides}
+        spool = {"spool": self._settings.spool_folder} if "spool" in factory.Settings.model_fields else {}
+        values = {**spool, **own, "provider": provider, **overrides}
         also = ARGUMENTS if overrides else ()
         return factory, validated(factory.Settings, values, self._where(name, overrides), also)
-
-    def _folders(self, factory: ProviderFactory) -> dict[str, Any]:
-        """Where a provider spools its input files, if it does."""
-        return {"spool": self._settings.spool_folder} if "spool" in factory.Settings.model_fields else {}
 
     def _is_named(self, name: str) -> bool:
         """Whether the settings speak of this account."""
         known = self._settings
         return name in known.accounts or name == known.default_account or name in known.models.values()
 
-    def _factory(self, provider: str) -> ProviderFactory:
-        factory = self._plugins.providers.get(provider)
-        if factory is None:
-            raise UnknownAccountError(self._unknown(provider, provider, named=True))
-        return factory
-
-    def _like(self, provider: str) -> list[str]:
-        """Names of the accounts at this provider, configured ones first."""
-        named = [name for name, section in self._settings.accounts.items() if section.get("provider", name) == provider]
-        return [*named, *([] if provider in named or provider in self._settings.accounts else [provider])]
-
-    def _is(self, name: str, address: str, given: Mapping[str, Any]) -> bool:
-        try:
-            settings, endpoint = self._resolve(name, {})[1], self.get(name).endpoint
-        except UsageError:
-            return False  # it is not configured so far that it could be anybody
-        who = [key for key in ("api_key", "organization", "project") if key in given]
-        return endpoint == address and all(reveal(getattr(settings, key) or "") == (given[key] or "") for key in who)
-
     def _unknown(self, name: str, provider: str, *, named: bool) -> str:
         if named:
-            return (
-                f"account {name!r}: no provider {provider!r} is installed{nearest(provider, self._plugins.providers)}"
-            )
+            known = nearest(provider, self.plugins.providers)
+            return f"account {name!r}: no provider {provider!r} is installed{known}"
         if "@" in name or "#" in name:
             return f"account {name!r} came from a call with its own address or key and is not known in this process"
         return f"no account {name!r}: add [accounts.{name}] to batchmeter.toml{nearest(name, self.names())}"
@@ -374,11 +332,59 @@ def _is_elsewhere(settings: AccountSettings, given: Mapping[str, Any]) -> bool:
 
 
 def _provider(factory: ProviderFactory, account: str, settings: AccountSettings) -> Provider:
-    """The provider of one account, with the input rules that its settings give."""
-    made = factory(account, settings)
+    """The provider of one account, with the input rules that its settings give. ConfigError where it cannot be made."""
+    try:
+        with exceptions_only():
+            made = factory(account, settings)
+    except BatchmeterError:
+        raise
+    except Exception as error:
+        raise ConfigError(f"account {account!r}: its provider cannot be made: {reason(error)}") from error
     if settings.limits.enqueued_tokens:
         made.enqueued_tokens = settings.limits.enqueued_tokens  # type: ignore[attr-defined]  # as the next
     own = limits_of(made)
     if (limits := limits_for(own, settings.input_limits, checked=settings.check_inputs)) is not own:
         made.input_limits = limits  # type: ignore[attr-defined]  # any provider may have them
     return made
+
+
+def _label_of(name: str, plain: AccountSettings, settings: AccountSettings) -> str:
+    label, address = name, _address(settings)
+    if address and address != _address(plain):
+        label += "@" + _host_of(address)
+    # Elsewhere, an account's own credentials are left out, which makes it nobody else.
+    unset = {field for field in (*settings.of_the_host, "headers") if not getattr(settings, field)}
+    if _identity(settings, unset) != _identity(plain, unset):
+        label += "#" + hashlib.sha256(b"batchmeter account" + _identity(settings)).hexdigest()[:6]
+    return label
+
+
+def _host_of(address: str) -> str:
+    return address.partition("://")[2].partition("/")[0].rpartition("@")[2]
+
+
+def _credential_names(settings: AccountSettings) -> set[str]:
+    return {"api_key", "credentials", *settings.renewed}
+
+
+def credentials_of(settings: AccountSettings | None) -> dict[str, object]:
+    return {} if settings is None else {name: getattr(settings, name, None) for name in _credential_names(settings)}
+
+
+def _identity(settings: AccountSettings, unset: Collection[str] = ()) -> bytes:
+    """Everything that makes it another account at the same host: six digits of its hash tell two keys apart.
+
+    Of a token only that there is one: the next hour's is the same account.
+    """
+    values: dict[str, object] = settings.model_dump(exclude={*_NOT_WHO, *settings.renewed, *unset})
+    if any(isinstance(getattr(settings, name), SecretStr) for name in settings.renewed):
+        values["token"] = True
+    path = urlsplit(_address(settings)).path.strip("/")
+    if path not in _API_PATHS:
+        values["path"] = path
+    plain = {key: one.get_secret_value() if isinstance(one, SecretStr) else one for key, one in values.items()}
+    return "\x1f".join(f"{key}={value}" for key, value in sorted(plain.items())).encode()
+
+
+def _address(settings: AccountSettings) -> str:
+    return settings.api_base or str(getattr(settings, "endpoint", None) or "")

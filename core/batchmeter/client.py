@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar, cast
 
 from pydantic import BaseModel
 
-from . import callbacks
 from .accounts import Accounts
 from .arguments import settings_of
 from .batches import AsyncBatches
@@ -71,12 +70,13 @@ class AsyncClient:
         else:
             settings = settings.model_copy(update={key: value for key, value in given.items() if value is not None})
         if accounts is not None:
-            settings = settings.model_copy(update={"accounts": {**settings.accounts, **accounts}})
+            given_accounts = validated(Settings, {"accounts": accounts}, "arguments").accounts
+            settings = settings.model_copy(update={"accounts": {**settings.accounts, **given_accounts}})
         self.settings = settings
         self.plugins = Plugins.load(settings, environ)
         for name, plugin in _named(plugins):
             self.plugins.register(plugin, name)
-        callbacks.attach(self.plugins)
+        self.plugins.attach_callbacks()
         self.accounts = Accounts(settings, self.plugins)
         self.accounts.check()
         self._given_ledger = None if isinstance(ledger, str | os.PathLike) else ledger

@@ -7,7 +7,7 @@ import difflib
 import os
 import re
 import tomllib
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, Literal, TypeVar, cast, get_args
@@ -15,6 +15,7 @@ from typing import Any, Literal, TypeVar, cast, get_args
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
 
 from .errors import ConfigError
+from .web import redact_url
 
 FILE_NAME = "batchmeter.toml"
 
@@ -84,9 +85,9 @@ class Settings(BaseModel):
         return None if folder is None else str(folder / "spool")
 
     def __repr__(self) -> str:
-        """Sections by name only: they may hold keys."""
+        """Sections by name only, the ledger without its password: nothing that may be secret."""
         sections = {name: sorted(getattr(self, name)) for name in ("accounts", "plugins", "prices")}
-        return f"Settings(ledger={self.ledger!r}, track={self.track}, {sections}, source={self.source!r})"
+        return f"Settings(ledger={redact_url(self.ledger)!r}, track={self.track}, {sections}, source={self.source!r})"
 
     __str__ = __repr__
 
@@ -102,6 +103,7 @@ ENVIRONMENT = {
 is `[spool] path`."""
 
 _LISTS = ("load", "disable")
+_PATHS = {"BATCHMETER_SPOOL": ("spool", "path"), "BATCHMETER_FILE_PATH": ("plugins", "file", "path")}
 
 
 def load_settings(
@@ -147,10 +149,19 @@ def validated(model: type[Model], values: Mapping[str, Any], where: str, also: C
     try:
         return model(**values)
     except ValidationError as error:
-        lines = [
-            _explain(model, detail, where, also) for detail in error.errors(include_url=False, include_input=False)
-        ]
-        raise ConfigError("; ".join(lines)) from None
+        raise ConfigError(explained(error, f"{where}: ", {*model.model_fields, *also})) from None
+
+
+def explained(error: ValidationError, where: str = "", known: Collection[str] = ()) -> str:
+    """Pydantic's error in one line, without the values that it refused: one may be a secret."""
+    lines: list[str] = []
+    for detail in error.errors(include_url=False, include_input=False):
+        path = ".".join(str(part) for part in detail["loc"])
+        if detail["type"] == "extra_forbidden":
+            lines.append(f"{where}unknown key {path!r}{nearest(str(detail['loc'][-1]), known)}")
+        else:
+            lines.append(f"{where}{path}: {detail['msg']}")
+    return "; ".join(lines)
 
 
 def nearest(name: str, known: Collection[str]) -> str:
@@ -159,13 +170,6 @@ def nearest(name: str, known: Collection[str]) -> str:
     if close:
         return f"; did you mean {close[0]!r}?"
     return f"; known: {', '.join(sorted(known))}" if known else ""
-
-
-def _explain(model: type[BaseModel], detail: Any, where: str, also: Collection[str]) -> str:
-    path = ".".join(str(part) for part in detail["loc"])
-    if detail["type"] == "extra_forbidden":
-        return f"{where}: unknown key {path!r}{nearest(str(detail['loc'][-1]), {*model.model_fields, *also})}"
-    return f"{where}: {path}: {detail['msg']}"
 
 
 def _find(path: str | os.PathLike[str] | None, env: Mapping[str, str]) -> Path | None:
@@ -203,17 +207,21 @@ def _apply_environment(values: dict[str, Any], env: Mapping[str, str]) -> None:
     for variable, key in ENVIRONMENT.items():
         text = env.get(variable)
         if text is not None and (text or key in _LISTS):
-            values[key] = [part.strip() for part in text.split(",") if part.strip()] if key in _LISTS else text
-    if spool := env.get("BATCHMETER_SPOOL"):
-        values["spool"] = {**values.get("spool", {}), "path": spool}
-    file_path = env.get("BATCHMETER_FILE_PATH")
-    if file_path:
-        plugins = values.setdefault("plugins", {})
-        plugins["file"] = {**plugins.get("file", {}), "path": file_path}
+            given = [part.strip() for part in text.split(",") if part.strip()] if key in _LISTS else text
+            values[key] = getattr(validated(Settings, {key: given}, variable), key)
+    for variable, path in _PATHS.items():
+        if env.get(variable):
+            _set(values, path, env[variable])
 
 
-_VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
-_SOURCES = ("_env", "_file")
+def _set(section: dict[str, Any], path: Sequence[str], text: str) -> None:
+    *outer, key = path
+    for name in outer:
+        inner: object = section.setdefault(name, {})
+        if not isinstance(inner, dict):
+            return  # it is refused as such
+        section = cast("dict[str, Any]", inner)
+    section[key] = text
 
 
 def filled(
@@ -229,12 +237,13 @@ def filled(
         if field in values or (source and field in section):
             raise ConfigError(f"{where}: {field} is given twice: by {name} too")
         try:
-            found = _expanded(value) if source is None else _SOURCE[source](str(_expanded(value)))
+            found = expanded(value) if source is None else _SOURCES[source](str(expanded(value)))
         except _MissingError as missing:
             if must_exist:
                 raise ConfigError(f"{where}: {name}: {missing}") from None
             continue
-        values[field] = (found,) if source and _is_many(model, field) else found
+        several = source and getattr(model.model_fields[field].annotation, "__origin__", None) is tuple
+        values[field] = (found,) if several else found
     return values
 
 
@@ -244,28 +253,16 @@ class _MissingError(Exception):
 
 def _source(model: type[BaseModel], name: str) -> tuple[str, str | None]:
     """The field that this key sets, and out of what."""
+    fields = model.model_fields
     for source in _SOURCES:
         field = name.removesuffix(source)
-        if (
-            field != name
-            and name not in model.model_fields
-            and field in model.model_fields
-            and _is_secret(model, field)
-        ):
+        if field != name and name not in fields and field in fields and _is_secret(fields[field].annotation):
             return field, source
     return name, None
 
 
-def _is_secret(model: type[BaseModel], field: str) -> bool:
-    return _mentions(model.model_fields[field].annotation)
-
-
-def _is_many(model: type[BaseModel], field: str) -> bool:
-    return getattr(model.model_fields[field].annotation, "__origin__", None) is tuple
-
-
-def _mentions(annotation: object) -> bool:
-    return annotation is SecretStr or any(_mentions(part) for part in get_args(annotation))
+def _is_secret(annotation: object) -> bool:
+    return annotation is SecretStr or any(_is_secret(part) for part in get_args(annotation))
 
 
 def _from_variable(name: str) -> str:
@@ -277,22 +274,23 @@ def _from_variable(name: str) -> str:
 def _from_file(path: str) -> str:
     try:
         text = Path(path).expanduser().read_text("utf-8").strip()
-    except (OSError, UnicodeDecodeError) as error:
+    except (OSError, UnicodeDecodeError, RuntimeError) as error:  # RuntimeError: `~` without a home
         raise _MissingError(f"{path} cannot be read: {error}") from None
     if not text:
         raise _MissingError(f"{path} is empty")
     return text
 
 
-_SOURCE = {"_env": _from_variable, "_file": _from_file}
+_SOURCES = {"_env": _from_variable, "_file": _from_file}
+_VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 
 
-def _expanded(value: Any) -> Any:
+def expanded(value: Any) -> Any:
     """`${VAR}` in a text, at any depth."""
     if isinstance(value, str):
         return _VARIABLE.sub(lambda found: _from_variable(found[1]), value)
     if isinstance(value, Mapping):
-        return {key: _expanded(item) for key, item in cast("Mapping[str, Any]", value).items()}
+        return {key: expanded(item) for key, item in cast("Mapping[str, Any]", value).items()}
     if isinstance(value, list | tuple):
-        return [_expanded(item) for item in cast("list[Any]", value)]
+        return [expanded(item) for item in cast("list[Any]", value)]
     return value

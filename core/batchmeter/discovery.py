@@ -4,7 +4,6 @@ A stranger's code runs so that it can do nothing to the process: no exit, no end
 """
 
 import contextvars
-import importlib
 import logging
 import os
 import re
@@ -20,21 +19,21 @@ from importlib.metadata import Distribution, EntryPoint, PackageNotFoundError, d
 from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Any, TextIO, TypeVar, cast
+from typing import Any, TextIO, TypeVar, cast
 
 from .errors import ConfigError
 from .hookspecs import PROJECT
 
-if TYPE_CHECKING:
-    from types import ModuleType
+log = logging.getLogger("batchmeter")
 
 Result = TypeVar("Result")
 
-IMPORT_SECONDS = 20.0
-"""A module that takes longer to import counts as failed; it may finish in its thread, and is found ready next time."""
+LOAD_SECONDS = 20.0
+"""A plugin that takes longer to import or to make counts as failed. An import may finish in its thread, and is found ready
+next time."""
 
 
-def import_contained(name: str, *, seconds: float = IMPORT_SECONDS) -> "ModuleType":
+def import_contained(name: str, *, seconds: float = LOAD_SECONDS) -> ModuleType:
     """The module. Raises an Exception whatever its code does: SystemExit and the like become RuntimeError."""
     known = sys.modules.get(name)
     if known is not None and not _initializing(name):
@@ -42,11 +41,11 @@ def import_contained(name: str, *, seconds: float = IMPORT_SECONDS) -> "ModuleTy
     top = name.partition(".")[0]
     if _initializing(top):  # its own import made this client: another thread would wait for that import, and it for us
         with _stdout_as_stderr():
-            return _without_exit(lambda: importlib.import_module(name))
-    return contained(lambda: importlib.import_module(name), seconds=seconds)
+            return _without_exit(lambda: import_module(name))
+    return contained(lambda: import_module(name), seconds=seconds)
 
 
-def contained(work: Callable[[], Result], *, seconds: float) -> Result:
+def contained(work: Callable[[], Result], *, seconds: float = LOAD_SECONDS) -> Result:
     """The result of `work`, run in a daemon thread. TimeoutError when it takes longer; only an Exception comes out."""
     outcome: list[Result] = []
     errors: list[Exception] = []
@@ -127,10 +126,7 @@ def _stdout_as_stderr() -> Generator[None]:
                 sys.stdout = sys.stdout.stream
 
 
-log = logging.getLogger("batchmeter")
-
 GROUP = "batchmeter"
-REGISTER_SECONDS = 20.0
 _MOST_SOURCES = 500
 """Files of a package that are read."""
 _MARK = f"{PROJECT}_impl"
@@ -167,7 +163,7 @@ class Installed:
         names = self.entry.attr.split(".") if self.entry.attr else []
         if self.ours or not names:
             return reduce(getattr, names, module)
-        return contained(lambda: reduce(getattr, names, module), seconds=REGISTER_SECONDS)
+        return contained(lambda: reduce(getattr, names, module))
 
 
 def entries(group: str) -> list[EntryPoint]:
@@ -287,7 +283,7 @@ def call_hook(plugin: Installed, hook: str, *arguments: object) -> None:
     if function is not None and plugin.ours:
         function(*arguments)
     elif function is not None:
-        contained(partial(function, *arguments), seconds=REGISTER_SECONDS)
+        contained(partial(function, *arguments))
 
 
 def call_all(plugins: Iterable[Installed], hook: str, *arguments: object) -> None:

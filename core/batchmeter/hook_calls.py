@@ -1,20 +1,21 @@
-"""Calls one plugin's implementation, alone: sync or async, with the arguments it names, never blocking the loop.
+"""Calls plugins' code, hooks and providers alike, so that it can do nothing to the event loop but answer or fail.
 
 A plain `def` runs in a thread of its own. An `async def` runs in a loop of its plugin's own (`PluginThread`) where the
 plugin cannot need the caller's; in the caller's loop it is watched, and named where it held the loop up.
 """
 
 import asyncio
+import concurrent.futures
 import contextvars
 import inspect
 import logging
 import threading
 import time
 from collections.abc import Callable, Coroutine, Generator, Mapping
-from contextlib import AbstractAsyncContextManager, nullcontext
+from contextlib import AbstractAsyncContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import pluggy
 
@@ -33,6 +34,8 @@ Result = TypeVar("Result")
 
 BLOCKED_SECONDS = 1.0
 """A hook that holds the event loop for so long at a time is named in the log."""
+GRACE_SECONDS = 1.0
+"""How long a cancelled call may take to end; then it is left behind."""
 _OFF_SECONDS = 600.0
 MAX_STUCK = 3
 """Threads a hanging sync logger may hold before it is asked no more until one returns."""
@@ -139,39 +142,89 @@ def _open(
     caller: pluggy.HookCaller = getattr(hooks, hook)
     if not (implementations := caller.get_hookimpls()):
         raise RetryLater(f"the plugin with {hook} is off here", after=_OFF_SECONDS)
-    function: Callable[..., Any] = implementations[0].function
-    opened: AbstractAsyncContextManager[Mapping[str, object]] = function(plugin=plugin, event=event)
+    opened: AbstractAsyncContextManager[Mapping[str, object]]
+    opened = cast("Callable[..., Any]", implementations[0].function)(plugin=plugin, event=event)
     return opened
+
+
+@contextmanager
+def exceptions_only(who: str = "it") -> Generator[None]:
+    """A plugin's code raises an Exception, whatever it raises: SystemExit would end the event loop, and its waiters hang.
+
+    The cancelling of the caller's own task goes through.
+    """
+    try:
+        yield
+    except (Exception, KeyboardInterrupt, GeneratorExit):
+        raise
+    except asyncio.CancelledError as error:
+        task = asyncio.current_task()
+        if task is not None and task.cancelling():
+            raise
+        raise RuntimeError(f"{who} cancelled itself") from error
+    except BaseException as error:
+        raise RuntimeError(f"{who} raised {type(error).__name__}: {error}") from error
+
+
+async def within(
+    work: Coroutine[Any, Any, Result],
+    seconds: float | None,
+    complaint: str = "no answer in",
+    error: type[Exception] = TimeoutError,
+) -> Result:
+    """The result, or the error after `seconds`. Work that ignores being cancelled is left behind."""
+    task = asyncio.create_task(work)
+    try:
+        done, _ = await asyncio.wait({task}, timeout=seconds)
+    except asyncio.CancelledError:
+        await _end(task)
+        raise
+    if not done:
+        await _end(task)
+        raise error(f"{complaint} {seconds:g} s")
+    return task.result()
+
+
+async def _end(task: asyncio.Task[Any]) -> None:
+    task.cancel()
+    try:
+        await asyncio.wait({task}, timeout=GRACE_SECONDS)
+    finally:  # cancelled once more meanwhile, perhaps
+        if not task.done():
+            # The loop's own end would wait for it for ever: asyncio.run() gathers every task that is registered.
+            asyncio.tasks._unregister_task(task)  # noqa: SLF001 - there is no public way
+            task._log_destroy_pending = False  # type: ignore[attr-defined]  # noqa: SLF001
+
+
+def chosen(implementation: pluggy.HookImpl, arguments: Mapping[str, object]) -> dict[str, object]:
+    """The arguments that the implementation names."""
+    return {name: arguments[name] for name in implementation.argnames if name in arguments}
+
+
+def _nothing() -> None: ...
 
 
 async def call(
     implementation: pluggy.HookImpl,
     arguments: Mapping[str, object],
     *,
-    begin: Callable[[], None] = lambda: None,
-    end: Callable[[], None] = lambda: None,
+    begin: Callable[[], None] = _nothing,
+    end: Callable[[], None] = _nothing,
     thread: "PluginThread | None" = None,
 ) -> Any:
-    """Call with the arguments the implementation names; `begin` and `end` frame a sync one's time in its thread.
+    """Call one implementation, alone; `begin` and `end` frame the time of one that its caller cannot stop.
 
     Whatever it does, only an Exception comes out, or the cancelling of the caller's own task.
     """
-    chosen = {name: arguments[name] for name in implementation.argnames if name in arguments}
-    function: Callable[..., object] = implementation.function
-    try:
+    function: Callable[..., Any] = implementation.function
+    given = chosen(implementation, arguments)
+    with exceptions_only():
         if not inspect.iscoroutinefunction(function):
-            result = await _in_thread(lambda: function(**chosen), begin, end)
+            result = await _in_thread(lambda: function(**given), begin, end)
             return await result if inspect.isawaitable(result) else result
         if thread is not None:
-            return await thread.run(lambda: function(**chosen), begin, end)
-        return await _Watched(function(**chosen), implementation)
-    except asyncio.CancelledError:
-        task = asyncio.current_task()
-        if task is not None and task.cancelling():
-            raise
-        raise RuntimeError("it cancelled itself") from None
-    except SystemExit as error:  # would end the event loop, and whoever waits on it would wait for ever
-        raise RuntimeError(f"it raised SystemExit: {error}") from error
+            return await thread.run(lambda: function(**given), begin, end)
+        return await _Watched(function(**given), implementation)
 
 
 class _Watched:
@@ -182,28 +235,26 @@ class _Watched:
         self._name = f"plugin {implementation.plugin_name}: its {implementation.function.__name__}"
 
     def __await__(self) -> Generator[Any, Any, Any]:
-        sent: Any = None
-        error: BaseException | None = None
+        resume, value = self._work.send, None
         try:
             while True:
                 try:
-                    waited = self._step(sent, error)
+                    waited = self._step(resume, value)
                 except StopIteration as end:
                     return end.value
-                sent = error = None
                 try:
-                    sent = yield waited
+                    resume, value = self._work.send, (yield waited)
                 except GeneratorExit:
                     raise
                 except BaseException as caught:  # noqa: BLE001 - thrown into the coroutine, as the loop means it
-                    error = caught
+                    resume, value = self._work.throw, caught
         finally:
             self._work.close()
 
-    def _step(self, sent: Any, error: BaseException | None) -> Any:
+    def _step(self, resume: Callable[[Any], Any], value: Any) -> Any:
         began = time.perf_counter()
         try:
-            return self._work.send(sent) if error is None else self._work.throw(error)
+            return resume(value)
         finally:
             took = time.perf_counter() - began
             if took > BLOCKED_SECONDS:
@@ -215,52 +266,31 @@ class _Watched:
                 )
 
 
-async def call_in_time(
-    implementation: pluggy.HookImpl,
-    arguments: Mapping[str, object],
-    *,
-    timeout: float,
-    thread: "PluginThread | None" = None,
-) -> Any:
-    """As `call`; TimeoutError after so many seconds, even where it ignores being cancelled."""
-    task = asyncio.create_task(call(implementation, arguments, thread=thread))
-    try:
-        done, _ = await asyncio.wait({task}, timeout=timeout)
-    finally:
-        task.cancel()
-    if not done:
-        raise TimeoutError(f"no answer in {timeout:g} s")
-    return task.result()
-
-
 async def _in_thread(function: Callable[[], object], begin: Callable[[], None], end: Callable[[], None]) -> object:
     """In a daemon thread of its own: one that hangs holds up neither the pool nor the interpreter's exit."""
-    loop = asyncio.get_running_loop()
-    future: asyncio.Future[object] = loop.create_future()
+    outcome = concurrent.futures.Future[object]()
+    outcome.set_running_or_notify_cancel()  # from here on it cannot be cancelled: the thread cannot
     context = contextvars.copy_context()
-
-    def settle(result: object, error: BaseException | None) -> None:
-        if future.done():
-            return
-        if error is None:
-            future.set_result(result)
-        else:
-            future.set_exception(error)
 
     def run() -> None:
         result: object = None
-        error: BaseException | None = None
+        error: Exception | None = None
         try:
             result = context.run(function)
         except BaseException as caught:  # noqa: BLE001 - SystemExit in a plugin is that plugin's failure only
-            error = caught if isinstance(caught, Exception) else RuntimeError(f"{type(caught).__name__}: {caught}")
+            if isinstance(caught, Exception) and not isinstance(caught, StopIteration):  # no future takes that
+                error = caught
+            else:
+                error = RuntimeError(f"it raised {type(caught).__name__}: {caught}")
         end()
-        if not loop.is_closed():
-            loop.call_soon_threadsafe(settle, result, error)
+        if error is None:
+            outcome.set_result(result)
+        else:
+            outcome.set_exception(error)
 
     begin()
     threading.Thread(target=run, name="batchmeter-logger", daemon=True).start()
-    return await future
+    return await asyncio.wrap_future(outcome)
 
 
 class PluginThread:
@@ -310,13 +340,11 @@ class PluginThread:
 
     def _started(self) -> asyncio.AbstractEventLoop:
         with self._lock:
-            if (
-                self._loop is None or self._serving is None or not self._serving.is_alive()
-            ):  # a fork leaves threads behind
-                self._loop = loop = asyncio.new_event_loop()
-                self._serving = threading.Thread(
-                    target=_serve, args=(loop,), name=f"batchmeter-{self._name}", daemon=True
-                )
+            # A fork leaves threads behind.
+            if self._loop is None or self._serving is None or not self._serving.is_alive():
+                self._loop = asyncio.new_event_loop()
+                name = f"batchmeter-{self._name}"
+                self._serving = threading.Thread(target=_serve, args=(self._loop,), name=name, daemon=True)
                 self._serving.start()
             return self._loop
 

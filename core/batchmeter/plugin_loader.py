@@ -4,12 +4,13 @@ import inspect
 import logging
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from types import ModuleType
-from typing import TYPE_CHECKING, Any, Literal, Protocol, cast
+from typing import TYPE_CHECKING, Literal, Protocol, cast
 
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 
-from .config import Settings, filled, nearest, validated
+from .config import Settings, explained, filled, nearest, validated
 from .discovery import Installed, call_hook, contained, declared, defines, installed_plugins, marked
 from .errors import ConfigError
 from .events import register_event
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("batchmeter")
 
-CONSTRUCT_SECONDS = 20.0
 _WAITING = {"register_providers", "register_commands", "register_events", "startup", "shutdown"}
 """Hooks of plugins that are made only once one of their providers is used."""
 
@@ -43,10 +43,9 @@ class Registry(Protocol):
     refused: list[PluginInfo]
     suspects: dict[str, str]
     configured: set[str]
+    providers: "Providers"
 
     def add_hookspecs(self, specs: object) -> None: ...
-
-    def promise(self, names: Collection[str], load: Callable[[], None]) -> None: ...
 
     def register(self, plugin: object, name: str, *, version: str, distribution: str) -> str: ...
 
@@ -58,92 +57,74 @@ class Loader:
         self._plugins = plugins
         self._settings = settings
         self._environ = environ
-        self._modules: dict[str, ModuleType] = {}
+        self._source = settings.source or "settings"
 
     def load(self) -> None:
         """ConfigError only for what the user wrote: a section or name that fits no plugin, or a setting it refuses."""
         found = installed_plugins()
         self._check_names({one.name for one in found})
         wanted = [one for one in found if self._is_wanted(one)]
-        usable = [one for one in wanted if self._import(one)]  # all of them first: they bring each other's hooks
-        for one in usable:
-            self._load(one, self._modules[one.name])
-
-    def _suspect(self, plugin: Installed, why: str) -> None:
-        if not plugin.ours and defines(plugin, "redact"):
-            self._plugins.suspects[plugin.name] = why
-
-    def _is_configured(self, name: str) -> bool:
-        """Whether the user asked for it; a broken plugin that is only installed may be no logger at all."""
-        variables = declared(self._modules[name], "env") if name in self._modules else ()
-        named = name in self._settings.plugins or name in (self._settings.load or ())
-        return named or any(self._environ.get(variable) for variable in variables)
+        imported = [(one, module) for one in wanted if (module := self._import(one))]  # they bring each other's hooks
+        for one, module in imported:
+            self._load(one, module)
 
     def _check_names(self, found: Collection[str]) -> None:
-        source = self._settings.source or "settings"
         for name in (*self._settings.plugins, *(self._settings.load or ()), *self._settings.disable):
             if name not in found:
-                raise ConfigError(f"{source}: no plugin named {name!r} is installed{nearest(name, found)}")
+                raise ConfigError(f"{self._source}: no plugin named {name!r} is installed{nearest(name, found)}")
 
     def _is_wanted(self, plugin: Installed) -> bool:
         """Whether its module is to be imported; else it is written down why not."""
         if plugin.refusal:
             log.error("plugin %s of %s is not used: %s", plugin.name, plugin.distribution, plugin.refusal)
-            info = PluginInfo(plugin.name, plugin.version, (), "failed", plugin.refusal, plugin.distribution)
-            self._plugins.refused.append(info)
-            return False
-        section = self._settings.plugins.get(plugin.name, {})
-        if plugin.name in self._settings.disable:
+            self._plugins.refused.append(_info(plugin, "failed", plugin.refusal))
+            self._suspect(plugin, f"of {plugin.distribution} is not used: {plugin.refusal}")
+        elif plugin.name in self._settings.disable:
             self._suspect(plugin, "is disabled by BATCHMETER_DISABLE")
-            return self._off(plugin, "disabled by BATCHMETER_DISABLE")
-        if section.get("enabled") is False:
-            return self._off(plugin, f"disabled by [plugins.{plugin.name}]")
-        if not plugin.ours and self._settings.load is not None and plugin.name not in self._settings.load:
+            self._off(plugin, "disabled by BATCHMETER_DISABLE")
+        elif not self._is_enabled(plugin.name):
+            self._off(plugin, f"disabled by [plugins.{plugin.name}]")
+        elif not plugin.ours and self._settings.load is not None and plugin.name not in self._settings.load:
             self._suspect(plugin, "is not named in BATCHMETER_PLUGINS")
-            return self._off(plugin, "not named in BATCHMETER_PLUGINS")
-        return True
-
-    def _off(self, plugin: Installed, why: str) -> bool:
-        self._plugins.infos[plugin.name] = PluginInfo(plugin.name, plugin.version, (), "off", why, plugin.distribution)
+            self._off(plugin, "not named in BATCHMETER_PLUGINS")
+        else:
+            return True
         return False
 
-    def _import(self, plugin: Installed) -> bool:
-        """Its module, and the hooks and events that it brings."""
-        if self._is_configured(plugin.name):
+    def _is_enabled(self, name: str) -> bool:
+        """As `[plugins.<name>] enabled` says. ConfigError for anything but true and false."""
+        enabled = self._settings.plugins.get(name, {}).get("enabled", True)
+        return validated(_Switch, {"enabled": enabled}, f"{self._source}: [plugins.{name}]").enabled
+
+    def _import(self, plugin: Installed) -> ModuleType | None:
+        """Its module, and the hooks and events that it brings; None where it fails."""
+        if plugin.name in self._settings.plugins or plugin.name in (self._settings.load or ()):
             self._plugins.configured.add(plugin.name)
         try:
             module = plugin.module()
             self._plugins.add_hookspecs(getattr(module, "hookspecs", None))
             call_hook(plugin, "register_events", register_event)
+            if any(self._environ.get(variable) for variable in declared(module, "env")):
+                self._plugins.configured.add(plugin.name)
         except Exception as error:  # noqa: BLE001 - whatever a plugin does at import, the others live
-            self._failed(plugin, reason(error))
-            return False
-        self._modules[plugin.name] = module
-        if self._is_configured(plugin.name):
-            self._plugins.configured.add(plugin.name)
-        return True
+            self._failed(plugin, error)
+            return None
+        return module
 
     def _load(self, plugin: Installed, module: ModuleType) -> None:
         try:
-            unset = self._unset(plugin, declared(module, "env"))
-            if unset:
+            if unset := self._unset(plugin, declared(module, "env")):
                 self._off(plugin, unset)
                 return
             providers = declared(module, "providers")
-            if providers and self._only_provides(plugin):
-                self._plugins.promise(providers, lambda: self._enable(plugin))
+            # A redactor or logger that also brings a provider cannot wait until that is used.
+            if providers and (plugin.ours or marked(plugin.load()) <= _WAITING):
+                self._plugins.providers.promise(providers, lambda: self._enable(plugin))
                 return
-        except ConfigError as error:
-            self._failed(plugin, str(error))
-            return
         except Exception as error:  # noqa: BLE001 - whatever a plugin does when it is asked, the others live
-            self._failed(plugin, reason(error))
+            self._failed(plugin, error)
             return
         self._enable(plugin)
-
-    def _only_provides(self, plugin: Installed) -> bool:
-        """A redactor or logger that also brings a provider cannot wait until that is used."""
-        return plugin.ours or marked(plugin.load()) <= _WAITING
 
     def _unset(self, plugin: Installed, variables: Collection[str]) -> str:
         """Why a plugin that acts only when it is told to stays off; empty when it is on."""
@@ -151,31 +132,29 @@ class Loader:
             return ""
         if self._settings.load is not None:
             return "" if plugin.name in self._settings.load else "not named in BATCHMETER_PLUGINS"
-        if plugin.name in self._settings.plugins or any(self._environ.get(name) for name in variables):
+        if plugin.name in self._plugins.configured:
             return ""
         return f"not configured: set [plugins.{plugin.name}] or {next(iter(variables))}"
 
     def _enable(self, plugin: Installed) -> None:
         try:
-            made = self.construct(plugin.name, plugin.load(), ours=plugin.ours)
+            value = plugin.load()
+            # A stranger's settings run code of its own too.
+            made = (
+                self.construct(plugin.name, value)
+                if plugin.ours
+                else contained(partial(self.construct, plugin.name, value))
+            )
             self._plugins.register(made, plugin.name, version=plugin.version, distribution=plugin.distribution)
-        except ConfigError as error:
-            if plugin.name in self._settings.plugins:
+        except Exception as error:
+            if isinstance(error, ConfigError) and plugin.name in self._settings.plugins:
                 raise
-            self._failed(plugin, str(error))
-        except Exception as error:  # noqa: BLE001 - whatever a plugin does when it is made, the others live
-            self._failed(plugin, reason(error))
+            self._failed(plugin, error)
 
-    def _failed(self, plugin: Installed, why: str) -> None:
-        log.warning("plugin %s cannot be used: %s", plugin.name, why)
-        self._suspect(plugin, f"cannot be used: {why}")
-        self._plugins.infos[plugin.name] = PluginInfo(
-            plugin.name, plugin.version, (), "failed", why, plugin.distribution
-        )
-
-    def construct(self, name: str, value: object, *, ours: bool = True) -> object:
+    def construct(self, name: str, value: object) -> object:
+        """The plugin, of a class with its section's settings."""
         section = {key: item for key, item in self._settings.plugins.get(name, {}).items() if key != "enabled"}
-        where = f"{self._settings.source or 'settings'}: [plugins.{name}]"
+        where = f"{self._source}: [plugins.{name}]"
         if not inspect.isclass(value):
             if section:
                 raise ConfigError(f"{where}: this plugin takes no settings")
@@ -183,26 +162,44 @@ class Loader:
         make = cast("Callable[..., object]", value)
         model = getattr(value, "Settings", None)
         if isinstance(model, type) and issubclass(model, BaseModel):
-            chosen = validated(model, filled(model, section, where), where)
-            return make(chosen) if ours else contained(lambda: make(chosen), seconds=CONSTRUCT_SECONDS)
-        _check_arguments(make, section, where)
-        return make(**section) if ours else contained(lambda: make(**section), seconds=CONSTRUCT_SECONDS)
+            return make(validated(model, filled(model, section, where), where))
+        parameters = inspect.signature(make).parameters
+        if not any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values()):
+            for key in section.keys() - parameters:
+                raise ConfigError(f"{where}: unknown key {key!r}{nearest(key, parameters)}")
+        return make(**filled(BaseModel, section, where))
+
+    def _off(self, plugin: Installed, why: str) -> None:
+        self._plugins.infos[plugin.name] = _info(plugin, "off", why)
+
+    def _failed(self, plugin: Installed, error: Exception) -> None:
+        why = reason(error)
+        log.warning("plugin %s cannot be used: %s", plugin.name, why)
+        self._suspect(plugin, f"cannot be used: {why}")
+        self._plugins.infos[plugin.name] = _info(plugin, "failed", why)
+
+    def _suspect(self, plugin: Installed, why: str) -> None:
+        if not plugin.ours and defines(plugin, "redact"):
+            self._plugins.suspects[plugin.name] = why
 
 
-def _check_arguments(make: Callable[..., object], section: Mapping[str, Any], where: str) -> None:
-    parameters = inspect.signature(make).parameters
-    if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values()):
-        return
-    for key in section:
-        if key not in parameters:
-            raise ConfigError(f"{where}: unknown key {key!r}{nearest(key, parameters)}")
+class _Switch(BaseModel):
+    """The one setting that every plugin has."""
+
+    enabled: bool
+
+
+def _info(plugin: Installed, state: Literal["off", "failed"], why: str) -> PluginInfo:
+    return PluginInfo(plugin.name, plugin.version, (), state, why, plugin.distribution)
 
 
 def reason(error: BaseException) -> str:
-    """One line for people; a missing vendor SDK says what to install."""
+    """One line for people, without the values that a model refused; a missing vendor SDK says what to install."""
     if isinstance(error, ModuleNotFoundError):
         return f"{error}: install the plugin's extra, such as pip install 'batchmeter[all]'"
-    return f"{type(error).__name__}: {error}"
+    if isinstance(error, ConfigError):
+        return str(error)
+    return f"{type(error).__name__}: {explained(error) if isinstance(error, ValidationError) else error}"
 
 
 class Providers(Mapping[str, "ProviderFactory"]):

@@ -1,25 +1,21 @@
 """The guard around provider plugins: a wrong answer, a SystemExit or a hang costs its own account one call."""
 
-import asyncio
 import inspect
 import types
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Sequence
-from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, aclosing, asynccontextmanager
 from dataclasses import replace
-from functools import cache, wraps
-from typing import Any, TypeVar, cast
+from functools import cache, partial, wraps
+from typing import Any, cast
 
 from .errors import APIResponseError, APITimeoutError
+from .hook_calls import exceptions_only, within
 from .models import Batch, FileDeleted, FileObject, Page
 from .providers import ContentStream, OutputFile, ProviderFactory
 
-GRACE_SECONDS = 1.0
-"""How long a cancelled call may take to end; then it is left behind."""
 CALL_SECONDS = 3600.0
 """How long a short call may take: more than any time-out and its repeats."""
 CLOSE_SECONDS = 5.0
-
-Result = TypeVar("Result")
 
 _ANSWERS: dict[str, type] = {
     "create_file": FileObject,
@@ -65,10 +61,11 @@ def _short_call(name: str, kind: type, method: Callable[..., Any]) -> Callable[.
     @wraps(method)
     async def call(self: Any, *args: Any, **arguments: Any) -> Any:
         who = f"provider {self.name!r}: {name}"
-        given = await apart(_contained(method, who, self, *args, **arguments), who, seconds=seconds)
+        work = _contained(method, who, self, *args, **arguments)
+        given = await within(work, seconds, f"{who} did not end in", APITimeoutError)
         _check(name, kind, given, who)
         if name == "outputs":
-            return [replace(file, open=_opener(file.open, who)) for file in given]
+            return [replace(file, open=partial(_opened, file.open, who)) for file in given]
         return given
 
     return call
@@ -78,12 +75,8 @@ def _name_call(method: Callable[..., Any]) -> Callable[..., str]:
     @wraps(method)
     def call(self: Any, *args: Any, **arguments: Any) -> str:
         who = f"provider {self.name!r}: price_model"
-        try:
+        with exceptions_only(who):
             given = method(self, *args, **arguments)
-        except (Exception, KeyboardInterrupt):
-            raise
-        except BaseException as error:
-            raise RuntimeError(f"{who} raised {type(error).__name__}: {error}") from error
         if not isinstance(given, str):
             raise _wrong(who, given, "a model's name")
         return given
@@ -94,40 +87,29 @@ def _name_call(method: Callable[..., Any]) -> Callable[..., str]:
 def _content_call(method: Callable[..., AbstractAsyncContextManager[Any]]) -> Callable[..., Any]:
     @wraps(method)
     def call(self: Any, *args: Any, **arguments: Any) -> AbstractAsyncContextManager[ContentStream]:
-        return _opened(lambda: method(self, *args, **arguments), f"provider {self.name!r}: file_content")
+        return _opened(partial(method, self, *args, **arguments), f"provider {self.name!r}: file_content")
 
     return call
-
-
-def _opener(
-    open_file: Callable[[], AbstractAsyncContextManager[Any]], who: str
-) -> Callable[[], AbstractAsyncContextManager[ContentStream]]:
-    return lambda: _opened(open_file, who)
 
 
 @asynccontextmanager
 async def _opened(open_file: Callable[[], AbstractAsyncContextManager[Any]], who: str) -> AsyncGenerator[ContentStream]:
     """The stream, in the caller's own task: what a plugin has opened is closed where it was opened."""
-    opened = open_file()
+    with exceptions_only(who):
+        opened = open_file()
     content = await _contained(opened.__aenter__, who)
-    failure: BaseException | None = None
-    try:
-        _check_stream(content, who)
-        async with aclosing(_chunks(content.chunks, who)) as chunks:
-            yield replace(content, chunks=chunks)
-    except BaseException as error:
-        failure = error
-        raise
-    finally:
-        trace = None if failure is None else failure.__traceback__
-        await _contained(opened.__aexit__, who, failure and type(failure), failure, trace)
 
+    async def leave(*failure: object) -> None:
+        await _contained(opened.__aexit__, who, *failure)
 
-def _check_stream(given: object, who: str) -> None:
-    if not isinstance(given, ContentStream):
-        raise _wrong(who, given, "a ContentStream")
-    if not hasattr(given.chunks, "__anext__"):
-        raise _wrong(who, given.chunks, "an async iterator of bytes")
+    async with AsyncExitStack() as stack:
+        stack.push_async_exit(leave)
+        if not isinstance(content, ContentStream):
+            raise _wrong(who, content, "a ContentStream")
+        if not hasattr(content.chunks, "__anext__"):
+            raise _wrong(who, content.chunks, "an async iterator of bytes")
+        chunks = await stack.enter_async_context(aclosing(_chunks(content.chunks, who)))
+        yield replace(content, chunks=chunks)
 
 
 async def _chunks(given: AsyncIterator[bytes], who: str) -> AsyncGenerator[bytes]:
@@ -147,44 +129,9 @@ async def _chunks(given: AsyncIterator[bytes], who: str) -> AsyncGenerator[bytes
 
 
 async def _contained(method: Callable[..., Any], who: str, *args: Any, **arguments: Any) -> Any:
-    """Exceptions only: anything else a plugin raises would end the event loop, or pass for a cancelled call."""
-    try:
+    with exceptions_only(who):
         given = method(*args, **arguments)
         return await given if inspect.isawaitable(given) else given
-    except (Exception, KeyboardInterrupt, GeneratorExit):
-        raise
-    except asyncio.CancelledError as error:
-        task = asyncio.current_task()
-        if task is not None and task.cancelling():
-            raise
-        raise RuntimeError(f"{who} cancelled itself") from error
-    except BaseException as error:
-        raise RuntimeError(f"{who} raised {type(error).__name__}: {error}") from error
-
-
-async def apart(work: Coroutine[Any, Any, Result], who: str, *, seconds: float | None) -> Result:
-    """The result; APITimeoutError after `seconds`. Work that ignores being cancelled is left behind."""
-    task = asyncio.create_task(work)
-    try:
-        done, _ = await asyncio.wait({task}, timeout=seconds)
-    except asyncio.CancelledError:
-        await _end(task)
-        raise
-    if not done:
-        await _end(task)
-        raise APITimeoutError(f"{who} did not end in {seconds:g} s")
-    return task.result()
-
-
-async def _end(task: asyncio.Task[Any]) -> None:
-    task.cancel()
-    try:
-        await asyncio.wait({task}, timeout=GRACE_SECONDS)
-    finally:  # cancelled once more meanwhile, perhaps
-        if not task.done():
-            # The loop's own end would wait for it for ever: asyncio.run() gathers every task that is registered.
-            asyncio.tasks._unregister_task(task)  # noqa: SLF001 - there is no public way
-            task._log_destroy_pending = False  # type: ignore[attr-defined]  # noqa: SLF001
 
 
 def _check(name: str, kind: type, given: object, who: str) -> None:

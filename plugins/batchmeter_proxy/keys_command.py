@@ -72,7 +72,7 @@ def create(
     async def work() -> "tuple[ProxyKey, str]":
         client, chosen = _client(), _names(accounts)
         for account in chosen or ():
-            client.accounts.require(account)
+            client.accounts.settings(account)
         async with _keyring(client) as keyring:
             return await create_key(
                 keyring,

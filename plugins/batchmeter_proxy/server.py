@@ -167,7 +167,7 @@ def check(client: AsyncClient) -> ProxyOptions:
         uses["default_account"] = settings.default_account
     for where, account in uses.items():
         try:
-            client.accounts.require(account)
+            client.accounts.settings(account)
         except UnknownAccountError as error:
             raise ConfigError(f"{settings.source or 'settings'}: {where}: {error}") from None
     return options

@@ -15,8 +15,16 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from batchmeter.callbacks import KINDS
-from batchmeter.events import BatchCreated, BatchFailed, BatchSucceeded, Outcome, Settlement, Subscription, event_id
+from batchmeter.events import (
+    BATCH_KINDS,
+    BatchCreated,
+    BatchFailed,
+    BatchSucceeded,
+    Outcome,
+    Settlement,
+    Subscription,
+    event_id,
+)
 from batchmeter.ledger import open_ledger
 from batchmeter.ledger.records import Submission
 from batchmeter.models import Attribution, Batch, Cost, LineCounts, Usage
@@ -106,7 +114,7 @@ class Maker:
         """As callbacks of every kind, so that a test says which loggers a batch is owed to."""
         new = [name for name in loggers if (ledger, name) not in self.subscribed]
         if new:
-            await ledger.subscribe(tuple(Subscription(name, frozenset(KINDS), scoped=True) for name in new))
+            await ledger.subscribe(tuple(Subscription(name, frozenset(BATCH_KINDS), scoped=True) for name in new))
         self.subscribed |= {(ledger, name) for name in new}  # now: who records meanwhile waits for it too
 
     async def settle(self, ledger, tracked, status="completed", loggers=("file",), **more) -> bool:

@@ -21,8 +21,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
     ExportTraceServiceResponse,
 )
 
-from batchmeter.callbacks import KINDS
-from batchmeter.events import Settlement, Subscription
+from batchmeter.events import BATCH_KINDS, Settlement, Subscription
 from batchmeter.ledger import open_ledger
 from batchmeter.ledger.records import Submission
 from batchmeter_datadog.spans import spans_of
@@ -156,7 +155,7 @@ def recorded(events) -> list:
 async def fill(path, recorded) -> None:
     ledger = open_ledger(path)
     await ledger.open()
-    await ledger.subscribe(tuple(Subscription(name, frozenset(KINDS)) for name in LOGGERS))
+    await ledger.subscribe(tuple(Subscription(name, frozenset(BATCH_KINDS)) for name in LOGGERS))
     for created, ending in recorded:
         batch_id, now = created.batch_id, ending.time
         await ledger.record_created(Submission("openai", "openai"), created.batch, created, next_poll_at=0)

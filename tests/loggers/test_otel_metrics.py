@@ -11,9 +11,8 @@ from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExp
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 
 from batchmeter import hookimpl
-from batchmeter.callbacks import KINDS
 from batchmeter.client_host import ClientHost
-from batchmeter.events import BatchTimes, Settlement, Subscription
+from batchmeter.events import BATCH_KINDS, BatchTimes, Settlement, Subscription
 from batchmeter.host import PlannedBatch
 from batchmeter.ledger import open_ledger
 from batchmeter.ledger.records import DeliveryResult, Submission
@@ -64,7 +63,7 @@ class Book:
 async def book(tmp_path):
     book = Book(tmp_path / "ledger.db")
     await book.ledger.open()
-    await book.ledger.subscribe((Subscription("otel", frozenset(KINDS)),))
+    await book.ledger.subscribe((Subscription("otel", frozenset(BATCH_KINDS)),))
     book.host = book.new_host()
     yield book
     await book.ledger.aclose()

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 import batchmeter
-from batchmeter.callbacks import AnyFunction
 from batchmeter.errors import UsageError
+from batchmeter.faces.callbacks import AnyFunction
 from batchmeter.testing.sandbox import Sandbox
 
 COMPLETIONS = "/v1/chat/completions"

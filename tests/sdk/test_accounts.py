@@ -2,10 +2,12 @@
 
 import pytest
 
+import batchmeter
 from batchmeter.accounts import Accounts
 from batchmeter.config import Settings
 from batchmeter.errors import ConfigError, UnknownAccountError
 from batchmeter.plugins import Plugins
+from batchmeter.providers import AccountSettings
 
 
 @pytest.fixture
@@ -40,6 +42,41 @@ def test_an_unknown_name_gets_the_nearest(accounts: Accounts) -> None:
         accounts.get("odd")
     with pytest.raises(ConfigError, match="unknown key 'api_kee'; did you mean 'api_key'"):
         accounts.get("typo")
+
+
+def test_switches_of_an_account_are_read_as_its_provider_reads_them() -> None:
+    off = {"provider": "openai", "adopt": "false", "tag_batches": "false", "api_key": "sk-x"}
+    settings = Settings(load=(), accounts={"off": off, "on": {**off, "adopt": "true", "tag_batches": "yes"}})
+    accounts = Accounts(settings, Plugins.load(settings, environ={}))
+    assert accounts.adopting() == ["on"]
+    ad_hoc = [accounts.resolve(name, {"api_key": "sk-y"}).account for name in ("off", "on")]
+    assert [accounts.tags(name) for name in ("off", "on", *ad_hoc)] == [False, True, False, True]
+    assert accounts.tags("openai#of-a-finished-process")
+
+
+@pytest.mark.parametrize("raised", [SystemExit(3), KeyError("region"), ModuleNotFoundError("No module named 'acme'")])
+def test_a_provider_that_cannot_be_made_is_an_error_of_its_account(raised: BaseException) -> None:
+    class Broken:
+        name = "broken"
+        Settings = AccountSettings
+
+        def __init__(self, account: str, settings: AccountSettings) -> None:
+            raise raised
+
+    class Plugin:
+        @batchmeter.hookimpl
+        def register_providers(self, register: object) -> None:
+            register(Broken)  # type: ignore[operator]
+
+    plugins = Plugins()
+    plugins.register(Plugin())
+    with pytest.raises(ConfigError, match=rf"^account 'broken': its provider cannot be made: .*{raised.args[0]}"):
+        Accounts(Settings(), plugins).get("broken")
+
+
+async def test_accounts_of_a_wrong_type_are_one_clear_error() -> None:
+    with pytest.raises(ConfigError, match=r"^arguments: accounts\.mine: Input should be a valid dictionary"):
+        batchmeter.AsyncClient(ledger=":memory:", accounts={"mine": "sk-secret"})  # type: ignore[dict-item]
 
 
 def test_a_call_with_its_own_key_is_another_account_that_shows_no_key(accounts: Accounts) -> None:

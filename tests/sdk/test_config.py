@@ -97,6 +97,27 @@ def test_mistakes_are_named_with_the_file(tmp_path: Path, text: str, message: st
     assert "mine.toml" in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("text", "environ", "message"),
+    [
+        ("", {"BATCHMETER_TRACK": "perhaps"}, r"^BATCHMETER_TRACK: track: Input should be a valid boolean"),
+        ("spool = 'x'", {"BATCHMETER_SPOOL": "/spool"}, r"mine\.toml: spool: Input should be a valid dictionary"),
+        ("plugins = 1", {"BATCHMETER_FILE_PATH": "e"}, r"mine\.toml: plugins: Input should be a valid dictionary"),
+        (
+            "plugins.file = 'x'",
+            {"BATCHMETER_FILE_PATH": "e"},
+            r"mine\.toml: plugins.file: Input should be a valid dict",
+        ),
+    ],
+)
+def test_a_variable_over_a_wrong_value_is_one_clear_error(
+    tmp_path: Path, text: str, environ: dict[str, str], message: str
+) -> None:
+    (path := tmp_path / "mine.toml").write_text(text)
+    with pytest.raises(ConfigError, match=message):
+        load_settings(path, environ=environ)
+
+
 def test_a_named_file_that_is_missing_is_an_error() -> None:
     with pytest.raises(ConfigError, match=r"no configuration file at nowhere\.toml"):
         load_settings("nowhere.toml", environ={})
@@ -107,6 +128,7 @@ def test_secrets_are_not_in_the_repr(file: Path) -> None:
     assert "sk-secret" not in repr(settings)
     assert "sk-secret" not in str(settings)
     assert "azure-eu" in repr(settings)
+    assert "pw-secret" not in repr(Settings(ledger="postgresql://me:pw-secret@db/batches?password=pw-secret"))
 
 
 def test_settings_can_be_made_in_code() -> None:

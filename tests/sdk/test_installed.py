@@ -78,6 +78,108 @@ def test_an_import_that_ends_the_process_is_a_failed_plugin(install: Install, st
     assert found.reason.startswith(reason)
 
 
+SECRET = "sk-very-secret"
+STRANGE = {
+    "settings that exit": (
+        """
+        class Settings(BaseModel):
+            @field_validator("key")
+            def _exit(cls, key): raise SystemExit(3)
+            key: str
+        class Acme:
+            Settings = Settings
+            @batchmeter.hookimpl
+            def batch_success(self, event): ...
+        """,
+        "RuntimeError: it raised SystemExit: 3",
+    ),
+    "a constructor that checks a secret": (
+        """
+        class Checked(BaseModel):
+            key: int
+        class Acme:
+            def __init__(self, key): Checked(key=key)
+            @batchmeter.hookimpl
+            def batch_success(self, event): ...
+        """,
+        "ValidationError: key: Input should be a valid integer, unable to parse string as an integer",
+    ),
+    "env that is no tuple": ("env = 'ACME_KEY'\nAcme = 1", "strange_module_2.env is no tuple of texts"),
+    "a provider whose name is taken": (
+        """
+        class Taken:
+            name = "openai"
+        class Acme:
+            def __init__(self, key=None): ...
+            @batchmeter.hookimpl
+            def register_providers(self, register): register(Taken)
+            @batchmeter.hookimpl
+            def before_submit(self, submission): ...
+        """,
+        "plugin 'acme': provider 'openai' is registered already",
+    ),
+}
+
+
+@pytest.mark.parametrize(("number", "case"), list(enumerate(STRANGE)))
+def test_a_strange_plugin_is_reported_without_its_secret(
+    install: Install, number: int, case: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    source, reason = STRANGE[case]
+    head = "import batchmeter\nfrom pydantic import BaseModel, field_validator\n"
+    install("acme", head + textwrap.dedent(source), acme=f"strange_module_{number}:Acme")
+    configured = Settings(plugins={"acme": {"key": SECRET}})
+    if reason.startswith("plugin"):  # the user named it, so the fault is the user's to see
+        with pytest.raises(ConfigError, match=reason):
+            Plugins.load(configured, {})
+        plugins = Plugins.load(Settings(), {})
+    else:
+        plugins = Plugins.load(configured, {})
+        (found,) = infos(plugins, "acme")
+        assert (found.state, found.reason) == ("failed", reason)
+    assert plugins.get("acme") is None
+    assert not plugins.guarded, "its hooks are not called"
+    assert SECRET not in caplog.text
+
+
+def test_variables_stand_in_settings_of_any_plugin(install: Install, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = """
+        import batchmeter
+
+        class Logger:
+            def __init__(self, url): self.url = url
+            @batchmeter.hookimpl
+            def batch_success(self, event): ...
+    """
+    install("acme", source, acme="takes_a_variable:Logger")
+    settings = Settings(plugins={"acme": {"url": "https://${ACME_HOST}/x"}})
+    monkeypatch.setenv("ACME_HOST", "acme.test")
+    assert Plugins.load(settings, {}).get("acme").url == "https://acme.test/x"  # type: ignore[attr-defined]
+    monkeypatch.delenv("ACME_HOST")
+    with pytest.raises(ConfigError, match=r"\[plugins.acme\]: url: the variable ACME_HOST is not set"):
+        Plugins.load(settings, {})
+
+
+def test_redactors_of_one_name_are_refused_and_hold_events_back(install: Install) -> None:
+    redactor = LOGGER.replace("acreate_batch", "redact")
+    install("one", redactor, pii="pii_of_one:Logger")
+    install("two", redactor, pii="pii_of_two:Logger")
+    assert Plugins.load(Settings(), {}).suspects["pii"].endswith("uninstall or rename one of them")
+
+
+@pytest.mark.parametrize(
+    ("enabled", "state"), [(False, "off"), ("false", "off"), (0, "off"), (True, "on"), ("yes", "on"), ("nope", None)]
+)
+def test_enabled_is_a_switch(install: Install, enabled: object, state: str | None) -> None:
+    install("acme", LOGGER, acme=f"switched_{enabled}:Logger".replace("-", "_"))
+    settings = Settings(plugins={"acme": {"enabled": enabled}})
+    if state is None:
+        with pytest.raises(ConfigError, match=r"settings: \[plugins.acme\]: enabled: Input should be a valid boolean"):
+            Plugins.load(settings, {})
+    else:
+        assert infos(Plugins.load(settings, {}), "acme")[0].state == state
+
+
 def test_an_import_that_hangs_is_left_behind(install: Install, monkeypatch: pytest.MonkeyPatch) -> None:
 
     release = threading.Event()

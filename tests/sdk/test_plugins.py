@@ -250,6 +250,50 @@ async def test_what_a_logger_raises_reaches_the_deliverer_and_no_other_logger() 
     assert recorder.seen == [created().id]
 
 
+class OddError(BaseException):
+    pass
+
+
+@pytest.mark.parametrize("raised", [StopIteration("x"), SystemExit("x"), KeyboardInterrupt("x"), OddError("x")])
+@pytest.mark.parametrize("kind", ["def", "async def", "async def in its own loop"])
+async def test_a_hook_raises_exceptions_only(raised: BaseException, kind: str) -> None:
+    """A future takes no StopIteration: the delivery would wait for ever."""
+
+    class Sync:
+        @batchmeter.hookimpl
+        def acreate_batch(self) -> None:
+            raise raised
+
+    class Async:
+        @batchmeter.hookimpl
+        async def acreate_batch(self) -> None:
+            raise raised
+
+    if kind == "async def" and isinstance(raised, KeyboardInterrupt):
+        return  # Ctrl-C, as far as anybody can tell
+    plugins = Plugins()
+    if "loop" in kind:
+        plugins.run_apart()
+    plugins.register(Sync() if kind == "def" else Async(), "bad")
+    with pytest.raises(RuntimeError, match=f"raised {type(raised).__name__}|raised StopIteration"):
+        await asyncio.wait_for(plugins.loggers["bad"].deliver(created()), 20)
+    await plugins.shutdown()
+
+
+def test_a_plugin_registered_twice_stays_and_shows_no_secret() -> None:
+    class Keyed(Recorder):
+        def __repr__(self) -> str:
+            return "Keyed(key='sk-secret')"
+
+    plugins, keyed = Plugins(), Keyed()
+    plugins.register(keyed, "first")
+    for plugin, name in ((keyed, "second"), (Keyed(), "first")):
+        with pytest.raises(ConfigError, match=f"plugin '{name}' is already registered") as caught:
+            plugins.register(plugin, name)
+        assert "sk-secret" not in str(caught.value)
+    assert plugins.get("first") is keyed
+
+
 async def test_a_sync_logger_that_hangs_holds_three_threads_at_most() -> None:
     release = threading.Event()
 

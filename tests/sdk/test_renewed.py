@@ -188,7 +188,7 @@ async def test_tokens_leave_few_providers(accounts: Accounts) -> None:
         provider = accounts.resolve("azure", {"azure_ad_token": f"t{number}"})
         accounts.renew(provider.account, provider)
         await accounts.tidy()
-    assert len(accounts.in_use()) <= 3
+    assert len(accounts._made) <= 3
     assert len(accounts._passing) <= MOST_PASSING
     assert accounts._retired == []
     await accounts.aclose()

@@ -7,11 +7,11 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from batchmeter import errors, hookimpl, provider_guard
+from batchmeter import errors, hook_calls, hookimpl, provider_guard
 from batchmeter.client import AsyncClient
 from batchmeter.config import Settings
+from batchmeter.hook_calls import within
 from batchmeter.models import Batch, FileDeleted, FileObject, Page
-from batchmeter.provider_guard import apart
 from batchmeter.providers import AccountSettings, Capabilities, ContentStream, OutputFile
 from batchmeter.rounds import lost_creates as intents
 from batchmeter.testing.recorder import Recorder
@@ -151,7 +151,7 @@ async def site(tmp_path, monkeypatch):
         def register_providers(self, register):
             register(Mine)
 
-    monkeypatch.setattr(provider_guard, "GRACE_SECONDS", 0.1)
+    monkeypatch.setattr(hook_calls, "GRACE_SECONDS", 0.1)
     monkeypatch.setitem(provider_guard._SECONDS, "aclose", 0.2)
     accounts = {name: {"provider": "bare"} for name in ("bad", "good")}
     settings = Settings(ledger=str(tmp_path / "ledger.db"), accounts=accounts, track=False, load=())
@@ -193,7 +193,7 @@ async def test_a_call_that_ignores_its_end_does_not_hold_the_loop():
     def in_a_loop():
         async def main():
             with pytest.raises(errors.APITimeoutError, match="mine did not end in 0.01 s"):
-                await apart(hang(), "mine", seconds=0.01)
+                await within(hang(), 0.01, "mine did not end in", errors.APITimeoutError)
 
         asyncio.run(main())
 

@@ -89,8 +89,8 @@ async def _account(opened: "AsyncClient", name: str, *, ask: bool) -> Account:
 
 
 def _has_key(accounts: "Accounts", name: str) -> bool:
+    from batchmeter.accounts import credentials_of
     from batchmeter.errors import BatchmeterError
-    from batchmeter.labels import credentials_of
 
     try:
         found = accounts.settings(name)

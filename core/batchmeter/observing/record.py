@@ -4,11 +4,15 @@ import asyncio
 import contextlib
 import json
 import logging
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
+from pydantic import SecretStr
+
+from batchmeter.config import validated
+from batchmeter.errors import UnknownAccountError, UsageError
 from batchmeter.models import Attribution, Batch
 from batchmeter.providers import ObservedRequest, ObservedWire, Provider
 
@@ -168,8 +172,41 @@ def account_of(client: "AsyncClient", request: ObservedRequest) -> Provider:
     for name, factory in client.plugins.providers.items():
         settings = factory.Settings.of_request(request)
         if settings is not None:
-            return client.accounts.at(name, settings)
-    return client.accounts.at("openai", _settings(request))
+            return _account_at(client, name, settings)
+    return _account_at(client, "openai", _settings(request))
+
+
+def _account_at(client: "AsyncClient", provider: str, given: Mapping[str, Any]) -> Provider:
+    """The configured account at this address with this key.
+
+    Else an ad-hoc one with these settings (and, of the provider's section, what says nothing of who it is). A setting of
+    None was not in the request.
+    """
+    factory = client.plugins.providers.get(provider)
+    if factory is None:
+        raise UnknownAccountError(f"no provider {provider!r} is installed")
+    values: dict[str, Any] = {"headers": {}, **{key: value for key, value in given.items() if value is not None}}
+    address = factory("", validated(factory.Settings, {"provider": provider, **values}, "observed request")).endpoint
+    configured = client.settings.accounts
+    named = [name for name, section in configured.items() if section.get("provider", name) == provider]
+    for name in named if provider in (*named, *configured) else [*named, provider]:
+        if _is_made_with(client, name, address, given):
+            return client.accounts.get(name)
+    return client.accounts.resolve(provider, values)
+
+
+def _is_made_with(client: "AsyncClient", account: str, address: str, given: Mapping[str, Any]) -> bool:
+    try:
+        settings = client.accounts.settings(account, keys_exist=True)
+        endpoint = client.accounts.get(account).endpoint
+    except UsageError:
+        return False  # it is not configured so far that it could be anybody
+    who = [key for key in ("api_key", "organization", "project") if key in given]
+    return endpoint == address and all(_text(getattr(settings, key)) == (given[key] or "") for key in who)
+
+
+def _text(setting: SecretStr | str | None) -> str:
+    return setting.get_secret_value() if isinstance(setting, SecretStr) else setting or ""
 
 
 def _settings(request: ObservedRequest) -> dict[str, Any]:

@@ -3,21 +3,18 @@
 import inspect
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_args, overload
-from weakref import WeakSet
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar, overload
 
-from .config import nearest
-from .discovery import place
-from .errors import UsageError
-from .hookspecs import hookimpl
+from batchmeter.config import nearest
+from batchmeter.discovery import place
+from batchmeter.errors import UsageError
+from batchmeter.events import BATCH_KINDS, EventType
+from batchmeter.hookspecs import hookimpl
+from batchmeter.plugins import add_callback, remove_callback
 
 if TYPE_CHECKING:
-    from .events import BatchCreated, BatchFailed, BatchSucceeded
-    from .plugins import Plugins
+    from batchmeter.events import BatchCreated, BatchFailed, BatchSucceeded
 
-Kind = Literal["acreate_batch", "batch_success", "batch_failure"]
-KINDS: tuple[Kind, ...] = get_args(Kind)
 AnyFunction = Callable[..., object]
 Function = TypeVar("Function", bound=AnyFunction)
 Any_ = TypeVar("Any_", bound="Callable[[BatchCreated | BatchSucceeded | BatchFailed], object]")
@@ -27,21 +24,23 @@ OnFailed = TypeVar("OnFailed", bound="Callable[[BatchFailed], object]")
 OnEnded = TypeVar("OnEnded", bound="Callable[[BatchSucceeded | BatchFailed], object]")
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Callback:
+class Callback(NamedTuple):
     """One registered function."""
 
     function: AnyFunction
-    kinds: frozenset[Kind]
+    kinds: frozenset[EventType]
 
 
 class _Hooks:
     """The object that pluggy sees: one marked function for each event type."""
 
+    def __init__(self, callback: Callback) -> None:
+        for kind in callback.kinds:
+            setattr(self, kind, _implementation(callback.function))
+
 
 _lock = threading.Lock()
 _callbacks: dict[str, Callback] = {}
-_attached: "WeakSet[Plugins]" = WeakSet()
 
 
 @overload
@@ -61,7 +60,7 @@ def on(
     name: str | None = None,
 ) -> Callable[[OnEnded], OnEnded]: ...
 @overload
-def on(*event_types: Kind, name: str | None = None) -> Callable[[Function], Function]: ...
+def on(*event_types: EventType, name: str | None = None) -> Callable[[Function], Function]: ...
 def on(*event_types: Any, name: str | None = None) -> Any:
     """Call the function, `def` or `async def`, with each event of these types (bare: of every type).
 
@@ -71,13 +70,13 @@ def on(*event_types: Any, name: str | None = None) -> Any:
     `on:<module>.<function>@<file>`, or as `on:<name>`: what is due when the program ends comes after its next start.
     """
     if len(event_types) == 1 and callable(event_types[0]):
-        return _register(event_types[0], frozenset(KINDS), name)
-    unknown = [kind for kind in event_types if kind not in KINDS]
+        return _register(event_types[0], frozenset(BATCH_KINDS), name)
+    unknown = [kind for kind in event_types if kind not in BATCH_KINDS]
     if unknown:
-        raise UsageError(f"no event type {unknown[0]!r}{nearest(str(unknown[0]), KINDS)}")
+        raise UsageError(f"no event type {unknown[0]!r}{nearest(str(unknown[0]), BATCH_KINDS)}")
 
     def decorate(function: Function) -> Function:
-        return _register(function, frozenset(event_types or KINDS), name)
+        return _register(function, frozenset(event_types or BATCH_KINDS), name)
 
     return decorate
 
@@ -85,21 +84,12 @@ def on(*event_types: Any, name: str | None = None) -> Any:
 def off(function: AnyFunction) -> None:
     """Call it no more; nothing if it is not registered."""
     with _lock:
-        names = [name for name, callback in _callbacks.items() if callback.function == function]
-        for name in names:
+        for name in [name for name, callback in _callbacks.items() if callback.function == function]:
             del _callbacks[name]
-            _everywhere_off(name)
+            remove_callback(name)
 
 
-def attach(plugins: "Plugins") -> None:
-    """Every registered function, now and from now on, is a logger of these plugins."""
-    with _lock:
-        _attached.add(plugins)
-        for name, callback in _callbacks.items():
-            plugins.register(_hooks(callback), name, scoped=True)
-
-
-def _register(function: Function, kinds: frozenset[Kind], name: str | None) -> Function:
+def _register(function: Function, kinds: frozenset[EventType], name: str | None) -> Function:
     """Again under the same name: in place of the first (a notebook's cell), with its types if it is the same function."""
     if not callable(function):
         raise UsageError(f"@batchmeter.on decorates a function, not {type(function).__name__}")
@@ -108,24 +98,15 @@ def _register(function: Function, kinds: frozenset[Kind], name: str | None) -> F
     chosen = "on:" + (name or _name(function))
     with _lock:
         before = _callbacks.get(chosen)
-        if before is not None:
-            if name is None and before.function != function and _code(before.function) is _code(function):
-                raise UsageError(
-                    f"{chosen} is registered already, for another object: say name='…', or batchmeter.off the first"
-                )
-            _everywhere_off(chosen)
-            if before.function == function:
-                kinds |= before.kinds
+        if before is not None and before.function == function:
+            kinds |= before.kinds
+        elif before is not None and name is None and _code(before.function) is _code(function):
+            raise UsageError(
+                f"{chosen} is registered already, for another object: say name='…', or batchmeter.off the first"
+            )
         _callbacks[chosen] = Callback(function, kinds)
-        for plugins in _attached:
-            plugins.register(_hooks(_callbacks[chosen]), chosen, scoped=True)
+        add_callback(chosen, _Hooks(_callbacks[chosen]))
     return function
-
-
-def _everywhere_off(name: str) -> None:
-    for plugins in _attached:
-        if name in plugins.loggers:
-            plugins.unregister(name)
 
 
 def _name(function: AnyFunction) -> str:
@@ -138,13 +119,6 @@ def _name(function: AnyFunction) -> str:
 def _code(function: AnyFunction) -> object:
     """The code that two methods of one class, or two closures of one function, share; a new definition has its own."""
     return getattr(function, "__code__", function)
-
-
-def _hooks(callback: Callback) -> _Hooks:
-    hooks = _Hooks()
-    for kind in callback.kinds:
-        setattr(hooks, kind, _implementation(callback.function))
-    return hooks
 
 
 def _implementation(function: AnyFunction) -> AnyFunction:
