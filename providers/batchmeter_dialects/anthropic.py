@@ -69,12 +69,11 @@ _PLAIN = Dialect(
         {
             "cache_creation.ephemeral_5m_input_tokens",
             "server_tool_use.web_fetch_requests",
-            "service_tier",
             "inference_geo",
-            "speed",
             "fallback_credit.*",
         }
     ),
+    words={"service_tier": frozenset({"batch", "standard"}), "speed": frozenset({"standard"})},
     marks="message",
     parts=("iterations", _parts),
     places=True,
@@ -111,7 +110,9 @@ _UNBILLED = frozenset({"errored", "canceled", "expired"})
 def _open(line: Any) -> object:
     result = line.result
     if result.type in _UNBILLED or (result.type not in {None, "succeeded"} and result.error is not None):
-        return Answer(failure=failure_code(result.error) or result.type)
+        message = result.message
+        usage = None if message is None else message.usage
+        return Answer(failure=failure_code(result.error) or result.type, usage=usage)
     return result.message if result.message is not None else Answer()
 
 

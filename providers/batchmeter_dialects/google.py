@@ -45,10 +45,12 @@ GEMINI = Dialect(
             "toolUsePromptTokensDetails.*",
             "toolUsePromptTokenCount",
             "thoughtsTokensDetails.*",
-            "trafficType",
-            "serviceTier",
         }
     ),
+    words={
+        "trafficType": frozenset({"ON_DEMAND", "TRAFFIC_TYPE_UNSPECIFIED"}),
+        "serviceTier": frozenset({"batch", "standard", "unspecified", "BATCH", "STANDARD", "SERVICE_TIER_UNSPECIFIED"}),
+    },
     lists=dict.fromkeys((*_DETAILS, "thoughtsTokensDetails"), ("modality", "tokenCount")),
 )
 """Cached is inside the prompt, thoughts and tool prompts are beside. These models bill images, video and documents in a
@@ -281,6 +283,7 @@ def _dialects(provider: Literal["gemini", "vertex_ai"]) -> Dialects:
         ids=("key",),
         id_of=_labelled,
         repeats="files" if vertex else "no",
+        kinds={r".*gemini-.*image": ("candidatesTokenCount", "candidatesTokensDetails")},
     )
 
 

@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+from msgspec import Struct
+
 from batchmeter.metering.dialects import Answer, Dialect, Dialects
 
 from .openai import CHAT
@@ -42,14 +44,26 @@ PAGES = Dialect(
 """Document recognition, billed by the page."""
 
 
+class _Image(Struct, gc=False):
+    image_annotation: Any = None
+
+
+class _Page(Struct, gc=False):
+    images: list[_Image] = []
+
+
 def _usage_of(body: Any, _: str | None) -> Answer | None:
+    """Annotations of a page have a price of their own, and no counter."""
     found: Mapping[str, Any] | None = body.usage_info
-    return None if found is None else Answer(model=body.model, usage=dict(found))
+    if found is None:
+        return None
+    annotated = body.document_annotation or any(image.image_annotation for page in body.pages for image in page.images)
+    return Answer(model=body.model, usage=dict(found) | ({"annotations": 1} if annotated else {}))
 
 
 DIALECTS = Dialects(
     provider="mistral",
     speaks=(MISTRAL, PAGES),
-    body={"usage_info": dict[str, Any] | None},
+    body={"usage_info": dict[str, Any] | None, "document_annotation": Any, "pages": list[_Page]},
     usage_of=_usage_of,
 )

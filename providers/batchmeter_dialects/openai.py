@@ -236,11 +236,8 @@ DIALECTS = Dialects(
     body={"output": list[Item], "tool_usage": dict[str, dict[str, Any] | None] | None},
     beside={"output": _items, "tool_usage": _tool_usage},
     free=("/moderations", "omni-moderation", "text-moderation"),
-    per_answer={
-        "gpt-4o-search-preview": "num_search_queries",
-        "gpt-4o-mini-search-preview": "num_search_queries",
-        "gpt-5-search-api": "num_search_queries",
-    },
+    per_answer={"gpt-.*-search-": "num_search_queries"},
+    kinds={"gpt-(.*-)?audio": ("completion_tokens", "completion_tokens_details")},
     images=("gpt-image", "chatgpt-image", "dall-e"),
 )
 """Every provider without a declaration of its own is read so, but nothing of it is free."""

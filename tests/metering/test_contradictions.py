@@ -32,6 +32,14 @@ def iterations(*entries: Any, **more: Any) -> tuple[Json, str]:
     return lines_of.anthropic("m", {**MESSAGE, **more, "iterations": list(entries)}), "anthropic"
 
 
+def message(**words: str) -> tuple[Json, str]:
+    return lines_of.anthropic("m", {**MESSAGE, **words}), "anthropic"
+
+
+def pages(**body: Any) -> tuple[Json, str]:
+    return lines_of.openai("m", None, usage_info={"pages_processed": 3}, **body), "mistral"
+
+
 def gemini(usage: Json, model: str = "m") -> tuple[Json, str]:
     return lines_of.gemini_api(model, usage), "gemini"
 
@@ -108,6 +116,18 @@ UNKNOWN: dict[str, tuple[tuple[Json, str], str]] = {
         bedrock({"usage": CONVERSE | {"cacheWriteInputTokens": 3, "cacheDetails": [{"ttl": "24h", "inputTokens": 3}]}}),
         "unknown_counter",
     ),
+    "a total of zero": (chat(CHAT | {"total_tokens": 0}), "usage_contradicts_total"),
+    "a length with its unit": (chat(CHAT | {"audio": "12.5s"}), "unknown_counter"),
+    "a number with commas": (chat(CHAT | {"premium_tokens": "1,000"}), "unknown_counter"),
+    "an amount of money": (chat(CHAT | {"fee": "$0.02"}), "unknown_counter"),
+    "a tier that batches do not have": (message(service_tier="priority"), "unknown_counter"),
+    "a speed that costs more": (message(speed="fast"), "unknown_counter"),
+    "traffic that was paid otherwise": (gemini(GEMINI | {"trafficType": "PROVISIONED_THROUGHPUT"}), "unknown_counter"),
+    "gemini at another tier": (gemini(GEMINI | {"serviceTier": "priority"}), "unknown_counter"),
+    "an image model without kinds of output": (gemini(GEMINI, "gemini-2.5-flash-image"), "unknown_counter"),
+    "an audio model without kinds of output": ((lines_of.openai("gpt-audio-mini", CHAT), "openai"), "unknown_counter"),
+    "an annotated document": (pages(document_annotation="{}"), "unknown_counter"),
+    "an annotated image": (pages(pages=[{"images": [{"image_annotation": "{}"}]}]), "unknown_counter"),
     "xai tools under two names": (
         (lines_of.xai("m", CHAT | {XAI_TOOLS: {"file_search_calls": 1, "collections_search_calls": 2}}), "xai"),
         "usage_invalid",
@@ -123,6 +143,47 @@ def test_a_row_that_contradicts_itself_is_unknown(name: str):
 
     assert (found.cost.total, found.cost.unknown) == (None, {reason: 1})
     assert (found.lines.succeeded, found.lines.failed) == (1, 0)
+
+
+FAILED: dict[str, tuple[Json, str]] = {
+    "an error beside the answer": (chat(CHAT)[0] | {"error": {"code": "x", "message": "m"}}, "openai"),
+    "an HTTP error with a usage": (
+        {"custom_id": "a", "response": {"status_code": 500, "body": {"model": "m", "usage": CHAT}}},
+        "openai",
+    ),
+    "a response that failed": response(status="failed", error={"code": "server_error", "message": "m"}),
+    "a response that was cancelled": response(status="cancelled"),
+    "a message that errored": (
+        {"custom_id": "a", "result": {"type": "errored", "message": lines_of.message("m", MESSAGE)}},
+        "anthropic",
+    ),
+    "a status of Vertex AI": (lines_of.gemini("m", GEMINI) | {"status": "Internal: m"}, "vertex_ai"),
+    "an error of Bedrock": (bedrock({"usage": CONVERSE})[0] | {"error": {"errorCode": 500}}, "bedrock"),
+}
+
+
+@pytest.mark.parametrize("name", FAILED)
+def test_a_failed_row_that_used_tokens_is_not_free(name: str):
+    line, provider = FAILED[name]
+
+    found = meter([lines_of.dump(line)], provider=provider, model="m", prices=FLAT)
+
+    assert (found.cost.total, found.cost.unknown) == (None, {"failed_with_usage": 1})
+    assert (found.lines.succeeded, found.lines.failed, found.lines.unpriced) == (0, 1, 1)
+
+
+@pytest.mark.parametrize("usage", [None, {}, {"prompt_tokens": 0, "completion_tokens": None, "details": {"kinds": []}}])
+def test_a_failed_row_that_used_nothing_is_free(usage: Json | None):
+    line = chat(CHAT)[0] | {"response": {"status_code": 400, "body": {"usage": usage}}}
+
+    found = meter([lines_of.dump(line)], prices=FLAT)
+
+    assert (found.cost.total, found.lines.failed) == (0, 1)
+
+
+@pytest.mark.parametrize("word", ["2026-11-10", "v2", "gpt-5", "high", "0.0s", "$0", "req_12", "12:30"])
+def test_a_word_is_no_amount(word: str):
+    assert meter([lines_of.dump(lines_of.openai("m", CHAT | {"new": word}))], prices=FLAT).cost.unknown == {}
 
 
 ROUTER: dict[str, tuple[Json, str, str | None]] = {

@@ -212,7 +212,7 @@ def test_a_tool_costs_its_fee_or_leaves_the_cost_unknown(tool: str, fee: str | N
     assert cost.total == Decimal("0.0035")  # no tool is in a batch discount
 
 
-@pytest.mark.parametrize("model", ["gpt-4o-search-preview-2025-03-11", "gpt-5-search-api"])
+@pytest.mark.parametrize("model", ["gpt-4o-search-preview-2025-03-11", "gpt-5-search-api", "gpt-7-mini-search-api"])
 def test_a_chat_model_that_always_searches_is_billed_for_it(model: str) -> None:
     line = lines_of.openai(model, {"prompt_tokens": 1000, "completion_tokens": 100})
     assert meter([lines_of.dump(line)], priced_at=date(2026, 11, 10)).usage.web_searches == 1

@@ -3,6 +3,7 @@
 Rows wait in columns by price group, so that they are added at C speed.
 """
 
+import re
 from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from decimal import Decimal
@@ -12,7 +13,18 @@ from typing import NamedTuple
 from batchmeter.pricing.groups import Group, GroupKey
 
 from .compiled import Counting, Lane
-from .counting import HEAD, PROMPT, REASONING, REPORTED, Counts, InvalidUsageError, UnknownCounterError, amount_in
+from .counting import (
+    HEAD,
+    PROMPT,
+    REASONING,
+    REPORTED,
+    Counts,
+    InvalidUsageError,
+    UnknownCounterError,
+    amount_in,
+    has_amounts,
+    has_details,
+)
 from .dialects import Answer, Dialect, Usage
 from .envelope import Look
 from .result import FREE, MAX_MODELS, UNKNOWN, Job, Tally
@@ -164,6 +176,19 @@ def _halves(
     return ((*used, bucket), have), (used, lack)
 
 
+class _Habit(NamedTuple):
+    """Facts about a model's answers that no row of it tells."""
+
+    kind: str | None = None
+    counter: str | None = None
+    """Counts one for each answer."""
+    kinds: tuple[str, str] | None = None
+    """As `Dialects.kinds`."""
+
+
+_NO_HABIT = _Habit()
+
+
 class Counter:
     """Counts one job's answers; `place` tells where the line stands that is added, should it not be countable."""
 
@@ -215,7 +240,7 @@ class Counter:
             self._sums.add_all(name, lane, own)
 
     def _is_plain(self, model: str | None) -> bool:
-        return bool(model) and not self._own.bills_job_model and self._habit(model) == (None, None)
+        return bool(model) and not self._own.bills_job_model and self._habit(model) == _NO_HABIT
 
     def add(self, answer: Answer) -> None:
         """Any answer, failed ones too."""
@@ -223,6 +248,8 @@ class Counter:
         tally.total += 1
         if answer.failure is not None:
             self._failed(answer.failure)
+            if has_amounts(usage):
+                self._tally.lacks(self._model(answer), "failed_with_usage", self._place())
             return
         tally.succeeded += 1
         if model is None or self._own.bills_job_model:
@@ -230,11 +257,13 @@ class Counter:
         if usage is None:
             self._uncounted(model)
             return
-        kind, counter = self._habit(answer.model)
-        if counter is not None:
-            usage = {counter: 1} | usage
-        by = answer.dialect or kind or answer.kind
+        habit = self._habit(answer.model)
+        if habit.counter is not None:
+            usage = {habit.counter: 1} | usage
+        by = answer.dialect or habit.kind or answer.kind
         try:
+            if habit.kinds is not None and not has_details(usage, *habit.kinds):
+                raise UnknownCounterError(habit.kinds[0])
             counted = self._counting.count(usage, by)
             if counted is None:
                 self._uncounted(model)
@@ -309,9 +338,9 @@ class Counter:
             return job.models.get(hash(answer.custom_id))
         return named
 
-    def _habit_of(self, model: str | None) -> tuple[str | None, str | None]:
-        """Facts that no row of a model tells: its kind of answer, and the counter that each answer adds one to."""
+    def _habit_of(self, model: str | None) -> _Habit:
         own, name = self._own, model or ""
         makes_images = self._makes_images or name.startswith(own.images)
-        counter = next((counter for start, counter in own.per_answer.items() if name.startswith(start)), None)
-        return "images" if makes_images else None, counter
+        counter = next((counter for pattern, counter in own.per_answer.items() if re.match(pattern, name)), None)
+        kinds = next((kinds for pattern, kinds in own.kinds.items() if re.match(pattern, name)), None)
+        return _Habit("images" if makes_images else None, counter, kinds)

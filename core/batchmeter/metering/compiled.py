@@ -77,6 +77,7 @@ class Counting:
     def _dialect(self, usage: Usage, kind: str | None) -> Dialect | None:
         """The body's own kind first, then what its counters allow."""
         able = [dialect for dialect in self._dialects if speaks(dialect, usage)]
+        able = [dialect for dialect in able if _fit(dialect.marks, kind) == 0] or able
         able.sort(key=lambda dialect: _fit(dialect.marks, kind))
         return next((one for one in able if not counters_of(one, usage)[1]), able[0] if able else None)
 
@@ -189,6 +190,10 @@ class _Source:
                 return False
             self._amounts[path] = held = self._held(place)
             self._steps.append(f"if {held}.__class__ not in amounts: return None")
+        elif path in self._dialect.words:
+            words = f"words{len(self.constants)}"
+            self.constants[words] = self._dialect.words[path]
+            self._steps.append(f"if {place} not in {words}: return None")
         elif path in self._plan.counters:
             if type(value) is not int:
                 return False
@@ -250,7 +255,8 @@ class _Source:
             *(f"  {name} = {bucket}" for bucket, name in names.items() if name != bucket),
             f"  if {' or '.join(f'{name} < 0' for name in signed)}: return None" if signed else "",
             f"  prompt = {prompt}; total = {total}; placed = {' + '.join(names[b] for b in tokens) or '0'}",
-            f"  if placed > {MOST} or {units} > {MOST} or total and total != placed: return None",
+            f"  if placed > {MOST} or {units} > {MOST}: return None",
+            "" if total == "0" else "  if total != placed: return None",
             f"  if {names.get(reasoning, '0')} > placed - prompt: return None",
             f"  return ({', '.join([*answer, *(names[bucket] for bucket in buckets)])},)",
         ]

@@ -1,8 +1,9 @@
 """Counts one usage in a dialect: every counter is known or the line is unknown, and the vendor's own total is obeyed."""
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from functools import cache
 from typing import Any, cast
 
@@ -10,6 +11,7 @@ from batchmeter.pricing.groups import UNITS
 
 from .dialects import Dialect, Usage
 
+_AMOUNT = re.compile(r"\s*[$€£]?\s*[+-]?(\d[\d.,_]*(?:[eE][+-]?\d+)?)\s*(?:%|[a-zA-Z]{0,20})\s*")
 MOST = 10**12
 """More tokens than this in one request is nonsense."""
 
@@ -110,6 +112,9 @@ def counters_of(dialect: Dialect, usage: Usage) -> tuple[dict[str, object], list
     for path, value in _leaves(dialect, usage, ""):
         if path in named:
             found[path] = value
+        elif path in dialect.words:
+            if value not in dialect.words[path]:
+                unknown.append(f"{path} {value!s:.40}")
         elif not is_harmless(dialect, path) and is_amount(value):
             unknown.append(path)
     return found, unknown
@@ -155,13 +160,21 @@ def is_harmless(dialect: Dialect, path: str) -> bool:
 
 
 def is_amount(value: object) -> bool:
-    """Whether something could be billed by it: words, switches and zeros are no amounts, objects may hold some."""
+    """Whether something could be billed by it: words, switches and zeros are no amounts, objects may hold some.
+
+    A number with its unit (`12.5s`, `$0.02`, `1,000`) is one; a date or a version is not.
+    """
     if isinstance(value, str):
-        try:
-            return bool(Decimal(value))
-        except InvalidOperation:
-            return False
+        number = _AMOUNT.fullmatch(value)
+        return number is not None and any(digit in "123456789" for digit in number[1])
     return not isinstance(value, bool) and bool(value)
+
+
+def has_amounts(value: object) -> bool:
+    """Whether anything in a usage is an amount."""
+    if isinstance(value, dict):
+        value = list(cast("Usage", value).values())
+    return any(map(has_amounts, cast("list[object]", value))) if isinstance(value, list) else is_amount(value)
 
 
 def count(dialect: Dialect, usage: Usage) -> tuple[Dialect, Counts]:
@@ -176,12 +189,16 @@ def count(dialect: Dialect, usage: Usage) -> tuple[Dialect, Counts]:
         if other is None:
             raise
         return other
-    if not counts[TOTAL] or counts[TOTAL] == counts[PLACED]:
+    if counts[TOTAL] == counts[PLACED] or not _says_total(dialect, found):
         return dialect, counts
     other = _other_reading(dialect, found)
     if other is None:
         raise ContradictsTotalError(f"a total of {counts[TOTAL]}, and {counts[PLACED]} tokens")
     return other
+
+
+def _says_total(dialect: Dialect, found: Mapping[str, object]) -> bool:
+    return any(counter in found for _, alternatives in parsed(dialect).head[TOTAL] for counter in alternatives)
 
 
 def _other_reading(dialect: Dialect, found: Mapping[str, object]) -> tuple[Dialect, Counts] | None:
@@ -248,6 +265,11 @@ def usd(value: float | str, dollars: Decimal) -> Decimal | None:
     except ArithmeticError:  # no number, or one beyond all bounds
         return None
     return amount if amount.is_finite() and 0 <= amount < MOST else None
+
+
+def has_details(usage: Usage, counter: str, details: str) -> bool:
+    """Whether a counter of several kinds has its details, or counts nothing."""
+    return not is_amount(_follow(usage, counter)) or _follow(usage, details) is not None
 
 
 def amount_in(dialect: Dialect, usage: Usage) -> Decimal | None:

@@ -41,6 +41,8 @@ class Dialect:
     """More formulas that must not come out negative."""
     harmless: frozenset[str] = frozenset()
     """Counters that are known not to be billed, or to be inside another; `path.*` for all below a path."""
+    words: Mapping[str, frozenset[str]] = field(default_factory=dict[str, frozenset[str]])
+    """Counter that is a word, such as a service tier -> the words that go with the batch's prices; another is unknown."""
     lists: Mapping[str, tuple[str | None, str]] = field(default_factory=dict[str, tuple[str | None, str]])
     """List of counters -> the field that names an item's kind, and the field that counts."""
     reported: Mapping[str, Decimal] = field(default_factory=dict[str, Decimal])
@@ -121,7 +123,10 @@ class Dialects:
     free: tuple[str, ...] = ()
     """Endpoints, and starts of model names, that are not billed."""
     per_answer: Mapping[str, str] = field(default_factory=dict[str, str])
-    """Start of a model's name -> the counter that each of its answers adds one to."""
+    """Pattern of a model's name, from its start -> the counter that each of its answers adds one to."""
+    kinds: Mapping[str, tuple[str, str]] = field(default_factory=dict[str, tuple[str, str]])
+    """Pattern of the name of models that write text and dearer things -> the counter of their output, and the details
+    without which it does not say how much is which."""
     images: tuple[str, ...] = ()
     """Starts of names of models whose output is images, also where no counter says so."""
 

@@ -79,13 +79,13 @@ class Reader:
 
     def _answer(self, line: Any, job_model: str | None) -> Answer | None:
         status = line.status
+        failure = None if line.error is None else failure_code(line.error)
         if status is not None and status.lower() not in _DONE:
-            return Answer(failure=_status_code(status))
-        if line.error is not None and (code := failure_code(line.error)) is not None:
-            return Answer(failure=code)
-        if line.response is not None:
-            return self._response(line.response, job_model)
-        found = self._enveloped(line, job_model)
+            failure = _status_code(status)
+        inside = line.response is not None
+        found = self._response(line.response, job_model) if inside else self._enveloped(line, job_model)
+        if failure is not None:
+            return _failed(failure, found)
         known = found is not None or status is not None or self.id_of(line) is not None
         return found or (Answer(failure=NO_RESPONSE) if known else None)
 
@@ -110,7 +110,8 @@ class Reader:
             body = self.wire.decode_body(body)
         if status and not 200 <= status < 300:  # noqa: PLR2004 - HTTP success
             code = failure_code(body.error) if body is not None else None
-            return Answer(failure=f"http_{status}" if code in {None, "error"} else code)
+            answer = None if body is None else self._from_body(body, job_model)
+            return _failed(f"http_{status}" if code in {None, "error"} else str(code), answer)
         if body is None:
             return Answer()
         if status is None and body.usage is None and (code := failure_code(body.error)) is not None:
@@ -126,7 +127,7 @@ class Reader:
         usage, beside = body.usage, self._beside(body)
         kind = body.type or body.object
         if kind == "response" and body.status in _NO_ANSWER:
-            return Answer(failure=failure_code(body.error) or body.status)
+            return Answer(failure=failure_code(body.error) or body.status, model=body.model, usage=usage)
         if usage is None:
             found = (usage_of(body, job_model) for usage_of in self._usage_of)
             return next((answer for answer in found if answer is not None), None) or Answer(model=body.model)
@@ -139,6 +140,11 @@ class Reader:
             if value is not None:
                 usage |= _new(usage, added(value))
         return usage
+
+
+def _failed(failure: str, answer: Answer | None) -> Answer:
+    """A failed line, with the model and the usage that it names all the same."""
+    return Answer(failure=failure) if answer is None else Answer(None, failure, answer.model, answer.usage)
 
 
 def _new(usage: Usage, added: Mapping[str, int]) -> Usage:
