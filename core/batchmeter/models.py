@@ -260,11 +260,11 @@ class LineCounts(Frozen, frozen=True):
     total: int = 0
     succeeded: int = 0
     failed: int = 0
-    """Lines that carry an error or a non-2xx status: counted, not billed."""
+    """Lines that carry an error or a non-2xx status: counted, not billed unless they say what they used."""
     malformed: int = 0
     """Lines that are not readable as an answer at all."""
     unpriced: int = 0
-    """Succeeded lines whose cost is unknown; `Cost.unknown` says why."""
+    """Lines whose cost is unknown; `Cost.unknown` says why."""
 
 
 class Usage(Frozen, frozen=True):
