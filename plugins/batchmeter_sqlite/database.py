@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import AsyncGenerator, Callable, Coroutine, Generator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 from queue import SimpleQueue
 from typing import Any, Generic, TypeVar, cast
 from weakref import WeakSet
@@ -118,6 +118,11 @@ def wall_clock() -> Millis:
     return time.time_ns() // 1_000_000
 
 
+@lru_cache(maxsize=256)
+def _generated(text: str) -> Statement:
+    return Statement("generated", translate(text, WORDS))
+
+
 class SqliteSession:
     """A transaction on the ledger's thread. Its coroutines never wait, so they run there to their end."""
 
@@ -132,7 +137,7 @@ class SqliteSession:
         return statement in self._statements
 
     def statement(self, text: str, /) -> Statement:
-        return Statement("generated", translate(text, WORDS))
+        return _generated(text)
 
     def signal(self, topic: Topic) -> None:
         """SQLite has no way to tell other processes: they poll."""

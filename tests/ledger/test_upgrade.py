@@ -40,16 +40,16 @@ def run(url, statement):
 
 
 @pytest.fixture
-async def first_release(url, clock, monkeypatch):
+async def first_release(new_url, clock, monkeypatch):
     """The address of a ledger as the first migration made it, with an open batch."""
-    module = "batchmeter_postgres.server" if url.startswith("postgresql") else "batchmeter_sqlite.file"
+    module = "batchmeter_postgres.server" if new_url.startswith("postgresql") else "batchmeter_sqlite.file"
     with monkeypatch.context() as patched:
         patched.setattr(f"{module}.load_migrations", lambda name: load_migrations(name)[:1])
-        ledger = open_ledger(url, clock=clock)
+        ledger = open_ledger(new_url, clock=clock)
         await ledger.open()
         await ledger.aclose()
-    run(url, BATCH)
-    return url
+    run(new_url, BATCH)
+    return new_url
 
 
 async def test_what_was_there_goes_on(first_release, make, clock, attribution):
@@ -74,18 +74,18 @@ SCHEMA = 5
 
 
 @pytest.fixture
-async def refused_by_all(url, clock, monkeypatch):
+async def refused_by_all(new_url, clock, monkeypatch):
     """The address of a ledger from before there were subscriptions."""
-    if not url.startswith("postgresql"):
-        with closing(sqlite3.connect(url)) as connection:
+    if not new_url.startswith("postgresql"):
+        with closing(sqlite3.connect(new_url)) as connection:
             connection.executescript(PENDING.read_text("utf-8"))
-        return url
+        return new_url
     with monkeypatch.context() as patched:
         patched.setattr("batchmeter_postgres.server.load_migrations", lambda name: load_migrations(name)[:SCHEMA])
-        ledger = open_ledger(url, clock=clock)
+        ledger = open_ledger(new_url, clock=clock)
         await ledger.open()
         await ledger.aclose()
-    with closing(sqlite3.connect(":memory:")) as source, psycopg.connect(url, autocommit=True) as target:
+    with closing(sqlite3.connect(":memory:")) as source, psycopg.connect(new_url, autocommit=True) as target:
         source.executescript(PENDING.read_text("utf-8"))
         for table in TABLES:
             rows = source.execute(f"SELECT * FROM {table}")
@@ -95,7 +95,7 @@ async def refused_by_all(url, clock, monkeypatch):
                 target.execute(
                     f"INSERT INTO batchmeter.{table} ({names}) OVERRIDING SYSTEM VALUE VALUES ({places})", row
                 )
-    return url
+    return new_url
 
 
 async def test_deliveries_from_before_subscriptions_are_delivered(refused_by_all, tmp_path):
@@ -143,8 +143,8 @@ async def _owed(ledger):
     return [one.name for one in await ledger.subscriptions() if one.owed]
 
 
-async def test_a_ledger_is_made_unless_told_not_to(url, clock):
-    ledger = open_ledger(url, clock=clock)
+async def test_a_ledger_is_made_unless_told_not_to(new_url, clock):
+    ledger = open_ledger(new_url, clock=clock)
     with pytest.raises(LedgerError, match="there is no ledger"):
         await ledger.open(create=False)
     for create in (True, False):

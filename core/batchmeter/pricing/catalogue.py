@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import date
 from decimal import Decimal
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any, cast
 
@@ -84,9 +84,12 @@ class Catalogue:
 
     @classmethod
     def open(cls, path: Path = EMBEDDED) -> "Catalogue":
-        """Read a compiled catalogue; the digest is that of its JSON, however it was compressed."""
-        content = path.read_bytes()
-        return cls.parse(gzip.decompress(content) if content[:2] == b"\x1f\x8b" else content, str(path))
+        """Read a compiled catalogue; the digest is that of its JSON, however it was compressed.
+
+        The last ones are kept: clients of one process share them.
+        """
+        found = path.stat()
+        return _opened(path, (found.st_ino, found.st_mtime_ns, found.st_size))
 
     @classmethod
     def parse(cls, content: bytes, name: str = "catalogue") -> "Catalogue":
@@ -161,6 +164,12 @@ class Catalogue:
             source=raw.get("source") or self.document["sources"].get(raw["origin"], ""),
             reason=raw.get("reason", ""),
         )
+
+
+@lru_cache(maxsize=2)
+def _opened(path: Path, _state: tuple[int, ...]) -> Catalogue:
+    content = path.read_bytes()
+    return Catalogue.parse(gzip.decompress(content) if content[:2] == b"\x1f\x8b" else content, str(path))
 
 
 def _numbers(raw: Mapping[str, str]) -> dict[str, Decimal]:

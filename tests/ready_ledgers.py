@@ -1,0 +1,31 @@
+"""New SQLite ledgers of tests begin as a copy of one that is migrated: the copy takes a twentieth of the migrations."""
+
+import sqlite3
+import threading
+from functools import cache
+
+from batchmeter.ledger import sqlite_file
+from batchmeter.ledger.session import Migration
+
+_migrate = sqlite_file._migrate
+_TURN = threading.Lock()
+
+
+def use() -> None:
+    """From now on, in this process. What the migrations are decides which copy; they run once."""
+    sqlite_file._migrate = _copy_and_migrate
+
+
+@cache
+def _made(_migrations: tuple[Migration, ...]) -> sqlite3.Connection:
+    connection = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
+    connection.row_factory = sqlite3.Row
+    _migrate(connection, ":memory:", 0)
+    return connection
+
+
+def _copy_and_migrate(connection: sqlite3.Connection, path: str, now: int) -> None:
+    with _TURN:
+        if not connection.execute("SELECT 1 FROM sqlite_master").fetchall():
+            _made(sqlite_file.load_migrations("batchmeter.ledger")).backup(connection)
+    _migrate(connection, path, now)
