@@ -19,8 +19,7 @@ from typing import Any
 
 import pytest
 from hypothesis.internal.charmap import intervals_from_codec
-
-from tests import ready_ledgers
+from tests import ready_ledgers, warm_python
 
 MEMORY = Path("/dev/shm")
 ROOM = 4 * 2**30
@@ -53,6 +52,7 @@ def pytest_xdist_setupnodes() -> None:
 ssl.create_default_context = cache(ssl.create_default_context)  # type: ignore[assignment] # a cache keeps the arguments
 """Each HTTP client of a test would read the authorities' certificates again: 20 ms."""
 ready_ledgers.use()
+warm_python.use()
 
 
 def pytest_collection_finish() -> None:

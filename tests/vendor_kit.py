@@ -3,7 +3,6 @@
 import asyncio
 import json
 import subprocess
-import sys
 import threading
 from collections.abc import AsyncGenerator, Generator, Iterable, Mapping
 from contextlib import asynccontextmanager, contextmanager
@@ -13,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx2
+from tests.warm_python import WARM
 
 import openai
 from batchmeter import AsyncClient
@@ -77,7 +77,7 @@ async def submit_by_command(folder: Path, name: str, account: Mapping[str, str],
     path.write_bytes(content)
     config.write_text(f"[accounts.{name}]\n" + "".join(f'{key} = "{value}"\n' for key, value in account.items()))
     arguments = ["--config", str(config), "submit", str(path), "--provider", name, "--wait", "--json"]
-    command = [sys.executable, "-m", "batchmeter", *arguments]  # it wants its process' main thread
+    command = [WARM, "-m", "batchmeter", *arguments]  # it wants its process' main thread
     done = await asyncio.create_subprocess_exec(*command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     out, err = await done.communicate()
     assert done.returncode == 0, err

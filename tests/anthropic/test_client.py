@@ -2,13 +2,13 @@
 
 import asyncio
 import json
-import sys
 import threading
 from decimal import Decimal
 
 import httpx2
 import pytest
 from click.testing import CliRunner
+from tests.warm_python import WARM
 
 import openai
 from batchmeter.cli import main
@@ -189,7 +189,7 @@ async def test_a_create_of_a_killed_process_is_adopted_by_another(requests, chat
         f'[accounts.anthropic]\napi_key = "{KEY}"\napi_base = "{vendor.base}"\n'
     )
     vendor.hang = made, go_on = threading.Event(), threading.Event()
-    worker = await asyncio.create_subprocess_exec(sys.executable, "-c", KILLED, str(config), str(path))
+    worker = await asyncio.create_subprocess_exec(WARM, "-c", KILLED, str(config), str(path))
     assert await asyncio.to_thread(made.wait, 60)
     worker.kill()
     await worker.wait()

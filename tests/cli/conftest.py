@@ -4,7 +4,6 @@ import json
 import os
 import signal
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner
+from tests.warm_python import WARM
 
 from batchmeter.cli import main
 from batchmeter.testing.sandbox import Sandbox, sandbox_thread
@@ -44,7 +44,7 @@ class Shell:
 
     def start(self, *arguments: str) -> "subprocess.Popen[str]":
         return subprocess.Popen(
-            [sys.executable, "-m", "batchmeter", *arguments],
+            [WARM, "-m", "batchmeter", *arguments],
             cwd=self.folder,
             env=os.environ,
             stdout=subprocess.PIPE,

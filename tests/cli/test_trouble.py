@@ -5,17 +5,17 @@ import random
 import signal
 import sqlite3
 import subprocess
-import sys
 from contextlib import closing
 from pathlib import Path
 
 import pytest
+from tests.warm_python import WARM
 
 from batchmeter.testing.sandbox import sandbox_thread
 
 from .conftest import stop
 
-BATCHMETER = [sys.executable, "-m", "batchmeter"]
+BATCHMETER = [WARM, "-m", "batchmeter"]
 
 
 def run(*arguments, environ=(), **options):

@@ -27,6 +27,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.warm_python import WARM
 
 import batchmeter
 from batchmeter.testing import sandbox_thread
@@ -148,7 +149,7 @@ class Workshop:
 def command(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A folder with the command `batchmeter`."""
     folder = tmp_path_factory.mktemp("bin")
-    server = subprocess.Popen([sys.executable, str(COMMANDS), str(folder)], stdout=subprocess.PIPE, text=True)
+    server = subprocess.Popen([WARM, str(COMMANDS), str(folder)], stdout=subprocess.PIPE, text=True)
     assert server.stdout is not None
     while server.stdout.readline() not in {"ready\n", ""}:
         pass

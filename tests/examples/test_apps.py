@@ -4,13 +4,13 @@ import asyncio
 import importlib.util
 import os
 import subprocess
-import sys
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from types import ModuleType
 
 import httpx2
 import pytest
+from tests.warm_python import WARM
 
 import batchmeter
 import openai
@@ -29,9 +29,7 @@ def sandbox(monkeypatch: pytest.MonkeyPatch) -> Iterator[Sandbox]:
 
 def run(name: str, *arguments: str) -> str:
     script = EXAMPLES / name
-    done = subprocess.run(
-        [sys.executable, str(script), *arguments], env=os.environ, capture_output=True, text=True, check=False
-    )
+    done = subprocess.run([WARM, str(script), *arguments], env=os.environ, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return done.stdout
 

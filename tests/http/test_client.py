@@ -7,6 +7,7 @@ import traceback
 import httpx
 import httpx2
 import pytest
+from tests.warm_python import WARM
 
 from batchmeter import errors
 from batchmeter._version import __version__
@@ -183,7 +184,7 @@ asyncio.run(main())
 async def test_nothing_is_imported_on_the_event_loop(library, monkeypatch):
     """An import would hold up everybody else's work, for 30 ms."""
     monkeypatch.setenv("BATCHMETER_HTTP", library)
-    process = await asyncio.create_subprocess_exec(sys.executable, "-c", FIRST, stdout=asyncio.subprocess.PIPE)
+    process = await asyncio.create_subprocess_exec(WARM, "-c", FIRST, stdout=asyncio.subprocess.PIPE)
     out, _ = await process.communicate()
     assert process.returncode == 0
     ours = {"batchmeter", *sys.stdlib_module_names}

@@ -3,7 +3,6 @@
 import asyncio
 import random
 import subprocess
-import sys
 import time
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -11,6 +10,7 @@ from pathlib import Path
 
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
+from tests.warm_python import WARM
 
 from batchmeter.errors import BudgetExceededError
 from batchmeter.ledger import open_ledger
@@ -179,7 +179,7 @@ async def test_eight_processes_and_kill_9_break_no_limit(url, request):
 def killed(url: str) -> list[tuple[int, str]]:
     """Eight workers, half of them killed in the middle of their work: return codes, and what they complained of."""
     chance = random.Random(7)
-    command = [sys.executable, str(WORKER), url]
+    command = [WARM, str(WORKER), url]
     processes = [
         subprocess.Popen([*command, str(seed)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         for seed in range(8)

@@ -3,9 +3,10 @@
 import asyncio
 import contextlib
 import random
-import sys
 from collections import Counter
 from pathlib import Path
+
+from tests.warm_python import WARM
 
 from batchmeter.ledger import open_ledger
 
@@ -15,9 +16,7 @@ KILLS = 3
 
 
 async def start(url, log):
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, str(WORKER), url, str(log), stdout=asyncio.subprocess.PIPE
-    )
+    process = await asyncio.create_subprocess_exec(WARM, str(WORKER), url, str(log), stdout=asyncio.subprocess.PIPE)
     assert await process.stdout.readline() == b"ready\n"
     return process
 

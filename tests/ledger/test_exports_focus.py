@@ -4,7 +4,6 @@ import asyncio
 import csv
 import json
 import subprocess
-import sys
 from collections import Counter
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.warm_python import WARM
 
 from batchmeter.access import Access
 from batchmeter.errors import UsageError
@@ -178,7 +178,7 @@ async def test_corrections_of_another_bill_are_refused(filled: Any, tmp_path: Pa
 
 
 def run(arguments: list[str]) -> "subprocess.CompletedProcess[str]":
-    return subprocess.run([sys.executable, "-m", "batchmeter", *arguments], capture_output=True, text=True, check=False)
+    return subprocess.run([WARM, "-m", "batchmeter", *arguments], capture_output=True, text=True, check=False)
 
 
 async def test_the_command_says_what_is_unknown(filled: Any, url: str, tmp_path: Path, monkeypatch: Any) -> None:

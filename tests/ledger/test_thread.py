@@ -3,10 +3,10 @@
 import asyncio
 import os
 import subprocess
-import sys
 import threading
 
 import pytest
+from tests.warm_python import WARM
 
 from batchmeter.client import AsyncClient
 from batchmeter.config import Settings
@@ -90,7 +90,7 @@ asyncio.run(main())
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
 def test_no_child_is_forked_in_the_middle_of_a_job():
-    done = subprocess.run([sys.executable, "-c", FORKS], capture_output=True, text=True, check=True, timeout=60)
+    done = subprocess.run([WARM, "-c", FORKS], capture_output=True, text=True, check=True, timeout=60)
     assert done.stdout == f"{[0] * 20}\n"
 
 

@@ -6,7 +6,6 @@ import os
 import random
 import signal
 import subprocess
-import sys
 import threading
 import time
 from collections import defaultdict
@@ -20,6 +19,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
     ExportTraceServiceRequest,
     ExportTraceServiceResponse,
 )
+from tests.warm_python import WARM
 
 from batchmeter.events import BATCH_KINDS, Settlement, Subscription
 from batchmeter.ledger import open_ledger
@@ -76,7 +76,7 @@ class Workers:
     """Deliverer processes, by their pids."""
 
     def __init__(self, ledger, sections) -> None:
-        command = [sys.executable, "-c", WORKER, ledger, json.dumps(sections)]
+        command = [WARM, "-c", WORKER, ledger, json.dumps(sections)]
         self._parent = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
     def _ask(self, command) -> int:

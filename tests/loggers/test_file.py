@@ -6,7 +6,6 @@ import resource
 import signal
 import stat
 import subprocess
-import sys
 import time
 from datetime import timedelta
 from decimal import Decimal
@@ -14,6 +13,7 @@ from decimal import Decimal
 import pytest
 from cloudevents.core.formats.json import JSONFormat
 from pydantic import ValidationError
+from tests.warm_python import WARM
 
 from batchmeter.errors import ConfigError
 from batchmeter_file import FileLogger, FileSettings, read_events
@@ -144,7 +144,7 @@ for number in range(250):
 def test_four_processes_rotation_and_logrotate_lose_and_tear_nothing(path, events):
     payload = events.created(metadata={"pad": "x" * 400}).model_dump_json()
     workers = [
-        subprocess.Popen([sys.executable, "-c", WRITER, path, payload, str(number)], cwd=path.parent.parent)
+        subprocess.Popen([WARM, "-c", WRITER, path, payload, str(number)], cwd=path.parent.parent)
         for number in range(4)
     ]
     moved = 0
@@ -179,7 +179,7 @@ with _locked(appender.lock_path):
 def test_a_line_torn_by_sigkill_spoils_only_itself(path, events):
     log = logger(path)
     log.acreate_batch(events.created("batch_0"))
-    killed = subprocess.run([sys.executable, "-c", KILLED, path], check=False)
+    killed = subprocess.run([WARM, "-c", KILLED, path], check=False)
     assert killed.returncode == -signal.SIGKILL
     log.acreate_batch(events.created("batch_1"))
     files = read_events(path)

@@ -4,10 +4,10 @@ import asyncio
 import json
 import os
 import subprocess
-import sys
 import threading
 
 import pytest
+from tests.warm_python import WARM
 
 from batchmeter.config import ConfigError
 from batchmeter_datadog import DatadogSettings
@@ -125,7 +125,7 @@ for number in range(2):
 
 @pytest.mark.parametrize("kind", ["pipe", "file"])
 def test_stdout_takes_events_beside_what_is_printed(tmp_path, kind):
-    command = [sys.executable, "-c", SCRIPT, "/dev/stdout"]
+    command = [WARM, "-c", SCRIPT, "/dev/stdout"]
     if kind == "pipe":
         out = subprocess.run(command, check=True, capture_output=True).stdout
     else:

@@ -3,12 +3,12 @@
 import asyncio
 import os
 import subprocess
-import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from tests.warm_python import WARM
 
 import batchmeter
 from batchmeter.testing.sandbox import Sandbox
@@ -162,7 +162,7 @@ def test_forks(script: str, requests: bytes, tmp_path: Path) -> None:
     path = tmp_path / "in.jsonl"
     path.write_bytes(requests)
     done = subprocess.run(
-        [sys.executable, "-c", script.replace("{requests!r}", repr(str(path)))],
+        [WARM, "-c", script.replace("{requests!r}", repr(str(path)))],
         env=os.environ,
         capture_output=True,
         text=True,
@@ -174,4 +174,4 @@ def test_forks(script: str, requests: bytes, tmp_path: Path) -> None:
 
 def test_the_function_is_not_hidden_by_the_package_of_its_name() -> None:
     code = "import batchmeter.tracker.tracker, batchmeter; assert callable(batchmeter.tracking)"
-    subprocess.run([sys.executable, "-c", code], check=True)
+    subprocess.run([WARM, "-c", code], check=True)

@@ -4,9 +4,10 @@ import os
 import re
 import signal
 import subprocess
-import sys
 from collections.abc import Generator
 from contextlib import contextmanager
+
+from tests.warm_python import WARM
 
 
 @contextmanager
@@ -14,7 +15,7 @@ def serving(address: str, folder, *more: str, **environ: str) -> Generator[tuple
     """A proxy over the sandbox at `address`; ends as Ctrl-C ends it."""
     env = os.environ | {"OPENAI_BASE_URL": address, "OPENAI_API_KEY": "sk-provider", **environ}
     env["BATCHMETER_LEDGER"] = str(folder / "served.db")
-    command = [sys.executable, "-m", "batchmeter", "serve", "--port", "0", *more]
+    command = [WARM, "-m", "batchmeter", "serve", "--port", "0", *more]
     process = subprocess.Popen(command, env=env, stdout=subprocess.PIPE, text=True, cwd=folder)
     try:
         first = process.stdout.readline()

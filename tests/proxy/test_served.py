@@ -6,7 +6,6 @@ import shutil
 import signal
 import socket
 import subprocess
-import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -16,6 +15,7 @@ import schemathesis
 from hypothesis import HealthCheck, given, settings
 from schemathesis import checks
 from schemathesis.specs.openapi import checks as specs
+from tests.warm_python import WARM
 
 import openai
 from batchmeter.access import Access
@@ -256,7 +256,7 @@ def test_transfers_are_finished_before_it_stops(sandbox, tmp_path, lines):
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "example.com"])
 def test_it_stays_on_loopback_without_keys(tmp_path, host):
-    command = [sys.executable, "-m", "batchmeter", "serve", "--port", "0", "--host", host]
+    command = [WARM, "-m", "batchmeter", "serve", "--port", "0", "--host", host]
     done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=False, timeout=30)
     assert (done.returncode, "create a key first" in done.stderr) == (2, True), done.stderr
 
@@ -264,7 +264,7 @@ def test_it_stays_on_loopback_without_keys(tmp_path, host):
 def test_a_port_that_is_taken(tmp_path):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
-        command = [sys.executable, "-m", "batchmeter", "serve", "--port", port]
+        command = [WARM, "-m", "batchmeter", "serve", "--port", port]
         done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=False, timeout=30)
     assert done.returncode == 2
     assert f"cannot listen on 127.0.0.1:{port}" in done.stderr

@@ -4,13 +4,13 @@ import asyncio
 import os
 import signal
 import subprocess
-import sys
 import tempfile
 from collections.abc import AsyncIterator, Iterator
 from decimal import Decimal
 from pathlib import Path
 
 import pytest
+from tests.warm_python import WARM
 
 import batchmeter
 from batchmeter.answers.lines import results_of
@@ -108,7 +108,7 @@ def test_interrupted_and_resumed_by_another_process(
     with sandbox_thread(clock=clock, speed=1) as sandbox:
         monkeypatch.setenv("OPENAI_BASE_URL", sandbox.url)
         monkeypatch.setenv("OPENAI_API_KEY", "sk-test")
-        process = subprocess.Popen([sys.executable, "-c", RUNNING], stderr=subprocess.PIPE, text=True, env=os.environ)
+        process = subprocess.Popen([WARM, "-c", RUNNING], stderr=subprocess.PIPE, text=True, env=os.environ)
         while not batchmeter.list_batches().data:
             assert process.poll() is None
         process.send_signal(signal.SIGINT)

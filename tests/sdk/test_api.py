@@ -4,13 +4,13 @@ import asyncio
 import inspect
 import os
 import subprocess
-import sys
 import threading
 from collections.abc import Coroutine, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.warm_python import WARM
 
 import batchmeter
 from batchmeter.errors import ConfigError, ConflictError, UsageError
@@ -139,7 +139,7 @@ batch = batchmeter.create_batch(input_file_id=file.id, endpoint="/v1/chat/comple
 while not batch.ended:
     batch = batchmeter.retrieve_batch(batch.id)
 """
-    done = subprocess.run([sys.executable, "-c", script], env=os.environ, capture_output=True, text=True, check=False)
+    done = subprocess.run([WARM, "-c", script], env=os.environ, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     log = (tmp_path / "events.jsonl").read_text()
     assert log.count("dev.batchmeter.acreate_batch.v1") == 1
@@ -176,5 +176,5 @@ if child == 0:
     os._exit(0 if batchmeter.list_batches().data == [] else 1)
 raise SystemExit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
 """
-    done = subprocess.run([sys.executable, "-c", script], env=os.environ, capture_output=True, text=True, check=False)
+    done = subprocess.run([WARM, "-c", script], env=os.environ, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.warm_python import WARM
 
 import batchmeter
 from batchmeter import plugins as plugins_module
@@ -130,9 +131,7 @@ threading.Thread(target=late).start()
 
 
 def run(code: str, *arguments: str) -> str:
-    done = subprocess.run(
-        [sys.executable, "-c", code, *arguments], capture_output=True, text=True, timeout=50, check=False
-    )
+    done = subprocess.run([WARM, "-c", code, *arguments], capture_output=True, text=True, timeout=50, check=False)
     assert done.stderr == ""
     return done.stdout
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+from tests.warm_python import WARM
 
 import batchmeter
 from batchmeter import hook_calls
@@ -179,7 +180,7 @@ def _name_in_a_script(path: Path) -> str:
         "class Tell:\n    @batchmeter.hookimpl\n    def batch_success(self, event): ...\n\n"
         "print(Plugins().register(Tell()))\n"
     )
-    return subprocess.run([sys.executable, str(path)], capture_output=True, text=True, check=True).stdout.strip()
+    return subprocess.run([WARM, str(path)], capture_output=True, text=True, check=True).stdout.strip()
 
 
 @pytest.mark.skipif(not hasattr(__import__("os"), "fork"), reason="no fork here")
@@ -196,5 +197,5 @@ if child == 0:
     os._exit(0 if asked() == os.getpid() else 1)
 raise SystemExit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
 """
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False, timeout=60)
+    done = subprocess.run([WARM, "-c", script], capture_output=True, text=True, check=False, timeout=60)
     assert done.returncode == 0, done.stderr

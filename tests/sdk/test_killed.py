@@ -4,11 +4,12 @@ import asyncio
 import os
 import shutil
 import signal
-import sys
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+
+from tests.warm_python import WARM
 
 from batchmeter.client import AsyncClient
 from batchmeter.config import Settings
@@ -87,9 +88,7 @@ async def child(script: str, url: str, ledger: Path) -> asyncio.subprocess.Proce
         "BATCHMETER_LEDGER": str(ledger),
         "BATCHMETER_TRACK": "0",
     }
-    return await asyncio.create_subprocess_exec(
-        sys.executable, "-c", script, env=environment, stdout=asyncio.subprocess.PIPE
-    )
+    return await asyncio.create_subprocess_exec(WARM, "-c", script, env=environment, stdout=asyncio.subprocess.PIPE)
 
 
 def client(url: str, ledger: Path, log: Recorder, *, seconds_later: float = 0) -> AsyncClient:

@@ -4,11 +4,11 @@ import inspect
 import json
 import os
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.warm_python import WARM
 
 import batchmeter
 from batchmeter.testing.sandbox import sandbox_thread
@@ -46,7 +46,7 @@ def test_arguments_stand_in_litellms_order(theirs: dict[str, Any]) -> None:
 
 
 def test_each_call_comes_to_what_it_comes_to_in_litellm(theirs: dict[str, Any], tmp_path: Path) -> None:
-    mine = _outcomes("batchmeter", sys.executable, tmp_path)["results"]
+    mine = _outcomes("batchmeter", WARM, tmp_path)["results"]
     assert {name: said for name, said in mine.items() if isinstance(said, str) and "Error" in said} == {}
     works = {name: said for name, said in theirs["results"].items() if not (isinstance(said, str) and "Error" in said)}
     assert len(works) > 40

@@ -12,6 +12,7 @@ from subprocess import PIPE
 
 import httpx2
 import pytest
+from tests.warm_python import WARM
 
 from batchmeter import errors
 from batchmeter.http import HttpClient, failure
@@ -46,7 +47,7 @@ async def limited_proxy(folder, address):
     environ = os.environ | {"OPENAI_BASE_URL": address, "OPENAI_API_KEY": "sk-provider", "BATCHMETER_PLUGINS": ""}
     environ["BATCHMETER_LEDGER"] = str(folder / "served.db")
     errors_file = folder / "stderr"
-    command = [sys.executable, "-c", START.format(FILES), "serve", "--port", "0"]
+    command = [WARM, "-c", START.format(FILES), "serve", "--port", "0"]
     with errors_file.open("w") as written:
         process = await asyncio.create_subprocess_exec(*command, env=environ, stdout=PIPE, stderr=written, cwd=folder)
     try:
@@ -94,7 +95,7 @@ async def test_a_thousand_files_serve_a_full_house(tmp_path, lines, many_files):
 
 def test_too_few_files_are_one_line(tmp_path):
     environ = os.environ | {"OPENAI_API_KEY": "sk-provider", "BATCHMETER_LEDGER": str(tmp_path / "served.db")}
-    command = [sys.executable, "-c", START.format(32), "serve", "--port", "0"]
+    command = [WARM, "-c", START.format(32), "serve", "--port", "0"]
     ended = subprocess.run(command, env=environ, capture_output=True, text=True, cwd=tmp_path, check=False)
     assert ended.returncode == 2
     assert ended.stderr == "error: this process may open 32 files, and a server needs 64: ulimit -n 4096\n"

@@ -1,12 +1,12 @@
 """The spool: whole files or none, content kept as long as one file has it, several workers over one folder."""
 
 import asyncio
-import sys
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+from tests.warm_python import WARM
 
 from batchmeter.errors import ConfigError, NotFoundError
 from batchmeter.providers import FileUpload
@@ -184,7 +184,7 @@ asyncio.run(main())
 async def test_a_worker_that_is_killed_leaves_whole_files_only(tmp_path):
     root = str(Path(__file__).parents[2])
     worker = await asyncio.create_subprocess_exec(
-        sys.executable, "-c", KILLED, str(tmp_path), root, stdout=asyncio.subprocess.PIPE
+        WARM, "-c", KILLED, str(tmp_path), root, stdout=asyncio.subprocess.PIPE
     )
     told = [(await worker.stdout.readline()).decode().strip() for _ in range(5)]
     worker.kill()

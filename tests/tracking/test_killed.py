@@ -3,8 +3,9 @@
 import asyncio
 import itertools
 import random
-import sys
 from pathlib import Path
+
+from tests.warm_python import WARM
 
 from batchmeter import AsyncClient
 from batchmeter.testing.sandbox import serve_sandbox
@@ -71,7 +72,7 @@ async def test_killed_workers_lose_nothing_and_settle_nothing_twice(tmp_path: Pa
             await client.ledger.replay("log")  # a logger that only the workers have
             for kills in itertools.count(1):
                 worker = await asyncio.create_subprocess_exec(
-                    sys.executable, "-c", WORKER, path, sandbox.url, str(log), stdout=asyncio.subprocess.PIPE
+                    WARM, "-c", WORKER, path, sandbox.url, str(log), stdout=asyncio.subprocess.PIPE
                 )
                 assert worker.stdout is not None
                 assert await asyncio.wait_for(worker.stdout.readline(), 30) == b"started\n"

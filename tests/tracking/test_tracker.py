@@ -1,10 +1,10 @@
 """The loop: troubled accounts, other workers, restarts, people who wait."""
 
 import asyncio
-import sys
 from pathlib import Path
 
 import pytest
+from tests.warm_python import WARM
 
 from batchmeter.errors import (
     AuthenticationError,
@@ -217,7 +217,7 @@ async def test_a_worker_killed_while_it_settles_is_replaced_when_its_lease_ends(
             )
             await client.ledger.wake("box", batch.id)
             worker = await asyncio.create_subprocess_exec(
-                sys.executable, "-c", WORKER, path, sandbox.url, stdout=asyncio.subprocess.PIPE
+                WARM, "-c", WORKER, path, sandbox.url, stdout=asyncio.subprocess.PIPE
             )
             assert worker.stdout is not None
             assert await asyncio.wait_for(worker.stdout.readline(), 30) == b"downloading\n"
