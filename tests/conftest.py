@@ -19,7 +19,7 @@ from typing import Any
 
 import pytest
 from hypothesis.internal.charmap import intervals_from_codec
-from tests import ready_ledgers, warm_python
+from tests import heavy, ready_ledgers, warm_python
 
 MEMORY = Path("/dev/shm")
 ROOM = 4 * 2**30
@@ -53,6 +53,10 @@ ssl.create_default_context = cache(ssl.create_default_context)  # type: ignore[a
 """Each HTTP client of a test would read the authorities' certificates again: 20 ms."""
 ready_ledgers.use()
 warm_python.use()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    heavy.draw_fewer(items)
 
 
 def pytest_collection_finish() -> None:

@@ -1,4 +1,4 @@
-"""120 events, receivers in trouble, deliverers killed at random: every logger ends with every event, once by its id."""
+"""Events of many batches, receivers in trouble, deliverers killed at random: every logger ends with every event, once by its id."""
 
 import asyncio
 import json
@@ -19,6 +19,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
     ExportTraceServiceRequest,
     ExportTraceServiceResponse,
 )
+from tests.heavy import heavy
 from tests.warm_python import WARM
 
 from batchmeter.events import BATCH_KINDS, Settlement, Subscription
@@ -27,8 +28,8 @@ from batchmeter.ledger.records import Submission
 from batchmeter_datadog.spans import spans_of
 from batchmeter_file import read_events
 
-BATCHES = 60
-KILLS = 3
+BATCHES = heavy(60, 24)
+KILLS = heavy(3, 2)
 AT_A_TIME = 8
 LOGGERS = ("file", "otel", "langfuse", "datadog")
 WORKER = """
@@ -193,7 +194,7 @@ def test_nothing_is_lost_and_nothing_is_two(tmp_path, intake, trouble, recorded)
     with Workers(ledger, sections) as workers:
         running = [workers.start(), workers.start()]
         for number in range(KILLS):
-            intake.wait_for(60 * (number + 1))
+            intake.wait_for(BATCHES * (number + 1))
             assert workers.kill(running.pop(0)) == -signal.SIGKILL
             running.append(workers.start())
         assert [workers.wait(pid) for pid in running] == [0, 0]

@@ -5,6 +5,7 @@ import json
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
+from tests.heavy import heavy
 
 from batchmeter import Attribution, costs
 from batchmeter.access import access_of
@@ -12,7 +13,7 @@ from batchmeter.models import FileObject, Page
 from batchmeter.testing.wire import Answer, serving
 from batchmeter_proxy.answers import page_answer
 
-BATCHES, TAGS = 25, 1_000
+BATCHES, TAGS = heavy((25, 1_000), (4, 500))
 
 
 @pytest.fixture
