@@ -4,16 +4,16 @@ import sqlite3
 import threading
 from functools import cache
 
-from batchmeter.ledger import sqlite_file
-from batchmeter.ledger.session import Migration
+import batchmeter_sqlite.file
+from batchmeter.engines import Migration
 
-_migrate = sqlite_file._migrate
+_migrate = batchmeter_sqlite.file._migrate
 _TURN = threading.Lock()
 
 
 def use() -> None:
     """From now on, in this process. What the migrations are decides which copy; they run once."""
-    sqlite_file._migrate = _copy_and_migrate
+    batchmeter_sqlite.file._migrate = _copy_and_migrate
 
 
 @cache
@@ -27,5 +27,5 @@ def _made(_migrations: tuple[Migration, ...]) -> sqlite3.Connection:
 def _copy_and_migrate(connection: sqlite3.Connection, path: str, now: int) -> None:
     with _TURN:
         if not connection.execute("SELECT 1 FROM sqlite_master").fetchall():
-            _made(sqlite_file.load_migrations("batchmeter.ledger")).backup(connection)
+            _made(batchmeter_sqlite.file.load_migrations("batchmeter_sqlite")).backup(connection)
     _migrate(connection, path, now)

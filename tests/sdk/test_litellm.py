@@ -20,7 +20,7 @@ HOME = Path(__file__).parents[2] / ".cache" / "litellm"
 def _run(python: Path | str, arguments: list[str], **env: str) -> Any:
     quiet = {"LITELLM_LOCAL_MODEL_COST_MAP": "True", "LITELLM_LOG": "ERROR", "PATH": os.environ["PATH"]}
     done = subprocess.run(
-        [str(python), *arguments], capture_output=True, text=True, check=False, timeout=110, env={**quiet, **env}
+        [python, *arguments], capture_output=True, text=True, check=False, timeout=110, env={**quiet, **env}
     )
     assert done.returncode == 0, done.stderr[-3000:]
     return json.loads(done.stdout.splitlines()[-1])

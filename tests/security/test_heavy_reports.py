@@ -7,9 +7,10 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 from tests.heavy import heavy
 
-from batchmeter import Attribution, costs
+from batchmeter import Attribution
 from batchmeter.access import access_of
 from batchmeter.models import FileObject, Page
+from batchmeter.spend import report as report_module
 from batchmeter.testing.wire import Answer, serving
 from batchmeter_proxy.answers import page_answer
 
@@ -48,7 +49,7 @@ async def test_thousands_of_tags_give_a_bounded_report(many_tags, client, http):
     beside = asyncio.create_task(others())
     report = await access.costs(group_by="tag", since=None, until=None, key="key_1", limit=10)
     beside.cancel()
-    assert turns >= BATCHES * TAGS / costs._SLICE, "others run after every slice"
+    assert turns >= BATCHES * TAGS / report_module._SLICE, "others run after every slice"
     assert (len(report.data), report.truncated) == (10, True)
     assert (report.data[0].group, report.data[0].batches, report.total.batches) == ("all", BATCHES, BATCHES)
 
