@@ -6,7 +6,6 @@ import re
 import signal
 import socket
 import subprocess
-import sys
 from collections.abc import AsyncGenerator, Callable, Generator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import granian.constants
 from granian.server.embed import Server
+from tests.warm_python import WARM
 
 from batchmeter import AsyncClient
 from batchmeter_proxy import create_app
@@ -65,7 +65,7 @@ def serving(ledger: Path, *options: str) -> Generator[str]:
         "OPENAI_API_KEY": "k",
         "BATCHMETER_LEDGER": str(ledger),
     }
-    command = [sys.executable, "-m", "batchmeter", "serve", "--port", "0", "--no-track", *options]
+    command = [WARM, "-m", "batchmeter", "serve", "--port", "0", "--no-track", *options]
     process = subprocess.Popen(command, env=env, stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
     try:

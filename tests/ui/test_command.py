@@ -5,12 +5,12 @@ import os
 import re
 import signal
 import subprocess
-import sys
 from contextlib import contextmanager
 
 import httpx2
 import pytest
 from click.testing import CliRunner
+from tests.warm_python import WARM
 
 from batchmeter.cli import main
 from batchmeter_proxy import keyring_of
@@ -22,7 +22,7 @@ from .served import served
 @contextmanager
 def started(*words, env=None):
     """A command that goes on; its first line with an address."""
-    command = [sys.executable, "-m", "batchmeter", *words]
+    command = [WARM, "-m", "batchmeter", *words]
     process = subprocess.Popen(command, env=os.environ | (env or {}), stdout=subprocess.PIPE, text=True)
     try:
         yield next(line for line in process.stdout if "http://" in line)
