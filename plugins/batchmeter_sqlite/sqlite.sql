@@ -64,6 +64,10 @@ VALUES (:id, :type, :account, :batch_id, :revision, :now, :payload, :digest, (
 ))
 RETURNING seq, :place AS place;
 
+-- name: lock_name
+-- Here there is one writer.
+SELECT 1 WHERE 0;
+
 -- name: fence_events
 -- Where writers are many, waits for those that have taken a seq and not yet committed. Here there is one writer.
 SELECT 1 WHERE 0;

@@ -67,7 +67,6 @@ CLAIMS = {
         "place": 0,
     },
     "owed_to": {"logger": "l"},
-    "dead_of": {"logger": "l"},
     "open_accounts": {},
     "claim_deliveries": {"logger": "l", "now": 1, "lease": 1, "owner": "w", "limit": 100},
     "next_delivery": {"logger": "l"},

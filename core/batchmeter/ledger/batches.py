@@ -10,7 +10,7 @@ from batchmeter.models import Batch
 
 from . import serialize
 from .claims import HORIZON, in_order
-from .files import FRESH, own_outputs, use_input
+from .files import FRESH, output_ids, own_outputs, use_input
 from .outbox import add_event
 from .records import Intent, Millis, Submission, TrackedBatch, event_name, is_another, is_same
 from .session import Row, Session
@@ -76,7 +76,7 @@ def _beside(submission: Submission, batch: Batch, event: BatchCreated, callbacks
         "revision": event.revision,
         **serialize.event_columns(event),
         "callbacks": callbacks,
-        "file_id": sorted({file_id for file_id in (batch.output_file_id, batch.error_file_id) if file_id}),
+        "file_id": output_ids(batch),
         "attribution": serialize.dump(submission.attribution),
         "input_file_id": submission.input_file_id,
         "fresh": FRESH,
@@ -243,12 +243,10 @@ async def store_intents(session: Session, wanted: Sequence[tuple[Intent, Millis 
 
 
 async def _lock_rivals(session: Session, news: Collection[Intent | None]) -> None:
-    """Until this transaction ends, nobody else stores a rival of these. An engine with one writer at a time needs no lock."""
-    if session.has("lock_name"):
-        rivals = [new for new in news if new is not None and new.rivals]
-        names = {f"{new.submission.account}:{key}" for new in rivals for key in (*new.rivals, new.idempotency_key)}
-        for name in sorted(names):
-            await session.row("lock_name", id=name)
+    """Until this transaction ends, nobody else stores a rival of these."""
+    rivals = [new for new in news if new is not None and new.rivals]
+    names = {f"{new.submission.account}:{key}" for new in rivals for key in (*new.rivals, new.idempotency_key)}
+    await session.each("lock_name", [{"id": name} for name in sorted(names)])
 
 
 async def _stored(session: Session, new: Intent) -> Intent:

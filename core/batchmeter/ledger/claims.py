@@ -1,7 +1,7 @@
 """Claims: which worker follows a batch, looks for late files or makes an answer, until when, and how that ends."""
 
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -18,7 +18,7 @@ def millis(seconds: float) -> Millis:
     return round(seconds * 1000)
 
 
-def in_order(items: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def in_order(items: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
     """As every statement for many batches takes them: two that wait for each other would be a deadlock."""
     return sorted(items, key=lambda item: (str(item["account"]), str(item["batch_id"])))
 
@@ -74,9 +74,7 @@ async def claim(
 async def renew(session: Session, held: Sequence[Claim], *, lease_seconds: float) -> list[Claim]:
     """Longer leases; those that were lost are left out."""
     by_name = {(claim.tracked.account, claim.tracked.batch_id, claim.token): claim for claim in held}
-    items: list[dict[str, object]] = [
-        {"account": account, "batch_id": batch_id, "token": token} for account, batch_id, token in by_name
-    ]
+    items = [{"account": account, "batch_id": batch_id, "token": token} for account, batch_id, token in by_name]
     renewed = await session.each("renew_claims", in_order(items), lease=millis(lease_seconds))
     return [
         replace(by_name[row["account"], row["batch_id"], row["lease_token"]], expires_at=row["lease_until"])
@@ -93,15 +91,12 @@ async def reschedule(session: Session, results: Sequence[Reschedule]) -> int:
     return len(released)
 
 
+_UNCHANGED = {"snapshot": None, "snapshot_digest": None, "status": None, "ended": 0, "progress": -1}
+"""Columns of a snapshot, where there was no answer."""
+
+
 def _release(result: Reschedule) -> dict[str, object]:
     tracked = result.claim.tracked
-    unchanged: dict[str, object] = {
-        "snapshot": None,
-        "snapshot_digest": None,
-        "status": None,
-        "ended": 0,
-        "progress": -1,
-    }
     return {
         "account": tracked.account,
         "batch_id": tracked.batch_id,
@@ -109,7 +104,7 @@ def _release(result: Reschedule) -> dict[str, object]:
         "next_poll_at": result.next_poll_at,
         "error": serialize.storable(result.error),
         "attempts": serialize.dump_attempts(result.attempts),
-        **(unchanged if result.batch is None else serialize.snapshot_columns(result.batch)),
+        **(_UNCHANGED if result.batch is None else serialize.snapshot_columns(result.batch)),
     }
 
 
@@ -118,16 +113,14 @@ async def put_off(session: Session, account: str, looks: Collection[tuple[str, M
 
     Not where it is held, planned for later, or has become due since.
     """
-    items: list[dict[str, object]] = [
-        {"account": account, "batch_id": batch_id, "next_poll_at": at} for batch_id, at in looks
-    ]
+    items = [{"account": account, "batch_id": batch_id, "next_poll_at": at} for batch_id, at in looks]
     return len(await session.each("put_off", in_order(items), asked=began))
 
 
 async def correct_times(session: Session) -> int:
     """Make due now what a clock that ran ahead has put off by days; returns how many batches and deliveries."""
     accounts = [row["account"] for row in await session.rows("open_accounts")]
-    loggers = [row["logger"] for row in await session.rows("waiting_loggers")]
+    loggers = [row["logger"] for row in await session.rows("loggers_owed")]
     batches = await session.run("correct_batches", accounts=accounts, horizon=HORIZON)
     deliveries = await session.run("correct_deliveries", loggers=loggers, horizon=HORIZON)
     if batches:
@@ -169,9 +162,9 @@ async def finish_late_look(session: Session, look: LateLook, again_at: Millis | 
         )
 
 
-async def forget_late_looks(session: Session, batches: Sequence[dict[str, object]]) -> None:
+async def forget_late_looks(session: Session, batches: Sequence[Mapping[str, object]]) -> None:
     """Of batches (`account`, `batch_id`) that are pruned, or have another name now."""
-    await session.each("forget_late_look", in_order([dict(batch) for batch in batches]))
+    await session.each("forget_late_look", in_order(batches))
 
 
 async def once(session: Session, scope: str, name: str) -> bool:

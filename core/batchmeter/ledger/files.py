@@ -24,13 +24,12 @@ async def record_file(
     sha256: str | None = None,
     estimate: str | None = None,
 ) -> None:
-    snapshot = serialize.dump(file)
-    await _put(
-        session,
-        account,
-        file.id,
-        snapshot=snapshot,
-        attribution=attribution,
+    await session.run(
+        "put_file",
+        account=account,
+        file_id=file.id,
+        snapshot=serialize.dump(file),
+        attribution=None if attribution is None else serialize.dump(attribution),
         lines=lines,
         sha256=sha256,
         estimate=estimate,
@@ -50,42 +49,29 @@ async def file_estimate(session: Session, account: str, file_id: str) -> str | N
 
 
 async def own_outputs(session: Session, account: str, batch: Batch, submission: Submission | None = None) -> None:
-    """A batch's output files, which nobody uploaded, are known from the batch; its submission is looked up if not given."""
-    named = [file_id for file_id in (batch.output_file_id, batch.error_file_id) if file_id]
-    if named and submission is None:
+    """A batch's output files are known from the batch; its submission is looked up if not given."""
+    if submission is None and output_ids(batch):
         row = await session.row("get_batch", account=account, batch_id=batch.id)
         submission = None if row is None else serialize.load_submission(row["submission"])
-    for file_id in named:
-        attribution = None if submission is None else submission.attribution
-        await _put(session, account, file_id, snapshot=None, attribution=attribution)
+    await session.each("put_file", output_columns(account, batch, submission))
+
+
+def output_ids(batch: Batch) -> list[str]:
+    return sorted({file_id for file_id in (batch.output_file_id, batch.error_file_id) if file_id})
+
+
+def output_columns(account: str, batch: Batch, submission: Submission | None) -> list[dict[str, object]]:
+    """Of a batch's output files, which nobody uploaded: they belong to whoever submitted the batch."""
+    unknown = dict.fromkeys(("snapshot", "lines", "sha256", "estimate"))
+    attribution = None if submission is None else serialize.dump(submission.attribution)
+    return [
+        {"account": account, "file_id": file_id, "attribution": attribution, **unknown} for file_id in output_ids(batch)
+    ]
 
 
 async def use_input(session: Session, submission: Submission) -> None:
     if submission.input_file_id is not None:
         await session.run("use_file", account=submission.account, file_id=submission.input_file_id, fresh=FRESH)
-
-
-async def _put(
-    session: Session,
-    account: str,
-    file_id: str,
-    *,
-    snapshot: str | None,
-    attribution: Attribution | None,
-    lines: int | None = None,
-    sha256: str | None = None,
-    estimate: str | None = None,
-) -> None:
-    await session.run(
-        "put_file",
-        account=account,
-        file_id=file_id,
-        snapshot=snapshot,
-        attribution=None if attribution is None else serialize.dump(attribution),
-        lines=lines,
-        sha256=sha256,
-        estimate=estimate,
-    )
 
 
 async def account_of(session: Session, object_id: str) -> str | None:
@@ -94,19 +80,11 @@ async def account_of(session: Session, object_id: str) -> str | None:
 
 
 async def owner_of(session: Session, object_id: str, account: str | None = None) -> Owner | None:
-    """Account and attribution of a file or batch; a batch's output files belong to whoever submitted it."""
-    batch = await session.row("get_batch", batch_id=object_id, account=account)
-    if batch is not None:
-        submission = serialize.load_submission(batch["submission"])
-        return Owner(submission.account, submission.attribution)
-    file = await session.row("file_owner", file_id=object_id, account=account)
-    if file is None:
-        return None
-    return Owner(file["account"], serialize.load_attribution(file["attribution"]), file["lines"])
+    return (await owners_of(session, [object_id], account)).get(object_id)
 
 
 async def owners_of(session: Session, object_ids: Collection[str], account: str | None = None) -> dict[str, Owner]:
-    """As `owner_of`, of those that are known."""
+    """Account and attribution of files and batches; a batch's output files belong to whoever submitted it."""
     found = await session.rows("owners_of", ids=list(object_ids), account=account)
     return {row["id"]: _owner(row) for row in found}  # the last one counts: a batch before a file, newest of all
 

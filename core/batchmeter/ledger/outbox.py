@@ -66,8 +66,7 @@ async def subscribe(session: Session, wanted: Sequence[Subscription]) -> None:
 
 async def touch(session: Session, names: Collection[str]) -> None:
     """Loggers of these names work here; one that was abandoned meanwhile stays so."""
-    for name in sorted(names):
-        await session.run("touch_subscription", name=name)
+    await session.each("touch_subscription", [{"name": name} for name in sorted(names)])
 
 
 async def end(session: Session, name: str, *, reason: str) -> int:
@@ -82,20 +81,17 @@ async def end(session: Session, name: str, *, reason: str) -> int:
 async def subscriptions(session: Session) -> list[Subscribed]:
     """All, with what they are owed; also loggers without a subscription that have deliveries to accept."""
     found = {row["name"]: _subscribed(row) for row in await session.rows("list_subscriptions")}
-    pending = {row["logger"] for row in await session.rows("loggers_owed")}
-    for name in pending - found.keys():
-        found[name] = Subscribed(name, None, scoped=False, since=session.now, last_seen=None, ended_at=session.now)
-    dead = {row["logger"] for row in await session.rows("loggers_with_dead")}
-    counted = [await _counted(session, one, has_dead=one.name in dead) for one in found.values() if one.name in pending]
-    counted += [await _dead(session, one) for one in found.values() if one.name in dead - pending]
-    rest = [one for one in found.values() if one.name not in pending | dead]
-    return sorted([*counted, *rest], key=lambda one: one.name)
+    for row in await session.rows("loggers_owed"):
+        unknown = Subscribed(row["logger"], None, scoped=False, since=session.now, last_seen=None, ended_at=session.now)
+        found.setdefault(unknown.name, unknown)
+    return [await _counted(session, found[name]) for name in sorted(found)]
 
 
 async def unattended(session: Session) -> list[Subscribed]:
     """Loggers that are owed events which no process delivers; quick, however large the ledger is."""
-    stale = [one for one in map(_subscribed, await session.rows("list_subscriptions")) if is_unseen(one, session.now)]
-    return [one for one in [await _counted(session, one) for one in stale] if one.owed]
+    known = [_subscribed(row) for row in await session.rows("list_subscriptions")]
+    counted = [await _counted(session, one) for one in known if is_unseen(one, session.now)]
+    return [one for one in counted if one.owed]
 
 
 def is_unseen(one: Subscribed, now: Millis) -> bool:
@@ -130,17 +126,10 @@ async def missing_redactors(session: Session, here: Redactors) -> list[str]:
     return sorted((live | (here.suspects.keys() - abandoned)) - here.redactors)
 
 
-async def _counted(session: Session, one: Subscribed, *, has_dead: bool = False) -> Subscribed:
+async def _counted(session: Session, one: Subscribed) -> Subscribed:
     row = await session.row("owed_to", logger=one.name)
     assert row is not None
-    first = None if row["first_seq"] is None else await session.row("event_time", seq=row["first_seq"])
-    found = replace(one, owed=row["owed"], oldest_owed_at=first["recorded_at"] if first else None)
-    return await _dead(session, found) if has_dead else found
-
-
-async def _dead(session: Session, one: Subscribed) -> Subscribed:
-    row = await session.row("dead_of", logger=one.name)
-    return replace(one, dead=row["dead"] if row else 0)
+    return replace(one, owed=row["owed"], oldest_owed_at=row["oldest_owed_at"], dead=row["dead"])
 
 
 def _subscribed(row: Row) -> Subscribed:
@@ -188,18 +177,18 @@ async def claim_deliveries(
 
 async def finish_deliveries(session: Session, results: Sequence[DeliveryResult]) -> int:
     """Fenced by each delivery's token; returns how many counted."""
-    return len(await session.each("finish_deliveries", [_finish(result) for result in results]))
-
-
-def _finish(result: DeliveryResult) -> dict[str, object]:
-    return {
-        "event_seq": result.delivery.stored.seq,
-        "logger": result.delivery.logger,
-        "token": result.delivery.token,
-        "state": result.state,
-        "next_attempt_at": result.next_attempt_at,
-        "error": serialize.storable(result.error),
-    }
+    items = [
+        {
+            "event_seq": result.delivery.stored.seq,
+            "logger": result.delivery.logger,
+            "token": result.delivery.token,
+            "state": result.state,
+            "next_attempt_at": result.next_attempt_at,
+            "error": serialize.storable(result.error),
+        }
+        for result in results
+    ]
+    return len(await session.each("finish_deliveries", items))
 
 
 async def deliveries(
@@ -257,8 +246,7 @@ async def add_event(
 
 async def record_event(session: Session, event: PluginEvent) -> bool:
     """A plugin's own event, owed to whoever handles its kind; False when it is recorded already."""
-    if session.has("lock_name"):  # two processes may notice the same thing at once
-        await session.row("lock_name", id=event.id)
+    await session.rows("lock_name", id=event.id)  # two processes may notice the same thing at once
     if await session.row("has_event", id=event.id) is not None:
         return False
     await add_event(session, event, ())

@@ -10,6 +10,7 @@ from batchmeter.pricing.groups import Groups
 from . import serialize
 from .batches import at
 from .claims import in_order
+from .files import output_columns
 from .outbox import add_event
 from .records import Claim, Millis
 from .session import Session
@@ -38,7 +39,12 @@ async def settle_all(session: Session, endings: Sequence[Ending]) -> list[bool]:
     columns = in_order([{"place": place, **_columns(ending)} for place, ending in by_place.items()])
     pks = {row["place"]: row["pk"] for row in await session.each("settle_batch", columns)}
     settled = [{**item, "batch_pk": pks[item["place"]]} for item in columns if item["place"] in pks]
-    await session.each("put_file", [output for item in settled for output in _outputs(by_place[item["place"]])])
+    settling = [by_place[item["place"]] for item in settled]
+    outputs = [
+        output_columns(end.claim.tracked.account, end.settlement.batch, end.claim.tracked.submission)
+        for end in settling
+    ]
+    await session.each("put_file", [output for each in outputs for output in each])
     stored = {row["place"] for row in await session.each("add_settlement", settled)}
     new = [item for item in settled if item["place"] in stored]
     await session.each("add_late_look", [item for item in new if item["look_again_at"] is not None])
@@ -52,15 +58,6 @@ async def settle_all(session: Session, endings: Sequence[Ending]) -> list[bool]:
 def _owed(ending: Ending) -> dict[str, object]:
     callbacks = {*ending.claim.tracked.submission.callbacks, *ending.callbacks}
     return {"type": ending.event.type, "callbacks": sorted(callbacks)}
-
-
-def _outputs(ending: Ending) -> list[dict[str, object]]:
-    tracked, batch = ending.claim.tracked, ending.settlement.batch
-    attribution = serialize.dump(tracked.submission.attribution)
-    nothing = dict.fromkeys(("snapshot", "lines", "sha256", "estimate"))
-    owned = {"account": tracked.account, "attribution": attribution, **nothing}
-    named = {file_id for file_id in (batch.output_file_id, batch.error_file_id) if file_id}
-    return [{**owned, "file_id": file_id} for file_id in sorted(named)]
 
 
 def _columns(ending: Ending) -> dict[str, Any]:
@@ -92,31 +89,13 @@ async def revise(
     row = await session.row("settled_batch", account=settlement.account, batch_id=settlement.batch_id)
     if row is None:
         return False
+    columns = serialize.settlement_columns(settlement, serialize.dump_groups(groups))
+    numbers = {"batch_pk": row["pk"], "revision": settlement.revision, "place": 0}
+    if await session.row("add_settlement", **numbers, **columns) is None:
+        return False
     owed = {*serialize.load_submission(row["submission"]).callbacks, *callbacks}
-    if not await _store(session, row["pk"], settlement, groups, event, owed):
-        return False
+    await add_event(session, event, owed, settlement.batch_id)
     await session.run("revise_batch", pk=row["pk"], **serialize.cost_columns(settlement))
-    return True
-
-
-async def _store(
-    session: Session,
-    batch_pk: int,
-    settlement: Settlement,
-    groups: Groups,
-    event: BatchSucceeded | BatchFailed,
-    callbacks: Collection[str],
-) -> bool:
-    new = await session.row(
-        "add_settlement",
-        batch_pk=batch_pk,
-        revision=settlement.revision,
-        **serialize.settlement_columns(settlement, serialize.dump_groups(groups)),
-        place=0,
-    )
-    if new is None:
-        return False
-    await add_event(session, event, callbacks, settlement.batch_id)
     return True
 
 

@@ -18,8 +18,7 @@ async def note_parts(ledger: Ledger, account: str, job_id: str, parts: Sequence[
     name = _name(account, job_id)
 
     async def add(session: Session) -> None:
-        if session.has("lock_name"):  # another process may note parts of the same job
-            await session.row("lock_name", id=f"{_SCOPE} {name}")
+        await session.rows("lock_name", id=f"{_SCOPE} {name}")  # another process may note parts of the same job
         known = await _noted(session, name)
         if not set(parts) <= set(known):
             await keep_answer(session, _SCOPE, name, json.dumps(list(dict.fromkeys([*known, *parts]))))

@@ -134,16 +134,6 @@ WHERE account = ANY(%(accounts)s::text[]) AND next_poll_at > %(now)s + %(horizon
 UPDATE batchmeter.delivery SET next_attempt_at = %(now)s, token = token + 1, lease_owner = NULL
 WHERE logger = ANY(%(loggers)s::text[]) AND state = 'pending' AND next_attempt_at > %(now)s + %(horizon)s;
 
--- name: waiting_loggers
--- Loggers with a pending delivery, by skipping along the index.
-WITH RECURSIVE found (logger) AS (
-    SELECT min(logger) FROM batchmeter.delivery WHERE state = 'pending'
-    UNION ALL
-    SELECT (SELECT min(d.logger) FROM batchmeter.delivery AS d WHERE d.logger > found.logger AND d.state = 'pending')
-    FROM found WHERE found.logger IS NOT NULL
-)
-SELECT logger FROM found WHERE logger IS NOT NULL;
-
 -- name: next_due
 SELECT min(next_poll_at) AS due FROM batchmeter.batch WHERE account = %(account)s AND next_poll_at IS NOT NULL;
 
@@ -190,13 +180,12 @@ VALUES (%(name)s, %(kinds)s, 0, %(now)s, %(now)s)
 ON CONFLICT (name) DO UPDATE SET ended_at = excluded.ended_at WHERE known.ended_at IS NULL;
 
 -- name: owed_to
-SELECT count(*) AS owed, min(event_seq) AS first_seq FROM batchmeter.delivery WHERE logger = %(logger)s AND state = 'pending';
-
--- name: dead_of
-SELECT count(*) AS dead FROM batchmeter.delivery WHERE logger = %(logger)s AND state = 'dead';
-
--- name: event_time
-SELECT recorded_at FROM batchmeter.event WHERE seq = %(seq)s;
+SELECT pending.owed, (SELECT e.recorded_at FROM batchmeter.event AS e WHERE e.seq = pending.first_seq) AS oldest_owed_at,
+    (SELECT count(*) FROM batchmeter.delivery WHERE logger = %(logger)s AND state = 'dead') AS dead
+FROM (
+    SELECT count(*) AS owed, min(event_seq) AS first_seq FROM batchmeter.delivery
+    WHERE logger = %(logger)s AND state = 'pending'
+) AS pending;
 
 -- name: loggers_owed
 -- Loggers with pending deliveries, by skipping along the index.
@@ -204,16 +193,6 @@ WITH RECURSIVE found (logger) AS (
     SELECT min(logger) FROM batchmeter.delivery WHERE state = 'pending'
     UNION ALL
     SELECT (SELECT min(d.logger) FROM batchmeter.delivery AS d WHERE d.logger > found.logger AND d.state = 'pending')
-    FROM found WHERE found.logger IS NOT NULL
-)
-SELECT logger FROM found WHERE logger IS NOT NULL;
-
--- name: loggers_with_dead
--- Loggers with dead deliveries, by skipping along the index.
-WITH RECURSIVE found (logger) AS (
-    SELECT min(logger) FROM batchmeter.delivery WHERE state = 'dead'
-    UNION ALL
-    SELECT (SELECT min(d.logger) FROM batchmeter.delivery AS d WHERE d.logger > found.logger AND d.state = 'dead')
     FROM found WHERE found.logger IS NOT NULL
 )
 SELECT logger FROM found WHERE logger IS NOT NULL;
@@ -541,12 +520,6 @@ SELECT account FROM (
     UNION ALL
     SELECT account, recorded_at FROM batchmeter.file WHERE file_id = %(id)s
 ) AS owners ORDER BY recorded_at DESC LIMIT 1;
-
--- name: file_owner
-SELECT account, attribution, lines FROM batchmeter.file
-WHERE file_id = %(file_id)s
-  AND account = %(account)s -- [account]
-ORDER BY recorded_at DESC LIMIT 1;
 
 -- name: owners_of
 -- Batches last, and the newest of those that accounts share.
