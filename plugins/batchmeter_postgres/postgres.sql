@@ -97,9 +97,9 @@ SELECT pg_advisory_xact_lock(4702111234474983746);
 WITH recorded AS (
     INSERT INTO batchmeter.batch
         (account, batch_id, submission, submission_digest, snapshot, snapshot_digest, status, ended, recorded_at,
-        next_poll_at, intent_id, key_id, progress)
+        next_poll_at, lease_token, intent_id, key_id, progress)
     VALUES (%(account)s, %(batch_id)s, %(submission)s, %(submission_digest)s, %(snapshot)s, %(snapshot_digest)s,
-        %(status)s, %(ended)s, %(now)s, %(next_poll_at)s, %(intent_id)s::text, %(key_id)s::text, %(progress)s)
+        %(status)s, %(ended)s, %(now)s, %(next_poll_at)s, %(token)s, %(intent_id)s::text, %(key_id)s::text, %(progress)s)
     ON CONFLICT DO NOTHING RETURNING *
 ), used AS (
     UPDATE batchmeter.file AS read SET used_at = %(now)s FROM recorded
@@ -124,41 +124,6 @@ WITH recorded AS (
       AND (s.scoped = 0 OR s.name = ANY(%(callbacks)s::text[]))
 )
 SELECT * FROM recorded;
-
--- name: observe_endings
--- As lock_batch, observe_batch and put_file for each final snapshot; one that is known already is no news, nor is one of
--- another batch, to which the server has given the id since (records.is_another).
-WITH seen AS MATERIALIZED (
-    SELECT * FROM unnest(
-        %(account)s::text[], %(batch_id)s::text[], %(snapshot)b::text[], %(snapshot_digest)s::text[], %(status)s::text[], %(ended)s::smallint[],
-        %(progress)s::bigint[], %(output_file_id)s::text[], %(error_file_id)s::text[]
-    ) AS v (account, batch_id, snapshot, snapshot_digest, status, ended, progress, output_file_id, error_file_id)
-), known AS MATERIALIZED (
-    SELECT b.pk, b.batch_id, b.account, b.settled_at, b.submission,
-        NOT (b.ended = 1 AND b.snapshot = v.snapshot) AND NOT coalesce(
-            b.snapshot::json ->> 'created_at' <> v.snapshot::json ->> 'created_at'
-            AND b.snapshot::json ->> 'input_file_id' <> v.snapshot::json ->> 'input_file_id', false
-        ) AS news
-    FROM batchmeter.batch AS b JOIN seen AS v ON b.account = v.account AND b.batch_id = v.batch_id
-    ORDER BY b.account COLLATE "C", b.batch_id COLLATE "C" FOR NO KEY UPDATE OF b
-), observed AS (
-    UPDATE batchmeter.batch AS b SET snapshot = v.snapshot, snapshot_digest = v.snapshot_digest, status = v.status, ended = v.ended,
-        progress = greatest(b.progress, v.progress),
-        woken = CASE WHEN b.next_poll_at IS NOT NULL AND b.lease_until > %(now)s THEN 1 ELSE b.woken END,
-        next_poll_at = CASE WHEN b.next_poll_at IS NOT NULL AND (b.lease_until IS NULL OR b.lease_until <= %(now)s)
-            THEN least(b.next_poll_at, %(now)s) ELSE b.next_poll_at END
-    FROM known JOIN seen AS v USING (account, batch_id) WHERE b.pk = known.pk AND known.news
-), outputs AS (
-    INSERT INTO batchmeter.file AS kept (file_id, account, attribution, recorded_at)
-    SELECT DISTINCT ON (named.file_id, account)
-        named.file_id, account, (known.submission::json -> 'attribution')::text, %(now)s::bigint
-    FROM known JOIN seen AS v USING (account, batch_id)
-    CROSS JOIN unnest(ARRAY[v.output_file_id, v.error_file_id]) AS named (file_id)
-    WHERE named.file_id IS NOT NULL AND known.news ORDER BY named.file_id, account
-    ON CONFLICT (file_id, account) DO UPDATE SET attribution = excluded.attribution
-    WHERE kept.attribution IS NULL AND excluded.attribution IS NOT NULL
-)
-SELECT batch_id, settled_at, news FROM known;
 
 -- name: lock_pruned_totals
 -- Two that prune would each add to the sums they found. Readers are not kept waiting.

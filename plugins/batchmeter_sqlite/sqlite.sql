@@ -76,9 +76,9 @@ SELECT 1 WHERE 0;
 -- Nothing is returned when it is known already.
 INSERT INTO batch
     (account, batch_id, submission, submission_digest, snapshot, snapshot_digest, status, ended, recorded_at,
-    next_poll_at, intent_id, key_id, progress)
+    next_poll_at, lease_token, intent_id, key_id, progress)
 VALUES (:account, :batch_id, :submission, :submission_digest, :snapshot, :snapshot_digest, :status, :ended, :now,
-    :next_poll_at, :intent_id, :key_id, :progress)
+    :next_poll_at, :token, :intent_id, :key_id, :progress)
 ON CONFLICT DO NOTHING RETURNING *;
 
 -- name: use_file

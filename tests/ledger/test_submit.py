@@ -2,7 +2,7 @@
 
 import asyncio
 
-from batchmeter.ledger.records import Intent
+from batchmeter.ledger.records import Intent, Reschedule
 from batchmeter.models import FileObject
 from batchmeter.running.job_batches import _parts, note_parts
 
@@ -207,3 +207,36 @@ async def test_an_id_is_found_under_every_account_that_has_it_newest_first(ledge
     await make.record(ledger)
     assert [tracked.account for tracked in await ledger.batches_of_id(batch.id)] == ["gateway", "openai"]
     assert await ledger.batches_of_id("unknown") == []
+
+
+async def record_again(ledger, make, batch):
+    """As a server does that counts its ids from 1 again."""
+    event = make.created("openai", batch)
+    return await ledger.record_created(make.submission(), batch, event, next_poll_at=ledger.now())
+
+
+async def test_two_that_record_a_reused_id_keep_both_batches(ledger, make, open_another):
+    ledgers = [ledger, await open_another()]
+    for number in range(4):
+        first = make.batch(f"b{number}", created_at=1, input_file_id="in-1")
+        second = make.batch(f"b{number}", created_at=2, input_file_id="in-2")
+        await record_again(ledger, make, first)
+        recorded = await asyncio.gather(*(record_again(one, make, second) for one in ledgers * 3))
+        assert {tracked.batch.created_at for tracked in recorded} == {2}
+        known = [one for one in await ledger.list_batches() if one.batch.id == f"b{number}"]
+        assert sorted((one.batch.created_at, one.batch_id == one.batch.id) for one in known) == [(1, False), (2, True)]
+        events = await ledger.events(types=["acreate_batch"])
+        assert len(events) == len({stored.event.id for stored in events}) == 2 * (number + 1)
+
+
+async def test_a_claim_of_an_earlier_batch_settles_none_with_its_id(ledger, make):
+    await record_again(ledger, make, make.batch("b1", created_at=1, input_file_id="in-1"))
+    old = await ledger.claim("openai", "b1", owner="w", lease_seconds=60)
+    await record_again(ledger, make, make.batch("b1", created_at=2, input_file_id="in-2"))
+    new = await ledger.claim("openai", "b1", owner="v", lease_seconds=60)
+    assert (old.tracked.batch.created_at, new.tracked.batch.created_at) == (1, 2)
+    assert await ledger.renew([old], lease_seconds=60) == []
+    assert await ledger.reschedule([Reschedule(old, ledger.now() + 1000)]) == 0
+    assert not await make.settle_claim(ledger, old)
+    assert (await ledger.get_batch("b1")).settled_at is None
+    assert await make.settle_claim(ledger, new)

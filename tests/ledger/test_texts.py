@@ -7,6 +7,7 @@ import pytest
 from batchmeter.cli.ledger_copy import copy_ledger
 from batchmeter.ledger import open_ledger
 from batchmeter.ledger.records import DeliveryResult, Intent, Reschedule
+from batchmeter.models import Attribution
 
 TEXTS = [
     ("said \x00", r"said \x00"),
@@ -55,3 +56,18 @@ async def test_a_ledger_that_took_such_texts_is_copied(ledger, make, clock, tmp_
     assert (await ledger.intent("i1")).reason == r"said \x00"
     assert (await ledger.get_batch(tracked.batch_id)).last_error == r"said \x00"
     assert [one.last_error for one in await ledger.deliveries()] == [r"said \x00"]
+
+
+@pytest.mark.parametrize("words", [text for text, _ in TEXTS])
+async def test_endings_of_batches_with_such_texts_are_observed(ledger, make, words):
+    """Of a list's page: one such batch would keep all others from being told."""
+    batch = make.batch("b1", metadata={"note": words})
+    await make.record(ledger, batch=batch, metadata={"note": words}, attribution=Attribution(user=words))
+    await make.record(ledger, batch=make.batch("b2"))
+    ended = [
+        one.model_copy(update={"status": "completed", "output_file_id": f"out-{one.id}"})
+        for one in (batch, make.batch("b2"))
+    ]
+    assert await ledger.observe_endings("openai", ended) == {"b1", "b2"}
+    assert (await ledger.get_batch("b1")).batch == ended[0]
+    assert (await ledger.owner_of("out-b1")).attribution.user == words

@@ -10,7 +10,7 @@ from batchmeter.models import Batch
 
 from . import serialize
 from .claims import HORIZON, in_order
-from .files import FRESH, output_ids, own_outputs, use_input
+from .files import FRESH, output_columns, output_ids, use_input
 from .outbox import add_event
 from .records import Intent, Millis, Submission, TrackedBatch, event_name, is_another, is_same
 from .session import Row, Session
@@ -26,7 +26,9 @@ async def record_created(
     callbacks: Collection[str],
     next_poll_at: Millis,
     intent_id: str | None,
+    token: int = 0,
 ) -> TrackedBatch:
+    """`token`: the row's first; claims of an earlier batch with this id have lower ones."""
     if intent_id is not None and not await use_intent(session, intent_id, batch.id):
         twin = await _second_id(session, intent_id, batch)
         if twin is not None:
@@ -36,6 +38,7 @@ async def record_created(
         "batch_id": batch.id,
         **serialize.submission_columns(submission),
         "next_poll_at": next_poll_at,
+        "token": token,
         "intent_id": intent_id,
         "key_id": submission.attribution.key,
         **serialize.snapshot_columns(batch),
@@ -47,24 +50,25 @@ async def record_created(
     else:
         row = await session.row("add_batch", **columns)
     if row is None:
-        known = await get_batch(session, batch.id, submission.account)
-        assert known is not None
-        ours = intent_id is not None and known.intent_id == intent_id
-        differs = is_another(known.batch, batch) if submission.adopted else not is_same(known.batch, batch)
-        if ours or not differs:
-            return await _known(session, known, intent_id)
-        reused = await _retire(session, known)
-        again = replace(submission, id_reused=reused)
-        event_again = event.model_copy(
-            update={"id": event_id(event.account, event_name(again, batch.id), "acreate_batch")}
-        )
-        return await record_created(session, again, batch, event_again, callbacks, next_poll_at, intent_id)
+        held = await session.row("lock_batch", account=submission.account, batch_id=batch.id)
+        if held is not None:  # else it has another name by now, or is pruned
+            known = serialize.tracked(held)
+            ours = intent_id is not None and known.intent_id == intent_id
+            differs = is_another(known.batch, batch) if submission.adopted else not is_same(known.batch, batch)
+            if ours or not differs:
+                return await _known(session, known, intent_id)
+            await _retire(session, held["pk"], known, f"{batch.id}~{held['pk']}")
+            token = held["lease_token"] + 1
+            submission = replace(submission, id_reused=held["pk"])
+            name = event_name(submission, batch.id)
+            event = event.model_copy(update={"id": event_id(event.account, name, event.type)})
+        return await record_created(session, submission, batch, event, callbacks, next_poll_at, intent_id, token)
     session.signal("batches")
     session.signal("deliveries")
     if not whole:
         await add_event(session, event, owed)
         await use_input(session, submission)
-        await own_outputs(session, submission.account, batch, submission)
+        await session.each("put_file", output_columns(submission.account, batch, submission))
     return serialize.tracked_as(row, submission, batch)
 
 
@@ -101,67 +105,62 @@ async def _second_id(session: Session, intent_id: str, batch: Batch) -> TrackedB
     return serialize.tracked(row)
 
 
-async def _retire(session: Session, known: TrackedBatch) -> int:
+async def _retire(session: Session, pk: int, known: TrackedBatch, retired: str) -> None:
     """A server uses a batch's id again: the earlier one keeps its row, events and settlements under a name of its own.
 
-    Returns its row's number. An open one is due now: nobody can ask for it any more.
+    An open one is due now: nobody can ask for it any more.
     """
-    row = await session.row("lock_batch", account=known.account, batch_id=known.batch_id)
-    assert row is not None
-    names = {"account": known.account, "batch_id": known.batch_id, "retired": f"{known.batch_id}~{row['pk']}"}
+    names = {"account": known.account, "batch_id": known.batch_id, "retired": retired}
     log.warning(
         "account %s: its server uses the id %s again: the earlier batch is %s from now on",
         known.account,
         known.batch_id,
-        names["retired"],
+        retired,
     )
-    for revision in await session.rows("settlements_of_batch", pk=row["pk"]):
-        settlement = serialize.settlement(revision).model_copy(update={"batch_id": names["retired"]})
+    for revision in await session.rows("settlements_of_batch", pk=pk):
+        settlement = serialize.settlement(revision).model_copy(update={"batch_id": retired})
         columns = serialize.settlement_columns(settlement, revision["line_groups"])
-        await session.run("rename_settlement", pk=row["pk"], revision=revision["revision"], **columns)
+        await session.run("rename_settlement", pk=pk, revision=revision["revision"], **columns)
     for statement in ("rename_events", "rename_intent", "rename_batch", "forget_late_look"):
         await session.run(statement, **names)
     session.signal("batches")
-    return int(row["pk"])
 
 
 async def observe(session: Session, account: str, batch: Batch) -> TrackedBatch | None:
     """A newer snapshot, seen by anyone: store it; if it is final, make the batch due now. None: not tracked."""
-    row = await session.row("lock_batch", account=account, batch_id=batch.id)
-    if row is None:
-        return None
-    columns = serialize.snapshot_columns(batch)
-    known = serialize.tracked(row)
-    if (row["ended"] and not batch.ended) or is_another(known.batch, batch):
-        return known
-    # The same final snapshot again is no news: it must not undo the back-off of whoever waits for its output.
-    news = batch.ended and not (row["ended"] and row["snapshot"] == columns["snapshot"])
-    if news:
-        session.signal("batches")
-    updated = await session.row("observe_batch", pk=row["pk"], news=news, **columns)
-    await own_outputs(session, account, batch)
-    return serialize.tracked(updated or row)
+    rows = await session.rows("lock_batch", account=account, batch_id=batch.id)
+    observed = await _observe(session, [(serialize.tracked(row), row, batch) for row in rows])
+    return observed[0] if observed else None
 
 
 async def observe_endings(session: Session, account: str, ended: Sequence[Batch]) -> set[str]:
-    """In one statement where the engine has it: after an outage, lists show a hundred endings each."""
-    if not session.has("observe_endings"):
-        observed = [await observe(session, account, batch) for batch in ended]
-        return {tracked.batch_id for tracked in observed if tracked is not None and tracked.settled_at is None}
-    items: list[dict[str, object]] = [
-        {
-            "account": account,
-            "batch_id": batch.id,
-            "output_file_id": batch.output_file_id,
-            "error_file_id": batch.error_file_id,
-            **serialize.snapshot_columns(batch),
-        }
-        for batch in ended
-    ]
-    found = await session.each("observe_endings", in_order(items))
-    if any(row["news"] for row in found):
-        session.signal("batches")
-    return {row["batch_id"] for row in found if row["settled_at"] is None}
+    """As `observe`, in few trips: after an outage, lists show a hundred endings each. Ids of those that are not settled."""
+    shown = {batch.id: batch for batch in ended}
+    names = in_order([{"account": account, "batch_id": batch_id} for batch_id in shown])
+    locked = await session.each("lock_batch", names)
+    known = await serialize.readable(session, locked, lambda row: (serialize.tracked(row), row, shown[row["batch_id"]]))
+    return {tracked.batch_id for tracked in await _observe(session, known) if tracked.settled_at is None}
+
+
+async def _observe(session: Session, shown: Sequence[tuple[TrackedBatch, Row, Batch]]) -> list[TrackedBatch]:
+    """Batches as they are known, locked, each with its row and the snapshot that was seen; as they are known now."""
+    found: list[TrackedBatch] = []
+    changes: list[dict[str, object]] = []
+    outputs: list[dict[str, object]] = []
+    for known, row, batch in shown:
+        columns = serialize.snapshot_columns(batch)
+        # The same final snapshot again is no news: it must not undo the back-off of whoever waits for its output.
+        again = row["snapshot"] == columns["snapshot"]
+        if again or (row["ended"] and not batch.ended) or is_another(known.batch, batch):
+            found.append(known)
+            continue
+        changes.append({"pk": row["pk"], "news": batch.ended, **columns})
+        outputs += output_columns(known.account, batch, known.submission)
+        if batch.ended:
+            session.signal("batches")
+    found += [serialize.tracked(row) for row in await session.each("observe_batch", changes)]
+    await session.each("put_file", outputs)
+    return found
 
 
 async def wake(session: Session, account: str, batch_id: str) -> bool:

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from . import serialize
-from .files import own_outputs
+from .files import output_columns
 from .records import Answer, Claim, LateLook, Millis, Reschedule
 from .session import Row, Session
 
@@ -87,7 +87,8 @@ async def reschedule(session: Session, results: Sequence[Reschedule]) -> int:
     released = await session.each("release_claims", in_order([_release(result) for result in results]))
     for result in results:
         if result.batch is not None:
-            await own_outputs(session, result.claim.tracked.account, result.batch)
+            tracked = result.claim.tracked
+            await session.each("put_file", output_columns(tracked.account, result.batch, tracked.submission))
     return len(released)
 
 

@@ -48,22 +48,14 @@ async def file_estimate(session: Session, account: str, file_id: str) -> str | N
     return None if row is None else row["estimate"]
 
 
-async def own_outputs(session: Session, account: str, batch: Batch, submission: Submission | None = None) -> None:
-    """A batch's output files are known from the batch; its submission is looked up if not given."""
-    if submission is None and output_ids(batch):
-        row = await session.row("get_batch", account=account, batch_id=batch.id)
-        submission = None if row is None else serialize.load_submission(row["submission"])
-    await session.each("put_file", output_columns(account, batch, submission))
-
-
 def output_ids(batch: Batch) -> list[str]:
     return sorted({file_id for file_id in (batch.output_file_id, batch.error_file_id) if file_id})
 
 
-def output_columns(account: str, batch: Batch, submission: Submission | None) -> list[dict[str, object]]:
+def output_columns(account: str, batch: Batch, submission: Submission) -> list[dict[str, object]]:
     """Of a batch's output files, which nobody uploaded: they belong to whoever submitted the batch."""
     unknown = dict.fromkeys(("snapshot", "lines", "sha256", "estimate"))
-    attribution = None if submission is None else serialize.dump(submission.attribution)
+    attribution = serialize.dump(submission.attribution)
     return [
         {"account": account, "file_id": file_id, "attribution": attribution, **unknown} for file_id in output_ids(batch)
     ]
