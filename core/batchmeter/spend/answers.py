@@ -9,7 +9,7 @@ from .query import SpendQuery, check_groups, read_sums
 from .report import make_rows, make_sum
 from .rolling import metadata_keys
 
-MOST_ROWS = 10_000
+MOST_ROWS = 5_000
 """Rows that are kept: some 10 MB."""
 
 

@@ -42,6 +42,8 @@ _FIELDS = {
     "status": "status",
 }
 """Name of a group -> the column that holds it."""
+_FEW = {"account", "provider", "status"}
+"""Groups of which there are few in a ledger: the sums by one of them alone are few, whole batches by status the fewest."""
 METADATA = "metadata."
 _JOB = "job:"
 """How the tags begin that name a job larger than a batch."""
@@ -84,7 +86,9 @@ class SpendQuery:
 
     @property
     def by_day(self) -> bool:
-        return "day" in self.group_by or "week" in self.group_by
+        """Whether the sums of days are read throughout: for days and weeks, and where they are the fewest rows."""
+        named = {*self.group_by, *self.where}
+        return "day" in named or "week" in named or (len(named) <= 1 and named <= _FEW)
 
     def segment_kind(self, months: bool) -> Kind:
         """Of the rows to read: of days those by one thing alone, where that or nothing is asked."""
@@ -177,24 +181,23 @@ async def _whole_days_of_all(session: Session, queries: Sequence[SpendQuery]) ->
 
 async def _whole_days(session: Session, terms: SpendQuery) -> Found:
     found: Found = {}
-    columns = (*_SHOWN, *(await _units(session, terms) if terms.by_day else UNITS))
+    columns = (*_SHOWN, *await _units(session, terms))
     for segment in _segments(terms):
         kind = terms.segment_kind(segment.months)
         statement = session.statement(_statement(terms, segment, columns))
         bounds = {"kind": int(kind), "first": segment.first, "last": segment.last}
         rows = await session.rows(statement, **bounds, **_parameters(terms))
         for names, figures in await session.decoded(rows, partial(_named_figures, terms, columns)):
-            _add(found, names, figures)
+            if names in found:
+                _add(found, names, figures)
+            else:
+                found[names] = figures
     if terms.by_label:
         await _split_off_unlabelled(session, terms, found)
     return found
 
 
 def _add(found: Found, names: Names, figures: Figures, sign: int = 1) -> None:
-    sums = found.get(names)
-    if sums is None and sign == 1:
-        found[names] = dict(figures)
-        return
     sums = found.setdefault(names, {})
     for name, number in figures.items():
         sums[name] = sums.get(name, 0) + sign * number
@@ -212,8 +215,8 @@ async def _split_off_unlabelled(session: Session, terms: SpendQuery, found: Foun
 
 
 async def _units(session: Session, terms: SpendQuery) -> list[str]:
-    """Units that anything was ever billed in: sums of many days are quick where they are few."""
-    kind = terms.kind & Kind.INVENTED | Kind.MONTHS
+    """Units that any batch was ever billed in: sums are quick where these are few."""
+    kind = one_of(terms.kind & Kind.INVENTED, ONES.index("status") + 1)
     row = await session.row(session.statement(_USED), kind=int(kind))
     return [name for name in UNITS if row is not None and row[name]]
 
@@ -221,16 +224,15 @@ async def _units(session: Session, terms: SpendQuery) -> list[str]:
 def _named_figures(terms: SpendQuery, columns: Sequence[str], row: Row) -> tuple[Names, dict[str, int]]:
     """By place: a row of SQLite's searches all its columns for a name."""
     values = tuple(row) if isinstance(row, sqlite3.Row) else tuple(row[name] for name in row.keys())  # noqa: SIM118
-    names = tuple(map(_shown, terms.group_by, values))
-    figures = zip(columns, values[len(names) :], strict=True)
-    return names, {name: int(number) for name, number in figures if number}
+    places = len(terms.group_by)
+    return tuple(map(_shown, terms.group_by, values)), dict(zip(columns, values[places:], strict=True))
 
 
 def _statement(terms: SpendQuery, segment: _Segment, columns: Sequence[str]) -> str:
     groups = [_expression(place, name, segment) for place, name in enumerate(terms.group_by)]
     chosen = [f"{text} AS g{place}" for place, text in enumerate(groups)]
     apart = terms.apart(segment.months)
-    sums = ", ".join([*chosen, *(f"d.{name}" if apart else f"sum(d.{name}) AS {name}" for name in columns)])
+    sums = ", ".join([*chosen, *(f"d.{name}" if apart else f"sum(d.{name})::bigint AS {name}" for name in columns)])
     how = "JOIN" if terms.by_label else "LEFT JOIN"
     joins = [
         f"{how} batchmeter.spend_label AS l{place} ON l{place}.group_id = d.group_id AND l{place}.name = %(label{place})s"
@@ -241,7 +243,10 @@ def _statement(terms: SpendQuery, segment: _Segment, columns: Sequence[str]) -> 
     tests = [_test(place, name, value) for place, (name, value) in enumerate(terms.where.items())]
     if any(name in _FIELDS for name in (*terms.group_by, *terms.where)):
         joins.insert(0, "JOIN batchmeter.spend_group AS g ON g.id = d.group_id")
-    grouped = [f"GROUP BY {', '.join(f'g{place}' for place in range(len(groups)))}"] if groups and not apart else []
+    grouping = (
+        ", ".join(f"g{place}" for place in range(len(groups))) or "d.kind"
+    )  # all are of one: no row where none is
+    grouped = [] if apart else [f"GROUP BY {grouping}"]
     where = ["d.kind = %(kind)s AND d.period >= %(first)s AND d.period <= %(last)s", *tests]
     select = f"SELECT {sums} FROM batchmeter.spend_sum AS d"  # noqa: S608 - names of our own
     return "\n".join([select, *joins, f"WHERE {' AND '.join(where)}", *grouped])

@@ -7,7 +7,9 @@ import heapq
 import io
 from collections.abc import Sequence
 from decimal import Decimal
-from typing import Any, Literal, get_args
+from typing import Any, Literal, TypeVar, get_args
+
+from pydantic import BaseModel
 
 from batchmeter.errors import UsageError
 from batchmeter.host import CostRow, CostSum
@@ -23,7 +25,10 @@ GroupBy = Literal[
 GROUPINGS: tuple[str, ...] = get_args(GroupBy)
 """And `metadata.KEY`, for keys that the settings name."""
 _Found = tuple[Names, Figures]
-_UNITS = frozenset(UNITS)
+_UNITS, _ROW_FIELDS = set(Usage.model_fields), set(CostRow.model_fields)
+_UNUSED = dict.fromkeys(UNITS, 0)
+_set = object.__setattr__
+Model = TypeVar("Model", bound=BaseModel)
 _SLICE = 500
 """Rows made before the loop gets a turn."""
 _FORMULAS = ("=", "+", "-", "@", "\t", "\r")
@@ -106,7 +111,8 @@ def moment(text: str | None, *, end: bool = False) -> Millis | None:
 
 
 def _row(named: Sequence[str], names: Names, figures: Figures) -> CostRow:
-    return CostRow(group=names[0] if names else None, groups=dict(zip(named, names, strict=True)), **_sum(figures))
+    group = {"group": names[0] if names else None, "groups": dict(zip(named, names, strict=True)), "invented": False}
+    return _made(CostRow, group | _sum(figures), _ROW_FIELDS)
 
 
 def make_sum(figures: Figures) -> CostSum:
@@ -114,19 +120,30 @@ def make_sum(figures: Figures) -> CostSum:
 
 
 def _sum(figures: Figures) -> dict[str, Any]:
-    known = _usd(figures, "")
-    listed, saved = (_usd(figures, "list_"), _usd(figures, "saved_")) if figures.get("list_lines") else (None, None)
+    get = figures.get
+    known, listed = _usd(figures, ""), get("list_lines", 0)
+    used = {name: number for name, number in figures.items() if name in _UNUSED}
     return {
-        "batches": figures.get("batches", 0),
-        "lines": figures.get("lines", 0),
-        "usage": Usage(**{name: number for name, number in figures.items() if name in _UNITS}),
-        "total": None if figures.get("incomplete") else known,
+        "batches": get("batches", 0),
+        "lines": get("lines", 0),
+        "usage": _made(Usage, _UNUSED | used, _UNITS),
+        "total": None if get("incomplete") else known,
         "known": known,
-        "unpriced_lines": figures.get("unpriced", 0),
-        "list_lines": figures.get("list_lines", 0),
-        "list_price": listed,
-        "saved": saved,
+        "unpriced_lines": get("unpriced", 0),
+        "list_lines": listed,
+        "list_price": _usd(figures, "list_") if listed else None,
+        "saved": _usd(figures, "saved_") if listed else None,
     }
+
+
+def _made(model: type[Model], values: dict[str, Any], fields: set[str]) -> Model:
+    """A model of values that need no check, all there: half the time and memory of a report with thousands of rows."""
+    made = model.__new__(model)
+    _set(made, "__dict__", values)
+    _set(made, "__pydantic_fields_set__", fields)
+    _set(made, "__pydantic_extra__", None)
+    _set(made, "__pydantic_private__", None)
+    return made
 
 
 def _atto(figures: Figures) -> int:
