@@ -15,7 +15,6 @@ from .lazy import lazy_names
 if TYPE_CHECKING:
     from .answers.result import Result
     from .answers.results import Results
-    from .client import AsyncClient
     from .errors import BatchmeterError, Rejected, RetryLater
     from .events import BatchCreated, BatchFailed, BatchSucceeded, Event, Settlement
     from .faces.api import (
@@ -54,19 +53,17 @@ if TYPE_CHECKING:
         wait_batch,
     )
     from .faces.callbacks import off, on
+    from .faces.client import AsyncClient
     from .faces.meter import ameter, meter
     from .faces.sync import Client
     from .hookspecs import hookimpl
+    from .jobs.jobs import Job, JobReport, Jobs
     from .metering.result import Metering
     from .models import Attribution, Batch, Cost, FileObject, Page, Usage
     from .observing import observe, unobserve
     from .rerun.rerun import Retry
     from .running import arun, run
-    from .running.jobs import Job, JobReport, Jobs
     from .running.reprice import areprice_batches, reprice_batches
-    from .spend.report import CostReport as CostReport
-    from .spend.report import GroupBy as GroupBy
-    from .spend.spend import Spend as Spend
 
 _HOMES = {
     "faces.api": (
@@ -77,7 +74,6 @@ _HOMES = {
     ),
     "answers.result": "Result",
     "answers.results": "Results",
-    "client": "AsyncClient",
     "errors": "BatchmeterError Rejected RetryLater",
     "events": "BatchCreated BatchFailed BatchSucceeded Event Settlement",
     "hookspecs": "hookimpl",
@@ -86,12 +82,11 @@ _HOMES = {
     "models": "Attribution Batch Cost FileObject Page Usage",
     "observing": "observe unobserve",
     "rerun.rerun": "Retry",
-    "running.jobs": "Job JobReport Jobs",
+    "jobs.jobs": "Job JobReport Jobs",
     "running.reprice": "areprice_batches reprice_batches",
     "running": "arun run",
     "faces.callbacks": "off on",
-    "spend.report": "CostReport GroupBy",
-    "spend.spend": "Spend",
+    "faces.client": "AsyncClient",
     "faces.sync": "Client",
 }
 

@@ -6,52 +6,41 @@ from contextlib import asynccontextmanager
 from datetime import date
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from batchmeter import Spend
-
 from .errors import BatchmeterError, UsageError
 from .host import CostQuery, CostRow, Estimate, SubmissionState, Total, Tries
 from .ledger.settlements import cursor_of
 from .ledger.store import Store, open_store
+from .parts import sums_of
 from .pricing.book import PriceBook
 from .pricing.names import base_model
+from .providers import CallOptions
 from .redaction import Redacted, Redaction
 from .resubmit import resubmit, tries_of
 
 if TYPE_CHECKING:
+    from .accounts import Accounts
     from .events import AnyEvent, PluginEvent, Settlement
-    from .files import AsyncFiles
     from .ledger.ledger import Ledger
     from .ledger.records import Answer, LoggerGauge, StoredEvent
+    from .parts import Parts
     from .plugins import Plugins
     from .providers import Provider
-    from .runtime import Runtime
 
 Result = TypeVar("Result")
 
 
 class ClientHost:
-    """The host that the plugins of one client get at startup."""
+    """The host that the plugins of one client get at startup; without its parts and accounts, over a ledger alone."""
 
     def __init__(
-        self,
-        plugins: "Plugins",
-        ledger: "Ledger",
-        files: "AsyncFiles | None" = None,
-        recorded: Callable[[], None] = lambda: None,
-        spend: "Spend | None" = None,
-        prices: object = None,
-        runtime: "Runtime | None" = None,
-        estimate: "Callable[[str, str], Awaitable[Estimate | None]] | None" = None,
+        self, plugins: "Plugins", ledger: "Ledger", parts: "Parts | None" = None, accounts: "Accounts | None" = None
     ) -> None:
         self._plugins = plugins
         self._ledger = ledger
-        self._files = files
-        self._recorded = recorded
+        self._parts = parts
+        self._accounts = accounts
         self._redaction = Redaction(ledger, plugins)
-        self._spend = spend or Spend(ledger)
-        self._prices = prices
-        self._runtime = runtime
-        self._estimate = estimate
+        self._sums = parts.sums if parts else sums_of(ledger)
         self._loop = asyncio.get_running_loop()
 
     @property
@@ -76,7 +65,7 @@ class ClientHost:
         return cursor_of(settlement)
 
     async def totals(self) -> list[Total] | None:
-        return await self.run(self._spend.totals)
+        return await self.run(self._sums.totals)
 
     async def spend(
         self,
@@ -90,7 +79,7 @@ class ClientHost:
         return rows
 
     async def spend_all(self, *queries: CostQuery) -> list[list[CostRow]]:
-        return await self.run(lambda: self._spend.rows(*queries))
+        return await self.run(lambda: self._sums.rows(*queries))
 
     async def submissions(self, ids: Sequence[str]) -> "Mapping[str, SubmissionState]":
         return await self.run(lambda: self._ledger.intent_states(list(ids)))
@@ -99,37 +88,37 @@ class ClientHost:
         return await self.run(lambda: self._ledger.intent_of_batch(account, batch_id))
 
     def provider(self, account: str) -> "Provider":
-        return self._client.accounts.get(account)
+        if self._accounts is None:
+            raise BatchmeterError("no account is at hand here")
+        return self._accounts.get(account)
 
     async def tries(self, account: str, batch_id: str) -> Tries | None:
         return tries_of(await self.run(lambda: self._ledger.get_batch(batch_id, account)))
 
     async def resubmit(self, account: str, batch_id: str) -> str:
         async def work() -> str:
-            failed, accounts = await self._ledger.get_batch(batch_id, account), self._client.accounts
+            failed, provider = await self._ledger.get_batch(batch_id, account), self.provider(account)
             if failed is None or tries_of(failed) is None:
                 raise UsageError(f"batch {batch_id} of account {account}: nothing was kept to submit it again with")
-            parts, provider = await self._client.ready(), accounts.get(account)
-            return (await resubmit(parts, provider, failed, tag=accounts.tags(account))).id
+            assert self._parts is not None
+            assert self._accounts is not None
+            return (await resubmit(self._parts, provider, failed, tag=self._accounts.tags(account))).id
 
         return await self.run(work)
 
-    @property
-    def _client(self) -> "Runtime":
-        if self._runtime is None:
-            raise BatchmeterError("no account is at hand here")
-        return self._runtime
-
     async def estimate(self, account: str, input_file_id: str) -> "Estimate | None":
-        price = self._estimate
-        return None if price is None else await self.run(lambda: price(account, input_file_id))
+        parts = self._parts
+        if parts is None:
+            return None
+        return await self.run(lambda: parts.guards.estimate(self.provider(account), account, input_file_id))
 
     def base_model(self, provider: str, model: str) -> str:
         return base_model(provider, model)
 
     @property
     def prices_as_of(self) -> date | None:
-        return date.fromisoformat(self._prices.catalogue.built) if isinstance(self._prices, PriceBook) else None
+        book = self._parts and self._parts.prices
+        return date.fromisoformat(book.catalogue.built) if isinstance(book, PriceBook) else None
 
     async def backlogs(self) -> "list[LoggerGauge]":
         return await self.run(self._ledger.gauges)
@@ -151,9 +140,9 @@ class ClientHost:
 
     @asynccontextmanager
     async def stream_file(self, account: str, file_id: str) -> AsyncGenerator[AsyncIterator[bytes]]:
-        if self._files is None:
-            raise BatchmeterError("no account is at hand here")
-        async with self._files.stream(file_id, custom_llm_provider=account) as content:
+        if asyncio.get_running_loop() is not self._loop:
+            raise UsageError("stream_file works in the client's own event loop only: use file_content in another")
+        async with self.provider(account).file_content(file_id, CallOptions()) as content:
             yield content.chunks
 
     async def file_content(self, account: str, file_id: str, *, max_bytes: int = 16 << 20) -> bytes:
@@ -175,7 +164,8 @@ class ClientHost:
         async def write() -> bool:
             await self._ledger.subscribe(self._plugins.subscriptions)
             new = await self._ledger.record_event(event)
-            self._recorded()
+            if self._parts is not None:
+                self._parts.deliverer.notify()
             return new
 
         return await self.run(write)

@@ -23,11 +23,10 @@ from .hook_calls import Logger, PluginManager, PluginThread, call, chosen, excep
 from .host import UploadInfo
 from .plugin_loader import Loader, PluginInfo, Providers, reason
 from .provider_guard import guarded
-from .uploads import Readers
 
 if TYPE_CHECKING:
     from .events import Event
-    from .host import Estimate, EstimateQuery, PlannedBatch, PluginHost
+    from .host import Estimate, EstimateQuery, PlannedBatch, PluginHost, UploadReader
     from .ledger.session import Engine
     from .pricing.groups import PriceQuery, PriceSource, Rates
     from .providers import Provider, ProviderFactory
@@ -322,11 +321,13 @@ class Plugins:
             rates: Rates | None = self._manager.hook.price_lines(query=query)
         return rates
 
-    def read_upload(self, provider: "Provider", purpose: str | None, filename: str, prices: "PriceSource") -> Readers:
-        """The plugins' readers of an upload that begins, a stranger's before ours."""
+    def read_upload(
+        self, provider: "Provider", purpose: str | None, filename: str, prices: "PriceSource"
+    ) -> "list[tuple[str, UploadReader]]":
+        """Plugins' names and their readers of an upload that begins, a stranger's before ours."""
         upload = UploadInfo(provider.account, provider.name, purpose, filename, prices, self.guarded)
         found = reversed(self.call_hook("read_upload", upload=upload))
-        return Readers([(name, reader) for name, reader in found if reader is not None])
+        return [(name, reader) for name, reader in found if reader is not None]
 
     async def estimate_batch(self, query: "EstimateQuery") -> "Estimate | None":
         for implementation in reversed(self._of("estimate_batch")):

@@ -11,8 +11,8 @@ from .submit import submit
 from .tracker.metadata_tag import RETRY_OF
 
 if TYPE_CHECKING:
+    from .parts import Parts
     from .providers import Provider
-    from .runtime import Parts
 
 
 def tries_of(failed: TrackedBatch | None) -> Tries | None:

@@ -1,34 +1,41 @@
-"""Parts: what an open client consists of, and what the calls of `client.files` and `client.batches` ask of a client."""
+"""Runtime: one ledger with the configured accounts and plugins, from its opening to its closing."""
 
 import asyncio
-import logging
+import contextlib
 import os
-from collections import deque
-from collections.abc import Coroutine, Mapping
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
+from collections.abc import Callable, Collection, Coroutine, Iterable, Mapping
+from concurrent.futures import Future
+from contextvars import ContextVar
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self, TypeVar, cast
+
+from pydantic import BaseModel
 
 from .accounts import Accounts
-from .config import Settings
-from .errors import LedgerError, UsageError
+from .arguments import settings_of
+from .client_host import ClientHost
+from .config import Settings, load_settings, validated
+from .errors import UsageError
+from .parts import RECORDING, Parts, Prices
 from .plugins import Plugins
 from .providers import Provider
 
 if TYPE_CHECKING:
-    from batchmeter import Spend
-
     from .ledger.ledger import Ledger
-    from .pricing.book import PriceBook
     from .pricing.groups import PriceSource
     from .tracker.deliver import Deliverer
-    from .tracker.guards import Guards
-    from .tracker.lease import Sleep
     from .tracker.tracker import Tracker
 
-log = logging.getLogger("batchmeter")
+Result = TypeVar("Result")
+Section = TypeVar("Section", bound=BaseModel)
 
-Prices: TypeAlias = "PriceSource | Mapping[str, Any] | str | os.PathLike[str]"
-"""A price book, rows as in `[prices]`, or the path of a file with such rows."""
+_INHERITED: list[object] = []
+DRAIN_SECONDS = 5.0
+"""How long closing waits for deliveries and settlements under way; what is left stays in the ledger."""
+SHUTDOWN_SECONDS = 1.0
+"""Time that plugins have at least to shut down, however long deliveries took."""
+_STARTING: ContextVar[Parts | None] = ContextVar("batchmeter_starting", default=None)
+"""Parts whose plugins start up in this context: a plugin's own calls need not wait for the end of that."""
 
 
 def asyncio_loop(home: asyncio.AbstractEventLoop | None = None) -> asyncio.AbstractEventLoop:
@@ -48,88 +55,180 @@ def asyncio_loop(home: asyncio.AbstractEventLoop | None = None) -> asyncio.Abstr
     return loop
 
 
-@dataclass
-class Parts:
-    """Parts of an open client."""
+class Runtime:
+    """A client without its calls, which AsyncClient adds. It belongs to the event loop of its first use until it is closed."""
 
-    plugins: Plugins
-    ledger: "Ledger"
-    tracker: "Tracker"
-    deliverer: "Deliverer"
-    prices: "PriceSource"
-    spend: "Spend"
-    guards: "Guards"
-    sleep: "Sleep" = asyncio.sleep
-    creates: dict[str, asyncio.Event] = field(default_factory=dict[str, asyncio.Event])
-    """Creates under way by intent id, each set once it has ended."""
-    lost: deque[str] = field(default_factory=lambda: deque(maxlen=1000))
-    """Intent ids of the last creates whose answer was lost here: nobody is about to get it."""
-    chores: set[asyncio.Task[None]] = field(default_factory=set[asyncio.Task[None]])
-    """Work that calls left to be done after them; given up when the client closes."""
+    def __init__(
+        self,
+        *,
+        settings: Settings | None = None,
+        config: str | os.PathLike[str] | None = None,
+        ledger: "str | os.PathLike[str] | Ledger | None" = None,
+        accounts: Mapping[str, Mapping[str, Any]] | None = None,
+        plugins: Iterable[object] | Mapping[str, object] = (),
+        prices: "Prices | None" = None,
+        track: bool | None = None,
+        environ: Mapping[str, str] | None = None,
+    ) -> None:
+        url = os.fspath(ledger) if isinstance(ledger, str | os.PathLike) else None
+        given = {"ledger": url, "track": track}
+        if settings is None:
+            settings = load_settings(config, environ=environ, **given)
+        else:
+            settings = settings.model_copy(update={key: value for key, value in given.items() if value is not None})
+        if accounts is not None:
+            given_accounts = validated(Settings, {"accounts": accounts}, "arguments").accounts
+            settings = settings.model_copy(update={"accounts": {**settings.accounts, **given_accounts}})
+        self.settings = settings
+        self.plugins = Plugins.load(settings, environ)
+        named = cast("Mapping[str | None, object]", plugins) if isinstance(plugins, Mapping) else None
+        for name, plugin in named.items() if named is not None else ((None, plugin) for plugin in plugins):
+            self.plugins.register(plugin, name)
+        self.plugins.attach_callbacks()
+        self.accounts = Accounts(settings, self.plugins)
+        self.accounts.check()
+        self._given_ledger = None if isinstance(ledger, str | os.PathLike) else ledger
+        self._given_prices = prices
+        self._reset()
 
-    @classmethod
-    async def build(
-        cls, settings: Settings, accounts: Accounts, plugins: Plugins, ledger: "Ledger | None", prices: "Prices | None"
-    ) -> "Parts":
-        from batchmeter import Spend  # noqa: PLC0415 - built on the ledger, which works without it
+    def _reset(self) -> None:
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._opening: tuple[asyncio.AbstractEventLoop, asyncio.Lock] | None = None
+        self._starting: Parts | None = None
+        self._parts: Parts | None = None
+        self._running: list[asyncio.Task[None]] = []
+        self._tracking: asyncio.Task[None] | None = None
 
-        from .ledger import open_ledger  # noqa: PLC0415 - `import batchmeter` stays light
-        from .pricing.book import PriceBook  # noqa: PLC0415
-        from .tracker.deliver import Deliverer  # noqa: PLC0415
-        from .tracker.delivery_lane import LaneOptions  # noqa: PLC0415
-        from .tracker.guards import Guards  # noqa: PLC0415
-        from .tracker.schedule import TrackerOptions  # noqa: PLC0415
-        from .tracker.tracker import Tracker, extensions  # noqa: PLC0415
+    async def open(self) -> Self:
+        """Open the ledger (upgrading it if need be), tell the plugins, start delivering, and tracking if wanted."""
+        async with self._lock():
+            if self._parts is None:
+                self._loop = asyncio.get_running_loop()
+                self._parts = await self._started()
+                for loop, name in ((self._parts.deliverer.run, "deliverer"), (self._parts.listen, "listener")):
+                    self._running.append(asyncio.create_task(loop(), name=f"batchmeter {name}"))
+                if self.settings.track:
+                    self.start_tracking()
+        return self
 
-        chosen: Prices = prices if prices is not None else settings.prices
-        if isinstance(chosen, os.PathLike):
-            chosen = os.fspath(chosen)
-        source = await asyncio.to_thread(PriceBook.load, chosen) if isinstance(chosen, str | Mapping) else chosen
-        if isinstance(source, PriceBook):
-            await asyncio.to_thread(_tell_strangers, source, settings, plugins)
-        if ledger is None:
-            ledger = open_ledger(settings.ledger, engines=plugins.ledgers)
-        await ledger.open(wait=settings.track)
-        spend = Spend(ledger)
-        if settings.reports.metadata_keys:
-            await spend.label(settings.reports.metadata_keys)
-        deliverer = Deliverer(ledger, plugins, options=LaneOptions(longest_pause=settings.longest_pause))
-        options = TrackerOptions(adopt=tuple(accounts.adopting()), longest_pause=settings.longest_pause)
-        guards = Guards(ledger, plugins, source)
-        await asyncio.to_thread(extensions)  # reading entry points and importing takes a while
-        tracker = Tracker(ledger, accounts, plugins, source, options=options, on_event=deliverer.notify)
-        return cls(plugins, ledger, tracker, deliverer, source, spend, guards)
+    def _lock(self) -> asyncio.Lock:
+        """The lock of opening and closing. The running loop becomes the client's own; UsageError in another loop."""
+        self._loop = loop = asyncio_loop(self._loop)
+        if self._opening is None or self._opening[0] is not loop:
+            self._opening = loop, asyncio.Lock()
+        return self._opening[1]
 
-    def start(self, chore: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.create_task(chore)
-        self.chores.add(task)
-        task.add_done_callback(self.chores.discard)
-
-    async def listen(self) -> None:
-        """Work that other processes put into the ledger wakes this one's loops at once, where the engine can tell."""
-        wake = {"batches": self.tracker.notify, "deliveries": self.deliverer.notify}
+    async def _started(self) -> Parts:
+        """New parts, once every plugin has started. A failure, or being cancelled, closes them again."""
+        parts = await Parts.build(self.settings, self.accounts, self.plugins, self._given_ledger, self._given_prices)
+        self._starting, before = parts, _STARTING.set(parts)
         try:
-            await self.ledger.listen(lambda topic: wake[topic]())
-        except LedgerError as error:
-            log.warning("ledger: not told of other processes' work, which is found by looking: %s", error)
+            await self.plugins.startup(ClientHost(self.plugins, parts.ledger, parts, self.accounts), self)
+            await parts.ledger.subscribe(self.plugins.subscriptions)
+        except BaseException:
+            await self._end(parts, 0.0)
+            raise
+        finally:
+            self._starting = None
+            _STARTING.reset(before)
+        return parts
 
+    async def aclose(self, *, timeout: float = DRAIN_SECONDS) -> None:
+        """Stop, giving deliveries `timeout` seconds. Nothing is lost by stopping early: the ledger has it."""
+        async with self._lock():
+            parts, self._parts = self._parts, None
+            try:
+                if parts is None:
+                    await self.accounts.aclose()
+                else:
+                    await self._end(parts, timeout)
+            finally:
+                self._loop = self._tracking = None
 
-def _tell_strangers(book: "PriceBook", settings: Settings, plugins: Plugins) -> None:
-    """Rows for a provider that nobody has price nothing; accounts' names are easily taken for one."""
-    for name, near in book.strangers(plugins.providers).items():
-        provider = settings.accounts.get(name, {}).get("provider", next(iter(near), None))
-        hint = f'; did you mean "{provider}/…"?' if provider else ""
-        log.warning('prices: rows for "%s/…" price nothing: no provider has that name%s', name, hint)
+    async def _end(self, parts: Parts, timeout: float) -> None:
+        """Deliveries, then the plugins, the accounts and the ledger; each is closed, whatever happens to those before."""
+        loop = asyncio.get_running_loop()
+        end = loop.time() + timeout
 
+        def left() -> float:
+            return max(end - loop.time(), 0.0)
 
-class Runtime(Protocol):
-    """A client, as far as its calls use it."""
+        async with contextlib.AsyncExitStack() as closing:
+            closing.push_async_callback(parts.ledger.aclose)
+            closing.push_async_callback(self.accounts.aclose)
+            closing.push_async_callback(lambda: self.plugins.shutdown(timeout=max(left(), SHUTDOWN_SECONDS)))
+            try:
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout_at(end):
+                        await parts.tracker.idle()
+                parts.deliverer.close()
+                await _stop([*self._running, *parts.chores], left(), ending=("batchmeter deliverer", RECORDING))
+                if seconds := left():
+                    await parts.deliverer.drain(seconds)
+            finally:
+                for task in (*self._running, *parts.chores):
+                    task.cancel()
+                self._running = []
 
-    accounts: Accounts
+    async def track(self) -> None:
+        """Follow every open batch in the ledger until cancelled."""
+        await (await self.ready()).tracker.run()
+
+    def start_tracking(self) -> "asyncio.Task[None]":
+        """As `track`, in the background until the client is closed or the task cancelled; it must be open.
+
+        Any number of processes may track one ledger: each batch is claimed by a lease.
+        """
+        if self._tracking is None or self._tracking.done():
+            self._tracking = asyncio.create_task(self._open_parts().tracker.run(), name="batchmeter tracker")
+            self._running.append(self._tracking)
+        return self._tracking
+
+    @property
+    def loop(self) -> asyncio.AbstractEventLoop | None:
+        """The event loop in which this client is open, or was first used."""
+        return self._loop
+
+    def post(self, work: "Callable[[Self], Coroutine[Any, Any, Result]]") -> "Future[Result]":
+        """Start `work(client)` in the client's own loop, from any thread; the client must be open."""
+        self._open_parts()
+        assert self._loop is not None
+        return asyncio.run_coroutine_threadsafe(work(self), self._loop)
+
+    def forked(self) -> None:
+        """In the child of a fork: leave the parent's connections alone, and open anew when used."""
+        _INHERITED.append((self._parts, self.accounts, self._running))
+        self.accounts = Accounts(self.settings, self.plugins)
+        self._reset()
+
+    def section(self, name: str, model: type[Section]) -> Section:
+        """The settings' section of this name as a plugin's model; ConfigError that names what is wrong in it."""
+        values: Mapping[str, Any] = getattr(self.settings, name)
+        return validated(model, values, f"{self.settings.source or 'settings'}: [{name}]")
 
     async def ready(self) -> Parts:
         """The open parts; opens on first use."""
-        ...
+        asyncio_loop(self._loop)
+        if self._parts is not None:
+            return self._parts
+        if self._starting is not None and _STARTING.get() is self._starting:
+            return self._starting
+        await self.open()
+        return self._open_parts()
+
+    async def provider(
+        self, account: str | None, overrides: Mapping[str, Any], *, about: str | None = None
+    ) -> Provider:
+        """The account a call is for: the one it names, else the one the ledger knows `about` (an id), else the default.
+
+        Raises UnknownAccountError, ConfigError.
+        """
+        self._loop = asyncio_loop(self._loop)
+        if account is None and about is not None:
+            account = await (await self.ready()).ledger.account_of(about)
+        found = self.accounts.resolve(account or self.accounts.default, settings_of(overrides))
+        await self.accounts.tidy()
+        return found
 
     async def provider_for(
         self,
@@ -138,4 +237,61 @@ class Runtime(Protocol):
         *,
         about: str | None = None,
         model: str | None = None,
-    ) -> tuple[Provider, str | None]: ...
+    ) -> tuple[Provider, str | None]:
+        """As `provider`, where a model may name the account too (`openai/gpt-5-mini`); and the model's own name."""
+        if account is None and about is not None:
+            account = await (await self.ready()).ledger.account_of(about)
+        if account is None and model is not None:
+            account, model = self.accounts.routed(model)
+        return await self.provider(account, overrides), model
+
+    @property
+    def is_open(self) -> bool:
+        """Whether its ledger is open."""
+        return self._parts is not None
+
+    @property
+    def ledger(self) -> "Ledger":
+        """The open ledger; RuntimeError before `open`, as for the three below."""
+        return self._open_parts().ledger
+
+    @property
+    def tracker(self) -> "Tracker":
+        """The loop that follows open batches; it runs where tracking was started."""
+        return self._open_parts().tracker
+
+    @property
+    def deliverer(self) -> "Deliverer":
+        """The loop that hands events to loggers."""
+        return self._open_parts().deliverer
+
+    @property
+    def prices(self) -> "PriceSource":
+        """The price book that batches are settled with."""
+        return self._open_parts().prices
+
+    def _open_parts(self) -> Parts:
+        parts = self._parts or self._starting
+        if parts is None:
+            raise RuntimeError("this client is not open: use `async with AsyncClient() as client` or await open()")
+        return parts
+
+    async def __aenter__(self) -> Self:
+        return await self.open()
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+
+async def _stop(tasks: Collection[asyncio.Task[None]], seconds: float, *, ending: Collection[str]) -> None:
+    """Cancel the tasks; those with a name in `ending` have so many seconds to end by themselves."""
+    for task in tasks:
+        if task.get_name() not in ending:
+            task.cancel()
+    if tasks:
+        await asyncio.wait(tasks, timeout=seconds)
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)

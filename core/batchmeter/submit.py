@@ -29,6 +29,7 @@ from .events import full_endpoint
 from .host import PlannedBatch
 from .ledger.records import Again, Intent, Submission
 from .models import Attribution, Batch
+from .parts import RECORDING, Parts
 from .providers import next_try, waits_for_room
 from .tracker.build_events import created_event
 from .tracker.guards import PATIENCE
@@ -37,7 +38,6 @@ from .tracker.schedule import next_look
 
 if TYPE_CHECKING:
     from .providers import BatchRequest, CallOptions, Provider
-    from .runtime import Parts
 
 log = logging.getLogger("batchmeter")
 
@@ -50,7 +50,7 @@ _UNDER_WAY = 10_000
 
 
 async def submit(
-    parts: "Parts",
+    parts: Parts,
     provider: "Provider",
     request: "BatchRequest",
     options: "CallOptions",
@@ -71,93 +71,42 @@ async def submit(
     """
     submission = _with_callbacks(parts, submission)
     asked_at, digest = parts.ledger.now(), request_sha256
-    intent = Intent(str(uuid.uuid4()), submission, idempotency_key, asked_at, request_sha256=digest, rivals=rivals)
-    if idempotency_key is not None and parts.plugins.guarded:
-        first = await parts.ledger.intent_of(provider.account, idempotency_key)
-        if first is not None:
-            _check_same(intent, first)
-            repeated = await _repeat(parts, provider, first, tag=tag)
-            if repeated is not None:
-                return repeated
+    draft = Intent(str(uuid.uuid4()), submission, idempotency_key, asked_at, request_sha256=digest, rivals=rivals)
+    earlier: Intent | None = None
+    if idempotency_key is not None and parts.plugins.guarded:  # a repeat is nothing to ask the plugins about
+        earlier = await parts.ledger.intent_of(provider.account, idempotency_key)
     began, attempt = parts.ledger.now(), 0
     while True:
-        planned, intent = await _ask(parts, provider, intent, request.metadata, wait=wait)
-        try:
-            made = await _submit_once(parts, provider, request, options, intent, planned, tag=tag)
-            if made is not None:
-                return made
+        if earlier is not None:
+            _check_same(draft, earlier)
+            first = await _repeat(parts, provider, earlier, tag=tag)
+            if first is not None:
+                return first
+        planned, draft = await _ask(parts, provider, draft, request.metadata, wait=wait)
+        intent = await _open_intent(parts, draft, planned)
+        if intent.id != draft.id:
+            await parts.guards.dropped(planned, "an earlier submission has its idempotency key")
+            earlier = intent
             continue
-        except APIStatusError as refusal:
-            now = parts.ledger.now()
-            at = next_try(provider, refusal, attempt, since=began, ended=now) if wait else None
-            if at is None:
-                await _dropped(parts, planned, refusal)
-                raise
+        try:
+            return await _create(parts, provider, request, options, intent, tag=tag)
         except BatchmeterError as error:
-            await _dropped(parts, planned, error)
-            raise
-        attempt += 1
+            now, at = parts.ledger.now(), None
+            if wait and isinstance(error, APIStatusError):
+                at = next_try(provider, error, attempt, since=began, ended=now)
+            if at is None:
+                await _drop(parts, planned, error)
+                raise
+        earlier, attempt = None, attempt + 1
         log.info("account %s: its queue is full; try %d in %g s", provider.account, attempt + 1, (at - now) / 1000)
         await parts.sleep((at - now) / 1000)
 
 
-async def _ask(
-    parts: "Parts", provider: "Provider", intent: Intent, metadata: Mapping[str, str] | None, *, wait: bool
-) -> tuple[PlannedBatch | None, Intent]:
-    """Before anything is written or sent, so that a refusal leaves nothing behind; where it is no for now, again."""
-    pause = _FIRST_PAUSE
-    while True:
-        begun = replace(intent, created_at=parts.ledger.now())
-        try:
-            return await parts.guards.ask(provider, intent.submission, intent.id, metadata), begun
-        except QueueFullError as full:
-            if not wait or not full.waits:
-                raise
-            log.info("account %s: %s; trying again", provider.account, full)
-        await parts.sleep(pause)
-        pause = min(pause * 2, _LONGEST_PAUSE)
-
-
-async def _dropped(parts: "Parts", planned: PlannedBatch | None, error: BaseException) -> None:
-    """Only where no batch can have come of it; what nobody knows is left to the tracker, which looks for it."""
-    if isinstance(error, ProviderError) and made_nothing(error):
-        await parts.guards.dropped(planned, f"refused: {error}")
-    elif isinstance(error, BatchmeterError) and not isinstance(error, ProviderError | LedgerError):
-        await parts.guards.dropped(planned, f"not sent: {error}")
-
-
-async def _submit_once(
-    parts: "Parts",
-    provider: "Provider",
-    request: "BatchRequest",
-    options: "CallOptions",
-    draft: Intent,
-    planned: PlannedBatch | None,
-    *,
-    tag: bool,
-) -> Batch | None:
-    """None where an earlier create with the same key had to be waited for, and made nothing."""
-    until = draft.created_at + PATIENCE if planned else None
-    try:
-        intent = await parts.ledger.open_intent(draft, until=until)
-    except LedgerError:  # it may have been written all the same
-        parts.start(_free_later(parts, draft.id, "not sent: the ledger did not answer"))
-        raise
-    if intent.id != draft.id:
-        await parts.guards.dropped(planned, "an earlier submission has its idempotency key")
-        _check_same(draft, intent)
-        return await _repeat(parts, provider, intent, tag=tag)
-    ended = parts.creates[intent.id] = asyncio.Event()
-    try:
-        return await _send(parts, provider, request, options, intent, tag=tag)
-    finally:
-        parts.creates.pop(intent.id, None)
-        ended.set()
-
-
-async def _send(
-    parts: "Parts", provider: "Provider", request: "BatchRequest", options: "CallOptions", intent: Intent, *, tag: bool
+async def _create(
+    parts: Parts, provider: "Provider", request: "BatchRequest", options: "CallOptions", intent: Intent, *, tag: bool
 ) -> Batch:
+    """The call, and what its answer says of the intent; however it ends, calls that wait for this one go on."""
+    ended = parts.creates[intent.id] = asyncio.Event()
     sent = _tagged(request, provider, intent) if tag else request
     try:
         batch = _with_an_id(await provider.create_batch(sent, options), provider)
@@ -172,12 +121,51 @@ async def _send(
         await _free(parts, intent.id, f"not sent: {type(error).__name__}")
         raise
     except BaseException:
+        parts.lost.append(intent.id)
         log.warning("create at %s was interrupted; intent %s stays open until it is known", provider.account, intent.id)
         raise
-    return await _record(parts, intent, batch)
+    else:
+        return await _record(parts, intent, batch)
+    finally:
+        parts.creates.pop(intent.id, None)
+        ended.set()
 
 
-async def _free(parts: "Parts", intent_id: str, reason: str) -> None:
+async def _ask(
+    parts: Parts, provider: "Provider", draft: Intent, metadata: Mapping[str, str] | None, *, wait: bool
+) -> tuple[PlannedBatch | None, Intent]:
+    """Before anything is written or sent, so that a refusal leaves nothing behind; where it is no for now, again."""
+    pause = _FIRST_PAUSE
+    while True:
+        begun = replace(draft, created_at=parts.ledger.now())
+        try:
+            return await parts.guards.ask(provider, draft.submission, draft.id, metadata), begun
+        except QueueFullError as full:
+            if not wait or not full.waits:
+                raise
+            log.info("account %s: %s; trying again", provider.account, full)
+        await parts.sleep(pause)
+        pause = min(pause * 2, _LONGEST_PAUSE)
+
+
+async def _drop(parts: Parts, planned: PlannedBatch | None, error: BatchmeterError) -> None:
+    """Only where no batch can have come of it; what nobody knows is left to the tracker, which looks for it."""
+    if isinstance(error, ProviderError) and made_nothing(error):
+        await parts.guards.dropped(planned, f"refused: {error}")
+    elif not isinstance(error, ProviderError | LedgerError):
+        await parts.guards.dropped(planned, f"not sent: {error}")
+
+
+async def _open_intent(parts: Parts, draft: Intent, planned: PlannedBatch | None) -> Intent:
+    """The intent in the ledger; or the earlier one that has its idempotency key."""
+    try:
+        return await parts.ledger.open_intent(draft, until=draft.created_at + PATIENCE if planned else None)
+    except (LedgerError, asyncio.CancelledError):  # it may have been written all the same, and keeps its key
+        parts.start(_free_later(parts, draft.id, "not sent: the ledger did not answer"))
+        raise
+
+
+async def _free(parts: Parts, intent_id: str, reason: str) -> None:
     """Nothing was made, so the idempotency key is free again; as soon as the ledger answers, if it does not now."""
     try:
         await parts.ledger.close_intent(intent_id, reason)
@@ -186,7 +174,7 @@ async def _free(parts: "Parts", intent_id: str, reason: str) -> None:
         parts.start(_free_later(parts, intent_id, reason))
 
 
-async def _free_later(parts: "Parts", intent_id: str, reason: str) -> None:
+async def _free_later(parts: Parts, intent_id: str, reason: str) -> None:
     """Until the ledger answers; a process that ends before leaves it to the tracker."""
     pause = _FIRST_PAUSE
     while True:
@@ -197,7 +185,7 @@ async def _free_later(parts: "Parts", intent_id: str, reason: str) -> None:
             pause = min(pause * 2, _LONGEST_PAUSE)
 
 
-def _with_callbacks(parts: "Parts", submission: Submission) -> Submission:
+def _with_callbacks(parts: Parts, submission: Submission) -> Submission:
     """This program's callbacks hear of its batches, whichever process records their events or submits them again."""
     callbacks = tuple(dict.fromkeys((*submission.callbacks, *parts.plugins.callbacks)))
     return submission if callbacks == submission.callbacks else replace(submission, callbacks=callbacks)
@@ -209,7 +197,7 @@ def _with_an_id(batch: Batch, provider: "Provider") -> Batch:
     return batch
 
 
-async def request_sha256(parts: "Parts", account: str, request: "BatchRequest", extra: Mapping[str, Any]) -> str:
+async def request_sha256(parts: Parts, account: str, request: "BatchRequest", extra: Mapping[str, Any]) -> str:
     """Of all that makes two requests the same. An input file is its content where it was uploaded through us.
 
     Two spellings of one thing are the same: an endpoint without `/v1`, and what is empty or left out.
@@ -289,7 +277,7 @@ def _tagged(request: "BatchRequest", provider: "Provider", intent: Intent) -> "B
     return replace(request, metadata=tagged(request.metadata, intent.id, room=able.max_metadata_pairs))
 
 
-async def _repeat(parts: "Parts", provider: "Provider", intent: Intent, *, tag: bool) -> Batch | None:
+async def _repeat(parts: Parts, provider: "Provider", intent: Intent, *, tag: bool) -> Batch | None:
     """The first create with this key: known, waited for while it is under way, or looked for.
 
     None where it made nothing, so that its key is free.
@@ -317,7 +305,7 @@ async def _repeat(parts: "Parts", provider: "Provider", intent: Intent, *, tag: 
     return await _repeat(parts, provider, known, tag=tag)
 
 
-async def _elsewhere(parts: "Parts", intent: Intent) -> Intent:
+async def _elsewhere(parts: Parts, intent: Intent) -> Intent:
     """The intent of a process that may be about to get its answer: as soon as it has, or after ten seconds."""
     pause = _FIRST_LOOK
     for _ in range(_LOOKS):
@@ -329,7 +317,7 @@ async def _elsewhere(parts: "Parts", intent: Intent) -> Intent:
     return intent
 
 
-async def _search(parts: "Parts", provider: "Provider", intent: Intent, error: ProviderError, *, tagged: bool) -> Batch:
+async def _search(parts: Parts, provider: "Provider", intent: Intent, error: ProviderError, *, tagged: bool) -> Batch:
     """The batch whose answer was lost, if it is listed; else the error, with the intent left open to find it."""
     from .tracker.rows import find_create  # noqa: PLC0415 - needed only when an answer is lost
 
@@ -350,18 +338,20 @@ async def _search(parts: "Parts", provider: "Provider", intent: Intent, error: P
     raise CreateUnknownError(f"{error}; {hint}", intent_id=intent.id) from error
 
 
-async def _record(parts: "Parts", intent: Intent, batch: Batch) -> Batch:
+async def _record(parts: Parts, intent: Intent, batch: Batch) -> Batch:
+    """Goes on behind a caller who is cancelled: the batch exists."""
+    # A tagged one need not wait for the disk again: its intent is there, and finds it by its tag.
+    durable = tag_of(batch) != intent.id
+    recording = record_created(parts, intent.submission, batch, intent_id=intent.id, durable=durable)
     try:
-        # A tagged one need not wait for the disk again: its intent is there, and finds it by its tag.
-        durable = tag_of(batch) != intent.id
-        return await record_created(parts, intent.submission, batch, intent_id=intent.id, durable=durable)
+        return await asyncio.shield(parts.start(recording, RECORDING))
     except LedgerError:
         log.exception("batch %s was created but not recorded; the tracker will adopt it by its intent", batch.id)
         return without_tag(batch)
 
 
 async def record_created(
-    parts: "Parts", submission: Submission, batch: Batch, *, intent_id: str | None = None, durable: bool = True
+    parts: Parts, submission: Submission, batch: Batch, *, intent_id: str | None = None, durable: bool = True
 ) -> Batch:
     """The batch and its `acreate_batch`, in one transaction; then the tracker and the deliverer look.
 

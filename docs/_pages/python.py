@@ -5,18 +5,20 @@ import dataclasses
 import inspect
 import textwrap
 from collections.abc import Callable, Iterator
+from functools import cached_property
+from itertools import zip_longest
 from typing import Any
 
 from pydantic import BaseModel
 
 import batchmeter
 from batchmeter import errors
-from batchmeter.batches import AsyncBatches
-from batchmeter.content import FileContent
-from batchmeter.files import AsyncFiles
+from batchmeter.calls.content import FileContent
+from batchmeter.calls.files import AsyncFiles
+from batchmeter.calls.pages import AsyncPage
+from batchmeter.faces.client import AsyncBatches
 from batchmeter.metering.result import Metering
 from batchmeter.models import Cost, LineCounts, ModelUsage, Usage
-from batchmeter.pages import AsyncPage
 
 from .events import fields
 from .meanings import MEANINGS
@@ -180,15 +182,15 @@ def _properties(base: type) -> Iterator[tuple[str, str, str]]:
     """Attributes that `__init__` sets, then properties."""
     init = vars(base).get("__init__")
     body = _tree(init).body if init is not None and base.__module__ != "abc" else []
-    for node, following in zip(body, [*body[1:], None], strict=True):
+    for node, following in zip_longest(body, body[1:]):
         target = node.targets[0] if isinstance(node, ast.Assign) else None
         if isinstance(target, ast.Attribute) and not target.attr.startswith("_"):
             documented = isinstance(following, ast.Expr) and isinstance(following.value, ast.Constant)
             yield target.attr, ATTRIBUTES.get(target.attr, ""), str(following.value.value) if documented else ""  # type: ignore[union-attr]
     for name, value in vars(base).items():
-        if isinstance(value, property):
-            kind = type_name(_tree(value.fget).returns) if value.fget else ""
-            yield name, kind, inspect.getdoc(value) or ""
+        if isinstance(value, property | cached_property):
+            made = value.fget if isinstance(value, property) else value.func
+            yield name, type_name(_tree(made).returns) if made else "", inspect.getdoc(value) or ""
 
 
 def _tree(function: Callable[..., Any]) -> ast.FunctionDef:
@@ -198,13 +200,13 @@ def _tree(function: Callable[..., Any]) -> ast.FunctionDef:
 
 
 def methods(one: type) -> Iterator[tuple[str, Callable[..., Any]]]:
-    """Own public methods and those of our base classes."""
+    """Public methods, those of our base classes first."""
     seen = {"model_post_init", *LEFT_OUT.get(one.__name__, set())}
-    for base in one.__mro__:
+    for base in reversed(one.__mro__):
         if not base.__module__.startswith("batchmeter"):
             continue
         for name, value in vars(base).items():
-            if name.startswith("_") or name in seen or isinstance(value, property):
+            if name.startswith("_") or name in seen or isinstance(value, property | cached_property):
                 continue
             function = getattr(one, name)
             if inspect.isroutine(function) and not _is_validator(base, name):

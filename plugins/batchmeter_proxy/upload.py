@@ -116,7 +116,8 @@ async def _send(call: Call, provider: Provider, intake: Intake, length: int | No
 async def _readers(call: Call, provider: Provider, intake: Intake) -> Readers:
     """The plugins' readers of the file."""
     parts = await call.client.ready()
-    return parts.plugins.read_upload(provider, intake.purpose, intake.reader.filename or "file", parts.prices)
+    filename = intake.reader.filename or "file"
+    return Readers(parts.plugins.read_upload(provider, intake.purpose, filename, parts.prices))
 
 
 def _upload(intake: Intake, length: int | None) -> FileUpload:

@@ -11,8 +11,8 @@ from click.testing import CliRunner
 from tests.warm_python import WARM
 
 import openai
+from batchmeter import AsyncClient
 from batchmeter.cli import main
-from batchmeter.client import AsyncClient
 from batchmeter.config import Settings, load_settings
 from batchmeter.errors import (
     BadRequestError,

@@ -3,7 +3,7 @@
 import asyncio
 import json
 
-from batchmeter.client import AsyncClient
+from batchmeter import AsyncClient
 from batchmeter.config import Settings
 from batchmeter.ledger import open_ledger
 from batchmeter.testing.providers import lines_of

@@ -6,7 +6,7 @@ from decimal import Decimal
 import pytest
 
 import batchmeter
-from batchmeter.client import AsyncClient
+from batchmeter import AsyncClient
 from batchmeter.config import Settings
 from batchmeter.errors import APITimeoutError, CreateUnknownError
 from batchmeter.providers import BatchRequest, CallOptions

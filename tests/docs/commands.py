@@ -9,6 +9,7 @@ import signal
 import socket
 import sys
 import traceback
+from importlib import import_module
 from pathlib import Path
 
 CLIENT = """#!{python} -IS
@@ -27,8 +28,9 @@ with socket.socket(socket.AF_UNIX) as server:
 
 
 def serve(folder: Path) -> None:
-    import batchmeter.client  # noqa: F401 - what commands would import, each for itself
     from batchmeter.cli import main
+
+    import_module("batchmeter.faces.client")  # what commands would import, each for itself
 
     main(["--help"], standalone_mode=False)
     main(["prices", "show", "gpt-5-mini", "--provider", "openai"], standalone_mode=False)

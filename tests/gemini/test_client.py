@@ -11,8 +11,8 @@ from click.testing import CliRunner
 from standardwebhooks import Webhook
 
 import openai
+from batchmeter import AsyncClient
 from batchmeter.cli import main
-from batchmeter.client import AsyncClient
 from batchmeter.config import Settings
 from batchmeter.errors import BadRequestError, NotFoundError, RateLimitError, UsageError
 from batchmeter.providers import CallOptions

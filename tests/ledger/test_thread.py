@@ -8,7 +8,7 @@ import threading
 import pytest
 from tests.warm_python import WARM
 
-from batchmeter.client import AsyncClient
+from batchmeter import AsyncClient
 from batchmeter.config import Settings
 from batchmeter.ledger.files import AccountCache
 from batchmeter.ledger.ledger import Ledger

@@ -10,9 +10,9 @@ import psycopg
 import pytest
 
 import batchmeter
+from batchmeter import AsyncClient
 from batchmeter.access import Access
 from batchmeter.cli.ledger_check import check
-from batchmeter.client import AsyncClient
 from batchmeter.config import Settings
 from batchmeter.engines import load_migrations
 from batchmeter.errors import LedgerError

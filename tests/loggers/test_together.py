@@ -5,7 +5,7 @@ from decimal import Decimal
 
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
-from batchmeter.client import AsyncClient
+from batchmeter import AsyncClient
 from batchmeter.config import Settings
 from batchmeter.ledger import open_ledger
 from batchmeter.testing.sandbox import serve_sandbox

@@ -9,7 +9,7 @@ import pytest
 from standardwebhooks import Webhook, WebhookVerificationError
 
 import openai
-from batchmeter.client import AsyncClient
+from batchmeter import AsyncClient
 from batchmeter.config import Settings, validated
 from batchmeter.errors import (
     APIConnectionError,

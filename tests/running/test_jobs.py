@@ -12,7 +12,7 @@ from batchmeter import AsyncClient
 from batchmeter.config import Settings
 from batchmeter.errors import InvalidInputError, SettlementError
 from batchmeter.inputs import InputLimits
-from batchmeter.running.jobs import Jobs, split
+from batchmeter.jobs.jobs import Jobs, split
 from batchmeter.spend.spend import Spend
 from batchmeter.testing.sandbox import Sandbox, manual_clock, sandbox_thread, serve_sandbox
 
@@ -79,7 +79,7 @@ async def test_the_same_call_goes_on_where_it_stopped(client: AsyncClient, tmp_p
         made.append(file)
         return await create(file, *arguments, **named)
 
-    monkeypatch.setattr("batchmeter.files.AsyncFiles.create", dies)
+    monkeypatch.setattr("batchmeter.calls.files.AsyncFiles.create", dies)
     with pytest.raises(OSError, match="goes down"):
         await client.batches.create_many(path, CHAT)
     monkeypatch.undo()
@@ -92,7 +92,7 @@ async def test_the_same_call_goes_on_where_it_stopped(client: AsyncClient, tmp_p
 
 
 async def test_a_full_queue_is_waited_for(tmp_path: Path, monkeypatch) -> None:
-    monkeypatch.setattr("batchmeter.running.jobs.PAUSE", 0.01)
+    monkeypatch.setattr("batchmeter.jobs.jobs.PAUSE", 0.01)
     path = write(tmp_path / "l.jsonl", 6)
     with sandbox_thread(script="outcome=failed") as sandbox:
         async with AsyncClient(settings=settings(sandbox.url, tmp_path), environ={}) as client:

@@ -13,9 +13,8 @@ import pytest
 from tests.warm_python import WARM
 
 import batchmeter
-from batchmeter.answers.lines import results_of
+from batchmeter.answers.lines import lines_of, results_of
 from batchmeter.answers.result import Result
-from batchmeter.content import lines_of
 from batchmeter.errors import InvalidInputError, NotFoundError, SettlementError, UsageError
 from batchmeter.testing.sandbox import Sandbox, manual_clock, sandbox_thread
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from batchmeter.client import AsyncClient
+from batchmeter import AsyncClient
 from batchmeter.config import Settings
 from batchmeter.testing.recorder import Recorder
 from batchmeter.testing.sandbox import Sandbox, serve_sandbox

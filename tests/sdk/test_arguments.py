@@ -13,12 +13,12 @@ import pytest
 from starlette.datastructures import UploadFile
 
 import batchmeter
-from batchmeter.client import AsyncClient
+from batchmeter import AsyncClient
+from batchmeter.calls.uploads import upload_of
 from batchmeter.errors import BatchmeterError, IdempotencyMismatchError, UsageError
 from batchmeter.testing.recorder import Recorder
 from batchmeter.testing.sandbox import Sandbox
 from batchmeter.testing.wire import Answer, Script, serving
-from batchmeter.uploads import upload_of
 
 from .conftest import write_requests
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from batchmeter.client import AsyncClient
+from batchmeter import AsyncClient
 from batchmeter.config import Settings
 from batchmeter.errors import (
     APIConnectionError,

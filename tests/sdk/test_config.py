@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from batchmeter.client import AsyncClient
+from batchmeter import AsyncClient
 from batchmeter.config import Settings, load_settings
 from batchmeter.errors import ConfigError
 

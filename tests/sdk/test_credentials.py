@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 import openai
-from batchmeter.client import AsyncClient
+from batchmeter import AsyncClient
 from batchmeter.config import Settings, load_settings
 from batchmeter.errors import BatchmeterError, ConfigError
 from batchmeter.models import Secret

@@ -12,8 +12,8 @@ import pytest
 from tests.warm_python import WARM
 
 import batchmeter
+from batchmeter import AsyncClient
 from batchmeter import plugins as plugins_module
-from batchmeter.client import AsyncClient
 from batchmeter.config import Settings
 from batchmeter.errors import ClosedError
 from batchmeter.testing.recorder import Recorder
@@ -236,7 +236,7 @@ async def test_a_startup_that_hangs_disables_its_plugin(
 
 async def test_one_bound_holds_for_all_of_closing(requests: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A logger and a plugin's shutdown that hang take their share of it, and not one each."""
-    monkeypatch.setattr("batchmeter.client.SHUTDOWN_SECONDS", 0.1)
+    monkeypatch.setattr("batchmeter.runtime.SHUTDOWN_SECONDS", 0.1)
     hangs: Any = HangsAtTheEnd()
     client = AsyncClient(settings=settings(), plugins=[hangs], environ={})
     file = await client.files.create(requests)

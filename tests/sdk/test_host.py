@@ -154,7 +154,7 @@ async def test_an_event_of_a_plugin_s_kind_is_owed_to_who_handles_it(
 
     settings = Settings(ledger=str(tmp_path / "l.db"), accounts=ACCOUNTS, track=False, load=())
     async with batchmeter.AsyncClient(settings=settings, plugins=[Pager(), Batches()], environ={}) as client:
-        host = ClientHost(client.plugins, client.ledger, client.files, client.deliverer.notify)
+        host = ClientHost(client.plugins, client.ledger, await client.ready())
         assert await host.record(team_alert) is True
         assert await host.record(team_alert) is False
         await client.deliverer.drain(10)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from tests.warm_python import WARM
 
-from batchmeter.client import AsyncClient
+from batchmeter import AsyncClient
 from batchmeter.config import Settings
 from batchmeter.ledger import open_ledger
 from batchmeter.testing.recorder import Recorder

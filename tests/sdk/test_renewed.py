@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
+from batchmeter import AsyncClient
 from batchmeter.accounts import MOST_PASSING, Accounts
-from batchmeter.client import AsyncClient
 from batchmeter.config import Settings
 from batchmeter.errors import AuthenticationError, NotFoundError
 from batchmeter.ledger.records import Intent, Submission

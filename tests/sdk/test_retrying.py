@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from batchmeter.client import AsyncClient
+from batchmeter import AsyncClient
 from batchmeter.config import Settings
 from batchmeter.errors import CreateUnknownError, RateLimitError, UsageError
 from batchmeter.providers import ContentStream

@@ -7,8 +7,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from batchmeter import errors, hook_calls, hookimpl, provider_guard
-from batchmeter.client import AsyncClient
+from batchmeter import AsyncClient, errors, hook_calls, hookimpl, provider_guard
 from batchmeter.config import Settings
 from batchmeter.hook_calls import within
 from batchmeter.models import Batch, FileDeleted, FileObject, Page

@@ -13,7 +13,7 @@ import httpx
 import httpx2
 
 import batchmeter
-from batchmeter.pages import AsyncPage
+from batchmeter.calls.pages import AsyncPage
 from openai import AsyncAzureOpenAI, AsyncOpenAI, AzureOpenAI, OpenAI
 
 # -- LiteLLM's calls, as they are -------------------------------------------------------------------------------------

@@ -6,7 +6,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from batchmeter.client import AsyncClient
+from batchmeter import AsyncClient
 from batchmeter.config import Settings, filled
 from batchmeter.errors import APIConnectionError, AuthenticationError, ConfigError
 from batchmeter.providers import CallOptions

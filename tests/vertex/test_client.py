@@ -8,7 +8,7 @@ import httpx2
 import pytest
 
 import openai
-from batchmeter.client import AsyncClient
+from batchmeter import AsyncClient
 from batchmeter.config import Settings
 from batchmeter.errors import NotSupportedError, UsageError
 from batchmeter.rerun.completeness import check

@@ -12,6 +12,7 @@ from datetime import date
 from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
+from batchmeter.calls.uploads import Readers
 from batchmeter.events import Settlement
 from batchmeter.ledger.records import (
     Answer,
@@ -33,10 +34,9 @@ from batchmeter.pricing.groups import PriceSource
 from batchmeter.reports.price_list import Listed, search
 from batchmeter.reports.timings import seconds_left
 from batchmeter.spend.report import GROUPINGS, CostReport, as_csv, moment
-from batchmeter.spend.spend import Spend
+from batchmeter.spend.spend import Spend, spend_of
 from batchmeter.tracker.durations import Durations
 from batchmeter.tracker.metadata_tag import untagged, without_tag
-from batchmeter.uploads import Readers
 
 from . import browse, gauges
 from .browse import BatchDelivery, BatchFilter, BatchHistory, BatchPage, SeenBatch, UnknownCost
@@ -46,8 +46,8 @@ from .settled import SettledBatch, settled_batches
 if TYPE_CHECKING:
     from batchmeter.config import Settings
     from batchmeter.ledger.ledger import Ledger
+    from batchmeter.parts import Parts
     from batchmeter.plugins import Plugins
-    from batchmeter.runtime import Parts
 
 __all__ = [
     "GROUPINGS",
@@ -374,7 +374,7 @@ class Opening(Protocol):
 async def access_of(client: Opening) -> Access:
     """The access of a client; opens it on first use."""
     parts = await client.ready()
-    return Access(parts.ledger, parts.tracker, parts.deliverer.redaction, parts.spend)
+    return Access(parts.ledger, parts.tracker, parts.deliverer.redaction, spend_of(parts))
 
 
 @asynccontextmanager

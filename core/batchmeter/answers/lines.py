@@ -3,12 +3,11 @@
 import asyncio
 import json
 import tempfile
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, aclosing
 from functools import partial
 from typing import IO, Any
 
-from batchmeter.content import lines_of
 from batchmeter.errors import NotFoundError, UsageError
 from batchmeter.metering.envelope import look_for
 from batchmeter.models import Batch
@@ -30,6 +29,22 @@ def opened_by(provider: Provider, batch: Batch, files: Sequence[OutputFile]) -> 
         return [file.open for file in files if file.kind != "manifest"]
     views = [file_id for file_id in (batch.output_file_id, batch.error_file_id) if file_id and files]
     return [partial(provider.file_content, file_id, CallOptions()) for file_id in views]
+
+
+async def lines_of(chunks: AsyncIterable[bytes]) -> AsyncGenerator[bytes]:
+    """Byte for byte, unlike metering's, which leaves out the inside of long strings; without blank lines."""
+    held: list[bytes] = []
+    async for chunk in chunks:
+        *lines, rest = chunk.split(b"\n")
+        for line in lines:
+            held.append(line)
+            whole = b"".join(held)
+            held.clear()
+            if whole.strip():
+                yield whole
+        held.append(rest)
+    if (last := b"".join(held)).strip():
+        yield last
 
 
 async def answer_lines(provider: Provider, batch: Batch) -> AsyncGenerator[bytes]:

@@ -12,7 +12,7 @@ from batchmeter.web import redact_url
 
 if TYPE_CHECKING:
     from batchmeter.accounts import Accounts
-    from batchmeter.client import AsyncClient
+    from batchmeter.faces.client import AsyncClient
 
 
 @dataclass(frozen=True, slots=True)

@@ -189,6 +189,7 @@ async def _estimate(
     from batchmeter.inputs.sizes import file_sizes
     from batchmeter.pricing.book import PriceBook
     from batchmeter.reports.price_list import check_region
+    from batchmeter.spend.spend import spend_of
     from batchmeter.tracker.guards import Guards
 
     async with client() as opened:
@@ -198,7 +199,7 @@ async def _estimate(
             check_region(prices, provider.name, region)
         sizes = await asyncio.to_thread(file_sizes, file, prices.boundaries)
         query = CostQuery(("model",), where={"account": provider.account})
-        (rows,) = await (await opened.ready()).spend.rows(query)
+        (rows,) = await spend_of(await opened.ready()).rows(query)
         history = histories(rows, provider.name)
         ask = plugins.price_lines if plugins.prices_lines else None
         found = await asyncio.to_thread(estimate_at, provider, sizes, prices, history=history, ask=ask, region=region)

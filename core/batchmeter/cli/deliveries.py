@@ -11,7 +11,7 @@ from batchmeter.commands.session import client, run, whole_id
 from batchmeter.config import nearest
 
 if TYPE_CHECKING:
-    from batchmeter.client import AsyncClient
+    from batchmeter.faces.client import AsyncClient
     from batchmeter.ledger.records import StoredEvent
 
 

@@ -15,8 +15,8 @@ from batchmeter.commands.output import as_json, print_json, table
 from batchmeter.commands.session import client, ledger, run, settings
 
 if TYPE_CHECKING:
-    from batchmeter.client import AsyncClient
     from batchmeter.config import Settings
+    from batchmeter.faces.client import AsyncClient
 
 _SKEW = 60
 """Seconds by which the clock may differ from a provider's."""

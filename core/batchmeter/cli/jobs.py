@@ -7,17 +7,17 @@ from typing import TYPE_CHECKING, Any
 from batchmeter.commands.output import console, cost, errors, print_json, table
 
 if TYPE_CHECKING:
-    from batchmeter.client import AsyncClient
+    from batchmeter.faces.client import AsyncClient
     from batchmeter.inputs import InputSummary
+    from batchmeter.jobs.jobs import Job, JobReport
     from batchmeter.models import Batch
     from batchmeter.providers import Provider
-    from batchmeter.running.jobs import Job, JobReport
 
 
 def checked_lines(file: Path, endpoint: str | None, provider: "Provider") -> "InputSummary":
     """By the rules of single lines: InvalidInputError where the file is refused for more than its size."""
     from batchmeter.inputs import COMPATIBLE, check_path, limits_of
-    from batchmeter.running.jobs import boundless
+    from batchmeter.jobs.jobs import boundless
 
     summary = check_path(file, endpoint, boundless(limits_of(provider) or COMPATIBLE))
     summary.check(str(file))

@@ -18,7 +18,7 @@ from batchmeter.commands.session import client, run, whole_id
 
 if TYPE_CHECKING:
     from batchmeter.answers.result import Result
-    from batchmeter.client import AsyncClient
+    from batchmeter.faces.client import AsyncClient
 
 output_option = click.option("-o", "--output", type=click.Path(path_type=Path), metavar="FILE", help="Write to FILE.")
 

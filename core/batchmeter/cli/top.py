@@ -15,7 +15,7 @@ from batchmeter.commands.session import client, run
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-    from batchmeter.client import AsyncClient
+    from batchmeter.faces.client import AsyncClient
     from batchmeter.host import LoggerGauge
     from batchmeter.ledger.records import TrackedBatch
 
@@ -98,13 +98,14 @@ async def _follow(opened: "AsyncClient", seconds: float) -> None:
 async def look(opened: "AsyncClient") -> Top:
     """From the ledger alone."""
     from batchmeter.access import access_of
+    from batchmeter.spend.spend import spend_of
 
     ledger, access = opened.ledger, await access_of(opened)
     now = ledger.now()
     midnight = now - now % (_DAY_SECONDS * 1000)
     batches = await ledger.list_batches(settled=False, limit=_SHOWN)
     accounts, gauges = await access.following(), await ledger.gauges()
-    today = (await (await opened.ready()).spend.report(since=midnight)).total
+    today = (await spend_of(await opened.ready()).report(since=midnight)).total
     return Top(
         time=datetime.fromtimestamp(now / 1000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
         open=sum(one.open for one in accounts),

@@ -13,7 +13,7 @@ from batchmeter.commands.session import client, ledger, run, whole_listed_id
 
 if TYPE_CHECKING:
     from batchmeter.access import Following
-    from batchmeter.client import AsyncClient
+    from batchmeter.faces.client import AsyncClient
     from batchmeter.reports.timings import Spread, Timing
     from batchmeter.tracker.poller import Summary
 

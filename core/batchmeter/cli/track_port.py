@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from batchmeter.errors import BatchmeterError
 
 if TYPE_CHECKING:
-    from batchmeter.client import AsyncClient
+    from batchmeter.faces.client import AsyncClient
 
 WELL_SECONDS = 120.0
 """A tracker that ended no round for so long is not well: its longest sleep is ten seconds."""

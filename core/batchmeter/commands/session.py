@@ -10,8 +10,8 @@ import click
 from batchmeter.errors import UsageError
 
 if TYPE_CHECKING:
-    from batchmeter.client import AsyncClient
     from batchmeter.config import Settings
+    from batchmeter.faces.client import AsyncClient
     from batchmeter.ledger.ledger import Ledger
 
 Result = TypeVar("Result")
@@ -28,7 +28,7 @@ def settings(**overrides: Any) -> "Settings":
 @asynccontextmanager
 async def client(*, track: bool = False) -> "AsyncGenerator[AsyncClient]":
     """An open client. Commands follow batches only when they say so."""
-    from batchmeter.client import AsyncClient
+    from batchmeter.faces.client import AsyncClient
 
     async with AsyncClient(settings=settings(track=track)) as opened:
         yield opened

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 from .output import console, cost_table, duration, errors, print_json
 
 if TYPE_CHECKING:
-    from batchmeter.client import AsyncClient
     from batchmeter.events import Settlement
+    from batchmeter.faces.client import AsyncClient
     from batchmeter.models import Batch
 
 

@@ -12,12 +12,11 @@ from contextlib import asynccontextmanager
 from types import SimpleNamespace
 from typing import Any, ParamSpec, TypeVar, cast
 
-from batchmeter.batches import AsyncBatches
-from batchmeter.client import AsyncClient
-from batchmeter.files import AsyncFiles
-from batchmeter.pages import AsyncPage, SyncPage
+from batchmeter.calls.files import AsyncFiles
+from batchmeter.calls.pages import AsyncPage, SyncPage
 from batchmeter.runtime import asyncio_loop
 
+from .client import AsyncBatches, AsyncClient
 from .engine import Engine
 from .sync import read_on
 

@@ -21,10 +21,11 @@ from types import FrameType
 from typing import Any, TypeVar, cast
 from weakref import WeakSet
 
-from batchmeter.client import AsyncClient
+from batchmeter.calls.uploads import CALLERS_LOOP
 from batchmeter.errors import ClosedError
 from batchmeter.runtime import asyncio_loop
-from batchmeter.uploads import CALLERS_LOOP
+
+from .client import AsyncClient
 
 log = logging.getLogger("batchmeter")
 

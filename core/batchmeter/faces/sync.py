@@ -3,19 +3,16 @@
 from collections.abc import AsyncIterator, Callable, Coroutine, Generator, Iterator
 from contextlib import AbstractAsyncContextManager, contextmanager
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypeVar
+from typing import Any, ParamSpec, Self, TypeVar
 
-from batchmeter.batches import AsyncBatches
-from batchmeter.client import AsyncClient
-from batchmeter.content import StreamedContent
-from batchmeter.files import AsyncFiles
-from batchmeter.pages import AsyncPage, SyncPage
+from batchmeter.answers.result import Result as BatchResult
+from batchmeter.calls.content import StreamedContent
+from batchmeter.calls.files import AsyncFiles
+from batchmeter.calls.pages import AsyncPage, SyncPage
 from batchmeter.providers import ContentStream
 
+from .client import AsyncBatches, AsyncClient
 from .engine import Engine
-
-if TYPE_CHECKING:
-    from batchmeter import Result as BatchResult
 
 Result = TypeVar("Result")
 P = ParamSpec("P")
@@ -94,7 +91,7 @@ class Batches:
         self.results_many = _blocking(engine, batches.results_many)
         self.retry = _blocking(engine, batches.retry)
 
-    def iter_results(self, batch_id: str, **arguments: Any) -> "Iterator[BatchResult]":
+    def iter_results(self, batch_id: str, **arguments: Any) -> Iterator[BatchResult]:
         """As `AsyncBatches.iter_results`."""
         found = self._batches.iter_results(batch_id, **arguments)
         try:

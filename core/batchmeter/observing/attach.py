@@ -10,9 +10,9 @@ from concurrent.futures import Future
 from typing import Any, TypeVar
 
 from batchmeter.arguments import attribution_of
-from batchmeter.client import AsyncClient
 from batchmeter.errors import UsageError
 from batchmeter.faces import api
+from batchmeter.faces.client import AsyncClient
 from batchmeter.faces.engine import Engine
 from batchmeter.faces.sync import Client
 from batchmeter.models import Attribution

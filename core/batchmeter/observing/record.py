@@ -19,7 +19,7 @@ from batchmeter.providers import ObservedRequest, ObservedWire, Provider
 from .exchange import Kind, batches_in
 
 if TYPE_CHECKING:
-    from batchmeter.client import AsyncClient
+    from batchmeter.faces.client import AsyncClient
 
 
 log = logging.getLogger("batchmeter")

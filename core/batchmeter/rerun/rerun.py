@@ -9,23 +9,23 @@ from contextlib import aclosing
 from dataclasses import dataclass, field
 from itertools import combinations
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, cast
+from typing import IO, cast
 
 from batchmeter.answers.lines import input_of, requests
+from batchmeter.calls.batches import BatchCalls
+from batchmeter.calls.files import AsyncFiles
 from batchmeter.errors import BatchmeterError, ProviderError, UsageError, made_nothing
 from batchmeter.ledger.ledger import Ledger
 from batchmeter.ledger.records import Intent, Submission, TrackedBatch
 from batchmeter.models import Batch, FileObject
 from batchmeter.providers import BatchRequest, CallOptions, Provider, waits_for_room
 from batchmeter.resubmit import next_key, submit_kept
+from batchmeter.runtime import Runtime
 from batchmeter.submit import submission_of
 from batchmeter.tracker.metadata_tag import RETRY_OF, without_tag
 from batchmeter.tracker.rows import with_id
 
 from .completeness import Answers, Fate, read_answers
-
-if TYPE_CHECKING:
-    from batchmeter.client import AsyncClient
 
 REASONS = {"failed": Fate.FAILED, "expired": Fate.EXPIRED, "missing": Fate.MISSING}
 """Why a request may want another try: answered with an error; never run; without any line."""
@@ -53,7 +53,7 @@ class Retry:
 class _First:
     """The batch whose rest is wanted."""
 
-    client: "AsyncClient"
+    client: Runtime
     ledger: Ledger
     provider: Provider
     batch: Batch
@@ -71,7 +71,7 @@ class _First:
 
 
 async def retry(
-    client: "AsyncClient",
+    client: Runtime,
     batch_id: str,
     *,
     only: Collection[str] = tuple(REASONS),
@@ -95,7 +95,7 @@ async def retry(
         if batch.input_file_id == rest.file.id:
             return Retry(batch, rest.requests, before)
         # Another call was faster, with these reasons or with some of them.
-        await client.files.delete(rest.file.id, custom_llm_provider=first.provider.account)
+        await AsyncFiles(client).delete(rest.file.id, custom_llm_provider=first.provider.account)
         earlier, made = made, await _made_before(first, only)
         if len(made) == len(earlier):  # its answer is not what the ledger has: a gateway's other id
             made |= dict.fromkeys(left, batch)
@@ -104,7 +104,7 @@ async def retry(
     return Retry(list(made.values())[-1], 0, {reason: batch.id for reason, batch in made.items()})
 
 
-async def _looked_up(client: "AsyncClient", provider: Provider, batch_id: str, *, wait: bool) -> _First:
+async def _looked_up(client: Runtime, provider: Provider, batch_id: str, *, wait: bool) -> _First:
     """Under the account and the id that the ledger knows: a gateway has two ids of it, two accounts may see it."""
     parts = await client.ready()
     shown = await provider.retrieve_batch(batch_id, CallOptions())
@@ -135,7 +135,7 @@ async def _made_by(first: _First, intent: Intent) -> Batch:
         return await _submit(first, intent.submission, intent.idempotency_key)
     tracked = await first.ledger.get_batch(intent.batch_id, first.provider.account)
     if tracked is None:
-        return await first.client.batches.retrieve(intent.batch_id, custom_llm_provider=first.provider.account)
+        return await BatchCalls(first.client).retrieve(intent.batch_id, custom_llm_provider=first.provider.account)
     followed = await _next_try(first.ledger, tracked)
     return without_tag(tracked.batch) if followed is None else await _made_by(first, followed)
 
@@ -189,7 +189,7 @@ async def _submit_rest(first: _First, rest: "_Rest", reasons: Collection[str]) -
 
 async def _delete(first: _First, file: FileObject, error: BatchmeterError) -> None:
     try:
-        await first.client.files.delete(file.id, custom_llm_provider=first.provider.account)
+        await AsyncFiles(first.client).delete(file.id, custom_llm_provider=first.provider.account)
     except ProviderError as problem:
         error.add_note(f"its input file {file.id} could not be deleted: {problem}")
 
@@ -225,7 +225,7 @@ async def _upload_rest(first: _First, reasons: Collection[str]) -> _Rest | None:
             first.batch.endpoint or (first.submission.endpoint if first.submission else None) or await _endpoint(path)
         )
         account = first.provider.account
-        file = await first.client.files.create(file=path, purpose="batch", custom_llm_provider=account)
+        file = await AsyncFiles(first.client).create(file=path, purpose="batch", custom_llm_provider=account)
     return _Rest(file, count, endpoint)
 
 

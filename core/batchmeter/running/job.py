@@ -9,17 +9,17 @@ from typing import TYPE_CHECKING, Any
 
 from batchmeter.answers.lines import answers_by_id
 from batchmeter.answers.results import Results
-from batchmeter.client import AsyncClient
 from batchmeter.errors import NotFoundError, SettlementError
 from batchmeter.events import Settlement
 from batchmeter.faces import api
+from batchmeter.faces.client import AsyncClient
 from batchmeter.faces.sync import Client
 from batchmeter.inputs import COMPATIBLE, InputLimits, limits_of
+from batchmeter.jobs.following import next_try
+from batchmeter.jobs.jobs import never_began
+from batchmeter.jobs.progress import shown
 from batchmeter.models import Attribution, Batch
 
-from .following import next_try
-from .jobs import never_began
-from .progress import shown
 from .requests import Lines, Requests, Written, refuse_members, write
 
 if TYPE_CHECKING:

@@ -2,8 +2,8 @@
 
 from collections.abc import Collection
 
-from batchmeter.client import AsyncClient
 from batchmeter.faces import api
+from batchmeter.faces.client import AsyncClient
 from batchmeter.faces.sync import Client
 from batchmeter.reports.reprice import Repriced, Repricer
 

@@ -10,8 +10,7 @@ from typing import Any, Self, TypeAlias, cast
 
 from batchmeter.errors import UsageError
 from batchmeter.inputs import OPENAI, InputChecker, InputLimits, check_path
-
-from .jobs import boundless
+from batchmeter.jobs.jobs import boundless
 
 Requests: TypeAlias = "Iterable[Any] | Mapping[str, Any] | Any"
 """A list or generator of: texts; lists of messages; bodies; dicts with `custom_id`. Or a dict of those by custom_id; or a

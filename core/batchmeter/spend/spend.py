@@ -9,11 +9,12 @@ from batchmeter.ledger.ledger import Ledger
 from batchmeter.ledger.records import Millis
 from batchmeter.ledger.session import Reader
 from batchmeter.ledger.transactions import read, write
+from batchmeter.parts import Parts
 
 from . import rolling
 from .answers import Answer, Kept, answer
 from .query import SpendQuery, Wanted
-from .report import CostReport, GroupBy, moment
+from .report import CostReport, GroupBy
 from .totals import Totals
 
 
@@ -28,7 +29,6 @@ class Spend:
 
     label = write(rolling.label_metadata, durable=True)
     metadata_keys = read(rolling.metadata_keys)
-    moment = staticmethod(moment)
 
     async def roll(self, blocks: int | None = None) -> int:
         """Bring the sums up to the last event, at most so many blocks of it; returns how many endings were added."""
@@ -100,3 +100,8 @@ class Spend:
     def _find(self, changes: int, keys: Collection[object]) -> dict[object, Answer]:
         kept = {key: self._kept.get(changes, key) for key in keys}
         return {key: one for key, one in kept.items() if one is not None}
+
+
+def spend_of(parts: Parts) -> Spend:
+    """An open client's own, which keeps answers for all who ask."""
+    return parts.sums if isinstance(parts.sums, Spend) else Spend(parts.ledger)

@@ -7,9 +7,9 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from batchmeter.client import AsyncClient
 from batchmeter.config import Settings
 from batchmeter.events import BatchCreated, BatchFailed, BatchSucceeded, Settlement
+from batchmeter.faces.client import AsyncClient
 from batchmeter.ledger import open_ledger
 from batchmeter.ledger.records import Delivery
 from batchmeter.models import Attribution

@@ -44,7 +44,7 @@ KINDS: tuple[dict[str, Any], ...] = (
 
 _TIME_IMPORT = """
 import importlib, sys, time
-import batchmeter.client, batchmeter.events, batchmeter.http, batchmeter.plugins
+import batchmeter.events, batchmeter.faces.client, batchmeter.http, batchmeter.plugins
 started = time.perf_counter()
 importlib.import_module(sys.argv[1])
 print((time.perf_counter() - started) * 1000)

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from batchmeter.client import AsyncClient
 from batchmeter.config import Settings
 from batchmeter.errors import SettlementError
+from batchmeter.faces.client import AsyncClient
 from batchmeter.ledger import open_ledger
 from batchmeter.models import Attribution
 

@@ -6,29 +6,28 @@ import json
 import os
 import sys
 import tempfile
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, Any
 
 from batchmeter.access import SeenBatch
 from batchmeter.answers.lines import answers_by_id
 from batchmeter.answers.result import Result
 from batchmeter.answers.results import Results, summed
+from batchmeter.calls.batches import BatchCalls
+from batchmeter.calls.files import AsyncFiles
 from batchmeter.errors import SettlementError, UsageError
 from batchmeter.events import Settlement
 from batchmeter.inputs import COMPATIBLE, InputLimits, check_path, limits_of
 from batchmeter.inputs.rules import count_inputs, is_embeddings
 from batchmeter.models import Attribution, Batch, Cost, LineCounts
-from batchmeter.rerun.rerun import Retry, retry
+from batchmeter.runtime import Runtime
 
 from .following import next_try
 from .job_batches import anew_key, batches_of, note_parts
 from .progress import shown
-
-if TYPE_CHECKING:
-    from batchmeter.client import AsyncClient
 
 QUEUE_FULL = "token_limit_exceeded"
 """OpenAI's code of a batch that failed because too many tokens wait already."""
@@ -102,12 +101,12 @@ class Order:
 
 
 class Jobs:
-    """Submits and follows jobs by a client's files and batches: `client.batches.create_many` and those beside it."""
+    """Submits and follows jobs by a client's calls: `client.batches.create_many` and those beside it."""
 
-    def __init__(self, client: "AsyncClient") -> None:
+    def __init__(self, client: Runtime) -> None:
         self._client = client
-        self._files = client.files
-        self._batches = client.batches
+        self._files = AsyncFiles(client)
+        self._batches = BatchCalls(client)
 
     async def create(
         self,
@@ -242,12 +241,6 @@ class Jobs:
         for settled in report.settlements:
             found |= await answers_by_id(provider, settled.batch)
         return Results(report.job.ids, found, *report.settlements)
-
-    async def retry(
-        self, batch_id: str, only: Collection[str], account: str | None, *, wait_for_room: bool = True
-    ) -> Retry:
-        """The failed, expired and missing requests of a batch, submitted again."""
-        return await retry(self._client, batch_id, only=only, custom_llm_provider=account, wait_for_room=wait_for_room)
 
 
 def never_began(batch: Batch, settlement: Settlement | None) -> bool:

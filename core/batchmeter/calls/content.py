@@ -1,16 +1,16 @@
-"""A downloaded file: held in memory, with the reading methods of the OpenAI SDK's binary response; or line by line."""
+"""A downloaded file: held in memory, with the reading methods of the OpenAI SDK's binary response."""
 
 import asyncio
 import codecs
 import json
-from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from .errors import UsageError
-from .providers import ContentStream
+from batchmeter.errors import UsageError
+from batchmeter.providers import ContentStream
 
 if TYPE_CHECKING:
     import httpx
@@ -235,19 +235,3 @@ class StreamedContent(FileContent):
         opened, self._opened = self._opened, None
         if opened is not None:
             await opened.__aexit__(None, None, None)
-
-
-async def lines_of(chunks: AsyncIterable[bytes]) -> AsyncGenerator[bytes]:
-    """Byte for byte, unlike metering's, which leaves out the inside of long strings; without blank lines."""
-    held: list[bytes] = []
-    async for chunk in chunks:
-        *lines, rest = chunk.split(b"\n")
-        for line in lines:
-            held.append(line)
-            whole = b"".join(held)
-            held.clear()
-            if whole.strip():
-                yield whole
-        held.append(rest)
-    if (last := b"".join(held)).strip():
-        yield last

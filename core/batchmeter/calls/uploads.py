@@ -13,9 +13,9 @@ from functools import partial
 from pathlib import Path
 from typing import IO, Any, Protocol, TypeAlias, TypeVar, cast
 
-from .errors import BatchmeterError, UsageError
-from .host import UploadReader
-from .providers import FileUpload
+from batchmeter.errors import BatchmeterError, UsageError
+from batchmeter.host import UploadReader
+from batchmeter.providers import FileUpload
 
 log = logging.getLogger("batchmeter")
 
@@ -56,7 +56,7 @@ FileTypes: TypeAlias = (
 class Sent:
     """An upload's bytes as they pass: how many, their SHA-256, and a plugin's text on them; the last pass counts."""
 
-    begin: "Callable[[], Readers]"
+    begin: Callable[[], list[tuple[str, UploadReader]]]
     size: int = 0
     sha256: Any = field(default_factory=hashlib.sha256)
     text: str | None = None
@@ -64,7 +64,7 @@ class Sent:
 
     async def watch(self, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
         self.size, self.sha256 = 0, hashlib.sha256()
-        readers = self.begin()
+        readers = Readers(self.begin())
         async for chunk in chunks:
             self.size += len(chunk)
             self.sha256.update(chunk)
@@ -104,7 +104,7 @@ class Readers:
             return None
 
 
-def watched(upload: FileUpload, begin: Callable[[], Readers]) -> tuple[FileUpload, Sent]:
+def watched(upload: FileUpload, begin: Callable[[], list[tuple[str, UploadReader]]]) -> tuple[FileUpload, Sent]:
     """The same upload, and what was sent of it."""
     sent, opened = Sent(begin), upload.open
     return replace(upload, open=lambda: sent.watch(opened())), sent

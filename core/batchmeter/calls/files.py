@@ -7,15 +7,16 @@ from contextlib import asynccontextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from .arguments import Timeout, document_of, id_of, options, required_text, text_of, whole_of
+from batchmeter.arguments import Timeout, document_of, id_of, options, required_text, text_of, whole_of
+from batchmeter.models import FileDeleted, FileObject
+from batchmeter.providers import ContentStream
+
 from .content import CHUNK_SIZE, FileContent, StreamedContent
-from .models import FileDeleted, FileObject
 from .pages import AsyncPage
-from .providers import ContentStream
 from .uploads import FileTypes, Sent, upload_of, watched
 
 if TYPE_CHECKING:
-    from .runtime import Runtime
+    from batchmeter.runtime import Runtime
 
 
 log = logging.getLogger("batchmeter")

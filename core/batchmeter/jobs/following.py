@@ -1,15 +1,15 @@
 """Waits for the batch that follows a failed one, where a plugin submits it again: its provider's queue was full."""
 
 from batchmeter.access import Access
-from batchmeter.client import AsyncClient
+from batchmeter.parts import Parts
 from batchmeter.resubmit import next_key
-from batchmeter.runtime import Parts
+from batchmeter.runtime import Runtime
 
 _SHORTEST = 0.5
 """Seconds between two looks into the ledger."""
 
 
-async def next_try(client: AsyncClient, account: str, batch_id: str) -> str | None:
+async def next_try(client: Runtime, account: str, batch_id: str) -> str | None:
     """Its id, once there is room; None where nobody submits the request again."""
     parts = await client.ready()
     failed = await parts.ledger.get_batch(batch_id, account)

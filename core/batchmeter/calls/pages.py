@@ -5,7 +5,7 @@ from typing import Any, Self, TypeVar
 
 from pydantic import PrivateAttr
 
-from .models import Page
+from batchmeter.models import Page
 
 Item = TypeVar("Item")
 

@@ -1,12 +1,10 @@
-"""`client.batches`: submit, follow, cancel, list and await batches, in OpenAI's call shapes."""
+"""BatchCalls: submit, follow, cancel, list and await batches, in OpenAI's call shapes."""
 
-import os
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Mapping
-from contextlib import aclosing
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any
 
-from .arguments import (
+from batchmeter.arguments import (
     Timeout,
     attribution_of,
     caller_of,
@@ -18,22 +16,21 @@ from .arguments import (
     text_of,
     whole_of,
 )
-from .errors import NotSupportedError, UsageError
-from .events import Settlement
-from .models import Attribution, Batch
+from batchmeter.errors import NotSupportedError, UsageError
+from batchmeter.events import Settlement
+from batchmeter.models import Attribution, Batch
+from batchmeter.providers import BatchRequest, DeletesBatches, Provider
+from batchmeter.runtime import Runtime
+from batchmeter.submit import request_sha256, submission_of, submit
+from batchmeter.tracker.metadata_tag import without_tag
+
 from .pages import AsyncPage
-from .providers import BatchRequest, DeletesBatches, Provider
-
-if TYPE_CHECKING:
-    from batchmeter import AsyncClient, Job, JobReport, Result, Results, Retry
-
-    from .runtime import Runtime
 
 
-class AsyncBatches:
-    """Batches at any account; the common arguments are those of `AsyncFiles`."""
+class BatchCalls:
+    """See AsyncBatches, which adds answers and jobs; the common arguments are those of `AsyncFiles`."""
 
-    def __init__(self, client: "Runtime") -> None:
+    def __init__(self, client: Runtime) -> None:
         self._client = client
 
     async def create(
@@ -64,8 +61,6 @@ class AsyncBatches:
         `idempotency_key` that was used before the first batch is returned; IdempotencyMismatchError for another input
         or other options.
         """
-        from .submit import request_sha256, submission_of, submit  # noqa: PLC0415 - with the ledger, when first needed
-
         account, model = text_of("custom_llm_provider", custom_llm_provider), text_of("model", model)
         source = None if input_file_id is None and extra_body else id_of("input_file_id", input_file_id)
         request = BatchRequest(
@@ -223,132 +218,7 @@ class AsyncBatches:
         found = await (await self._client.ready()).ledger.settlement(known, custom_llm_provider)
         return None if found is None else found[0]
 
-    async def results(
-        self, batch_id: str, *, requests: bool = False, custom_llm_provider: str | None = None, **account_settings: Any
-    ) -> "Results":
-        """Every answer of an ended batch by custom_id, in memory, with what it cost.
-
-        In the order of its files; with `requests` in the input's order, each with its request, and with an error for
-        those without an answer. UsageError while the batch is open; NotFoundError where its files are gone.
-        """
-        from batchmeter import Results  # noqa: PLC0415 - built on core, which works without it
-
-        known = await self._ended(batch_id, custom_llm_provider, account_settings)
-        return await Results.read(*known, requests=requests)
-
-    async def iter_results(
-        self, batch_id: str, *, requests: bool = False, custom_llm_provider: str | None = None, **account_settings: Any
-    ) -> "AsyncGenerator[Result]":
-        """As `results`, one after the other, however many there are; of a request with two answers, both."""
-        from batchmeter import Results  # noqa: PLC0415 - as above
-
-        known = await self._ended(batch_id, custom_llm_provider, account_settings)
-        async with aclosing(Results.stream(*known, requests=requests)) as results:
-            async for result in results:
-                yield result
-
-    async def iter_lines(
-        self, batch_id: str, *, requests: bool = False, custom_llm_provider: str | None = None, **account_settings: Any
-    ) -> "AsyncGenerator[bytes]":
-        """As `iter_results`, each line of the files as the provider wrote it; with `requests`, `request` is added."""
-        from batchmeter import Results  # noqa: PLC0415 - as above
-
-        known = await self._ended(batch_id, custom_llm_provider, account_settings)
-        async with aclosing(Results.lines(*known, requests=requests)) as lines:
-            async for line in lines:
-                yield line
-
-    async def create_many(
-        self,
-        file: str | os.PathLike[str],
-        endpoint: str,
-        completion_window: str = "24h",
-        custom_llm_provider: str | None = None,
-        metadata: Mapping[str, str] | None = None,
-        *,
-        job: str | None = None,
-        again: bool = False,
-        attribution: Attribution | Mapping[str, Any] | None = None,
-        **account_settings: Any,
-    ) -> "Job":
-        """Submit an input file of any size as the batches that its provider's limits ask for: lines, bytes, models.
-
-        The same call submits nothing twice: after a crash it goes on where it stopped; `again` submits all anew. `job`
-        names it, by default the hash of its content. InvalidInputError before anything is sent.
-        """
-        from batchmeter import Jobs  # noqa: PLC0415 - as above
-
-        whose, given = attribution_of(attribution), {"custom_llm_provider": custom_llm_provider, **account_settings}
-        return await Jobs(self._whole).create(
-            file, endpoint, completion_window, metadata, job=job, again=again, attribution=whose, where=given
-        )
-
-    async def wait_many(
-        self,
-        job: "Job",
-        *,
-        timeout: float | None = None,
-        on_update: Callable[[Batch], object] | None = None,
-        progress: bool | None = False,
-        **account_settings: Any,
-    ) -> "JobReport":
-        """Until every batch of a job is settled; `on_update` is called with each batch that is looked at.
-
-        `progress` shows one bar over all of them, None only on a terminal or in a notebook. SettlementError after
-        `timeout` seconds; the job goes on, and stays tracked.
-        """
-        from batchmeter import Jobs  # noqa: PLC0415 - as above
-
-        return await Jobs(self._whole).wait(job, timeout, on_update, progress=progress, where=account_settings)
-
-    async def results_many(self, report: "JobReport", **account_settings: Any) -> "Results":
-        """Every answer of a job in the order of its input, with the cost of all of it."""
-        from batchmeter import Jobs  # noqa: PLC0415 - as above
-
-        return await Jobs(self._whole).results(report, account_settings)
-
-    async def retry(
-        self,
-        batch_id: str,
-        *,
-        only: Collection[str] = ("failed", "expired", "missing"),
-        custom_llm_provider: str | None = None,
-        wait_for_room: bool = True,
-    ) -> "Retry":
-        """Submit the requests of a finished batch that `failed`, `expired` or are `missing` (`only`) again, once.
-
-        `.batch` has them; its metadata names the first batch. UsageError while that is open, or where nothing is left.
-        `wait_for_room` as in `create`.
-        """
-        from batchmeter import Jobs  # noqa: PLC0415 - as above
-
-        return await Jobs(self._whole).retry(batch_id, only, custom_llm_provider, wait_for_room=wait_for_room)
-
-    @property
-    def _whole(self) -> "AsyncClient":
-        """The client itself: what is built on core may use all of it."""
-        return cast("AsyncClient", self._client)
-
-    async def _ended(
-        self, batch_id: str, account: str | None, settings: Mapping[str, Any]
-    ) -> tuple[Provider, Settlement, str | None]:
-        """A settled batch, or one that has ended and is settled now; and the input file that its submission names."""
-        known, ledger = id_of("batch_id", batch_id), (await self._client.ready()).ledger
-        provider, _ = await self._client.provider_for(account, settings, about=known)
-        settled = await self.settlement(known, custom_llm_provider=provider.account)
-        if settled is None:
-            batch = await self.retrieve(known, provider.account, **settings)
-            if not batch.ended:
-                raise UsageError(
-                    f"batch {known} is {batch.status}: it has results when it has ended; wait for it first"
-                )
-            settled = await self.wait(known, custom_llm_provider=provider.account, **settings)
-        tracked = await ledger.get_batch(settled.batch_id, settled.account)
-        return provider, settled, tracked.submission.input_file_id if tracked else None
-
     async def _observe(self, provider: Provider, batch: Batch) -> Batch:
-        from .tracker.metadata_tag import without_tag  # noqa: PLC0415 - as above
-
         parts = await self._client.ready()
         await parts.tracker.shown(provider, batch)
         return without_tag(batch)

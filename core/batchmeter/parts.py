@@ -1,0 +1,133 @@
+"""Parts: the ledger, tracker, deliverer, prices and guards that an open client consists of."""
+
+import asyncio
+import logging
+import os
+from collections import deque
+from collections.abc import Callable, Collection, Coroutine, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypeVar
+
+from .accounts import Accounts
+from .config import Settings
+from .discovery import entries
+from .errors import ConfigError, LedgerError
+from .host import CostQuery, CostRow, Total
+from .plugins import Plugins
+
+if TYPE_CHECKING:
+    from .ledger.ledger import Ledger
+    from .pricing.book import PriceBook
+    from .pricing.groups import PriceSource
+    from .tracker.deliver import Deliverer
+    from .tracker.guards import Guards
+    from .tracker.lease import Sleep
+    from .tracker.tracker import Tracker
+
+log = logging.getLogger("batchmeter")
+
+Result = TypeVar("Result")
+SUMS = "batchmeter.sums"
+"""Entry point of the function that gives a ledger's sums."""
+RECORDING = "batchmeter recording"
+"""Name of chores that may end by themselves while the client closes: a batch exists, and is being recorded."""
+
+Prices: TypeAlias = "PriceSource | Mapping[str, Any] | str | os.PathLike[str]"
+"""A price book, rows as in `[prices]`, or the path of a file with such rows."""
+
+
+class Sums(Protocol):
+    """Sums of what settled batches cost, by the leaf that keeps them."""
+
+    async def label(self, keys: Collection[str], /) -> None:
+        """Sum by these keys of the batches' metadata too, from now on."""
+        ...
+
+    async def totals(self) -> list[Total] | None: ...
+
+    async def rows(self, *queries: CostQuery) -> list[list[CostRow]]: ...
+
+
+def sums_of(ledger: "Ledger") -> Sums:
+    """The sums of a ledger. ConfigError where no installed package has any."""
+    for entry in entries(SUMS):
+        made: Callable[[Ledger], Sums] = entry.load()
+        return made(ledger)
+    raise ConfigError("nothing here sums what batches cost: install batchmeter again")
+
+
+@dataclass
+class Parts:
+    """Parts of an open client."""
+
+    plugins: Plugins
+    ledger: "Ledger"
+    tracker: "Tracker"
+    deliverer: "Deliverer"
+    prices: "PriceSource"
+    sums: Sums
+    guards: "Guards"
+    sleep: "Sleep" = asyncio.sleep
+    creates: dict[str, asyncio.Event] = field(default_factory=dict[str, asyncio.Event])
+    """Creates under way by intent id, each set once it has ended."""
+    lost: deque[str] = field(default_factory=lambda: deque(maxlen=1000))
+    """Intent ids of the last creates whose answer was lost here: nobody is about to get it."""
+    chores: set[asyncio.Task[Any]] = field(default_factory=set[asyncio.Task[Any]])
+    """Work that calls left to be done after them; given up when the client closes."""
+
+    @classmethod
+    async def build(
+        cls, settings: Settings, accounts: Accounts, plugins: Plugins, ledger: "Ledger | None", prices: "Prices | None"
+    ) -> "Parts":
+        from .ledger import open_ledger  # noqa: PLC0415 - `import batchmeter` stays light
+        from .pricing.book import PriceBook  # noqa: PLC0415
+        from .tracker.deliver import Deliverer  # noqa: PLC0415
+        from .tracker.delivery_lane import LaneOptions  # noqa: PLC0415
+        from .tracker.guards import Guards  # noqa: PLC0415
+        from .tracker.schedule import TrackerOptions  # noqa: PLC0415
+        from .tracker.tracker import Tracker, extensions  # noqa: PLC0415
+
+        chosen: Prices = prices if prices is not None else settings.prices
+        if isinstance(chosen, os.PathLike):
+            chosen = os.fspath(chosen)
+        source = await asyncio.to_thread(PriceBook.load, chosen) if isinstance(chosen, str | Mapping) else chosen
+        if isinstance(source, PriceBook):
+            await asyncio.to_thread(_tell_strangers, source, settings, plugins)
+        if ledger is None:
+            ledger = open_ledger(settings.ledger, engines=plugins.ledgers)
+        sums = await asyncio.to_thread(sums_of, ledger)  # reading entry points and importing takes a while
+        await asyncio.to_thread(extensions)
+        await ledger.open(wait=settings.track)
+        if settings.reports.metadata_keys:
+            try:
+                await sums.label(settings.reports.metadata_keys)
+            except BaseException:
+                await ledger.aclose()
+                raise
+        deliverer = Deliverer(ledger, plugins, options=LaneOptions(longest_pause=settings.longest_pause))
+        options = TrackerOptions(adopt=tuple(accounts.adopting()), longest_pause=settings.longest_pause)
+        guards = Guards(ledger, plugins, source)
+        tracker = Tracker(ledger, accounts, plugins, source, options=options, on_event=deliverer.notify)
+        return cls(plugins, ledger, tracker, deliverer, source, sums, guards)
+
+    def start(self, chore: Coroutine[Any, Any, Result], name: str | None = None) -> asyncio.Task[Result]:
+        task = asyncio.create_task(chore, name=name)
+        self.chores.add(task)
+        task.add_done_callback(self.chores.discard)
+        return task
+
+    async def listen(self) -> None:
+        """Work that other processes put into the ledger wakes this one's loops at once, where the engine can tell."""
+        wake = {"batches": self.tracker.notify, "deliveries": self.deliverer.notify}
+        try:
+            await self.ledger.listen(lambda topic: wake[topic]())
+        except LedgerError as error:
+            log.warning("ledger: not told of other processes' work, which is found by looking: %s", error)
+
+
+def _tell_strangers(book: "PriceBook", settings: Settings, plugins: Plugins) -> None:
+    """Rows for a provider that nobody has price nothing; accounts' names are easily taken for one."""
+    for name, near in book.strangers(plugins.providers).items():
+        provider = settings.accounts.get(name, {}).get("provider", next(iter(near), None))
+        hint = f'; did you mean "{provider}/…"?' if provider else ""
+        log.warning('prices: rows for "%s/…" price nothing: no provider has that name%s', name, hint)
