@@ -2,8 +2,8 @@
 
 python benchmarks/pages.py [--requests 20]
 
-The bars are p95 50 ms for 30 days and 150 ms for a year. Requests go through the app without a socket. Exit code 1 where
-a page is slower than its bar.
+Each page is asked for twice: just after another process has added a batch to the sums, and again. The bars are p95 50 ms for
+30 days and 150 ms for a year. Requests go through the app without a socket. Exit code 1 where a page is slower than its bar.
 """
 
 import argparse
@@ -11,6 +11,7 @@ import asyncio
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import httpx2
@@ -19,6 +20,7 @@ from reports import FIRST_DAY, fill
 from batchmeter import AsyncClient
 from batchmeter.config import Settings
 from batchmeter.ledger import open_ledger
+from batchmeter.ledger.ledger import Ledger
 from batchmeter_proxy import create_app
 
 DAYS = 365
@@ -35,7 +37,7 @@ def places(days: int) -> list[str]:
     return [f"/ui?{span}", *(f"/ui/spend?by={by}&{span}" for by in ("model", "team", "key"))]
 
 
-async def measure(path: str, requests: int) -> bool:
+async def measure(path: str, ledger: Ledger, requests: int) -> bool:
     settings = Settings(ledger=path, accounts={"openai": {"api_key": "none"}}, track=False, load=())
     good = True
     async with AsyncClient(settings=settings) as client:
@@ -43,19 +45,28 @@ async def measure(path: str, requests: int) -> bool:
         async with httpx2.AsyncClient(transport=transport, base_url="http://127.0.0.1") as http:
             for days, bar in BARS.items():
                 for place in places(days):
-                    times = []
+                    times: list[tuple[float, float]] = []
                     for _ in range(requests + 1):
-                        began = time.perf_counter()
-                        answer = await http.get(place)
-                        times.append((time.perf_counter() - began) * 1000)
-                        answer.raise_for_status()
-                    p95 = sorted(times[1:])[int(requests * 0.95) - 1]  # the first one compiles and opens
-                    good = good and p95 <= bar
-                    print(
-                        f"{days:3} days {place.partition('?')[0]:10} {place[-60:]:60} p95 {p95:6.1f} ms of {bar:.0f}",
-                        flush=True,
-                    )
+                        await ledger.database.write(lambda session: session.run("note_spend_change"))
+                        times.append((await timed(http, place), await timed(http, place)))
+                    anew, again = (
+                        p95(each) for each in zip(*times[1:], strict=True)
+                    )  # the first one compiles and opens
+                    good = good and max(anew, again) <= bar
+                    shown = f"{days:3} days {place.partition('&')[0]:30}"
+                    print(f"{shown} p95 {anew:6.1f} ms, again {again:6.1f} ms, of {bar:.0f}", flush=True)
     return good
+
+
+async def timed(http: httpx2.AsyncClient, place: str) -> float:
+    """Milliseconds."""
+    began = time.perf_counter()
+    (await http.get(place)).raise_for_status()
+    return (time.perf_counter() - began) * 1000
+
+
+def p95(times: Sequence[float]) -> float:
+    return sorted(times)[int(len(times) * 0.95) - 1]
 
 
 async def run(requests: int) -> bool:
@@ -64,8 +75,10 @@ async def run(requests: int) -> bool:
         ledger = open_ledger(path, clock=lambda: LAST)
         await ledger.open()
         await fill(ledger, 1_000_000, DAYS)
-        await ledger.aclose()
-        return await measure(path, requests)
+        try:
+            return await measure(path, ledger, requests)
+        finally:
+            await ledger.aclose()
 
 
 def main() -> int:

@@ -8,6 +8,7 @@ from itertools import pairwise
 
 import htpy as h
 
+from .table import table, written
 from .words import dollars
 
 COLOURS = 7
@@ -20,9 +21,10 @@ _MOST_LABELS = 12
 
 @dataclass(frozen=True, slots=True)
 class Bar:
-    """One day: what each name came to, from the bottom up, and whether some of it is unknown."""
+    """One day, week or month: what each name came to, from the bottom up, and whether some of it is unknown."""
 
     day: date
+    """Its first."""
     parts: Mapping[str, Decimal]
     unknown: int = 0
     """Lines whose cost is unknown."""
@@ -32,23 +34,40 @@ class Bar:
         return sum(self.parts.values(), Decimal(0))
 
 
-def bars(title: str, names: Sequence[str], given: Sequence[Bar]) -> h.Element:
-    """Stacked bars, one a day; a dashed cap where lines of unknown cost make the bar a lower bound."""
+def bars(title: str, names: Sequence[str], given: Sequence[Bar], *, per: str = "day") -> h.Element:
+    """Stacked bars, one a day, week or month; a dashed cap where lines of unknown cost make the bar a lower bound."""
     top = _rounded(max((bar.total for bar in given), default=Decimal(0)) or Decimal(1))
     step = (_WIDTH - _LEFT) / max(len(given), 1)
     every = -(-len(given) // _MOST_LABELS) or 1
-    drawn = [_bar(bar, names, _LEFT + step * place, step, top) for place, bar in enumerate(given)]
     labels = [
-        h.text(x=_point(_LEFT + step * (place + 0.5)), y=_HEIGHT - 6, text_anchor="middle")[f"{bar.day:%m-%d}"]
+        h.text(x=_point(_LEFT + step * (place + 0.5)), y=_HEIGHT - 6, text_anchor="middle")[_label(bar.day, per)]
         for place, bar in enumerate(given)
         if place % every == 0
     ]
-    chart = h.svg(".bars", viewBox=f"0 0 {_WIDTH} {_HEIGHT}", role="img", aria_label=title)[_grid(top), drawn, labels]
+    chart = h.svg(".bars", viewBox=f"0 0 {_WIDTH} {_HEIGHT}", role="img", aria_label=title)[
+        _grid(top), _stacks(names, given, step, top), labels, _titles(names, given, step, per)
+    ]
     legend = h.ul(".legend")[
         (h.li[h.span(class_=f"key c{place}"), name] for place, name in enumerate(names)),
         h.li[h.span(".key.cap"), "has lines of unknown cost"] if any(bar.unknown for bar in given) else None,
     ]
-    return h.div[h.div(".scroll", tabindex="0", role="group", aria_label=title)[chart], legend, _as_table(names, given)]
+    shown = [bar for bar in given if bar.parts or bar.unknown]
+    rows = [(_name(bar.day, per), *_amounts(names, bar), f"{bar.unknown:,}" if bar.unknown else "–") for bar in shown]
+    columns = (per.title(), *(f"{name}>" for name in names), "Lines unknown>")
+    same = h.details[h.summary["The same as a table"], table("The same as a table", columns, reversed(rows))]
+    return h.div[h.div(".scroll", tabindex="0", role="group", aria_label=title)[written(chart)], legend, same]
+
+
+def _label(day: date, per: str) -> str:
+    return f"{day:%Y-%m}" if per == "month" else f"{day:%m-%d}"
+
+
+def _name(day: date, per: str) -> str:
+    return f"{day:%Y-%m}" if per == "month" else f"week of {day}" if per == "week" else day.isoformat()
+
+
+def _amounts(names: Sequence[str], bar: Bar) -> list[str]:
+    return [dollars(bar.parts[name]) if name in bar.parts else "–" for name in names]
 
 
 def _rounded(top: Decimal) -> Decimal:
@@ -58,24 +77,40 @@ def _rounded(top: Decimal) -> Decimal:
     return _GRID * next(step * power for step in map(Decimal, ("1", "2", "2.5", "5", "10")) if step * power >= part)
 
 
-def _bar(bar: Bar, names: Sequence[str], left: float, step: float, top: Decimal) -> h.Node:
-    width, y = max(step * 0.8, 1), float(_HEIGHT - _BOTTOM)
-    x = left + (step - width) / 2
+def _stacks(names: Sequence[str], given: Sequence[Bar], step: float, top: Decimal) -> h.Node:
+    """One shape for each name, over all bars: a page of a year has few elements."""
+    width, room = max(step * 0.8, 1), _HEIGHT - _BOTTOM - _TOP
+    shapes: list[list[str]] = [[] for _ in names]
+    caps: list[str] = []
+    for place, bar in enumerate(given):
+        x, y = _LEFT + step * place + (step - width) / 2, float(_HEIGHT - _BOTTOM)
+        for shape, name in zip(shapes, names, strict=True):
+            part = bar.parts.get(name, Decimal(0))
+            if part > 0:
+                tall = float(part / top) * room
+                y -= tall
+                shape.append(_box(x, y, width, tall))
+        if bar.unknown:
+            caps.append(_box(x, y - _CAP - 1, width, _CAP))
+    drawn = [h.path(class_=f"c{place}", d="".join(shape)) for place, shape in enumerate(shapes) if shape]
+    return [drawn, h.path(".cap", d="".join(caps)) if caps else None]
+
+
+def _box(x: float, y: float, width: float, tall: float) -> str:
+    return f"M{x:.1f} {y:.1f}h{width:.1f}v{tall:.1f}h-{width:.1f}z"
+
+
+def _titles(names: Sequence[str], given: Sequence[Bar], step: float, per: str) -> h.Node:
+    """What each bar is made of, where the mouse is over it."""
+    width, height = _point(step), _HEIGHT - _BOTTOM - _TOP
     found: list[h.Node] = []
-    for place, name in enumerate(names):
-        part = bar.parts.get(name, Decimal(0))
-        if part > 0:
-            tall = float(part / top) * (_HEIGHT - _BOTTOM - _TOP)
-            y -= tall
-            label = f"{bar.day}: {name} {dollars(part)}"
-            found.append(
-                h.rect(class_=f"c{place}", x=_point(x), y=_point(y), width=_point(width), height=_point(tall))[
-                    h.title[label]
-                ]
-            )
-    if bar.unknown:
-        cap = h.title[f"{bar.day}: {bar.unknown:,} lines of unknown cost"]
-        found.append(h.rect(".cap", x=_point(x), y=_point(y - _CAP - 1), width=_point(width), height=_CAP)[cap])
+    for place, bar in enumerate(given):
+        parts = [f"{name} {dollars(bar.parts[name])}" for name in names if name in bar.parts]
+        parts += [f"{bar.unknown:,} lines of unknown cost"] if bar.unknown else []
+        if parts:
+            text = f"{_name(bar.day, per)}: {', '.join(parts)}"
+            over = h.rect(".over", x=_point(_LEFT + step * place), y=_TOP, width=width, height=height)
+            found.append(over[h.title[text]])
     return found
 
 
@@ -88,29 +123,6 @@ def _grid(top: Decimal) -> h.Node:
             h.text(x=_LEFT - 8, y=_point(y + 4), text_anchor="end")[dollars(top * place / _GRID) if place else "$0"],
         ]
     return found
-
-
-def _as_table(names: Sequence[str], given: Sequence[Bar]) -> h.Element:
-    rows = [
-        h.tr[
-            h.th(scope="row")[bar.day.isoformat()],
-            (h.td(".n")[dollars(bar.parts[name]) if name in bar.parts else "–"] for name in names),
-            h.td(".n")[f"{bar.unknown:,}" if bar.unknown else "–"],
-        ]
-        for bar in reversed(given)
-        if bar.parts or bar.unknown
-    ]
-    head = h.tr[
-        h.th(scope="col")["Day"],
-        (h.th(".n", scope="col")[name] for name in names),
-        h.th(".n", scope="col")["Lines unknown"],
-    ]
-    return h.details[
-        h.summary["The same as a table"],
-        h.div(".scroll", tabindex="0", role="group", aria_label="The same as a table")[
-            h.table[h.thead[head], h.tbody[rows]]
-        ],
-    ]
 
 
 @dataclass(frozen=True, slots=True)

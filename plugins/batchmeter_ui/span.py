@@ -10,6 +10,7 @@ from batchmeter_proxy import Refusal
 from .view import View
 
 CHOICES = (7, 30, 90, 365)
+PERIODS = ("day", "week", "month")
 _MOST_DAYS = 3660
 
 
@@ -24,6 +25,11 @@ class Span:
     @property
     def dates(self) -> list[date]:
         return [self.first + timedelta(days=number) for number in range((self.last - self.first).days + 1)]
+
+    def periods(self, per: str) -> dict[str, date]:
+        """Its days, weeks or months as the ledger's sums name them (`2026-11-30`, `2026-W49`, `2026-11`): the first day
+        of each, which may lie before the span."""
+        return {name: day for day in self.dates for name, day in [_period(day, per)]}
 
     @property
     def query(self) -> dict[str, str]:
@@ -77,3 +83,14 @@ def _date(text: str) -> date:
         return date.fromisoformat(text)
     except ValueError:
         raise Refusal(400, f"{text[:20]!r} is no date: write 2026-11-22.", code="invalid_value") from None
+
+
+def _period(day: date, per: str) -> tuple[str, date]:
+    if per == "day":
+        return day.isoformat(), day
+    year, week, weekday = day.isocalendar()
+    return (
+        (f"{year}-W{week:02}", day - timedelta(days=weekday - 1))
+        if per == "week"
+        else (f"{day:%Y-%m}", day.replace(day=1))
+    )

@@ -1,11 +1,13 @@
 """Sums for the pages, as far as the caller may see them: from the ledger's own sums, never from settlements."""
 
-from collections.abc import Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
 from typing import TYPE_CHECKING
 
 from batchmeter.access import UnknownCost
-from batchmeter.host import CostRow
+from batchmeter.host import CostQuery, CostRow
 
 from .span import Span
 from .view import View
@@ -21,23 +23,61 @@ def dimensions(view: View) -> tuple[str, ...]:
     return (*DIMENSIONS, *(f"metadata.{key}" for key in view.call.client.settings.reports.metadata_keys))
 
 
-NOTHING = CostRow(group=None, groups={})
-"""The sum of no batches."""
+def asked(view: View, by: Sequence[str], span: Span) -> CostQuery:
+    """By any of `DIMENSIONS`, by day, week or month, or by two of all these."""
+    since, until = _ends(span)
+    return CostQuery(by, since, until, _filter_of(view.own()))
 
 
-async def spend(view: View, by: Sequence[str], span: Span) -> list[CostRow]:
-    """By any of `DIMENSIONS`, by day, week or month, or by two of all these; the highest known first.
+def asked_before(view: View, day: date) -> CostQuery:
+    """All of the caller's batches that were settled before this day, as one sum; no row where there were none."""
+    return CostQuery((), None, _begin(day), _filter_of(view.own()))
+
+
+async def spend_all(view: View, *queries: CostQuery) -> list[list[CostRow]]:
+    """As of one moment; the highest known first.
 
     A sandbox's batches, `invented`, are summed where there are no others.
     """
-    since, until = _ends(span)
-    rows = await view.host.spend(by, since=since, until=until, where=_filter_of(view.own()))
-    return sorted(rows, key=lambda one: (-one.known, tuple(name or "" for name in one.groups.values())))
+    found = await view.host.spend_all(*queries)
+    return [
+        sorted(rows, key=lambda one: (-one.known, tuple(name or "" for name in one.groups.values()))) for rows in found
+    ]
 
 
-async def settled_before(view: View, day: date) -> bool:
-    """Whether a batch of the caller's was settled before this day."""
-    return bool(await view.host.spend((), until=_begin(day), where=_filter_of(view.own())))
+async def spend(view: View, by: Sequence[str], span: Span) -> list[CostRow]:
+    """One query alone."""
+    (rows,) = await spend_all(view, asked(view, by, span))
+    return rows
+
+
+def summed(rows: Iterable[CostRow], group: str | None = None) -> CostRow:
+    """The sum of rows that have no batch in common; of usage, nothing."""
+    found = list(rows)
+    listed = [one for one in found if one.list_price is not None]
+    known = sum((one.known for one in found), Decimal(0))
+    return CostRow(
+        group=group,
+        groups={},
+        batches=sum(one.batches for one in found),
+        lines=sum(one.lines for one in found),
+        total=known if all(map(is_complete, found)) else None,
+        known=known,
+        unpriced_lines=sum(one.unpriced_lines for one in found),
+        list_lines=sum(one.list_lines for one in found),
+        list_price=sum((one.list_price or Decimal(0) for one in listed), Decimal(0)) if listed else None,
+        saved=sum((one.saved or Decimal(0) for one in listed), Decimal(0)) if listed else None,
+        invented=any(one.invented for one in found),
+    )
+
+
+def summed_by(name: str, rows: Iterable[CostRow]) -> list[CostRow]:
+    """Rows by two groups as rows by one of them; the highest known first."""
+    parts: defaultdict[str, list[CostRow]] = defaultdict(list)
+    for one in rows:
+        parts[one.groups[name] or ""].append(one)
+    found = [summed(each, group or None) for group, each in parts.items()]
+    return sorted(found, key=lambda one: (-one.known, one.group or ""))
 
 
 async def unknown_costs(view: View, span: Span, *, invented: bool = False) -> list[UnknownCost]:

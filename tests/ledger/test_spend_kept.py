@@ -57,13 +57,13 @@ async def test_kept_answers_are_those_of_now(ledger, open_another, make, clock):
 async def test_kept_answers_are_read_once_and_of_bounded_number(ledger, make, monkeypatch):
     for _ in range(2):
         await settle(ledger, make)
-    read, reads = answers.answer, []
+    read, reads = answers.answers_of_rows, []
 
-    async def counted(reader, query, limit=None):
-        reads.append(query)
-        return await read(reader, query, limit)
+    async def counted(reader, queries):
+        reads.extend(queries)
+        return await read(reader, queries)
 
-    monkeypatch.setattr("batchmeter.spend.spend.answer", counted)
+    monkeypatch.setattr("batchmeter.spend.spend.answers_of_rows", counted)
     monkeypatch.setattr(answers, "MOST_ROWS", 6)
     spend = Spend(ledger)
     for _ in range(3):

@@ -3,6 +3,7 @@
 import json
 import shutil
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import httpx2
@@ -125,32 +126,33 @@ async def http(client):
         yield opened
 
 
+async def submit_to(
+    client, clock, attribution, *, model="gpt-4o-mini", count=3, script="", metadata=None, settle=True, account="openai"
+):
+    """The id of a batch; settled unless told not to."""
+    file = await client.files.create(
+        file=("in.jsonl", lines(count, model)), purpose="batch", custom_llm_provider=account
+    )
+    batch = await client.batches.create(
+        input_file_id=file.id,
+        endpoint=CHAT,
+        completion_window="24h",
+        custom_llm_provider=account,
+        metadata={**(metadata or {}), **({"sandbox": script} if script else {})},
+        attribution=attribution,
+    )
+    if settle:
+        clock.advance(60)
+        await client.batches.retrieve(batch.id)
+        clock.advance(1400)
+        await client.batches.wait(batch.id, timeout=20)
+    return batch.id
+
+
 @pytest.fixture
 def submit(client, clock):
-    """`await submit(attribution, model=…, script=…)`: the id of a batch; settled unless told not to."""
-
-    async def make(
-        attribution, *, model="gpt-4o-mini", count=3, script="", metadata=None, settle=True, account="openai"
-    ):
-        file = await client.files.create(
-            file=("in.jsonl", lines(count, model)), purpose="batch", custom_llm_provider=account
-        )
-        batch = await client.batches.create(
-            input_file_id=file.id,
-            endpoint=CHAT,
-            completion_window="24h",
-            custom_llm_provider=account,
-            metadata={**(metadata or {}), **({"sandbox": script} if script else {})},
-            attribution=attribution,
-        )
-        if settle:
-            clock.advance(60)
-            await client.batches.retrieve(batch.id)
-            clock.advance(1400)
-            await client.batches.wait(batch.id, timeout=20)
-        return batch.id
-
-    return make
+    """`await submit(attribution, model=…, script=…)`, as `submit_to` this client."""
+    return partial(submit_to, client, clock)
 
 
 @pytest.fixture

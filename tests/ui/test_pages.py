@@ -3,17 +3,23 @@
 import csv
 import io
 import re
+from datetime import date
 from urllib.parse import quote
 
 import pytest
 
 import batchmeter
+from batchmeter import AsyncClient
 from batchmeter.access import BatchFilter, access_of
-from batchmeter.models import Attribution
+from batchmeter.host import CostQuery
+from batchmeter.models import Attribution, Usage
 from batchmeter_proxy.keyring import KeyLimits, keyring_of
+from batchmeter_ui.plugin import Pages
+from batchmeter_ui.span import Span
+from batchmeter_ui.sums import summed, summed_by
 from batchmeter_ui.words import cell, dollars
 
-from .conftest import HOSTILE, SAME
+from .conftest import HOSTILE, SAME, submit_to
 
 CSP = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; form-action 'self'; "
@@ -157,6 +163,52 @@ async def test_a_batch_page_compares_the_estimate(client, http, person, submit, 
     assert "<dt>Estimate</dt>" in page
     assert "of the estimate" in page
     assert "Saved by batch" in page
+
+
+async def test_sums_of_rows_are_the_whole_to_the_digit(client, people, submit):
+    """The overview reads few sums and adds the others up itself."""
+    ada, _, _ = people
+    await submit(ada.key.attribution, model="o4-mini", count=2)
+    (host,) = [one.host for one in client.plugins._manager.get_plugins() if isinstance(one, Pages)]
+    ((whole,),) = await host.spend_all(CostQuery())
+    same = {"usage": Usage(), "groups": {}, "group": None}
+    for groups in (("status",), ("account",), ("week", "status")):
+        (rows,) = await host.spend_all(CostQuery(groups))
+        assert summed(rows) == whole.model_copy(update=same), groups
+    by_week, by_model = await host.spend_all(CostQuery(("week", "model")), CostQuery(("model",)))
+    assert len(by_model) > 2
+    assert summed_by("model", by_week) == [
+        one.model_copy(update={"usage": Usage(), "groups": {}})
+        for one in sorted(by_model, key=lambda one: (-one.known, one.group or ""))
+    ]
+
+
+async def test_a_year_is_drawn_by_weeks_and_ten_by_months(http, people, log_in):
+    await log_in(people[2])
+    for query, per in (("days=30", "day"), ("days=90", "day"), ("days=365", "week"), ("from=2020-01-01", "month")):
+        page = (await http.get(f"/ui?{query}")).text
+        assert f"<h2>Spend per {per}, by model</h2>" in page, query
+        assert page.count('class="over"') == 1, "all was settled today"
+        assert (f"A bar is a {per}; the first and the last" in page) is (per != "day"), query
+
+
+def test_periods_are_named_as_the_ledger_s_sums():
+    span = Span(date(2026, 12, 30), date(2027, 1, 5), None)
+    assert span.periods("week") == {"2026-W53": date(2026, 12, 28), "2027-W01": date(2027, 1, 4)}
+    assert span.periods("month") == {"2026-12": date(2026, 12, 1), "2027-01": date(2027, 1, 1)}
+    assert list(span.periods("day").values()) == span.dates
+
+
+async def test_a_page_is_fresh_after_another_process_s_batch(client, clock, http, people, log_in):
+    ada, _, root = people
+    await log_in(root)
+    pages = [(await http.get("/ui")).text.partition("<footer>")[0] for _ in range(2)]
+    assert pages[0] == pages[1], "the second is of sums that were kept"
+    async with AsyncClient(settings=client.settings) as other:
+        await submit_to(other, clock, ada.key.attribution, model="gpt-4.1-nano")
+    assert "gpt-4.1-nano" not in pages[1]
+    assert "gpt-4.1-nano" in (await http.get("/ui")).text
+    assert "gpt-4.1-nano" in (await http.get("/ui/spend")).text
 
 
 FILTERS = {

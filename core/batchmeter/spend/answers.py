@@ -1,11 +1,12 @@
 """Answers to queries: rows and their total, and the answers that are kept until the sums change."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from batchmeter.host import CostRow, CostSum
 from batchmeter.ledger.session import Reader
 
-from .query import SpendQuery, check_groups, read_sums
+from .query import Found, SpendQuery, check_groups, read_sums
 from .report import make_rows, make_sum
 from .rolling import metadata_keys
 
@@ -20,8 +21,8 @@ class Answer:
     rows: tuple[CostRow, ...]
     truncated: bool
     """There are more groups than rows."""
-    total: CostSum
-    """Of all groups together, each batch once."""
+    total: CostSum | None
+    """Of all groups together, each batch once; None where rows alone were asked."""
     invented: int
     """Batches of a sandbox, whose costs are made up."""
     shows_invented: bool
@@ -30,7 +31,7 @@ class Answer:
 
 async def answer(reader: Reader, query: SpendQuery, limit: int | None = None) -> Answer:
     """UsageError for groups that there are no sums by."""
-    check_groups(query.group_by, query.where, await reader.read(metadata_keys))
+    await _check(reader, [query])
     real, made_up = (replace(query, group_by=(), invented=invented) for invented in (False, True))
     found, *totals = await read_sums(reader, [query, real, made_up])
     whole, invented = (sums.get((), {}) for sums in totals)
@@ -40,6 +41,27 @@ async def answer(reader: Reader, query: SpendQuery, limit: int | None = None) ->
     rows = await make_rows(query.group_by, found, limit)
     total = make_sum(invented if shows_invented else whole)
     return Answer(tuple(rows), len(rows) < len(found), total, invented.get("batches", 0), shows_invented)
+
+
+async def answers_of_rows(reader: Reader, queries: Sequence[SpendQuery]) -> list[Answer]:
+    """All queries of one time at once, and the totals only where there are no rows: a sandbox's may have to be shown."""
+    await _check(reader, queries)
+    found: dict[object, Found] = {}
+    for time in dict.fromkeys((one.since, one.until) for one in queries):
+        of_time = [one for one in queries if (one.since, one.until) == time]
+        found |= zip((one.key for one in of_time), await read_sums(reader, of_time), strict=True)
+    return [
+        Answer(tuple(await make_rows(one.group_by, sums)), False, None, 0, False)
+        if (sums := found[one.key])
+        else await answer(reader, one)
+        for one in queries
+    ]
+
+
+async def _check(reader: Reader, queries: Sequence[SpendQuery]) -> None:
+    known = await reader.read(metadata_keys)
+    for query in queries:
+        check_groups(query.group_by, query.where, known)
 
 
 @dataclass

@@ -12,7 +12,7 @@ from batchmeter.ledger.transactions import read, write
 from batchmeter.parts import Parts
 
 from . import rolling
-from .answers import Answer, Kept, answer
+from .answers import Answer, Kept, answer, answers_of_rows
 from .query import SpendQuery, Wanted
 from .report import CostReport, GroupBy
 from .totals import Totals
@@ -60,6 +60,7 @@ class Spend:
         named = tuple(group_by.split(",") if isinstance(group_by, str) else group_by)
         filters = dict(where or {}) | ({} if key is None else {"key": key})
         (found,) = await self._answers([SpendQuery(named, since, until, filters)], limit)
+        assert found.total is not None
         return CostReport(
             group_by=",".join(named),
             data=found.rows,
@@ -75,12 +76,16 @@ class Spend:
         """
         return [
             [row.model_copy(update={"invented": True}) for row in one.rows] if one.shows_invented else list(one.rows)
-            for one in await self._answers([SpendQuery(tuple(q.group_by), q.since, q.until, q.where) for q in queries])
+            for one in await self._answers(
+                [SpendQuery(tuple(q.group_by), q.since, q.until, q.where) for q in queries], rows_only=True
+            )
         ]
 
-    async def _answers(self, queries: Sequence[SpendQuery], limit: int | None = None) -> list[Answer]:
+    async def _answers(
+        self, queries: Sequence[SpendQuery], limit: int | None = None, *, rows_only: bool = False
+    ) -> list[Answer]:
         changes = await rolling.bring_up(self.database)
-        wanted = {(query.key, limit): query for query in queries}
+        wanted = {(query.key, limit, rows_only): query for query in queries}
         found = self._find(changes, wanted)
         if len(found) < len(wanted):
             async with self._turn:  # several who show the same page read it once
@@ -92,10 +97,16 @@ class Spend:
                         len(missing) > 1
                     ):  # as of one moment; and SQLite's one thread is free for the ledger's work meanwhile
                         reader = await stack.enter_async_context(self.database.snapshot())
-                    for key, query in missing.items():
-                        found[key] = await answer(reader, query, limit)
-                        self._kept.put(changes, key, found[key])
-        return [found[query.key, limit] for query in queries]
+                    asked = list(missing.values())
+                    new = (
+                        await answers_of_rows(reader, asked)
+                        if rows_only
+                        else [await answer(reader, query, limit) for query in asked]
+                    )
+                    for key, one in zip(missing, new, strict=True):
+                        found[key] = one
+                        self._kept.put(changes, key, one)
+        return [found[query.key, limit, rows_only] for query in queries]
 
     def _find(self, changes: int, keys: Collection[object]) -> dict[object, Answer]:
         kept = {key: self._kept.get(changes, key) for key in keys}

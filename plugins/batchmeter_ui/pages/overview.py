@@ -1,10 +1,9 @@
 """The overview: what was spent and on what, what is under way, what is unknown, who is owed events."""
 
-import asyncio
 import logging
 from collections import defaultdict
 from collections.abc import Sequence
-from datetime import date, timedelta
+from datetime import timedelta
 from decimal import Decimal
 
 import htpy as h
@@ -14,7 +13,7 @@ from batchmeter.host import CostRow
 from batchmeter_ui.chart import COLOURS, Bar, bars
 from batchmeter_ui.page import card, tiles
 from batchmeter_ui.span import Span, asked_span, chooser, invented_note
-from batchmeter_ui.sums import NOTHING, is_complete, settled_before, spend, unknown_costs
+from batchmeter_ui.sums import asked, asked_before, is_complete, spend_all, summed, summed_by, unknown_costs
 from batchmeter_ui.table import table
 from batchmeter_ui.view import Content, Page, Tile, View
 from batchmeter_ui.words import amount, dollars, number, share
@@ -26,7 +25,8 @@ from .unknown import worklist
 log = logging.getLogger("batchmeter")
 
 _MOST_ROWS = 8
-_SHARED = ("model", "team", "account", "key")
+_MOST_DAYS, _MOST_WEEKS = 100, 106
+"""Bars of a chart by day and by week."""
 _OTHER = "other"
 _NO_NAME = "(none)"
 
@@ -52,24 +52,28 @@ async def parts(view: View, *, whole: bool = True) -> dict[str, h.Element]:
 
 async def _sums(view: View, opened: Opened) -> dict[str, h.Element]:
     span = asked_span(view)
-    by_day, by_model, by_team, by_account, by_key, by_status, total = await asyncio.gather(
-        spend(view, ("day", "model"), span),
-        *(spend(view, (by,), span) for by in (*_SHARED, "status")),
-        spend(view, (), span),
+    before = _before(span)
+    queries = (asked(view, (by,), span) for by in ("team", "account", "key", "status"))
+    by_period, by_team, by_account, by_key, by_status, past, older = await spend_all(
+        view,
+        asked(view, (_per(span), "model"), span),
+        *queries,
+        asked(view, (), before),
+        asked_before(view, before.first),
     )
+    whole, by_model = summed(by_status), summed_by("model", by_period)
     failed = sum(one.batches for one in by_status if one.group in {"failed", "expired"})
-    everything = total[0] if total else NOTHING
-    unknown = await unknown_costs(view, span, invented=everything.invented)
+    unknown = await unknown_costs(view, span, invented=whole.invented)
     loggers = await view.access.subscriptions() if view.identity.everywhere else None
-    change = await _change(view, span, everything)
+    change = _change(span, whole, past) if older else None
     found = {
-        "note": h.div("#note")[invented_note(shown=everything.invented)],
-        "tiles": await _tiles(view, everything, failed, opened, change, loggers),
-        "spend": card("Spend per day, by model", _chart(span, by_day, by_model), name="spend"),
-        "models": _shares(view, span, "model", by_model, everything),
-        "teams": _shares(view, span, "team", by_team, everything),
-        "accounts": _shares(view, span, "account", by_account, everything),
-        "keys": _shares(view, span, "key", by_key, everything) if any(one.group for one in by_key) else h.div("#keys"),
+        "note": h.div("#note")[invented_note(shown=whole.invented)],
+        "tiles": await _tiles(view, whole, failed, opened, change, loggers),
+        "spend": _chart(span, by_period, by_model),
+        "models": _shares(view, span, "model", by_model, whole),
+        "teams": _shares(view, span, "team", by_team, whole),
+        "accounts": _shares(view, span, "account", by_account, whole),
+        "keys": _shares(view, span, "key", by_key, whole) if any(one.group for one in by_key) else h.div("#keys"),
         "unknown": card(
             "Unknown cost: what to mend",
             worklist(view, unknown, most=_MOST_ROWS),
@@ -80,6 +84,17 @@ async def _sums(view: View, opened: Opened) -> dict[str, h.Element]:
     if loggers is not None:
         found["loggers"] = card("Loggers", backlog(view, loggers), name="loggers")
     return found
+
+
+def _per(span: Span) -> str:
+    """A bar for each day would be too many of a year."""
+    days = len(span.dates)
+    return "day" if days <= _MOST_DAYS else "week" if days <= _MOST_WEEKS * 7 else "month"
+
+
+def _before(span: Span) -> Span:
+    """As many days, just before."""
+    return Span(span.first - timedelta(days=len(span.dates)), span.first - timedelta(days=1), None)
 
 
 async def _tiles(
@@ -108,17 +123,14 @@ def _failed(view: View, failed: int) -> h.Node:
     return h.a(href=view.url("/batches", failures="1"))[f"{failed:,} failed or expired"]
 
 
-async def _change(view: View, span: Span, whole: CostRow) -> h.Node:
-    """Against as many days before, where batches were settled earlier still, and all is known of both."""
-    days = (span.last - span.first).days + 1
-    earlier = Span(span.first - timedelta(days=days), span.first - timedelta(days=1), None)
-    if not is_complete(whole) or not await settled_before(view, earlier.first):
+def _change(span: Span, whole: CostRow, past: Sequence[CostRow]) -> h.Node:
+    """Against as many days before, where all is known of both; the caller knows that batches were settled earlier still."""
+    if not past or not past[0].known or past[0].invented != whole.invented:
         return None
-    found = await spend(view, (), earlier)
-    if not found or not found[0].known or not is_complete(found[0]) or found[0].invented != whole.invented:
+    if not (is_complete(whole) and is_complete(past[0])):
         return None
-    change = 100 * (whole.known - found[0].known) / found[0].known
-    return f"{change:+,.0f} % on the {days} days before"
+    change = 100 * (whole.known - past[0].known) / past[0].known
+    return f"{change:+,.0f} % on the {len(span.dates)} days before"
 
 
 def _saved(whole: CostRow) -> tuple[h.Node, h.Node]:
@@ -144,20 +156,24 @@ async def _added_tiles(view: View) -> list[Tile]:
     return found
 
 
-def _chart(span: Span, by_day: Sequence[CostRow], by_model: Sequence[CostRow]) -> h.Node:
-    if not by_day:
-        return h.p(".quiet")["No batch was settled in this span."]
+def _chart(span: Span, by_period: Sequence[CostRow], by_model: Sequence[CostRow]) -> h.Element:
+    per = _per(span)
+    title = f"Spend per {per}, by model"
+    if not by_period:
+        return card(title, h.p(".quiet")["No batch was settled in this span."], name="spend")
     names = [one.group or _NO_NAME for one in by_model if one.known > 0][: COLOURS - 1]
-    parts: defaultdict[date, defaultdict[str, Decimal]] = defaultdict(lambda: defaultdict(Decimal))
-    unknown: defaultdict[date, int] = defaultdict(int)
-    for one in by_day:
-        day, model = date.fromisoformat(one.groups["day"] or ""), one.groups["model"] or _NO_NAME
-        unknown[day] += one.unpriced_lines
+    parts: defaultdict[str, defaultdict[str, Decimal]] = defaultdict(lambda: defaultdict(Decimal))
+    unknown: defaultdict[str, int] = defaultdict(int)
+    for one in by_period:
+        period, model = one.groups[per] or "", one.groups["model"] or _NO_NAME
+        unknown[period] += one.unpriced_lines
         if one.known > 0:
-            parts[day][model if model in names else _OTHER] += one.known
+            parts[period][model if model in names else _OTHER] += one.known
     if any(_OTHER in found for found in parts.values()):
         names.append(_OTHER)
-    return bars("Spend per day, by model", names, [Bar(day, parts.get(day, {}), unknown[day]) for day in span.dates])
+    drawn = [Bar(day, parts.get(name, {}), unknown[name]) for name, day in span.periods(per).items()]
+    cut = f"A bar is a {per}; the first and the last have only the days of this span." if per != "day" else None
+    return card(title, bars(title, names, drawn, per=per), cut and h.p(".quiet")[cut], name="spend")
 
 
 def _shares(view: View, span: Span, by: str, sums: Sequence[CostRow], whole: CostRow) -> h.Element:

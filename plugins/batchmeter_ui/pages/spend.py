@@ -5,7 +5,6 @@ import io
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import date
 from decimal import Decimal
 
 import htpy as h
@@ -14,13 +13,12 @@ from starlette.responses import Response
 from batchmeter.host import CostRow
 from batchmeter_proxy import Refusal
 from batchmeter_ui.page import card
-from batchmeter_ui.span import Span, asked_span, chooser, invented_note
+from batchmeter_ui.span import PERIODS, Span, asked_span, chooser, invented_note
 from batchmeter_ui.sums import dimensions, is_complete, spend
 from batchmeter_ui.table import table
 from batchmeter_ui.view import Content, Page, View
 from batchmeter_ui.words import amount, cell, shortened
 
-PERIODS = ("day", "week", "month")
 _FEW_DAYS, _SOME_DAYS = 14, 120
 _MOST_ROWS = 200
 
@@ -64,17 +62,9 @@ async def _pivot(view: View) -> Pivot:
         period, name = one.groups[per] or "", one.groups[by] or ""
         for column in (period, ""):
             rows[name][column].add(one)
-    columns = tuple(dict.fromkeys(_period(day, per) for day in span.dates))
+    columns = tuple(span.periods(per))
     order = sorted(rows, key=lambda name: (-rows[name][""].known, name))
     return Pivot(by, per, span, columns, {name: dict(rows[name]) for name in order}, any(one.invented for one in found))
-
-
-def _period(day: date, per: str) -> str:
-    """As the ledger's sums name it: the day, `2026-W48`, `2026-11`."""
-    if per == "day":
-        return day.isoformat()
-    year, week, _ = day.isocalendar()
-    return f"{year}-W{week:02}" if per == "week" else f"{day:%Y-%m}"
 
 
 async def show(view: View) -> Content:
