@@ -7,6 +7,7 @@ from decimal import Decimal
 from itertools import pairwise
 
 import htpy as h
+from markupsafe import Markup
 
 from .table import table, written
 from .words import dollars
@@ -17,6 +18,7 @@ _WIDTH, _HEIGHT, _LEFT, _TOP, _BOTTOM = 1120, 190, 62, 14, 22
 _CAP = 7
 _GRID = 4
 _MOST_LABELS = 12
+_OVER = Markup('<rect class="over" x="%s" y="%s" width="%s" height="%s"><title>%s</title></rect>')
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,8 +111,7 @@ def _titles(names: Sequence[str], given: Sequence[Bar], step: float, per: str) -
         parts += [f"{bar.unknown:,} lines of unknown cost"] if bar.unknown else []
         if parts:
             text = f"{_name(bar.day, per)}: {', '.join(parts)}"
-            over = h.rect(".over", x=_point(_LEFT + step * place), y=_TOP, width=width, height=height)
-            found.append(over[h.title[text]])
+            found.append(_OVER % (_point(_LEFT + step * place), _TOP, width, height, text))
     return found
 
 
