@@ -149,7 +149,7 @@ def _row(view: "View", found: "Document", row: Mapping[str, Any]) -> tuple[h.Nod
     ours = f"{row['ours']:,}" if "at_least" not in row else f"{row['at_least']:,} to {row['ours']:,}"
     vendor = "unknown" if row["vendor"] is None else f"{Decimal(row['vendor']):,f}"
     batches = _batches(view, found, row.get("batches") or ())
-    money = (row["ours_usd"], row["vendor_usd"])
+    money = [h.span(".unknown")["unknown"] if usd is None else usd for usd in (row["ours_usd"], row["vendor_usd"])]
     return (days, row["model"], row["kind"], _status(row["status"]), ours, vendor, *money, row.get("why"), row.get("next"), batches)  # fmt: skip
 
 

@@ -18,6 +18,7 @@ _WIDTH, _HEIGHT, _LEFT, _TOP, _BOTTOM = 1120, 190, 62, 14, 22
 _CAP = 7
 _GRID = 4
 _MOST_LABELS = 12
+_WHOLE_DOLLARS, _MILLION = 100, 1_000_000
 _OVER = Markup('<rect class="over" x="%s" y="%s" width="%s" height="%s"><title>%s</title></rect>')
 
 
@@ -121,9 +122,18 @@ def _grid(top: Decimal) -> h.Node:
         y = _HEIGHT - _BOTTOM - (_HEIGHT - _BOTTOM - _TOP) * place / _GRID
         found += [
             h.line(".grid", x1=_LEFT, x2=_WIDTH, y1=_point(y), y2=_point(y)),
-            h.text(x=_LEFT - 8, y=_point(y + 4), text_anchor="end")[dollars(top * place / _GRID) if place else "$0"],
+            h.text(x=_LEFT - 8, y=_point(y + 4), text_anchor="end")[_axis(top * place / _GRID, top)],
         ]
     return found
+
+
+def _axis(amount: Decimal, top: Decimal) -> str:
+    """Short enough for the margin: `$12,500`, `$2.5M`."""
+    if not amount:
+        return "$0"
+    if top >= _MILLION:
+        return f"${(amount / _MILLION).normalize():f}M"
+    return f"${amount:,.0f}" if top >= _WHOLE_DOLLARS else dollars(amount)
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,9 @@
 import csv
 import io
 import re
-from datetime import date
+from datetime import date, timedelta
+from decimal import Decimal
+from pathlib import Path
 from urllib.parse import quote
 
 import pytest
@@ -14,6 +16,8 @@ from batchmeter.access import BatchFilter, access_of
 from batchmeter.host import CostQuery
 from batchmeter.models import Attribution, Usage
 from batchmeter_proxy.keyring import KeyLimits, keyring_of
+from batchmeter_ui.chart import Bar, bars
+from batchmeter_ui.pages.unknown import MENDS
 from batchmeter_ui.plugin import Pages
 from batchmeter_ui.span import Span
 from batchmeter_ui.sums import summed, summed_by
@@ -185,7 +189,7 @@ async def test_sums_of_rows_are_the_whole_to_the_digit(client, people, submit):
 
 async def test_a_year_is_drawn_by_weeks_and_ten_by_months(http, people, log_in):
     await log_in(people[2])
-    for query, per in (("days=30", "day"), ("days=90", "day"), ("days=365", "week"), ("from=2020-01-01", "month")):
+    for query, per in (("days=30", "day"), ("days=90", "week"), ("days=365", "week"), ("from=2020-01-01", "month")):
         page = (await http.get(f"/ui?{query}")).text
         assert f"<h2>Spend per {per}, by model</h2>" in page, query
         assert page.count('class="over"') == 1, "all was settled today"
@@ -334,6 +338,35 @@ async def test_read_only_pages_change_nothing(http, people, log_in):
     assert "Revoke…" not in (await http.get("/ui/keys")).text
 
 
+def test_each_reason_that_the_docs_name_has_what_mends_it():
+    page = (Path(__file__).parents[2] / "docs" / "concepts" / "unknown-cost.md").read_text(encoding="utf-8")
+    reasons = re.findall(r"^\| `(\w+)` \|", page.partition("## Reasons")[2].partition("## ")[0], re.MULTILINE)
+    assert len(reasons) > 10
+    assert [one for one in reasons if one not in MENDS] == []
+
+
+@pytest.mark.parametrize(
+    ("most", "labels"),
+    [
+        ("0.00002", ["$0", "$0.000005", "$0.00002"]), ("3.9", ["$0", "$1.00", "$4.00"]), ("48000", ["$0", "$20,000", "$80,000"]),
+        ("9000000", ["$0", "$2.5M", "$10M"]),
+    ],
+)  # fmt: skip
+def test_a_chart_s_axis_fits_its_margin(most, labels):
+    drawn = str(bars("Spend", ["gpt"], [Bar(date(2026, 11, 30), {"gpt": Decimal(most)})]))
+    axis = re.findall(r'text-anchor="end">([^<]+)<', drawn)
+    assert [axis[place] for place in (0, 1, 4)] == labels
+
+
+def test_a_year_of_bars_is_few_elements():
+    names = [f"model-{number}" for number in range(7)]
+    parts = {name: Decimal(1) for name in names}
+    weeks = [Bar(date(2026, 1, 1) + timedelta(days=7 * number), parts, 3) for number in range(53)]
+    drawn = str(bars("Spend", names, weeks, per="week"))
+    assert drawn.count("<") / 2 < 1000
+    assert "week of 2026-01-08: model-0 $1.00" in drawn
+
+
 def test_cells_are_no_formulas():
     for text in ("=1+1", "+1", "-1", "@x", "\tx", "\rx"):
         assert cell(text) == f"'{text}"
@@ -345,6 +378,4 @@ def test_cells_are_no_formulas():
     [("1234.567", "$1,234.57"), ("0", "$0.00"), ("0.0012345678", "$0.001235"), ("0.01", "$0.01"), ("-2", "-$2.00"), ("0.0000000001", "$0.0000000001")],
 )  # fmt: skip
 def test_dollars_are_as_people_write_them(amount, text):
-    from decimal import Decimal
-
     assert dollars(Decimal(amount)) == text

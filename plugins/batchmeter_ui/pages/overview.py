@@ -25,8 +25,8 @@ from .unknown import worklist
 log = logging.getLogger("batchmeter")
 
 _MOST_ROWS = 8
-_MOST_DAYS, _MOST_WEEKS = 100, 106
-"""Bars of a chart by day and by week."""
+_MOST_DAYS, _MOST_WEEKS = 62, 106
+"""Bars of a chart by day and by week, so that its page has no more than 1,500 elements."""
 _OTHER = "other"
 _NO_NAME = "(none)"
 

@@ -20,7 +20,7 @@ from batchmeter_ui.view import Content, Page, View
 from batchmeter_ui.words import amount, cell, shortened
 
 _FEW_DAYS, _SOME_DAYS = 14, 120
-_MOST_ROWS = 200
+_MOST_ROWS, _MOST_CELLS = 200, 1300
 
 
 @dataclass(slots=True)
@@ -70,8 +70,9 @@ async def _pivot(view: View) -> Pivot:
 async def show(view: View) -> Content:
     pivot = await _pivot(view)
     columns = (pivot.by.title(), "All>", "Batches>", *(f"{column}>" for column in pivot.columns))
-    rows = [_row(pivot, name) for name in list(pivot.rows)[:_MOST_ROWS]]
-    rest = len(pivot.rows) - _MOST_ROWS
+    most = min(max(_MOST_CELLS // len(columns), 10), _MOST_ROWS)
+    rows = [_row(pivot, name) for name in list(pivot.rows)[:most]]
+    rest = len(pivot.rows) - most
     body = [
         chooser(view, pivot.span, "/spend", by=pivot.by),
         invented_note(shown=pivot.invented),

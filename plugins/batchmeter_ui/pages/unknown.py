@@ -41,6 +41,7 @@ MENDS: dict[str, tuple[str, str]] = {
     ),
     "batch_unavailable": ("the provider no longer knows the batch: run a tracker", "batchmeter track"),
     "lines_missing": ("the provider counts more answers than its files have: ask the provider", ""),
+    "unmetered": ("it was settled before reasons were kept by model: its notes say what lacks", ""),
     "lines_malformed": ("lines that cannot be read: fetch the file again, ask the provider", ""),
 }
 """Reason -> what helps, and the command for it."""
