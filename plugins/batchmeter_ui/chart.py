@@ -104,7 +104,7 @@ def _box(x: float, y: float, width: float, tall: float) -> str:
 
 
 def _titles(names: Sequence[str], given: Sequence[Bar], step: float, per: str) -> h.Node:
-    """What each bar is made of, where the mouse is over it."""
+    """Each bar's parts and their amounts, where the mouse is over it."""
     width, height = _point(step), _HEIGHT - _BOTTOM - _TOP
     found: list[h.Node] = []
     for place, bar in enumerate(given):
