@@ -23,13 +23,13 @@ def dimensions(view: View) -> tuple[str, ...]:
     return (*DIMENSIONS, *(f"metadata.{key}" for key in view.call.client.settings.reports.metadata_keys))
 
 
-def asked(view: View, by: Sequence[str], span: Span) -> CostQuery:
+def query(view: View, by: Sequence[str], span: Span) -> CostQuery:
     """By any of `DIMENSIONS`, by day, week or month, or by two of all these."""
     since, until = _ends(span)
     return CostQuery(by, since, until, _filter_of(view.own()))
 
 
-def asked_before(view: View, day: date) -> CostQuery:
+def query_before(view: View, day: date) -> CostQuery:
     """All of the caller's batches that were settled before this day, as one sum; no row where there were none."""
     return CostQuery((), None, _begin(day), _filter_of(view.own()))
 
@@ -47,7 +47,7 @@ async def spend_all(view: View, *queries: CostQuery) -> list[list[CostRow]]:
 
 async def spend(view: View, by: Sequence[str], span: Span) -> list[CostRow]:
     """One query alone."""
-    (rows,) = await spend_all(view, asked(view, by, span))
+    (rows,) = await spend_all(view, query(view, by, span))
     return rows
 
 

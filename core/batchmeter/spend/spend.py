@@ -97,11 +97,11 @@ class Spend:
                         len(missing) > 1
                     ):  # as of one moment; and SQLite's one thread is free for the ledger's work meanwhile
                         reader = await stack.enter_async_context(self.database.snapshot())
-                    asked = list(missing.values())
+                    lacking = list(missing.values())
                     new = (
-                        await answers_of_rows(reader, asked)
+                        await answers_of_rows(reader, lacking)
                         if rows_only
-                        else [await answer(reader, query, limit) for query in asked]
+                        else [await answer(reader, query, limit) for query in lacking]
                     )
                     for key, one in zip(missing, new, strict=True):
                         found[key] = one

@@ -13,7 +13,7 @@ from batchmeter.host import CostRow
 from batchmeter_ui.chart import COLOURS, Bar, bars
 from batchmeter_ui.page import card, tiles
 from batchmeter_ui.span import Span, asked_span, chooser, invented_note
-from batchmeter_ui.sums import asked, asked_before, is_complete, spend_all, summed, summed_by, unknown_costs
+from batchmeter_ui.sums import is_complete, query, query_before, spend_all, summed, summed_by, unknown_costs
 from batchmeter_ui.table import table
 from batchmeter_ui.view import Content, Page, Tile, View
 from batchmeter_ui.words import amount, dollars, number, share
@@ -53,13 +53,13 @@ async def parts(view: View, *, whole: bool = True) -> dict[str, h.Element]:
 async def _sums(view: View, opened: Opened) -> dict[str, h.Element]:
     span = asked_span(view)
     before = _before(span)
-    queries = (asked(view, (by,), span) for by in ("team", "account", "key", "status"))
+    queries = (query(view, (by,), span) for by in ("team", "account", "key", "status"))
     by_period, by_team, by_account, by_key, by_status, past, older = await spend_all(
         view,
-        asked(view, (_per(span), "model"), span),
+        query(view, (_per(span), "model"), span),
         *queries,
-        asked(view, (), before),
-        asked_before(view, before.first),
+        query(view, (), before),
+        query_before(view, before.first),
     )
     whole, by_model = summed(by_status), summed_by("model", by_period)
     failed = sum(one.batches for one in by_status if one.group in {"failed", "expired"})
