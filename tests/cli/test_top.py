@@ -84,6 +84,17 @@ def test_ids_are_whole_on_any_terminal(width) -> None:
     assert any("/v1/chat" in line for line in shown) is (width == 160)
 
 
+def test_no_table_loses_its_last_border() -> None:
+    """Text folds beside numbers and ids that are whole."""
+    columns = ("batch!", "progress>", "left>", "status", "account", "age>")
+    row = (ID, "█████░░░░░ 53%", "21h35m", "in progress", "research-org", "24h36m")
+    for width in range(76, 110):
+        shown = [line for line in lines_of(columns, [row], width) if line]
+        assert {len(line) for line in shown} <= set(range(width + 1)), width
+        assert len({len(line) for line in shown}) == 1, width
+        assert any("53%" in line for line in shown), width
+
+
 def test_columns_that_may_go_are_left_out_where_it_is_narrow() -> None:
     columns, row = (
         ("model", "batches>~", "input>~", "cost>"),

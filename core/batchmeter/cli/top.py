@@ -151,7 +151,8 @@ def _shown(found: Top) -> "RenderableType":
     spent = _spent(found)
     owed = f"{found.owed:,} deliveries owed" + (f", {found.dead:,} given up" if found.dead else "")
     late = f", {found.overdue:,} overdue" if found.overdue else ""
-    head = Text(f"{found.time}   {found.open:,} open{late} · today {spent} in {found.batches_today:,} batches · {owed}")
+    settled = f"{found.batches_today:,} {'batch' if found.batches_today == 1 else 'batches'}"
+    head = Text(f"{found.time}   {found.open:,} open{late} · today {spent} in {settled} · {owed}")
     if not found.batches:
         return Group(head, Text("no batch is open"))
     columns = ("batch!", "progress>", "left>", "status", "account", "age>", "expires>", "team", "failed>")

@@ -85,11 +85,11 @@ def grid(
         return _records(shown, [name.rstrip(_MARKS) for name in columns], cells)
     for at, place in enumerate(places):
         name = columns[place]
-        right, whole = ">" in name, name.endswith("!")
+        right, whole = ">" in name, name.endswith("!") or (ids and ">" in name)
         shown.add_column(
             name.rstrip(_MARKS), justify="right" if right else "left", overflow="fold", no_wrap=whole,
             width=widths[at] if widths else None,
-            min_width=max((len(row[place]) for row in cells), default=0) if whole or (right and ids) else None,
+            min_width=max((len(row[place]) for row in cells), default=0) if whole else None,
         )  # fmt: skip
     for row in cells:
         shown.add_row(*(Text(row[place]) for place in places))
