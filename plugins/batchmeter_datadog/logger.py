@@ -2,6 +2,7 @@
 
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Protocol
 
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 
 AnyEvent = BatchCreated | BatchSucceeded | BatchFailed
 _OLDEST = timedelta(hours=24)
+_OLDEST_NOTE = 17 * 3600
+"""Seconds: the event stream takes no entry older than 18 hours."""
 _REMEMBERED = 1000
 
 
@@ -92,7 +95,7 @@ class DatadogLogger:
 
     async def _tell(self, event: AlertEvent) -> None:
         if self.settings.events:
-            await self._sink.note(note_of_alert(event, self._tags.of_alert(event)))
+            await self._note(note_of_alert(event, self._tags.of_alert(event)))
 
     async def _deliver(self, event: AnyEvent) -> None:
         now = datetime.fromtimestamp(self._seconds.clock(), UTC)
@@ -119,7 +122,7 @@ class DatadogLogger:
             parts.append(("spans", lambda: self._spans(event, now)))
         if chosen.events:
             note = note_of(event, self._tags.of(event, status=event.status))
-            parts.append(("note", lambda: self._sink.note(note)))
+            parts.append(("note", lambda: self._note(note)))
         if chosen.metrics:
             parts.append(("samples", lambda: self._samples(event, now)))
         return parts
@@ -131,6 +134,10 @@ class DatadogLogger:
         own = counts(event, self._tags)
         if own:
             await self._counts_once(event.id, lambda: self._sink.counts(int(event.time.timestamp()), own))
+
+    async def _note(self, note: Note) -> None:
+        oldest = int(self._seconds.clock()) - _OLDEST_NOTE
+        await self._sink.note(replace(note, happened=max(note.happened, oldest)))
 
     async def _samples(self, event: AnyEvent, now: datetime) -> None:
         found = samples(event, self._tags)

@@ -404,13 +404,16 @@ async def test_samples_that_were_refused_are_sent_again(log, client, intake, eve
     assert len(bodies(intake, "api/v1/distribution_points")) == 2
 
 
-async def test_another_process_and_a_replay_send_no_sample_again(log, client, intake, events):
+@pytest.mark.parametrize("hours", [0, 20])
+async def test_another_process_and_a_replay_send_no_sample_again(log, client, intake, events, clock, hours):
     (ending,) = await record(client, events, "batch_1")
+    clock.now += hours * 3600
     for _ in range(2):
         await log(client).batch_success(ending)
     assert len(bodies(intake, "api/v1/distribution_points")) == 1
     first, again = bodies(intake, "api/v1/events")
     assert first == again
+    assert clock.now - first["date_happened"] < 18 * 3600, "or Datadog would not take it"
 
 
 def spans(intake) -> list[dict]:

@@ -94,3 +94,23 @@ async def test_waiting_beside_a_running_tracker_doubles_no_request(world):
     await asyncio.gather(running, return_exceptions=True)
     assert settlement.notes == ("lines_missing",)
     assert provider.count("content") == 2
+
+
+async def test_wait_that_is_interrupted_twice_gives_its_claim_back(world):
+    """Ctrl-C cancels the call, and the end of the program cancels it again: the next one would wait for the lease."""
+    provider = world.provider()
+    await world.submitted()
+    asked = asyncio.Event()
+
+    async def hang(batch_id, options):
+        asked.set()
+        await asyncio.Event().wait()
+
+    provider.retrieve_batch = hang
+    waiting = asyncio.create_task(world.tracker().wait("openai", "batch_1"))
+    await asyncio.wait_for(asked.wait(), 10)
+    waiting.cancel()
+    await asyncio.sleep(0)
+    waiting.cancel()
+    await asyncio.gather(waiting, return_exceptions=True)
+    assert await world.ledger.claim("openai", "batch_1", owner="next", lease_seconds=60) is not None

@@ -208,7 +208,7 @@ class _Session:
         self.loop.call_soon_threadsafe(self._give_up)
         concurrent.futures.wait(list(self.calls), min(GRACE_SECONDS, timeout))
         left = max(end - time.monotonic(), 0.0)
-        closed = asyncio.run_coroutine_threadsafe(self.client.aclose(timeout=left), self.loop)
+        closed = asyncio.run_coroutine_threadsafe(self._aclose(left), self.loop)
         try:
             closed.result(left + EXIT_SECONDS)
         except concurrent.futures.TimeoutError:
@@ -245,7 +245,14 @@ class _Session:
     def _give_up(self) -> None:
         self._closing = True
         for task in self._tasks:
-            task.cancel()
+            if not task.cancelling():  # else it is giving back what it holds
+                task.cancel()
+
+    async def _aclose(self, timeout: float) -> None:
+        """Interrupted calls give back what they hold before the ledger closes."""
+        if self._tasks:
+            await asyncio.wait(set(self._tasks), timeout=min(GRACE_SECONDS, timeout))
+        await self.client.aclose(timeout=timeout)
 
 
 def _closed() -> ClosedError:

@@ -11,7 +11,7 @@ from batchmeter.ledger.records import Claim, TrackedBatch
 from batchmeter.models import Batch
 from batchmeter.providers import Provider
 
-from .lease import LeaseLostError, nap
+from .lease import LeaseLostError, nap, to_the_end
 from .metadata_tag import without_tag
 from .poller import Poller
 from .schedule import after_error, interactive, pause_asked
@@ -93,7 +93,7 @@ class Wait:
         except LeaseLostError:
             return 0.0
         except BaseException:
-            await self.poller.give_back([claim])
+            await to_the_end(self.poller.give_back([claim]))
             raise
 
     async def _follow(self, claim: Claim) -> Settlement | float:
