@@ -44,7 +44,7 @@ from batchmeter.models import Batch, Usage
 from batchmeter.plugins import Plugins
 from batchmeter.pricing.book import PriceBook
 from batchmeter.providers import BatchRequest, CallOptions, FileUpload
-from batchmeter.rounds.histories import settled
+from batchmeter.rounds.durations import settled
 from batchmeter.tracker.build_events import created_event
 from batchmeter.tracker.schedule import TrackerOptions
 from batchmeter.tracker.tracker import Tracker

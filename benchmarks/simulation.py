@@ -33,6 +33,7 @@ from typing import Any
 from batchmeter.ledger.records import Claim, Submission, TrackedBatch
 from batchmeter.models import Batch, Page
 from batchmeter.providers import Capabilities
+from batchmeter.rounds.durations import durations_of
 from batchmeter.rounds.list_polling import ListPolling
 from batchmeter.tracker.account_state import AccountState, Budget
 from batchmeter.tracker.schedule import BACKGROUND, DEFAULTS, Pace, Timetable
@@ -225,8 +226,9 @@ class Tracker:
         start, lives = account.now_s, account.lives
         if policy.history:
             earlier = [life.ended - life.created for life in lives if start - 7200 < life.ended <= start]
+            durations = durations_of(self.timetable)
             for seconds in chance.sample(earlier, min(HISTORY, len(earlier))):
-                self.timetable.durations.add(account.account, [], seconds)
+                durations.add(account.account, [], seconds)
         self.coming = deque(life for life in lives if life.created > start)
         told = (life for life in lives if policy.webhook and life.ended > start and chance.random() > WEBHOOK_LOSS)
         self.hooks = deque(sorted((life.ended + chance.expovariate(1 / WEBHOOK_SECONDS), life.id) for life in told))

@@ -38,7 +38,7 @@ from batchmeter.errors import BatchmeterError
 from batchmeter.ledger import open_ledger
 from batchmeter.ledger.ledger import Ledger
 from batchmeter.models import Usage
-from batchmeter.rounds.histories import settled
+from batchmeter.rounds.durations import settled
 from batchmeter.testing.sandbox import Sandbox, sandbox_thread
 from batchmeter.tracker.schedule import TrackerOptions
 from batchmeter.tracker.tracker import Tracker

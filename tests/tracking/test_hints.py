@@ -2,8 +2,7 @@
 
 import pytest
 
-from batchmeter.tracker.durations import LATE, RELIABLE, Hints
-from batchmeter.tracker.schedule import BACKGROUND, next_look
+from batchmeter.tracker.schedule import BACKGROUND, LATE, RELIABLE, Hints, next_look
 
 T0 = 1_790_000_000
 

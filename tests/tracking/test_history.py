@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from batchmeter.models import Batch
-from batchmeter.tracker.durations import FEWEST, Durations, History
+from batchmeter.rounds.durations import FEWEST, Durations, Histories, History, durations_of
 from batchmeter.tracker.schedule import Pace, next_look
 
 NOW = 1_790_000_000.0
@@ -123,14 +123,14 @@ async def test_durations_come_from_the_ledger_and_from_what_is_settled_here(worl
         provider.batches[name] = [world.batch(name)]
     tracker = world.tracker()
     await tracker.once()
-    own = tracker.timetable.durations.of("openai", "gpt-4o-mini")
+    own = durations_of(tracker.timetable).of("openai", "gpt-4o-mini")
     assert own is not None
     assert own.ages[0] == own.ages[-1] == 100
     world.clock.advance(60)
     other = world.tracker()
-    assert other.durations.of("openai", "gpt-4o-mini") is None
-    await other.rounds["histories"]()
-    assert other.durations.of("openai", "gpt-4o-mini") == own
+    assert durations_of(other.timetable).of("openai", "gpt-4o-mini") is None
+    await other.upkeep["histories"]()
+    assert durations_of(other.timetable).of("openai", "gpt-4o-mini") == own
     await world.submitted("new", created_at=world.clock.now // 1000)
     provider.batches["new"] = [world.batch("new", "in_progress", created_at=world.clock.now // 1000)]
     await other.once()
@@ -159,21 +159,21 @@ async def test_what_one_probe_has_read_no_other_reads_again(world, reads):
         provider.batches[f"batch_{number}"] = [world.batch(f"batch_{number}")]
     await world.tracker().once()
     world.clock.advance(60)
-    durations = Durations()
-    await durations.refresh(world.ledger)
-    assert durations.of("openai", "gpt-4o-mini") is not None
+    histories = Histories(world.ledger, Durations())
+    await histories.refresh()
+    assert histories.durations.of("openai", "gpt-4o-mini") is not None
     assert sum(reads) <= 100, "three pages, not sixteen times as many"
 
 
 async def test_a_reread_is_rare_and_bounded(world, reads):
-    durations = Durations()
+    histories = Histories(world.ledger, Durations())
     for _ in range(10):
-        await durations.refresh(world.ledger)
+        await histories.refresh()
     first = len(reads)
     assert first > 0
     assert sum(reads) <= 4000
     assert max(reads) <= 25, "nobody waits long behind one of them"
     world.clock.advance(1801)
-    await durations.refresh(world.ledger)
+    await histories.refresh()
     assert len(reads) > first
     assert sum(reads) <= 8000

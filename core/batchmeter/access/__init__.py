@@ -33,10 +33,11 @@ from batchmeter.pricing.book import PriceBook
 from batchmeter.pricing.groups import PriceSource
 from batchmeter.reports.price_list import Listed, search
 from batchmeter.reports.timings import seconds_left
+from batchmeter.rounds.durations import durations_of
 from batchmeter.spend.report import GROUPINGS, CostReport, as_csv, moment
 from batchmeter.spend.spend import Spend, spend_of
-from batchmeter.tracker.durations import Durations
 from batchmeter.tracker.metadata_tag import untagged, without_tag
+from batchmeter.tracker.schedule import Timetable
 
 from . import browse, gauges
 from .browse import BatchDelivery, BatchFilter, BatchHistory, BatchPage, SeenBatch, UnknownCost
@@ -90,10 +91,10 @@ class Wakes(Protocol):
     """A tracker, as far as it is told of batches, and tells how long they take."""
 
     @property
-    def durations(self) -> Durations: ...
+    def timetable(self) -> Timetable: ...
 
     @property
-    def rounds(self) -> Mapping[str, Callable[[], Awaitable[int]]]: ...
+    def upkeep(self) -> Mapping[str, Callable[[], Awaitable[int]]]: ...
 
     @property
     def heartbeat(self) -> float | None: ...
@@ -263,8 +264,8 @@ class Access:
         batch, now = tracked.batch, self.now() / 1000
         if batch.ended or batch.created_at is None or self._tracker is None:
             return None
-        durations, model = self._tracker.durations, batch.model or tracked.submission.model
-        await self._tracker.rounds["histories"]()
+        durations, model = durations_of(self._tracker.timetable), batch.model or tracked.submission.model
+        await self._tracker.upkeep["histories"]()
         age = now - batch.created_at
         usual, counted = seconds_left(durations, tracked.account, model, age), batch.seconds_left(now)
         if counted is None:

@@ -7,8 +7,7 @@ from dataclasses import dataclass, field
 
 from batchmeter.ledger.ledger import Ledger
 from batchmeter.ledger.records import Millis
-from batchmeter.rounds.histories import settled
-from batchmeter.tracker.durations import Durations, model_of
+from batchmeter.rounds.durations import Durations, model_of, settled
 
 FEWEST_LEFT = 10
 """Endings from which people are told how long a batch still takes."""

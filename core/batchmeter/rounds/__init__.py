@@ -6,7 +6,7 @@ Nothing imports this package: a tracker finds it by its entry point, and follows
 from batchmeter.tracker.tracker import Tracker
 
 from .adoption import Adoption
-from .histories import Histories
+from .durations import Histories, durations_of
 from .late_files import LateFiles
 from .list_polling import ListPolling
 from .lost_creates import LostCreates
@@ -16,7 +16,7 @@ def extend(tracker: Tracker) -> None:
     """Give a new tracker its rounds."""
     tracker.rounds["adoption"] = Adoption(tracker.ledger, tracker.accounts, tracker.rows, tracker.options).sweep_all
     tracker.rounds["lost_creates"] = LostCreates(tracker.ledger, tracker.accounts, tracker.rows).reconcile
-    tracker.rounds["histories"] = Histories(tracker.ledger, tracker.durations).refresh
+    tracker.upkeep["histories"] = Histories(tracker.ledger, durations_of(tracker.timetable)).refresh
     tracker.rounds["late_files"] = LateFiles(tracker).look
     if tracker.options.list_many:
         tracker.poller.cover = ListPolling(tracker.ledger, tracker.timetable, tracker.options.look).cover

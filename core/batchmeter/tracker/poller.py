@@ -141,7 +141,7 @@ class Poller:
             raise LeaseLostError(batch.id)
         log.info("batch %s of %s settled: %s, %s", batch.id, settlement.account, settlement.status, bill.cost.total)
         self.total.settled += 1
-        self.timetable.durations.learn(settlement, claim.tracked.submission.model)
+        self.timetable.learn(settlement, claim.tracked.submission.model)
         self.recorded()
         return settlement
 

@@ -3,14 +3,13 @@
 import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, Protocol
 from zlib import crc32
 
 from batchmeter.errors import seconds_of
+from batchmeter.events import Settlement
 from batchmeter.ledger.records import Attempts, Millis
 from batchmeter.models import Batch
-
-from .durations import Durations, Hints, History
 
 Random = Callable[[], float]
 """Uniform in [0, 1)."""
@@ -45,6 +44,11 @@ class Pace:
 LONGEST_PAUSE = 3600.0
 """Seconds that a provider's Retry-After counts for at most, where the settings do not say otherwise."""
 BACKGROUND = Pace()
+RELIABLE = 20
+"""Endings in a row that a webhook told first, before polls become rare."""
+LATE = 60.0
+"""Seconds after an ending: who finds it only then by polling was told nothing."""
+_MOST_NOTES = 10_000
 CLOSING = frozenset({"finalizing", "cancelling"})
 LATE_LOOKS = (900.0, 3600.0, 6 * 3600.0, 24 * 3600.0)
 """Seconds after a settlement without its output at which the batch is looked at once more."""
@@ -85,6 +89,27 @@ class TrackerOptions:
 DEFAULTS = TrackerOptions()
 
 
+class History(Protocol):
+    """How long batches of one kind took."""
+
+    @property
+    def shortest(self) -> float:
+        """Seconds."""
+        ...
+
+    def wait(self, age: float, patience: float) -> float | None:
+        """Seconds from this age until a look is worth its while; None for an age that no batch has reached."""
+        ...
+
+
+class Histories(Protocol):
+    """Learns how long batches take."""
+
+    def of(self, account: str, model: str | None) -> History | None: ...
+
+    def learn(self, settlement: Settlement, submitted_model: str | None = None) -> None: ...
+
+
 def next_look(
     batch: Batch,
     now: float,
@@ -118,7 +143,7 @@ def _by_age(batch: Batch, now: float, pace: Pace, history: History | None, *, to
     known = history.wait(age, pace.patience) if history is not None and batch.created_at is not None else None
     if history is not None and known is not None:
         longest = pace.together if together else pace.unlikely
-        longest = pace.unlikely if age < history.ages[0] else min(age * pace.age_share, longest)
+        longest = pace.unlikely if age < history.shortest else min(age * pace.age_share, longest)
         return max(min(known, longest), pace.shortest)
     return min(max(age * pace.age_share, pace.shortest), pace.longest)
 
@@ -149,13 +174,43 @@ def interactive(waited: float) -> float:
 
 
 @dataclass
+class Hints:
+    """Whether an account's webhooks can be relied on: learned from endings, forgotten at the first one they miss.
+
+    By account, of this process: one that no webhook reaches polls as ever, and so does one that was just started.
+    """
+
+    _in_a_row: dict[str, int] = field(default_factory=dict[str, int])
+    _notes: dict[tuple[str, str], None] = field(default_factory=dict[tuple[str, str], None])
+    """The newest that webhooks told of, whose endings polls may still find."""
+
+    def note(self, account: str, batch_id: str) -> None:
+        """A webhook says that a batch ended which nobody has seen end."""
+        if (account, batch_id) not in self._notes:
+            self._notes[account, batch_id] = None
+            self._in_a_row[account] = self._in_a_row.get(account, 0) + 1
+            if len(self._notes) > _MOST_NOTES:
+                del self._notes[next(iter(self._notes))]
+
+    def found(self, account: str, batch: Batch, now: float) -> None:
+        """A poll saw this ending first, unless a webhook told of it."""
+        ended = batch.ended_at
+        if (account, batch.id) not in self._notes and ended is not None and now - ended > LATE:
+            self._in_a_row[account] = 0
+
+    def will_tell(self, account: str, batch_id: str) -> bool:
+        """Whether a webhook is expected to tell of this batch's end; one that has told will not tell again."""
+        return self._in_a_row.get(account, 0) >= RELIABLE and (account, batch_id) not in self._notes
+
+
+@dataclass
 class Timetable:
-    """When this process looks at open batches: by the durations it knows, and by the webhooks that have told it."""
+    """When this process looks at open batches: by histories, where it has any, and by the webhooks that have told it."""
 
     clock: Callable[[], Millis]
     random: Random
     pace: Pace = BACKGROUND
-    durations: Durations = field(default_factory=Durations)
+    histories: Histories | None = None
     hints: Hints = field(default_factory=Hints)
 
     def alone(self, account: str, batch: Batch, model: str | None = None) -> Millis:
@@ -171,8 +226,12 @@ class Timetable:
         """A look shows an ending that nobody had seen."""
         self.hints.found(account, batch, self.clock() / 1000)
 
+    def learn(self, settlement: Settlement, submitted_model: str | None) -> None:
+        if self.histories is not None:
+            self.histories.learn(settlement, submitted_model)
+
     def _wait(self, account: str, batch: Batch, random: Random, model: str | None, *, together: bool = False) -> float:
-        history = self.durations.of(account, batch.model or model)
+        history = self.histories.of(account, batch.model or model) if self.histories else None
         with_webhook = self.hints.will_tell(account, batch.id)
         now = self.clock() / 1000
         return next_look(batch, now, random, self.pace, history=history, with_webhook=with_webhook, together=together)

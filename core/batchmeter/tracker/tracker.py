@@ -4,7 +4,7 @@ import asyncio
 import logging
 import random as stdlib_random
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from functools import cache
 from typing import Any
 
@@ -75,7 +75,6 @@ class Tracker:
         self.heartbeat: float | None = None
         """When a round last ended (epoch seconds)."""
         self.timetable = Timetable(ledger.now, random)
-        self.durations = self.timetable.durations
         self.poller = Poller(
             ledger,
             plugins,
@@ -88,6 +87,8 @@ class Tracker:
         )
         self.rows = BatchRows(ledger, accounts, plugins, self._recorded)
         self.rounds: dict[str, Round] = {}
+        self.upkeep: dict[str, Round] = {}
+        """Rounds that a single pass does without."""
         self.sum_up: Callable[[int | None], Awaitable[int]] | None = None
         """Adds endings to the sums of costs, at most so many blocks of them, when there is nothing else to do."""
         self._on_event = on_event
@@ -182,7 +183,7 @@ class Tracker:
 
     async def once(self) -> Summary:
         """Every round, then everything that is due now, to its end."""
-        await self.run_rounds()
+        await self._run(self.rounds.values())
         total, served = Summary(), set[str]()
         self.poller.total = total
         while claims := await self.poller.claim_due(self.ready_accounts()):
@@ -196,9 +197,9 @@ class Tracker:
         await self._tolerant(self._sums, 0)
         return total
 
-    async def run_rounds(self) -> None:
+    async def _run(self, rounds: Iterable[Round]) -> None:
         """Side by side; one that fails costs no other."""
-        await asyncio.gather(*(self._tolerant(each, 0) for each in self.rounds.values()))
+        await asyncio.gather(*(self._tolerant(each, 0) for each in rounds))
 
     async def _round(self) -> int:
         claims = await self.poller.claim_due(self.ready_accounts())
@@ -263,10 +264,9 @@ class Tracker:
         return min([self.options.idle, *(max(wait, 0.05) for wait in waits)])
 
     async def _each_minute(self) -> None:
-        """The rounds, and figures that others read."""
         while True:
             await self._tolerant(self.ledger.correct_times, 0)
-            await asyncio.gather(self.run_rounds(), self._tolerant(self._sums, 0))
+            await self._run([*self.rounds.values(), *self.upkeep.values(), self._sums])
             await self.poller.sleep(self.options.reconcile)
 
     async def _sums(self, blocks: int | None = None) -> int:

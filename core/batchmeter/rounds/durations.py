@@ -1,28 +1,34 @@
-"""How long batches of one kind took, and whether webhooks tell of their endings: when an ending is likely to be seen."""
+"""How long batches of one kind took: learned from each settlement, and read from the ledger now and then."""
 
 from bisect import bisect_right
 from collections import deque
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import AsyncGenerator, Collection, Iterable, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass, field
 from itertools import pairwise
 from math import sqrt
 
 from batchmeter.events import Settlement
-from batchmeter.models import Batch
+from batchmeter.ledger.ledger import Ledger
+from batchmeter.ledger.records import Millis
+from batchmeter.tracker.schedule import Timetable
 
 FEWEST = 40
 """Endings from which a history is believed."""
 _BINS = 48
 SAMPLE = 512
 """Newest durations kept of each kind."""
+PAGE = 500
+_SPAN = 14 * 24 * 3600 * 1000
+_PROBES = 16
+_PROBE = 250
+"""Rows read at each of so many moments of the span: a bounded sample, however many were settled."""
+_PAGE = 25
+"""Rows read in one go: a submission never waits long behind them."""
+_REREAD = 1800 * 1000
 
 Kind = tuple[str, str | None]
 """Account and model; without a model, all of the account's."""
-RELIABLE = 20
-"""Endings in a row that a webhook told first, before polls become rare."""
-LATE = 60.0
-"""Seconds after an ending: who finds it only then by polling was told nothing."""
-_MOST = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +43,10 @@ class History:
     Rising with the square root of the hazard (the chance to end now, of those that have not): that spends a number of
     requests so that endings are known soonest on average.
     """
+
+    @property
+    def shortest(self) -> float:
+        return self.ages[0]
 
     @classmethod
     def of(cls, durations: Iterable[float]) -> "History | None":
@@ -129,34 +139,52 @@ class Durations:
             self.kinds.setdefault((account, model), _Kept()).add(seconds)
 
 
-@dataclass
-class Hints:
-    """Whether an account's webhooks can be relied on: learned from endings, forgotten at the first one they miss.
+def durations_of(timetable: Timetable) -> Durations:
+    """The durations that this timetable goes by; from now on, where it had none."""
+    if not isinstance(timetable.histories, Durations):
+        timetable.histories = Durations()
+    return timetable.histories
 
-    By account, of this process: one that no webhook reaches polls as ever, and so does one that was just started.
-    """
 
-    _in_a_row: dict[str, int] = field(default_factory=dict[str, int])
-    _notes: dict[tuple[str, str], None] = field(default_factory=dict[tuple[str, str], None])
-    """The newest that webhooks told of, whose endings polls may still find."""
+@dataclass(slots=True)
+class Histories:
+    """Keeps a tracker's durations up to date."""
 
-    def note(self, account: str, batch_id: str) -> None:
-        """A webhook says that a batch ended which nobody has seen end."""
-        if (account, batch_id) not in self._notes:
-            self._notes[account, batch_id] = None
-            self._in_a_row[account] = self._in_a_row.get(account, 0) + 1
-            if len(self._notes) > _MOST:
-                del self._notes[next(iter(self._notes))]
+    ledger: Ledger
+    durations: Durations
+    _read_at: Millis | None = None
 
-    def found(self, account: str, batch: Batch, now: float) -> None:
-        """A poll saw this ending first, unless a webhook told of it."""
-        ended = batch.ended_at
-        if (account, batch.id) not in self._notes and ended is not None and now - ended > LATE:
-            self._in_a_row[account] = 0
+    async def refresh(self) -> int:
+        """Start afresh from a sample of the last two weeks' settlements, every half hour; returns how many were read."""
+        now = self.ledger.now()
+        if self._read_at is not None and 0 <= now - self._read_at < _REREAD:  # less: the clock was set back
+            return 0
+        self._read_at = now
+        fresh, read_to, count = Durations(), 0.0, 0
+        for number in range(_PROBES):
+            moment = now - _SPAN + number * _SPAN // _PROBES
+            if moment / 1000 <= read_to:
+                continue  # an earlier probe has come as far
+            left = _PROBE
+            async with aclosing(settled(self.ledger, moment, page=_PAGE)) as probe:
+                async for settlement in probe:
+                    fresh.learn(settlement)
+                    read_to = settlement.settled_at.timestamp()
+                    left -= 1
+                    if not left:
+                        break
+            count += _PROBE - left
+        self.durations.kinds = fresh.kinds
+        return count
 
-    def will_tell(self, account: str, batch_id: str) -> bool:
-        """Whether a webhook is expected to tell of this batch's end; one that has told will not tell again."""
-        return self._in_a_row.get(account, 0) >= RELIABLE and (account, batch_id) not in self._notes
+
+async def settled(ledger: Ledger, since: Millis | None = None, *, page: int = PAGE) -> AsyncGenerator[Settlement]:
+    """Every settlement's newest revision, oldest batch first."""
+    after: str | None = None
+    while found := await ledger.settlements(since=since, after=after, limit=page):
+        for settlement, _ in found:
+            yield settlement
+        after = f"{found[-1][0].account}\x1f{found[-1][0].batch_id}"
 
 
 def model_of(settlement: Settlement) -> str:
