@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import os
-from collections.abc import Callable, Collection, Coroutine, Iterable, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Mapping
 from concurrent.futures import Future
 from contextvars import ContextVar
 from types import TracebackType
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar, cast
 from pydantic import BaseModel
 
 from .accounts import Accounts
-from .arguments import settings_of
+from .arguments import settings_of, text_of
 from .client_host import ClientHost
 from .config import Settings, load_settings, validated
 from .errors import UsageError
@@ -157,18 +157,25 @@ class Runtime:
             closing.push_async_callback(parts.ledger.aclose)
             closing.push_async_callback(self.accounts.aclose)
             closing.push_async_callback(lambda: self.plugins.shutdown(timeout=max(left(), SHUTDOWN_SECONDS)))
-            try:
-                with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout_at(end):
-                        await parts.tracker.idle()
-                parts.deliverer.close()
-                await _stop([*self._running, *parts.chores], left(), ending=("batchmeter deliverer", RECORDING))
-                if seconds := left():
-                    await parts.deliverer.drain(seconds)
-            finally:
-                for task in (*self._running, *parts.chores):
+            closing.push_async_callback(self._cancel, parts)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout_at(end):
+                    await parts.tracker.idle()
+            parts.deliverer.close()
+            running = [*self._running, *parts.chores]
+            for task in running:
+                if task.get_name() not in ("batchmeter deliverer", RECORDING):  # these end by themselves, in time
                     task.cancel()
-                self._running = []
+            if running:
+                await asyncio.wait(running, timeout=left())
+            if seconds := left():
+                await parts.deliverer.drain(seconds)
+
+    async def _cancel(self, parts: Parts) -> None:
+        running, self._running = [*self._running, *parts.chores], []
+        for task in running:
+            task.cancel()
+        await asyncio.gather(*running, return_exceptions=True)
 
     async def track(self) -> None:
         """Follow every open batch in the ledger until cancelled."""
@@ -239,6 +246,7 @@ class Runtime:
         model: str | None = None,
     ) -> tuple[Provider, str | None]:
         """As `provider`, where a model may name the account too (`openai/gpt-5-mini`); and the model's own name."""
+        account, model = text_of("custom_llm_provider", account), text_of("model", model)
         if account is None and about is not None:
             account = await (await self.ready()).ledger.account_of(about)
         if account is None and model is not None:
@@ -283,15 +291,3 @@ class Runtime:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self.aclose()
-
-
-async def _stop(tasks: Collection[asyncio.Task[None]], seconds: float, *, ending: Collection[str]) -> None:
-    """Cancel the tasks; those with a name in `ending` have so many seconds to end by themselves."""
-    for task in tasks:
-        if task.get_name() not in ending:
-            task.cancel()
-    if tasks:
-        await asyncio.wait(tasks, timeout=seconds)
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)

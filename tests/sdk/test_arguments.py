@@ -29,6 +29,7 @@ WRONG: tuple[tuple[dict[str, Any], str], ...] = (
     ({"model": uuid.UUID(int=1)}, "model must be a string, not UUID"),
     ({"traceparent": 5}, "traceparent must be a string, not int 5"),
     ({"idempotency_key": 5}, "idempotency_key must be a string"),
+    ({"idempotency_key": ""}, "idempotency_key is empty"),
     ({"idempotency_key": "a\0b"}, "idempotency_key has a character that cannot be kept"),
     ({"idempotency_key": "\ud83d"}, "idempotency_key has a character that cannot be kept"),
     ({"endpoint": None}, "endpoint is missing"),
@@ -87,6 +88,19 @@ async def test_an_id_of_nothing_is_one_clear_error(make_client: Make, nothing: A
         for call in (batches.retrieve, batches.cancel, batches.delete, batches.wait, batches.settlement):
             with pytest.raises(UsageError, match=r"batch_id is (None|empty): give the id"):
                 await call(nothing)
+
+
+@pytest.mark.parametrize("name", ["custom_llm_provider", "model"])
+async def test_an_account_that_is_no_text_is_one_clear_error(make_client: Make, name: str) -> None:
+    wrong: dict[str, Any] = {name: 5}
+    async with make_client("http://127.0.0.1:9/v1") as client:
+        files, batches = client.files, client.batches
+        for call in (files.retrieve, files.content, files.delete, batches.retrieve, batches.cancel, batches.delete):
+            with pytest.raises(UsageError, match=f"{name} must be a string, not int 5"):
+                await call("some-id", **wrong)
+        for listing in (files.list, batches.list):
+            with pytest.raises(UsageError, match=f"{name} must be a string, not int 5"):
+                await listing(**wrong)
 
 
 def test_observe_and_on_name_the_nearest_word() -> None:

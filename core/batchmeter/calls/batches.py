@@ -61,7 +61,6 @@ class BatchCalls:
         `idempotency_key` that was used before the first batch is returned; IdempotencyMismatchError for another input
         or other options.
         """
-        account, model = text_of("custom_llm_provider", custom_llm_provider), text_of("model", model)
         source = None if input_file_id is None and extra_body else id_of("input_file_id", input_file_id)
         request = BatchRequest(
             source,
@@ -72,10 +71,13 @@ class BatchCalls:
             model,
         )
         whose = caller_of(account_settings, attribution_of(attribution))
-        trace, key = text_of("traceparent", traceparent), text_of("idempotency_key", idempotency_key)
+        trace = text_of("traceparent", traceparent)
+        key = None if idempotency_key is None else required_text("idempotency_key", idempotency_key)
         chosen = options(extra_headers, extra_query, extra_body, timeout)
         parts = await self._client.ready()
-        provider, named = await self._client.provider_for(account, account_settings, about=source, model=model)
+        provider, named = await self._client.provider_for(
+            custom_llm_provider, account_settings, about=source, model=model
+        )
         request = replace(request, model=named)
         submission = submission_of(provider, request, whose, trace, chosen.extra_body)
         digest = key and await request_sha256(parts, provider.account, request, chosen.extra_body)

@@ -87,8 +87,10 @@ class Deliverer:
         ]
         if not work:
             return True
-        _, pending = await asyncio.wait(work, timeout=timeout)
-        await _stop(list(pending))
+        try:
+            _, pending = await asyncio.wait(work, timeout=timeout)
+        finally:
+            await _stop([task for task in work if not task.done()])
         for task in work:
             if not task.cancelled() and isinstance(error := task.exception(), LedgerError):
                 log.warning("deliveries: %s", error)
