@@ -81,7 +81,7 @@ class Server:
         for one in more:
             if one.path in _BUILT_IN:
                 log.error("a plugin's page at /ui%s is not shown: there is one already", one.path)
-        return View(call, access, host, self._settings, page, (*PAGES, *more))
+        return View(call, access, host, self._settings, page, (*PAGES, *more), self.sessions)
 
     async def admit(self, view: View) -> None:
         """Refusal (401) for who has no good key; else the view is theirs."""
@@ -147,7 +147,6 @@ def _shown(server: Server, page: Page, *, post: bool = False) -> Handler:
         show = chosen.post if post else chosen.show
         if show is None:
             raise Refusal(405, "This page takes no form.", code="method_not_allowed")
-        view.sessions = server.sessions
         return await show(view)
 
     return _answering(server, page, work)
@@ -156,7 +155,6 @@ def _shown(server: Server, page: Page, *, post: bool = False) -> Handler:
 def _live_route(server: Server, page: Page) -> Route:
     async def work(view: View) -> Response:
         await server.identify(view)
-        view.sessions = server.sessions
         return await stream(view, server.streams, server.identify)
 
     path = "/ui/live" if page.path == "/" else f"/ui/live{page.path}"
@@ -187,7 +185,6 @@ def _fit(template: Sequence[str], parts: Sequence[str]) -> dict[str, str] | None
 
 def _open(server: Server, page: Page) -> Handler:
     async def work(view: View) -> "Content | Response":
-        view.sessions = server.sessions
         return await page.show(view)
 
     return _answering(server, page, work)
@@ -198,7 +195,6 @@ def _link(server: Server) -> Handler:
 
     async def work(view: View) -> "Content | Response":
         view.call.identity = await view.call.state.authenticate(view.call.request)
-        view.sessions = server.sessions
         assert LINKS.post is not None
         return await LINKS.post(view)
 
@@ -213,7 +209,6 @@ def _posting(server: Server, page: Page) -> Handler:
         if page is LOGIN:
             server.tries.check("" if client is None else client.host)
         view.session = digest_of(view.call.request)
-        view.sessions = server.sessions
         assert page.post is not None
         return await page.post(view)
 

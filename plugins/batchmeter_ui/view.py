@@ -87,11 +87,11 @@ class View:
     settings: "PagesSettings"
     page: "Page"
     pages: "tuple[Page, ...]"
+    sessions: "Callable[[], Awaitable[Sessions]]"
     known: bool = False
     """Whether somebody was let in."""
     session: str | None = None
     """The hash of the cookie that let them in; None where a key, or nothing, did."""
-    sessions: "Callable[[], Awaitable[Sessions]] | None" = None
 
     @property
     def identity(self) -> Identity:
@@ -156,7 +156,6 @@ class View:
 
     async def note(self, what: str, on: str) -> None:
         """Write down what the caller did."""
-        assert self.sessions is not None
         await (await self.sessions()).note(self.identity.attribution.key or "", what, on)
 
     @property

@@ -5,6 +5,7 @@ from decimal import ROUND_HALF_EVEN, Context, Decimal
 
 import htpy as h
 
+from batchmeter.host import CostSum
 from batchmeter.models import Cost
 
 _CENT = Decimal("0.01")
@@ -36,6 +37,16 @@ def amount(known: Decimal, *, complete: bool, lines: int | None = None) -> h.Nod
 
 def cost_of(cost: Cost) -> h.Node:
     return amount(cost.known, complete=cost.total is not None, lines=sum(cost.unknown.values()))
+
+
+def spent(one: CostSum) -> h.Node:
+    """The cost of a sum of batches."""
+    return amount(one.known, complete=one.total is not None, lines=one.unpriced_lines or None)
+
+
+def counted(count: int, noun: str, many: str = "") -> str:
+    """`1 line`, `2 lines`."""
+    return f"{count:,} {noun if count == 1 else many or noun + 's'}"
 
 
 def number(count: int) -> str:

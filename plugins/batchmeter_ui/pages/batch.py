@@ -14,13 +14,13 @@ from batchmeter_proxy import Refusal
 from batchmeter_ui.page import card, moment
 from batchmeter_ui.table import facts, progress, table
 from batchmeter_ui.view import Content, Page, View
-from batchmeter_ui.words import amount, cost_of, dollars, number, share, shortened, spaced
+from batchmeter_ui.words import amount, cost_of, counted, dollars, number, share, shortened, spaced
 
 from .batch_estimate import estimate_of, estimated
 from .batch_head import BatchData, head
 from .batch_life import event_name, life, revisions_of
 from .batches import status
-from .job_links import JOB, job_url
+from .jobs import JOB, job_url
 
 if TYPE_CHECKING:
     from batchmeter.models import Batch
@@ -290,9 +290,7 @@ def _failed(view: View, found: BatchHistory, newest: Settlement | None) -> h.Nod
     if not lines or not (batch.error_file_id or batch.output_file_id):
         return None
     where = view.batch_url(found.tracked.account, found.tracked.batch_id, "/failures")
-    text = (
-        f"{lines:,} {'line' if lines == 1 else 'lines'} failed; error codes and custom_ids are in the provider's file: "
-    )
+    text = f"{counted(lines, 'line')} failed; error codes and custom_ids are in the provider's file: "
     return card("Failures", h.p[text, h.a(href=where)["read it now"], "."])
 
 

@@ -12,7 +12,7 @@ from batchmeter_proxy import Refusal
 from batchmeter_ui.page import card, question
 from batchmeter_ui.table import facts, table
 from batchmeter_ui.view import Content, Page, View
-from batchmeter_ui.words import cost_of
+from batchmeter_ui.words import cost_of, counted
 
 from .batch import history_of
 from .batches import link
@@ -66,11 +66,7 @@ async def ask_all(view: View) -> Content:
     if not chosen:
         none = f"No batch of {account} has lines of unknown cost."
         return Content("Price again", h.section(".card")[h.p[none], h.a(href=back)["Back"]])
-    some = (
-        f"the newest {_MOST:,} batches"
-        if len(chosen) == _MOST
-        else f"{len(chosen):,} {'batch' if len(chosen) == 1 else 'batches'}"
-    )
+    some = f"the newest {_MOST:,} batches" if len(chosen) == _MOST else counted(len(chosen), "batch", "batches")
     text = h.p[
         f"Price {some} of ", h.code[account], " that have lines of unknown cost again, as the price book and your own rows",
         " are now? Those whose cost changes get a new revision, and loggers its event.",

@@ -8,6 +8,7 @@ from batchmeter.errors import BatchmeterError, ProviderError, SubmissionRefusedE
 from batchmeter_proxy import Action, Refusal
 from batchmeter_ui.page import question
 from batchmeter_ui.view import Content, Page, View
+from batchmeter_ui.words import counted
 
 from .batch import history_of
 from .batch_head import left_over
@@ -29,7 +30,7 @@ async def ask(view: View) -> Content:
     account, batch_id = found.tracked.account, found.tracked.batch_id
     count = left_over(found)
     text = h.p[
-        f"Submit {count:,} {'request' if count == 1 else 'requests'} of ",
+        f"Submit {counted(count, 'request')} of ",
         h.code[batch_id],
         " that failed, expired or got no line again, as a new batch? The provider bills it as any other.",
     ]

@@ -151,7 +151,7 @@ class Opened:
 
 async def open_batches(view: View, *, limit: int) -> Opened:
     page = await view.access.browse(view.own(BatchFilter(settled=False)), limit=limit)
-    columns = ("Batch", "Account", "Team", "Status", "Progress", "Failed>", "Age>", "Ends in>", "Expires in>")
+    columns = ("Batch", "Progress", "Ends in>", "Status", "Failed>", "Age>", "Expires in>", "Account", "Team")
     rows = [_open_row(view, one, await view.access.seconds_left(one.tracked)) for one in page.data]
     shown = table("Open batches", columns, rows, empty="No batch is open.")
     return Opened(shown, f"{len(page.data)}{'+' if page.next else ''}")
@@ -163,14 +163,14 @@ def _open_row(view: View, one: SeenBatch, left: tuple[float, float] | None) -> S
     failed = counts.failed if counts else 0
     return (
         link(view, one.tracked.account, one.tracked.batch_id),
-        one.tracked.account,
-        shortened(one.tracked.submission.attribution.team or "–", 40),
-        status(batch.status),
         progress(counts.completed + counts.failed, counts.total) if counts else "–",
+        ends_in(one.tracked.batch, left, now),
+        status(batch.status),
         h.span(".bad")[number(failed)] if failed else "0",
         "–" if batch.created_at is None else duration(now - batch.created_at),
-        ends_in(one.tracked.batch, left, now),
         expires_in(batch.expires_at, now),
+        shortened(one.tracked.account, 40),
+        shortened(one.tracked.submission.attribution.team or "–", 40),
     )
 
 

@@ -64,7 +64,6 @@ def _accounts(gauges: Sequence[CostGauge]) -> h.Element:
 
 
 async def _actions(view: View) -> h.Element:
-    assert view.sessions is not None
     notes: list[Any] = await (await view.sessions()).notes(_MOST_ACTIONS)
     rows = [
         (moment(note["at"], view.now), note["key_id"] or "no key", note["what"], shortened(str(note["object"])))

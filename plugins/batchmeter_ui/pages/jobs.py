@@ -1,6 +1,7 @@
 """Jobs larger than a batch: one line each, and one job with its batches, their progress and their cost together."""
 
 from collections.abc import Sequence
+from urllib.parse import quote
 
 import htpy as h
 
@@ -9,14 +10,15 @@ from batchmeter.access import BatchFilter, SeenBatch
 from batchmeter_proxy import Refusal
 from batchmeter_ui.page import card, tiles
 from batchmeter_ui.span import asked_span, chooser, invented_note
-from batchmeter_ui.sums import is_complete, spend
+from batchmeter_ui.sums import spend
 from batchmeter_ui.table import progress, table
 from batchmeter_ui.view import Content, Page, Tile, View
-from batchmeter_ui.words import amount, between, cost_of, duration, number, shortened
+from batchmeter_ui.words import between, cost_of, duration, number, shortened, spent
 
 from .batches import batch_table
-from .job_links import JOB, job_url
 
+JOB = "job:"
+"""How the tag begins that the batches of a job have in common; the job's id follows."""
 _MOST_OPEN = 50
 
 
@@ -33,9 +35,8 @@ async def show(view: View) -> Content:
     ]
     for one in sums:
         account, job = one.groups["account"] or "", one.groups["job"] or ""
-        spent = amount(one.known, complete=is_complete(one), lines=one.unpriced_lines)
         rows.append((
-            _link(view, account, job), account, number(one.batches), number(one.lines), spent,
+            _link(view, account, job), account, number(one.batches), number(one.lines), spent(one),
             _count(opened.get((account, job), 0), all_known=all_known),
         ))  # fmt: skip
     columns = ("Job", "Account", "Batches settled>", "Lines>", "Cost>", "Batches open>")
@@ -47,6 +48,10 @@ async def show(view: View) -> Content:
         card("Jobs", table("Jobs", columns, rows, empty=empty), note),
     ]
     return Content("Jobs", body)
+
+
+def job_url(view: View, account: str, job_id: str) -> str:
+    return view.url(f"/jobs/{quote(account, safe='')}/{quote(job_id, safe='')}")
 
 
 def _link(view: View, account: str, job: str) -> h.Element:

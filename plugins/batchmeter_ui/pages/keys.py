@@ -10,17 +10,17 @@ from batchmeter.host import CostRow
 from batchmeter_proxy import ProxyKey, Refusal
 from batchmeter_ui.page import card, moment, question
 from batchmeter_ui.span import asked_span
-from batchmeter_ui.sums import is_complete, spend
+from batchmeter_ui.sums import spend
 from batchmeter_ui.table import table
 from batchmeter_ui.view import Content, Page, View
-from batchmeter_ui.words import amount, shortened
+from batchmeter_ui.words import shortened, spent
 
 _OPEN = "open_batches"
 
 
 async def show(view: View) -> Content:
     keys = await (await view.keyring()).keys()
-    spent = {one.group: one for one in await spend(view, ("key",), asked_span(view))}
+    sums = {one.group: one for one in await spend(view, ("key",), asked_span(view))}
     used_at, used = await (keyring := await view.keyring()).last_seen(), await keyring.used()
     columns = (
         "Key",
@@ -39,7 +39,7 @@ async def show(view: View) -> Content:
     for one in sorted(keys, key=lambda one: -one.created_at):
         opened = await view.access.open_batches(one.id) if one.limits.open_batches is not None else 0
         limits = _limits(one, {**{what: count for (key, what), count in used.items() if key == one.id}, _OPEN: opened})
-        rows.append(_row(view, one, spent.get(one.id), limits, used_at.get(one.id)))
+        rows.append(_row(view, one, sums.get(one.id), limits, used_at.get(one.id)))
     empty = "No key was ever made: only this machine may ask. Make one with batchmeter keys create."
     note = h.p(".quiet")[
         "Keys are made here or with ", h.code["batchmeter keys create"], ", and their secret is shown once."
@@ -48,7 +48,7 @@ async def show(view: View) -> Content:
     return Content("Keys", [card("Keys", table("Keys", columns, rows, empty=empty), note, more=new)])
 
 
-def _row(view: View, one: ProxyKey, spent: CostRow | None, limits: h.Node, used_at: int | None) -> Sequence[h.Node]:
+def _row(view: View, one: ProxyKey, sums: CostRow | None, limits: h.Node, used_at: int | None) -> Sequence[h.Node]:
     state = one.state(view.now)
     revoke = (
         h.a(href=view.url(f"/keys/{quote(one.id, safe='')}/revoke"))["Revoke…"]
@@ -63,7 +63,7 @@ def _row(view: View, one: ProxyKey, spent: CostRow | None, limits: h.Node, used_
         h.span(class_="status" if state == "active" else "status bad")[state],
         _may(one),
         limits,
-        amount(spent.known, complete=is_complete(spent), lines=spent.unpriced_lines) if spent else "–",
+        spent(sums) if sums else "–",
         moment(used_at, view.now),
         moment(one.created_at, view.now),
         revoke,

@@ -43,7 +43,6 @@ async def log_in(view: View) -> Response:
         response = document(view, _form(view, refusal.message))
         response.status_code = 401
         return response
-    assert view.sessions is not None
     value = await (await view.sessions()).begin(secret)
     leads = view.query("next")
     response = RedirectResponse(view.base + (leads if _is_own(leads) else ""), 303)
@@ -53,7 +52,6 @@ async def log_in(view: View) -> Response:
 
 async def enter(view: View) -> Response:
     """By a link that `batchmeter ui` asked for."""
-    assert view.sessions is not None
     value = await (await view.sessions()).enter(view.query("once")[:_LONGEST_KEY])
     if value is None:
         response = document(view, _form(view, "This link was used before, or is older than a minute."))
@@ -69,7 +67,6 @@ async def make_link(view: View) -> Response:
     scheme, _, secret = view.call.request.headers.get("authorization", "").partition(" ")
     if scheme.lower() != "bearer" or view.identity.attribution.key is None:
         raise Refusal(401, "Send a key as `Authorization: Bearer`.", code="invalid_api_key")
-    assert view.sessions is not None
     word = await (await view.sessions()).make_link(secret.strip())
     return JSONResponse({"path": view.url("/enter", once=word)})
 
@@ -80,7 +77,6 @@ def _is_own(path: str) -> bool:
 
 
 async def log_out(view: View) -> Response:
-    assert view.sessions is not None
     if view.session is not None:
         await (await view.sessions()).end(view.session)
     response = RedirectResponse(view.url("/login"), 303)

@@ -16,7 +16,7 @@ from batchmeter_ui.span import Span, asked_span, chooser, invented_note
 from batchmeter_ui.sums import is_complete, query, query_before, spend_all, summed, summed_by, unknown_costs
 from batchmeter_ui.table import table
 from batchmeter_ui.view import Content, Page, Tile, View
-from batchmeter_ui.words import amount, dollars, number, share
+from batchmeter_ui.words import dollars, number, share, spent
 
 from .batches import Opened, open_batches
 from .loggers import backlog
@@ -101,9 +101,8 @@ async def _tiles(
     view: View, whole: CostRow, failed: int, opened: Opened, before: h.Node, loggers: Sequence[Subscribed] | None
 ) -> h.Element:
     lower = "the spend is a lower bound" if whole.unpriced_lines else "all is known"
-    known = amount(whole.known, complete=is_complete(whole), lines=whole.unpriced_lines)
     shown = [
-        Tile("Spend, known", known, before or "of settled batches"),
+        Tile("Spend, known", spent(whole), before or "of settled batches"),
         Tile("Lines of unknown cost", number(whole.unpriced_lines), lower),
         Tile("Open batches", opened.count, "see below"),
         Tile("Settled batches", number(whole.batches), _failed(view, failed)),
@@ -196,8 +195,7 @@ def _share_row(view: View, by: str, one: CostRow, whole: CostRow) -> Sequence[h.
     shown = h.a(href=view.url("/batches", **{by: name}))[name] if name else h.span(".quiet")[_NO_NAME]
     priced = one.lines - one.unpriced_lines
     each = dollars(one.known * 1000 / priced) if priced > 0 and one.known > 0 else "–"
-    spent = amount(one.known, complete=is_complete(one), lines=one.unpriced_lines)
-    return (shown, spent, share(one.known, whole.known), number(one.batches), number(one.lines), each)
+    return (shown, spent(one), share(one.known, whole.known), number(one.batches), number(one.lines), each)
 
 
 PAGE = Page("/", "Overview", show, live=parts)

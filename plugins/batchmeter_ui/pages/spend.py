@@ -5,7 +5,6 @@ import io
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from decimal import Decimal
 
 import htpy as h
 from starlette.responses import Response
@@ -14,27 +13,13 @@ from batchmeter.host import CostRow
 from batchmeter_proxy import Refusal
 from batchmeter_ui.page import card
 from batchmeter_ui.span import PERIODS, Span, asked_span, chooser, invented_note
-from batchmeter_ui.sums import dimensions, is_complete, spend
+from batchmeter_ui.sums import dimensions, is_complete, spend, summed
 from batchmeter_ui.table import table
 from batchmeter_ui.view import Content, Page, View
-from batchmeter_ui.words import amount, cell, shortened
+from batchmeter_ui.words import cell, shortened, spent
 
 _FEW_DAYS, _SOME_DAYS = 14, 120
 _MOST_ROWS, _MOST_CELLS = 200, 1300
-
-
-@dataclass(slots=True)
-class Cell:
-    known: Decimal = Decimal(0)
-    complete: bool = True
-    unpriced: int = 0
-    batches: int = 0
-
-    def add(self, one: CostRow) -> None:
-        self.known += one.known
-        self.complete &= is_complete(one)
-        self.unpriced += one.unpriced_lines
-        self.batches += one.batches
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +28,7 @@ class Pivot:
     per: str
     span: Span
     columns: tuple[str, ...]
-    rows: dict[str, dict[str, Cell]]
+    rows: dict[str, dict[str, CostRow]]
     """Name ('' for none) -> period -> sum; the period '' is the whole span."""
     invented: bool
 
@@ -56,15 +41,14 @@ async def _pivot(view: View) -> Pivot:
     for name, chosen, known in (("by", by, dimensions(view)), ("per", per, PERIODS)):
         if chosen not in known:
             raise Refusal(400, f"{name}={chosen[:40]!r} is none of {', '.join(known)}.", code="invalid_value")
-    rows: defaultdict[str, defaultdict[str, Cell]] = defaultdict(lambda: defaultdict(Cell))
+    parts: defaultdict[str, dict[str, CostRow]] = defaultdict(dict)
     found = await spend(view, (per, by), span)
     for one in found:
-        period, name = one.groups[per] or "", one.groups[by] or ""
-        for column in (period, ""):
-            rows[name][column].add(one)
-    columns = tuple(span.periods(per))
+        parts[one.groups[by] or ""][one.groups[per] or ""] = one
+    rows = {name: {**each, "": summed(each.values())} for name, each in parts.items()}
     order = sorted(rows, key=lambda name: (-rows[name][""].known, name))
-    return Pivot(by, per, span, columns, {name: dict(rows[name]) for name in order}, any(one.invented for one in found))
+    invented = any(one.invented for one in found)
+    return Pivot(by, per, span, tuple(span.periods(per)), {name: rows[name] for name in order}, invented)
 
 
 async def show(view: View) -> Content:
@@ -92,12 +76,8 @@ async def show(view: View) -> Content:
 def _row(pivot: Pivot, name: str) -> Sequence[h.Node]:
     found = pivot.rows[name]
     whole = found[""]
-    cells = [_amount(found[column]) if column in found else "–" for column in pivot.columns]
-    return (shortened(name, 60) if name else h.span(".quiet")["(none)"], _amount(whole), f"{whole.batches:,}", *cells)
-
-
-def _amount(one: Cell) -> h.Node:
-    return amount(one.known, complete=one.complete, lines=one.unpriced or None)
+    cells = [spent(found[column]) if column in found else "–" for column in pivot.columns]
+    return (shortened(name, 60) if name else h.span(".quiet")["(none)"], spent(whole), f"{whole.batches:,}", *cells)
 
 
 def _links(view: View, pivot: Pivot) -> h.Element:
@@ -128,8 +108,10 @@ async def export(view: View) -> Response:
         for column in pivot.columns:
             if column in found:
                 one = found[column]
-                known = "" if not one.complete and one.known == 0 else f"{one.known:f}"
-                writer.writerow([cell(name), column, known, "yes" if one.complete else "no", one.unpriced, one.batches])
+                complete = is_complete(one)
+                known = f"{one.known:f}" if complete or one.known else ""
+                yes = "yes" if complete else "no"
+                writer.writerow([cell(name), column, known, yes, one.unpriced_lines, one.batches])
     headers = {"content-disposition": f'attachment; filename="spend-{pivot.span.first}-{pivot.span.last}.csv"'}
     return Response(text.getvalue().encode("utf-8", "replace"), headers=headers, media_type="text/csv; charset=utf-8")
 

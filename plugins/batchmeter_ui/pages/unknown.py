@@ -35,6 +35,7 @@ MENDS: dict[str, tuple[str, str]] = {
         "a counter that no table knows: update batchmeter, or report it",
         "pip install --upgrade batchmeter",
     ),
+    "failed_with_usage": ("failed lines that used something: the vendor's bill says whether they were billed", ""),
     "output_unavailable": (
         "the output was gone before it was read: keep files longer, run a tracker",
         "batchmeter track",
