@@ -160,7 +160,7 @@ def explained(error: ValidationError, where: str = "", known: Collection[str] = 
         if detail["type"] == "extra_forbidden":
             lines.append(f"{where}unknown key {path!r}{nearest(str(detail['loc'][-1]), known)}")
         else:
-            lines.append(f"{where}{path}: {detail['msg']}")
+            lines.append(f"{where}{path and f'{path}: '}{detail['msg']}")
     return "; ".join(lines)
 
 

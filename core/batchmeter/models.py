@@ -8,7 +8,7 @@ spelling each when we write them.
 from collections.abc import Iterator
 from datetime import UTC, date, datetime
 from decimal import Decimal
-from typing import Annotated, Any, Generic, TypeVar, cast
+from typing import Annotated, Any, ClassVar, Generic, TypeVar, cast
 
 from pydantic import (
     BaseModel,
@@ -252,6 +252,30 @@ class Page(Wire, Generic[Item]):
 
 class Frozen(BaseModel, frozen=True, protected_namespaces=()):
     """Ours, immutable."""
+
+
+class SettingsWithTables(BaseModel, extra="forbid", frozen=True):
+    """A plugin's settings whose field `tables` has a table by name: `[plugins.budgets.search]` is short for
+    `[plugins.budgets.budgets.search]`. A base of such a plugin's `Settings`."""
+
+    tables: ClassVar[str]
+
+    @model_validator(mode="before")
+    @classmethod
+    def _named_tables(cls, given: object) -> object:
+        if not isinstance(given, dict):
+            return given
+        section = cast("dict[str, object]", given)
+        named = [name for name, one in section.items() if name not in cls.model_fields and isinstance(one, dict)]
+        rest = {name: one for name, one in section.items() if name not in named}
+        others = rest.get(cls.tables, {})
+        if not isinstance(others, dict):
+            return rest  # it is refused as such
+        tables = cast("dict[str, object]", others)
+        for name in named:
+            if name in tables:
+                raise ValueError(f"{name} is given twice: in {cls.tables} too")
+        return {**rest, cls.tables: {**tables, **{name: section[name] for name in named}}}
 
 
 class LineCounts(Frozen, frozen=True):

@@ -1,12 +1,13 @@
 """Settings of budgets: `[plugins.budgets.NAME]` for each, and `[plugins.budgets.alerts]` for other alerts."""
 
 import re
-from collections.abc import Mapping
 from decimal import Decimal
-from typing import Annotated, Any, Literal, cast
+from typing import Annotated, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from batchmeter.models import SettingsWithTables
 
 from .money import MOST
 
@@ -134,10 +135,10 @@ class AlertsSettings(BaseModel):
     """Days since the price catalogue was made."""
 
 
-class BudgetsSettings(BaseModel):
+class BudgetsSettings(SettingsWithTables, frozen=True):
     """`[plugins.budgets]`: each table in it is a budget, `alerts` excepted."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    tables = "budgets"
 
     budgets: dict[str, BudgetSettings] = Field(default_factory=dict[str, BudgetSettings])
     """By name; `[plugins.budgets.search]` is short for `[plugins.budgets.budgets.search]`."""
@@ -145,18 +146,6 @@ class BudgetsSettings(BaseModel):
     """Alerts besides budgets."""
     every: float = Field(default=30.0, gt=0)
     """Seconds between two looks for what a crash left, and for alerts that no event brings."""
-
-    @model_validator(mode="before")
-    @classmethod
-    def _tables(cls, given: object) -> object:
-        if not isinstance(given, Mapping):
-            return given
-        section = dict(cast("Mapping[str, Any]", given))
-        own = cls.model_fields.keys()
-        named = {
-            name: section.pop(name) for name in list(section) if name not in own and isinstance(section[name], dict)
-        }
-        return {**section, "budgets": {**section.get("budgets", {}), **named}} if named else section
 
     @field_validator("budgets")
     @classmethod

@@ -1,13 +1,12 @@
 """Settings of reconciliations: `[plugins.reconcile]`, and `[plugins.reconcile.NAME]` for each vendor's bill."""
 
-from collections.abc import Mapping
 from decimal import Decimal
 from pathlib import Path
-from typing import Annotated, Any, Literal, cast
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from batchmeter.models import Secret
+from batchmeter.models import Secret, SettingsWithTables
 
 SourceName = Literal["openai", "anthropic", "azure"]
 
@@ -50,10 +49,10 @@ class BillSettings(BaseModel):
         return self
 
 
-class ReconcileSettings(BaseModel):
+class ReconcileSettings(SettingsWithTables, frozen=True):
     """`[plugins.reconcile]`: each table in it is a bill."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    tables = "bills"
 
     bills: dict[str, BillSettings] = Field(default_factory=dict[str, BillSettings])
     """By name; `[plugins.reconcile.openai]` is short for `[plugins.reconcile.bills.openai]`."""
@@ -65,15 +64,3 @@ class ReconcileSettings(BaseModel):
     """Days that are compared each time, so that later changes are seen."""
     tolerance: Annotated[Decimal, Field(ge=0, le=100)] = Decimal("0.5")
     """Percent by which money may differ; a cent always may, tokens never."""
-
-    @model_validator(mode="before")
-    @classmethod
-    def _tables(cls, given: object) -> object:
-        if not isinstance(given, Mapping):
-            return given
-        section = dict(cast("Mapping[str, Any]", given))
-        own = cls.model_fields.keys()
-        named = {
-            name: section.pop(name) for name in list(section) if name not in own and isinstance(section[name], dict)
-        }
-        return {**section, "bills": {**section.get("bills", {}), **named}} if named else section

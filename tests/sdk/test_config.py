@@ -3,10 +3,13 @@
 from pathlib import Path
 
 import pytest
+from pydantic import BaseModel
 
 from batchmeter import AsyncClient
-from batchmeter.config import Settings, load_settings
+from batchmeter.config import Settings, load_settings, validated
 from batchmeter.errors import ConfigError
+from batchmeter_budgets import BudgetsSettings
+from batchmeter_reconcile import ReconcileSettings
 
 FILE = """
 ledger = "from-file.db"
@@ -116,6 +119,21 @@ def test_a_variable_over_a_wrong_value_is_one_clear_error(
     (path := tmp_path / "mine.toml").write_text(text)
     with pytest.raises(ConfigError, match=message):
         load_settings(path, environ=environ)
+
+
+@pytest.mark.parametrize("name", ["budgets", "bills"])
+def test_tables_of_a_plugin_stand_at_the_top_or_in_their_field(name: str) -> None:
+    model: type[BaseModel] = {"budgets": BudgetsSettings, "bills": ReconcileSettings}[name]
+    table = {"limit": "1"} if name == "budgets" else {"exclusive": True}
+    made = validated(model, {"a": table, name: {"b": table}}, "here")
+    assert made == validated(model, {name: {"a": table, "b": table}}, "here")
+    for given, message in (
+        ({"a": table, name: {"a": table}}, f"here: Value error, a is given twice: in {name} too"),
+        ({"a": table, name: "x"}, rf"here: {name}: Input should be a valid dictionary"),
+        ({"ever": 1, "a": table}, "^here: unknown key 'ever'; [^;]*$"),
+    ):
+        with pytest.raises(ConfigError, match=message):
+            validated(model, given, "here")
 
 
 def test_a_named_file_that_is_missing_is_an_error() -> None:
