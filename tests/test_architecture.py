@@ -21,7 +21,7 @@ CORE = ROOT / "core" / "batchmeter"
 
 # A module may import from its own layer and from those below it.
 LAYERS = [
-    {"_version", "errors", "lazy", "web"},
+    {"errors", "lazy", "web"},
     {"models", "config", "hookspecs", "tables", "http", "input_limits"},
     {"events", "host", "providers"},
     {"provider_guard", "hook_calls"},
@@ -272,7 +272,7 @@ def test_help_imports_no_command_and_nothing_heavy() -> None:
     assert {name for name in loaded if name.startswith("batchmeter.")} <= {
         f"batchmeter.{name}"
         for name in (
-            "_version", "cli", "commands", "commands.inert", "discovery", "errors", "hookspecs", "lazy", "ledger"
+            "cli", "commands", "commands.inert", "discovery", "errors", "hookspecs", "lazy", "ledger"
         )
     }  # fmt: skip
 

@@ -9,7 +9,6 @@ Every name is imported when it is first used: `import batchmeter` costs next to 
 
 from typing import TYPE_CHECKING
 
-from ._version import __version__
 from .lazy import lazy_names
 
 if TYPE_CHECKING:

@@ -195,7 +195,7 @@ def installed_plugins() -> list[Installed]:
 def _installed(places: _Places) -> tuple[Installed, ...]:
     found: defaultdict[str, dict[tuple[str, str], Installed]] = defaultdict(dict)
     for entry in _entries(places).select(group=GROUP):
-        distribution, version = _origin(entry)
+        distribution, version = _origin(entry.dist)
         found[entry.name].setdefault((distribution, entry.value), Installed(entry, distribution, version))
     chosen = [one for same in found.values() for one in _by_right(list(same.values()))]
     return tuple(sorted(chosen, key=lambda one: (not one.ours, one.name)))
@@ -217,15 +217,10 @@ def _by_right(same: list[Installed]) -> Iterator[Installed]:
         yield Installed(one.entry, one.distribution, one.version, f"{which} {rivals}: uninstall or rename one of them")
 
 
-def _origin(entry: EntryPoint) -> tuple[str, str]:
-    """The distribution that brings it, and its version."""
-    return _about(entry.dist) if entry.dist else ("", "")
-
-
 @lru_cache(maxsize=128)
-def _about(distribution: Distribution) -> tuple[str, str]:
-    """Its whole README is parsed for this."""
-    metadata = distribution.metadata
+def _origin(distribution: Distribution | None) -> tuple[str, str]:
+    """Its name and version. Its whole README is parsed for this."""
+    metadata = distribution.metadata if distribution else {"Name": "", "Version": ""}
     return metadata["Name"], metadata["Version"]
 
 
@@ -271,18 +266,17 @@ def place(module: str) -> str:
     return os.path.abspath(file) if file else os.getcwd()  # noqa: PTH100, PTH109 - pathlib costs import time
 
 
-def module_hook(module: ModuleType, name: str) -> Callable[..., object] | None:
-    """The module's own implementation of a hook that is called before settings are read."""
-    function: object = getattr(module, name, None)
-    return function if callable(function) and hasattr(function, _MARK) else None
-
-
 def call_hook(plugin: Installed, hook: str, *arguments: object) -> None:
-    """Call a package's own implementation, if it has one; raises an Exception whatever the plugin does."""
-    function = module_hook(plugin.module(), hook)
-    if function is not None and plugin.ours:
+    """Call a package's own implementation of a hook that is called before settings are read, if it has one.
+
+    Raises an Exception whatever the plugin does.
+    """
+    function: object = getattr(plugin.module(), hook, None)
+    if not callable(function) or not hasattr(function, _MARK):
+        return
+    if plugin.ours:
         function(*arguments)
-    elif function is not None:
+    else:
         contained(partial(function, *arguments))
 
 

@@ -2,12 +2,12 @@
 
 BatchmeterError
 ├── UsageError                    the call, file or configuration has to change (CLI exit code 2)
-│   ├── ConfigError               a setting is unknown, missing or wrong
+│   ├── ConfigError               a setting is unknown, missing or wrong; the message names it and its file or variable
 │   ├── UnknownAccountError       custom_llm_provider names no account
 │   ├── SubmissionRefusedError    a plugin's before_submit refused a new batch
 │   │   ├── BudgetExceededError       it may cost more than a budget has left (CLI exit code 3)
 │   │   └── QueueFullError            not now: a queue is full; .retry_after seconds
-│   ├── IdempotencyMismatchError  an idempotency key was used before for something else
+│   ├── IdempotencyMismatchError  an idempotency key was used before with another input or options; nothing was sent
 │   └── InvalidInputError         a batch input file is refused; .problems lists line, custom_id and why
 ├── ProviderError                 something at the provider (CLI exit code 1)
 │   ├── APIStatusError            it answered with an error: .status_code .body .headers .request_id .retry_after
@@ -28,7 +28,7 @@ BatchmeterError
 ├── LedgerError                   the ledger cannot be used; the message says how to mend it
 │   └── LedgerTooNewError         written by a newer batchmeter
 ├── ClosedError                   batchmeter was closed, or the interpreter ends, while a call was under way
-├── RedactorMissingError          a plugin that redacts events does not work here, so none leaves
+├── RedactorMissingError          a plugin that redacts events does not work here: none leaves until it does or is abandoned
 ├── SettlementError               a batch ended but could not be settled in time
 └── DeliveryError                 raised BY logger plugins, to say what to do with an event
     ├── RetryLater                again, not before .after seconds
@@ -47,59 +47,18 @@ if TYPE_CHECKING:
     from datetime import datetime
     from decimal import Decimal
 
-__all__ = [
-    "APIConnectionError",
-    "APIResponseError",
-    "APIStatusError",
-    "APITimeoutError",
-    "AuthenticationError",
-    "BadRequestError",
-    "BatchmeterError",
-    "BudgetExceededError",
-    "ClosedError",
-    "ConfigError",
-    "ConflictError",
-    "CreateUnknownError",
-    "DeliveryError",
-    "IdempotencyMismatchError",
-    "InternalServerError",
-    "InvalidInputError",
-    "LedgerError",
-    "LedgerTooNewError",
-    "NotAnOutputError",
-    "NotDue",
-    "NotFoundError",
-    "NotSupportedError",
-    "PermissionDeniedError",
-    "Problem",
-    "ProviderError",
-    "QueueFullError",
-    "RateLimitError",
-    "RedactorMissingError",
-    "Rejected",
-    "RetryLater",
-    "SettlementError",
-    "SubmissionRefusedError",
-    "UnknownAccountError",
-    "UnprocessableEntityError",
-    "UsageError",
-]
-
 
 class BatchmeterError(Exception):
     """Base of everything raised on purpose."""
 
 
-class UsageError(BatchmeterError):
-    """The caller has to change something."""
+class UsageError(BatchmeterError): ...
 
 
-class ConfigError(UsageError):
-    """A setting is unknown, missing or wrong; the message names the setting and where it came from."""
+class ConfigError(UsageError): ...
 
 
-class UnknownAccountError(UsageError):
-    """No account has this name."""
+class UnknownAccountError(UsageError): ...
 
 
 class SubmissionRefusedError(UsageError):
@@ -152,8 +111,7 @@ class QueueFullError(SubmissionRefusedError):
         """Seconds."""
 
 
-class IdempotencyMismatchError(UsageError):
-    """This idempotency key was used before with another input or other options; nothing was sent."""
+class IdempotencyMismatchError(UsageError): ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,12 +142,10 @@ class InvalidInputError(UsageError):
         super().__init__(f"{source} is not a valid batch input file:\n  {shown}{rest}")
 
 
-class NotAnOutputError(BatchmeterError):
-    """A file that is to be metered holds no answers: an input file, a web page, UTF-16, … The message says how to go on."""
+class NotAnOutputError(BatchmeterError): ...
 
 
-class ProviderError(BatchmeterError):
-    """Something went wrong at, or on the way to, the provider."""
+class ProviderError(BatchmeterError): ...
 
 
 class APIStatusError(ProviderError):
@@ -266,12 +222,10 @@ class APIConnectionError(ProviderError):
         """True when no byte of the request left: nothing can have happened at the provider."""
 
 
-class APITimeoutError(APIConnectionError):
-    """No answer in time."""
+class APITimeoutError(APIConnectionError): ...
 
 
-class APIResponseError(ProviderError):
-    """A success status with something else in it than its API promises."""
+class APIResponseError(ProviderError): ...
 
 
 def made_nothing(error: ProviderError) -> bool:
@@ -290,32 +244,25 @@ class CreateUnknownError(APIConnectionError):
         """The value of the metadata key `batchmeter_id` that the batch carries, if it exists."""
 
 
-class NotSupportedError(BatchmeterError):
-    """The provider has no such operation."""
+class NotSupportedError(BatchmeterError): ...
 
 
-class LedgerError(BatchmeterError):
-    """The ledger cannot be opened, read or written."""
+class LedgerError(BatchmeterError): ...
 
 
-class LedgerTooNewError(LedgerError):
-    """A newer batchmeter wrote this ledger."""
+class LedgerTooNewError(LedgerError): ...
 
 
-class ClosedError(BatchmeterError):
-    """batchmeter was closed, or the interpreter is ending."""
+class ClosedError(BatchmeterError): ...
 
 
-class RedactorMissingError(BatchmeterError):
-    """A plugin that redacts events is missing or has failed: no event leaves until it works, or is abandoned."""
+class RedactorMissingError(BatchmeterError): ...
 
 
-class SettlementError(BatchmeterError):
-    """The batch has ended (or was waited for) but its settlement is not there yet."""
+class SettlementError(BatchmeterError): ...
 
 
-class DeliveryError(BatchmeterError):
-    """Raised by a logger to say what is to happen with an event."""
+class DeliveryError(BatchmeterError): ...
 
 
 class RetryLater(DeliveryError):  # noqa: N818 - plugin authors read `raise RetryLater`

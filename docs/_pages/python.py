@@ -75,6 +75,9 @@ LEFT_OUT = {
 }
 """Members for our own modules."""
 WIDTH = 110
+ERRORS = sorted(
+    name for name, one in vars(errors).items() if isinstance(one, type) and one.__module__ == errors.__name__
+)
 INTERNAL = {"Jobs", "__version__"}
 """Public only so that others can import it: `client.batches` has its methods."""
 
@@ -87,7 +90,7 @@ def page() -> str:
 def names() -> set[str]:
     """Public names that the page tells of."""
     functions = {name for names in FUNCTIONS.values() for one in names for name in (one, *twins(one))}
-    return functions | {one.__name__ for group in CLASSES.values() for one in group} | set(errors.__all__) | INTERNAL
+    return functions | {one.__name__ for group in CLASSES.values() for one in group} | set(ERRORS) | INTERNAL
 
 
 def twins(name: str) -> tuple[str, ...]:
@@ -107,7 +110,7 @@ def _parts() -> Iterator[str]:
             yield from _class(one)
     yield "## Errors"
     yield f"```text\n{(errors.__doc__ or '').partition(chr(10) + chr(10))[2].strip()}\n```"
-    for name in errors.__all__:
+    for name in ERRORS:
         yield from _error(getattr(errors, name))
 
 
@@ -225,7 +228,7 @@ def _error(one: type) -> Iterator[str]:
     base = one.__bases__[0].__name__
     own = inspect.cleandoc(one.__doc__) if one.__doc__ else ""
     given = [name for name in _arguments(one) if name not in {"args", "kwargs"}]
-    kind = f"A [`{base}`](#{base.lower()})." if base in errors.__all__ else "The base of them all."
+    kind = f"A [`{base}`](#{base.lower()})." if base in ERRORS else "The base of them all."
     attributes = f" Attributes: {', '.join(f'`{name}`' for name in given)}." if given else ""
     yield f"{kind}{attributes} {own}".strip()
 

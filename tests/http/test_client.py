@@ -9,8 +9,7 @@ import httpx2
 import pytest
 from tests.warm_python import WARM
 
-from batchmeter import errors
-from batchmeter._version import __version__
+from batchmeter import __version__, errors
 from batchmeter.http import HttpClient
 from batchmeter.testing.wire import HANG_UP, Answer, Received, Script, serving
 

@@ -5,7 +5,7 @@ import platform
 
 import click
 
-from batchmeter._version import __version__
+from batchmeter import __version__
 from batchmeter.commands.output import as_json, print_json, table
 from batchmeter.commands.session import settings
 

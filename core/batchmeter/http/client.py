@@ -8,8 +8,7 @@ from contextlib import aclosing, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
-from batchmeter import errors
-from batchmeter._version import __version__
+from batchmeter import __version__, errors
 from batchmeter.web import note, origin_of, redact_url
 
 from .failure import quotable, status_error, transport_error, without_secrets

@@ -10,7 +10,7 @@ from typing import Literal
 
 import click
 
-from batchmeter._version import __version__
+from batchmeter import __version__
 from batchmeter.commands.output import as_json, print_json
 from batchmeter.errors import UsageError
 
