@@ -64,6 +64,8 @@ if TYPE_CHECKING:
     from .running import arun, run
     from .running.reprice import areprice_batches, reprice_batches
 
+__version__ = "0.1.0"
+
 _HOMES = {
     "faces.api": (
         "abatch_results acancel_batch acreate_batch acreate_file adelete_file afile_content afile_delete afile_list "

@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 from collections.abc import Mapping
 from typing import Any, Protocol, TypeAlias, cast
 
@@ -11,6 +12,8 @@ from .models import Attribution
 from .providers import CallOptions
 
 _NOBODY = Attribution()
+_UNKEEPABLE = re.compile("[\0\ud800-\udfff]")
+"""PostgreSQL keeps no NUL, and half a character has no UTF-8."""
 LITELLM_ONLY = frozenset(
     {"drop_params", "litellm_call_id", "litellm_metadata", "litellm_trace_id", "request_timeout", "user"}
 )
@@ -36,16 +39,20 @@ class _Given(Attribution, frozen=True, extra="forbid"):
 
 def attribution_of(given: Attribution | Mapping[str, Any] | None) -> Attribution:
     """UsageError for an unknown key, with the nearest one, and for a value of another type."""
-    if given is None or isinstance(given, Attribution):
-        return given or _NOBODY
-    values = _mapping("attribution", given)
-    return Attribution(**validated(_Given, values, "attribution").model_dump()) if values else _NOBODY
+    if given is None:
+        return _NOBODY
+    if not isinstance(given, Attribution):
+        given = Attribution(**validated(_Given, _mapping("attribution", given), "attribution").model_dump())
+    for name, value in given:
+        for text in value if name == "tags" else (value,):
+            text_of(f"attribution: {name}", text)
+    return given
 
 
 def caller_of(arguments: Mapping[str, Any], attribution: Attribution) -> Attribution:
     """With LiteLLM's `user=` and the tags of its `litellm_metadata=`, where the attribution does not say."""
     notes = _mapping("litellm_metadata", arguments.get("litellm_metadata") or {})
-    values: dict[str, Any] = {"user": text_of("user", arguments.get("user")), "tags": tuple(notes.get("tags") or ())}
+    values: dict[str, Any] = {"user": text_of("user", arguments.get("user")), "tags": notes.get("tags")}
     added = {name: value for name, value in values.items() if value and not getattr(attribution, name)}
     return attribution_of({**attribution.model_dump(exclude_none=True), **added}) if added else attribution
 
@@ -85,7 +92,7 @@ def text_of(name: str, given: object) -> str | None:
         return None
     if not isinstance(given, str):
         raise UsageError(f"{name} must be a string, not {_shown(given)}")
-    if "\0" in given or (not given.isprintable() and _is_broken(given)):
+    if _UNKEEPABLE.search(given):
         raise UsageError(f"{name} has a character that cannot be kept: {given[:80]!r}")
     return given
 
@@ -112,6 +119,8 @@ def metadata_of(given: Mapping[str, str] | None) -> dict[str, str] | None:
     for key, value in _mapping("metadata", given).items():
         if not isinstance(value, str):
             raise UsageError(f"metadata must map strings to strings: {key!r} has {type(value).__name__} {value!r}")
+        text_of("a key of metadata", key)
+        text_of(f"metadata: {key}", value)
     return dict(given)
 
 
@@ -160,41 +169,22 @@ def options(
     for name, value in headers.items():
         if not isinstance(value, str):
             raise UsageError(f"extra_headers must map strings to strings: {name!r} has {type(value).__name__}")
-    return CallOptions(
-        headers,
-        _query_of(extra_query or {}),
-        document_of("extra_body", extra_body) or {},
-        seconds_of("timeout", timeout),
-    )
-
-
-def _query_of(given: object) -> Mapping[str, Any]:
-    """Parameters of an address, which has no place for half a character."""
-    values = _mapping("extra_query", given)
+    query = _mapping("extra_query", extra_query or {})
     try:
-        json.dumps(values, ensure_ascii=False, default=str).encode()
+        json.dumps(query, ensure_ascii=False, default=str).encode()  # an address has no place for half a character
     except (ValueError, RecursionError) as error:
         raise UsageError(f"extra_query cannot be sent: {error}") from None
-    return values
+    body = document_of("extra_body", extra_body) or {}
+    return CallOptions(headers, query, body, seconds_of("timeout", timeout))
 
 
 def _mapping(name: str, given: object) -> Mapping[str, Any]:
     if not isinstance(given, Mapping):
         raise UsageError(f"{name} must be a mapping, not {type(given).__name__}")
-    values = cast("Mapping[object, Any]", given)
-    for key in values:
+    for key in cast("Mapping[object, Any]", given):
         if not isinstance(key, str):
             raise UsageError(f"{name} must have strings as keys, not {_shown(key)}")
-    return cast("Mapping[str, Any]", values)
-
-
-def _is_broken(text: str) -> bool:
-    """Half a character, which has no UTF-8."""
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return True
-    return False
+    return cast("Mapping[str, Any]", given)
 
 
 def _shown(value: object) -> str:

@@ -16,6 +16,7 @@ import batchmeter
 from batchmeter import AsyncClient
 from batchmeter.calls.uploads import upload_of
 from batchmeter.errors import BatchmeterError, IdempotencyMismatchError, UsageError
+from batchmeter.models import Attribution
 from batchmeter.testing.recorder import Recorder
 from batchmeter.testing.sandbox import Sandbox
 from batchmeter.testing.wire import Answer, Script, serving
@@ -58,6 +59,13 @@ WRONG: tuple[tuple[dict[str, Any], str], ...] = (
     ({"attribution": {"tag": ["nightly"]}}, "unknown key 'tag'; did you mean 'tags'"),
     ({"attribution": {"user_id": "ana"}}, "unknown key 'user_id'; did you mean 'user'"),
     ({"attribution": {"team": 5}}, "attribution: team: Input should be a valid string"),
+    ({"attribution": {"team": "a\0b"}}, "attribution: team has a character that cannot be kept"),
+    ({"attribution": Attribution(user="\ud83d")}, "attribution: user has a character that cannot be kept"),
+    ({"attribution": {"tags": ["x", "\0"]}}, "attribution: tags has a character that cannot be kept"),
+    ({"metadata": {"team": "\ud83d"}}, "metadata: team has a character that cannot be kept"),
+    ({"metadata": {"\0": "x"}}, "a key of metadata has a character that cannot be kept"),
+    ({"litellm_metadata": {"tags": "nightly"}}, "attribution: tags: Input should be a valid tuple"),
+    ({"litellm_metadata": {"tags": 5}}, "attribution: tags: Input should be a valid tuple"),
     ({"attribution": "search"}, "attribution must be a mapping, not str"),
     ({"user": 5}, "user must be a string"),
     ({"custom_llm_provider": 5}, "custom_llm_provider must be a string"),
