@@ -28,7 +28,7 @@ LAYERS = [
     {"pricing"},
     {"metering", "arguments", "plugin_loader", "discovery"},
     {"ledger", "plugins"},
-    {"accounts", "engines", "labels", "redaction", "tracker"},
+    {"accounts", "engines", "redaction", "tracker"},
     {"parts"},
     {"submit"},
     {"resubmit"},
@@ -41,7 +41,7 @@ LAYERS = [
     {"faces"},
     {"observing", "running"},
     {"testing"},
-    {"commands"},
+    {"commands", "plugin_settings"},
     {"cli", "__main__"},
 ]
 PUBLIC = {"batchmeter"} | {
@@ -61,6 +61,7 @@ PUBLIC = {"batchmeter"} | {
         "metering.dialects",
         "pricing.groups",
         "commands",
+        "plugin_settings",
         "reports.line_costs",
         "ledger.session",
         "engines",
@@ -380,6 +381,7 @@ LEAVES = {
     "spend",
     "observing",
     "commands",
+    "plugin_settings",
     "cli",
     "testing",
 }

@@ -8,18 +8,9 @@ spelling each when we write them.
 from collections.abc import Iterator
 from datetime import UTC, date, datetime
 from decimal import Decimal
-from typing import Annotated, Any, ClassVar, Generic, TypeVar, cast
+from typing import Annotated, Any, Generic, TypeVar, cast
 
-from pydantic import (
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    PlainSerializer,
-    SecretStr,
-    computed_field,
-    model_validator,
-)
+from pydantic import BaseModel, BeforeValidator, Field, PlainSerializer, SecretStr, computed_field, model_validator
 
 _SPELLINGS = {
     "canceled": "cancelled",
@@ -95,11 +86,6 @@ Usd = Annotated[Decimal, PlainSerializer(_decimal, when_used="json")]
 """US dollars; a string of plain digits in JSON, never a float."""
 
 
-def utc_from_epoch(seconds: int | None) -> datetime | None:
-    """Epoch seconds -> aware UTC datetime."""
-    return None if seconds is None else datetime.fromtimestamp(seconds, UTC)
-
-
 def plain(model: BaseModel) -> dict[str, Any]:
     """The JSON-ready dict: money as strings, times as ISO 8601 UTC."""
     return model.model_dump(mode="json")
@@ -109,10 +95,8 @@ TERMINAL_STATUSES = frozenset({"completed", "failed", "expired", "cancelled"})
 """Statuses after which the provider changes nothing more. Any word not known here counts as open."""
 
 
-class Wire(BaseModel):
+class Wire(BaseModel, extra="allow", protected_namespaces=()):
     """An object as a provider sent it: unknown fields ride along."""
-
-    model_config = ConfigDict(extra="allow", protected_namespaces=())
 
     def __getitem__(self, name: str) -> Any:
         """`batch["id"]`, for code that has dictionaries."""
@@ -252,30 +236,6 @@ class Page(Wire, Generic[Item]):
 
 class Frozen(BaseModel, frozen=True, protected_namespaces=()):
     """Ours, immutable."""
-
-
-class SettingsWithTables(BaseModel, extra="forbid", frozen=True):
-    """A plugin's settings whose field `tables` has a table by name: `[plugins.budgets.search]` is short for
-    `[plugins.budgets.budgets.search]`. A base of such a plugin's `Settings`."""
-
-    tables: ClassVar[str]
-
-    @model_validator(mode="before")
-    @classmethod
-    def _named_tables(cls, given: object) -> object:
-        if not isinstance(given, dict):
-            return given
-        section = cast("dict[str, object]", given)
-        named = [name for name, one in section.items() if name not in cls.model_fields and isinstance(one, dict)]
-        rest = {name: one for name, one in section.items() if name not in named}
-        others = rest.get(cls.tables, {})
-        if not isinstance(others, dict):
-            return rest  # it is refused as such
-        tables = cast("dict[str, object]", others)
-        for name in named:
-            if name in tables:
-                raise ValueError(f"{name} is given twice: in {cls.tables} too")
-        return {**rest, cls.tables: {**tables, **{name: section[name] for name in named}}}
 
 
 class LineCounts(Frozen, frozen=True):

@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from batchmeter.models import SettingsWithTables
+from batchmeter.plugin_settings import SettingsWithTables
 
 from .money import MOST
 

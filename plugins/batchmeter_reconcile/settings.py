@@ -6,7 +6,8 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from batchmeter.models import Secret, SettingsWithTables
+from batchmeter.models import Secret
+from batchmeter.plugin_settings import SettingsWithTables
 
 SourceName = Literal["openai", "anthropic", "azure"]
 
