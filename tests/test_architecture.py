@@ -21,7 +21,7 @@ CORE = ROOT / "core" / "batchmeter"
 
 # A module may import from its own layer and from those below it.
 LAYERS = [
-    {"errors", "lazy", "web"},
+    {"__version__", "errors", "lazy", "web"},
     {"models", "config", "hookspecs", "tables", "http", "input_limits"},
     {"events", "host", "providers"},
     {"provider_guard", "hook_calls"},
@@ -173,7 +173,6 @@ def base_of(node: ast.ImportFrom, package: str) -> str:
 
 
 HOMES = {name: module for module, names in batchmeter._HOMES.items() for name in names.split()}
-HOMES["__version__"] = "_version"
 """Public name -> the module that defines it, without `batchmeter.`."""
 
 
