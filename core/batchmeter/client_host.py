@@ -41,6 +41,7 @@ class ClientHost:
         self._accounts = accounts
         self._redaction = Redaction(ledger, plugins)
         self._sums = parts.sums if parts else sums_of(ledger)
+        self._prices = parts.prices if parts else None
         self._loop = asyncio.get_running_loop()
 
     @property
@@ -117,8 +118,7 @@ class ClientHost:
 
     @property
     def prices_as_of(self) -> date | None:
-        book = self._parts and self._parts.prices
-        return date.fromisoformat(book.catalogue.built) if isinstance(book, PriceBook) else None
+        return date.fromisoformat(self._prices.catalogue.built) if isinstance(self._prices, PriceBook) else None
 
     async def backlogs(self) -> "list[LoggerGauge]":
         return await self.run(self._ledger.gauges)

@@ -5,6 +5,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -70,6 +71,28 @@ async def test_closing_ends_a_wait_of_somebody_s_loop(slow: batchmeter.Client, r
     await asyncio.to_thread(slow.close)
     with pytest.raises(ClosedError):
         await waiting
+
+
+@pytest.mark.parametrize("opened", ["answers", "a file", "a streamed file"])
+def test_what_was_being_read_ends_with_its_client(requests: Path, opened: str) -> None:
+    """Reading on, and letting go of it, starts no thread and opens no ledger anew."""
+    with batchmeter.Client(settings=settings(), environ={}) as client:
+        batch_id = submitted(client, requests)
+        file_id = client.batches.wait(batch_id).batch.output_file_id or ""
+        with ExitStack() as stack:
+            pieces: Iterator[object]
+            if opened == "answers":
+                pieces = client.batches.iter_results(batch_id)
+            elif opened == "a file":
+                pieces = stack.enter_context(client.files.stream(file_id))
+            else:
+                pieces = iter(client.files.content(file_id, stream=True, chunk_size=100))
+            assert next(pieces)
+            client.close()
+            with pytest.raises(ClosedError):
+                next(pieces)
+        assert client.engine.loop is None
+        assert len(client.files.list().data) == 0  # a call opens it anew
 
 
 def test_a_call_that_is_nearly_done_is_let_through(slow: batchmeter.Client) -> None:

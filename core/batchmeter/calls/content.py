@@ -4,12 +4,12 @@ import asyncio
 import codecs
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, suppress
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from batchmeter.errors import UsageError
+from batchmeter.errors import ClosedError, UsageError
 from batchmeter.providers import ContentStream
 
 if TYPE_CHECKING:
@@ -214,11 +214,13 @@ class StreamedContent(FileContent):
     iter_raw = iter_bytes
 
     async def aclose(self) -> None:
-        await (self._arun(self._end) if self._arun else self._end())
+        with suppress(ClosedError):  # closed with its client
+            await (self._arun(self._end) if self._arun else self._end())
 
     def close(self) -> None:
         if self._run is not None:
-            self._run(self._end)
+            with suppress(ClosedError):
+                self._run(self._end)
 
     async def _next(self, size: int) -> bytes:
         """So many bytes; fewer at the end, none behind it."""

@@ -12,7 +12,7 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from importlib import import_module
@@ -30,7 +30,7 @@ from .client import AsyncClient
 log = logging.getLogger("batchmeter")
 
 Result = TypeVar("Result")
-Work = Callable[[AsyncClient], Coroutine[Any, Any, Result]]
+Work = Callable[[AsyncClient], Awaitable[Result]]
 
 EXIT_SECONDS = 5.0
 """How long the interpreter's exit waits for deliveries under way."""
@@ -63,34 +63,39 @@ class Engine:
         self._tracking = True
         self.call(_nothing)
 
-    def call(self, work: Work[Result]) -> Result:
+    def call(self, work: Work[Result], only: "_Session | None" = None) -> Result:
         """Run to the end, blocking this thread (never the engine's own). ClosedError when it is closed meanwhile."""
         self._not_from_within()
-        future = self.post(work)
+        future = self.post(work, only)
         try:
             return future.result()
         except BaseException:
             future.cancel()
             raise
 
-    async def acall(self, work: Work[Result]) -> Result:
+    async def acall(self, work: Work[Result], only: "_Session | None" = None) -> Result:
         """Run to the end without blocking the caller's loop; cancelling this cancels the work."""
         before = CALLERS_LOOP.set(asyncio_loop())
         try:
-            future = self.post(work)
+            future = self.post(work, only)
         finally:
             CALLERS_LOOP.reset(before)
         return await asyncio.wrap_future(future)
 
     def step(self, step: Callable[[], Awaitable[Result]]) -> Result:
-        """As `call`, of a step of something that a call has opened."""
-        return self.call(lambda _: _awaited(step))
+        """As `call`, of a step that needs no client."""
+        return self.call(lambda _: step())
 
     async def astep(self, step: Callable[[], Awaitable[Result]]) -> Result:
-        return await self.acall(lambda _: _awaited(step))
+        return await self.acall(lambda _: step())
 
-    def post(self, work: Work[Result]) -> "Future[Result]":
-        """Start, from any thread, without waiting."""
+    def steps(self) -> "Steps":
+        """Steps of something that is opened now."""
+        with self._lock:
+            return Steps(self, self._started())
+
+    def post(self, work: Work[Result], only: "_Session | None" = None) -> "Future[Result]":
+        """Start, from any thread, without waiting; ClosedError where `only` is a session that was closed."""
 
         async def run(client: AsyncClient) -> Result:
             await client.open()
@@ -99,6 +104,8 @@ class Engine:
             return await work(client)
 
         with self._lock:
+            if only is not None and only is not self._session:
+                raise _closed()
             self._callers.add(threading.current_thread())
             return self._started().post(run)
 
@@ -164,6 +171,20 @@ class Engine:
         return bool(living or jobs or calls)
 
 
+@dataclass(frozen=True)
+class Steps:
+    """A stream or generator is read on where it was opened: it ends with that session, and never starts another."""
+
+    engine: Engine
+    session: "_Session"
+
+    def step(self, step: Callable[[], Awaitable[Result]]) -> Result:
+        return self.engine.call(lambda _: step(), self.session)
+
+    async def astep(self, step: Callable[[], Awaitable[Result]]) -> Result:
+        return await self.engine.acall(lambda _: step(), self.session)
+
+
 def _at_work(thread: threading.Thread) -> bool:
     """Whether a pool's thread has a job, and does not wait for one."""
     frames: dict[int, FrameType] = getattr(sys, "_current_frames", dict)()
@@ -214,6 +235,8 @@ class _Session:
         except concurrent.futures.TimeoutError:
             log.warning("something blocks batchmeter's event loop; it is left behind, the ledger has what is due")
         else:
+            # Streams that nobody read to their end.
+            asyncio.run_coroutine_threadsafe(self.loop.shutdown_asyncgens(), self.loop).result(EXIT_SECONDS)
             self.loop.call_soon_threadsafe(self.loop.stop)
             self.thread.join()
             self.loop.close()
@@ -271,10 +294,6 @@ def _before_executors_stop(function: Callable[[], None]) -> None:
         register(function)
     except RuntimeError as error:
         raise ClosedError(_ENDING) from error
-
-
-async def _awaited(step: Callable[[], Awaitable[Result]]) -> Result:
-    return await step()
 
 
 async def _nothing(_: AsyncClient) -> None:

@@ -1,7 +1,7 @@
 """Client: the blocking face of AsyncClient, over an engine of its own."""
 
 from collections.abc import AsyncIterator, Callable, Coroutine, Generator, Iterator
-from contextlib import AbstractAsyncContextManager, contextmanager
+from contextlib import AbstractAsyncContextManager, contextmanager, suppress
 from types import TracebackType
 from typing import Any, ParamSpec, Self, TypeVar
 
@@ -9,10 +9,11 @@ from batchmeter.answers.result import Result as BatchResult
 from batchmeter.calls.content import StreamedContent
 from batchmeter.calls.files import AsyncFiles
 from batchmeter.calls.pages import AsyncPage, SyncPage
+from batchmeter.errors import ClosedError
 from batchmeter.providers import ContentStream
 
 from .client import AsyncBatches, AsyncClient
-from .engine import Engine
+from .engine import Engine, Steps
 
 Result = TypeVar("Result")
 P = ParamSpec("P")
@@ -65,11 +66,13 @@ class Files:
     def stream(self, file_id: str, **arguments: Any) -> "Generator[Iterator[bytes]]":
         """`with client.files.stream(id) as chunks: for chunk in chunks: …`, in flat memory."""
         opened: AbstractAsyncContextManager[ContentStream] = self._files.stream(file_id, **arguments)
-        content = self._engine.step(opened.__aenter__)
+        steps = self._engine.steps()
+        content = steps.step(opened.__aenter__)
         try:
-            yield _steps(self._engine, content.chunks)
+            yield _each(steps, content.chunks)
         finally:
-            self._engine.step(lambda: opened.__aexit__(None, None, None))
+            with suppress(ClosedError):  # closed with the client
+                steps.step(lambda: opened.__aexit__(None, None, None))
 
 
 class Batches:
@@ -93,15 +96,16 @@ class Batches:
 
     def iter_results(self, batch_id: str, **arguments: Any) -> Iterator[BatchResult]:
         """As `AsyncBatches.iter_results`."""
-        found = self._batches.iter_results(batch_id, **arguments)
+        steps, found = self._engine.steps(), self._batches.iter_results(batch_id, **arguments)
         try:
-            yield from _steps(self._engine, found)
+            yield from _each(steps, found)
         finally:
-            self._engine.step(found.aclose)
+            with suppress(ClosedError):  # closed with the client
+                steps.step(found.aclose)
 
 
-def _steps(engine: Engine, source: AsyncIterator[Item]) -> Iterator[Item]:
-    while (item := engine.step(lambda: anext(source, None))) is not None:
+def _each(steps: Steps, source: AsyncIterator[Item]) -> Iterator[Item]:
+    while (item := steps.step(lambda: anext(source, None))) is not None:
         yield item
 
 
@@ -118,7 +122,8 @@ def _blocking(engine: Engine, method: Callable[P, Coroutine[Any, Any, Result]]) 
 def read_on(engine: Engine, result: object) -> None:
     """A streamed file's next bytes come from the engine's loop, where it was opened."""
     if isinstance(result, StreamedContent):
-        result.on(engine.step, engine.astep)
+        steps = engine.steps()
+        result.on(steps.step, steps.astep)
 
 
 def _pages(engine: Engine, method: Callable[P, Coroutine[Any, Any, AsyncPage[Item]]]) -> Callable[P, SyncPage[Item]]:
