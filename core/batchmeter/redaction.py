@@ -1,32 +1,25 @@
 """Redaction: events leave the ledger only through every redactor that it knows of."""
 
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Protocol, TypeVar, cast
+from typing import TYPE_CHECKING, TypeVar, cast
 
 from .errors import RedactorMissingError
-from .ledger import outbox
 from .ledger.serialize import dump
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from .events import AnyEvent, Event
     from .ledger.ledger import Ledger
     from .ledger.records import StoredEvent
+    from .plugins import Plugins
 
 Redacted = TypeVar("Redacted")
-
-
-class Redactors(outbox.Redactors, Protocol):
-    """The same, and what they do."""
-
-    async def redact(self, event: "Event") -> "Event": ...
 
 
 class Redaction:
     """Fails closed: a redactor that was seen once, or is installed, and does not work here holds every event back."""
 
-    def __init__(self, ledger: "Ledger", plugins: Redactors) -> None:
+    def __init__(self, ledger: "Ledger", plugins: "Plugins") -> None:
         self._ledger = ledger
         self._plugins = plugins
 
@@ -44,7 +37,7 @@ class Redaction:
         await self._check()
         return cast("AnyEvent", await self._plugins.redact(event))
 
-    async def redact_all(self, events: "Sequence[Redacted]") -> "list[Redacted]":
+    async def redact_all(self, events: Sequence[Redacted]) -> "list[Redacted]":
         """As `redact`, for many at once."""
         await self._check()
         return [cast("Redacted", await self._plugins.redact(cast("Event", event))) for event in events]
@@ -52,11 +45,12 @@ class Redaction:
     async def shown(self, found: "Sequence[StoredEvent]") -> "list[StoredEvent]":
         """Recorded events as loggers may see them; the recorded bytes where nothing was changed."""
         await self._check()
-        return [await self._shown(stored) for stored in found]
-
-    async def _shown(self, stored: "StoredEvent") -> "StoredEvent":
-        event = cast("AnyEvent", await self._plugins.redact(stored.event))
-        return stored if event == stored.event else replace(stored, event=event, payload=dump(event).encode())
+        events: list[StoredEvent] = []
+        for stored in found:
+            event = cast("AnyEvent", await self._plugins.redact(stored.event))
+            same = event == stored.event
+            events.append(stored if same else replace(stored, event=event, payload=dump(event).encode()))
+        return events
 
     async def _check(self) -> None:
         held = await self.missing()

@@ -12,7 +12,6 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from .arguments import attribution_of
 from .errors import (
     APIConnectionError,
     APIResponseError,
@@ -65,9 +64,10 @@ async def submit(
     """The batch as the provider made it, without our tag; its `acreate_batch` is recorded.
 
     With an `idempotency_key` that was used before at this account, the first one; so where one of its `rivals` was,
-    keys for some of the same requests. IdempotencyMismatchError where `request_sha256` says that it was used for something else. Raises the provider's error when it
-    refused, CreateUnknownError when nobody can tell yet whether it exists. Where the account waits for room in a full
-    queue, so does this, unless told not to; a refused create made nothing, so that each try is a create of its own.
+    keys for some of the same requests. IdempotencyMismatchError where `request_sha256` says that it was used for
+    something else. Raises the provider's error when it refused, CreateUnknownError when nobody can tell yet whether it
+    exists. Where the account waits for room in a full queue, so does this, unless told not to; a refused create made
+    nothing, so that each try is a create of its own.
     """
     submission = _with_callbacks(parts, submission)
     asked_at, digest = parts.ledger.now(), request_sha256
@@ -107,15 +107,17 @@ async def _create(
 ) -> Batch:
     """The call, and what its answer says of the intent; however it ends, calls that wait for this one go on."""
     ended = parts.creates[intent.id] = asyncio.Event()
-    sent = _tagged(request, provider, intent) if tag else request
+    if tag and (able := provider.capabilities).metadata_tag:
+        metadata = tagged(request.metadata, intent.id, room=able.max_metadata_pairs)
+        request = replace(request, metadata=metadata)
     try:
-        batch = _with_an_id(await provider.create_batch(sent, options), provider)
+        batch = _with_an_id(await provider.create_batch(request, options), provider)
     except (APIStatusError, APIConnectionError, APIResponseError) as error:
         if made_nothing(error):
             await _free(parts, intent.id, f"refused: {error}")
             raise
         parts.lost.append(intent.id)
-        return await _search(parts, provider, intent, error, tagged=intent.id in (sent.metadata or {}).values())
+        return await _search(parts, provider, intent, error, tagged=intent.id in (request.metadata or {}).values())
     except BatchmeterError as error:
         # Found before anything was sent: a missing key, a bad argument, an input file that never got ready.
         await _free(parts, intent.id, f"not sent: {type(error).__name__}")
@@ -230,7 +232,7 @@ def _check_same(intent: Intent, first: Intent) -> None:
 def submission_of(
     provider: "Provider",
     request: "BatchRequest",
-    attribution: Attribution | Mapping[str, Any] | None,
+    attribution: Attribution | None,
     traceparent: str | None,
     extra_body: Mapping[str, Any] | None,
 ) -> Submission:
@@ -238,25 +240,22 @@ def submission_of(
     extra = extra_body or {}
     source = request.input_file_id or extra.get("input_blob")
     signed = any("?" in str(url) for url in (source, extra.get("input_blob"), extra.get("output_folder")))
+    if source and source.startswith(("https://", "http://")):
+        source = source.partition("?")[0]  # a blob's URL as it may be kept
     expiry = None if request.output_expires_after is None else dict(request.output_expires_after)
     return Submission(
         account=provider.account,
         provider=provider.name,
         endpoint=request.endpoint,
         region=provider.region,
-        input_file_id=_unsigned(source),
+        input_file_id=source,
         model=request.model,
         metadata=untagged(request.metadata),
-        attribution=attribution_of(attribution),
+        attribution=attribution or Attribution(),
         traceparent=traceparent or current_traceparent(),
         # A signature is not kept, and without it there is no second try.
         again=Again(expiry, dict(extra)) if waits_for_room(provider) and not signed else None,
     )
-
-
-def _unsigned(source: str | None) -> str | None:
-    """A file's id; a blob's URL as it may be kept."""
-    return source.partition("?")[0] if source and source.startswith(("https://", "http://")) else source
 
 
 def current_traceparent() -> str | None:
@@ -268,13 +267,6 @@ def current_traceparent() -> str | None:
     if not context.is_valid:
         return None
     return f"00-{context.trace_id:032x}-{context.span_id:016x}-{int(context.trace_flags):02x}"
-
-
-def _tagged(request: "BatchRequest", provider: "Provider", intent: Intent) -> "BatchRequest":
-    able = provider.capabilities
-    if not able.metadata_tag:
-        return request
-    return replace(request, metadata=tagged(request.metadata, intent.id, room=able.max_metadata_pairs))
 
 
 async def _repeat(parts: Parts, provider: "Provider", intent: Intent, *, tag: bool) -> Batch | None:
