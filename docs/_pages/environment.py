@@ -73,7 +73,10 @@ def _order(name: str) -> tuple[bool, str]:
 def _in_sources() -> Iterator[str]:
     for folder in ("core", "providers", "plugins"):
         for path in sorted((ROOT / folder).rglob("*.py")):
-            for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            text = path.read_text(encoding="utf-8")
+            if not any(prefix in text for prefix in PREFIXES):
+                continue
+            for node in ast.walk(ast.parse(text)):
                 if isinstance(node, ast.Constant) and isinstance(node.value, str) and _ours(node.value):
                     yield node.value
 

@@ -27,13 +27,16 @@ class Free:
     host: "PluginHost | None" = None
     _used: set[int] = field(default_factory=set[int])
     """By events of their own second, or by late ones, as far as this process knows."""
+    _now: int = 0
     _read: int = 0
     _lock: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     async def second(self, now: int) -> int:
         """The newest of the last hour that is over, in which nothing was recorded, and which was not given to another."""
         async with self._lock:
-            self._used = {second for second in self._used if second > now - FRESH}
+            if now > self._now:  # once a second: a flood asks thousands of times in one
+                self._used = {second for second in self._used if second > now - FRESH}
+                self._now = now
             await self._read_events(now)
             for second in range(now - AROUND - OVER, now - FRESH, -1):
                 if second not in self._used:

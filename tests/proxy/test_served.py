@@ -80,7 +80,7 @@ def test_purpose_may_come_after_the_file(proxy, tmp_path, lines, count):
 
 
 def test_the_sync_sdk(sdk, lines):
-    file = sdk.files.create(file=("in.jsonl", lines(5000)), purpose="batch")
+    file = sdk.files.create(file=("in.jsonl", lines(2500)), purpose="batch")
     batch = sdk.batches.create(input_file_id=file.id, endpoint=CHAT, completion_window="24h")
     while sdk.batches.retrieve(batch.id).status != "completed":
         pass
@@ -88,14 +88,14 @@ def test_the_sync_sdk(sdk, lines):
     with sdk.files.with_streaming_response.content(done.output_file_id) as answer:
         output = b"".join(answer.iter_bytes())
         assert int(answer.headers["content-length"]) == len(output)
-    assert output.count(b"\n") == 5000
+    assert output.count(b"\n") == 2500
     assert batch.id in [one.id for one in sdk.batches.list(limit=1)]
     with pytest.raises(openai.BadRequestError) as caught:
-        sdk.files.create(file=("in.jsonl", lines(5000) + b"oops\n" + lines(1)), purpose="batch")
+        sdk.files.create(file=("in.jsonl", lines(2500) + b"oops\n" + lines(1)), purpose="batch")
     problems = caught.value.body["problems"]
     assert [(one["line"], one["code"]) for one in problems] == [
-        (5001, "invalid_json_line"),
-        (5002, "duplicate_custom_id"),
+        (2501, "invalid_json_line"),
+        (2502, "duplicate_custom_id"),
     ]
 
 

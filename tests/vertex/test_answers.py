@@ -310,12 +310,12 @@ async def test_any_number_of_rows_in_flat_memory():
 
 
 async def test_vectors_that_wait_do_so_on_disk():
+    response = json.dumps({"embedding": {"values": [0.123456789] * 500}})
+
     async def rows():
         for index in range(3):
             for i in range(200):
-                values = [0.123456789] * 500
-                row = {"key": f"bmc-{i}#{index}/3", "status": "", "response": {"embedding": {"values": values}}}
-                yield json.dumps(row).encode() + b"\n"
+                yield f'{{"key": "bmc-{i}#{index}/3", "status": "", "response": {response}}}\n'.encode()
 
     tracemalloc.start()
     count = 0
