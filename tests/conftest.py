@@ -19,7 +19,7 @@ from typing import Any
 
 import pytest
 from hypothesis.internal.charmap import intervals_from_codec
-from tests import heavy, ready_ledgers, warm_python
+from tests import compiled, heavy, ready_ledgers, warm_python
 
 MEMORY = Path("/dev/shm")
 ROOM = 4 * 2**30
@@ -44,13 +44,15 @@ def _check_entry_points() -> None:
 
 
 @pytest.hookimpl(optionalhook=True)
-def pytest_xdist_setupnodes() -> None:
-    """Hypothesis' table of characters is made once, before the workers start, and not by each of them."""
+def pytest_xdist_setupnodes(config: pytest.Config) -> None:
+    """Hypothesis' table of characters and all bytecode are made once, before the workers start, and not by each of them."""
     intervals_from_codec("utf-8")
+    compiled.compile_all(config)
 
 
 ssl.create_default_context = cache(ssl.create_default_context)  # type: ignore[assignment] # a cache keeps the arguments
 """Each HTTP client of a test would read the authorities' certificates again: 20 ms."""
+heavy.keep_short()
 ready_ledgers.use()
 warm_python.use()
 

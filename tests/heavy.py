@@ -4,6 +4,7 @@ import os
 from typing import Any, TypeVar
 
 from hypothesis import settings
+from hypothesis.internal.conjecture import providers
 
 Value = TypeVar("Value")
 
@@ -15,6 +16,12 @@ _FEWEST = 8
 
 def heavy(full: Value, short: Value) -> Value:
     return full if HEAVY else short
+
+
+def keep_short() -> None:
+    """Hypothesis would parse all our modules, in each worker, for constants that it might draw."""
+    if not HEAVY:
+        providers._get_local_constants = lambda: providers._local_constants
 
 
 def draw_fewer(items: list[Any]) -> None:

@@ -1,9 +1,8 @@
 """Anthropic's own client, sync and async, observed: its batches are tracked and settled under its account."""
 
 import pytest
-from anthropic.types.messages.batch_create_params import Request
+from tests.later import Later
 
-import anthropic
 import batchmeter
 from batchmeter.config import Settings
 from batchmeter.faces.sync import Client
@@ -11,8 +10,10 @@ from batchmeter.testing.recorder import Recorder
 
 from .fake import KEY
 
+anthropic = Later("anthropic")
+
 PARAMS = {"model": "claude-haiku-4-5", "max_tokens": 9, "messages": [{"role": "user", "content": "hi"}]}
-REQUESTS = [Request(custom_id="a", params=PARAMS)]
+REQUESTS = [{"custom_id": "a", "params": PARAMS}]
 
 
 @pytest.fixture

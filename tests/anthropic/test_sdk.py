@@ -1,12 +1,13 @@
 """Anthropic's own SDK as the client of the fake: it keeps the fake honest, and sees what our provider has made."""
 
 import pytest
-from anthropic.types.messages.batch_create_params import Request
+from tests.later import Later
 
-import anthropic
 from batchmeter.providers import BatchRequest, CallOptions
 
 from .fake import KEY
+
+anthropic = Later("anthropic")
 
 PARAMS = {"model": "claude-haiku-4-5", "max_tokens": 9, "messages": [{"role": "user", "content": "hi"}]}
 OPTIONS = CallOptions()
@@ -19,8 +20,8 @@ def sdk(vendor):
 
 
 def test_the_fake_is_one_for_the_official_client(sdk, vendor):
-    requests = [Request(custom_id=f"r-{n}", params=PARAMS) for n in range(3)]
-    requests.append(Request(custom_id="bad", params=PARAMS | {"messages": [{"role": "user", "content": "FAIL"}]}))
+    requests = [{"custom_id": f"r-{n}", "params": PARAMS} for n in range(3)]
+    requests.append({"custom_id": "bad", "params": PARAMS | {"messages": [{"role": "user", "content": "FAIL"}]}})
     made = sdk.messages.batches.create(requests=requests)
     assert (made.processing_status, made.request_counts.processing) == ("in_progress", 4)
     with pytest.raises(anthropic.BadRequestError, match="has not ended"):
@@ -53,7 +54,7 @@ def test_the_fake_refuses_what_the_vendor_refuses(sdk, request_):
     with pytest.raises(anthropic.BadRequestError):
         sdk.messages.batches.create(requests=[request_])
     with pytest.raises(anthropic.BadRequestError, match="unique"):
-        sdk.messages.batches.create(requests=[Request(custom_id="a", params=PARAMS)] * 2)
+        sdk.messages.batches.create(requests=[{"custom_id": "a", "params": PARAMS}] * 2)
 
 
 async def test_batches_of_our_provider_are_read_by_the_sdk(sdk, provider, upload, chat, vendor):
@@ -67,7 +68,7 @@ async def test_batches_of_our_provider_are_read_by_the_sdk(sdk, provider, upload
 
 
 async def test_batches_of_the_sdk_are_read_by_our_provider(sdk, provider, vendor):
-    made = sdk.messages.batches.create(requests=[Request(custom_id="a", params=PARAMS)])
+    made = sdk.messages.batches.create(requests=[{"custom_id": "a", "params": PARAMS}])
     batch = await provider.retrieve_batch(made.id, OPTIONS)
     assert (batch.status, batch.input_file_id, batch.endpoint) == ("in_progress", None, "/v1/messages")
     vendor.end(made.id)

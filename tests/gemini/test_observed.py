@@ -2,8 +2,7 @@
 
 import httpx2
 import pytest
-from google import genai
-from google.genai import types
+from tests.later import Later
 
 import batchmeter
 from batchmeter.config import Settings
@@ -11,6 +10,8 @@ from batchmeter.faces.sync import Client
 from batchmeter.testing.recorder import Recorder
 
 from .fake import KEY
+
+genai, types = Later("google.genai"), Later("google.genai.types")
 
 
 @pytest.fixture

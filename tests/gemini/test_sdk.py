@@ -3,12 +3,13 @@
 import json
 
 import pytest
-from google import genai
-from google.genai import errors, types
+from tests.later import Later
 
 from batchmeter.providers import BatchRequest, CallOptions
 
 from .fake import KEY
+
+genai, errors, types = Later("google.genai"), Later("google.genai.errors"), Later("google.genai.types")
 
 OPTIONS = CallOptions()
 ROW = {"request": {"contents": [{"role": "user", "parts": [{"text": "hi"}]}]}}

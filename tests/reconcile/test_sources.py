@@ -7,8 +7,8 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
+from tests.later import Later
 
-import anthropic
 import openai
 from batchmeter.errors import APIResponseError, BatchmeterError, ConfigError, UsageError
 from batchmeter.testing.wire import Answer, Script, serving
@@ -17,6 +17,8 @@ from batchmeter_reconcile.figures import number
 from batchmeter_reconcile.sources.openai import cost_row, line_item, usage_rows
 
 from .world import ADMIN, CLAUDE, DAY, MINI, Site, World, at, rows, statuses
+
+anthropic = Later("anthropic")
 
 DAYS = {"first": date(2026, 11, 2), "last": date(2026, 11, 30)}
 

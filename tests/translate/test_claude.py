@@ -3,12 +3,14 @@
 import json
 
 import pytest
-from anthropic.types import message_create_params
 from pydantic import ConfigDict, TypeAdapter
+from tests.later import Later
 
 from batchmeter_translate.claude_messages import ClaudeTarget
 from batchmeter_translate.claude_request import claude_request
 from batchmeter_translate.untranslatable import Notes, UntranslatableError
+
+message_create_params = Later("anthropic.types.message_create_params")
 
 HI = [{"role": "user", "content": "hi"}]
 CALL = {"id": "t1", "type": "function", "function": {"name": "f", "arguments": '{"x": 1}'}}
