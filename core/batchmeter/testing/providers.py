@@ -34,7 +34,7 @@ from .requests import lines_of
 __all__ = ["ProviderContract", "lines_of", "upload_of"]
 
 PLAIN = CallOptions()
-LARGE = 1_000_000
+LARGE = 400_000
 """Bytes: more than a chunk."""
 
 
@@ -122,7 +122,7 @@ class ProviderContract:
             assert caught.value is own
 
     async def test_a_large_file_streams(self, provider: Provider) -> None:
-        """A megabyte that never is in one piece, on its way up and down; every line has an id of its own."""
+        """Some hundred kilobytes that never is in one piece, on its way up and down; every line has an id of its own."""
         first = json.loads(self.lines().split(b"\n")[0])
         sent, got, sizes = hashlib.sha256(), hashlib.sha256(), list[int]()
 
