@@ -8,7 +8,8 @@ from batchmeter.ledger import serialize
 from batchmeter.ledger.batches import at
 from batchmeter.ledger.records import DeliveryState, Millis, TrackedBatch
 from batchmeter.ledger.session import Row, Session
-from batchmeter.spend.figures import DAY_MILLIS, Kind
+from batchmeter.spend.figures import Kind
+from batchmeter.spend.periods import DAY_MILLIS
 
 _SCANNED = 200
 """Rows of one query where some of a filter is decided here."""

@@ -2,7 +2,6 @@
 
 from collections.abc import AsyncIterator, Collection, Iterable, Mapping
 from dataclasses import dataclass
-from datetime import date, timedelta
 from functools import partial
 from typing import Any
 
@@ -19,10 +18,9 @@ from .figures import (
     Kind,
     Place,
     Tally,
-    day_of,
-    month_of,
     one_of,
 )
+from .periods import DAY_MILLIS, first_day, month_of, shown
 from .rolling import KEPT, PAGE_ROWS, as_live, keys_of, mark_and_keys, stored_rows
 from .settled import Settled, settled_as
 
@@ -61,7 +59,7 @@ async def check(reader: Reader) -> list[Difference]:
     tally, month = Tally(), None
     months: set[int] = set()
     async for settled, labels in _rolled(reader, mark, keys):
-        new = month_of(day_of(settled.settled_at))
+        new = month_of(settled.settled_at // DAY_MILLIS)
         if month is not None and new != month:
             found += await reader.read(partial(_compare_month, month, tally))
             months.add(month)
@@ -102,38 +100,28 @@ async def _settled_page(mark: int, after: Mapping[str, Millis], session: Session
 
 async def _compare_month(month: int, live: Tally, session: Session) -> list[Difference]:
     """Every kind of row of one month."""
-    first, last = _days_of(month)
+    first, last = first_day(month), first_day(month + 1) - 1
     for of in KEPT:
         async for page in stored_rows(session, of, first, last):
-            sums, unknown = as_live(page)
-            _merge(live, sums, unknown)
+            _merge(live, as_live(page))
     expected, stored = live.spread(), Tally()
     for kind in LIVE:
         ends = (month, month) if kind & Kind.MONTHS else (first, last)
         async for page in stored_rows(session, kind, *ends):
-            _merge(stored, page.sums, page.unknown)
+            _merge(stored, page)
     return [*_differences(expected.sums, stored.sums), *_reasons(expected.unknown, stored.unknown)]
 
 
-def _merge(tally: Tally, sums: Mapping[Place, Any], unknown: Mapping[tuple[Place, str], Any]) -> None:
-    for place, figures in sums.items():
+def _merge(tally: Tally, other: Tally) -> None:
+    for place, figures in other.sums.items():
         tally.sums[place].update(figures)
-    for key, figures in unknown.items():
+    for key, figures in other.unknown.items():
         tally.unknown[key].update(figures)
-
-
-def _days_of(month: int) -> tuple[int, int]:
-    """Its first and last day, since 1970."""
-    begins = [date(1970 + count // 12, count % 12 + 1, 1) for count in (month, month + 1)]
-    first, after = ((begin - date(1970, 1, 1)).days for begin in begins)
-    return first, after - 1
 
 
 def _named(place: Place) -> str:
     kind, period, _ = place
-    if kind & Kind.MONTHS:
-        return f"{1970 + period // 12}-{period % 12 + 1:02}"
-    return (date(1970, 1, 1) + timedelta(days=period)).isoformat()
+    return shown("month" if kind & Kind.MONTHS else "day", period)
 
 
 def _differences(expected: Mapping[Place, Any], stored: Mapping[Place, Any]) -> Iterable[Difference]:

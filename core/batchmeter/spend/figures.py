@@ -5,18 +5,16 @@ import json
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
 from decimal import ROUND_HALF_EVEN, Context, Decimal
 from enum import IntFlag
 
 from batchmeter.events import INVENTED
-from batchmeter.ledger.records import Millis
 from batchmeter.ledger.serialize import storable
 from batchmeter.models import Usage
 
+from .periods import DAY_MILLIS, month_of
 from .settled import Settled, Share, Sums
 
-DAY_MILLIS = 86_400_000
 UNITS = tuple(Usage.model_fields)
 COLUMNS = (
     "batches", "incomplete", "inexact", "lines", "failed", "unpriced",
@@ -259,12 +257,6 @@ def labels_of(group: Group) -> list[tuple[str, str]]:
     return [(name, value) for name, value in json.loads(group.labels)] if group.labels else []
 
 
-def month_of(day: int) -> int:
-    """Months since January 1970, of days since then."""
-    date = datetime.fromtimestamp(day * 86_400, UTC)
-    return (date.year - 1970) * 12 + date.month - 1
-
-
 def _places(kind: Kind, day: int, group: Group) -> Iterator[Place]:
     bare, plain, month = group.unlabelled(), kind & ~Kind.LABELLED, month_of(day)
     yield kind, day, group
@@ -302,7 +294,3 @@ def _count(number: int) -> int:
 
 def _text(text: str | None) -> str:
     return storable(text) or ""
-
-
-def day_of(at: Millis) -> int:
-    return at // DAY_MILLIS

@@ -3,7 +3,6 @@
 import sqlite3
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import date, timedelta
 from functools import lru_cache, partial
 
 from batchmeter.errors import UsageError
@@ -11,7 +10,6 @@ from batchmeter.ledger.records import Millis
 from batchmeter.ledger.session import Reader, Row, Session
 
 from .figures import (
-    DAY_MILLIS,
     DAYS,
     LABEL,
     ONES,
@@ -22,16 +20,13 @@ from .figures import (
     group_of,
     is_invented,
     labels_of,
-    month_of,
     one_of,
     parts,
 )
+from .periods import DAY_MILLIS, MONDAY, TIMES, Segment, edges, month_of, period_of, segments, shown
 from .rolling import settled_between
 from .settled import Settled
 
-TIMES = ("day", "week", "month")
-_MONDAY = 3
-"""Days since 1970 and so many more, divided by 7, are weeks that begin on Mondays."""
 _FIELDS = {
     "account": "account",
     "provider": "provider",
@@ -48,7 +43,6 @@ METADATA = "metadata."
 _JOB = "job:"
 """How the tags begin that name a job larger than a batch."""
 _MOST_GROUPS = 2
-_LAST_DAY = (date(9999, 12, 31) - date(1970, 1, 1)).days
 _SHOWN = (
     "batches", "incomplete", "lines", "unpriced", "usd", "nano", "atto",
     "list_lines", "list_usd", "list_nano", "list_atto", "saved_usd", "saved_nano", "saved_atto",
@@ -134,15 +128,6 @@ class SpendQuery:
         return any(value is not None and not _wanted(value) for value in self.where.values())
 
 
-@dataclass(frozen=True, slots=True)
-class _Segment:
-    """Whole days or months, first to last."""
-
-    months: bool
-    first: int
-    last: int
-
-
 def _wanted(value: str | Sequence[str]) -> list[str]:
     """Names that there may be: no name is empty."""
     return [name for name in ([value] if isinstance(value, str) else value) if name]
@@ -167,7 +152,7 @@ async def read_sums(reader: Reader, queries: Sequence[SpendQuery]) -> list[Found
     Days that the time begins or ends in are summed from the settlements themselves.
     """
     found = await reader.read(partial(_whole_days_of_all, queries=queries))
-    for since, until in _edges(queries[0]):
+    for since, until in edges(queries[0].since, queries[0].until):
         async for settled, keys in settled_between(reader, since, until, _PAGE):
             for query, sums in zip(queries, found, strict=True):
                 for names, part in _parts_of(query, settled, keys):
@@ -182,7 +167,7 @@ async def _whole_days_of_all(session: Session, queries: Sequence[SpendQuery]) ->
 async def _whole_days(session: Session, terms: SpendQuery) -> Found:
     found: Found = {}
     columns = (*_SHOWN, *await _units(session, terms))
-    for segment in _segments(terms):
+    for segment in segments(terms.since, terms.until, by_day=terms.by_day):
         kind = terms.segment_kind(segment.months)
         statement = session.statement(_statement(terms, segment, columns))
         bounds = {"kind": int(kind), "first": segment.first, "last": segment.last}
@@ -228,7 +213,7 @@ def _named_figures(terms: SpendQuery, columns: Sequence[str], row: Row) -> tuple
     return tuple(map(_shown, terms.group_by, values)), dict(zip(columns, values[places:], strict=True))
 
 
-def _statement(terms: SpendQuery, segment: _Segment, columns: Sequence[str]) -> str:
+def _statement(terms: SpendQuery, segment: Segment, columns: Sequence[str]) -> str:
     groups = [_expression(place, name, segment) for place, name in enumerate(terms.group_by)]
     chosen = [f"{text} AS g{place}" for place, text in enumerate(groups)]
     apart = terms.apart(segment.months)
@@ -252,13 +237,13 @@ def _statement(terms: SpendQuery, segment: _Segment, columns: Sequence[str]) -> 
     return "\n".join([select, *joins, f"WHERE {' AND '.join(where)}", *grouped])
 
 
-def _expression(place: int, name: str, segment: _Segment) -> str:
+def _expression(place: int, name: str, segment: Segment) -> str:
     if name in _FIELDS:
         return f"g.{_FIELDS[name]}"
     if name == "day":
         return "d.period"
     if name == "week":
-        return f"(d.period + {_MONDAY}) / 7"
+        return f"(d.period + {MONDAY}) / 7"
     if name == "month":
         return "d.period" if segment.months else f"{month_of(segment.first)}"
     return f"l{place}.value"
@@ -293,70 +278,10 @@ def _label(name: str) -> str | None:
 
 
 @lru_cache(4096)
-def _shown(name: str, value: object) -> str | None:
-    if name == "day":
-        return _date(int(str(value))).isoformat()
-    if name == "week":
-        year, week, _ = _date(int(str(value)) * 7 - _MONDAY).isocalendar()
-        return f"{year}-W{week:02}"
-    if name == "month":
-        months = int(str(value))
-        return f"{1970 + months // 12}-{months % 12 + 1:02}"
+def _shown(name: str, value: str | int) -> str | None:
+    if name in TIMES:
+        return shown(name, int(value))
     return str(value).removeprefix(_JOB if name == "job" else "") if value else None
-
-
-def _date(day: int) -> date:
-    return date(1970, 1, 1) + timedelta(days=day)
-
-
-# the time, cut into whole days, whole months and the days it begins and ends in
-
-
-def _days(terms: SpendQuery) -> tuple[int, int]:
-    """The first whole day, and the one after the last."""
-    first = 0 if terms.since is None else -(-terms.since // DAY_MILLIS)
-    end = _LAST_DAY if terms.until is None else terms.until // DAY_MILLIS
-    return max(first, 0), min(end, _LAST_DAY)
-
-
-def _segments(terms: SpendQuery) -> Iterator[_Segment]:
-    first, end = _days(terms)
-    if first >= end:
-        return
-    if terms.by_day:
-        yield _Segment(False, first, end - 1)
-        return
-    month = month_of(first) if _starts(month_of(first)) == first else month_of(first) + 1
-    last = month_of(end)
-    if month > last:  # all in one month
-        yield _Segment(False, first, end - 1)
-        return
-    for months, begin, stop in (
-        (False, first, _starts(month)),
-        (True, month, last),
-        (False, _starts(last), end),
-    ):
-        if begin < stop:
-            yield _Segment(months, begin, stop - 1)
-
-
-def _starts(month: int) -> int:
-    """The first day of a month."""
-    return (date(1970 + month // 12, month % 12 + 1, 1) - date(1970, 1, 1)).days
-
-
-def _edges(terms: SpendQuery) -> Iterator[tuple[Millis | None, Millis | None]]:
-    """Parts of days, from and to."""
-    first, end = (number * DAY_MILLIS for number in _days(terms))
-    since, until = terms.since, terms.until
-    if since is not None and until is not None and first > end:
-        if since < until:
-            yield since, until
-        return
-    if since is not None and 0 <= since < first:
-        yield since, first
-    if until is not None and end < until < _LAST_DAY * DAY_MILLIS:
-        yield end, until
 
 
 def _parts_of(terms: SpendQuery, settled: Settled, keys: Collection[str]) -> Iterator[tuple[Names, Figures]]:
@@ -385,11 +310,11 @@ def _names(group_by: Sequence[str], group: Group, day: int) -> Iterator[Names]:
             yield (_shown(group_by[0], value), *rest)
 
 
-def _values(name: str, group: Group, day: int) -> list[str]:
+def _values(name: str, group: Group, day: int) -> Sequence[str | int]:
     if name in _FIELDS:
         return [getattr(group, _FIELDS[name])]
     if name in TIMES:
-        return [str({"day": day, "week": (day + _MONDAY) // 7, "month": month_of(day)}[name])]
+        return [period_of(name, day)]
     values = [value for label, value in labels_of(group) if label == _label(name)]
     if name == "job":
         values = [value.removeprefix(_JOB) for value in values if value.startswith(_JOB)]

@@ -17,7 +17,8 @@ from batchmeter.ledger.records import Millis
 from batchmeter.models import Frozen, Usage
 
 from .figures import UNITS, Figures, joined_usd
-from .query import TIMES, Found, Names
+from .periods import TIMES
+from .query import Found, Names
 
 GroupBy = Literal[
     "model", "account", "provider", "key", "team", "user", "tag", "job", "status", "day", "week", "month"

@@ -219,40 +219,43 @@ async def _kept(session: Session) -> AsyncIterator[Tally]:
     """Sums kept of pruned batches, in pages, as if it were not pruned."""
     for of in KEPT:
         async for page in stored_rows(session, of, 0, _EVER):
-            yield Tally(*as_live(page))
+            yield as_live(page)
 
 
-def as_live(tally: Tally) -> tuple[Any, Any]:
+def as_live(tally: Tally) -> Tally:
     live = Tally()
     for (kind, period, group), figures in tally.sums.items():
         live.sums[kind & ~Kind.PRUNED, period, group].update(figures)
     for ((kind, period, group), reason), figures in tally.unknown.items():
         live.unknown[(kind & ~Kind.PRUNED, period, group), reason].update(figures)
-    return live.sums, live.unknown
+    return live
 
 
 async def stored_rows(session: Session, kind: Kind, first: int, last: int) -> AsyncIterator[Tally]:
     """Rows of one kind and range of periods, in pages."""
-    after: dict[str, Any] = {}
     chosen = {"kind": int(kind), "first": first, "last": last, "limit": PAGE_ROWS}
-    while page := await session.rows("spend_rows", **chosen, **after):
+    async for page in _pages(session, "spend_rows", chosen, after="period", after_group="group_id"):
         tally = Tally()
         for row in page:
             tally.sums[kind, row["period"], _group(row)].update({name: row[name] for name in COLUMNS if row[name]})
         yield tally
-        after = {"after": page[-1]["period"], "after_group": page[-1]["group_id"]}
-    after = {}
-    while page := await session.rows("spend_unknown_rows", **chosen, **after):
+    place = {"after": "period", "after_group": "group_id", "after_reason": "reason"}
+    async for page in _pages(session, "spend_unknown_rows", chosen, **place):
         tally = Tally()
         for row in page:
-            tally.unknown[(kind, row["period"], _group(row)), row["reason"]].update(
-                {name: row[name] for name in ("batches", "lines") if row[name]}
-            )
+            figures = {name: row[name] for name in ("batches", "lines") if row[name]}
+            tally.unknown[(kind, row["period"], _group(row)), row["reason"]].update(figures)
         yield tally
-        last_row = page[-1]
-        after = {
-            "after": last_row["period"], "after_group": last_row["group_id"], "after_reason": last_row["reason"]
-        }  # fmt: skip
+
+
+async def _pages(
+    session: Session, statement: str, chosen: Mapping[str, object], **place: str
+) -> AsyncIterator[list[Row]]:
+    """`place`: parameter -> the column whose last value it takes."""
+    after: dict[str, Any] = {}
+    while page := await session.rows(statement, **chosen, **after):
+        yield page
+        after = {name: page[-1][column] for name, column in place.items()}
 
 
 def _group(row: Row) -> Group:
