@@ -91,22 +91,20 @@ class Spend:
             async with self._turn:  # several who show the same page read it once
                 found |= self._find(changes, wanted)
                 missing = {key: query for key, query in wanted.items() if key not in found}
-                async with AsyncExitStack() as stack:
-                    reader: Reader = self.database
-                    if (
-                        len(missing) > 1
-                    ):  # as of one moment; and SQLite's one thread is free for the ledger's work meanwhile
-                        reader = await stack.enter_async_context(self.database.snapshot())
-                    lacking = list(missing.values())
-                    new = (
-                        await answers_of_rows(reader, lacking)
-                        if rows_only
-                        else [await answer(reader, query, limit) for query in lacking]
-                    )
-                    for key, one in zip(missing, new, strict=True):
-                        found[key] = one
-                        self._kept.put(changes, key, one)
+                for key, one in zip(missing, await self._read(list(missing.values()), limit, rows_only), strict=True):
+                    found[key] = one
+                    self._kept.put(changes, key, one)
         return [found[query.key, limit, rows_only] for query in queries]
+
+    async def _read(self, queries: Sequence[SpendQuery], limit: int | None, rows_only: bool) -> list[Answer]:
+        """Several are read as of one moment, while SQLite's one thread is free for the ledger's work."""
+        async with AsyncExitStack() as stack:
+            reader: Reader = self.database
+            if len(queries) > 1:
+                reader = await stack.enter_async_context(self.database.snapshot())
+            if rows_only:
+                return await answers_of_rows(reader, queries)
+            return [await answer(reader, query, limit) for query in queries]
 
     def _find(self, changes: int, keys: Collection[object]) -> dict[object, Answer]:
         kept = {key: self._kept.get(changes, key) for key in keys}
