@@ -26,7 +26,7 @@ LAYERS = [
     {"events", "host", "providers"},
     {"provider_guard", "hook_calls"},
     {"pricing"},
-    {"metering", "arguments", "plugin_loader", "discovery"},
+    {"metering", "plugin_loader", "discovery"},
     {"ledger", "plugins"},
     {"accounts", "engines", "redaction", "tracker"},
     {"parts"},

@@ -12,8 +12,7 @@ from urllib.parse import urlsplit
 
 from pydantic import SecretStr
 
-from .arguments import is_openai, settings_of_client
-from .config import Settings, filled, nearest, validated
+from .config import Settings, filled, is_openai, nearest, settings_of_client, validated
 from .errors import BatchmeterError, ConfigError, UnknownAccountError, UsageError
 from .hook_calls import exceptions_only
 from .input_limits import limits_for, limits_of

@@ -294,3 +294,24 @@ def expanded(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [expanded(item) for item in cast("list[Any]", value)]
     return value
+
+
+def is_openai(client: object) -> bool:
+    """Whether it is a client of OpenAI's library, or of one like it."""
+    return hasattr(client, "base_url") and hasattr(client, "api_key")
+
+
+def settings_of_client(client: Any, members: Mapping[str, str]) -> dict[str, Any]:
+    """Address and credentials of an OpenAI client; those it reads from a function are asked for by it alone.
+
+    `members`: a provider's other settings -> the members of its client that hold them.
+    """
+    key = client.api_key if isinstance(client.api_key, str) and not client.api_key.startswith("<") else None
+    given = {
+        "api_base": str(client.base_url),
+        "api_key": key or None,
+        "organization": getattr(client, "organization", None),
+        "project": getattr(client, "project", None),
+        **{setting: getattr(client, member, None) for setting, member in members.items()},
+    }
+    return {name: value for name, value in given.items() if value}

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar, cast
 from pydantic import BaseModel
 
 from .accounts import Accounts
-from .arguments import settings_of, text_of
 from .client_host import ClientHost
 from .config import Settings, load_settings, validated
 from .errors import UsageError
@@ -233,25 +232,9 @@ class Runtime:
         self._loop = asyncio_loop(self._loop)
         if account is None and about is not None:
             account = await (await self.ready()).ledger.account_of(about)
-        found = self.accounts.resolve(account or self.accounts.default, settings_of(overrides))
+        found = self.accounts.resolve(account or self.accounts.default, overrides)
         await self.accounts.tidy()
         return found
-
-    async def provider_for(
-        self,
-        account: str | None,
-        overrides: Mapping[str, Any],
-        *,
-        about: str | None = None,
-        model: str | None = None,
-    ) -> tuple[Provider, str | None]:
-        """As `provider`, where a model may name the account too (`openai/gpt-5-mini`); and the model's own name."""
-        account, model = text_of("custom_llm_provider", account), text_of("model", model)
-        if account is None and about is not None:
-            account = await (await self.ready()).ledger.account_of(about)
-        if account is None and model is not None:
-            account, model = self.accounts.routed(model)
-        return await self.provider(account, overrides), model
 
     @property
     def is_open(self) -> bool:

@@ -71,7 +71,7 @@ ATTRIBUTES = {
 """Attributes set by `__init__`, and their types."""
 LEFT_OUT = {
     "Client": {"plugins", "engine"},
-    "AsyncClient": {"accounts", "plugins", "forked", "post", "section", "access", "ready", "provider", "provider_for"},
+    "AsyncClient": {"accounts", "plugins", "forked", "post", "section", "access", "ready", "provider"},
 }
 """Members for our own modules."""
 WIDTH = 110

@@ -4,18 +4,6 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from batchmeter.arguments import (
-    Timeout,
-    attribution_of,
-    caller_of,
-    document_of,
-    id_of,
-    metadata_of,
-    options,
-    required_text,
-    text_of,
-    whole_of,
-)
 from batchmeter.errors import NotSupportedError, UsageError
 from batchmeter.events import Settlement
 from batchmeter.models import Attribution, Batch
@@ -24,6 +12,19 @@ from batchmeter.runtime import Runtime
 from batchmeter.submit import request_sha256, submission_of, submit
 from batchmeter.tracker.metadata_tag import without_tag
 
+from .arguments import (
+    Timeout,
+    attribution_of,
+    caller_of,
+    document_of,
+    id_of,
+    metadata_of,
+    options,
+    provider_for,
+    required_text,
+    text_of,
+    whole_of,
+)
 from .pages import AsyncPage
 
 
@@ -75,8 +76,8 @@ class BatchCalls:
         key = None if idempotency_key is None else required_text("idempotency_key", idempotency_key)
         chosen = options(extra_headers, extra_query, extra_body, timeout)
         parts = await self._client.ready()
-        provider, named = await self._client.provider_for(
-            custom_llm_provider, account_settings, about=source, model=model
+        provider, named = await provider_for(
+            self._client, custom_llm_provider, account_settings, about=source, model=model
         )
         request = replace(request, model=named)
         submission = submission_of(provider, request, whose, trace, chosen.extra_body)
@@ -114,7 +115,7 @@ class BatchCalls:
         """
         del metadata
         known, chosen = id_of("batch_id", batch_id), options(extra_headers, extra_query, extra_body, timeout)
-        provider, _ = await self._client.provider_for(custom_llm_provider, account_settings, about=known, model=model)
+        provider, _ = await provider_for(self._client, custom_llm_provider, account_settings, about=known, model=model)
         return await self._observe(provider, await provider.retrieve_batch(known, chosen))
 
     async def cancel(
@@ -133,7 +134,7 @@ class BatchCalls:
         """Ask for it; what was finished by then is still billed, and metered when it ends."""
         del metadata
         known, chosen = id_of("batch_id", batch_id), options(extra_headers, extra_query, extra_body, timeout)
-        provider, _ = await self._client.provider_for(custom_llm_provider, account_settings, about=known, model=model)
+        provider, _ = await provider_for(self._client, custom_llm_provider, account_settings, about=known, model=model)
         return await self._observe(provider, await provider.cancel_batch(known, chosen))
 
     async def delete(
@@ -156,7 +157,7 @@ class BatchCalls:
         del metadata
         known, chosen = id_of("batch_id", batch_id), options(extra_headers, extra_query, extra_body, timeout)
         parts = await self._client.ready()
-        provider, _ = await self._client.provider_for(custom_llm_provider, account_settings, about=known, model=model)
+        provider, _ = await provider_for(self._client, custom_llm_provider, account_settings, about=known, model=model)
         if not isinstance(provider, DeletesBatches):
             raise NotSupportedError(f"{provider.name} cannot delete a batch")
         if await parts.tracker.rows.is_open(provider, known):
@@ -182,7 +183,7 @@ class BatchCalls:
         chosen, most = options(extra_headers, extra_query, extra_body, timeout), whole_of("limit", limit)
 
         async def page(cursor: str | None) -> AsyncPage[Batch]:
-            provider, _ = await self._client.provider_for(custom_llm_provider, account_settings, model=model)
+            provider, _ = await provider_for(self._client, custom_llm_provider, account_settings, model=model)
             found = await provider.list_batches(after=cursor, limit=most, options=chosen)
             observed = found.model_copy(update={"data": [await self._observe(provider, batch) for batch in found.data]})
             return AsyncPage[Batch].of(observed, page)
@@ -210,7 +211,7 @@ class BatchCalls:
         """
         known = id_of("batch_id", batch_id)
         parts = await self._client.ready()
-        provider, _ = await self._client.provider_for(custom_llm_provider, account_settings, about=known)
+        provider, _ = await provider_for(self._client, custom_llm_provider, account_settings, about=known)
         account, known = await parts.tracker.rows.tracked_as(provider, known)
         return await parts.tracker.wait(account, known, provider=provider, timeout=timeout, on_update=on_update)
 

@@ -7,10 +7,10 @@ from contextlib import asynccontextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from batchmeter.arguments import Timeout, document_of, id_of, options, required_text, text_of, whole_of
 from batchmeter.models import FileDeleted, FileObject
 from batchmeter.providers import ContentStream
 
+from .arguments import Timeout, document_of, id_of, options, provider_for, required_text, text_of, whole_of
 from .content import CHUNK_SIZE, FileContent, StreamedContent
 from .pages import AsyncPage
 from .uploads import FileTypes, Sent, upload_of, watched
@@ -51,7 +51,7 @@ class AsyncFiles:
         purpose, expiry = required_text("purpose", purpose), document_of("expires_after", expires_after)
         parts = await self._client.ready()
         upload = await asyncio.to_thread(upload_of, file, purpose=purpose, expires_after=expiry)
-        provider, _ = await self._client.provider_for(custom_llm_provider, account_settings, model=model)
+        provider, _ = await provider_for(self._client, custom_llm_provider, account_settings, model=model)
         read = partial(parts.plugins.read_upload, provider, purpose, upload.filename, parts.prices)
         upload, sent = watched(upload, read)
         created = await provider.create_file(upload, chosen)
@@ -73,7 +73,7 @@ class AsyncFiles:
     ) -> FileObject:
         """The file as its provider has it now. NotFoundError for an id that it does not know."""
         known, chosen = id_of("file_id", file_id), options(extra_headers, extra_query, extra_body, timeout)
-        provider, _ = await self._client.provider_for(custom_llm_provider, account_settings, about=known, model=model)
+        provider, _ = await provider_for(self._client, custom_llm_provider, account_settings, about=known, model=model)
         return await provider.retrieve_file(known, chosen)
 
     async def list(
@@ -96,7 +96,7 @@ class AsyncFiles:
         kind, way, most = text_of("purpose", purpose), text_of("order", order), whole_of("limit", limit)
 
         async def page(cursor: str | None) -> AsyncPage[FileObject]:
-            provider, _ = await self._client.provider_for(custom_llm_provider, account_settings, model=model)
+            provider, _ = await provider_for(self._client, custom_llm_provider, account_settings, model=model)
             found = await provider.list_files(purpose=kind, after=cursor, limit=most, order=way, options=chosen)
             return AsyncPage[FileObject].of(found, page)
 
@@ -122,7 +122,7 @@ class AsyncFiles:
         """Delete it at its provider; the ledger forgets whose it was."""
         known, chosen = id_of("file_id", file_id), options(extra_headers, extra_query, extra_body, timeout)
         parts = await self._client.ready()
-        provider, _ = await self._client.provider_for(custom_llm_provider, account_settings, about=known, model=model)
+        provider, _ = await provider_for(self._client, custom_llm_provider, account_settings, about=known, model=model)
         deleted = await provider.delete_file(known, chosen)
         await parts.ledger.forget_file(provider.account, known)
         return deleted
@@ -143,7 +143,7 @@ class AsyncFiles:
     ) -> FileContent:
         """The whole file in memory; with `stream`, its bytes in pieces of `chunk_size` as one iterates over it."""
         known, chosen = id_of("file_id", file_id), options(extra_headers, extra_query, extra_body, timeout)
-        provider, _ = await self._client.provider_for(custom_llm_provider, account_settings, about=known, model=model)
+        provider, _ = await provider_for(self._client, custom_llm_provider, account_settings, about=known, model=model)
         if stream:
             return await StreamedContent.open(provider.file_content(known, chosen), chunk_size)
         async with provider.file_content(known, chosen) as opened:
@@ -164,7 +164,7 @@ class AsyncFiles:
     ) -> AsyncGenerator[ContentStream]:
         """`async with client.files.stream(id) as content: async for chunk in content.chunks: …`, in flat memory."""
         known, chosen = id_of("file_id", file_id), options(extra_headers, timeout=timeout)
-        provider, _ = await self._client.provider_for(custom_llm_provider, account_settings, about=known)
+        provider, _ = await provider_for(self._client, custom_llm_provider, account_settings, about=known)
         async with provider.file_content(known, chosen) as opened:
             yield opened
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from batchmeter.answers.result import Result
 from batchmeter.answers.results import Results
-from batchmeter.arguments import attribution_of, id_of
+from batchmeter.calls.arguments import attribution_of, id_of, provider_for
 from batchmeter.calls.batches import BatchCalls
 from batchmeter.calls.files import AsyncFiles
 from batchmeter.errors import UsageError
@@ -124,7 +124,7 @@ class AsyncBatches(BatchCalls):
     ) -> tuple[Provider, Settlement, str | None]:
         """A settled batch, or one that has ended and is settled now; and the input file that its submission names."""
         known, ledger = id_of("batch_id", batch_id), (await self._client.ready()).ledger
-        provider, _ = await self._client.provider_for(account, settings, about=known)
+        provider, _ = await provider_for(self._client, account, settings, about=known)
         settled = await self.settlement(known, custom_llm_provider=provider.account)
         if settled is None:
             batch = await self.retrieve(known, provider.account, **settings)

@@ -16,6 +16,7 @@ from batchmeter.access import SeenBatch
 from batchmeter.answers.lines import answers_by_id
 from batchmeter.answers.result import Result
 from batchmeter.answers.results import Results, summed
+from batchmeter.calls.arguments import provider_for
 from batchmeter.calls.batches import BatchCalls
 from batchmeter.calls.files import AsyncFiles
 from batchmeter.errors import SettlementError, UsageError
@@ -122,7 +123,7 @@ class Jobs:
     ) -> Job:
         """Each part is submitted once: repeated after a crash, this goes on where it stopped."""
         settings = {name: value for name, value in where.items() if name != "custom_llm_provider"}
-        provider, _ = await self._client.provider_for(where.get("custom_llm_provider"), settings)
+        provider, _ = await provider_for(self._client, where.get("custom_llm_provider"), settings)
         limits = limits_of(provider) or COMPATIBLE
         with tempfile.TemporaryDirectory(prefix="batchmeter-job-") as folder:
             whole, parts, ids = await asyncio.to_thread(split, Path(file), Path(folder), endpoint, limits)
@@ -237,7 +238,7 @@ class Jobs:
         """Every answer of the job in the input's order."""
         found: dict[str, Result] = {}
         settings = {name: value for name, value in where.items() if name != "custom_llm_provider"}
-        provider, _ = await self._client.provider_for(report.job.account, settings)
+        provider, _ = await provider_for(self._client, report.job.account, settings)
         for settled in report.settlements:
             found |= await answers_by_id(provider, settled.batch)
         return Results(report.job.ids, found, *report.settlements)

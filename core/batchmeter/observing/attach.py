@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from concurrent.futures import Future
 from typing import Any, TypeVar
 
-from batchmeter.arguments import attribution_of
+from batchmeter.calls.arguments import attribution_of
 from batchmeter.errors import UsageError
 from batchmeter.faces import api
 from batchmeter.faces.client import AsyncClient

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from batchmeter.answers.lines import answers_by_id
 from batchmeter.answers.results import Results
+from batchmeter.calls.arguments import provider_for
 from batchmeter.errors import NotFoundError, SettlementError
 from batchmeter.events import Settlement
 from batchmeter.faces import api
@@ -19,6 +20,7 @@ from batchmeter.jobs.following import next_try
 from batchmeter.jobs.jobs import never_began
 from batchmeter.jobs.progress import shown
 from batchmeter.models import Attribution, Batch
+from batchmeter.providers import Provider
 
 from .requests import Lines, Requests, Written, refuse_members, write
 
@@ -109,9 +111,12 @@ class Job:
     def __post_init__(self) -> None:
         refuse_members(self.account_settings)
 
+    async def _provider(self, client: AsyncClient) -> Provider:
+        return (await provider_for(client, self.account, self.account_settings))[0]
+
     async def limits(self, client: AsyncClient) -> InputLimits:
         """Limits of one input file at this account."""
-        return limits_of(await client.provider(self.account, self.account_settings)) or COMPATIBLE
+        return limits_of(await self._provider(client)) or COMPATIBLE
 
     async def run(self, client: AsyncClient, written: Written) -> Results:
         with shown(len(written.ids), bar=self.progress) as update:
@@ -120,7 +125,7 @@ class Job:
             batch = await self._batch(client, written)
             settlement = await self._end(client, batch.id, update)
         try:
-            found = await answers_by_id(await client.provider(self.account, self.account_settings), settlement.batch)
+            found = await answers_by_id(await self._provider(client), settlement.batch)
         except NotFoundError as gone:
             gone.add_note("run(…, again=True) runs the requests anew")
             raise
@@ -142,7 +147,7 @@ class Job:
 
     async def _batch(self, client: AsyncClient, written: Written) -> Batch:
         """The newest of this run's batches, unless it is to be run again or that one never began."""
-        provider = await client.provider(self.account, self.account_settings)
+        provider = await self._provider(client)
         ledger = (await client.ready()).ledger
         key, earlier, number = self._key(written, 1), None, 1
         while (intent := await ledger.intent_of(provider.account, key)) is not None:

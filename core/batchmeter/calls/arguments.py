@@ -4,12 +4,15 @@ import json
 import math
 import re
 from collections.abc import Mapping
-from typing import Any, Protocol, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, cast
 
-from .config import validated
-from .errors import UsageError
-from .models import Attribution
-from .providers import CallOptions
+from batchmeter.config import validated
+from batchmeter.errors import UsageError
+from batchmeter.models import Attribution
+from batchmeter.providers import CallOptions, Provider
+
+if TYPE_CHECKING:
+    from batchmeter.runtime import Runtime
 
 _NOBODY = Attribution()
 _UNKEEPABLE = re.compile("[\0\ud800-\udfff]")
@@ -57,33 +60,27 @@ def caller_of(arguments: Mapping[str, Any], attribution: Attribution) -> Attribu
     return attribution_of({**attribution.model_dump(exclude_none=True), **added}) if added else attribution
 
 
-def settings_of(arguments: Mapping[str, Any]) -> dict[str, Any]:
-    """A call's account settings, from what it was given besides."""
+async def provider_for(
+    client: "Runtime",
+    account: str | None,
+    arguments: Mapping[str, Any],
+    *,
+    about: str | None = None,
+    model: str | None = None,
+) -> tuple[Provider, str | None]:
+    """The account of a call, which its model may name too (`openai/gpt-5-mini`); and the model's own name.
+
+    `arguments`: the account's settings among those that the call was given besides. Else as `Runtime.provider`.
+    """
+    account, model = text_of("custom_llm_provider", account), text_of("model", model)
+    if account is None and about is not None:
+        account = await (await client.ready()).ledger.account_of(about)
+    if account is None and model is not None:
+        account, model = client.accounts.routed(model)
     settings = {name: value for name, value in arguments.items() if name not in LITELLM_ONLY and value is not None}
     if settings.get("timeout") is None and arguments.get("request_timeout") is not None:
         settings["timeout"] = seconds_of("request_timeout", arguments["request_timeout"])
-    return settings
-
-
-def is_openai(client: object) -> bool:
-    """Whether it is a client of OpenAI's library, or of one like it."""
-    return hasattr(client, "base_url") and hasattr(client, "api_key")
-
-
-def settings_of_client(client: Any, members: Mapping[str, str]) -> dict[str, Any]:
-    """Address and credentials of an OpenAI client; those it reads from a function are asked for by it alone.
-
-    `members`: a provider's other settings -> the members of its client that hold them.
-    """
-    key = client.api_key if isinstance(client.api_key, str) and not client.api_key.startswith("<") else None
-    given = {
-        "api_base": str(client.base_url),
-        "api_key": key or None,
-        "organization": getattr(client, "organization", None),
-        "project": getattr(client, "project", None),
-        **{setting: getattr(client, member, None) for setting, member in members.items()},
-    }
-    return {name: value for name, value in given.items() if value}
+    return await client.provider(account, settings), model
 
 
 def text_of(name: str, given: object) -> str | None:
