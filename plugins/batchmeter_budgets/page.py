@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from .opened import OpenBudgets
 
 _WIDE, _TALL = 240, 12
-_MOST_ROWS = 200
+_MOST_ROWS, _MOST_BUCKETS, _MOST_OF_EACH = 80, 50, 10
 _NEAR = Decimal("0.8")
 SPENT, HELD = "spent", "held"
 
@@ -36,12 +36,18 @@ def pages(plugin: "OpenBudgets") -> list[Page]:
     """`/ui/budgets` and `/ui/budgets/{name}`, for those who see everything."""
 
     async def listed(view: "View") -> Content:
-        found = [one for budget in await _sorted(plugin) for one in await standings(plugin.book, budget)]
-        rows = [_row(view, one) for one in found]
+        found = [await standings(plugin.book, one, most=_MOST_OF_EACH) for one in await _sorted(plugin)]
+        rows = [_row(view, one) for each in found for one in each][:_MOST_ROWS]
+        cut = len(rows) == _MOST_ROWS or any(len(each) == _MOST_OF_EACH for each in found)
         columns = ("Budget", "Taken", "Limit>", "Spent>", "Uncertain>", "Reserved>", "Left>", "Until")
         empty = "No budget yet: set [plugins.budgets.NAME], or `batchmeter budgets set`."
         note = h.p(".quiet")["A batch counts in the period that it was submitted in, whenever it ends."]
-        return Content("Budgets", card("Budgets", table("Budgets", columns, rows, empty=empty), note))
+        more = (
+            h.p(".quiet")["Of each budget, some of its fullest buckets: its page and the API have more."]
+            if cut
+            else None
+        )
+        return Content("Budgets", card("Budgets", table("Budgets", columns, rows, empty=empty), more, note))
 
     async def shown(view: "View") -> Content:
         try:
@@ -49,14 +55,17 @@ def pages(plugin: "OpenBudgets") -> list[Page]:
         except UsageError as error:
             raise Refusal(404, f"{error}.") from None
         wanted = view.query("bucket")
-        found = await standings(plugin.book, budget)
+        found = await standings(plugin.book, budget, most=_MOST_BUCKETS)
+        if wanted and all(one.bucket != wanted for one in found):
+            rest = await standings(plugin.book, budget, [wanted])
+            found = [*(one for one in rest if one.bucket == wanted), *found]
         chosen = next((one for one in found if one.bucket == wanted), found[0] if found else None)
         parts = [] if chosen is None else await _one(plugin, chosen, view)
         edit = h.a(href=view.url(f"/budgets/{quote(budget.name)}/edit"))["Change…"] if view.may_act else None
         return Content(budget.name, [_about(budget, edit), _buckets(view, found, chosen), *parts])
 
     async def tile(view: "View") -> Tile | None:
-        found = [one for budget in await _sorted(plugin) for one in await standings(plugin.book, budget)]
+        found = [one for each in await _sorted(plugin) for one in await standings(plugin.book, each, most=1)]
         limited = [one for one in found if one.limit]
         if not limited:
             return None
@@ -103,7 +112,10 @@ async def _one(plugin: "OpenBudgets", one: Standing, view: "View") -> list[h.Nod
     columns = ("Batch", "State", "Reserved>", "Cost>", "Uncertain>", "By", "Basis", "Submitted")
     return [
         await _burn_down(plugin, one),
-        card("Batches of this period", table("Batches", columns, found, empty="None yet.")),
+        card(
+            f"Batches of this period{f', the newest {_MOST_ROWS}' if len(found) == _MOST_ROWS else ''}",
+            table("Batches", columns, found, empty="None yet."),
+        ),
     ]
 
 

@@ -57,12 +57,14 @@ class Standing:
         }
 
 
-async def standings(book: Book, budget: Budget, buckets: Sequence[str] | None = None) -> list[Standing]:
-    """The thousand fullest buckets of the present period, or these; the only one of a budget also before its first batch."""
+async def standings(
+    book: Book, budget: Budget, buckets: Sequence[str] | None = None, *, most: int = _MOST
+) -> list[Standing]:
+    """The fullest buckets of the present period, or these; the only one of a budget also before its first batch."""
     now = book.host.now()
     period = budget.period(now)
     chosen = None if buckets is None else list(buckets) or [""]
-    where = {"budget_id": budget.id, "start": period.start, "buckets": chosen, "limit": _MOST}
+    where = {"budget_id": budget.id, "start": period.start, "buckets": chosen, "limit": most}
     rows = sorted(await book.tables.rows("present", **where), key=lambda row: str(row["bucket"]))
     found = [_standing(budget, period, row, now) for row in rows]
     if not found and "*" not in budget.settings.scope.values():

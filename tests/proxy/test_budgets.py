@@ -242,6 +242,23 @@ async def test_an_account_s_limit_without_budgets_is_a_clear_error(tmp_path, san
             await submitted(client, lines())
 
 
+async def test_pages_show_the_fullest_buckets_and_any_that_is_wanted(start, monkeypatch):
+    monkeypatch.setattr("batchmeter_budgets.page._MOST_OF_EACH", 1)
+    monkeypatch.setattr("batchmeter_budgets.page._MOST_BUCKETS", 1)
+    client = await start(teams={"limit": "1", "scope": {"team": "*"}})
+    small = await submitted(client, lines(max_tokens=9), attribution={"team": "ads"})
+    large = await submitted(client, lines(max_tokens=900), attribution={"team": "search"})
+    async with await http_of(client) as http:
+        listed, first = (await http.get("/ui/budgets")).text, (await http.get("/ui/budgets/teams")).text
+        wanted = (await http.get("/ui/budgets/teams", params={"bucket": "team=ads"})).text
+        missing = (await http.get("/ui/budgets/teams", params={"bucket": "team=none"})).text
+    assert ("teams (search)" in listed, "teams (ads)" in listed) == (True, False)
+    assert "some of its fullest buckets" in listed
+    assert (large.id in first, small.id in first) == (True, False)
+    assert (large.id in wanted, small.id in wanted) == (False, True)
+    assert large.id in missing
+
+
 async def test_metrics_and_pages_show_the_sums(start):
     client = await start(
         teams={"limit": "1", "scope": {"team": "*"}},
