@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from .document import Document
     from .reconciler import Reconciler
 
-_DAYS, _MOST_ROWS, _MOST_IDS = 28, 500, 50
+_DAYS, _MOST_IDS = 28, 50
 _DAY = timedelta(days=1)
 _MARKS = {
     "match": "=", "explained": "~", "pending": "…", "unverifiable": "?", "unmatched_items": "!",
@@ -132,13 +132,11 @@ def _one(view: "View", found: "Document") -> list[h.Node]:
         "Next",
         "Batches",
     )
-    cells = [_row(view, found, row) for row in rows[:_MOST_ROWS]]
-    more = (
-        h.p(".quiet")[f"{len(rows) - _MOST_ROWS:,} rows more are in the document."] if len(rows) > _MOST_ROWS else None
-    )
+    cells = [_row(view, found, row) for row in rows]
+    empty, elsewhere = "Neither side has any batches.", "rows are in the document"
     return [
         card("This reconciliation", facts(pairs)),
-        card("Rows", table("Rows", columns, cells, empty="Neither side has any batches."), more),
+        card("Rows", table("Rows", columns, cells, empty=empty, elsewhere=elsewhere)),
         _unmatched(found),
         _untracked(view, found),
     ]
@@ -181,7 +179,7 @@ def _untracked(view: "View", found: "Document") -> h.Node:
             f"{one['requests']:,}",
             h.code[one["adopt"]],
         )
-        for one in found["untracked"][:_MOST_ROWS]
+        for one in found["untracked"]
     ]
     columns = ("Batch", "Account", "Status", "Created", "Requests>", "To adopt it")
     return card("Batches that nobody tracks", table("Untracked", columns, rows))

@@ -11,10 +11,21 @@ _TEXT, _NUMBER, _END = Markup("<td>"), Markup('<td class="n">'), Markup("</td>")
 """Pages have hundreds of cells, and htpy takes ten times as long for one. Joined to these, a text is escaped."""
 
 
+_MOST_CELLS, _LEAST_ROWS = 1300, 10
+
+
 def table(
-    name: str, columns: Sequence[str], rows: Iterable[Sequence[h.Node]], *, empty: str = "Nothing here."
+    name: str,
+    columns: Sequence[str],
+    rows: Iterable[Sequence[h.Node]],
+    *,
+    empty: str = "Nothing here.",
+    elsewhere: str = "",
 ) -> h.Element:
-    """A column whose name ends in `>` holds numbers. The first cell of a row names it."""
+    """A column whose name ends in `>` holds numbers. The first cell of a row names it.
+
+    A page stays quick and small: rows beyond some 1,300 cells are counted only. `elsewhere`: where they are, such as `in the CSV`.
+    """
     found = list(rows)
     if not found:
         return h.p(".quiet")[empty]
@@ -26,8 +37,13 @@ def table(
         )
     ]
     starts = [_NUMBER if right else _TEXT for right in numeric[1:]]
-    shown = h.table[h.thead[head], h.tbody[Markup().join(_row(row, starts) for row in found)]]
-    return h.div(".scroll", tabindex="0", role="group", aria_label=name)[written(shown)]
+    most = max(_MOST_CELLS // len(columns), _LEAST_ROWS)
+    body = Markup().join(_row(row, starts) for row in found[:most])
+    shown = h.div(".scroll", tabindex="0", role="group", aria_label=name)[
+        written(h.table[h.thead[head], h.tbody[body]])
+    ]
+    rest = len(found) - most
+    return h.div[shown, h.p(".quiet")[f"{rest:,} more {elsewhere or 'are not shown'}."]] if rest > 0 else shown
 
 
 def _row(row: Sequence[h.Node], starts: Sequence[Markup]) -> Markup:

@@ -21,6 +21,7 @@ from batchmeter_ui.pages.unknown import MENDS
 from batchmeter_ui.plugin import Pages
 from batchmeter_ui.span import Span
 from batchmeter_ui.sums import summed, summed_by
+from batchmeter_ui.table import table
 from batchmeter_ui.words import cell, dollars
 
 from .conftest import HOSTILE, SAME, submit_to
@@ -365,6 +366,29 @@ def test_a_year_of_bars_is_few_elements():
     drawn = str(bars("Spend", names, weeks, per="week"))
     assert drawn.count("<") / 2 < 1000
     assert "week of 2026-01-08: model-0 $1.00" in drawn
+
+
+def test_tables_of_any_length_stay_small():
+    drawn = str(table("Keys", ("Key", "Spend>"), [(f"<{n}>", "1") for n in range(5000)], elsewhere="are in the CSV"))
+    assert drawn.count("<") / 2 < 2200
+    assert "&lt;649&gt;" in drawn
+    assert "4,350 more are in the CSV." in drawn
+    assert "more" not in str(table("Keys", ("Key",), [("a",)]))
+
+
+async def test_keys_are_looked_for_where_there_are_many(http, people, log_in, monkeypatch):
+    ada, bob, root = people
+    await log_in(root)
+    assert "older ones" not in (await http.get("/ui/keys")).text
+    monkeypatch.setattr("batchmeter_ui.pages.keys._MOST_KEYS", 1)
+    newest = (await http.get("/ui/keys")).text
+    assert root.key.id in newest
+    assert ada.key.id not in newest.partition("<table>")[2]
+    assert "2 older ones are not shown" in newest
+    found = (await http.get("/ui/keys?q=TEAM-of-bob")).text
+    assert bob.key.id in found
+    assert "older ones" not in found
+    assert "No key has these words." in (await http.get("/ui/keys?q=nobody")).text
 
 
 def test_cells_are_no_formulas():

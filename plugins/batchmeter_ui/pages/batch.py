@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from batchmeter.models import Batch
 
 _MOST_ERRORS = 50
+_AS_JSON = "are in the settlement as JSON"
 RETRY_OF = "batchmeter_retry_of"
 """The metadata of a batch that has the rest of another: that one's id."""
 
@@ -220,7 +221,7 @@ def _models(newest: Settlement | None) -> h.Node:
         for name, one in newest.models.items()
     ]
     columns = ("Model", "Lines>", "Input>", "of it cached>", "Output>", "of it reasoning>", "Cost>", "List price>")
-    return card("By model", table("By model", columns, rows, empty="No line of it was answered."))
+    return card("By model", table("By model", columns, rows, empty="No line of it was answered.", elsewhere=_AS_JSON))
 
 
 def _rates(newest: Settlement | None) -> h.Node:
@@ -230,7 +231,7 @@ def _rates(newest: Settlement | None) -> h.Node:
     columns = ("Model", "Bucket", "Units>", "$ per million>", "Cost>", "Tier", "Region", "Origin", "Remarks")
     return card(
         "Rates used",
-        table("Rates used", columns, rows),
+        table("Rates used", columns, rows, elsewhere=_AS_JSON),
         h.p(".quiet")["Units × rate ÷ 1,000,000 = cost: this is all that the cost is made of."],
     )
 

@@ -45,7 +45,7 @@ async def show(view: View) -> Content:
     body = [
         chooser(view, span, "/jobs"),
         invented_note(shown=any(one.invented for one in sums)),
-        card("Jobs", table("Jobs", columns, rows, empty=empty), note),
+        card("Jobs", table("Jobs", columns, rows, empty=empty, elsewhere="cost less: batchmeter costs --by job"), note),
     ]
     return Content("Jobs", body)
 

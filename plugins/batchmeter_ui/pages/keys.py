@@ -16,6 +16,7 @@ from batchmeter_ui.view import Content, Page, View
 from batchmeter_ui.words import shortened, spent
 
 _OPEN = "open_batches"
+_MOST_KEYS = 80
 
 
 async def show(view: View) -> Content:
@@ -36,7 +37,9 @@ async def show(view: View) -> Content:
         "",
     )
     rows: list[Sequence[h.Node]] = []
-    for one in sorted(keys, key=lambda one: -one.created_at):
+    words = view.query("q")[:200]
+    found = [one for one in sorted(keys, key=lambda one: -one.created_at) if _has(one, words)]
+    for one in found[:_MOST_KEYS]:
         opened = await view.access.open_batches(one.id) if one.limits.open_batches is not None else 0
         limits = _limits(one, {**{what: count for (key, what), count in used.items() if key == one.id}, _OPEN: opened})
         rows.append(_row(view, one, sums.get(one.id), limits, used_at.get(one.id)))
@@ -45,7 +48,22 @@ async def show(view: View) -> Content:
         "Keys are made here or with ", h.code["batchmeter keys create"], ", and their secret is shown once."
     ]
     new = h.a(href=view.url("/keys/create"))["Make a key…"] if view.may_act else None
-    return Content("Keys", [card("Keys", table("Keys", columns, rows, empty=empty), note, more=new)])
+    rest = len(found) - len(rows)
+    older = h.p(".quiet")[f"{rest:,} older ones are not shown: look for them by name."] if rest > 0 else None
+    shown = card(
+        "Keys", table("Keys", columns, rows, empty="No key has these words." if words else empty), older, note, more=new
+    )
+    return Content("Keys", [_form(view, words) if words or rest > 0 else None, shown])
+
+
+def _form(view: View, words: str) -> h.Element:
+    return h.form(".card.filters", method="get", action=view.url("/keys"))[
+        h.label["Id, name, owner or team", h.input(name="q", value=words, type="search")], h.button["Find"]
+    ]
+
+
+def _has(one: ProxyKey, words: str) -> bool:
+    return words.lower() in " ".join(filter(None, (one.id, one.name, one.owner, one.team))).lower()
 
 
 def _row(view: View, one: ProxyKey, sums: CostRow | None, limits: h.Node, used_at: int | None) -> Sequence[h.Node]:

@@ -19,7 +19,6 @@ from batchmeter_ui.view import Content, Page, View
 from batchmeter_ui.words import cell, shortened, spent
 
 _FEW_DAYS, _SOME_DAYS = 14, 120
-_MOST_ROWS, _MOST_CELLS = 200, 1300
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,17 +53,15 @@ async def _pivot(view: View) -> Pivot:
 async def show(view: View) -> Content:
     pivot = await _pivot(view)
     columns = (pivot.by.title(), "All>", "Batches>", *(f"{column}>" for column in pivot.columns))
-    most = min(max(_MOST_CELLS // len(columns), 10), _MOST_ROWS)
-    rows = [_row(pivot, name) for name in list(pivot.rows)[:most]]
-    rest = len(pivot.rows) - most
+    rows = [_row(pivot, name) for name in pivot.rows]
+    empty = "No batch was settled in this span."
     body = [
         chooser(view, pivot.span, "/spend", by=pivot.by),
         invented_note(shown=pivot.invented),
         _links(view, pivot),
         card(
             f"By {pivot.by} and {pivot.per}",
-            table("Spend", columns, rows, empty="No batch was settled in this span."),
-            h.p(".quiet")[f"{rest:,} more rows are in the CSV."] if rest > 0 else None,
+            table("Spend", columns, rows, empty=empty, elsewhere="rows are in the CSV"),
             h.p(".quiet")[
                 "A batch counts for the day that it was settled on. With tags, it is in the row of each of its tags."
             ],

@@ -108,7 +108,8 @@ def _whole(view: View, found: Sequence[UnknownCost], tokens: Tokens) -> h.Elemen
     """With where it is, how much it may be, and the command that mends it."""
     columns = ("Reason", "Model", "Batches>", "Lines>", "Tokens>", "Since", "Account", "What helps")
     rows = [_row(view, one, tokens) for one in sorted(found, key=lambda one: (one.first_day, -one.lines))]
-    return table("Unknown costs", columns, rows, empty="Every line's cost is known.")
+    empty, elsewhere = "Every line's cost is known.", "are newer: mend these first, or choose fewer days"
+    return table("Unknown costs", columns, rows, empty=empty, elsewhere=elsewhere)
 
 
 def _row(view: View, one: UnknownCost, tokens: Tokens) -> Sequence[h.Node]:
