@@ -161,12 +161,12 @@ async def read_sums(reader: Reader, queries: Sequence[SpendQuery]) -> list[Found
 
 
 async def _whole_days_of_all(session: Session, queries: Sequence[SpendQuery]) -> list[Found]:
-    return [{} if query.nothing else await _whole_days(session, query) for query in queries]
+    columns = {invented: (*_SHOWN, *await _units(session, invented)) for invented in {one.invented for one in queries}}
+    return [{} if one.nothing else await _whole_days(session, one, columns[one.invented]) for one in queries]
 
 
-async def _whole_days(session: Session, terms: SpendQuery) -> Found:
+async def _whole_days(session: Session, terms: SpendQuery, columns: Sequence[str]) -> Found:
     found: Found = {}
-    columns = (*_SHOWN, *await _units(session, terms))
     for segment in segments(terms.since, terms.until, by_day=terms.by_day):
         kind = terms.segment_kind(segment.months)
         statement = session.statement(_statement(terms, segment, columns))
@@ -178,7 +178,7 @@ async def _whole_days(session: Session, terms: SpendQuery) -> Found:
             else:
                 found[names] = figures
     if terms.by_label:
-        await _split_off_unlabelled(session, terms, found)
+        await _split_off_unlabelled(session, terms, columns, found)
     return found
 
 
@@ -188,10 +188,10 @@ def _add(found: Found, names: Names, figures: Figures, sign: int = 1) -> None:
         sums[name] = sums.get(name, 0) + sign * number
 
 
-async def _split_off_unlabelled(session: Session, terms: SpendQuery, found: Found) -> None:
+async def _split_off_unlabelled(session: Session, terms: SpendQuery, columns: Sequence[str], found: Found) -> None:
     """Sums without a name are of all that have such a label: they become those of the rest of their day or week."""
     place = next(number for number, name in enumerate(terms.group_by) if name in TIMES)
-    whole = await _whole_days(session, replace(terms, group_by=(terms.group_by[place],)))
+    whole = await _whole_days(session, replace(terms, group_by=(terms.group_by[place],)), columns)
     for (time,), figures in whole.items():
         names = (time, None) if place == 0 else (None, time)
         labelled = found.pop(names, {})
@@ -199,9 +199,9 @@ async def _split_off_unlabelled(session: Session, terms: SpendQuery, found: Foun
         _add(found, names, labelled, -1)
 
 
-async def _units(session: Session, terms: SpendQuery) -> list[str]:
+async def _units(session: Session, invented: bool) -> list[str]:
     """Units that any batch was ever billed in: sums are quick where these are few."""
-    kind = one_of(terms.kind & Kind.INVENTED, ONES.index("status") + 1)
+    kind = one_of(Kind.INVENTED if invented else DAYS, ONES.index("status") + 1)
     row = await session.row(session.statement(_USED), kind=int(kind))
     return [name for name in UNITS if row is not None and row[name]]
 
