@@ -116,6 +116,10 @@ class Parts:
         task.add_done_callback(self.chores.discard)
         return task
 
+    async def finish(self, chore: Coroutine[Any, Any, Result]) -> Result:
+        """A caller who is cancelled meanwhile does not end the chore; a client that closes waits for it."""
+        return await asyncio.shield(self.start(chore, RECORDING))
+
     async def listen(self) -> None:
         """Work that other processes put into the ledger wakes this one's loops at once, where the engine can tell."""
         wake = {"batches": self.tracker.notify, "deliveries": self.deliverer.notify}

@@ -1,18 +1,14 @@
 """The same request again, after its batch has failed: a submission of its own, one for all who ask."""
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 from .host import Tries
 from .ledger.records import Again, Submission, TrackedBatch
 from .models import Batch
-from .providers import BatchRequest, CallOptions
+from .parts import Parts
+from .providers import BatchRequest, CallOptions, Provider
 from .submit import submit
 from .tracker.metadata_tag import RETRY_OF
-
-if TYPE_CHECKING:
-    from .parts import Parts
-    from .providers import Provider
 
 
 def tries_of(failed: TrackedBatch | None) -> Tries | None:
@@ -28,7 +24,7 @@ def next_key(failed: TrackedBatch) -> str:
     return f"{RETRY_OF}:{kept.first_id or failed.batch_id}:try-{kept.attempt + 1}"
 
 
-async def resubmit(parts: "Parts", provider: "Provider", failed: TrackedBatch, *, tag: bool) -> Batch:
+async def resubmit(parts: Parts, provider: Provider, failed: TrackedBatch, *, tag: bool) -> Batch:
     """The batch that follows. Raises what a submission raises; it waits for no room in a queue."""
     kept = failed.submission.again or Again()
     first_id = kept.first_id or failed.batch_id
@@ -40,8 +36,8 @@ async def resubmit(parts: "Parts", provider: "Provider", failed: TrackedBatch, *
 
 
 async def submit_kept(
-    parts: "Parts",
-    provider: "Provider",
+    parts: Parts,
+    provider: Provider,
     submission: Submission,
     window: str,
     key: str | None,

@@ -10,7 +10,7 @@ import sys
 import uuid
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from .errors import (
     APIConnectionError,
@@ -28,15 +28,12 @@ from .events import full_endpoint
 from .host import PlannedBatch
 from .ledger.records import Again, Intent, Submission
 from .models import Attribution, Batch
-from .parts import RECORDING, Parts
-from .providers import next_try, waits_for_room
+from .parts import Parts
+from .providers import BatchRequest, CallOptions, Provider, next_try, waits_for_room
 from .tracker.build_events import created_event
 from .tracker.guards import PATIENCE
 from .tracker.metadata_tag import TAG, tag_of, tagged, untagged, without_tag
 from .tracker.schedule import next_look
-
-if TYPE_CHECKING:
-    from .providers import BatchRequest, CallOptions, Provider
 
 log = logging.getLogger("batchmeter")
 
@@ -50,9 +47,9 @@ _UNDER_WAY = 10_000
 
 async def submit(
     parts: Parts,
-    provider: "Provider",
-    request: "BatchRequest",
-    options: "CallOptions",
+    provider: Provider,
+    request: BatchRequest,
+    options: CallOptions,
     submission: Submission,
     *,
     idempotency_key: str | None = None,
@@ -103,7 +100,7 @@ async def submit(
 
 
 async def _create(
-    parts: Parts, provider: "Provider", request: "BatchRequest", options: "CallOptions", intent: Intent, *, tag: bool
+    parts: Parts, provider: Provider, request: BatchRequest, options: CallOptions, intent: Intent, *, tag: bool
 ) -> Batch:
     """The call, and what its answer says of the intent; however it ends, calls that wait for this one go on."""
     ended = parts.creates[intent.id] = asyncio.Event()
@@ -127,14 +124,14 @@ async def _create(
         log.warning("create at %s was interrupted; intent %s stays open until it is known", provider.account, intent.id)
         raise
     else:
-        return await _record(parts, intent, batch)
+        return await parts.finish(_record(parts, intent, batch))
     finally:
         parts.creates.pop(intent.id, None)
         ended.set()
 
 
 async def _ask(
-    parts: Parts, provider: "Provider", draft: Intent, metadata: Mapping[str, str] | None, *, wait: bool
+    parts: Parts, provider: Provider, draft: Intent, metadata: Mapping[str, str] | None, *, wait: bool
 ) -> tuple[PlannedBatch | None, Intent]:
     """Before anything is written or sent, so that a refusal leaves nothing behind; where it is no for now, again."""
     pause = _FIRST_PAUSE
@@ -193,13 +190,13 @@ def _with_callbacks(parts: Parts, submission: Submission) -> Submission:
     return submission if callbacks == submission.callbacks else replace(submission, callbacks=callbacks)
 
 
-def _with_an_id(batch: Batch, provider: "Provider") -> Batch:
+def _with_an_id(batch: Batch, provider: Provider) -> Batch:
     if not batch.id.strip():
         raise APIResponseError(f"{provider.endpoint}: a create was answered with a batch that has no id")
     return batch
 
 
-async def request_sha256(parts: Parts, account: str, request: "BatchRequest", extra: Mapping[str, Any]) -> str:
+async def request_sha256(parts: Parts, account: str, request: BatchRequest, extra: Mapping[str, Any]) -> str:
     """Of all that makes two requests the same. An input file is its content where it was uploaded through us.
 
     Two spellings of one thing are the same: an endpoint without `/v1`, and what is empty or left out.
@@ -230,8 +227,8 @@ def _check_same(intent: Intent, first: Intent) -> None:
 
 
 def submission_of(
-    provider: "Provider",
-    request: "BatchRequest",
+    provider: Provider,
+    request: BatchRequest,
     attribution: Attribution | None,
     traceparent: str | None,
     extra_body: Mapping[str, Any] | None,
@@ -269,7 +266,7 @@ def current_traceparent() -> str | None:
     return f"00-{context.trace_id:032x}-{context.span_id:016x}-{int(context.trace_flags):02x}"
 
 
-async def _repeat(parts: Parts, provider: "Provider", intent: Intent, *, tag: bool) -> Batch | None:
+async def _repeat(parts: Parts, provider: Provider, intent: Intent, *, tag: bool) -> Batch | None:
     """The first create with this key: known, waited for while it is under way, or looked for.
 
     None where it made nothing, so that its key is free.
@@ -309,13 +306,13 @@ async def _elsewhere(parts: Parts, intent: Intent) -> Intent:
     return intent
 
 
-async def _search(parts: Parts, provider: "Provider", intent: Intent, error: ProviderError, *, tagged: bool) -> Batch:
+async def _search(parts: Parts, provider: Provider, intent: Intent, error: ProviderError, *, tagged: bool) -> Batch:
     """The batch whose answer was lost, if it is listed; else the error, with the intent left open to find it."""
     from .tracker.rows import find_create  # noqa: PLC0415 - needed only when an answer is lost
 
     found = await find_create(provider, intent)
     if found is not None:
-        return await _record(parts, intent, found)
+        return await parts.finish(_record(parts, intent, found))
     source = intent.submission.input_file_id or ""
     # A batch on the caller's own storage carries no metadata.
     by_tag = tagged and "://" not in source and provider.capabilities.lost_create == "metadata"
@@ -331,12 +328,10 @@ async def _search(parts: Parts, provider: "Provider", intent: Intent, error: Pro
 
 
 async def _record(parts: Parts, intent: Intent, batch: Batch) -> Batch:
-    """Goes on behind a caller who is cancelled: the batch exists."""
     # A tagged one need not wait for the disk again: its intent is there, and finds it by its tag.
     durable = tag_of(batch) != intent.id
-    recording = record_created(parts, intent.submission, batch, intent_id=intent.id, durable=durable)
     try:
-        return await asyncio.shield(parts.start(recording, RECORDING))
+        return await record_created(parts, intent.submission, batch, intent_id=intent.id, durable=durable)
     except LedgerError:
         log.exception("batch %s was created but not recorded; the tracker will adopt it by its intent", batch.id)
         return without_tag(batch)

@@ -47,6 +47,27 @@ async def test_a_create_cancelled_before_it_is_sent_leaves_its_key_free(make_cli
         assert [one.id for one in (await client.batches.list()).data] == [made.id]
 
 
+async def test_a_cancelled_create_whose_record_fails_is_told_in_the_log(
+    make_client, sandbox, requests, monkeypatch, caplog
+):
+    reached, go = asyncio.Event(), asyncio.Event()
+    async with make_client(sandbox.url) as client:
+        parts, file = await client.ready(), await client.files.create(requests)
+
+        async def away(*_):
+            reached.set()
+            await go.wait()
+            raise LedgerError("away")
+
+        monkeypatch.setattr(parts.ledger, "subscribe", away)
+        call = asyncio.create_task(client.batches.create(input_file_id=file.id, **ASKED))
+        await reached.wait()
+        await cancelled(call)
+        go.set()
+        await asyncio.gather(*parts.chores)
+    assert "was created but not recorded; the tracker will adopt it" in caplog.text
+
+
 @pytest.mark.parametrize("closing", [False, True])
 async def test_a_create_cancelled_after_its_answer_is_recorded(
     make_client, sandbox, requests, log, monkeypatch, closing
