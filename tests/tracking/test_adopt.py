@@ -21,7 +21,7 @@ REQUEST = (
 @pytest.fixture
 def adoption(world):
     tracker = world.tracker()
-    return Adoption(world.ledger, world.accounts, tracker.rows, tracker.options)
+    return Adoption(world.ledger, world.accounts, tracker.rows, [])
 
 
 def listed(world, count, *, age=3600):

@@ -43,7 +43,8 @@ async def test_a_cancelled_loop_ends_though_its_call_fails(call, caplog):
     assert ["which failed: the server is away" in record.getMessage() for record in caplog.records] == [True]
 
 
-async def test_a_cancelled_loop_gives_its_claims_back():
+@pytest.mark.parametrize("times", [1, 3])
+async def test_a_cancelled_loop_gives_its_claims_back(times):
     claimed, begun, end, back = object(), asyncio.Event(), asyncio.Event(), []
 
     async def claiming():
@@ -52,12 +53,14 @@ async def test_a_cancelled_loop_gives_its_claims_back():
         return claimed
 
     async def keep(claims):
+        await asyncio.sleep(0)
         back.append(claims)
 
     task = asyncio.create_task(take(claiming(), keep))
     await begun.wait()
-    task.cancel()
-    await asyncio.sleep(0)
+    for _ in range(times):
+        task.cancel()
+        await asyncio.sleep(0)
     end.set()
     await asyncio.wait({task})
     assert (task.cancelled(), back) == (True, [claimed])

@@ -23,7 +23,7 @@ TAGGED = {"team": "search", "batchmeter_id": "intent-1"}
 
 def adoption_of(world):
     tracker = world.tracker()
-    return Adoption(world.ledger, world.accounts, tracker.rows, tracker.options)
+    return Adoption(world.ledger, world.accounts, tracker.rows, [])
 
 
 async def created(world, batch, intent_id="intent-1", **fields):

@@ -14,9 +14,10 @@ from .lost_creates import LostCreates
 
 def extend(tracker: Tracker) -> None:
     """Give a new tracker its rounds."""
-    tracker.rounds["adoption"] = Adoption(tracker.ledger, tracker.accounts, tracker.rows, tracker.options).sweep_all
+    tracker.rounds["adoption"] = Adoption(
+        tracker.ledger, tracker.accounts, tracker.rows, tracker.options.adopt
+    ).sweep_all
     tracker.rounds["lost_creates"] = LostCreates(tracker.ledger, tracker.accounts, tracker.rows).reconcile
     tracker.upkeep["histories"] = Histories(tracker.ledger, durations_of(tracker.timetable)).refresh
     tracker.rounds["late_files"] = LateFiles(tracker).look
-    if tracker.options.list_many:
-        tracker.poller.cover = ListPolling(tracker.ledger, tracker.timetable, tracker.options.look).cover
+    tracker.poller.cover = ListPolling(tracker.ledger, tracker.timetable).cover

@@ -16,7 +16,6 @@ from batchmeter.models import Batch
 from batchmeter.providers import Provider
 from batchmeter.tracker.metadata_tag import tag_of
 from batchmeter.tracker.rows import SKEW_SECONDS, BatchRows
-from batchmeter.tracker.schedule import TrackerOptions
 from batchmeter.web import noted_answers
 
 from .listing import back_to, skew_of
@@ -25,6 +24,8 @@ log = logging.getLogger("batchmeter")
 
 MOST_SECONDS = 600.0
 """For one account's list."""
+FIRST_SECONDS = 48 * 3600.0
+"""How far back a starting tracker looks, until it has read the account's list once."""
 GRACE_SECONDS = 60.0
 """A create may still be under way this long."""
 UNRECORDABLE = (RecursionError, ValueError, TypeError)
@@ -44,7 +45,7 @@ class Adoption:
     ledger: Ledger
     accounts: Accounts
     rows: BatchRows
-    options: TrackerOptions
+    names: Collection[str]
     _swept_at: dict[str, float] = field(default_factory=dict[str, float])
     """When the last pass that read an account to its end began."""
     _top: dict[str, frozenset[str]] = field(default_factory=dict[str, frozenset[str]])
@@ -52,7 +53,7 @@ class Adoption:
 
     async def sweep_all(self) -> int:
         """Side by side: an endless list costs no other account."""
-        return sum(await asyncio.gather(*(self.sweep(account) for account in self.options.adopt)))
+        return sum(await asyncio.gather(*(self.sweep(account) for account in self.names)))
 
     async def sweep(self, account: str) -> int:
         """Adopt batches listed since the last whole pass, with room for clocks that differ; returns how many were new.
@@ -61,7 +62,7 @@ class Adoption:
         """
         now = self.ledger.now() / 1000
         swept_at = self._swept_at.get(account)
-        floor = now - self.options.adopt_since if swept_at is None else swept_at - GRACE_SECONDS - SKEW_SECONDS
+        floor = now - FIRST_SECONDS if swept_at is None else swept_at - GRACE_SECONDS - SKEW_SECONDS
         known = self._top.get(account)
         try:
             async with asyncio.timeout(MOST_SECONDS):

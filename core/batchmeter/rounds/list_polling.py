@@ -17,7 +17,7 @@ from batchmeter.ledger.records import Claim, Millis
 from batchmeter.models import Batch, Page
 from batchmeter.providers import CallOptions, Provider
 from batchmeter.tracker.account_state import AccountState, answer_in_time, blame
-from batchmeter.tracker.schedule import CLOSING, Random, Timetable
+from batchmeter.tracker.schedule import CLOSING, LOOK_SECONDS, Random, Timetable
 
 log = logging.getLogger("batchmeter")
 
@@ -105,7 +105,6 @@ class ListPolling:
 
     ledger: Ledger
     timetable: Timetable
-    look_seconds: float = 60.0
     _orders: dict[str, Order] = field(default_factory=dict[str, Order])
     _distrusted: dict[str, float] = field(default_factory=dict[str, float])
     _done: set[tuple[str, str]] = field(default_factory=set[tuple[str, str]])
@@ -154,9 +153,9 @@ class ListPolling:
             if await state.pause_or_budget() or self._is_distrusted(state):
                 return None  # one of those that went first was refused, or came in no order
             try:
-                options = CallOptions(timeout=self.look_seconds)
+                options = CallOptions(timeout=LOOK_SECONDS)
                 call = provider.list_batches(after=window.cursor, limit=WINDOW, options=options)
-                page = await answer_in_time(provider, call, self.look_seconds)
+                page = await answer_in_time(provider, call)
             except Exception as error:  # noqa: BLE001 - a list that fails costs only the saving
                 state.failed(error, self._now())
                 if isinstance(error, APIStatusError) and blame(error) == "batch" and window.cursor is not None:

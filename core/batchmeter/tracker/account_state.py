@@ -21,7 +21,7 @@ from batchmeter.errors import (
 from batchmeter.providers import Provider
 
 from .lease import Sleep
-from .schedule import DEFAULTS, Random, TrackerOptions, pause_asked
+from .schedule import DEFAULTS, LOOK_SECONDS, Random, TrackerOptions, pause_asked
 
 log = logging.getLogger("batchmeter")
 
@@ -29,6 +29,8 @@ Answer = TypeVar("Answer")
 
 MAX_BACKLOG = 64
 """Ended batches of one account that wait for their download; more are claimed when these are done."""
+UNUSABLE_SECONDS = 60.0
+"""Before an account that is not configured here is tried again."""
 RECOVERY = 1.02
 """Growth of the rate with each good answer."""
 Blame = Literal["batch", "account", "account now"]
@@ -44,13 +46,13 @@ _BLAME: tuple[tuple[type[Exception], Blame], ...] = (
 )
 
 
-async def answer_in_time(provider: Provider, call: Awaitable[Answer], seconds: float) -> Answer:
-    """APITimeoutError after so long, whatever the provider does with its own time-outs."""
+async def answer_in_time(provider: Provider, call: Awaitable[Answer]) -> Answer:
+    """APITimeoutError after LOOK_SECONDS, whatever the provider does with its own time-outs."""
     try:
-        async with asyncio.timeout(seconds):
+        async with asyncio.timeout(LOOK_SECONDS):
             return await call
     except TimeoutError as error:
-        raise APITimeoutError(f"{provider.endpoint}: no answer in {seconds:g} s") from error
+        raise APITimeoutError(f"{provider.endpoint}: no answer in {LOOK_SECONDS:g} s") from error
 
 
 def blame(error: Exception) -> Blame:
@@ -182,8 +184,7 @@ class AccountState:
 
     def rest_left(self, now: float) -> float:
         """Seconds until its batches are claimed here again."""
-        unusable = min(self.unusable_until - now, self.options.unusable)
-        return max(self.pause_left(now), unusable)
+        return max(self.pause_left(now), min(self.unusable_until - now, UNUSABLE_SECONDS))
 
     def pause_left(self, now: float) -> float:
         """Seconds until this account is asked again."""

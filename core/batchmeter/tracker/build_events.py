@@ -1,7 +1,5 @@
 """Settlements and events, built from the ledger's batch and its metering."""
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
@@ -17,6 +15,7 @@ from batchmeter.events import (
     full_endpoint,
 )
 from batchmeter.ledger.records import Millis, Submission, TrackedBatch, event_name
+from batchmeter.metering.result import Metering
 from batchmeter.models import (
     TERMINAL_STATUSES,
     Batch,
@@ -24,11 +23,8 @@ from batchmeter.models import (
     Cost,
     LineCounts,
     ModelUsage,
-    RatesUsed,
-    ReportedCost,
     Usage,
 )
-from batchmeter.pricing.groups import Groups
 
 from .metadata_tag import untagged
 
@@ -43,19 +39,8 @@ _COST_NOTES = frozenset({"price_change_during_batch"})
 """Flags of a cost that deserve a note of their own."""
 
 
-@dataclass(frozen=True, slots=True)
-class Bill:
-    """The sum of a batch's answers."""
-
-    lines: LineCounts = field(default_factory=LineCounts)
-    usage: Usage = field(default_factory=Usage)
-    cost: Cost = field(default_factory=Cost)
-    models: Mapping[str, ModelUsage] = field(default_factory=dict[str, ModelUsage])
-    groups: Groups = field(default_factory=dict[Any, Any])
-    notes: tuple[str, ...] = ()
-    duplicates: int = 0
-    rates: tuple[RatesUsed, ...] = ()
-    reported_cost: ReportedCost | None = None
+def with_notes(metering: Metering, *notes: str) -> Metering:
+    return metering.model_copy(update={"notes": (*metering.notes, *notes)})
 
 
 def created_event(submission: Submission, batch: Batch, *, time: Millis) -> BatchCreated:
@@ -69,7 +54,9 @@ def created_event(submission: Submission, batch: Batch, *, time: Millis) -> Batc
     )
 
 
-def settlement_of(tracked: TrackedBatch, batch: Batch, bill: Bill, *, time: Millis, revision: int = 1) -> Settlement:
+def settlement_of(
+    tracked: TrackedBatch, batch: Batch, metering: Metering, *, time: Millis, revision: int = 1
+) -> Settlement:
     """The outcome of a finished batch. One the provider lost while it was open counts as `failed`."""
     reported = reported_usage(batch.usage)
     return Settlement(
@@ -82,24 +69,24 @@ def settlement_of(tracked: TrackedBatch, batch: Batch, bill: Bill, *, time: Mill
         revision=revision,
         settled_at=moment(time),
         status=batch.status if batch.status in TERMINAL_STATUSES else "failed",
-        request_counts=bill.lines,
-        usage=bill.usage,
-        cost=bill.cost,
-        models=dict(bill.models),
+        request_counts=metering.lines,
+        usage=metering.usage,
+        cost=metering.cost,
+        models=dict(metering.models),
         times=times_of(batch),
-        notes=_notes(bill, batch.usage),
+        notes=_notes(metering, batch.usage),
         reported_usage=reported,
-        reported_cost=bill.reported_cost,
-        rates=bill.rates,
-        missing=_missing(batch, bill),
-        duplicates=bill.duplicates,
+        reported_cost=metering.reported_cost,
+        rates=metering.rates,
+        missing=_missing(batch, metering),
+        duplicates=metering.duplicates,
     )
 
 
 def ending_event(submission: Submission, settlement: Settlement) -> BatchSucceeded | BatchFailed:
     """`batch_success` for a completed batch, `batch_failure` for any other ending."""
     outcome = {name: getattr(settlement, name) for name in Outcome.model_fields}
-    kind: EventType = ending_type(settlement.status)
+    kind: EventType = "batch_success" if settlement.status == "completed" else "batch_failure"
     common = _carried(submission, settlement.batch) | {
         "id": event_id(settlement.account, event_name(submission, settlement.batch.id), kind, settlement.revision),
         "time": settlement.settled_at,
@@ -110,16 +97,12 @@ def ending_event(submission: Submission, settlement: Settlement) -> BatchSucceed
     return BatchSucceeded(**common, **outcome) if kind == "batch_success" else BatchFailed(**common, **outcome)
 
 
-def ending_type(status: str) -> EventType:
-    return "batch_success" if status == "completed" else "batch_failure"
-
-
-def unreadable(batch: Batch, reason: str = UNAVAILABLE) -> Bill:
-    """The bill of answers that are gone: the provider's own sums where it sent any, and an unknown cost, never zero."""
+def unreadable(batch: Batch, reason: str = UNAVAILABLE) -> Metering:
+    """The metering of answers that are gone: the provider's own sums where it sent any, and an unknown cost, never zero."""
     counts = batch.request_counts
     succeeded = counts.completed if counts else 0
     usage = reported_usage(batch.usage) or Usage()
-    return Bill(
+    return Metering(
         lines=LineCounts(
             total=counts.total if counts else 0,
             succeeded=succeeded,
@@ -190,16 +173,18 @@ def _as_made(batch: Batch) -> Batch:
     return batch.model_copy(update={"metadata": metadata or None})
 
 
-def _missing(batch: Batch, bill: Bill) -> int:
+def _missing(batch: Batch, metering: Metering) -> int:
     """A request's second line is no other request's first."""
-    return max(batch.request_counts.total - bill.lines.total + bill.duplicates, 0) if batch.request_counts else 0
+    return (
+        max(batch.request_counts.total - metering.lines.total + metering.duplicates, 0) if batch.request_counts else 0
+    )
 
 
-def _notes(bill: Bill, reported: BatchUsage | None) -> tuple[str, ...]:
-    notes = [*bill.notes, *(flag for flag in bill.cost.flags if flag in _COST_NOTES)]
-    if reported is not None and UNAVAILABLE not in notes and _differs(bill.usage, reported):
+def _notes(metering: Metering, reported: BatchUsage | None) -> tuple[str, ...]:
+    notes = [*metering.notes, *(flag for flag in metering.cost.flags if flag in _COST_NOTES)]
+    if reported is not None and UNAVAILABLE not in notes and _differs(metering.usage, reported):
         notes.append(USAGE_MISMATCH)
-    return tuple(_unique(notes))
+    return tuple(dict.fromkeys(notes))
 
 
 def _differs(metered: Usage, reported: BatchUsage) -> bool:
@@ -210,10 +195,6 @@ def _differs(metered: Usage, reported: BatchUsage) -> bool:
     if reported.output_tokens_details is not None:
         pairs.append((metered.reasoning_tokens, reported.output_tokens_details.reasoning_tokens))
     return any(ours != theirs for ours, theirs in pairs)
-
-
-def _unique(words: Iterable[str]) -> list[str]:
-    return list(dict.fromkeys(words))
 
 
 def _between(start: int | None, end: int | None) -> float | None:

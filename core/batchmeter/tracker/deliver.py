@@ -83,7 +83,8 @@ class Deliverer:
     async def drain(self, timeout: float) -> bool:
         """Deliver what is due now, then stop; False when `timeout` (seconds) was too short. Call it instead of `run`."""
         work = [
-            asyncio.create_task(self._lane(name).empty(), name=f"batchmeter drain {name}") for name in self._names()
+            asyncio.create_task(self._lane(name).empty(), name=f"batchmeter drain {name}")
+            for name in list(self._plugins.loggers)
         ]
         if not work:
             return True
@@ -119,16 +120,13 @@ class Deliverer:
 
     def _start_and_stop(self, running: dict[str, asyncio.Task[None]]) -> None:
         """Loggers come and go while a client is open."""
-        names = self._names()
+        names = list(self._plugins.loggers)
         self._served = self._plugins.loggers
         for name in [name for name in running if name not in names]:
             running.pop(name).cancel()
         for name in names:
             if name not in running or running[name].done():
                 running[name] = asyncio.create_task(self._lane(name).run(), name=f"batchmeter deliver {name}")
-
-    def _names(self) -> Sequence[str]:
-        return list(self._plugins.loggers)
 
     def _lane(self, name: str) -> LoggerLane:
         if name not in self._lanes:

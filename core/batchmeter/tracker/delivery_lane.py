@@ -39,18 +39,18 @@ class LaneOptions:
     backoff_longest: float = 3600.0
     attempts: int = 100
     """Failures before an event is dead, about four days of an hourly try: an outage over a long weekend loses nothing."""
-    refused_pause: float = 300.0
-    """Between probes of a logger whose credentials are refused (401, 403)."""
     threshold: int = 5
     """Failures in a row after which only single probes are made, with back-off."""
     longest_pause: float = 3600.0
     """The longest that a logger may ask for: a backend's Retry-After of days would keep its events from it."""
-    max_stuck: int = 3
-    """Calls that ignore their cancellation; with so many the logger is asked no more until one returns."""
 
 
 _PAUSED = "paused: "
 _REFUSALS = (401, 403)
+REFUSED_PAUSE = 300.0
+"""Seconds between probes of a logger whose credentials are refused."""
+MOST_STUCK = 3
+"""Calls that ignore their cancellation; with so many the logger is asked no more until one returns."""
 _SHORTEST = 0.2
 _ERROR_CHARS = 500
 
@@ -102,23 +102,20 @@ class LoggerLane:
 
     async def _round(self) -> int:
         logger = self.plugins.loggers.get(self.name)
-        if logger is None or self.breaker.pause_left(self._now()) or len(self._stuck) >= self.options.max_stuck:
+        if logger is None or self.breaker.pause_left(self._now()) or len(self._stuck) >= MOST_STUCK:
             return 0
-        claimed = await take(self._claiming(), self._give_back)
-        self._note_held("" if claimed else await self.redaction.missing())
-        if claimed:
-            await self._hand_over(logger, claimed)
-        return len(claimed)
-
-    def _claiming(self) -> Coroutine[Any, Any, list[Delivery]]:
-        """Nothing is claimed, and no attempt counted, while a redactor is missing."""
-        return self.ledger.claim_deliveries(
+        claiming = self.ledger.claim_deliveries(  # none, and no attempt counted, while a redactor is missing
             self.name,
             owner=self.owner,
             limit=1 if self.breaker.probing else self.options.block,
             lease_seconds=self.options.lease,
             redactors=self.plugins,
         )
+        claimed = await take(claiming, self._give_back)
+        self._note_held("" if claimed else await self.redaction.missing())
+        if claimed:
+            await self._hand_over(logger, claimed)
+        return len(claimed)
 
     def _note_held(self, held: str) -> None:
         if held and held != self._held:
@@ -131,7 +128,7 @@ class LoggerLane:
         """Seconds until something is due, or the logger is probed."""
         due = await self.ledger.next_delivery_at([self.name])
         now = self._now()
-        if len(self._stuck) >= self.options.max_stuck or due is None or self._held:
+        if len(self._stuck) >= MOST_STUCK or due is None or self._held:
             return self.options.idle
         return min(max(due / 1000 - now, self.breaker.pause_left(now), 0.05), self.options.idle)
 
@@ -146,7 +143,7 @@ class LoggerLane:
         try:
             await self._side_by_side([self._in_order(logger, mine, slots, left) for mine in by_batch.values()])
         except asyncio.CancelledError:
-            await self._give_back(list(left.values()))
+            await to_the_end(self._give_back(list(left.values())))
             raise
 
     async def _give_back(self, deliveries: Sequence[Delivery]) -> None:
@@ -293,11 +290,11 @@ class LoggerLane:
                 "once this is mended; it is tried again every %g s",
                 self.name,
                 text,
-                self.options.refused_pause,
+                REFUSED_PAUSE,
             )
         self._refused = True
-        self.breaker.failure(self._now(), retry_after=self.options.refused_pause, at_once=True)
-        return self._again(delivery, self.options.refused_pause, _PAUSED + text)
+        self.breaker.failure(self._now(), retry_after=REFUSED_PAUSE, at_once=True)
+        return self._again(delivery, REFUSED_PAUSE, _PAUSED + text)
 
     def _spent(self, delivery: Delivery) -> bool:
         paused = (delivery.last_error or "").startswith(_PAUSED)

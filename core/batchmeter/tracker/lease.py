@@ -51,7 +51,10 @@ class Leases:
         assert work is not None
         mine = Held(claim, work)
         self._held.add(mine)
-        self._keep(mine)
+        if self._keeper is None:
+            self._keeper = asyncio.create_task(self._work(), name="batchmeter-leases")
+        if self._left(mine) < 1 / 2:
+            self._nudge.set()
         try:
             yield
         except asyncio.CancelledError:
@@ -60,19 +63,9 @@ class Leases:
             raise
         finally:
             self._held.discard(mine)
-            self._rest()
-
-    def _keep(self, mine: Held) -> None:
-        if self._keeper is None:
-            self._keeper = asyncio.create_task(self._work(), name="batchmeter-leases")
-        if self._left(mine) < 1 / 2:
-            self._nudge.set()
-
-    def _rest(self) -> None:
-        """Nothing is held: nothing goes on. It waits for nothing, so that what the block has taken cannot be lost here."""
-        if not self._held and self._keeper is not None:
-            self._keeper.cancel()
-            self._keeper = None
+            if not self._held and self._keeper is not None:  # no await here: it could lose what the block has taken
+                self._keeper.cancel()
+                self._keeper = None
 
     async def _work(self) -> None:
         while True:
@@ -155,19 +148,27 @@ async def to_the_end(writing: Awaitable[Taken]) -> Taken:
 async def take(claiming: Awaitable[Taken], give_back: Callable[[Taken], Awaitable[object]]) -> Taken:
     """The result of `claiming`; a cancellation in the middle lets it finish and gives its claims back first.
 
-    It stays a cancellation where that fails: a loop that goes on after errors would never end.
+    Further cancellations wait for that, too. It stays a cancellation where that fails: a loop that goes on after errors
+    would never end.
     """
     task = asyncio.ensure_future(claiming)
     try:
         return await asyncio.shield(task)
     except asyncio.CancelledError:
-        try:
-            await give_back(await task)
-        except LedgerError as error:
-            log.warning("stopped in the middle of a ledger call, which failed: %s", error)
-        except Exception:
-            log.exception("stopped in the middle of a ledger call, which failed")
+        undoing = asyncio.create_task(_undo(task, give_back))
+        while not undoing.done():
+            with suppress(asyncio.CancelledError):
+                await asyncio.wait({undoing})
         raise
+
+
+async def _undo(task: asyncio.Future[Taken], give_back: Callable[[Taken], Awaitable[object]]) -> None:
+    try:
+        await give_back(await task)
+    except LedgerError as error:
+        log.warning("stopped in the middle of a ledger call, which failed: %s", error)
+    except Exception:
+        log.exception("stopped in the middle of a ledger call, which failed")
 
 
 async def _nothing(_: object) -> None: ...

@@ -4,23 +4,25 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Collection, Coroutine, Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 from batchmeter.errors import BatchmeterError, LedgerError, NotFoundError, ProviderError
 from batchmeter.events import INVENTED, BatchFailed, BatchSucceeded, Settlement
 from batchmeter.ledger.ledger import Ledger
 from batchmeter.ledger.records import Attempts, Claim, Millis, Reschedule, TrackedBatch, is_another
+from batchmeter.metering.result import Metering
 from batchmeter.models import Batch
 from batchmeter.plugins import Plugins
 from batchmeter.providers import CallOptions, Provider
 
 from .account_state import AccountState, answer_in_time
-from .build_events import BATCH_UNAVAILABLE, Bill, ending_event, settlement_of, unreadable
+from .build_events import BATCH_UNAVAILABLE, ending_event, settlement_of, unreadable, with_notes
 from .lease import LeaseLostError, Leases, Sleep, Watch, take
 from .rows import with_id
 from .schedule import (
     LATE_LOOKS,
+    LOOK_SECONDS,
     Random,
     Timetable,
     TrackerOptions,
@@ -31,7 +33,7 @@ from .schedule import (
     one_more,
     pause_asked,
 )
-from .settle import Meter, NotReadableError, read_bill, shows_more
+from .settle import Meter, NotReadableError, read_metering, shows_more
 
 log = logging.getLogger("batchmeter")
 
@@ -115,7 +117,7 @@ class Poller:
 
         async with self.leases.held(claim), account.turn_to_settle() if account else nullcontext():
             try:
-                bill = await read_bill(provider, tracked, batch, self.meter)
+                metering = await read_metering(provider, tracked, batch, self.meter)
             except NotReadableError as error:
                 attempts = one_more(tracked.attempts, error.trouble, self.ledger.now())
                 if not exhausted(attempts[0], self.ledger.now()):
@@ -124,35 +126,35 @@ class Poller:
                     wait = after_trouble(attempts[0], self.timetable.random, retry_after=pause)
                     return await self._again(claim, wait, f"{attempts[0]}: {error}", attempts, batch)
                 log.warning("batch %s: given up: %s: %s", tracked.batch_id, attempts[0], error)
-                bill = await error.without()
+                metering = await error.without()
                 again = self.ledger.now() + millis(LATE_LOOKS[0]) if error.trouble in _LISTED_LATE else None
-                return await self._settle(claim, batch, bill, look_again_at=again)
-        return await self._settle(claim, batch, bill)
+                return await self._settle(claim, batch, metering, look_again_at=again)
+        return await self._settle(claim, batch, metering)
 
     async def _settle(
-        self, claim: Claim, batch: Batch, bill: Bill, *, look_again_at: Millis | None = None
+        self, claim: Claim, batch: Batch, metering: Metering, *, look_again_at: Millis | None = None
     ) -> Settlement:
-        settlement, event = self._ending(claim.tracked, batch, bill)
+        settlement, event = self._ending(claim.tracked, batch, metering)
         await self.ledger.subscribe(self.plugins.subscriptions)
         callbacks = self.plugins.callbacks
         if not await self.ledger.settle(
-            claim, settlement, bill.groups, event, callbacks=callbacks, look_again_at=look_again_at
+            claim, settlement, metering.groups, event, callbacks=callbacks, look_again_at=look_again_at
         ):
             raise LeaseLostError(batch.id)
-        log.info("batch %s of %s settled: %s, %s", batch.id, settlement.account, settlement.status, bill.cost.total)
+        log.info("batch %s of %s settled: %s, %s", batch.id, settlement.account, settlement.status, metering.cost.total)
         self.total.settled += 1
         self.timetable.learn(settlement, claim.tracked.submission.model)
         self.recorded()
         return settlement
 
     def _ending(
-        self, tracked: TrackedBatch, batch: Batch, bill: Bill, *, revision: int = 1
+        self, tracked: TrackedBatch, batch: Batch, metering: Metering, *, revision: int = 1
     ) -> tuple[Settlement, BatchSucceeded | BatchFailed]:
         """The settlement and its event, with a note where a provider for tests made the answers up, readable or not."""
         factory = self.plugins.providers.get(tracked.submission.provider)
         if getattr(factory, "invented", False):
-            bill = replace(bill, notes=(*bill.notes, INVENTED))
-        settlement = settlement_of(tracked, batch, bill, time=self.ledger.now(), revision=revision)
+            metering = with_notes(metering, INVENTED)
+        settlement = settlement_of(tracked, batch, metering, time=self.ledger.now(), revision=revision)
         return settlement, ending_event(tracked.submission, settlement)
 
     async def _again(
@@ -171,8 +173,7 @@ class Poller:
 
     async def look(self, provider: Provider, batch_id: str) -> Batch:
         """The provider's newest word."""
-        seconds = self.options.look
-        return await answer_in_time(provider, provider.retrieve_batch(batch_id, CallOptions(timeout=seconds)), seconds)
+        return await answer_in_time(provider, provider.retrieve_batch(batch_id, CallOptions(timeout=LOOK_SECONDS)))
 
     async def newest(self, provider: Provider, tracked: TrackedBatch) -> Batch:
         """As `look`; but an end that was seen stands, at last also where the provider has forgotten the batch."""
@@ -368,16 +369,16 @@ class Poller:
         if found is None or not shows_more(batch, found[0].batch):
             return True
         try:
-            bill = await read_bill(provider, tracked, batch, self.meter)
+            metering = await read_metering(provider, tracked, batch, self.meter)
         except NotReadableError as error:
             if isinstance(error.__cause__, ProviderError):
                 raise error.__cause__ from None
             return False
-        settlement, event = self._ending(tracked, batch, bill, revision=found[0].revision + 1)
+        settlement, event = self._ending(tracked, batch, metering, revision=found[0].revision + 1)
         await self.ledger.subscribe(self.plugins.subscriptions)
-        if await self.ledger.revise(settlement, bill.groups, event, callbacks=self.plugins.callbacks):
+        if await self.ledger.revise(settlement, metering.groups, event, callbacks=self.plugins.callbacks):
             revision, account = settlement.revision, tracked.account
-            log.info("batch %s of %s: late files, revision %d: %s", batch.id, account, revision, bill.cost.total)
+            log.info("batch %s of %s: late files, revision %d: %s", batch.id, account, revision, metering.cost.total)
             self.recorded()
         return True
 

@@ -19,10 +19,10 @@ from batchmeter.providers import CallOptions, Provider
 
 from .build_events import created_event
 from .metadata_tag import tag_of, untagged
+from .schedule import LOOK_SECONDS
 
 log = logging.getLogger("batchmeter")
 
-LOOK_SECONDS = 60.0
 SKEW_SECONDS = 600.0
 """How far a provider's clock may be behind ours."""
 QUICK_PAGES = 2

@@ -44,6 +44,8 @@ class Pace:
 LONGEST_PAUSE = 3600.0
 """Seconds that a provider's Retry-After counts for at most, where the settings do not say otherwise."""
 BACKGROUND = Pace()
+LOOK_SECONDS = 60.0
+"""One request to a provider, with its retries."""
 RELIABLE = 20
 """Endings in a row that a webhook told first, before polls become rare."""
 LATE = 60.0
@@ -62,14 +64,10 @@ class TrackerOptions:
     """A killed worker's batches are taken over after this."""
     block: int = 500
     """Batches claimed at once: enough of one account for its lists to be worth their while."""
-    look: float = 60.0
-    """One request to a provider, with its retries."""
     idle: float = 10.0
     """Longest sleep: other processes submit too."""
     reconcile: float = 60.0
     """Between two rounds: looks for lost creates and the like."""
-    unusable: float = 60.0
-    """Before an account that is not configured here is tried again."""
     looks: int = 8
     """Requests of one account under way."""
     downloads: int = 8
@@ -80,10 +78,6 @@ class TrackerOptions:
     """A Retry-After counts for at most this long."""
     adopt: tuple[str, ...] = ()
     """Accounts whose every batch is tracked, whoever made it."""
-    adopt_since: float = 48 * 3600.0
-    """How far back a starting tracker looks for them, until it has read the account's list once."""
-    list_many: bool = True
-    """Ask one list for many due batches, where the provider can."""
 
 
 DEFAULTS = TrackerOptions()

@@ -3,7 +3,7 @@
 import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import UTC, date, datetime
 from functools import partial
 
@@ -18,19 +18,19 @@ from batchmeter.errors import (
 from batchmeter.events import full_endpoint
 from batchmeter.ledger.records import TrackedBatch, progress_of
 from batchmeter.metering import Job, meter_outputs
-from batchmeter.metering.result import LINES_MALFORMED
+from batchmeter.metering.result import LINES_MALFORMED, Metering
 from batchmeter.models import Batch, LineCounts, RequestCounts
 from batchmeter.plugins import Plugins
 from batchmeter.pricing.groups import PriceSource
 from batchmeter.pricing.price import Terms
 from batchmeter.providers import CallOptions, ContentStream, OutputFile, Provider
 
-from .build_events import LINES_MISSING, UNAVAILABLE, Bill, unreadable
+from .build_events import LINES_MISSING, UNAVAILABLE, unreadable, with_notes
 from .schedule import Trouble
 
 log = logging.getLogger("batchmeter")
 
-Meter = Callable[[Provider, TrackedBatch, Batch, Sequence[OutputFile]], Awaitable[Bill]]
+Meter = Callable[[Provider, TrackedBatch, Batch, Sequence[OutputFile]], Awaitable[Metering]]
 ERRORS_UNAVAILABLE = "errors_unavailable"
 """Note: the file with the failed lines is gone; they are not counted, the cost is whole."""
 _ACCOUNT_ERRORS = (AuthenticationError, PermissionDeniedError, RateLimitError)
@@ -40,26 +40,26 @@ _ACCOUNT_ERRORS = (AuthenticationError, PermissionDeniedError, RateLimitError)
 class NotReadableError(Exception):
     """The answers cannot be read yet; `without` tells what the batch comes to when patience with this is used up."""
 
-    def __init__(self, trouble: Trouble, detail: str, without: Bill | Callable[[], Awaitable[Bill]]) -> None:
+    def __init__(self, trouble: Trouble, detail: str, without: Metering | Callable[[], Awaitable[Metering]]) -> None:
         super().__init__(detail)
         self.trouble: Trouble = trouble
         self._without = without
 
-    async def without(self) -> Bill:
-        return self._without if isinstance(self._without, Bill) else await self._without()
+    async def without(self) -> Metering:
+        return self._without if isinstance(self._without, Metering) else await self._without()
 
 
-async def read_bill(provider: Provider, tracked: TrackedBatch, batch: Batch, meter: Meter) -> Bill:
+async def read_metering(provider: Provider, tracked: TrackedBatch, batch: Batch, meter: Meter) -> Metering:
     """The answers, metered and all there. NotReadableError otherwise; errors of the account as they come."""
     try:
         return await _read_all(provider, tracked, batch, meter)
     except Exception:  # whatever broke may be an error file that no failed line needs; else it is raised
-        if (bill := await _read_outputs(provider, tracked, batch, meter)) is None:
+        if (metering := await _read_outputs(provider, tracked, batch, meter)) is None:
             raise
-        return bill
+        return metering
 
 
-async def _read_outputs(provider: Provider, tracked: TrackedBatch, batch: Batch, meter: Meter) -> Bill | None:
+async def _read_outputs(provider: Provider, tracked: TrackedBatch, batch: Batch, meter: Meter) -> Metering | None:
     """The answers without an error file that no failed line needs: every request's answer is in the output."""
     counts = batch.request_counts
     if counts is None or counts.failed or not counts.total:
@@ -69,22 +69,22 @@ async def _read_outputs(provider: Provider, tracked: TrackedBatch, batch: Batch,
         rest = [file for file in files if file.kind != "error"]
         if not rest or len(rest) == len(files):
             return None
-        bill = await meter(provider, tracked, batch, Download.of(rest).checked())
+        metering = await meter(provider, tracked, batch, _checked(_distinct(rest), set()))
     except Exception:  # noqa: BLE001 - the first reading's error is the one to tell
         return None
-    whole = bill.lines.succeeded == counts.total and not bill.lines.malformed
-    return replace(bill, notes=(*bill.notes, ERRORS_UNAVAILABLE)) if whole else None
+    whole = metering.lines.succeeded == counts.total and not metering.lines.malformed
+    return with_notes(metering, ERRORS_UNAVAILABLE) if whole else None
 
 
-async def _read_all(provider: Provider, tracked: TrackedBatch, batch: Batch, meter: Meter) -> Bill:
+async def _read_all(provider: Provider, tracked: TrackedBatch, batch: Batch, meter: Meter) -> Metering:
     progress = max(tracked.progress, progress_of(batch))
-    download = Download(())
+    files, gone = list[OutputFile](), set[str]()
     try:
-        download = Download.of(await provider.outputs(batch))
-        trouble = awaited(batch, download.files, progress)
-        bill = Bill() if trouble else await meter(provider, tracked, batch, download.checked())
+        files = _distinct(await provider.outputs(batch))
+        trouble = awaited(batch, files, progress)
+        metering = Metering() if trouble else await meter(provider, tracked, batch, _checked(files, gone))
     except NotFoundError as error:
-        salvage = partial(_salvage, provider, tracked, batch, download, meter)
+        salvage = partial(_salvage, provider, tracked, batch, files, gone, meter)
         raise NotReadableError("output_not_found", str(error), salvage) from error
     except _ACCOUNT_ERRORS:
         raise
@@ -94,40 +94,46 @@ async def _read_all(provider: Provider, tracked: TrackedBatch, batch: Batch, met
         raise NotReadableError("output_broken", f"{type(error).__name__}: {error}", unreadable(batch)) from error
     if trouble is not None:
         raise NotReadableError(trouble, "the provider lists no output file yet", nothing_listed(batch, progress))
-    _check_all_there(batch, bill, progress)
-    return bill
+    _check_all_there(batch, metering, progress)
+    return metering
 
 
-def _check_all_there(batch: Batch, bill: Bill, progress: int) -> None:
+def _check_all_there(batch: Batch, metering: Metering, progress: int) -> None:
     """A file cut off between two lines looks whole: read it once more before believing that lines are missing."""
     counts = batch.request_counts or RequestCounts()
     completed = counts.completed if batch.status == "cancelled" else max(counts.completed, progress)
-    found = bill.lines.succeeded + bill.lines.failed
-    detail = f"{found} lines of {counts.total} could be read, {bill.lines.malformed} could not"
-    if says_nothing(batch, bill, progress):
+    found = metering.lines.succeeded + metering.lines.failed
+    detail = f"{found} lines of {counts.total} could be read, {metering.lines.malformed} could not"
+    if says_nothing(batch, metering, progress):
         raise NotReadableError("output_not_listed", detail, nothing_listed(batch, progress))
-    if not _short(batch, bill, counts, completed):
+    if not _short(batch, metering, counts, completed):
         return
-    if found + bill.lines.malformed < counts.total:
-        bill = replace(bill, notes=(*bill.notes, LINES_MISSING))
-    sure = batch.status != "cancelled" and completed > _accounted(bill)
-    raise NotReadableError("lines_missing", detail, _partly(bill, completed, LINES_MISSING) if sure else bill)
+    if found + metering.lines.malformed < counts.total:
+        metering = with_notes(metering, LINES_MISSING)
+    sure = batch.status != "cancelled" and completed > _accounted(metering)
+    raise NotReadableError("lines_missing", detail, _partly(metering, completed, LINES_MISSING) if sure else metering)
 
 
-async def _salvage(provider: Provider, tracked: TrackedBatch, batch: Batch, download: "Download", meter: Meter) -> Bill:
+async def _salvage(
+    provider: Provider,
+    tracked: TrackedBatch,
+    batch: Batch,
+    files: Sequence[OutputFile],
+    gone: set[str],
+    meter: Meter,
+) -> Metering:
     """The settlement of a batch whose file is gone for good."""
-    lost = {file.kind for file in download.files if file.id in download.gone} or {"output"}
-    rest = download.without_gone()
-    bill = Bill()
-    if rest.files:
+    lost = {file.kind for file in files if file.id in gone} or {"output"}
+    metering = Metering()
+    if rest := [file for file in files if file.id not in gone]:
         with suppress(NotFoundError):
-            bill = await meter(provider, tracked, batch, rest.checked())
+            metering = await meter(provider, tracked, batch, _checked(rest, gone))
     if lost == {"error"}:
-        return replace(bill, notes=(*bill.notes, ERRORS_UNAVAILABLE))
-    if not bill.lines.succeeded:
+        return with_notes(metering, ERRORS_UNAVAILABLE)
+    if not metering.lines.succeeded:
         return unreadable(batch)
     completed = batch.request_counts.completed if batch.request_counts else 0
-    return _partly(replace(bill, notes=(*bill.notes, UNAVAILABLE)), completed, UNAVAILABLE)
+    return _partly(with_notes(metering, UNAVAILABLE), completed, UNAVAILABLE)
 
 
 def shows_more(batch: Batch, than: Batch) -> bool:
@@ -151,29 +157,29 @@ def awaited(batch: Batch, files: Sequence[OutputFile], progress: int) -> Trouble
     return "nothing_done" if counts is not None and counts.total else "output_not_listed"
 
 
-def says_nothing(batch: Batch, bill: Bill, progress: int) -> bool:
+def says_nothing(batch: Batch, metering: Metering, progress: int) -> bool:
     """Whether no answer was read and nothing says that there is none: an empty file may still be filled."""
     counts = batch.request_counts or RequestCounts()
-    if bill.lines.succeeded or bill.lines.malformed:
+    if metering.lines.succeeded or metering.lines.malformed:
         return False
-    if counts.total and bill.lines.failed >= counts.total:
+    if counts.total and metering.lines.failed >= counts.total:
         return False
     if batch.status == "completed":
-        return not bill.lines.failed or not counts.total
+        return not metering.lines.failed or not counts.total
     if batch.status == "failed" and progress < 0:
         return False
     return progress > 0 if counts.total else progress >= 0 or batch.request_counts is None
 
 
-def _short(batch: Batch, bill: Bill, counts: RequestCounts, completed: int) -> bool:
+def _short(batch: Batch, metering: Metering, counts: RequestCounts, completed: int) -> bool:
     """Whether the files hold less than the provider counts, or counted; a line cut in two is malformed."""
-    found = bill.lines.succeeded + bill.lines.failed
+    found = metering.lines.succeeded + metering.lines.failed
     if batch.status == "completed" and found < counts.total:
         return True
-    return completed > bill.lines.succeeded or bill.lines.malformed > 0
+    return completed > metering.lines.succeeded or metering.lines.malformed > 0
 
 
-def nothing_listed(batch: Batch, progress: int) -> Bill:
+def nothing_listed(batch: Batch, progress: int) -> Metering:
     """No answer in all this time: zero only where the provider itself says that nothing succeeded."""
     counts = batch.request_counts
     if counts is None or progress > 0:
@@ -181,50 +187,44 @@ def nothing_listed(batch: Batch, progress: int) -> Bill:
     if batch.status == "completed":
         if counts.total == 0 or counts.failed < counts.total:
             return unreadable(batch)
-        return Bill(lines=LineCounts(total=counts.total, failed=counts.failed), notes=(ERRORS_UNAVAILABLE,))
-    return unreadable(batch) if counts.total == 0 and progress >= 0 else Bill()
+        return Metering(lines=LineCounts(total=counts.total, failed=counts.failed), notes=(ERRORS_UNAVAILABLE,))
+    return unreadable(batch) if counts.total == 0 and progress >= 0 else Metering()
 
 
-def _partly(bill: Bill, completed: int, reason: str) -> Bill:
+def _partly(metering: Metering, completed: int, reason: str) -> Metering:
     """Some answers were read, others exist and were not: the known part is a lower bound."""
-    missing = max(completed - _accounted(bill), 1)
-    unknown = {**bill.cost.unknown, reason: missing}
-    return replace(bill, cost=bill.cost.model_copy(update={"total": None, "unknown": unknown}))
+    missing = max(completed - _accounted(metering), 1)
+    unknown = {**metering.cost.unknown, reason: missing}
+    return metering.model_copy(update={"cost": metering.cost.model_copy(update={"total": None, "unknown": unknown})})
 
 
-def _accounted(bill: Bill) -> int:
+def _accounted(metering: Metering) -> int:
     """Good answers that were read, and lines that may be some."""
-    return bill.lines.succeeded + bill.cost.unknown.get(LINES_MALFORMED, 0)
+    return metering.lines.succeeded + metering.cost.unknown.get(LINES_MALFORMED, 0)
 
 
-@dataclass(slots=True)
-class Download:
-    """A finished batch's files: each is read whole, or is an error: nothing is settled on a file that was cut off."""
-
-    files: Sequence[OutputFile]
+def _distinct(files: Sequence[OutputFile]) -> list[OutputFile]:
     """Each once: some servers name one file as output and as error file."""
-    gone: set[str] = field(default_factory=set[str])
-    """Ids of files that their provider no longer has."""
+    return list({file.id: file for file in reversed(files)}.values())[::-1]
 
-    @classmethod
-    def of(cls, files: Sequence[OutputFile]) -> "Download":
-        return cls(list({file.id: file for file in reversed(files)}.values())[::-1])
 
-    def checked(self) -> list[OutputFile]:
-        """The same files; reading one raises APIResponseError when fewer or more bytes came than were announced."""
-        return [replace(file, open=partial(self._open, file)) for file in self.files]
+def _checked(files: Sequence[OutputFile], gone: set[str]) -> list[OutputFile]:
+    """The same files, each read whole or an error: nothing is settled on a file that was cut off.
 
-    def without_gone(self) -> "Download":
-        return Download([file for file in self.files if file.id not in self.gone])
+    Reading one raises APIResponseError when fewer or more bytes came than were announced. `gone` takes the ids of files
+    that their provider no longer has.
+    """
 
     @asynccontextmanager
-    async def _open(self, file: OutputFile) -> AsyncGenerator[ContentStream]:
+    async def whole(file: OutputFile) -> AsyncGenerator[ContentStream]:
         try:
             async with file.open() as stream:
                 yield replace(stream, chunks=_counted(stream, file))
         except NotFoundError:
-            self.gone.add(file.id)
+            gone.add(file.id)
             raise
+
+    return [replace(file, open=partial(whole, file)) for file in files]
 
 
 async def _counted(stream: ContentStream, file: OutputFile) -> AsyncIterator[bytes]:
@@ -239,21 +239,10 @@ async def _counted(stream: ContentStream, file: OutputFile) -> AsyncIterator[byt
 def meter_with(prices: PriceSource, plugins: Plugins) -> Meter:
     """The meter that prices with these."""
 
-    async def bill(provider: Provider, tracked: TrackedBatch, batch: Batch, files: Sequence[OutputFile]) -> Bill:
-        metering = await meter_outputs(files, job_of(provider, tracked, batch, prices, plugins))
-        return Bill(
-            lines=metering.lines,
-            usage=metering.usage,
-            cost=metering.cost,
-            models=metering.models,
-            groups=metering.groups,
-            notes=metering.notes,
-            duplicates=metering.duplicates,
-            rates=metering.rates,
-            reported_cost=metering.reported_cost,
-        )
+    async def meter(provider: Provider, tracked: TrackedBatch, batch: Batch, files: Sequence[OutputFile]) -> Metering:
+        return await meter_outputs(files, job_of(provider, tracked, batch, prices, plugins))
 
-    return bill
+    return meter
 
 
 def job_of(provider: Provider, tracked: TrackedBatch, batch: Batch, prices: PriceSource, plugins: Plugins) -> Job:
@@ -273,15 +262,11 @@ def job_of(provider: Provider, tracked: TrackedBatch, batch: Batch, prices: Pric
         created=_day(batch.created_at),
         prices=prices,
         price_model=provider.price_model,
-        terms=terms_of(provider),
+        terms=Terms(provider.capabilities.priced_as, provider.capabilities.standard_factor),
         ask=plugins.price_lines if plugins.prices_lines else None,
         dialects=getattr(provider, "dialects", None),
         input_file=partial(_input, provider, file_id) if file_id else None,
     )
-
-
-def terms_of(provider: Provider) -> Terms:
-    return Terms(provider.capabilities.priced_as, provider.capabilities.standard_factor)
 
 
 @asynccontextmanager

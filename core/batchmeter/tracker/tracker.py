@@ -19,7 +19,7 @@ from batchmeter.plugins import Plugins
 from batchmeter.pricing.groups import PriceSource
 from batchmeter.providers import Provider
 
-from .account_state import AccountState, Budget
+from .account_state import UNUSABLE_SECONDS, AccountState, Budget
 from .lease import Sleep, nap, owner_name
 from .poller import Poller, Summary
 from .rows import BatchRows, with_id
@@ -223,7 +223,7 @@ class Tracker:
                 provider = self.accounts.get(account)
             except Exception as error:  # noqa: BLE001 - whatever it is, others may be able to follow its batches
                 log.warning("account %s has open batches but cannot be used here: %s", account, error)
-                state.unusable_until = self.ledger.now() / 1000 + self.options.unusable
+                state.unusable_until = self.ledger.now() / 1000 + UNUSABLE_SECONDS
                 self.poller.start(self.poller.give_back(mine))
             else:
                 self.poller.start_due(state, provider, mine)
