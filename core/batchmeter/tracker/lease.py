@@ -63,7 +63,7 @@ class Leases:
             raise
         finally:
             self._held.discard(mine)
-            if not self._held and self._keeper is not None:  # no await here: it could lose what the block has taken
+            if not self._held:  # no await here: it could lose what the block has taken
                 self._keeper.cancel()
                 self._keeper = None
 
