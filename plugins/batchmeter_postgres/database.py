@@ -132,7 +132,7 @@ class PostgresSnapshot:
     async def read(self, work: Work[Result]) -> Result:
         try:
             return await work(self._session)
-        except psycopg.Error as error:
+        except (psycopg.Error, UnicodeEncodeError) as error:
             raise server.explain(error, self._url) from error
 
 
@@ -186,7 +186,7 @@ class PostgresDatabase:
             await pool.close()
 
     def of_one(self, error: Exception) -> bool:
-        refused = isinstance(error.__cause__, psycopg.IntegrityError | psycopg.DataError)
+        refused = isinstance(error.__cause__, psycopg.IntegrityError | psycopg.DataError | UnicodeEncodeError)
         return refused or not isinstance(error, LedgerError)
 
     async def listen(self, heard: Callable[[Topic], None]) -> None:
@@ -218,7 +218,7 @@ class PostgresDatabase:
         while True:
             try:
                 result = await attempt()
-            except (psycopg.Error, PoolTimeout) as error:
+            except (psycopg.Error, PoolTimeout, UnicodeEncodeError) as error:
                 if _cancels() > cancels:  # a lost connection's error has taken the cancellation's place
                     raise asyncio.CancelledError from error
                 waited = time.monotonic() + pause - began

@@ -7,7 +7,7 @@ from psycopg.conninfo import conninfo_to_dict
 from psycopg.rows import DictRow, TupleRow
 from psycopg_pool import PoolTimeout
 
-from batchmeter.engines import Migration, load_migrations, no_ledger, pending
+from batchmeter.engines import Migration, load_migrations, no_ledger, not_text, pending
 from batchmeter.errors import LedgerError
 
 CONNECT_SECONDS = 10
@@ -148,6 +148,8 @@ def restarting(error: Exception) -> bool:
 
 
 def explain(error: Exception, url: str) -> LedgerError:
+    if isinstance(error, UnicodeEncodeError):
+        return not_text(url, error)
     message = str(error).strip()
     refused = (text for words, text in (*_REFUSED, *_CROWDED) if words in message)
     remedy = next(refused, None) or next((text for kind, text in _REMEDIES if isinstance(error, kind)), None)

@@ -235,7 +235,7 @@ class SqliteDatabase:
             thread.stop()
 
     def of_one(self, error: Exception) -> bool:
-        refused = isinstance(error.__cause__, sqlite3.IntegrityError | sqlite3.DataError)
+        refused = isinstance(error.__cause__, sqlite3.IntegrityError | sqlite3.DataError | UnicodeEncodeError)
         return refused or not isinstance(error, LedgerError)
 
     async def listen(self, heard: Callable[[Topic], None]) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TypeVar
 
-from batchmeter.engines import Migration, load_migrations, no_ledger, pending
+from batchmeter.engines import Migration, load_migrations, no_ledger, not_text, pending
 from batchmeter.errors import LedgerError
 from batchmeter.ledger.session import Millis
 
@@ -184,10 +184,10 @@ def _split(script: str) -> Iterator[str]:
 
 
 def explain(error: Exception, path: str) -> LedgerError:
+    if isinstance(error, UnicodeEncodeError):
+        return not_text(path, error)
     code = _code(error)
     remedy = next((text for name, text in _REMEDIES.items() if code.startswith(name)), None)
-    if isinstance(error, UnicodeEncodeError):
-        return LedgerError(f"{path}: an id holds characters that are not text: {error.object[:80]!r}")
     return LedgerError(f"{path}: {remedy} ({error})" if remedy else f"{path}: {error}")
 
 

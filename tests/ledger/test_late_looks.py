@@ -1,10 +1,11 @@
 """Looks at batches without output are planned in the ledger: one worker has each, and none is lost with its worker."""
 
+from functools import partial
+
 import pytest
 
 from batchmeter.ledger import open_ledger
-from batchmeter.ledger.claims import LATE_HORIZON
-from batchmeter.ledger.records import LateLook
+from batchmeter.rounds.late_files import LATE_HORIZON, LateLook, claim_late_looks, finish_late_look
 from batchmeter.spend.prune import prune
 
 MINUTES = 60_000
@@ -19,7 +20,13 @@ async def settled(ledger, make, clock):
 
 
 async def claim(ledger, *accounts):
-    return await ledger.claim_late_looks(accounts or ("openai",), lease_seconds=600, limit=10)
+    return await ledger.database.write(
+        partial(claim_late_looks, accounts=accounts or ("openai",), lease_seconds=600, limit=10)
+    )
+
+
+async def finish(ledger, look, again_at):
+    await ledger.database.write(partial(finish_late_look, look=look, again_at=again_at))
 
 
 async def test_look_is_due_after_a_restart_once(settled, url, clock):
@@ -44,13 +51,13 @@ async def test_look_is_due_after_a_restart_once(settled, url, clock):
 async def test_next_look_is_planned_or_forgotten(settled, clock):
     clock.advance(15 * 60)
     [look] = await claim(settled)
-    await settled.finish_late_look(look, clock.now + 45 * MINUTES)
-    await settled.finish_late_look(look, clock.now)  # by a worker whose lease has run out
+    await finish(settled, look, clock.now + 45 * MINUTES)
+    await finish(settled, look, clock.now)  # by a worker whose lease has run out
     assert await claim(settled) == []
     clock.advance(45 * 60)
     [look] = await claim(settled)
     assert look.looks == 1
-    await settled.finish_late_look(look, None)
+    await finish(settled, look, None)
     clock.advance(48 * 3600)
     assert await claim(settled) == []
 

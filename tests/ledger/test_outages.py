@@ -121,3 +121,19 @@ async def test_the_pool_s_own_log_repeats_nothing(url, make, caplog, postgres_cl
         record for record in caplog.records if record.name == "psycopg.pool" and record.levelno > logging.INFO
     ] == []
     await ledger.aclose()
+
+
+async def test_a_first_asker_whose_commit_went_unheard_is_the_first(url, monkeypatch):
+    ledger = await opened(url)
+    commit = psycopg.AsyncConnection.commit
+
+    async def unheard(connection):
+        await commit(connection)
+        monkeypatch.setattr(psycopg.AsyncConnection, "commit", commit)
+        raise psycopg.OperationalError("server closed the connection unexpectedly")
+
+    monkeypatch.setattr(psycopg.AsyncConnection, "commit", unheard)
+    assert [await ledger.once("scope", "name") for _ in range(2)] == [True, False]
+    await ledger.not_once("scope", "name")
+    assert await ledger.once("scope", "name") is True
+    await ledger.aclose()

@@ -218,13 +218,6 @@ async def test_unknown_schemes_are_refused():
         open_ledger("mysql://host/db")
 
 
-async def test_an_id_that_is_not_text_is_explained(tmp_path, make):
-    ledger = await opened(tmp_path / "ledger.db")
-    with pytest.raises(LedgerError, match="not text"):
-        await ledger.get_batch("\ud83d")
-    await ledger.aclose()
-
-
 async def test_writes_that_wait_together_share_a_commit_and_fail_alone(tmp_path, make):
     ledger = await opened(tmp_path / "ledger.db")
     commits = await trace(ledger, "COMMIT")

@@ -1,10 +1,12 @@
 """Others' texts are kept, also where it is no text that a database takes."""
 
+import asyncio
 import sqlite3
 
 import pytest
 
 from batchmeter.cli.ledger_copy import copy_ledger
+from batchmeter.errors import LedgerError
 from batchmeter.ledger import open_ledger
 from batchmeter.ledger.records import DeliveryResult, Intent, Reschedule
 from batchmeter.models import Attribution
@@ -71,3 +73,14 @@ async def test_endings_of_batches_with_such_texts_are_observed(ledger, make, wor
     assert await ledger.observe_endings("openai", ended) == {"b1", "b2"}
     assert (await ledger.get_batch("b1")).batch == ended[0]
     assert (await ledger.owner_of("out-b1")).attribution.user == words
+
+
+async def test_an_id_that_is_no_text_is_explained_and_fails_alone(ledger, make):
+    bad = "k\ud83d"
+    for call in (ledger.get_batch(bad), ledger.account_of(bad), ledger.once("scope", bad)):
+        with pytest.raises(LedgerError, match=r"not text: 'k\\ud83d'"):
+            await call
+    intents = [Intent(f"i{number}", make.submission(), idempotency_key=f"k{number}") for number in range(9)]
+    intents[4] = Intent("i4", make.submission(), idempotency_key=bad)
+    stored = await asyncio.gather(*map(ledger.open_intent, intents), return_exceptions=True)
+    assert [isinstance(one, LedgerError) for one in stored] == [number == 4 for number in range(9)]

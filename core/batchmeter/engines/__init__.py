@@ -60,6 +60,10 @@ def no_ledger(url: str) -> LedgerError:
     return LedgerError(f"{url}: there is no ledger; check --ledger, BATCHMETER_LEDGER or the settings file")
 
 
+def not_text(url: str, error: UnicodeEncodeError) -> LedgerError:
+    return LedgerError(f"{url}: an id holds characters that are not text: {error.object[:80]!r}")
+
+
 def pending(url: str, known: tuple[Migration, ...], applied: dict[int, str]) -> list[Migration]:
     """Migrations left to apply, given the applied versions' checksums; refuses ledgers this release cannot read."""
     newest = known[-1].version

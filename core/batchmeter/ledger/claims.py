@@ -1,4 +1,4 @@
-"""Claims: which worker follows a batch, looks for late files or makes an answer, until when, and how that ends."""
+"""Claims: which worker follows a batch or makes an answer, until when, and how that ends."""
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -7,7 +7,7 @@ from typing import Any
 
 from . import serialize
 from .files import output_columns
-from .records import Answer, Claim, LateLook, Millis, Reschedule
+from .records import Answer, Claim, Millis, Reschedule
 from .session import Row, Session
 
 HORIZON: Millis = 3 * 3_600_000
@@ -136,41 +136,12 @@ async def next_due_at(session: Session, accounts: Collection[str] | None = None)
     return min((row["due"] for row in due if row["due"] is not None), default=None)
 
 
-LATE_HORIZON: Millis = 25 * 3_600_000
-"""No look is planned further ahead: such a time was written under a clock that was wrong, and the look is due."""
-
-
-async def claim_late_looks(
-    session: Session, accounts: Collection[str], *, lease_seconds: float, limit: int
-) -> list[LateLook]:
-    """Due ones of these accounts; where their look does not end, they are due again after the lease."""
-    due = await session.rows("due_late_looks", accounts=sorted(accounts), horizon=LATE_HORIZON, limit=limit)
-    items = [{name: row[name] for name in ("account", "batch_id", "next_look_at")} for row in due]
-    leases = await session.each("claim_late_look", in_order(items), lease=millis(lease_seconds))
-    return [
-        LateLook(row["account"], row["batch_id"], min(row["settled_at"], session.now), row["looks"]) for row in leases
-    ]
-
-
-async def finish_late_look(session: Session, look: LateLook, again_at: Millis | None) -> None:
-    """Plan the next one; None: its files were found, or it was the last."""
-    names = {"account": look.account, "batch_id": look.batch_id}
-    if again_at is None:
-        await session.run("forget_late_look", **names)
-    else:
-        await session.run(
-            "plan_late_look", **names, settled_at=look.settled_at, looks=look.looks, next_look_at=again_at
-        )
-
-
-async def forget_late_looks(session: Session, batches: Sequence[Mapping[str, object]]) -> None:
-    """Of batches (`account`, `batch_id`) that are pruned, or have another name now."""
-    await session.each("forget_late_look", in_order(batches))
-
-
-async def once(session: Session, scope: str, name: str) -> bool:
-    """True for the first of all processes that asks."""
-    return await session.row("add_answer", scope=scope, name=name, document="once") is not None
+async def once(session: Session, scope: str, name: str, asker: str) -> bool:
+    """True for the first of all askers. `asker` is its call's own: made again after a commit unheard of, it is the first still."""
+    if await session.row("add_answer", scope=scope, name=name, document=asker) is not None:
+        return True
+    row = await session.row("get_answer", scope=scope, name=name)
+    return row is not None and row["document"] == asker
 
 
 async def not_once(session: Session, scope: str, name: str) -> None:

@@ -8,6 +8,7 @@ Operations raise LedgerError with how to mend it.
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from functools import partial
 from typing import TypeVar
+from uuid import uuid4
 
 from batchmeter.errors import LedgerError
 from batchmeter.events import BatchCreated, BatchFailed, BatchSucceeded, Settlement, Subscription
@@ -137,8 +138,6 @@ class Ledger:
         return await self.database.write(lambda session: work(session, group), durable=True)
 
     revise = write(endings.revise, durable=True)
-    claim_late_looks = write(claims.claim_late_looks)
-    finish_late_look = write(claims.finish_late_look)
     settlement = read(endings.settlement)
     settlements = read(endings.settlements)
 
@@ -153,7 +152,12 @@ class Ledger:
     gauges = read(outbox.gauges)
 
     record_event = write(outbox.record_event, durable=True)
-    once = write(claims.once, durable=True)
+
+    async def once(self, scope: str, name: str) -> bool:
+        """True for the first of all processes that asks."""
+        asker = f"once {uuid4()}"
+        return await self.database.write(lambda session: claims.once(session, scope, name, asker), durable=True)
+
     not_once = write(claims.not_once, durable=True)
 
     # subscriptions

@@ -167,17 +167,6 @@ class Reschedule:
 
 
 @dataclass(frozen=True, slots=True)
-class LateLook:
-    """A batch that was settled without its output, leased to be looked at once more."""
-
-    account: str
-    batch_id: str
-    settled_at: Millis
-    looks: int
-    """Looks that there were since."""
-
-
-@dataclass(frozen=True, slots=True)
 class Delivery:
     """One event on its way to one logger."""
 

@@ -74,28 +74,23 @@ def _rendered_by(adapter: TypeAdapter[Document], value: Document) -> str:
 
 
 def dump_submission(submission: Submission) -> str:
-    """Rendered once for its intent and its batch, if they follow each other."""
+    """Rendered once for its intent and its batch, if they follow each other. UsageError for what could not be read back."""
     earlier, text = _rendered[0]
-    if earlier is not submission:
-        text = _dump_submission(submission)
-        _rendered[0] = submission, text
-    return text
-
-
-def submission_columns(submission: Submission) -> dict[str, object]:
-    text = dump_submission(submission)
-    return {"submission": text, "submission_digest": digest(text.encode())}
-
-
-def _dump_submission(submission: Submission) -> str:
-    """UsageError for what could not be read back."""
+    if earlier is submission:
+        return text
     text = _rendered_by(_SUBMISSION, submission)
     try:
         load_submission(text)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         raise UsageError(f"{'.'.join(map(str, first['loc']))}: {first['msg']}: nothing was submitted") from None
+    _rendered[0] = submission, text
     return text
+
+
+def submission_columns(submission: Submission) -> dict[str, object]:
+    text = dump_submission(submission)
+    return {"submission": text, "submission_digest": digest(text.encode())}
 
 
 async def readable(session: Session, rows: Sequence[Row], decode: Callable[[Row], Document]) -> list[Document]:

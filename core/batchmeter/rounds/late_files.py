@@ -2,22 +2,39 @@
 
 import asyncio
 import logging
+from collections.abc import Collection
 from dataclasses import dataclass
+from functools import partial
 
 from batchmeter.errors import BatchmeterError, LedgerError
-from batchmeter.ledger.records import LateLook, is_another
+from batchmeter.ledger.claims import in_order, millis
+from batchmeter.ledger.records import is_another
+from batchmeter.ledger.session import Millis, Session
 from batchmeter.tracker.rows import with_id
 from batchmeter.tracker.schedule import LATE_LOOKS
 from batchmeter.tracker.tracker import Tracker
 
 log = logging.getLogger("batchmeter")
 
+LATE_HORIZON: Millis = 25 * 3_600_000
+"""No look is planned further ahead: such a time was written under a clock that was wrong, and the look is due."""
 LEASE_SECONDS = 600.0
 """A look that a crash cut short is made again after this."""
 BLOCK = 20
 """Looks at the same time."""
 ROUND_SECONDS = 30.0
 """No further block is begun after this: other rounds wait for this one."""
+
+
+@dataclass(frozen=True, slots=True)
+class LateLook:
+    """A batch that was settled without its output, leased to be looked at once more."""
+
+    account: str
+    batch_id: str
+    settled_at: Millis
+    looks: int
+    """Looks that there were since."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +48,8 @@ class LateFiles:
         ledger, accounts = self.tracker.ledger, self.tracker.ready_accounts()
         found, end = 0, ledger.now() + ROUND_SECONDS * 1000
         while ledger.now() < end:
-            looks = await ledger.claim_late_looks(accounts, lease_seconds=LEASE_SECONDS, limit=BLOCK)
+            claim = partial(claim_late_looks, accounts=accounts, lease_seconds=LEASE_SECONDS, limit=BLOCK)
+            looks = await ledger.database.write(claim)
             results = await asyncio.gather(*map(self._look, looks), return_exceptions=True)
             found += sum(result is True for result in results)
             for error in results:
@@ -53,7 +71,7 @@ class LateFiles:
             found = False
         done = found or look.looks + 1 == len(LATE_LOOKS)
         again_at = None if done else look.settled_at + round(LATE_LOOKS[look.looks + 1] * 1000)
-        await self.tracker.ledger.finish_late_look(look, again_at)
+        await self.tracker.ledger.database.write(partial(finish_late_look, look=look, again_at=again_at))
         return found
 
     async def _found(self, look: LateLook) -> bool:
@@ -63,3 +81,26 @@ class LateFiles:
         if tracked is None or is_another(tracked.batch, batch):
             return True  # pruned, or its server has given its id to another: nobody waits for its files any more
         return await poller.revise(provider, tracked, batch) and batch.output_file_id is not None
+
+
+async def claim_late_looks(
+    session: Session, accounts: Collection[str], *, lease_seconds: float, limit: int
+) -> list[LateLook]:
+    """Due ones of these accounts; where their look does not end, they are due again after the lease."""
+    due = await session.rows("due_late_looks", accounts=sorted(accounts), horizon=LATE_HORIZON, limit=limit)
+    items = [{name: row[name] for name in ("account", "batch_id", "next_look_at")} for row in due]
+    leases = await session.each("claim_late_look", in_order(items), lease=millis(lease_seconds))
+    return [
+        LateLook(row["account"], row["batch_id"], min(row["settled_at"], session.now), row["looks"]) for row in leases
+    ]
+
+
+async def finish_late_look(session: Session, look: LateLook, again_at: Millis | None) -> None:
+    """Plan the next one; None: its files were found, or it was the last."""
+    names = {"account": look.account, "batch_id": look.batch_id}
+    if again_at is None:
+        await session.run("forget_late_look", **names)
+    else:
+        await session.run(
+            "plan_late_look", **names, settled_at=look.settled_at, looks=look.looks, next_look_at=again_at
+        )

@@ -9,7 +9,7 @@ from functools import partial
 from batchmeter.events import Settlement
 from batchmeter.host import Total
 from batchmeter.ledger import serialize
-from batchmeter.ledger.claims import forget_late_looks
+from batchmeter.ledger.claims import in_order
 from batchmeter.ledger.files import FRESH
 from batchmeter.ledger.ledger import Ledger
 from batchmeter.ledger.records import Millis
@@ -53,7 +53,7 @@ async def prune_batches(session: Session, settled_before: Millis) -> int:
     await rolling.keep_pruned(session, [{"pk": row["pk"]} for row in old])
     await session.each("prune_events", batches)
     await session.each("prune_intents", [{"intent_id": row["intent_id"]} for row in old if row["intent_id"]])
-    await forget_late_looks(session, batches)
+    await session.each("forget_late_look", in_order(batches))
     await session.each("prune_batches", [{"pk": row["pk"]} for row in old])
     return len(old)
 
