@@ -89,8 +89,9 @@ SELECT %(id)s, %(type)s, %(account)s, %(batch_id)s, %(revision)s, %(now)s, %(pay
 RETURNING seq, %(place)s::integer AS place;
 
 -- name: fence_events
--- Waits until every writer that has taken a seq has committed: a seq that shows up later is larger than all seen now.
-SELECT pg_advisory_xact_lock(4702111234474983746);
+-- Waits until every writer that has taken a seq has committed: a seq that shows up later is larger than all seen before.
+-- The lock is given back at once, so that no writer waits for a reader.
+SELECT pg_advisory_lock(4702111234474983746), pg_advisory_unlock(4702111234474983746);
 
 -- name: record_whole
 -- A new batch whole, in one round trip: batch, files, event, deliveries. Nothing is returned when it is known already.

@@ -9,7 +9,7 @@ import pytest
 from batchmeter.access import Access
 from batchmeter.engines import load_migrations
 from batchmeter.errors import LedgerError, LedgerTooNewError
-from batchmeter.ledger import open_ledger
+from batchmeter.ledger import batches, open_ledger, outbox
 from batchmeter.ledger.records import Reschedule
 from batchmeter_postgres.database import statements
 
@@ -140,6 +140,37 @@ async def test_a_lost_connection_does_not_swallow_a_cancellation(url):
     with pytest.raises(asyncio.CancelledError):
         await asyncio.wait_for(task, 5)
     await ledger.aclose()
+
+
+async def test_events_wait_for_writers_and_writers_for_no_reader(url, make):
+    ledger, other = await opened(url), await opened(url)
+    begun, free = asyncio.Event(), asyncio.Event()
+    first = make.batch("b1")
+
+    async def slowly(session):
+        await batches.record_created(session, make.submission(), first, make.created("openai", first), (), 0, None)
+        begun.set()
+        await free.wait()
+
+    async def page(session):
+        found = await outbox.events(session)
+        await asyncio.wait_for(make.record(other, batch=make.batch("b3")), 30)
+        return found
+
+    writing = asyncio.create_task(other.database.write(slowly))
+    await begun.wait()
+    await make.record(ledger, batch=make.batch("b2"))
+    reading = asyncio.create_task(ledger.database.read(page))
+    with psycopg.connect(url, autocommit=True) as connection:
+        while not connection.execute("SELECT 1 FROM pg_locks WHERE NOT granted").fetchall():
+            assert not reading.done(), "an event is on its way"
+            await asyncio.sleep(0.01)  # a lock wakes nobody
+    free.set()
+    assert [stored.event.batch_id for stored in await reading] == ["b1", "b2"]
+    assert [stored.event.batch_id for stored in await ledger.events(after=2)] == ["b3"]
+    await writing
+    await ledger.aclose()
+    await other.aclose()
 
 
 async def test_other_processes_hear_of_new_work(url, make):

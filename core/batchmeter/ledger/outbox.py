@@ -274,8 +274,11 @@ async def events(
 
     Ends early, behind the first two, once their payloads have more than `most_bytes` together.
     """
-    await session.rows("fence_events")
-    chosen = {"types": serialize.or_none(types), "since": since, "batch_id": batch_id, "key": key}
+    upto = await last_event(session)
+    if upto <= after:
+        return []
+    await session.rows("fence_events")  # none up to this one is still to be committed
+    chosen = {"types": serialize.or_none(types), "since": since, "batch_id": batch_id, "key": key, "upto": upto}
     found, size = list[StoredEvent](), 0
     while step := _step(limit - len(found), len(found), size, most_bytes):
         page = await session.rows("list_events", after=after, limit=step, **chosen)

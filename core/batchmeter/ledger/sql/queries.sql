@@ -346,7 +346,7 @@ ON CONFLICT DO NOTHING RETURNING batch_pk, %(place)s::integer AS place;
 
 -- name: list_events
 SELECT seq, payload FROM batchmeter.event
-WHERE seq > %(after)s
+WHERE seq > %(after)s AND seq <= %(upto)s
   AND EXISTS (SELECT 1 FROM batchmeter.batch AS b WHERE b.batch_id = event.batch_id AND b.account = event.account AND b.key_id = %(key)s) -- [key]
   AND batch_id = %(batch_id)s -- [batch_id]
   AND recorded_at >= %(since)s -- [since]
