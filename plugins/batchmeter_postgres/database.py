@@ -50,7 +50,7 @@ _CLOCK_SECONDS = 30.0
 """How long the offset to the server's clock is trusted."""
 
 
-_BY_COLUMN = frozenset({"claim_batches", "due_batches"})
+_BY_COLUMN = frozenset({"claim_batches", "due_batches", "lock_batches", "observe_batches"})
 """Statements that take all items at once, as one array a column."""
 
 

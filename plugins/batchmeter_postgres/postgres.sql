@@ -126,6 +126,25 @@ WITH recorded AS (
 )
 SELECT * FROM recorded;
 
+-- name: lock_batches
+-- As lock_batch, in the order in which everybody locks them.
+SELECT b.* FROM unnest(%(account)s::text[], %(batch_id)s::text[]) AS v (account, batch_id)
+JOIN batchmeter.batch AS b ON b.account = v.account AND b.batch_id = v.batch_id
+ORDER BY b.account COLLATE "C", b.batch_id COLLATE "C" FOR NO KEY UPDATE OF b;
+
+-- name: observe_batches
+-- A final snapshot that is news makes the batch due, or has its present holder look again.
+UPDATE batchmeter.batch AS b SET snapshot = v.snapshot, snapshot_digest = v.snapshot_digest, status = v.status,
+    ended = v.ended, progress = greatest(b.progress, v.progress),
+    woken = CASE WHEN v.news AND b.next_poll_at IS NOT NULL AND b.lease_until > %(now)s THEN 1 ELSE b.woken END,
+    next_poll_at = CASE
+        WHEN v.news AND b.next_poll_at IS NOT NULL AND (b.lease_until IS NULL OR b.lease_until <= %(now)s)
+        THEN least(b.next_poll_at, %(now)s) ELSE b.next_poll_at END
+FROM unnest(%(pk)s::bigint[], %(news)s::boolean[], %(snapshot)b::text[], %(snapshot_digest)s::text[],
+    %(status)s::text[], %(ended)s::smallint[], %(progress)s::bigint[]
+) AS v (pk, news, snapshot, snapshot_digest, status, ended, progress)
+WHERE b.pk = v.pk RETURNING b.*;
+
 -- name: lock_pruned_totals
 -- Two that prune would each add to the sums they found. Readers are not kept waiting.
 LOCK TABLE batchmeter.pruned_totals IN SHARE ROW EXCLUSIVE MODE;

@@ -86,6 +86,19 @@ ON CONFLICT DO NOTHING RETURNING *;
 UPDATE file SET used_at = :now
 WHERE file_id = :file_id AND account = :account AND coalesce(used_at, recorded_at) < :now - :fresh;
 
+-- name: lock_batches
+SELECT * FROM batch WHERE account = :account AND batch_id = :batch_id;
+
+-- name: observe_batches
+-- A final snapshot that is news makes the batch due, or has its present holder look again.
+UPDATE batch SET snapshot = :snapshot, snapshot_digest = :snapshot_digest, status = :status, ended = :ended,
+    progress = max(progress, :progress),
+    woken = CASE WHEN :news AND next_poll_at IS NOT NULL AND lease_until > :now THEN 1 ELSE woken END,
+    next_poll_at = CASE
+        WHEN :news AND next_poll_at IS NOT NULL AND (lease_until IS NULL OR lease_until <= :now)
+        THEN min(next_poll_at, :now) ELSE next_poll_at END
+WHERE pk = :pk RETURNING *;
+
 -- name: lock_pruned_totals
 -- SQLite has locked the whole file already.
 SELECT 1 WHERE 0;

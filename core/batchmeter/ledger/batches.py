@@ -137,7 +137,7 @@ async def observe_endings(session: Session, account: str, ended: Sequence[Batch]
     """As `observe`, in few trips: after an outage, lists show a hundred endings each. Ids of those that are not settled."""
     shown = {batch.id: batch for batch in ended}
     names = in_order([{"account": account, "batch_id": batch_id} for batch_id in shown])
-    locked = await session.each("lock_batch", names)
+    locked = await session.each("lock_batches", names)
     known = await serialize.readable(session, locked, lambda row: (serialize.tracked(row), row, shown[row["batch_id"]]))
     return {tracked.batch_id for tracked in await _observe(session, known) if tracked.settled_at is None}
 
@@ -158,7 +158,7 @@ async def _observe(session: Session, shown: Sequence[tuple[TrackedBatch, Row, Ba
         outputs += output_columns(known.account, batch, known.submission)
         if batch.ended:
             session.signal("batches")
-    found += [serialize.tracked(row) for row in await session.each("observe_batch", changes)]
+    found += [serialize.tracked(row) for row in await session.each("observe_batches", changes)]
     await session.each("put_file", outputs)
     return found
 

@@ -453,16 +453,6 @@ SELECT * FROM batchmeter.batch WHERE batch_id = %(batch_id)s ORDER BY pk + 0 DES
 -- Held until the transaction ends, so that the newest of two observations is compared with the other.
 SELECT * FROM batchmeter.batch WHERE account = %(account)s AND batch_id = %(batch_id)s FOR NO KEY UPDATE;
 
--- name: observe_batch
--- A final snapshot that is news makes the batch due, or has its present holder look again.
-UPDATE batchmeter.batch SET snapshot = %(snapshot)s, snapshot_digest = %(snapshot_digest)s, status = %(status)s, ended = %(ended)s,
-    progress = greatest(progress, %(progress)s::bigint),
-    woken = CASE WHEN %(news)s::boolean AND next_poll_at IS NOT NULL AND lease_until > %(now)s THEN 1 ELSE woken END,
-    next_poll_at = CASE
-        WHEN %(news)s::boolean AND next_poll_at IS NOT NULL AND (lease_until IS NULL OR lease_until <= %(now)s)
-        THEN least(next_poll_at, %(now)s) ELSE next_poll_at END
-WHERE pk = %(pk)s RETURNING *;
-
 -- name: wake_batch
 UPDATE batchmeter.batch SET
     woken = CASE WHEN lease_until > %(now)s THEN 1 ELSE woken END,
