@@ -2,9 +2,9 @@
 
 import asyncio
 
+from batchmeter.jobs.job_batches import _parts, note_parts
 from batchmeter.ledger.records import Intent, Reschedule
 from batchmeter.models import FileObject
-from batchmeter.running.job_batches import _parts, note_parts
 
 
 async def test_an_intent_is_kept_with_all_it_knows(ledger, make, attribution, clock):
