@@ -10,6 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from batchmeter.cli.ledger_check import check
+from batchmeter.host import CostQuery
 from batchmeter.models import Attribution, Cost, LineCounts, ModelUsage, Usage
 from batchmeter.spend import check as spend_check
 from batchmeter.spend import rolling
@@ -178,11 +179,14 @@ STEPS = st.lists(
     st.one_of(
         st.tuples(st.just("settle"), MODELS, st.sampled_from(["", "t1", "t2"]), TAGS),
         st.tuples(st.just("revise"), st.integers(0, 20), MODELS, st.integers(2, 4)),
-        st.tuples(st.sampled_from(["roll", "crash", "prune", "rebuild", "wait"])),
+        st.tuples(st.sampled_from(["roll", "crash", "prune", "rebuild", "wait", "ask"])),
     ),
     min_size=4,
     max_size=14,
 )
+
+
+ASKED = (CostQuery(("team",)), CostQuery(("day", "tag")), CostQuery(("model",)), CostQuery())
 
 
 class Books:
@@ -191,6 +195,7 @@ class Books:
     def __init__(self, ledger, make):
         self.ledger = ledger
         self.make = make
+        self.spend = Spend(ledger)  # keeps answers
         self.known: list = []
         self.pruned: set = set()
 
@@ -246,8 +251,11 @@ class Books:
     async def wait(self):
         self.make.clock.advance(HALF_DAY)
 
+    async def ask(self):
+        return await self.spend.rows(*ASKED)
+
     async def check(self):
-        await Spend(self.ledger).roll()
+        assert await self.ask() == await Spend(self.ledger).rows(*ASKED)
         assert await spend_check.check(self.ledger.database) == []
         whole, shares, tags = defaultdict(Counter), defaultdict(Counter), defaultdict(Counter)
         for _, day, team, marks, revisions in self.known:
