@@ -1,7 +1,8 @@
-"""The three events loggers get. Frozen; every time in them comes from the ledger, so a resend is byte-identical."""
+"""The events that loggers get. Frozen; every time in them comes from the ledger, so a resend is byte-identical."""
 
 import hashlib
 import math
+import re
 import uuid
 from collections import Counter
 from collections.abc import Sequence
@@ -20,17 +21,8 @@ _VERSION_5 = 5 << 76 | 2 << 62
 _FREE_BITS = ~(15 << 76 | 3 << 62)
 """Of RFC 9562's name-based UUIDs."""
 
-_WITHOUT_VERSION = frozenset(
-    [
-        "/chat/completions",
-        "/completions",
-        "/embeddings",
-        "/images/edits",
-        "/images/generations",
-        "/moderations",
-        "/responses",
-        "/videos",
-    ]
+_WITHOUT_VERSION = re.compile(
+    "/(chat/completions|completions|embeddings|images/edits|images/generations|moderations|responses|videos)"
 )
 
 EventType = Literal["acreate_batch", "batch_success", "batch_failure"]
@@ -48,7 +40,7 @@ def event_id(account: str, batch_id: str, event_type: EventType, revision: int =
 
 def full_endpoint(url: str | None) -> str | None:
     """`/chat/completions`, as some APIs write it, is `/v1/chat/completions`; other paths are kept."""
-    return f"/v1{url}" if url in _WITHOUT_VERSION else url
+    return f"/v1{url}" if url and _WITHOUT_VERSION.fullmatch(url) else url
 
 
 class BatchTimes(Frozen, frozen=True):

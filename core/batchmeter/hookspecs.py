@@ -54,12 +54,11 @@ def companions_in(specs: ModuleType) -> dict[str, Companion]:
     return {name: companion for name, companion in marked.items() if isinstance(companion, Companion)}
 
 
-_spec = hookspec
 hookimpl = pluggy.HookimplMarker(PROJECT)
 """Marks a function as the implementation of the hook it is named after."""
 
 
-@_spec
+@hookspec
 def acreate_batch(event: "BatchCreated", host: "PluginHost") -> None:
     """A batch was submitted (or adopted): once per batch.
 
@@ -69,7 +68,7 @@ def acreate_batch(event: "BatchCreated", host: "PluginHost") -> None:
     """
 
 
-@_spec
+@hookspec
 def batch_success(event: "BatchSucceeded", host: "PluginHost") -> None:
     """A batch completed, and its usage and cost are known: once per batch and revision.
 
@@ -77,7 +76,7 @@ def batch_success(event: "BatchSucceeded", host: "PluginHost") -> None:
     """
 
 
-@_spec
+@hookspec
 def batch_failure(event: "BatchFailed", host: "PluginHost") -> None:
     """A batch failed, expired or was cancelled; what finished before is metered: once per batch and revision.
 
@@ -85,7 +84,7 @@ def batch_failure(event: "BatchFailed", host: "PluginHost") -> None:
     """
 
 
-@_spec
+@hookspec
 def redact(event: "Event") -> "Event | None":
     """Called with each event before any logger gets it; return the event to log in its place, None to leave it.
 
@@ -94,7 +93,7 @@ def redact(event: "Event") -> "Event | None":
     """
 
 
-@_spec
+@hookspec
 def read_upload(upload: "UploadInfo") -> "UploadReader | None":
     """Called before a file is uploaded, by the SDK or through the proxy: return a reader of its bytes, or None.
 
@@ -103,14 +102,14 @@ def read_upload(upload: "UploadInfo") -> "UploadReader | None":
     """
 
 
-@_spec
+@hookspec
 def estimate_batch(query: "EstimateQuery") -> "Estimate | None":
     """Called before `before_submit`, and by `host.estimate`: the cost of a batch of a file, from the text that
     `read_upload` left. The first answer counts; None, a failure or no answer within 10 seconds means no opinion.
     """
 
 
-@_spec
+@hookspec
 def before_submit(submission: "PlannedBatch", estimate: "Estimate | None") -> None:
     """Called before each new batch is sent to its provider; raise to refuse it.
 
@@ -121,7 +120,7 @@ def before_submit(submission: "PlannedBatch", estimate: "Estimate | None") -> No
     """
 
 
-@_spec
+@hookspec
 def submit_dropped(submission: "PlannedBatch", reason: str) -> None:
     """A submission that `before_submit` let through made no batch, for certain: what was reserved for it is free.
 
@@ -129,7 +128,7 @@ def submit_dropped(submission: "PlannedBatch", reason: str) -> None:
     """
 
 
-@_spec
+@hookspec
 def register_providers(register: "Callable[[ProviderFactory], None]") -> None:
     """Called once when a client is made: call `register(cls)` for each provider class this plugin brings.
 
@@ -138,7 +137,7 @@ def register_providers(register: "Callable[[ProviderFactory], None]") -> None:
     """
 
 
-@_spec
+@hookspec
 def register_commands(cli: "click.Group") -> None:
     """Called when `batchmeter` is asked for a command that is not core's, or for its help: `cli.add_command(command)`.
 
@@ -149,7 +148,7 @@ def register_commands(cli: "click.Group") -> None:
     """
 
 
-@_spec
+@hookspec
 def register_events(register: "Callable[[type[PluginEvent]], None]") -> None:
     """Called before any event is read: `register(BudgetAlert)` makes a new kind of event, which `host.record` records.
 
@@ -158,7 +157,7 @@ def register_events(register: "Callable[[type[PluginEvent]], None]") -> None:
     """
 
 
-@_spec
+@hookspec
 def register_ledgers(register: "Callable[[str, Engine], None]") -> None:
     """Called once: call `register(scheme, engine)` for each URL scheme of ledgers that this plugin opens.
 
@@ -168,7 +167,7 @@ def register_ledgers(register: "Callable[[str, Engine], None]") -> None:
     """
 
 
-@_spec(firstresult=True)
+@hookspec(firstresult=True)
 def price_lines(query: "PriceQuery") -> "Rates | None":
     """A custom price source, asked once per group of lines before the price book; None means no opinion.
 
@@ -177,7 +176,7 @@ def price_lines(query: "PriceQuery") -> "Rates | None":
     """
 
 
-@_spec
+@hookspec
 def startup(host: "PluginHost", client: Any) -> None:
     """Called once when a client opens, before any event is delivered; `host` is all that a plugin may ask for.
 
@@ -185,7 +184,7 @@ def startup(host: "PluginHost", client: Any) -> None:
     """
 
 
-@_spec
+@hookspec
 def shutdown() -> None:
     """Called once when a client closes, after its last delivery. A failure is logged.
 

@@ -147,12 +147,12 @@ class Plugins:
         try:
             implementations = self._implement(plugin, name, distribution)
         except BaseException as error:
-            self._manager.unregister(name=name)  # else its hooks were called all the same
+            if self._manager.has_plugin(name):  # else its hooks were called all the same
+                self._manager.unregister(name=name)
             if isinstance(error, ValueError | pluggy.PluginValidationError):
                 raise ConfigError(f"plugin {name!r}: {error}") from error
             raise
-        hooks = tuple(sorted(implementations))
-        self.infos[name] = PluginInfo(name, version, hooks, "on", distribution=distribution)
+        self.infos[name] = PluginInfo(name, version, tuple(sorted(implementations)), "on", distribution=distribution)
         self._give_thread(name, implementations, distribution)
         scoped = scoped or getattr(plugin, "scoped", False) is True
         every = Logger(name, version, implementations, scoped, self._host, self._threads.get(name))

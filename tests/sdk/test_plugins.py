@@ -7,6 +7,7 @@ import threading
 from datetime import UTC, datetime
 from importlib.metadata import PathDistribution
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -278,6 +279,13 @@ async def test_a_hook_raises_exceptions_only(raised: BaseException, kind: str) -
     with pytest.raises(RuntimeError, match=f"raised {type(raised).__name__}|raised StopIteration"):
         await asyncio.wait_for(plugins.loggers["bad"].deliver(created()), 20)
     await plugins.shutdown()
+
+
+def test_hookspecs_without_a_hook_are_an_error() -> None:
+    recorder = Recorder()
+    recorder.hookspecs = ModuleType("no_hooks")  # type: ignore[attr-defined]
+    with pytest.raises(ConfigError, match="plugin 'odd': did not find any 'batchmeter' hooks in"):
+        Plugins().register(recorder, "odd")
 
 
 def test_a_plugin_registered_twice_stays_and_shows_no_secret() -> None:
