@@ -30,6 +30,8 @@ _WIDE, _TALL = 240, 12
 _MOST_ROWS, _MOST_BUCKETS, _MOST_OF_EACH = 80, 50, 10
 _NEAR = Decimal("0.8")
 SPENT, HELD = "spent", "held"
+_ELSEWHERE = {"config": "the configuration", "limit": "a key or an account"}
+"""Where budgets are set that no page changes."""
 
 
 def pages(plugin: "OpenBudgets") -> list[Page]:
@@ -39,7 +41,7 @@ def pages(plugin: "OpenBudgets") -> list[Page]:
         found = [await standings(plugin.book, one, most=_MOST_OF_EACH) for one in await _sorted(plugin)]
         rows = [_row(view, one) for each in found for one in each][:_MOST_ROWS]
         cut = len(rows) == _MOST_ROWS or any(len(each) == _MOST_OF_EACH for each in found)
-        columns = ("Budget", "Taken", "Limit>", "Spent>", "Uncertain>", "Reserved>", "Left>", "Until")
+        columns = ("Budget", "Taken", "Left>", "Limit>", "Spent>", "Uncertain>", "Reserved>", "Until")
         empty = "No budget yet: set [plugins.budgets.NAME], or `batchmeter budgets set`."
         note = h.p(".quiet")["A batch counts in the period that it was submitted in, whenever it ends."]
         more = (
@@ -61,7 +63,8 @@ def pages(plugin: "OpenBudgets") -> list[Page]:
             found = [*(one for one in rest if one.bucket == wanted), *found]
         chosen = next((one for one in found if one.bucket == wanted), found[0] if found else None)
         parts = [] if chosen is None else await _one(plugin, chosen, view)
-        edit = h.a(href=view.url(f"/budgets/{quote(budget.name)}/edit"))["Change…"] if view.may_act else None
+        own = view.may_act and budget.source not in _ELSEWHERE
+        edit = h.a(href=view.url(f"/budgets/{quote(budget.name)}/edit"))["Change…"] if own else None
         return Content(budget.name, [_about(budget, edit), _buckets(view, found, chosen), *parts])
 
     async def tile(view: "View") -> Tile | None:
@@ -98,7 +101,9 @@ async def _one(plugin: "OpenBudgets", one: Standing, view: "View") -> list[h.Nod
     )
     found = [
         (
-            h.a(href=view.batch_url(row["account"], row["batch_id"]))[row["batch_id"]] if row["batch_id"] else None,
+            h.a(".id", href=view.batch_url(row["account"], row["batch_id"]))[row["batch_id"]]
+            if row["batch_id"]
+            else None,
             row["state"].replace("_", " "),
             _money(one, one.budget.amount(row["amount"])),
             _money(one, one.budget.amount(row["known"], row["known_atto"])),
@@ -145,7 +150,7 @@ async def _burn_down(plugin: "OpenBudgets", one: Standing) -> h.Node:
 def _about(budget: "Budget", edit: h.Node) -> h.Node:
     settings = budget.settings
     scope = ", ".join(f"{name} {value}" for name, value in sorted(settings.scope.items())) or "everything"
-    source = {"config": "the configuration", "limit": "a key or an account"}.get(budget.source, "API or command")
+    source = _ELSEWHERE.get(budget.source, "API or command")
     pairs = [
         ("About", scope),
         ("Period", settings.period if not budget.tokens else "none"),
@@ -168,7 +173,7 @@ def _buckets(view: "View", found: Sequence[Standing], chosen: Standing | None) -
         )
         for one in found
     ]
-    columns = ("Bucket", "Taken", "Limit>", "Spent>", "Uncertain>", "Reserved>", "Left>", "Until")
+    columns = ("Bucket", "Taken", "Left>", "Limit>", "Spent>", "Uncertain>", "Reserved>", "Until")
     return card("This period", table("Buckets", columns, rows, empty="No batch counts in it yet."))
 
 
@@ -181,7 +186,7 @@ def _row(view: "View", one: Standing) -> tuple[h.Node, ...]:
 
 def _cells(one: Standing) -> tuple[h.Node, ...]:
     until = "none" if one.until is None else f"{one.until:%Y-%m-%d %H:%M}"
-    amounts = (one.limit, one.spent, one.uncertain, one.reserved, one.left)
+    amounts = (one.left, one.limit, one.spent, one.uncertain, one.reserved)
     return (_bar(one), *(_money(one, amount) for amount in amounts), until)
 
 
@@ -197,7 +202,8 @@ def _bar(one: Standing) -> h.Node:
         wide = getattr(one, name) / whole * _WIDE
         drawn.append(h.rect(class_=f"c{place}", x=f"{x:.1f}", y=0, width=f"{wide:.1f}", height=_TALL)[h.title[name]])
         x += wide
-    percent = f"{share_used(one) * 100:.0f} % taken"
-    return h.svg(".bars", viewBox=f"0 0 {_WIDE} {_TALL}", width=_WIDE, role="img", aria_label=percent)[
-        h.rect(".grid", x=0, y=0, width=_WIDE, height=_TALL, fill="none"), drawn
+    percent = f"{share_used(one) * 100:.0f} %"
+    shape = {"viewBox": f"0 0 {_WIDE} {_TALL}", "preserveAspectRatio": "none", "aria-label": f"{percent} taken"}
+    return h.span(".progress")[
+        h.svg(".taken", shape, role="img")[h.rect(".whole", x=0, y=0, width=_WIDE, height=_TALL), drawn], f" {percent}"
     ]

@@ -156,7 +156,7 @@ def _batches(view: "View", found: "Document", ids: Sequence[str]) -> h.Node:
     accounts = found["accounts"]
     if len(accounts) != 1:
         return ", ".join(ids)
-    return [[h.a(href=view.batch_url(accounts[0], one))[one], " "] for one in ids]
+    return [[h.a(".id", href=view.batch_url(accounts[0], one))[one], " "] for one in ids]
 
 
 def _unmatched(found: "Document") -> h.Node:

@@ -288,6 +288,8 @@ async def test_a_page_changes_a_budget_that_no_settings_hold(start):
     own = {"sec-fetch-site": "same-origin"}
     async with await http_of(client) as http:
         assert (await http.post("/v1/budgets", json={"name": "ads", "limit": "5"})).status_code == 201
+        shown = [(await http.get(f"/ui/budgets/{name}")).text for name in ("ads", "all")]
+        assert ["Change…" in page for page in shown] == [True, False], "the configuration's is changed there"
         assert 'value="5"' in (await http.get("/ui/budgets/ads/edit")).text
         changed = {"limit": "7.5", "mode": "watch", "period": "week"}
         assert (await http.post("/ui/budgets/ads/edit", data=changed)).status_code == 403
