@@ -163,11 +163,11 @@ async def test_a_call_while_plugins_start_waits_for_them(sandbox, requests, tmp_
         file = await client.files.create(requests)
         await client.batches.create(endpoint=CHAT, input_file_id=file.id)
 
-    call = asyncio.create_task(submit())
+    call, ready = asyncio.create_task(submit()), asyncio.create_task(client.ready())
     await asyncio.sleep(0)
-    assert not client.is_open
+    assert (client.is_open, ready.done()) == (False, False)
     plugin.go.set()
-    await asyncio.gather(opening, call)
+    await asyncio.gather(opening, call, ready)
     await client.aclose()
     assert plugin.order == ["startup", "started", "asked", "shutdown"]
 
