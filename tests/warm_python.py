@@ -29,7 +29,7 @@ from typing import Any, NoReturn
 _PR_SET_CHILD_SUBREAPER = 36
 _MOST = 2**20
 """Bytes of a request: arguments, folder and environment."""
-_READ_LATE = {"PYTHONUNBUFFERED", "PYTHONDONTWRITEBYTECODE"}
+_READ_LATE = {"PYTHONUNBUFFERED", "PYTHONDONTWRITEBYTECODE", "PYTHONPATH"}
 """Variables of an interpreter that a fork can heed; with any other one of its own a process is a new interpreter."""
 _AT_START = ("PYTHON", "LC_", "LANG")
 _HEAVY = ("batchmeter_adapters", "batchmeter.testing.plugin", "batchmeter.testing.fixtures")
@@ -157,6 +157,7 @@ def _become(request: dict[str, Any]) -> None:
     os.environ.clear()
     os.environ.update(request["env"])
     time.tzset()
+    sys.path[1:1] = [folder for folder in os.environ.get("PYTHONPATH", "").split(os.pathsep) if folder]
     unbuffered = bool(os.environ.get("PYTHONUNBUFFERED"))
     sys.stdin = sys.__stdin__ = open(0, closefd=False)  # type: ignore[misc] # noqa: SIM115 - the process's own
     for number, name, errors in ((1, "stdout", "strict"), (2, "stderr", "backslashreplace")):

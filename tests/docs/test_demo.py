@@ -2,9 +2,10 @@
 
 import re
 import subprocess
-import sys
 from html import unescape
 from pathlib import Path
+
+from tests.warm_python import WARM
 
 DOCS = Path(__file__).parents[2] / "docs"
 
@@ -20,9 +21,7 @@ def facts(text):
 
 def test_the_script_draws_what_is_in_the_repository(tmp_path):
     drawn = tmp_path / "demo.svg"
-    done = subprocess.run(
-        [sys.executable, str(DOCS / "demo.py"), str(drawn)], capture_output=True, text=True, check=False
-    )
+    done = subprocess.run([WARM, str(DOCS / "demo.py"), str(drawn)], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     found = facts(text_of(drawn))
     assert {"acreate_batch", "batch_success", "gpt-5-mini-2025-08-07"} <= set(found)

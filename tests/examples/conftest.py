@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.warm_python import WARM
 
 
 @dataclass
@@ -21,9 +22,10 @@ class Site:
 
     def python(self, *arguments: str, cwd: Path | None = None, **environ: str) -> "subprocess.CompletedProcess[str]":
         """Another interpreter, in which they are installed and no plugin is turned off."""
+        program = WARM if arguments[:2] == ("-m", "batchmeter") else sys.executable
         ours = {name: text for name, text in os.environ.items() if name != "BATCHMETER_PLUGINS"}
         return subprocess.run(
-            [sys.executable, *arguments],
+            [program, *arguments],
             cwd=cwd or self.working,
             env={**ours, "PYTHONPATH": str(self.folder), "PYTHONDONTWRITEBYTECODE": "1", **environ},
             capture_output=True,

@@ -75,14 +75,14 @@ async def test_lists_show_what_is_still_there(caller, lines, sandbox):
 
 async def test_files_that_a_short_list_does_not_reach_are_asked_for(caller, client, lines):
     """Of a provider whose pages are shorter than what was asked for."""
-    ids = [f"file-{number:03}" for number in range(250)]
-    gone = set(ids[20:180])
+    ids = [f"file-{number:03}" for number in range(90)]
+    gone = set(ids[20:60])
     asked = []
 
     async def answer(request):
         asked.append(request.path)
         if request.path.partition("?")[0].endswith("/files"):
-            return Answer(body=json.dumps({"object": "list", "data": [shown("file-249")], "has_more": True}).encode())
+            return Answer(body=json.dumps({"object": "list", "data": [shown("file-089")], "has_more": True}).encode())
         file_id = request.path.rpartition("/")[2]
         found = file_id not in gone
         return Answer(status=200 if found else 404, body=json.dumps(shown(file_id) if found else {}).encode())

@@ -15,6 +15,7 @@ import schemathesis
 from hypothesis import HealthCheck, given, settings
 from schemathesis import checks
 from schemathesis.specs.openapi import checks as specs
+from tests.heavy import heavy
 from tests.warm_python import WARM
 
 import openai
@@ -163,7 +164,7 @@ def test_no_request_breaks_it(proxy):
     for found in described.get_all_operations():
         cases = found.ok().as_strategy()
 
-        @settings(max_examples=5, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+        @settings(max_examples=heavy(5, 2), deadline=None, database=None, suppress_health_check=list(HealthCheck))
         @given(case=cases)
         def attempt(case):
             case.call_and_validate(checks=CHECKS)
