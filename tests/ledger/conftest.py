@@ -255,7 +255,9 @@ def postgres_cluster():
 
         data = f"{folder}/data"
         run("initdb", "-D", data, "-U", "ledger", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync")
-        options = f"-c listen_addresses='' -c unix_socket_directories={folder} -c fsync=off -c jit=off -c shared_buffers=64MB"
+        options = (
+            f"-c listen_addresses='' -c unix_socket_directories={folder} -c fsync=off -c jit=off -c shared_buffers=64MB"
+        )
         run("pg_ctl", "-D", data, "-l", f"{folder}/log", "-w", "-o", options, "start")
         try:
             yield Cluster(
