@@ -42,7 +42,7 @@ from batchmeter.ledger.ledger import Ledger
 from batchmeter.ledger.records import Submission
 from batchmeter.models import Batch, Usage
 from batchmeter.plugins import Plugins
-from batchmeter.pricing.book import PriceBook
+from batchmeter.pricebook.book import PriceBook
 from batchmeter.providers import BatchRequest, CallOptions, FileUpload
 from batchmeter.rounds.durations import settled
 from batchmeter.tracker.build_events import created_event

@@ -1,6 +1,6 @@
 """Build the price catalogue: `build.py newest DIR` takes the newest data packages, builds, and pins what it took.
 
-`fetch DIR` downloads the packages as pinned; `build DIR` compiles them into core/batchmeter/pricing/data/catalogue.json.gz
+`fetch DIR` downloads the packages as pinned; `build DIR` compiles them into core/batchmeter/pricebook/data/catalogue.json.gz
 and fails where a source disagrees in a way that neither corrections.toml settles nor disputed.toml lists, or lists a
 model that the catalogue lacks and disputed.toml does not excuse by name; `--check` writes nothing; `report` prints all.
 """
@@ -27,11 +27,11 @@ from fill import fill
 from litellm_rows import placed, rows
 from quotes import SOURCES, Quote
 
-from batchmeter.pricing.book import PriceBook
-from batchmeter.pricing.catalogue import Catalogue
+from batchmeter.pricebook.book import PriceBook
+from batchmeter.pricebook.catalogue import Catalogue
 
 HERE = Path(__file__).parent
-DATA = HERE.parents[1] / "core" / "batchmeter" / "pricing" / "data"
+DATA = HERE.parents[1] / "core" / "batchmeter" / "pricebook" / "data"
 CATALOGUE = DATA / "catalogue.json.gz"
 PINS = HERE / "requirements.txt"
 MAP = "litellm/model_prices_and_context_window_backup.json"

@@ -11,7 +11,7 @@ from typing import Any
 
 from quotes import Quote
 
-from batchmeter.pricing.book import PriceBook
+from batchmeter.pricebook.book import PriceBook
 from batchmeter.pricing.groups import PriceQuery
 
 Words = dict[str, Any]

@@ -8,7 +8,7 @@ from typing import Any
 
 from litellm_rows import Row, Tier
 
-from batchmeter.pricing.names import without_snapshot
+from batchmeter.pricebook.names import without_snapshot
 
 
 def document(

@@ -4,15 +4,14 @@ import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import date
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from .errors import BatchmeterError, UsageError
 from .host import CostQuery, CostRow, Estimate, SubmissionState, Total, Tries
 from .ledger.settlements import cursor_of
 from .ledger.store import Store, open_store
-from .parts import sums_of
-from .pricing.book import PriceBook
-from .pricing.names import base_model
+from .parts import Catalogued, price_book, sums_of
 from .providers import CallOptions
 from .redaction import Redacted, Redaction
 from .resubmit import resubmit, tries_of
@@ -41,7 +40,7 @@ class ClientHost:
         self._accounts = accounts
         self._redaction = Redaction(ledger, plugins)
         self._sums = parts.sums if parts else sums_of(ledger)
-        self._prices = parts.prices if parts else None
+        self._prices: object = parts.prices if parts else None
         self._loop = asyncio.get_running_loop()
 
     @property
@@ -113,12 +112,17 @@ class ClientHost:
             return None
         return await self.run(lambda: parts.guards.estimate(self.provider(account), account, input_file_id))
 
+    @cached_property
+    def _catalogue(self) -> Catalogued:
+        """Names are the catalogue's own business, also where the user has a price source of their own."""
+        return self._prices if isinstance(self._prices, Catalogued) else price_book()
+
     def base_model(self, provider: str, model: str) -> str:
-        return base_model(provider, model)
+        return self._catalogue.base_model(provider, model)
 
     @property
     def prices_as_of(self) -> date | None:
-        return date.fromisoformat(self._prices.catalogue.built) if isinstance(self._prices, PriceBook) else None
+        return self._prices.as_of() if isinstance(self._prices, Catalogued) else None
 
     async def backlogs(self) -> "list[LoggerGauge]":
         return await self.run(self._ledger.gauges)

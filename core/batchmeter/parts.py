@@ -6,7 +6,8 @@ import os
 from collections import deque
 from collections.abc import Callable, Collection, Coroutine, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypeVar
+from datetime import date
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypeVar, runtime_checkable
 
 from .accounts import Accounts
 from .config import Settings
@@ -14,11 +15,10 @@ from .discovery import entries
 from .errors import ConfigError, LedgerError
 from .host import CostQuery, CostRow, Total
 from .plugins import Plugins
+from .pricing.groups import PriceSource
 
 if TYPE_CHECKING:
     from .ledger.ledger import Ledger
-    from .pricing.book import PriceBook
-    from .pricing.groups import PriceSource
     from .tracker.deliver import Deliverer
     from .tracker.guards import Guards
     from .tracker.lease import Sleep
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 log = logging.getLogger("batchmeter")
 
 Result = TypeVar("Result")
+BOOK = "batchmeter.prices"
+"""Entry point of the function that opens the price book."""
 SUMS = "batchmeter.sums"
 """Entry point of the function that gives a ledger's sums."""
 RECORDING = "batchmeter recording"
@@ -46,6 +48,33 @@ class Sums(Protocol):
     async def totals(self) -> list[Total] | None: ...
 
     async def rows(self, *queries: CostQuery) -> list[list[CostRow]]: ...
+
+
+@runtime_checkable
+class Catalogued(Protocol):
+    """A price source over a catalogue of vendors' prices."""
+
+    def as_of(self) -> date:
+        """The UTC date of its prices."""
+        ...
+
+    def base_model(self, provider: str, model: str) -> str: ...
+
+    def strangers(self, providers: Collection[str], /) -> dict[str, list[str]]:
+        """Providers in the user's rows that are neither among these nor in the catalogue -> what they may have meant."""
+        ...
+
+
+class Book(Catalogued, PriceSource, Protocol):
+    """A price book: a catalogue, and the user's own rows over it."""
+
+
+def price_book(rows: Mapping[str, Any] | str | None = None) -> Book:
+    """The installed price book with these rows, or those of a file. ConfigError for rows that cannot be read, or no book."""
+    for entry in entries(BOOK):
+        load: Callable[[Mapping[str, Any] | str | None], Book] = entry.load()
+        return load(rows)
+    raise ConfigError("nothing here has prices: install batchmeter again")
 
 
 def sums_of(ledger: "Ledger") -> Sums:
@@ -80,7 +109,6 @@ class Parts:
         cls, settings: Settings, accounts: Accounts, plugins: Plugins, ledger: "Ledger | None", prices: "Prices | None"
     ) -> "Parts":
         from .ledger import open_ledger  # noqa: PLC0415 - `import batchmeter` stays light
-        from .pricing.book import PriceBook  # noqa: PLC0415
         from .tracker.deliver import Deliverer  # noqa: PLC0415
         from .tracker.delivery_lane import LaneOptions  # noqa: PLC0415
         from .tracker.guards import Guards  # noqa: PLC0415
@@ -90,8 +118,8 @@ class Parts:
         chosen: Prices = prices if prices is not None else settings.prices
         if isinstance(chosen, os.PathLike):
             chosen = os.fspath(chosen)
-        source = await asyncio.to_thread(PriceBook.load, chosen) if isinstance(chosen, str | Mapping) else chosen
-        if isinstance(source, PriceBook):
+        source = await asyncio.to_thread(price_book, chosen) if isinstance(chosen, str | Mapping) else chosen
+        if isinstance(source, Catalogued):
             await asyncio.to_thread(_tell_strangers, source, settings, plugins)
         if ledger is None:
             ledger = open_ledger(settings.ledger, engines=plugins.ledgers)
@@ -129,7 +157,7 @@ class Parts:
             log.warning("ledger: not told of other processes' work, which is found by looking: %s", error)
 
 
-def _tell_strangers(book: "PriceBook", settings: Settings, plugins: Plugins) -> None:
+def _tell_strangers(book: Catalogued, settings: Settings, plugins: Plugins) -> None:
     """Rows for a provider that nobody has price nothing; accounts' names are easily taken for one."""
     for name, near in book.strangers(plugins.providers).items():
         provider = settings.accounts.get(name, {}).get("provider", next(iter(near), None))

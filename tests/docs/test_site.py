@@ -11,7 +11,7 @@ import pytest
 from batchmeter.accounts import Accounts
 from batchmeter.config import load_settings
 from batchmeter.plugins import Plugins
-from batchmeter.pricing.book import PriceBook
+from batchmeter.pricebook.book import PriceBook
 from batchmeter_proxy.options import ProxyOptions
 
 ROOT = Path(__file__).parents[2]

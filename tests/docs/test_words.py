@@ -13,7 +13,7 @@ SAID = {
     "metering/repeats.py": r'notes\["(\w+)"\]',
     "metering/result.py": r'notes\["(\w+)"\]',
     "pricing/price.py": r'(?:reason = |None, |or )"(\w+)"',
-    "pricing/book.py": r'^[A-Z_]+ = "(\w+)"',
+    "pricebook/book.py": r'^[A-Z_]+ = "(\w+)"',
     "reports/price_again.py": r'^[A-Z_]+ = "(\w+)"',
     "tracker/build_events.py": r'^[A-Z_]+ = "(\w+)"',
     "tracker/settle.py": r'^[A-Z_]+ = "(\w+)"',

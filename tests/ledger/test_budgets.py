@@ -16,7 +16,7 @@ from batchmeter.host import Total
 from batchmeter.ledger import open_ledger
 from batchmeter.ledger.records import Intent, Submission
 from batchmeter.models import Attribution
-from batchmeter.pricing.book import PriceBook
+from batchmeter.pricebook.book import PriceBook
 from batchmeter.spend.prune import prune
 from batchmeter_budgets.status import drifts, standings, visible
 from batchmeter_proxy.keyring import KeyLimits, Keyring

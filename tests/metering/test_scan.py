@@ -245,7 +245,7 @@ def test_vertex_rows_in_two_files_count_once():
     tally = files(
         lines_of.dump(rows[0], rows[1], labelled),
         lines_of.dump(rows[1], rows[2], labelled),
-        job=Job(provider="vertex_ai"),
+        job=Job(provider="vertex_ai", prices=FLAT),
     ).tally
 
     assert (tally.total, tally.succeeded, tally.repeated, tally.duplicates) == (4, 4, 2, 0)
@@ -262,7 +262,7 @@ def test_vertex_rows_in_two_files_count_once():
 def test_only_a_label_with_an_id_makes_vertex_rows_the_same(labels: dict[str, str], repeated: int):
     row = lines_of.gemini("m", {"promptTokenCount": 10}) | {"custom_id": None, "request": {"labels": labels}}
 
-    tally = files(lines_of.dump(row), lines_of.dump(row, row, row), job=Job(provider="vertex_ai")).tally
+    tally = files(lines_of.dump(row), lines_of.dump(row, row, row), job=Job(provider="vertex_ai", prices=FLAT)).tally
 
     assert (tally.succeeded, tally.repeated) == (4 - repeated, repeated)
 
@@ -272,7 +272,10 @@ def test_a_vertex_row_that_failed_and_was_answered_later_is_an_answer():
     answered = lines_of.gemini("m", {"promptTokenCount": 10})
 
     tally = files(
-        lines_of.dump(failed), lines_of.dump(answered), lines_of.dump(failed), job=Job(provider="vertex_ai")
+        lines_of.dump(failed),
+        lines_of.dump(answered),
+        lines_of.dump(failed),
+        job=Job(provider="vertex_ai", prices=FLAT),
     ).tally
 
     assert (tally.total, tally.succeeded, tally.failed, tally.repeated) == (1, 1, 0, 1)
@@ -280,7 +283,7 @@ def test_a_vertex_row_that_failed_and_was_answered_later_is_an_answer():
 
 
 def test_other_vendors_bill_what_comes_twice():
-    tally = files(lines_of.dump(GOOD), lines_of.dump(GOOD), job=Job(provider="mistral")).tally
+    tally = files(lines_of.dump(GOOD), lines_of.dump(GOOD), job=Job(provider="mistral", prices=FLAT)).tally
 
     assert (tally.succeeded, tally.duplicates, tally.repeated) == (2, 1, 0)
 

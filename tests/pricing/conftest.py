@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from batchmeter.pricing.book import PriceBook
+from batchmeter.pricebook.book import PriceBook
 from batchmeter.pricing.groups import PriceQuery, Rates
 
 AT = date(2026, 11, 10)

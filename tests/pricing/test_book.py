@@ -4,7 +4,7 @@ from decimal import Decimal
 
 import pytest
 
-from batchmeter.pricing.book import PriceBook
+from batchmeter.pricebook.book import PriceBook
 from batchmeter.reports.price_list import check_region
 
 from .conftest import Ask, decimals, prices

@@ -14,11 +14,11 @@ from typing import Any
 
 import pytest
 
-from batchmeter.pricing.book import PriceBook
+from batchmeter.pricebook.book import PriceBook
 
 ROOT = Path(__file__).parents[2]
 SCRIPTS = ("borrow", "compare", "compiled", "corrections", "fill", "litellm_rows", "quotes")
-DATA = ROOT / "core" / "batchmeter" / "pricing" / "data"
+DATA = ROOT / "core" / "batchmeter" / "pricebook" / "data"
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from batchmeter.pricing.book import PriceBook
+from batchmeter.pricebook.book import PriceBook
 from batchmeter.pricing.groups import Group, GroupKey
 from batchmeter.pricing.price import price_groups
 

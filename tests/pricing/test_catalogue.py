@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 
 from batchmeter.errors import ConfigError
-from batchmeter.pricing import catalogue
-from batchmeter.pricing.book import PriceBook
-from batchmeter.pricing.catalogue import EMBEDDED, NAME, Catalogue
+from batchmeter.pricebook import catalogue
+from batchmeter.pricebook.book import PriceBook
+from batchmeter.pricebook.catalogue import EMBEDDED, NAME, Catalogue
 from batchmeter.pricing.groups import BUCKETS
 from batchmeter.reports.price_update import diff, folder, install
 
@@ -133,7 +133,7 @@ def test_importing_reads_no_catalogue() -> None:
         "import pathlib\n"
         "def no(self): raise SystemExit(f'read {self}')\n"
         "pathlib.Path.read_bytes = no\n"
-        "import batchmeter, batchmeter.pricing.book, batchmeter.pricing.price\n"
-        "batchmeter.pricing.book.PriceBook()"
+        "import batchmeter, batchmeter.pricebook.book, batchmeter.pricing.price\n"
+        "batchmeter.pricebook.book.PriceBook()"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -12,8 +12,8 @@ import pytest
 from click.testing import CliRunner, Result
 
 from batchmeter.cli import main
-from batchmeter.pricing.book import PriceBook
-from batchmeter.pricing.catalogue import EMBEDDED
+from batchmeter.pricebook.book import PriceBook
+from batchmeter.pricebook.catalogue import EMBEDDED
 
 from .test_catalogue import newer
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from batchmeter.inputs.estimate import Estimate, History, InputSizes, ModelEstimate, estimate
 from batchmeter.inputs.sizes import SizeCounter, count_sizes
-from batchmeter.pricing.book import PriceBook
+from batchmeter.pricebook.book import PriceBook
 from batchmeter_sandbox.tokens import Dice, spent
 
 CHAT = "/v1/chat/completions"

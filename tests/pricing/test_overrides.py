@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from batchmeter.errors import ConfigError
-from batchmeter.pricing.book import PriceBook
+from batchmeter.pricebook.book import PriceBook
 
 from .conftest import Ask, decimals, prices
 

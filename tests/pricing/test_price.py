@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from batchmeter.models import Cost, ModelUsage, ReportedCost
-from batchmeter.pricing.book import PriceBook
+from batchmeter.pricebook.book import PriceBook
 from batchmeter.pricing.groups import BUCKETS, Group, GroupKey, Groups, PriceQuery, Rates
 from batchmeter.pricing.price import Priced, Share, price_groups
 

@@ -6,7 +6,7 @@ import pytest
 
 from batchmeter import meter
 from batchmeter.models import Usage
-from batchmeter.pricing.book import PriceBook
+from batchmeter.pricebook.book import PriceBook
 from batchmeter.pricing.groups import PriceQuery
 from batchmeter_sandbox.snapshots import SNAPSHOTS
 

@@ -16,7 +16,7 @@ from batchmeter.config import Settings
 from batchmeter.errors import BudgetExceededError, LedgerError, QueueFullError, RateLimitError, SubmissionRefusedError
 from batchmeter.inputs.sizes import LONGEST, SizePass, count_sizes
 from batchmeter.ledger.records import Intent, Submission
-from batchmeter.pricing.book import PriceBook
+from batchmeter.pricebook.book import PriceBook
 from batchmeter.testing.sandbox import serve_sandbox
 from batchmeter_proxy import create_app
 

@@ -20,7 +20,7 @@ from batchmeter.ledger.ledger import Ledger
 from batchmeter.ledger.records import Submission
 from batchmeter.models import Batch, FileDeleted, FileObject, Page
 from batchmeter.plugins import Plugins
-from batchmeter.pricing.book import PriceBook
+from batchmeter.pricebook.book import PriceBook
 from batchmeter.providers import BatchRequest, CallOptions, Capabilities, ContentStream, FileUpload, OutputFile
 from batchmeter.tracker.build_events import created_event
 from batchmeter.tracker.deliver import Deliverer

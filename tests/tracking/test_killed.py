@@ -17,7 +17,7 @@ from batchmeter.config import Settings
 from batchmeter.hookspecs import hookimpl
 from batchmeter.ledger import open_ledger
 from batchmeter.plugins import Plugins
-from batchmeter.pricing.book import PriceBook
+from batchmeter.pricebook.book import PriceBook
 from batchmeter.tracker.deliver import Deliverer
 from batchmeter.tracker.delivery_lane import LaneOptions
 from batchmeter.tracker.schedule import TrackerOptions

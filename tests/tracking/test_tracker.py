@@ -179,7 +179,7 @@ from batchmeter.accounts import Accounts
 from batchmeter.config import Settings
 from batchmeter.ledger import open_ledger
 from batchmeter.plugins import Plugins
-from batchmeter.pricing.book import PriceBook
+from batchmeter.pricebook.book import PriceBook
 from batchmeter.tracker.schedule import TrackerOptions
 from batchmeter.tracker.tracker import Tracker
 

@@ -7,6 +7,7 @@ from decimal import Decimal
 import pytest
 
 from batchmeter.metering import Job, meter_outputs
+from batchmeter.pricebook.book import embedded
 from batchmeter.providers import BatchRequest, CallOptions
 from batchmeter.testing.providers import ProviderContract
 
@@ -53,6 +54,7 @@ def metered(provider, vertex, upload):
             region=provider.region,
             model=batch.model,
             priced_at=date(2026, 11, 22),
+            prices=embedded(),
         )
         return await meter_outputs(await provider.outputs(batch), job)
 

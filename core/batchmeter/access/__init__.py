@@ -29,7 +29,7 @@ from batchmeter.ledger.session import Database
 from batchmeter.ledger.store import Store, open_store
 from batchmeter.ledger.transactions import read
 from batchmeter.models import Attribution, Batch, FileObject
-from batchmeter.pricing.book import PriceBook
+from batchmeter.pricebook.book import PriceBook
 from batchmeter.pricing.groups import PriceSource
 from batchmeter.reports.price_list import Listed, search
 from batchmeter.reports.timings import seconds_left

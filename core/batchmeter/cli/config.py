@@ -72,7 +72,7 @@ def check(json_output: bool) -> None:
 def problems_of(loaded: "Settings") -> list[str]:
     """Every one, where a command would stop at its first."""
     from batchmeter.errors import BatchmeterError, UsageError
-    from batchmeter.pricing.book import PriceBook
+    from batchmeter.pricebook.book import PriceBook
 
     problems: list[str] = []
     accounts = _made(loaded)

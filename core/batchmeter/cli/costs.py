@@ -187,7 +187,7 @@ async def _estimate(
     from batchmeter.host import CostQuery
     from batchmeter.inputs.estimate import estimate_at, histories
     from batchmeter.inputs.sizes import file_sizes
-    from batchmeter.pricing.book import PriceBook
+    from batchmeter.pricebook.book import PriceBook
     from batchmeter.reports.price_list import check_region
     from batchmeter.spend.spend import spend_of
     from batchmeter.tracker.guards import Guards

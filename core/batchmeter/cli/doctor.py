@@ -98,7 +98,7 @@ def _network() -> Finding:
 
 
 def _prices() -> Finding:
-    from batchmeter.pricing.catalogue import current
+    from batchmeter.pricebook.catalogue import current
 
     built = current().built
     days = (dt.datetime.now(dt.UTC).date() - dt.date.fromisoformat(built[:10])).days

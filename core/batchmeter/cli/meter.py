@@ -42,7 +42,7 @@ def meter(
     A row that is in several of them counts once. `-` reads standard input.
     """
     from batchmeter.faces.meter import meter as measure
-    from batchmeter.pricing.book import PriceBook
+    from batchmeter.pricebook.book import PriceBook
     from batchmeter.reports.price_list import check_region
 
     book = PriceBook.load(prices_file if prices_file is not None else settings().prices or None)

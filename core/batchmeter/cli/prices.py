@@ -10,7 +10,7 @@ import click
 from batchmeter.commands.output import as_json, console, print_json, table
 
 if TYPE_CHECKING:
-    from batchmeter.pricing.book import PriceBook
+    from batchmeter.pricebook.book import PriceBook
     from batchmeter.pricing.groups import PriceQuery
     from batchmeter.reports.price_list import Listed
 
@@ -115,7 +115,7 @@ def list_models(provider: str | None, json_output: bool) -> None:
 @as_json
 def diff(other: Path, json_output: bool) -> None:
     """Changes from the catalogue in use to the one in the file OTHER."""
-    from batchmeter.pricing.catalogue import Catalogue
+    from batchmeter.pricebook.catalogue import Catalogue
     from batchmeter.reports.price_update import diff as differences
 
     rows = [
@@ -148,7 +148,7 @@ def diff(other: Path, json_output: bool) -> None:
 @click.option("--force", is_flag=True, help="Go back to older prices, until the package brings newer ones.")
 def update(source: str, sha256: str, force: bool) -> None:
     """Put a newer catalogue into your data folder, if its bytes are the ones you expect."""
-    from batchmeter.pricing.catalogue import NAME
+    from batchmeter.pricebook.catalogue import NAME
     from batchmeter.reports.price_update import folder, install
 
     catalogue = install(_bytes(source), sha256, force=force)
@@ -178,7 +178,7 @@ async def _download(url: str) -> bytes:
 
 def _book(file: str | None) -> "PriceBook":
     from batchmeter.commands.session import settings
-    from batchmeter.pricing.book import PriceBook
+    from batchmeter.pricebook.book import PriceBook
 
     return PriceBook.load(file if file is not None else settings().prices or None)
 

@@ -10,7 +10,7 @@ from typing import Any, cast
 from batchmeter.errors import UsageError
 from batchmeter.metering.meter import Reading, to_thread
 from batchmeter.metering.result import Job, Metering, metered
-from batchmeter.pricing.book import PriceBook, embedded
+from batchmeter.pricebook.book import PriceBook, embedded
 from batchmeter.pricing.groups import PriceSource
 
 from .not_output import OutputScanner

@@ -10,8 +10,8 @@ from pydantic import Field
 
 from batchmeter.host import CostRow
 from batchmeter.models import Frozen, Usd
+from batchmeter.pricebook.names import base_model
 from batchmeter.pricing.groups import Group, GroupKey, PriceQuery, PriceSource, Rates
-from batchmeter.pricing.names import base_model
 from batchmeter.pricing.price import MILLION, Ask, PriceModel, Terms, asked_rates, price_groups
 from batchmeter.providers import Provider
 

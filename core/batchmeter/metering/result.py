@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Annotated
 from pydantic import Field, SkipValidation
 
 from batchmeter.models import Cost, Frozen, LineCounts, ModelUsage, RatesUsed, ReportedCost, Usage
-from batchmeter.pricing.book import embedded
 from batchmeter.pricing.groups import INPUT_BUCKETS, Group, GroupKey, Groups, PriceQuery, PriceSource, Rates
 from batchmeter.pricing.price import MAX_DETAILS, Ask, Priced, PriceModel, Share, Terms, price_groups
 
@@ -46,7 +45,7 @@ class Job:
     """How many good answers there are, where the provider says: unreadable lines beyond these cost nothing."""
     created: date | None = None
     """UTC date the batch was created, to flag a price change since."""
-    prices: PriceSource = field(default_factory=embedded)
+    prices: PriceSource
     price_model: PriceModel | None = None
     """From a line's model to the one to price (a deployment -> its model)."""
     terms: Terms = field(default_factory=Terms)

@@ -11,6 +11,7 @@ from batchmeter.metering.envelope import look_for
 from batchmeter.metering.lines import DROPPED, MANY, LineSplitter, Unreadable, without_vectors
 from batchmeter.metering.result import FREE, Tally, usage_of
 from batchmeter.models import RatesUsed, Usage
+from batchmeter.pricebook.book import embedded
 from batchmeter.pricing.groups import Group, GroupKey
 from batchmeter.pricing.price import EXACT, MILLION, VENDOR_REPORTED
 
@@ -51,7 +52,13 @@ class LinePricer:
         self._rates = event.rates
         self._model = event.batch.model
         self._tally = Tally()
-        job = Job(provider=event.provider, endpoint=event.endpoint, region=event.region, model=self._model)
+        job = Job(
+            provider=event.provider,
+            endpoint=event.endpoint,
+            region=event.region,
+            model=self._model,
+            prices=embedded(),  # not asked: the rates are the event's
+        )
         boundaries = tuple(sorted({used.prompt_over for used in event.rates} - {0}))
         self._counter = Counter(job, self._look, self._tally, boundaries, str)
         self._lines = LineSplitter()

@@ -7,9 +7,9 @@ from itertools import islice
 from typing import Any
 
 from batchmeter.errors import UsageError
-from batchmeter.pricing.book import PriceBook
+from batchmeter.pricebook.book import PriceBook
+from batchmeter.pricebook.names import GLOBAL_WORDS, vendor
 from batchmeter.pricing.groups import BUCKETS, PriceQuery, Rates
-from batchmeter.pricing.names import GLOBAL_WORDS, vendor
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from batchmeter.config import user_folder
 from batchmeter.errors import ConfigError
-from batchmeter.pricing.catalogue import EMBEDDED, FORCED, NAME, Catalogue, Row, current
+from batchmeter.pricebook.catalogue import EMBEDDED, FORCED, NAME, Catalogue, Row, current
 
 
 @dataclass(frozen=True, slots=True)

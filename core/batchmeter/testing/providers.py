@@ -26,6 +26,7 @@ from batchmeter import errors
 from batchmeter.events import BatchSucceeded
 from batchmeter.metering import Job, meter_outputs
 from batchmeter.models import Batch, FileObject, Page, Usage
+from batchmeter.pricebook.book import embedded
 from batchmeter.providers import BatchRequest, CallOptions, FileUpload, OutputFile, Provider
 from batchmeter.reports.line_costs import LinePricer, PricedLine
 
@@ -320,7 +321,9 @@ async def all_batches(provider: Provider, *, limit: int) -> Sequence[str]:
 
 async def _assert_lines_add_up(provider: Provider, batch: Batch, outputs: Sequence[OutputFile]) -> None:
     """Lines read one by one, as traces of requests show them, have the usage and cost of the batch."""
-    whole = await meter_outputs(outputs, Job(provider=provider.name, endpoint=batch.endpoint, model=batch.model))
+    whole = await meter_outputs(
+        outputs, Job(provider=provider.name, endpoint=batch.endpoint, model=batch.model, prices=embedded())
+    )
     about: dict[str, Any] = {
         "id": "",
         "time": datetime.now(UTC),

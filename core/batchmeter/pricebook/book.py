@@ -13,9 +13,10 @@ from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
+from batchmeter.pricing.groups import TOOLS, PriceQuery, Rates
+
 from .catalogue import Catalogue, Row, current
-from .groups import TOOLS, PriceQuery, Rates
-from .names import Region, names, region_class
+from .names import Region, base_model, names, region_class
 from .overrides import UserRow, UserRows, read_rows
 from .rules import Derived, batch_rates, standard_rates
 
@@ -55,6 +56,15 @@ class PriceBook:
     def boundaries(self) -> tuple[int, ...]:
         """Prompt sizes at which any row changes price, ascending."""
         return tuple(sorted({*self.catalogue.boundaries, *self.user.boundaries}))
+
+    def as_of(self) -> date:
+        """The UTC date of the catalogue's prices."""
+        return date.fromisoformat(self.catalogue.built)
+
+    @staticmethod
+    def base_model(provider: str, model: str) -> str:
+        """The model without what its vendor adds for a snapshot or a place."""
+        return base_model(provider, model)
 
     def strangers(self, providers: Collection[str]) -> dict[str, list[str]]:
         """Providers in the user's rows that are neither among these nor in the catalogue -> what they may have meant."""

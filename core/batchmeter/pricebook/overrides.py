@@ -23,9 +23,9 @@ from pathlib import Path
 from typing import Any, cast
 
 from batchmeter.errors import ConfigError
+from batchmeter.pricing.groups import BUCKETS, PriceQuery
 
 from .catalogue import Row, Tier
-from .groups import BUCKETS, PriceQuery
 from .names import base_model, names
 from .rules import Derived, tier_for
 

@@ -7,8 +7,9 @@ rate at the provider's usual discount, marked as estimated. A longer tier never 
 from dataclasses import dataclass, field
 from decimal import Decimal
 
+from batchmeter.pricing.groups import TOOLS, UNITS
+
 from .catalogue import Numbers, Row, Tier
-from .groups import TOOLS, UNITS
 
 HALF = Decimal("0.5")
 CACHED_OF = {
