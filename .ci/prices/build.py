@@ -20,13 +20,13 @@ from pathlib import Path
 from typing import Any
 
 import compare
-import compiled
 from borrow import complete, indexed, taken
 from corrections import corrected, laid_under
 from fill import fill
 from litellm_rows import placed, rows
 from quotes import SOURCES, Quote
 
+import compiled
 from batchmeter.pricebook.book import PriceBook
 from batchmeter.pricebook.catalogue import Catalogue
 
