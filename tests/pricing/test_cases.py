@@ -10,7 +10,7 @@ import pytest
 
 from batchmeter.pricebook.book import PriceBook
 from batchmeter.pricing.groups import Group, GroupKey
-from batchmeter.pricing.price import price_groups
+from batchmeter.pricing.price import Pricing, price_groups
 
 CASES = [
     json.loads(line) for line in (Path(__file__).parents[1] / "data" / "cost_cases.jsonl").read_text().splitlines()
@@ -81,13 +81,9 @@ def grouped(case: Case, boundaries: tuple[int, ...]) -> dict[GroupKey, Group]:
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case["id"])
 def test_case(case: Case, book: PriceBook) -> None:
     source = PriceBook.load(case["price_overrides"]) if "price_overrides" in case else book
-    cost = price_groups(
-        grouped(case, source.boundaries),
-        provider=case["provider"],
-        region=case.get("region"),
-        at=date.fromisoformat(case["date"]),
-        source=source,
-    ).cost
+    at = date.fromisoformat(case["date"])
+    pricing = Pricing(provider=case["provider"], region=case.get("region"), at=at, source=source)
+    cost = price_groups(grouped(case, source.boundaries), pricing).cost
     expected = case["expected_usd"]
     assert cost.total == (None if expected is None else Decimal(expected))
     assert bool(cost.unknown) == (expected is None)

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from batchmeter.models import Cost, ModelUsage, ReportedCost
 from batchmeter.pricebook.book import PriceBook
 from batchmeter.pricing.groups import BUCKETS, Group, GroupKey, Groups, PriceQuery, Rates
-from batchmeter.pricing.price import Priced, Share, price_groups
+from batchmeter.pricing.price import Priced, Pricing, Share, price_groups
 
 AT = date(2026, 11, 10)
 
@@ -34,8 +34,9 @@ TEXT = Rates({"input": Decimal("0.075"), "output": Decimal("0.3")})
 
 
 def priced(groups: Groups, source: object = None, **options: object) -> Priced:
-    arguments = {"provider": "openai", "region": None, "at": AT, "source": source or Fixed({"m": TEXT})} | options
-    return price_groups(groups, **arguments)  # type: ignore[arg-type]
+    added = {name: options.pop(name) for name in ("unknown", "details") if name in options}
+    arguments = {"provider": "openai", "at": AT, "source": source or Fixed({"m": TEXT})} | options
+    return price_groups(groups, Pricing(**arguments), **added)  # type: ignore[arg-type]
 
 
 def test_exact_and_by_model() -> None:

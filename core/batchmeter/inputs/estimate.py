@@ -1,7 +1,7 @@
 """The cost of a batch before it is submitted: from the sizes of its requests, with the reasons for what is unknown."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 
@@ -11,8 +11,8 @@ from pydantic import Field
 from batchmeter.host import CostRow
 from batchmeter.models import Frozen, Usd
 from batchmeter.pricebook.names import base_model
-from batchmeter.pricing.groups import Group, GroupKey, PriceQuery, PriceSource, Rates
-from batchmeter.pricing.price import MILLION, Ask, PriceModel, Terms, asked_rates, price_groups
+from batchmeter.pricing.groups import Group, GroupKey, PriceSource, Rates
+from batchmeter.pricing.price import MILLION, Ask, PriceModel, Pricing, Terms, price_groups
 from batchmeter.providers import Provider
 
 METHOD = (
@@ -187,8 +187,17 @@ def estimate(
     at: date | None = None,
 ) -> Estimate:
     """Price the sizes as of a UTC day (today), with what settled batches came to by model."""
-    day = at or datetime.now(UTC).date()
-    pricer = _Pricer(provider, prices, region, price_model, ask, terms or Terms(), day)
+    pricer = _Pricer(
+        Pricing(
+            provider=provider,
+            source=prices,
+            at=at or datetime.now(UTC).date(),
+            region=region,
+            price_model=price_model,
+            ask=ask,
+            terms=terms or Terms(),
+        )
+    )
     models = {name: _model(name, one, (history or {}).get(name), pricer) for name, one in sizes.models.items()}
     unknown = {text for name, one in sizes.models.items() for text in _unknown(name, one, models[name])}
     if sizes.other:
@@ -246,18 +255,13 @@ def _expected(
 
 @dataclass(slots=True)
 class _Pricer:
-    provider: str
-    prices: PriceSource
-    region: str | None
-    price_model: PriceModel | None
-    ask: Ask | None
-    terms: Terms
-    day: date
+    pricing: Pricing
     reasons: set[str] = field(default_factory=set[str])
     flags: set[str] = field(default_factory=set[str])
 
     def base(self, model: str) -> str:
-        return base_model(self.provider, self.price_model(model) if self.price_model else model)
+        renamed = self.pricing.price_model
+        return base_model(self.pricing.provider, renamed(model) if renamed else model)
 
     def expected(self, model: str, tiers: Mapping[int, Tier], output: int) -> Decimal | None:
         """The tokens of every tier, and its requests' share of the output."""
@@ -268,17 +272,14 @@ class _Pricer:
             )
             for over, tier in tiers.items()
         }
-        cost = price_groups(
-            groups, provider=self.provider, region=self.region, at=self.day, source=self.prices,
-            price_model=self.price_model, ask=self.ask, terms=self.terms,
-        ).cost  # fmt: skip
+        cost = price_groups(groups, self.pricing).cost
         self.reasons.update(f"{reason}: {model}" for reason in cost.unknown)
         self.flags.update(cost.flags)
         return cost.total
 
     def upper(self, model: str, sizes: ModelSizes) -> Decimal | None:
         """At the dearer price of today and tomorrow, whatever part of the input is written to a cache."""
-        days = [self._upper(model, sizes, day) for day in (self.day, self.day + timedelta(days=1))]
+        days = [self._upper(model, sizes, day) for day in (self.pricing.at, self.pricing.at + timedelta(days=1))]
         known = [cost for cost in days if cost is not None]
         if len(set(known)) > 1:
             self.flags.add(PRICE_CHANGE_AHEAD)
@@ -300,16 +301,8 @@ class _Pricer:
         return total
 
     def _rates(self, model: str, over: int, day: date) -> Rates | None:
-        query = PriceQuery(
-            provider=self.provider,
-            model=self.price_model(model) if self.price_model else model,
-            at=day,
-            region=self.region,
-            prompt_over=over,
-            priced_as=self.terms.priced_as,
-            standard_factor=self.terms.standard_factor,
-        )
-        rates, reason = asked_rates(query, self.prices, self.ask)
+        pricing = replace(self.pricing, at=day)
+        rates, reason = pricing.rates(pricing.query(GroupKey(model, over)))
         if reason is not None:
             self.reasons.add(f"{reason}: {model}")
         self.flags.update(rates.flags if rates else ())

@@ -11,7 +11,7 @@ from pydantic import Field, SkipValidation
 
 from batchmeter.models import Cost, Frozen, LineCounts, ModelUsage, RatesUsed, ReportedCost, Usage
 from batchmeter.pricing.groups import INPUT_BUCKETS, Group, GroupKey, Groups, PriceQuery, PriceSource, Rates
-from batchmeter.pricing.price import MAX_DETAILS, Ask, Priced, PriceModel, Share, Terms, price_groups
+from batchmeter.pricing.price import MAX_DETAILS, Ask, Priced, PriceModel, Pricing, Share, Terms, price_groups
 
 from .dialects import Dialects
 
@@ -226,19 +226,17 @@ def price(
             return Rates({}, origin="free")
         return job.ask(query) if job.ask else None
 
-    return price_groups(
-        groups,
+    pricing = Pricing(
         provider=job.provider,
-        region=job.region,
-        at=job.priced_at or datetime.now(UTC).date(),
         source=job.prices,
+        at=job.priced_at or datetime.now(UTC).date(),
+        region=job.region,
         batch_created=job.created,
         price_model=job.price_model,
         ask=ask,
-        unknown=unknown,
-        details=details,
         terms=job.terms,
     )
+    return price_groups(groups, pricing, unknown=unknown, details=details)
 
 
 def models_of(groups: Groups, lacking: Mapping[str, Mapping[str, int]], priced: Priced) -> dict[str, ModelUsage]:

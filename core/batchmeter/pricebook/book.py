@@ -18,7 +18,7 @@ from batchmeter.pricing.groups import TOOLS, PriceQuery, Rates
 from .catalogue import Catalogue, Row, current
 from .names import Region, base_model, names, region_class
 from .overrides import UserRow, UserRows, read_rows
-from .rules import Derived, batch_rates, standard_rates
+from .rules import Derived, batch_rates, standard_rates, tier_for
 
 REGION_ASSUMED = "region_assumed_global"
 PRICE_CHANGED = "price_change_during_batch"
@@ -106,12 +106,12 @@ class PriceBook:
 
     def _declared(self, row: UserRow, query: PriceQuery) -> Rates:
         """The user's own rates: the whole truth about this model, no uplift and nothing filled in beside them."""
-        if query.processing == "batch" and not row.has_batch:
-            found = batch_rates(row.row, query.prompt_over, self._factor(query))
-        elif query.processing == "batch":
-            found = row.declared_batch(query.prompt_over)
-        else:
+        if query.processing != "batch":
             found = standard_rates(row.row, query.prompt_over)
+        elif row.has_batch:
+            found = Derived(dict(tier_for(row.row, query.prompt_over).batch))
+        else:
+            found = batch_rates(row.row, query.prompt_over, self._factor(query))
         return _rates(found, (), "user")
 
     def _published(self, query: PriceQuery) -> Rates | None:

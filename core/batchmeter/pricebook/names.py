@@ -50,17 +50,13 @@ class Region:
 
 
 @cache
-def vendors() -> Mapping[str, Vendor]:
-    """By provider id; read once."""
-    table = tomllib.loads(TABLE.read_text(encoding="utf-8"))
-    return {name: _vendor(entry) for name, entry in table.items()}
+def _table() -> Mapping[str, Any]:
+    return tomllib.loads(TABLE.read_text(encoding="utf-8"))
 
 
+@cache
 def vendor(provider: str) -> Vendor:
-    return vendors().get(provider) or Vendor()
-
-
-def _vendor(entry: Mapping[str, Any]) -> Vendor:
+    entry: Mapping[str, Any] = _table().get(provider, {})
     bare, spellings = (
         [(re.compile(pattern), put) for pattern, put in entry.get(key, ())] for key in ("bare", "spellings")
     )

@@ -27,7 +27,6 @@ from batchmeter.pricing.groups import BUCKETS, PriceQuery
 
 from .catalogue import Row, Tier
 from .names import base_model, names
-from .rules import Derived, tier_for
 
 ROW_KEYS = ("batch", "standard", "alias_of", "multiplier", "tiers")
 TIER_KEYS = ("over", "batch", "standard")
@@ -49,10 +48,6 @@ class UserRow:
         """Whether it says what this processing costs; standard rates also tell a batch's, by estimate."""
         has_standard = any(tier.standard for tier in self.row.tiers)
         return has_standard or (processing == "batch" and self.has_batch)
-
-    def declared_batch(self, prompt_over: int) -> Derived:
-        """Exactly the batch rates that were written down for this prompt length."""
-        return Derived(dict(tier_for(self.row, prompt_over).batch))
 
 
 @dataclass(frozen=True)
@@ -108,10 +103,7 @@ def _file(path: Path) -> Mapping[str, Any]:
     except OSError as error:
         raise ConfigError(f"price file {path}: {error.strerror or error}") from error
     try:
-        if path.suffix == ".json":
-            parsed: object = json.loads(text, parse_float=Decimal)
-        else:
-            parsed = tomllib.loads(text, parse_float=Decimal)
+        parsed: object = (json if path.suffix == ".json" else tomllib).loads(text, parse_float=Decimal)
     except ValueError as error:
         raise ConfigError(f"price file {path}: {error}") from error
     if not isinstance(parsed, dict):
@@ -126,9 +118,8 @@ def _user_row(where: str, name: str, value: object) -> UserRow:
         raise ConfigError(f'{at}: a row is named "provider/model-id" or "provider/*"')
     table = _table(at, value, ROW_KEYS)
     _goes_together(at, provider, model, table)
-    base = Tier(0, _numbers(at, "batch", table.get("batch", {})), _numbers(at, "standard", table.get("standard", {})))
     row = UserRow(
-        row=Row(provider, (model,), (base, *_tiers(at, table.get("tiers", []))), origin="user"),
+        row=Row(provider, (model,), (_tier(at, 0, table), *_tiers(at, table.get("tiers", []))), origin="user"),
         alias_of=_alias(at, provider, table["alias_of"]) if "alias_of" in table else None,
         multiplier=_number(f"{at}: multiplier", table["multiplier"]) if "multiplier" in table else None,
     )
@@ -161,10 +152,7 @@ def _tiers(at: str, value: object) -> list[Tier]:
             raise ConfigError(
                 f"{at}: a tier's `over` is the number of prompt tokens above which it counts, not {over!r}"
             )
-        batch, standard = (
-            _numbers(f"{at}: tier over {over}", key, table.get(key, {})) for key in ("batch", "standard")
-        )
-        tiers.append(Tier(over, batch, standard))
+        tiers.append(_tier(f"{at}: tier over {over}", over, table))
     return sorted(tiers, key=lambda tier: tier.over)
 
 
@@ -173,21 +161,22 @@ def _table(at: str, value: object, keys: tuple[str, ...]) -> Mapping[str, Any]:
         raise ConfigError(f"{at}: has to be a table with {', '.join(keys)}, not {value!r}")
     table = cast("Mapping[str, Any]", value)
     for key in table:
-        _known(at, key, keys)
+        if key not in keys:
+            near = get_close_matches(key, keys, n=1)
+            hint = f"did you mean `{near[0]}`?" if near else f"it takes {', '.join(keys)}"
+            raise ConfigError(f"{at}: unknown key `{key}`; {hint}")
     return table
 
 
-def _known(at: str, key: str, keys: tuple[str, ...]) -> None:
-    if key in keys:
-        return
-    near = get_close_matches(key, keys, n=1)
-    hint = f"did you mean `{near[0]}`?" if near else f"it takes {', '.join(keys)}"
-    raise ConfigError(f"{at}: unknown key `{key}`; {hint}")
-
-
-def _numbers(at: str, key: str, value: object) -> dict[str, Decimal]:
-    table = _table(f"{at}: {key}", value, BUCKETS)
-    return {bucket: _number(f"{at}: {key}.{bucket}", rate) for bucket, rate in table.items()}
+def _tier(at: str, over: int, table: Mapping[str, Any]) -> Tier:
+    batch, standard = (
+        {
+            bucket: _number(f"{at}: {key}.{bucket}", rate)
+            for bucket, rate in _table(f"{at}: {key}", table.get(key, {}), BUCKETS).items()
+        }
+        for key in ("batch", "standard")
+    )
+    return Tier(over, batch, standard)
 
 
 def _number(at: str, value: object) -> Decimal:

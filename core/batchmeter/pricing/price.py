@@ -42,6 +42,57 @@ class Terms:
     standard_factor: Decimal | None = None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pricing:
+    """All that decides the prices of a job's groups."""
+
+    provider: str
+    source: PriceSource
+    at: date
+    """UTC date whose prices count."""
+    region: str | None = None
+    batch_created: date | None = None
+    """UTC date, to flag a price change since."""
+    price_model: PriceModel | None = None
+    """From a line's model to the one to price (a deployment -> its model)."""
+    ask: Ask | None = None
+    """Tried before `source` (the `price_lines` hook)."""
+    terms: Terms = Terms()
+    """The provider's declarations about its prices."""
+
+    def query(self, key: GroupKey) -> PriceQuery | None:
+        """None for a group that names no model."""
+        if not key.model:
+            return None
+        return PriceQuery(
+            provider=self.provider,
+            model=self.price_model(key.model) if self.price_model else key.model,
+            at=self.at,
+            region=self.region,
+            geo=key.geo,
+            prompt_over=key.prompt_over,
+            processing=key.processing,
+            batch_created=self.batch_created,
+            priced_as=self.terms.priced_as,
+            standard_factor=self.terms.standard_factor,
+        )
+
+    def rates(self, query: PriceQuery | None) -> tuple[Rates | None, str | None]:
+        """The rates, a plugin's before the source's, or why there are none."""
+        if query is None:
+            return None, "unknown_model"
+        if self.ask is not None:
+            try:
+                answer = _checked(self.ask(query))
+            except (Exception, SystemExit) as error:  # whatever a plugin does, only its group is unpriced
+                log.warning("a price_lines hook failed for %s/%s", query.provider, query.model, exc_info=error)
+                return None, "price_plugin_failed"
+            if answer is not None:
+                return answer, None
+        rates = self.source.rates(query)
+        return rates, None if rates is not None else "unknown_model"
+
+
 @dataclass(slots=True)
 class Share:
     """One model's part of the cost."""
@@ -89,31 +140,18 @@ class _Sum:
 
 def price_groups(
     groups: Groups,
+    pricing: Pricing,
     *,
-    provider: str,
-    region: str | None,
-    at: date,
-    source: PriceSource,
-    batch_created: date | None = None,
-    price_model: PriceModel | None = None,
-    ask: Ask | None = None,
     unknown: Mapping[str, int] | None = None,
     details: Mapping[str, Sequence[str]] | None = None,
-    terms: Terms | None = None,
 ) -> Priced:
-    """Price every group at the rates of `at` (UTC).
-
-    `price_model` maps a name to the model to price (a deployment -> its model); `ask` is tried before `source`;
-    `unknown` adds lines that never reached a group (`usage_missing`), by reason, and `details` the first of them;
-    `terms` are what the provider declares of its prices.
-    """
+    """Price every group. `unknown` adds lines that never reached one, by reason, and `details` the first of them."""
     total = _Sum()
     for reason, lines in (unknown or {}).items():
         total.lacks(reason, lines, (details or {}).get(reason, ()))
     with localcontext(EXACT):
         for key, group in groups.items():
-            query = _query(key, provider, region, at, batch_created, price_model, terms or Terms())
-            _price(total, key, group, query, source, ask)
+            _price(total, key, group, pricing)
     unpriced = sum(total.unknown.values())
     cost = Cost(
         total=None if unpriced else total.known,
@@ -122,98 +160,62 @@ def price_groups(
         details={reason: tuple(texts) for reason, texts in sorted(total.details.items()) if texts},
         estimated=total.estimated,
         flags=tuple(sorted(total.flags)),
-        price_book=source.digest,
-        priced_at=at,
+        price_book=pricing.source.digest,
+        priced_at=pricing.at,
     )
     reported = ReportedCost(total=total.reported, lines=total.reported_lines) if total.reported_lines else None
     rates = tuple(used for used in total.rates.values() if used.units or used.cost)
     return Priced(cost, total.models, unpriced, rates, reported, tuple(sorted(total.notes)))
 
 
-def _query(
-    key: GroupKey,
-    provider: str,
-    region: str | None,
-    at: date,
-    created: date | None,
-    price_model: PriceModel | None,
-    terms: Terms,
-) -> PriceQuery | None:
-    if not key.model:
-        return None
-    return PriceQuery(
-        provider=provider,
-        model=price_model(key.model) if price_model else key.model,
-        at=at,
-        region=region,
-        geo=key.geo,
-        prompt_over=key.prompt_over,
-        processing=key.processing,
-        batch_created=created,
-        priced_as=terms.priced_as,
-        standard_factor=terms.standard_factor,
-    )
-
-
-def _price(
-    total: _Sum, key: GroupKey, group: Group, query: PriceQuery | None, source: PriceSource, ask: Ask | None
-) -> None:
-    rates, reason = asked_rates(query, source, ask)
+def _price(total: _Sum, key: GroupKey, group: Group, pricing: Pricing) -> None:
+    query = pricing.query(key)
+    found, reason = pricing.rates(query)
+    rates = found or Rates({})
     billed = {bucket: count for bucket, count in group.counts.items() if count}
-    missing = [bucket for bucket in billed if rates is not None and bucket not in rates.usd_per_million]
-    priced = rates or Rates({})
-    rates_of = priced.usd_per_million
-    known = (
-        sum((rates_of[bucket] * count for bucket, count in billed.items() if bucket in rates_of), Decimal(0)) / MILLION
-    )
+    missing = [bucket for bucket in billed if bucket not in rates.usd_per_million] if found else []
+    known, listed = _cost(rates, billed), None
     total.reported += group.reported
     total.reported_lines += group.reported_lines
-    share = total.models.setdefault(key.model, Share())
-    listed = None
     if reason is None and not missing:
-        _compare(total, group, known)
-        listed = _listed(query, billed, priced, source, ask)
+        difference = abs(group.reported - known)
+        if 0 < group.reported_lines == group.lines and difference > TOLERANCE * max(group.reported, known):
+            total.notes.add(REPORTED_DIFFERS)
+        listed = _list_price(pricing, query, rates, billed)
     elif group.reported or (group.reported_lines and (key.model or "").endswith(FREE_SUFFIX)):
-        known, priced = group.reported, Rates({}, flags=(VENDOR_REPORTED,), origin=VENDOR_REPORTED)
-    total.flags.update(priced.flags)
-    total.estimated = total.estimated or _is_estimated(priced, billed)
+        known, rates = group.reported, Rates({}, flags=(VENDOR_REPORTED,), origin=VENDOR_REPORTED)
+    guessed = rates.estimated_buckets  # only a derived rate that was used makes a cost an estimate
+    total.estimated |= rates.estimated if guessed is None else not guessed.isdisjoint(billed)
+    total.flags.update(rates.flags)
+    total.known += known
+    share = total.models.setdefault(key.model, Share())
     share.known += known
     share.list_price = None if share.list_price is None or listed is None else share.list_price + listed
-    total.known += known
-    named = group.reported_lines if priced.origin == VENDOR_REPORTED else 0
+    named = group.reported_lines if rates.origin == VENDOR_REPORTED else 0
     unpriced = max(group.lines, int(bool(billed))) - named  # a part of another group's line is no line
     if (reason is not None or missing) and unpriced:
         reason = reason or "missing_rate"
         share.unknown[reason] += unpriced
-        total.lacks(reason, unpriced, _details(key.model, missing))
-    _keep(total, key, group, query, priced, known)
+        places = [f"{key.model}: {bucket}" for bucket in missing] or [key.model or "no model named"]
+        total.lacks(reason, unpriced, places)
+    _keep(total, key, group, query, rates, known)
 
 
-def _listed(
-    query: PriceQuery | None, billed: Mapping[str, int], priced: Rates, source: PriceSource, ask: Ask | None
-) -> Decimal | None:
+def _list_price(pricing: Pricing, query: PriceQuery | None, rates: Rates, billed: Mapping[str, int]) -> Decimal | None:
     """The same units' cost outside a batch; None where a standard rate is unknown."""
-    found: Rates | None = priced
+    found: Rates | None = rates
     if query is not None and query.processing == BATCH:
-        found, _ = asked_rates(replace(query, processing=STANDARD), source, ask)
-    if found is None or not billed.keys() <= found.usd_per_million.keys():
-        return None
-    return sum((found.usd_per_million[bucket] * count for bucket, count in billed.items()), Decimal(0)) / MILLION
+        found, _ = pricing.rates(replace(query, processing=STANDARD))
+    return None if found is None or billed.keys() - found.usd_per_million.keys() else _cost(found, billed)
 
 
-def _details(model: str | None, missing: Sequence[str]) -> list[str]:
-    """`gpt-5: web_search`; the model alone where no row prices it at all."""
-    return [f"{model}: {bucket}" for bucket in missing] or [model or "no model named"]
-
-
-def _compare(total: _Sum, group: Group, known: Decimal) -> None:
-    """A note where the vendor names another amount than ours for the same lines."""
-    if (
-        group.reported_lines
-        and group.reported_lines == group.lines
-        and abs(group.reported - known) > TOLERANCE * max(group.reported, known)
-    ):
-        total.notes.add(REPORTED_DIFFERS)
+def _cost(rates: Rates, billed: Mapping[str, int]) -> Decimal:
+    """USD of the units that have a rate."""
+    by_bucket = rates.usd_per_million
+    return (
+        sum((by_bucket[bucket] * count for bucket, count in billed.items() if bucket in by_bucket), Decimal(0))
+        / MILLION
+    )
 
 
 def _keep(total: _Sum, key: GroupKey, group: Group, query: PriceQuery | None, priced: Rates, known: Decimal) -> None:
@@ -241,22 +243,6 @@ def _keep(total: _Sum, key: GroupKey, group: Group, query: PriceQuery | None, pr
     )
 
 
-def asked_rates(query: PriceQuery | None, source: PriceSource, ask: Ask | None) -> tuple[Rates | None, str | None]:
-    """The rates, a plugin's before the source's, or why there are none."""
-    if query is None:
-        return None, "unknown_model"
-    if ask is not None:
-        try:
-            answer = _checked(ask(query))
-        except (Exception, SystemExit) as error:  # whatever a plugin does, only its group is unpriced
-            log.warning("a price_lines hook failed for %s/%s", query.provider, query.model, exc_info=error)
-            return None, "price_plugin_failed"
-        if answer is not None:
-            return answer, None
-    rates = source.rates(query)
-    return rates, None if rates is not None else "unknown_model"
-
-
 def _checked(answer: object) -> Rates | None:
     """A plugin's answer in exact numbers, whatever kind of number it wrote; TypeError or ValueError if it is no rates."""
     if answer is None:
@@ -275,10 +261,3 @@ def _rate(bucket: str, rate: object) -> Decimal:
     if not exact.is_finite() or exact < 0:
         raise ValueError(f"the rate of {bucket} has to be 0 or more, not {rate!r}")
     return exact
-
-
-def _is_estimated(rates: Rates, billed: Mapping[str, int]) -> bool:
-    """Only a derived rate that was used makes a cost an estimate."""
-    if rates.estimated_buckets is None:
-        return rates.estimated
-    return not rates.estimated_buckets.isdisjoint(billed)
