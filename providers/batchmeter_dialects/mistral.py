@@ -57,7 +57,8 @@ def _usage_of(body: Any, _: str | None) -> Answer | None:
     found: Mapping[str, Any] | None = body.usage_info
     if found is None:
         return None
-    annotated = body.document_annotation or any(image.image_annotation for page in body.pages for image in page.images)
+    images = (image for page in body.pages or () for image in page.images)
+    annotated = body.document_annotation or any(image.image_annotation for image in images)
     return Answer(model=body.model, usage=dict(found) | ({"annotations": 1} if annotated else {}))
 
 

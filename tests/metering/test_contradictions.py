@@ -215,6 +215,8 @@ def test_a_routers_amount_is_used_where_it_is_the_whole_bill(name: str):
     ("line", "provider", "buckets"),
     [
         (lines_of.openai("m", {"prompt_tokens": 8, "total_tokens": 8}), "openai", {"input": 8}),
+        (pages()[0], "mistral", {"page": 3}),
+        (pages(pages=[{"images": None}, {"images": [{}]}], document_annotation=None)[0], "mistral", {"page": 3}),
         (
             {"custom_id": "a", "response": {"status_code": 0, "body": {"usage": CHAT}}},
             "openai",
