@@ -1,7 +1,9 @@
 """Each vendor's counters land in the right, disjoint buckets; contradictions are unknown, never negative, never zero."""
 
+import sys
 from datetime import date
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -232,3 +234,24 @@ def test_a_line_that_uses_an_unpriced_bucket_leaves_the_others_priced() -> None:
     assert metering.cost.details == {"missing_rate": ("gpt-4o-mini: audio_in",)}
     share = metering.models["gpt-4o-mini"]
     assert (share.cost, share.known, share.unknown) == (None, metering.cost.known, {"missing_rate": 1})
+
+
+@pytest.mark.parametrize(
+    ("code", "words"),
+    [("raise SystemExit(3)", "cannot be used"), ("", "cannot be used"), ("DIALECTS = 5", "are no batchmeter.metering")],
+)
+def test_dialects_that_cannot_be_had_are_left_out(
+    code: str, words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+):
+    (tmp_path / "acme_rows.py").write_text(code)
+    info = tmp_path / "acme_rows-1.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: acme-rows\nVersion: 1\n")
+    (info / "entry_points.txt").write_text("[batchmeter.dialects]\nacme = acme_rows:DIALECTS\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "acme_rows", raising=False)
+
+    found = installed.__wrapped__()
+
+    assert found == installed()
+    assert f"the dialects of acme {words}" in caplog.text

@@ -11,7 +11,7 @@ from batchmeter.pricing.groups import UNITS
 
 from .dialects import Dialect, Usage
 
-_AMOUNT = re.compile(r"\s*[$€£]?\s*[+-]?(\d[\d.,_]*(?:[eE][+-]?\d+)?)\s*(?:%|[a-zA-Z]{0,20})\s*")
+_AMOUNT = re.compile(r"\s*[$€£]?\s*[+-]?([.,]?\d[\d.,_]*(?:[eE][+-]?\d+)?)\s*(?:%|[a-zA-Z]{0,20})\s*")
 MOST = 10**12
 """More tokens than this in one request is nonsense."""
 
@@ -166,7 +166,7 @@ def is_amount(value: object) -> bool:
     """
     if isinstance(value, str):
         number = _AMOUNT.fullmatch(value)
-        return number is not None and any(digit in "123456789" for digit in number[1])
+        return number is not None and any(char.isdecimal() and int(char) for char in number[1])
     return not isinstance(value, bool) and bool(value)
 
 

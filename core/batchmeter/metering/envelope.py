@@ -4,12 +4,14 @@ import logging
 import re
 from collections.abc import Mapping
 from functools import cache
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import EntryPoint
 from operator import attrgetter
 from typing import Any, cast
 
+from batchmeter.discovery import entries, import_contained
+
 from .counting import HEAD, count, parsed, speaks
-from .dialects import SLUG, Answer, Dialects, Usage, failure_code
+from .dialects import SLUG, Answer, Dialects, failure_code
 from .wire import Wire
 
 _DONE = frozenset({"", "ok", "success", "succeeded", "completed"})
@@ -105,23 +107,20 @@ class Reader:
         """OpenAI's `response` with status and body; or the vendor's own answer in its place."""
         body, status = response.body, response.status_code
         if body is None and status is None:
-            return self._bare(response, job_model)
+            answer = self._from_body(response, job_model)
+            answered = answer.failure is not None or answer.usage is not None or answer.model is not None
+            return answer if answered else Answer(failure=NO_RESPONSE)
         if isinstance(body, str):
             body = self.wire.decode_body(body)
         if status and not 200 <= status < 300:  # noqa: PLR2004 - HTTP success
             code = failure_code(body.error) if body is not None else None
-            answer = None if body is None else self._from_body(body, job_model)
-            return _failed(f"http_{status}" if code in {None, "error"} else str(code), answer)
+            named = f"http_{status}" if code in {None, "error"} else str(code)
+            return _failed(named, None if body is None else self._from_body(body, job_model))
         if body is None:
             return Answer()
         if status is None and body.usage is None and (code := failure_code(body.error)) is not None:
             return Answer(failure=code)
         return self._from_body(body, job_model)
-
-    def _bare(self, response: Any, job_model: str | None) -> Answer:
-        answer = self._from_body(response, job_model)
-        answered = answer.failure is not None or answer.usage is not None or answer.model is not None
-        return answer if answered else Answer(failure=NO_RESPONSE)
 
     def _from_body(self, body: Any, job_model: str | None) -> Answer:
         usage, beside = body.usage, self._beside(body)
@@ -132,24 +131,15 @@ class Reader:
             found = (usage_of(body, job_model) for usage_of in self._usage_of)
             return next((answer for answer in found if answer is not None), None) or Answer(model=body.model)
         if beside != self._nothing:
-            usage = self._with_beside(usage, beside)
+            for value, added in zip(beside, self._added, strict=True):
+                if value is not None:  # zeros of things that no counter has are left out
+                    usage |= {name: uses for name, uses in added(value).items() if uses or name in usage}
         return Answer(None, None, body.model, usage, kind)
-
-    def _with_beside(self, usage: Usage, beside: tuple[object, ...]) -> Usage:
-        for value, added in zip(beside, self._added, strict=True):
-            if value is not None:
-                usage |= _new(usage, added(value))
-        return usage
 
 
 def _failed(failure: str, answer: Answer | None) -> Answer:
     """A failed line, with the model and the usage that it names all the same."""
     return Answer(failure=failure) if answer is None else Answer(None, failure, answer.model, answer.usage)
-
-
-def _new(usage: Usage, added: Mapping[str, int]) -> Usage:
-    """Counts of things that are not among the counters already."""
-    return {name: count for name, count in added.items() if count or name in usage}
 
 
 class Look:
@@ -212,8 +202,8 @@ log = logging.getLogger("batchmeter")
 @cache
 def installed() -> tuple[Dialects, ...]:
     """OpenAI's first, whose rows most others write too; what cannot be imported is logged and left out."""
-    entries = sorted(entry_points(group=GROUP), key=lambda entry: (entry.name != OPENAI, entry.name))
-    found = [dialects for entry in entries if (dialects := _loaded(entry)) is not None]
+    ours_first = sorted(entries(GROUP), key=lambda entry: (entry.name != OPENAI, entry.name))
+    found = [dialects for entry in ours_first if (dialects := _loaded(entry)) is not None]
     return tuple({dialects.provider: dialects for dialects in found}.values())
 
 
@@ -226,7 +216,7 @@ def dialects_of(provider: str) -> Dialects:
 
 def _loaded(entry: EntryPoint) -> Dialects | None:
     try:
-        found = entry.load()
+        found: object = getattr(import_contained(entry.module), entry.attr)
     except Exception as error:  # noqa: BLE001 - whatever a plugin does at import, the others are read
         log.warning("the dialects of %s cannot be used: %s", entry.name, error)
         return None

@@ -22,8 +22,8 @@ class Repeats:
     def __init__(self, tally: Tally, habit: Literal["no", "files", "ids"], *, many_files: bool) -> None:
         self._tally = tally
         self._habit = habit
-        self._exports = habit != "no"
-        self._copies = many_files and habit == "no"
+        self.is_by_id = habit == "no" and not many_files
+        """Whether a row's id alone tells, and not its bytes, whether it was there before."""
         self._ids: set[int] = set()
         self._earlier: set[int] = set()
         self._rows: dict[int, int] = {}
@@ -35,21 +35,13 @@ class Repeats:
         if answer.custom_id is None:
             return False
         identity = hash(answer.custom_id)
-        ids = self._ids
-        if self._exports or self._copies:
+        if not self.is_by_id:
             return self._is_copy(identity, answer.failure, raw)
-        if identity in ids:
+        if identity in self._ids:
             self._tally.duplicates += 1
-        elif len(ids) < MAX_IDS:
-            ids.add(identity)
         else:
-            self._tally.notes["duplicates_not_checked"] += 1
+            self._remember(identity)
         return False
-
-    @property
-    def is_by_id(self) -> bool:
-        """Whether a row's id alone tells, and not its bytes, whether it was there before."""
-        return not (self._exports or self._copies)
 
     def has_none(self, custom_ids: Sequence[str | None]) -> bool:
         """Whether none of these was seen before; they are then remembered. False says nothing of any."""
@@ -66,7 +58,7 @@ class Repeats:
         return True
 
     def end_file(self) -> None:
-        if self._habit != "no" or self._copies:
+        if not self.is_by_id:
             self._earlier |= self._ids
             self._ids = set()
 

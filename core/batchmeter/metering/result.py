@@ -248,22 +248,19 @@ def models_of(groups: Groups, lacking: Mapping[str, Mapping[str, int]], priced: 
         lines[name] += group.lines
         by_name.setdefault(name, []).append(group)
     shares = {model or UNKNOWN: share for model, share in priced.models.items()}
-    return {
-        name: _model_usage(count, by_name.get(name, []), shares.get(name, Share()), lacking.get(name, {}))
-        for name, count in lines.most_common()
-    }
-
-
-def _model_usage(lines: int, groups: Sequence[Group], share: Share, lacking: Mapping[str, int]) -> ModelUsage:
-    unknown = share.unknown + Counter(lacking)
-    return ModelUsage(
-        lines=lines,
-        usage=usage_of(groups),
-        cost=None if unknown else share.known,
-        known=share.known,
-        unknown=dict(sorted(unknown.items())),
-        list_price=None if unknown else share.list_price,
-    )
+    models: dict[str, ModelUsage] = {}
+    for name, count in lines.most_common():
+        share = shares.get(name, Share())
+        unknown = share.unknown + Counter(lacking.get(name))
+        models[name] = ModelUsage(
+            lines=count,
+            usage=usage_of(by_name.get(name, ())),
+            cost=None if unknown else share.known,
+            known=share.known,
+            unknown=dict(sorted(unknown.items())),
+            list_price=None if unknown else share.list_price,
+        )
+    return models
 
 
 def usage_of(groups: Iterable[Group]) -> Usage:
