@@ -251,7 +251,7 @@ def models_of(groups: Groups, lacking: Mapping[str, Mapping[str, int]], priced: 
     models: dict[str, ModelUsage] = {}
     for name, count in lines.most_common():
         share = shares.get(name, Share())
-        unknown = share.unknown + Counter(lacking.get(name))
+        unknown = share.unknown + Counter[str](lacking.get(name, {}))
         models[name] = ModelUsage(
             lines=count,
             usage=usage_of(by_name.get(name, ())),
