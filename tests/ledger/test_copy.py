@@ -12,8 +12,8 @@ from batchmeter.cli.ledger_copy import copy_ledger, count_rows, read_page, read_
 from batchmeter.errors import LedgerError
 from batchmeter.ledger import open_ledger
 from batchmeter.ledger.records import DeliveryResult, Intent
-from batchmeter.ledger.store import open_store
 from batchmeter.models import Cost, FileObject
+from batchmeter.runtime.plugin_store import open_store
 from batchmeter.spend.prune import prune, pruned_totals
 from batchmeter.spend.spend import Spend
 from batchmeter_proxy.keyring import KeyLimits, Keyring, ProxyKey

@@ -15,11 +15,11 @@ import psycopg
 import pytest
 
 from batchmeter.cli.ledger_copy import copy_ledger
-from batchmeter.client_host import ClientHost
 from batchmeter.events import BatchFailed, BatchSucceeded, Outcome, Settlement
 from batchmeter.ledger import open_ledger
 from batchmeter.models import Attribution, BatchError, BatchErrors, Cost, LineCounts, ModelUsage, Usage
 from batchmeter.plugins import Plugins
+from batchmeter.runtime.client_host import ClientHost
 from batchmeter.spend.spend import Spend
 from batchmeter_exports.columns import VIEWS
 from batchmeter_exports.views import refresh_views

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from batchmeter.client_host import ClientHost
 from batchmeter.errors import UsageError
 from batchmeter.plugins import Plugins
+from batchmeter.runtime.client_host import ClientHost
 from batchmeter_reconcile import ReconcileSettings
 from batchmeter_reconcile.reconciler import Reconciler, Request
 

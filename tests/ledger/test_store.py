@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from batchmeter.errors import LedgerError
-from batchmeter.ledger.store import open_store
+from batchmeter.runtime.plugin_store import open_store
 
 MIGRATIONS = (
     """CREATE TABLE batchmeter.acme_sum (name text PRIMARY KEY, amount bigint NOT NULL, share double precision);

@@ -10,7 +10,6 @@ from types import SimpleNamespace
 import pytest
 from pydantic import ValidationError
 
-from batchmeter.client_host import ClientHost
 from batchmeter.errors import (
     APIConnectionError,
     APIResponseError,
@@ -22,6 +21,7 @@ from batchmeter.errors import (
 from batchmeter.ledger import open_ledger
 from batchmeter.ledger.records import Submission
 from batchmeter.plugins import Plugins
+from batchmeter.runtime.client_host import ClientHost
 from batchmeter_datadog import DatadogLogger, DatadogSettings
 
 RECORDED = datetime(2026, 11, 22, 10, 0, 20, tzinfo=UTC)

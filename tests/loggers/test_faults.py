@@ -35,7 +35,7 @@ LOGGERS = ("file", "otel", "langfuse", "datadog")
 WORKER = """
 import asyncio, json, os, sys, traceback
 import batchmeter_datadog, batchmeter_file, batchmeter_langfuse, batchmeter_otel
-from batchmeter.client_host import ClientHost
+from batchmeter.runtime.client_host import ClientHost
 from batchmeter.config import Settings
 from batchmeter.ledger import open_ledger
 from batchmeter.plugins import Plugins

@@ -11,13 +11,13 @@ from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExp
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 
 from batchmeter import hookimpl
-from batchmeter.client_host import ClientHost
 from batchmeter.events import BATCH_KINDS, BatchTimes, Settlement, Subscription
 from batchmeter.host import PlannedBatch
 from batchmeter.ledger import open_ledger
 from batchmeter.ledger.records import DeliveryResult, Submission
 from batchmeter.models import Attribution
 from batchmeter.plugins import Plugins
+from batchmeter.runtime.client_host import ClientHost
 from batchmeter.spend.prune import prune
 from batchmeter_budgets import Budgets, BudgetsSettings
 from batchmeter_otel import OTelLogger, OTelSettings

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from batchmeter import hookimpl
-from batchmeter.client_host import ClientHost
 from batchmeter.plugins import Plugins
+from batchmeter.runtime.client_host import ClientHost
 from batchmeter_reconcile import BillingSource, BillSettings, Reconcile, ReconcileDrift
 from batchmeter_reconcile.daily import Daily
 

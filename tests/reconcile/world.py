@@ -10,7 +10,6 @@ from typing import Any, Self
 from urllib.parse import parse_qs, urlsplit
 
 from batchmeter import meter
-from batchmeter.client_host import ClientHost
 from batchmeter.events import (
     BatchFailed,
     BatchSucceeded,
@@ -25,6 +24,7 @@ from batchmeter.ledger.ledger import Ledger
 from batchmeter.ledger.records import Submission
 from batchmeter.models import Batch
 from batchmeter.plugins import Plugins
+from batchmeter.runtime.client_host import ClientHost
 from batchmeter.testing.wire import Answer, Received
 from batchmeter.tracker.build_events import created_event
 from batchmeter_reconcile import Reconcile, ReconcileSettings, register_events

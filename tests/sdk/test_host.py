@@ -12,13 +12,13 @@ import pytest
 import batchmeter
 from batchmeter import events as models
 from batchmeter.cli.ledger_copy import copy_ledger
-from batchmeter.client_host import ClientHost
 from batchmeter.config import Settings
 from batchmeter.errors import ConfigError, LedgerError, UsageError
 from batchmeter.events import PluginEvent, register_event
 from batchmeter.hookspecs import hookspec
 from batchmeter.ledger import open_ledger
 from batchmeter.plugins import Plugins
+from batchmeter.runtime.client_host import ClientHost
 from batchmeter.testing.requests import lines_of
 
 ACCOUNTS = {"sandbox": {"provider": "sandbox", "speed": 1e6}}

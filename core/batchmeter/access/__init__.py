@@ -26,7 +26,6 @@ from batchmeter.ledger.records import (
     TrackedBatch,
 )
 from batchmeter.ledger.session import Database
-from batchmeter.ledger.store import Store, open_store
 from batchmeter.ledger.transactions import read
 from batchmeter.models import Attribution, Batch, FileObject
 from batchmeter.pricebook.book import PriceBook
@@ -34,6 +33,7 @@ from batchmeter.pricing.groups import PriceSource
 from batchmeter.reports.price_list import Listed, search
 from batchmeter.reports.timings import seconds_left
 from batchmeter.rounds.durations import durations_of
+from batchmeter.runtime.plugin_store import Store, open_store
 from batchmeter.spend.report import GROUPINGS, CostReport, as_csv, moment
 from batchmeter.spend.spend import Spend, spend_of
 from batchmeter.tracker.metadata_tag import untagged, without_tag

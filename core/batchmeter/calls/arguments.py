@@ -12,7 +12,7 @@ from batchmeter.models import Attribution
 from batchmeter.providers import CallOptions, Provider
 
 if TYPE_CHECKING:
-    from batchmeter.runtime import Runtime
+    from batchmeter.runtime.runtime import Runtime
 
 _NOBODY = Attribution()
 _UNKEEPABLE = re.compile("[\0\ud800-\udfff]")

@@ -8,7 +8,7 @@ from batchmeter.errors import NotSupportedError, UsageError
 from batchmeter.events import Settlement
 from batchmeter.models import Attribution, Batch
 from batchmeter.providers import BatchRequest, DeletesBatches, Provider
-from batchmeter.runtime import Runtime
+from batchmeter.runtime.runtime import Runtime
 from batchmeter.submit import request_sha256, submission_of, submit
 from batchmeter.tracker.metadata_tag import without_tag
 

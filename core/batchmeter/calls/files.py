@@ -16,7 +16,7 @@ from .pages import AsyncPage
 from .uploads import FileTypes, Sent, upload_of, watched
 
 if TYPE_CHECKING:
-    from batchmeter.runtime import Runtime
+    from batchmeter.runtime.runtime import Runtime
 
 
 log = logging.getLogger("batchmeter")

@@ -11,7 +11,7 @@ from batchmeter.errors import LedgerError
 from batchmeter.ledger import serialize
 from batchmeter.ledger.ledger import Ledger
 from batchmeter.ledger.session import Reader, Row, Session
-from batchmeter.ledger.store import bring_stores
+from batchmeter.runtime.plugin_store import bring_stores
 
 _FREE_TEXTS = frozenset({"reason", "last_error"})
 """Columns in which an older batchmeter kept texts that not every engine takes."""

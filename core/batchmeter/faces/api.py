@@ -14,7 +14,7 @@ from typing import Any, ParamSpec, TypeVar, cast
 
 from batchmeter.calls.files import AsyncFiles
 from batchmeter.calls.pages import AsyncPage, SyncPage
-from batchmeter.runtime import asyncio_loop
+from batchmeter.runtime.runtime import asyncio_loop
 
 from .client import AsyncBatches, AsyncClient
 from .engine import Engine

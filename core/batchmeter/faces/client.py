@@ -18,7 +18,7 @@ from batchmeter.jobs.jobs import Job, JobReport, Jobs
 from batchmeter.models import Attribution, Batch
 from batchmeter.providers import Provider
 from batchmeter.rerun.rerun import Retry, retry
-from batchmeter.runtime import Runtime
+from batchmeter.runtime.runtime import Runtime
 from batchmeter.spend.report import CostReport, GroupBy, moment
 from batchmeter.spend.spend import spend_of
 

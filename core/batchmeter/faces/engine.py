@@ -23,7 +23,7 @@ from weakref import WeakSet
 
 from batchmeter.calls.uploads import CALLERS_LOOP
 from batchmeter.errors import ClosedError
-from batchmeter.runtime import asyncio_loop
+from batchmeter.runtime.runtime import asyncio_loop
 
 from .client import AsyncClient
 

@@ -2,8 +2,8 @@
 
 from batchmeter.access import Access
 from batchmeter.parts import Parts
-from batchmeter.resubmit import next_key
-from batchmeter.runtime import Runtime
+from batchmeter.runtime.resubmit import next_key
+from batchmeter.runtime.runtime import Runtime
 
 _SHORTEST = 0.5
 """Seconds between two looks into the ledger."""

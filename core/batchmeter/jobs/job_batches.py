@@ -8,7 +8,7 @@ from batchmeter.ledger.claims import keep_answer
 from batchmeter.ledger.ledger import Ledger
 from batchmeter.ledger.session import Session
 from batchmeter.models import Batch
-from batchmeter.resubmit import next_key
+from batchmeter.runtime.resubmit import next_key
 
 _SCOPE = "job"
 

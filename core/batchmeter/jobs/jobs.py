@@ -24,7 +24,7 @@ from batchmeter.events import Settlement
 from batchmeter.inputs import COMPATIBLE, InputLimits, check_path, limits_of
 from batchmeter.inputs.rules import count_inputs, is_embeddings
 from batchmeter.models import Attribution, Batch, Cost, LineCounts
-from batchmeter.runtime import Runtime
+from batchmeter.runtime.runtime import Runtime
 
 from .following import next_try
 from .job_batches import anew_key, batches_of, note_parts

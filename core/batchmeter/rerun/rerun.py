@@ -19,8 +19,8 @@ from batchmeter.ledger.ledger import Ledger
 from batchmeter.ledger.records import Intent, Submission, TrackedBatch
 from batchmeter.models import Batch, FileObject
 from batchmeter.providers import BatchRequest, CallOptions, Provider, waits_for_room
-from batchmeter.resubmit import next_key, submit_kept
-from batchmeter.runtime import Runtime
+from batchmeter.runtime.resubmit import next_key, submit_kept
+from batchmeter.runtime.runtime import Runtime
 from batchmeter.submit import submission_of
 from batchmeter.tracker.metadata_tag import RETRY_OF, without_tag
 from batchmeter.tracker.rows import with_id

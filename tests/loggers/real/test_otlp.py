@@ -5,11 +5,11 @@ from datetime import UTC, datetime
 import pytest
 from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
 
-from batchmeter.client_host import ClientHost
 from batchmeter.events import Settlement
 from batchmeter.ledger import open_ledger
 from batchmeter.ledger.records import Submission
 from batchmeter.plugins import Plugins
+from batchmeter.runtime.client_host import ClientHost
 from batchmeter_langfuse import LangfuseLogger, LangfuseSettings
 from batchmeter_otel import OTelLogger, OTelSettings
 from batchmeter_otel.otlp import Channel

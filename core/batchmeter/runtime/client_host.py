@@ -7,23 +7,24 @@ from datetime import date
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from .errors import BatchmeterError, UsageError
-from .host import CostQuery, CostRow, Estimate, SubmissionState, Total, Tries
-from .ledger.settlements import cursor_of
-from .ledger.store import Store, open_store
-from .parts import Catalogued, price_book, sums_of
-from .providers import CallOptions
-from .redaction import Redacted, Redaction
+from batchmeter.errors import BatchmeterError, UsageError
+from batchmeter.host import CostQuery, CostRow, Estimate, SubmissionState, Total, Tries
+from batchmeter.ledger.settlements import cursor_of
+from batchmeter.parts import Catalogued, price_book, sums_of
+from batchmeter.providers import CallOptions
+from batchmeter.redaction import Redacted, Redaction
+
+from .plugin_store import Store, open_store
 from .resubmit import resubmit, tries_of
 
 if TYPE_CHECKING:
-    from .accounts import Accounts
-    from .events import AnyEvent, PluginEvent, Settlement
-    from .ledger.ledger import Ledger
-    from .ledger.records import Answer, LoggerGauge, StoredEvent
-    from .parts import Parts
-    from .plugins import Plugins
-    from .providers import Provider
+    from batchmeter.accounts import Accounts
+    from batchmeter.events import AnyEvent, PluginEvent, Settlement
+    from batchmeter.ledger.ledger import Ledger
+    from batchmeter.ledger.records import Answer, LoggerGauge, StoredEvent
+    from batchmeter.parts import Parts
+    from batchmeter.plugins import Plugins
+    from batchmeter.providers import Provider
 
 Result = TypeVar("Result")
 

@@ -2,13 +2,13 @@
 
 from dataclasses import replace
 
-from .host import Tries
-from .ledger.records import Again, Submission, TrackedBatch
-from .models import Batch
-from .parts import Parts
-from .providers import BatchRequest, CallOptions, Provider
-from .submit import submit
-from .tracker.metadata_tag import RETRY_OF
+from batchmeter.host import Tries
+from batchmeter.ledger.records import Again, Submission, TrackedBatch
+from batchmeter.models import Batch
+from batchmeter.parts import Parts
+from batchmeter.providers import BatchRequest, CallOptions, Provider
+from batchmeter.submit import submit
+from batchmeter.tracker.metadata_tag import RETRY_OF
 
 
 def tries_of(failed: TrackedBatch | None) -> Tries | None:

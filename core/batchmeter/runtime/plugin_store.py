@@ -8,9 +8,8 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import TypeVar
 
 from batchmeter.errors import ConfigError, LedgerError
-
-from .session import Database, Row, Session, Statement, split_statements
-from .transactions import GroupCommit
+from batchmeter.ledger.session import Database, Row, Session, Statement, split_statements
+from batchmeter.ledger.transactions import GroupCommit
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")

@@ -11,19 +11,20 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar, cast
 
 from pydantic import BaseModel
 
-from .accounts import Accounts
+from batchmeter.accounts import Accounts
+from batchmeter.config import Settings, load_settings, validated
+from batchmeter.errors import UsageError
+from batchmeter.parts import RECORDING, Parts, Prices
+from batchmeter.plugins import Plugins
+from batchmeter.providers import Provider
+
 from .client_host import ClientHost
-from .config import Settings, load_settings, validated
-from .errors import UsageError
-from .parts import RECORDING, Parts, Prices
-from .plugins import Plugins
-from .providers import Provider
 
 if TYPE_CHECKING:
-    from .ledger.ledger import Ledger
-    from .pricing.groups import PriceSource
-    from .tracker.deliver import Deliverer
-    from .tracker.tracker import Tracker
+    from batchmeter.ledger.ledger import Ledger
+    from batchmeter.pricing.groups import PriceSource
+    from batchmeter.tracker.deliver import Deliverer
+    from batchmeter.tracker.tracker import Tracker
 
 Result = TypeVar("Result")
 Section = TypeVar("Section", bound=BaseModel)
