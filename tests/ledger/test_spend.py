@@ -159,7 +159,9 @@ async def test_check_names_sums_that_differ(ledger, make, column):
 
 
 async def test_what_databases_refuse_is_summed(ledger, make):
-    await settle(ledger, make, attribution=Attribution(team="a\x00b", tags=("\ud83d",)))
+    await Spend(ledger).label(["note"])
+    odd = {"note": "cut \ud83d\x00", "\x00": "x"}
+    await settle(ledger, make, attribution=Attribution(team="a\x00b", tags=("\ud83d",)), metadata=odd)
     tracked = await settle(ledger, make)
     huge = Decimal("1e40")
     usage = Usage(input_tokens=2**70)
