@@ -281,7 +281,7 @@ def test_metering_a_file_imports_no_client_ledger_or_server(tmp_path: Path) -> N
     )
     loaded = loaded_by("meter", str(tmp_path / "out.jsonl"))
     names = {
-        "batchmeter.runtime",
+        "batchmeter.runtime.runtime",
         "batchmeter.ledger",
         "batchmeter.tracker",
         "batchmeter.plugins",

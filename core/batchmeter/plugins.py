@@ -4,13 +4,11 @@ import asyncio
 import inspect
 import logging
 import os
-import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from functools import partial
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
-from weakref import WeakSet
 
 import pluggy
 
@@ -37,11 +35,6 @@ STARTUP_SECONDS = 30.0
 GUARD_SECONDS = 10.0
 _MODULE_HOOKS = ("register_commands", "register_events")
 """Hooks that are called before settings are read."""
-
-_lock = threading.Lock()
-_callbacks: dict[str, object] = {}
-"""Plugins of the program itself (`batchmeter.on`), by name: loggers of every client."""
-_attached: "WeakSet[Plugins]" = WeakSet()
 
 
 class Plugins:
@@ -201,13 +194,6 @@ class Plugins:
         self.loggers = {key: one for key, one in self.loggers.items() if name not in (key, one.plugin)}
         self.infos.pop(name, None)
 
-    def attach_callbacks(self) -> None:
-        """Every plugin of the program itself, now and from now on, is one of these."""
-        with _lock:
-            _attached.add(self)
-            for name, plugin in _callbacks.items():
-                self.register(plugin, name, scoped=True)
-
     def add_hookspecs(self, specs: object) -> None:
         """Hooks of a module that a plugin's package names `hookspecs`."""
         if isinstance(specs, ModuleType) and specs not in self._specs:
@@ -356,27 +342,6 @@ class Plugins:
         """Tell every plugin; one that fails is logged."""
         for implementation in self._of("submit_dropped"):
             await self._answer(implementation, {"submission": submission, "reason": reason})
-
-
-def add_callback(name: str, plugin: object) -> None:
-    """A plugin of the program itself, in every client; in place of the one that had the name."""
-    with _lock:
-        _remove(name)
-        _callbacks[name] = plugin
-        for plugins in _attached:
-            plugins.register(plugin, name, scoped=True)
-
-
-def remove_callback(name: str) -> None:
-    with _lock:
-        _callbacks.pop(name, None)
-        _remove(name)
-
-
-def _remove(name: str) -> None:
-    for plugins in _attached:
-        if name in plugins.loggers:
-            plugins.unregister(name)
 
 
 def _name(plugin: object) -> str:

@@ -62,9 +62,9 @@ async def _verified(call: Call, account: str) -> tuple[str, bytes]:
 def _secrets(call: Call, account: str) -> list[str]:
     """Strangers ask here: which accounts there are is not for them."""
     with suppress(UsageError):
-        found = call.client.accounts.webhook_secrets(account)
+        found = call.client.accounts.settings(account, keys_exist=True).webhook_secrets
         if found:
-            return found
+            return [secret.get_secret_value() for secret in found]
         log.warning("a webhook came for account %s: set webhook_secrets in [accounts.%s] to take it", account, account)
     raise Refusal(404, f"No webhooks are taken for {account!r}.", code="webhooks_not_configured")
 

@@ -13,7 +13,7 @@ from tests.warm_python import WARM
 import openai
 from batchmeter import AsyncClient
 from batchmeter.cli import main
-from batchmeter.config import Settings, load_settings
+from batchmeter.config import Settings
 from batchmeter.errors import (
     BadRequestError,
     CreateUnknownError,
@@ -25,6 +25,7 @@ from batchmeter.errors import (
 from batchmeter.providers import CallOptions
 from batchmeter.rerun.completeness import check
 from batchmeter.rerun.rerun import retry
+from batchmeter.runtime.load_settings import load_settings
 from batchmeter.testing.recorder import Recorder
 from batchmeter_proxy import create_app
 

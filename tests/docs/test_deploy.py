@@ -14,8 +14,8 @@ import yaml
 
 from batchmeter.accounts import Accounts
 from batchmeter.cli import main
-from batchmeter.config import load_settings
 from batchmeter.plugins import Plugins
+from batchmeter.runtime.load_settings import load_settings
 from batchmeter_proxy.app import ROUTES
 
 ROOT = Path(__file__).parents[2]

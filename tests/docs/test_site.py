@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from batchmeter.accounts import Accounts
-from batchmeter.config import load_settings
 from batchmeter.plugins import Plugins
 from batchmeter.pricebook.book import PriceBook
+from batchmeter.runtime.load_settings import load_settings
 from batchmeter_proxy.options import ProxyOptions
 
 ROOT = Path(__file__).parents[2]

@@ -17,7 +17,7 @@ from click.testing import CliRunner
 import batchmeter
 import openai
 from batchmeter import AsyncClient, cli
-from batchmeter.config import load_settings
+from batchmeter.runtime.load_settings import load_settings
 from batchmeter.testing.sandbox import sandbox_thread
 from batchmeter.testing.wire import serving
 from batchmeter_proxy import Identity, create_app

@@ -6,8 +6,9 @@ import pytest
 from pydantic import BaseModel
 
 from batchmeter import AsyncClient
-from batchmeter.config import Settings, load_settings, validated
+from batchmeter.config import Settings, validated
 from batchmeter.errors import ConfigError
+from batchmeter.runtime.load_settings import load_settings
 from batchmeter_budgets import BudgetsSettings
 from batchmeter_reconcile import ReconcileSettings
 

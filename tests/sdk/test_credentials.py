@@ -9,9 +9,10 @@ import pytest
 
 import openai
 from batchmeter import AsyncClient
-from batchmeter.config import Settings, load_settings
+from batchmeter.config import Settings
 from batchmeter.errors import BatchmeterError, ConfigError
 from batchmeter.models import Secret
+from batchmeter.runtime.load_settings import load_settings
 from batchmeter.testing.wire import Answer, Script, serving
 from batchmeter_azure.settings import AzureSettings
 from batchmeter_datadog.settings import DatadogSettings

@@ -259,7 +259,7 @@ async def test_a_startup_that_hangs_disables_its_plugin(
 
 async def test_one_bound_holds_for_all_of_closing(requests: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A logger and a plugin's shutdown that hang take their share of it, and not one each."""
-    monkeypatch.setattr("batchmeter.runtime.SHUTDOWN_SECONDS", 0.1)
+    monkeypatch.setattr("batchmeter.runtime.runtime.SHUTDOWN_SECONDS", 0.1)
     hangs: Any = HangsAtTheEnd()
     client = AsyncClient(settings=settings(), plugins=[hangs], environ={})
     file = await client.files.create(requests)

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from batchmeter import AsyncClient
-from batchmeter.accounts import MOST_PASSING, Accounts
+from batchmeter.accounts import MOST_PASSING
 from batchmeter.config import Settings
 from batchmeter.errors import AuthenticationError, NotFoundError
 from batchmeter.ledger.records import Intent, Submission
@@ -17,6 +17,7 @@ from batchmeter.models import Batch
 from batchmeter.plugins import Plugins
 from batchmeter.providers import BatchRequest, CallOptions
 from batchmeter.rounds.adoption import adopt_all
+from batchmeter.runtime.call_accounts import CallAccounts
 from batchmeter.testing.recorder import Recorder
 from batchmeter.testing.sandbox import Sandbox
 from batchmeter.testing.wire import Answer, Received, serving
@@ -30,9 +31,9 @@ Make = Callable[..., AsyncClient]
 
 
 @pytest.fixture
-def accounts() -> Accounts:
+def accounts() -> CallAccounts:
     settings = Settings(load=(), accounts={"azure": AZURE, "vertex_ai": VERTEX})
-    return Accounts(settings, Plugins.load(settings, environ={}))
+    return CallAccounts(settings, Plugins.load(settings, environ={}))
 
 
 async def submitted(client: AsyncClient, requests: Path, **account: Any) -> Batch:
@@ -173,7 +174,7 @@ def test_a_refused_key_is_known_to_its_lane() -> None:
     assert not lane.refused
 
 
-def test_another_token_is_the_same_account(accounts: Accounts) -> None:
+def test_another_token_is_the_same_account(accounts: CallAccounts) -> None:
     for name, word in (("azure", "azure_ad_token"), ("vertex_ai", "token")):
         first, second = (accounts.resolve(name, {word: f"token-of-{hour}h"}) for hour in (10, 11))
         assert first is not second
@@ -183,7 +184,7 @@ def test_another_token_is_the_same_account(accounts: Accounts) -> None:
         assert accounts.get(first.account) is second
 
 
-async def test_tokens_leave_few_providers(accounts: Accounts) -> None:
+async def test_tokens_leave_few_providers(accounts: CallAccounts) -> None:
     for number in range(10 * MOST_PASSING):
         provider = accounts.resolve("azure", {"azure_ad_token": f"t{number}"})
         accounts.renew(provider.account, provider)
@@ -194,7 +195,7 @@ async def test_tokens_leave_few_providers(accounts: Accounts) -> None:
     await accounts.aclose()
 
 
-def test_a_token_of_a_call_never_takes_the_place_of_a_configured_key(accounts: Accounts) -> None:
+def test_a_token_of_a_call_never_takes_the_place_of_a_configured_key(accounts: CallAccounts) -> None:
     own = accounts.get("azure")
     with_function = accounts.resolve("azure", {"azure_ad_token_provider": lambda: "t"})
     assert with_function.account == "azure"
@@ -202,14 +203,14 @@ def test_a_token_of_a_call_never_takes_the_place_of_a_configured_key(accounts: A
     assert accounts.get("azure") is own
 
 
-def test_a_function_for_tokens_serves_an_account_that_has_nothing_else(accounts: Accounts) -> None:
+def test_a_function_for_tokens_serves_an_account_that_has_nothing_else(accounts: CallAccounts) -> None:
     accounts.get("vertex_ai")
     given = accounts.resolve("vertex_ai", {"token": lambda: "t"})
     accounts.renew("vertex_ai", given)
     assert accounts.get("vertex_ai") is given
 
 
-def test_two_keys_stay_apart_unless_one_is_refused(accounts: Accounts) -> None:
+def test_two_keys_stay_apart_unless_one_is_refused(accounts: CallAccounts) -> None:
     """A token that may see one batch of a tenant's need not see the others."""
     first, second = (accounts.resolve("openai", {"api_key": f"sk-{name}"}) for name in ("one", "two"))
     accounts.renew(first.account, second)
@@ -220,7 +221,7 @@ def test_two_keys_stay_apart_unless_one_is_refused(accounts: Accounts) -> None:
     assert followed._settings.api_key.get_secret_value() == "sk-two"  # type: ignore[attr-defined]
 
 
-def test_addresses_stay_apart(accounts: Accounts) -> None:
+def test_addresses_stay_apart(accounts: CallAccounts) -> None:
     here = accounts.resolve("openai", {"api_base": "http://a.test/v1", "api_key": "k"})
     there = accounts.resolve("openai", {"api_base": "http://b.test/v1", "api_key": "k"})
     assert not accounts.at_address_of(here.account, there)
@@ -231,7 +232,7 @@ def test_addresses_stay_apart(accounts: Accounts) -> None:
     assert tenant.account != here.account
 
 
-def test_a_later_call_need_not_repeat_the_address(accounts: Accounts) -> None:
+def test_a_later_call_need_not_repeat_the_address(accounts: CallAccounts) -> None:
     at = "https://y.openai.azure.com"
     first = accounts.resolve("azure", {"azure_endpoint": at, "azure_ad_token": "t10"})
     second = accounts.resolve(first.account, {"azure_ad_token": "t11"})

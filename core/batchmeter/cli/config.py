@@ -116,7 +116,8 @@ def _made(loaded: "Settings") -> "Accounts":
 
 
 def _top(loaded: "Settings") -> Iterator[Shown]:
-    from batchmeter.config import ENVIRONMENT, Settings
+    from batchmeter.config import Settings
+    from batchmeter.runtime.load_settings import ENVIRONMENT
 
     options = cast("Mapping[str, str | None]", click.get_current_context().find_root().obj or {})
     variables = {field: name for name, field in ENVIRONMENT.items() if os.environ.get(name) is not None}

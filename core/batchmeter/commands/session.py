@@ -19,7 +19,7 @@ Result = TypeVar("Result")
 
 def settings(**overrides: Any) -> "Settings":
     """As the global options say."""
-    from batchmeter.config import load_settings
+    from batchmeter.runtime.load_settings import load_settings
 
     options = cast("dict[str, str | None]", click.get_current_context().find_root().obj or {})
     return load_settings(options.get("config"), ledger=options.get("ledger"), **overrides)

@@ -10,7 +10,7 @@ from batchmeter.discovery import place
 from batchmeter.errors import UsageError
 from batchmeter.events import BATCH_KINDS, EventType
 from batchmeter.hookspecs import hookimpl
-from batchmeter.plugins import add_callback, remove_callback
+from batchmeter.runtime.program_plugins import add_plugin, remove_plugin
 
 if TYPE_CHECKING:
     from batchmeter.events import BatchCreated, BatchFailed, BatchSucceeded
@@ -86,7 +86,7 @@ def off(function: AnyFunction) -> None:
     with _lock:
         for name in [name for name, callback in _callbacks.items() if callback.function == function]:
             del _callbacks[name]
-            remove_callback(name)
+            remove_plugin(name)
 
 
 def _register(function: Function, kinds: frozenset[EventType], name: str | None) -> Function:
@@ -105,7 +105,7 @@ def _register(function: Function, kinds: frozenset[EventType], name: str | None)
                 f"{chosen} is registered already, for another object: say name='…', or batchmeter.off the first"
             )
         _callbacks[chosen] = Callback(function, kinds)
-        add_callback(chosen, _Hooks(_callbacks[chosen]))
+        add_plugin(chosen, _Hooks(_callbacks[chosen]))
     return function
 
 

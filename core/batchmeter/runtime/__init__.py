@@ -1,1 +1,1 @@
-"""An open client: its parts are opened and closed in one place, its plugins get a host, and tables of their own."""
+"""An open client: its settings are read, its parts opened and closed in one place, its plugins get a host and tables."""

@@ -11,14 +11,16 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar, cast
 
 from pydantic import BaseModel
 
-from batchmeter.accounts import Accounts
-from batchmeter.config import Settings, load_settings, validated
+from batchmeter.config import Settings, validated
 from batchmeter.errors import UsageError
 from batchmeter.parts import RECORDING, Parts, Prices
 from batchmeter.plugins import Plugins
 from batchmeter.providers import Provider
 
+from .call_accounts import CallAccounts
 from .client_host import ClientHost
+from .load_settings import load_settings
+from .program_plugins import attach
 
 if TYPE_CHECKING:
     from batchmeter.ledger.ledger import Ledger
@@ -84,8 +86,8 @@ class Runtime:
         named = cast("Mapping[str | None, object]", plugins) if isinstance(plugins, Mapping) else None
         for name, plugin in named.items() if named is not None else ((None, plugin) for plugin in plugins):
             self.plugins.register(plugin, name)
-        self.plugins.attach_callbacks()
-        self.accounts = Accounts(settings, self.plugins)
+        attach(self.plugins)
+        self.accounts = CallAccounts(settings, self.plugins)
         self.accounts.check()
         self._given_ledger = None if isinstance(ledger, str | os.PathLike) else ledger
         self._given_prices = prices
@@ -205,7 +207,7 @@ class Runtime:
     def forked(self) -> None:
         """In the child of a fork: leave the parent's connections alone, and open anew when used."""
         _INHERITED.append((self._parts, self.accounts, self._running))
-        self.accounts = Accounts(self.settings, self.plugins)
+        self.accounts = CallAccounts(self.settings, self.plugins)
         self._reset()
 
     def section(self, name: str, model: type[Section]) -> Section:
