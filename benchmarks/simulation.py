@@ -2,7 +2,7 @@
 
 python benchmarks/simulation.py [--open 1000000] [--accounts 50] [--minutes 20] [--warm 10] [--sample 2]
 
-The tracker's own parts decide (`next_look`, `Sweep.cover`, histories, hints, an account's lane and budget); only
+The tracker's own parts decide (`next_look`, `ListPolling.cover`, histories, hints, an account's lane and budget); only
 provider, ledger and clock are made up. Every account is alike, so a sample of them is run and the requests are
 multiplied. Durations are an assumption: a quarter of the batches take about 10 minutes, 45 % 1.5 hours, a quarter
 6 hours, and 5 % run to their expiry at 24 hours; the last 90 seconds on average show as `finalizing`. Which kind a

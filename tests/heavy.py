@@ -1,4 +1,4 @@
-"""`BATCHMETER_HEAVY=1`, as CI sets it: loops, kills and Hypothesis run their full number; else enough to hold the promise."""
+"""`BATCHMETER_HEAVY=1`, as CI sets it: loops, kills and Hypothesis run their full number; without it, a smaller one."""
 
 import os
 from typing import Any, TypeVar

@@ -32,7 +32,7 @@ _MOST = 2**20
 _READ_LATE = {"PYTHONUNBUFFERED", "PYTHONDONTWRITEBYTECODE", "PYTHONPATH"}
 """Variables of an interpreter that a fork can heed; with any other one of its own a process is a new interpreter."""
 _AT_START = ("PYTHON", "LC_", "LANG")
-_HEAVY = ("batchmeter_adapters", "batchmeter.testing.plugin", "batchmeter.testing.fixtures")
+_HEAVY = ("batchmeter_adapters", "batchmeter.testing.fixtures")
 _PLAIN = {
     "preexec_fn": None,
     "pass_fds": (),

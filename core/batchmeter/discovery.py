@@ -173,7 +173,7 @@ def entries(group: str) -> list[EntryPoint]:
 
 @lru_cache(maxsize=8)
 def _entries(_: "_Places") -> Any:
-    """All of them, whose class depends on Python's version. A file of every distribution is read for this."""
+    """All entry points; their class depends on Python's version. This reads a file of every distribution."""
     return entry_points()
 
 

@@ -1,4 +1,4 @@
-"""The plugins of one client, registered and called: the typed face over pluggy. Nothing else calls a hook."""
+"""The plugins of one client, registered and called with types, over pluggy. Nothing else calls a hook."""
 
 import asyncio
 import inspect

@@ -72,6 +72,7 @@ ATTRIBUTES = {
 LEFT_OUT = {
     "Client": {"plugins", "engine"},
     "AsyncClient": {"accounts", "plugins", "forked", "post", "section", "access", "ready", "provider"},
+    "AsyncPage": {"of", "through", "blocking"},
 }
 """Members for our own modules."""
 WIDTH = 110

@@ -1,4 +1,4 @@
-"""Seconds for counts that come too late for their own: each is used once, by whichever process."""
+"""Free seconds: a count that comes too late for its own second gets another one, which no process has used."""
 
 import asyncio
 from dataclasses import dataclass, field

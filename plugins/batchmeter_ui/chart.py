@@ -27,7 +27,7 @@ class Bar:
     """One day, week or month: what each name came to, from the bottom up, and whether some of it is unknown."""
 
     day: date
-    """Its first."""
+    """The first day of the bar."""
     parts: Mapping[str, Decimal]
     unknown: int = 0
     """Lines whose cost is unknown."""

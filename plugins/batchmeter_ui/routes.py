@@ -1,4 +1,4 @@
-"""Routes of the pages: who asks is found out here, and every answer gets the headers that shut the page off."""
+"""Routes of the pages: they find out who asks, and give every answer the security headers."""
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace

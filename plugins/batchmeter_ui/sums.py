@@ -35,7 +35,7 @@ def query_before(view: View, day: date) -> CostQuery:
 
 
 async def spend_all(view: View, *queries: CostQuery) -> list[list[CostRow]]:
-    """As of one moment; the highest known first.
+    """The rows of these queries, all as of one moment; the highest known cost first.
 
     A sandbox's batches, `invented`, are summed where there are no others.
     """

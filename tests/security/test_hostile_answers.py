@@ -293,7 +293,7 @@ def operations(provider):
 
 
 async def test_lists_that_lead_in_circles_end():
-    """Cloud Storage's and Vertex AI's tokens; OpenAI's cursors are `tracker.list_polling`'s."""
+    """Cloud Storage's and Vertex AI's tokens; OpenAI's cursors are checked by `rounds.list_polling`."""
     factory = Plugins.load(Settings(), {}).providers["vertex_ai"]
     page = {"items": [], "batchPredictionJobs": [], "nextPageToken": "again"}
     async with serving(always(Answer(body=json.dumps(page).encode()))) as url:

@@ -1,4 +1,4 @@
-"""A browser's page that is watched: nothing may be said on its console, and no policy be broken."""
+"""A browser's page for tests: a message on its console or a breach of its content policy fails the test."""
 
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager

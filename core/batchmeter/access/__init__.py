@@ -1,4 +1,4 @@
-"""The ledger as a server in front of it may use it: whose an object is, answers to give again, costs, events.
+"""Access: the part of the ledger that a server may use: owners of objects, answers to give again, costs, events.
 
 A plugin that serves others asks `await access_of(client)` for it and reaches no ledger, tracker or deliverer besides.
 Times are epoch milliseconds UTC by the ledger's clock. All methods raise LedgerError while the ledger is away.

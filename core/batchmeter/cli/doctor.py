@@ -1,4 +1,4 @@
-"""`batchmeter doctor`: each thing that may be wrong on this machine is looked at, and said with its mend."""
+"""`batchmeter doctor`: checks all that may be wrong on this machine, and says how to mend it."""
 
 import dataclasses
 import datetime as dt

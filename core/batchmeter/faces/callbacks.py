@@ -1,4 +1,4 @@
-"""`@batchmeter.on`: a plain function as a logger of this process, for whoever wants a callback and not a plugin."""
+"""`@batchmeter.on`: makes a plain function a logger of this process, where a plugin would be too much."""
 
 import inspect
 import threading

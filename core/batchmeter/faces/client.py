@@ -40,7 +40,7 @@ class AsyncBatches(BatchCalls):
     async def iter_results(
         self, batch_id: str, *, requests: bool = False, custom_llm_provider: str | None = None, **account_settings: Any
     ) -> AsyncGenerator[Result]:
-        """As `results`, one after the other, however many there are; of a request with two answers, both."""
+        """Like `results`, but one at a time, however many there are; a request with two answers gives both."""
         known = await self._ended(batch_id, custom_llm_provider, account_settings)
         async with aclosing(Results.stream(*known, requests=requests)) as results:
             async for result in results:
@@ -87,7 +87,7 @@ class AsyncBatches(BatchCalls):
         progress: bool | None = False,
         **account_settings: Any,
     ) -> JobReport:
-        """Until every batch of a job is settled; `on_update` is called with each batch that is looked at.
+        """Wait until every batch of a job is settled; `on_update` is called with each batch that is looked at.
 
         `progress` shows one bar over all of them, None only on a terminal or in a notebook. SettlementError after
         `timeout` seconds; the job goes on, and stays tracked.

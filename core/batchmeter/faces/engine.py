@@ -90,7 +90,7 @@ class Engine:
         return await self.acall(lambda _: step())
 
     def steps(self) -> "Steps":
-        """Steps of something that is opened now."""
+        """The steps that open something."""
         with self._lock:
             return Steps(self, self._started())
 

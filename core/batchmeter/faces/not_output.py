@@ -1,4 +1,4 @@
-"""Tells what a file is that holds no answers: one error says it, and how to mend it."""
+"""Refuses a file that holds no answers: one error names the kind of file it is, and the mend."""
 
 import zlib
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""Client: the blocking face of AsyncClient, over an engine of its own."""
+"""Client: an AsyncClient for code without an event loop; it runs on an engine of its own."""
 
 from collections.abc import AsyncIterator, Callable, Coroutine, Generator, Iterator
 from contextlib import AbstractAsyncContextManager, contextmanager, suppress

@@ -1,4 +1,4 @@
-"""A job's batches, found again by a note of its parts in the ledger, with those that followed one that never began."""
+"""Finds the batches of a job by the note of its parts in the ledger, and the successors of batches that never began."""
 
 import json
 from collections.abc import AsyncGenerator, Sequence

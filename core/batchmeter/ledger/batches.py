@@ -143,7 +143,7 @@ async def observe_endings(session: Session, account: str, ended: Sequence[Batch]
 
 
 async def _observe(session: Session, shown: Sequence[tuple[TrackedBatch, Row, Batch]]) -> list[TrackedBatch]:
-    """Batches as they are known, locked, each with its row and the snapshot that was seen; as they are known now."""
+    """Record snapshots of batches whose rows are locked; returns the batches as the ledger knows them now."""
     found: list[TrackedBatch] = []
     changes: list[dict[str, object]] = []
     outputs: list[dict[str, object]] = []

@@ -53,7 +53,7 @@ def output_ids(batch: Batch) -> list[str]:
 
 
 def output_columns(account: str, batch: Batch, submission: Submission) -> list[dict[str, object]]:
-    """Of a batch's output files, which nobody uploaded: they belong to whoever submitted the batch."""
+    """Record the owner of a batch's output files, which nobody uploaded: the submitter of the batch."""
     unknown = dict.fromkeys(("snapshot", "lines", "sha256", "estimate"))
     attribution = serialize.dump(submission.attribution)
     return [

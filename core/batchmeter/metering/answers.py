@@ -1,4 +1,4 @@
-"""Counts answers into a tally: of which model, in which dialect, or why not.
+"""Adds answers to a tally, each by its model and dialect; a line that cannot be counted is added with its reason.
 
 Rows wait in columns by price group, so that they are added at C speed.
 """

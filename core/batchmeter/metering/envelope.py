@@ -1,4 +1,4 @@
-"""One line's answer, whatever envelope it came in: did it fail, which model answered, what did it count."""
+"""Reads one line's answer from any vendor's envelope: its error, its model and its usage."""
 
 import logging
 import re

@@ -1,4 +1,4 @@
-"""A finished batch's files in, its usage and cost out, beside an event loop that stays free."""
+"""Meters a finished batch: its files in, its usage and cost out, without blocking the event loop."""
 
 from collections.abc import AsyncIterable, Callable, Sequence
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""Recorder: it records an observed create before the app hears of it, and advances the ledger by an observed look."""
+"""Recorder: records an observed create before the app gets its answer, and updates the ledger by each observed look."""
 
 import asyncio
 import contextlib
@@ -200,7 +200,7 @@ def _is_made_with(client: "AsyncClient", account: str, address: str, given: Mapp
         settings = client.accounts.settings(account, keys_exist=True)
         endpoint = client.accounts.get(account).endpoint
     except UsageError:
-        return False  # it is not configured so far that it could be anybody
+        return False  # its settings do not say yet whose account it is
     who = [key for key in ("api_key", "organization", "project") if key in given]
     return endpoint == address and all(_text(getattr(settings, key)) == (given[key] or "") for key in who)
 

@@ -18,7 +18,7 @@ _ABOUT_PRICES = frozenset({"unknown_model", "missing_rate", "price_plugin_failed
 
 
 def reprice(settled: Outcome, groups: Groups, job: Job) -> Metering:
-    """`settled` and its `groups` as the ledger gives them; its counts, usage and notes stay, cost is new."""
+    """Price `settled` again from its `groups` as the ledger has them; counts, usage and notes stay, the cost is new."""
     kept = _facts(settled.cost.unknown)
     grouped: Counter[str] = Counter()
     for key, group in groups.items():

@@ -1,6 +1,6 @@
-"""Rounds of a tracker beside each batch's story: others' batches, lost creates, late files, histories; and lists.
+"""Rounds: a tracker's work for whole accounts: adoption, lost creates, late files, histories, and polling by lists.
 
-Nothing imports this package: a tracker finds it by its entry point, and follows batches without it, too.
+The tracker does not import this package: it finds it by its entry point, and follows batches without it, too.
 """
 
 from batchmeter.tracker.tracker import Tracker

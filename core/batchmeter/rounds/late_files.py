@@ -34,7 +34,7 @@ class LateLook:
     batch_id: str
     settled_at: Millis
     looks: int
-    """Looks that there were since."""
+    """Looks since the settlement."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +44,7 @@ class LateFiles:
     tracker: Tracker
 
     async def look(self) -> int:
-        """At those of the tracker's accounts that are due; returns how many have their output now."""
+        """Look at the due batches of the tracker's accounts; returns how many have their output now."""
         ledger, accounts = self.tracker.ledger, self.tracker.ready_accounts()
         found, end = 0, ledger.now() + ROUND_SECONDS * 1000
         while ledger.now() < end:
@@ -86,7 +86,7 @@ class LateFiles:
 async def claim_late_looks(
     session: Session, accounts: Collection[str], *, lease_seconds: float, limit: int
 ) -> list[LateLook]:
-    """Due ones of these accounts; where their look does not end, they are due again after the lease."""
+    """The due batches of these accounts, leased; one whose look does not end is due again after the lease."""
     due = await session.rows("due_late_looks", accounts=sorted(accounts), horizon=LATE_HORIZON, limit=limit)
     items = [{name: row[name] for name in ("account", "batch_id", "next_look_at")} for row in due]
     leases = await session.each("claim_late_look", in_order(items), lease=millis(lease_seconds))

@@ -1,4 +1,4 @@
-"""Lists instead of looks: one list of a hundred batches tells a hundred due ones at the price of one request.
+"""List polling: one request for a list replaces a hundred requests for one batch each.
 
 Two things are checked at run time: lists are newest first, and `after` takes any batch id. An account where that turns
 out otherwise is asked batch by batch for an hour.

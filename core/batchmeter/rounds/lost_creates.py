@@ -21,13 +21,13 @@ from .listing import back_to, skew_of
 log = logging.getLogger("batchmeter")
 
 CLOSE_SECONDS = 900.0
-"""No batch listed for this long after the call: there is none."""
+"""Seconds after the call: a batch that is not listed by then does not exist."""
 LISTED_SECONDS = 300.0
-"""At least so long after the provider may last have waited within the call."""
+"""Seconds for the list to show a batch, after the longest time that the provider may wait within the call."""
 MOST_SECONDS = 120.0
-"""For one account's list: no endless one keeps others' creates from being looked for."""
+"""Seconds for one account's list, so that an endless one does not keep the search from other accounts."""
 OPEN_INTENTS = 1000
-"""Of each account, looked for at a time."""
+"""Intents of each account that one search looks for."""
 
 
 @dataclass(slots=True)

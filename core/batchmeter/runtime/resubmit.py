@@ -1,4 +1,4 @@
-"""The same request again, after its batch has failed: a submission of its own, one for all who ask."""
+"""Submits a request again after its batch has failed: one new submission, however many processes ask for it."""
 
 from dataclasses import replace
 

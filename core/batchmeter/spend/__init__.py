@@ -1,7 +1,7 @@
-"""Sums of what settled batches cost: `Spend` is all that others ask of them. A leaf, which the ledger knows nothing of.
+"""Sums of what settled batches cost. Others use the class `Spend` only, and the ledger does not know this package.
 
 `rolling` feeds the sums from the ledger's events, `query` reads them, `report` makes rows of them; `check` compares them
-with the settlements, and `prune` lets old batches go, whose sums stay. A tracker finds the room by its entry point.
+with the settlements; `prune` deletes old batches and keeps their sums. A tracker finds this package by its entry point.
 """
 
 from functools import partial

@@ -22,7 +22,7 @@ class Answer:
     truncated: bool
     """There are more groups than rows."""
     total: CostSum | None
-    """Of all groups together, each batch once; None where rows alone were asked."""
+    """The sum of all groups, each batch once; None where only the rows were asked for."""
     invented: int
     """Batches of a sandbox, whose costs are made up."""
     shows_invented: bool

@@ -1,4 +1,4 @@
-"""Spend figures: what one settled batch adds to the sums, by what it has in common with others; exact integers."""
+"""Spend figures: the exact integers that one settled batch adds to the sums, by account, model, labels and status."""
 
 import hashlib
 import json

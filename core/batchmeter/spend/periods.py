@@ -76,7 +76,7 @@ def edges(since: Millis | None, until: Millis | None) -> Iterator[tuple[Millis |
 
 
 def _whole_days(since: Millis | None, until: Millis | None) -> tuple[int, int]:
-    """The first, and the one after the last."""
+    """The first whole day, and the day after the last."""
     first = 0 if since is None else -(-since // DAY_MILLIS)
     end = _LAST_DAY if until is None else until // DAY_MILLIS
     return max(first, 0), min(end, _LAST_DAY)

@@ -1,4 +1,4 @@
-"""Pruning: settled batches that are old go, their sums stay: in the reports' and in the totals that metrics show."""
+"""Pruning: deletes old settled batches, and keeps their sums for the reports and for the totals that metrics show."""
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence

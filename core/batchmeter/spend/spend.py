@@ -19,7 +19,7 @@ from .totals import Totals
 
 
 class Spend:
-    """All that is asked of the sums. One for each open ledger keeps answers for all who ask."""
+    """The sums of one ledger, for reports and metrics. An open ledger has one, which keeps answers for all callers."""
 
     def __init__(self, ledger: Ledger) -> None:
         self.database = ledger.database
@@ -112,5 +112,5 @@ class Spend:
 
 
 def spend_of(parts: Parts) -> Spend:
-    """An open client's own, which keeps answers for all who ask."""
+    """The sums of an open client, which keep answers for all callers."""
     return parts.sums if isinstance(parts.sums, Spend) else Spend(parts.ledger)

@@ -1,6 +1,6 @@
-"""Totals: sums over everything that was ever settled, pruned batches included, for whoever shows metrics.
+"""Totals: sums over all batches ever settled, pruned ones included, for plugins that show metrics.
 
-Cumulative, and computed from what is stored: the same from any process, however often it is asked.
+They are cumulative and computed from the ledger, so every process gets the same ones, however often it asks.
 """
 
 import asyncio

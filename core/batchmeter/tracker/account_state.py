@@ -30,7 +30,7 @@ Answer = TypeVar("Answer")
 MAX_BACKLOG = 64
 """Ended batches of one account that wait for their download; more are claimed when these are done."""
 UNUSABLE_SECONDS = 60.0
-"""Before an account that is not configured here is tried again."""
+"""Seconds before an account that is not configured here is tried again."""
 RECOVERY = 1.02
 """Growth of the rate with each good answer."""
 Blame = Literal["batch", "account", "account now"]

@@ -1,4 +1,4 @@
-"""Leases: claims are kept while long work goes on, which is cancelled when its lease is lost.
+"""Leases: a claim is renewed while long work goes on, and the work is cancelled when its lease is lost.
 
 Also naps that an event ends early, and ledger calls that a cancellation must not cut in two.
 """

@@ -207,7 +207,7 @@ class Poller:
         return batch
 
     def _release(self, account: AccountState, batch_ids: Collection[str]) -> None:
-        """These wait for a look no more; when none does, more may be claimed."""
+        """Take these out of the batches that wait for a look; when none is left, more may be claimed."""
         account.unseen.difference_update(batch_ids)
         if not account.unseen:
             self.wake.set()

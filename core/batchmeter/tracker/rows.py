@@ -197,7 +197,7 @@ async def find_create(provider: Provider, intent: Intent) -> Batch | None:
 
 
 def likelier(intent: Intent, batch: Batch, than: Batch) -> bool:
-    """Of two that bear its tag the one that reads its input, then the older: the other was made from copied metadata."""
+    """Of two batches with the tag: the one that reads this input, else the older; the other has copied metadata."""
     keys = [(not _reads_input_of(one, intent), one.created_at or 0) for one in (batch, than)]
     return keys[0] < keys[1]
 
@@ -243,7 +243,7 @@ def _may_be(intent: Intent, batch: Batch) -> bool:
 
 
 def _input_of(batch: Batch) -> str | None:
-    """Its file, or the blob that a batch on the caller's own storage (which carries no metadata) reads instead."""
+    """The batch's input file; or its blob, where it reads the caller's own storage (and carries no metadata)."""
     blob: object = (batch.model_extra or {}).get("input_blob")
     return batch.input_file_id or (_bare(blob) if isinstance(blob, str) else None)
 

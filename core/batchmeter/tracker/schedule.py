@@ -49,7 +49,7 @@ LOOK_SECONDS = 60.0
 RELIABLE = 20
 """Endings in a row that a webhook told first, before polls become rare."""
 LATE = 60.0
-"""Seconds after an ending: who finds it only then by polling was told nothing."""
+"""Seconds after an ending: a poll that finds it only then proves that no webhook told of it."""
 _MOST_NOTES = 10_000
 CLOSING = frozenset({"finalizing", "cancelling"})
 LATE_LOOKS = (900.0, 3600.0, 6 * 3600.0, 24 * 3600.0)
@@ -176,10 +176,10 @@ class Hints:
 
     _in_a_row: dict[str, int] = field(default_factory=dict[str, int])
     _notes: dict[tuple[str, str], None] = field(default_factory=dict[tuple[str, str], None])
-    """The newest that webhooks told of, whose endings polls may still find."""
+    """The newest batches whose ends a webhook told; polls may find these ends too."""
 
     def note(self, account: str, batch_id: str) -> None:
-        """A webhook says that a batch ended which nobody has seen end."""
+        """Note a webhook's news of the end of a batch that no poll has seen end."""
         if (account, batch_id) not in self._notes:
             self._notes[account, batch_id] = None
             self._in_a_row[account] = self._in_a_row.get(account, 0) + 1

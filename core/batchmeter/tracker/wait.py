@@ -1,4 +1,4 @@
-"""Somebody waits for one batch: look at it often, and return its settlement whoever writes it."""
+"""Waits for one batch: looks at it often, and returns its settlement, whichever process writes it."""
 
 import asyncio
 import inspect

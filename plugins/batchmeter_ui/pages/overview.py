@@ -93,7 +93,7 @@ def _per(span: Span) -> str:
 
 
 def _before(span: Span) -> Span:
-    """As many days, just before."""
+    """The same number of days just before."""
     return Span(span.first - timedelta(days=len(span.dates)), span.first - timedelta(days=1), None)
 
 
