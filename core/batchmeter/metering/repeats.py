@@ -1,4 +1,4 @@
-"""Rows that come more than once: whether they are one answer or several is the vendor's habit."""
+"""Repeated rows: the vendor's habit tells whether they are one answer or several."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -23,7 +23,7 @@ class Repeats:
         self._tally = tally
         self._habit = habit
         self.is_by_id = habit == "no" and not many_files
-        """Whether a row's id alone tells, and not its bytes, whether it was there before."""
+        """True where a row's id alone, without its bytes, tells that the row is a repeat."""
         self._ids: set[int] = set()
         self._earlier: set[int] = set()
         self._rows: dict[int, int] = {}

@@ -61,7 +61,7 @@ class Pricing:
     """The provider's declarations about its prices."""
 
     def query(self, key: GroupKey) -> PriceQuery | None:
-        """None for a group that names no model."""
+        """None: the group names no model."""
         if not key.model:
             return None
         return PriceQuery(

@@ -161,7 +161,7 @@ def _label_of(name: str, plain: AccountSettings, settings: AccountSettings) -> s
     label, address = name, _address(settings)
     if address and address != _address(plain):
         label += "@" + host_of(address)
-    # Elsewhere, an account's own credentials are left out, which makes it nobody else.
+    # At another host an account's own credentials are left out; that alone does not make it another account.
     unset = {field for field in (*settings.of_the_host, "headers") if not getattr(settings, field)}
     if _identity(settings, unset) != _identity(plain, unset):
         label += "#" + hashlib.sha256(b"batchmeter account" + _identity(settings)).hexdigest()[:6]
@@ -169,9 +169,9 @@ def _label_of(name: str, plain: AccountSettings, settings: AccountSettings) -> s
 
 
 def _identity(settings: AccountSettings, unset: Collection[str] = ()) -> bytes:
-    """Everything that makes it another account at the same host: six digits of its hash tell two keys apart.
+    """All settings that tell accounts at one host apart; six digits of their hash tell two keys apart.
 
-    Of a token only that there is one: the next hour's is the same account.
+    A token counts only as present: the next hour's token is the same account.
     """
     values: dict[str, object] = settings.model_dump(exclude={*_NOT_WHO, *settings.renewed, *unset})
     if any(isinstance(getattr(settings, name), SecretStr) for name in settings.renewed):
