@@ -172,7 +172,10 @@ async def within(
     complaint: str = "no answer in",
     error: type[Exception] = TimeoutError,
 ) -> Result:
-    """The result, or the error after `seconds`. Work that ignores being cancelled is left behind."""
+    """The result, or the error after `seconds`; work that is done while it is being stopped counts as done.
+
+    Work that ignores being cancelled is left behind.
+    """
     task = asyncio.create_task(work)
     try:
         done, _ = await asyncio.wait({task}, timeout=seconds)
@@ -181,7 +184,8 @@ async def within(
         raise
     if not done:
         await _end(task)
-        raise error(f"{complaint} {seconds:g} s")
+        if not task.done() or task.cancelled() or task.exception() is not None:
+            raise error(f"{complaint} {seconds:g} s")
     return task.result()
 
 

@@ -2,15 +2,11 @@
 was lost. So no submitted batch is ever unknown, whatever dies in between."""
 
 import asyncio
-import hashlib
-import json
 import logging
 import random
-import sys
 import uuid
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
 
 from .errors import (
     APIConnectionError,
@@ -24,15 +20,14 @@ from .errors import (
     QueueFullError,
     made_nothing,
 )
-from .events import full_endpoint
 from .host import PlannedBatch
-from .ledger.records import Again, Intent, Submission
-from .models import Attribution, Batch
+from .ledger.records import Intent, Submission
+from .models import Batch
 from .parts import Parts
-from .providers import BatchRequest, CallOptions, Provider, next_try, waits_for_room
+from .providers import BatchRequest, CallOptions, Provider, next_try
 from .tracker.build_events import created_event
 from .tracker.guards import PATIENCE
-from .tracker.metadata_tag import TAG, tag_of, tagged, untagged, without_tag
+from .tracker.metadata_tag import TAG, tag_of, tagged, without_tag
 from .tracker.schedule import next_look
 
 log = logging.getLogger("batchmeter")
@@ -196,26 +191,6 @@ def _with_an_id(batch: Batch, provider: Provider) -> Batch:
     return batch
 
 
-async def request_sha256(parts: Parts, account: str, request: BatchRequest, extra: Mapping[str, Any]) -> str:
-    """Of all that makes two requests the same. An input file is its content where it was uploaded through us.
-
-    Two spellings of one thing are the same: an endpoint without `/v1`, and what is empty or left out.
-    """
-    content = None
-    if request.input_file_id is not None:
-        content = await parts.ledger.file_sha256(account, request.input_file_id)
-    parts_of_it = [
-        content or request.input_file_id,
-        full_endpoint(request.endpoint),
-        request.completion_window,
-        untagged(request.metadata),
-        request.output_expires_after or None,
-        request.model or None,
-        extra,
-    ]
-    return hashlib.sha256(json.dumps(parts_of_it, sort_keys=True, default=dict).encode()).hexdigest()
-
-
 def _check_same(intent: Intent, first: Intent) -> None:
     if None in (intent.request_sha256, first.request_sha256) or intent.request_sha256 == first.request_sha256:
         return
@@ -224,46 +199,6 @@ def _check_same(intent: Intent, first: Intent) -> None:
         f"idempotency key {intent.idempotency_key!r} was used before, with another input or other options, for {made}: "
         "repeat a request with its own key, and give another request another key"
     )
-
-
-def submission_of(
-    provider: Provider,
-    request: BatchRequest,
-    attribution: Attribution | None,
-    traceparent: str | None,
-    extra_body: Mapping[str, Any] | None,
-) -> Submission:
-    """The facts known of a batch before it is made; the caller's own trace where none is given."""
-    extra = extra_body or {}
-    source = request.input_file_id or extra.get("input_blob")
-    signed = any("?" in str(url) for url in (source, extra.get("input_blob"), extra.get("output_folder")))
-    if source and source.startswith(("https://", "http://")):
-        source = source.partition("?")[0]  # a blob's URL as it may be kept
-    expiry = None if request.output_expires_after is None else dict(request.output_expires_after)
-    return Submission(
-        account=provider.account,
-        provider=provider.name,
-        endpoint=request.endpoint,
-        region=provider.region,
-        input_file_id=source,
-        model=request.model,
-        metadata=untagged(request.metadata),
-        attribution=attribution or Attribution(),
-        traceparent=traceparent or current_traceparent(),
-        # A signature is not kept, and without it there is no second try.
-        again=Again(expiry, dict(extra)) if waits_for_room(provider) and not signed else None,
-    )
-
-
-def current_traceparent() -> str | None:
-    """The caller's W3C trace context, if OpenTelemetry is in use in this process."""
-    trace: Any = sys.modules.get("opentelemetry.trace")
-    if trace is None:
-        return None
-    context = trace.get_current_span().get_span_context()
-    if not context.is_valid:
-        return None
-    return f"00-{context.trace_id:032x}-{context.span_id:016x}-{int(context.trace_flags):02x}"
 
 
 async def _repeat(parts: Parts, provider: Provider, intent: Intent, *, tag: bool) -> Batch | None:
@@ -308,9 +243,7 @@ async def _elsewhere(parts: Parts, intent: Intent) -> Intent:
 
 async def _search(parts: Parts, provider: Provider, intent: Intent, error: ProviderError, *, tagged: bool) -> Batch:
     """The batch whose answer was lost, if it is listed; else the error, with the intent left open to find it."""
-    from .tracker.rows import find_create  # noqa: PLC0415 - needed only when an answer is lost
-
-    found = await find_create(provider, intent)
+    found = await parts.tracker.find_lost_create(provider, intent)
     if found is not None:
         return await parts.finish(_record(parts, intent, found))
     source = intent.submission.input_file_id or ""

@@ -148,7 +148,7 @@ async def test_batches_made_inline_elsewhere_settle(client, vendor):
     body = {"batch": {"displayName": "theirs", "inputConfig": {"requests": {"requests": inline}}}}
     vendor.create("gemini-2.5-flash", "batchGenerateContent", body)
     provider = client.accounts.get("gemini")
-    assert await adopt_all(client.tracker.rows, provider) == 1
+    assert await adopt_all(client.tracker, provider) == 1
     (name,) = vendor.operations
     settled = await client.batches.wait(name.removeprefix("batches/"), custom_llm_provider="gemini", timeout=20)
     assert (settled.request_counts.succeeded, settled.cost.total) == (3, 3 * EACH)

@@ -7,10 +7,10 @@ import httpx2
 import pytest
 from pydantic import SecretStr
 
+from batchmeter.calls.submission import submission_of
 from batchmeter.http import HttpClient, origin_of
 from batchmeter.models import Batch
 from batchmeter.providers import AccountSettings, BatchRequest, CallOptions
-from batchmeter.submit import submission_of
 from batchmeter.testing.wire import Answer, Script, serving
 from batchmeter_azure.provider import AzureProvider
 from batchmeter_azure.settings import AzureSettings

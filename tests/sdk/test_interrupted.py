@@ -121,6 +121,20 @@ async def test_nobody_waits_for_the_answer_of_a_cancelled_create(make_client):
     assert slept == []
 
 
+@pytest.mark.parametrize("trouble", [TimeoutError(), KeyError("data")], ids=["timeout", "bug"])
+async def test_lost_create_says_so_where_the_list_fails_too(make_client, monkeypatch, trouble):
+    async def silent(request):
+        return Answer(body=b"no JSON")
+
+    async def failing(*_, **__):
+        raise trouble
+
+    async with serving(silent) as url, make_client(url) as client:
+        monkeypatch.setattr(type(client.accounts.get("openai")), "list_batches", failing)
+        with pytest.raises(CreateUnknownError, match="may or may not exist"):
+            await client.batches.create(input_file_id="file-1", **ASKED)
+
+
 class Starting:
     """A plugin that takes its time to start, and tells the order of what it is asked."""
 

@@ -16,7 +16,7 @@ from batchmeter.ledger.records import Intent, Submission
 from batchmeter.models import Batch
 from batchmeter.plugins import Plugins
 from batchmeter.providers import BatchRequest, CallOptions
-from batchmeter.rounds.adoption import adopt_all
+from batchmeter.rounds.adoption import adopt_all, adopt_id
 from batchmeter.runtime.call_accounts import CallAccounts
 from batchmeter.testing.recorder import Recorder
 from batchmeter.testing.sandbox import Sandbox
@@ -62,8 +62,8 @@ async def test_adopted_where_a_call_s_own_key_made_it(
 ) -> None:
     async with make_client(sandbox.url) as client:
         batch = await submitted(client, requests, api_key="key-of-job-7")
-        assert await adopt_all(client.tracker.rows, client.accounts.get("openai")) == 0
-        assert await client.tracker.adopt("openai", batch.id) is False
+        assert await adopt_all(client.tracker, client.accounts.get("openai")) == 0
+        assert await adopt_id(client.tracker, "openai", batch.id) is False
         await client.batches.wait(batch.id)
         assert await told(client, log, batch) == ["acreate_batch", "batch_success"]
 
@@ -79,7 +79,7 @@ async def test_adopted_before_the_create_that_made_it_is_recorded(
         intent = await client.ledger.open_intent(Intent("an-intent", submission))
         request = BatchRequest(file.id, ENDPOINT, metadata={TAG: intent.id})
         batch = await provider.create_batch(request, CallOptions())
-        assert await adopt_all(client.tracker.rows, client.accounts.get("openai")) == 1
+        assert await adopt_all(client.tracker, client.accounts.get("openai")) == 1
         (row,) = await client.ledger.batches_of_id(batch.id)
         assert (row.account, row.submission.adopted) == (provider.account, False)
 
@@ -100,7 +100,7 @@ async def test_adopted_where_the_account_that_made_it_is_not_configured(
             request = BatchRequest(file.id, ENDPOINT, metadata={TAG: intent.id})
             batch = await (await maker.provider("prod", {})).create_batch(request, CallOptions())
         async with make_client(sandbox.url) as other:
-            assert await adopt_all(other.tracker.rows, other.accounts.get("openai")) == (not recorded)
+            assert await adopt_all(other.tracker, other.accounts.get("openai")) == (not recorded)
             assert [row.account for row in await other.ledger.batches_of_id(batch.id)] == ["prod"]
             assert "prod" not in other.accounts.names(), "whose settings are not known here"
             settlement = await other.batches.wait(batch.id, custom_llm_provider="openai")

@@ -1,6 +1,7 @@
 """A provider plugin that hangs, exits or answers nonsense: other accounts go on, and closing ends."""
 
 import asyncio
+import contextlib
 import json
 import time
 from contextlib import asynccontextmanager
@@ -197,6 +198,15 @@ async def test_a_call_that_ignores_its_end_does_not_hold_the_loop():
         asyncio.run(main())
 
     await asyncio.wait_for(asyncio.to_thread(in_a_loop), 20)
+
+
+async def test_a_call_that_ends_well_while_it_is_stopped_counts():
+    async def late():
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.Event().wait()
+        return "done"
+
+    assert await within(late(), 0.01) == "done"
 
 
 @pytest.mark.parametrize(

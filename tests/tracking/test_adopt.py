@@ -21,7 +21,7 @@ REQUEST = (
 @pytest.fixture
 def adoption(world):
     tracker = world.tracker()
-    return Adoption(world.ledger, world.accounts, tracker.rows, [])
+    return Adoption(tracker, [])
 
 
 def listed(world, count, *, age=3600):
@@ -79,14 +79,14 @@ async def test_a_list_in_another_order_is_read_to_its_end(world, adoption):
     provider.listing = [*listed(world, 250, age=30 * 86400)[::-1], *listed(world, 3)]
     assert await adoption.sweep("openai") == 3
     since = datetime.fromtimestamp(world.clock.now / 1000 - 31 * 86400, UTC)
-    assert await adopt_all(adoption.rows, provider, since=since) == 247
+    assert await adopt_all(adoption.tracker, provider, since=since) == 247
 
 
 async def test_a_list_that_leads_in_a_circle_ends(world, adoption):
     provider = world.provider()
     batches = listed(world, 300)
     provider.listing = [*batches[:299], batches[99], batches[299]]  # the third page ends as the first one did
-    assert await adopt_all(adoption.rows, provider) == 299
+    assert await adopt_all(adoption.tracker, provider) == 299
     assert provider.count("list") == 3
 
 
@@ -111,8 +111,8 @@ async def test_what_is_older_than_asked_for_is_left_alone(world, adoption):
     provider = world.provider()
     provider.listing = listed(world, 10)
     since = datetime.fromtimestamp(world.clock.now / 1000 - 3600 - 4, UTC)
-    assert await adopt_all(adoption.rows, provider, since=since) == 5
-    assert await adopt_all(adoption.rows, provider) == 5
+    assert await adopt_all(adoption.tracker, provider, since=since) == 5
+    assert await adopt_all(adoption.tracker, provider) == 5
 
 
 class Keeper:

@@ -5,13 +5,13 @@ from datetime import UTC, datetime
 
 import pytest
 
+from batchmeter.calls.waiting import wait_for
 from batchmeter.errors import APIConnectionError
 from batchmeter.ledger.records import Intent, Submission
 from batchmeter.models import Attribution
-from batchmeter.rounds.adoption import adopt_all
-from batchmeter.rounds.lost_creates import OPEN_INTENTS
+from batchmeter.rounds.adoption import adopt_all, adopt_id
+from batchmeter.rounds.lost_creates import OPEN_INTENTS, find_lost_create
 from batchmeter.tracker.build_events import created_event
-from batchmeter.tracker.rows import find_create
 from batchmeter.tracker.schedule import TrackerOptions
 
 T0 = 1_790_000_000
@@ -173,7 +173,7 @@ async def test_adopting_all_during_a_create_takes_nothing_from_it(world):
     mine = await world.ledger.open_intent(intent(world))
     made = world.batch("ours", "validating", metadata=None)
     provider.listing = [made, world.batch("theirs", metadata={"team": "sales"})]
-    assert await adopt_all(world.tracker().rows, provider) == 2
+    assert await adopt_all(world.tracker(), provider) == 2
     event = created_event(mine.submission, made, time=world.clock.now)
     await world.ledger.record_created(mine.submission, made, event, next_poll_at=world.clock.now, intent_id=mine.id)
     ours, theirs = [await world.ledger.get_batch(name) for name in ("ours", "theirs")]
@@ -195,11 +195,12 @@ async def test_a_known_batch_over_the_same_file_is_nobody_elses_lost_create(worl
 async def test_a_lost_create_can_be_looked_for_at_once(world):
     provider = world.provider()
     asked = intent(world)
-    assert await find_create(provider, asked) is None
+    assert await find_lost_create(provider, asked) is None
     provider.listing = [world.batch(status="validating", metadata={"batchmeter_id": "intent-1"})]
-    assert (await find_create(provider, asked)).id == "batch_1"
-    provider.listing = APIConnectionError("down")
-    assert await find_create(provider, asked) is None
+    assert (await find_lost_create(provider, asked)).id == "batch_1"
+    for trouble in (APIConnectionError("down"), TimeoutError(), KeyError("data")):
+        provider.listing = trouble
+        assert await find_lost_create(provider, asked) is None
 
 
 async def test_batches_of_others_are_adopted_once_and_metered_like_our_own(world):
@@ -217,8 +218,8 @@ async def test_batches_of_others_are_adopted_once_and_metered_like_our_own(world
     tracker = world.tracker()
     since = datetime.fromtimestamp(T0 - 5000, UTC)
 
-    assert await adopt_all(tracker.rows, provider, since=since) == 2
-    assert await adopt_all(tracker.rows, provider, since=since) == 0
+    assert await adopt_all(tracker, provider, since=since) == 2
+    assert await adopt_all(tracker, provider, since=since) == 0
     for name in ("ours", "running", "done"):
         await world.until_settled(tracker, name)
     await world.deliverer().drain(5)
@@ -242,9 +243,9 @@ async def test_one_batch_is_adopted_by_its_id(world):
     provider = world.provider()
     provider.batches["batch_1"] = [world.batch()]
     tracker = world.tracker()
-    assert await tracker.adopt("openai", "batch_1") is True
-    assert await tracker.adopt("openai", "batch_1") is False
-    settlement = await tracker.wait("openai", "batch_1")
+    assert await adopt_id(tracker, "openai", "batch_1") is True
+    assert await adopt_id(tracker, "openai", "batch_1") is False
+    settlement = await wait_for(tracker, "openai", "batch_1")
     assert settlement.cost.total is not None
 
 

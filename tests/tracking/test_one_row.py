@@ -6,12 +6,13 @@ from email.utils import formatdate
 
 import pytest
 
+from batchmeter.calls.waiting import wait_for
 from batchmeter.cli.ledger_check import check
 from batchmeter.errors import NotFoundError
 from batchmeter.events import event_id
 from batchmeter.ledger.records import Intent, Submission
 from batchmeter.models import Attribution, Batch, Page
-from batchmeter.rounds.adoption import Adoption
+from batchmeter.rounds.adoption import Adoption, adopt_id, is_open
 from batchmeter.testing.wire import Answer, Script, serving
 from batchmeter.tracker.build_events import created_event
 from batchmeter.tracker.metadata_tag import tag_of, tagged, without_tag
@@ -23,7 +24,7 @@ TAGGED = {"team": "search", "batchmeter_id": "intent-1"}
 
 def adoption_of(world):
     tracker = world.tracker()
-    return Adoption(world.ledger, world.accounts, tracker.rows, [])
+    return Adoption(tracker, [])
 
 
 async def created(world, batch, intent_id="intent-1", **fields):
@@ -53,10 +54,10 @@ async def test_second_id_of_a_gateway_is_the_same_batch(world):
     world.clock.advance(100)
 
     assert await adoption.sweep("openai") == 0
-    assert await tracker.adopt("openai", "batch_raw") is False
+    assert await adopt_id(tracker, "openai", "batch_raw") is False
     await tracker.shown(provider, listed)
     await tracker.idle()
-    settlement = await tracker.wait("openai", "batch_GW")
+    settlement = await wait_for(tracker, "openai", "batch_GW")
     assert await adoption.sweep("openai") == 0
 
     assert list(await rows(world)) == ["batch_GW"]
@@ -68,21 +69,21 @@ async def test_second_id_of_a_gateway_is_the_same_batch(world):
 async def test_open_batch_is_not_deleted_under_a_second_id(world):
     """Its cost would never be known; `batches.delete` asks this first."""
     provider = world.provider()
-    accounts = world.tracker().rows
+    tracker = world.tracker()
     for name in ("batch_raw", "batch_GW", "theirs"):
         tag = {"metadata": {"team": "sales"}} if name == "theirs" else {"metadata": TAGGED}
         provider.batches[name] = [world.batch(name, **tag)]
     mine = Submission("openai", "openai", "/v1/chat/completions", input_file_id="in")
     await world.ledger.open_intent(Intent("intent-1", mine, created_at=world.clock.now))
-    assert await accounts.is_open(provider, "batch_raw"), "a create of ours whose answer was lost"
+    assert await is_open(tracker, provider, "batch_raw"), "a create of ours whose answer was lost"
     await created(world, world.batch("batch_GW", "in_progress", metadata=TAGGED))
-    assert await accounts.is_open(provider, "batch_GW")
-    assert await accounts.is_open(provider, "batch_raw")
-    assert not await accounts.is_open(provider, "theirs")
+    assert await is_open(tracker, provider, "batch_GW")
+    assert await is_open(tracker, provider, "batch_raw")
+    assert not await is_open(tracker, provider, "theirs")
     with pytest.raises(NotFoundError):
-        await accounts.is_open(provider, "gone")
-    await world.tracker().wait("openai", "batch_GW")
-    assert not await accounts.is_open(provider, "batch_raw")
+        await is_open(tracker, provider, "gone")
+    await wait_for(world.tracker(), "openai", "batch_GW")
+    assert not await is_open(tracker, provider, "batch_raw")
 
 
 async def test_create_slower_than_the_sweep_keeps_one_row(world):
@@ -239,7 +240,7 @@ async def test_reused_id_is_a_batch_of_its_own(world, settled):
     tracker = world.tracker()
     if settled:
         provider.batches["batch_1"] = [world.batch()]
-        await tracker.wait("openai", "batch_1")
+        await wait_for(tracker, "openai", "batch_1")
     second = world.batch(created_at=T0 + 100, input_file_id="in-2", output_file_id="out-2", metadata=TAGGED)
     provider.batches["batch_1"] = [second]
     provider.files["out-2"] = [world.line("a") + world.line("b", prompt=2000)]
@@ -247,7 +248,7 @@ async def test_reused_id_is_a_batch_of_its_own(world, settled):
     await tracker.once()
     await tracker.idle()
 
-    settlement = await tracker.wait("openai", "batch_1")
+    settlement = await wait_for(tracker, "openai", "batch_1")
     assert (settlement.cost.total, settlement.batch.input_file_id) == (Decimal("0.000285"), "in-2")
     events = [stored.event for stored in await world.ledger.events()]
     assert sorted(event.type for event in events) == sorted(

@@ -4,9 +4,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from batchmeter.calls.waiting import interactive
 from batchmeter.models import Batch
 from batchmeter.tracker.account_state import Breaker, Budget
-from batchmeter.tracker.schedule import Pace, after_error, interactive, next_look
+from batchmeter.tracker.schedule import Pace, after_error, next_look
 
 NOW = 1_790_000_000.0
 

@@ -6,6 +6,7 @@ from decimal import Decimal
 
 import pytest
 
+from batchmeter.calls.waiting import wait_for
 from batchmeter.errors import APIConnectionError, APIResponseError, AuthenticationError, NotFoundError
 from batchmeter.events import EVENT, event_id
 from batchmeter.models import BatchUsage
@@ -50,7 +51,7 @@ async def test_whoever_sees_the_end_the_batch_settles_once(world):
     await asyncio.gather(
         *(tracker.once() for tracker in trackers),
         *(tracker.observed("openai", world.batch()) for tracker in trackers),
-        *(tracker.wait("openai", "batch_1") for tracker in trackers),
+        *(wait_for(tracker, "openai", "batch_1") for tracker in trackers),
     )
     await asyncio.gather(*(tracker.once() for tracker in trackers))
 

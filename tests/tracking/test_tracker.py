@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from tests.warm_python import WARM
 
+from batchmeter.calls.waiting import wait_for
 from batchmeter.errors import (
     AuthenticationError,
 )
@@ -67,7 +68,7 @@ async def test_a_hanging_account_slows_no_other(world):
     tracker = world.tracker(sleep=asyncio.sleep)
     running = asyncio.create_task(tracker.run())
 
-    settlement = await asyncio.wait_for(tracker.wait("good", "batch_1"), 10)
+    settlement = await asyncio.wait_for(wait_for(tracker, "good", "batch_1"), 10)
 
     assert settlement.status == "completed"
     running.cancel()
@@ -96,7 +97,7 @@ async def test_a_tracker_runs_until_cancelled_and_wakes_for_what_is_new(world):
         provider.batches[f"batch_{number}"] = [world.batch(f"batch_{number}")]
         world.clock.advance(1)
         tracker.notify()
-        settlement = await asyncio.wait_for(tracker.wait("openai", f"batch_{number}"), 10)
+        settlement = await asyncio.wait_for(wait_for(tracker, "openai", f"batch_{number}"), 10)
         assert settlement.status == "completed"
     running.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -125,7 +126,7 @@ async def test_a_ledger_that_is_away_ends_no_tracker(world, tmp_path, caplog):
     tracker = world.tracker(sleep=sleep)
     running = asyncio.create_task(tracker.run())
     await tried.wait()
-    settlement = await asyncio.wait_for(tracker.wait("openai", "batch_1"), 10)
+    settlement = await asyncio.wait_for(wait_for(tracker, "openai", "batch_1"), 10)
     running.cancel()
     await asyncio.gather(running, return_exceptions=True)
     await ledger.aclose()

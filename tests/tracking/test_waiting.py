@@ -4,6 +4,7 @@ import asyncio
 
 import pytest
 
+from batchmeter.calls.waiting import wait_for
 from batchmeter.errors import APIConnectionError, AuthenticationError, SettlementError, UnknownAccountError
 
 
@@ -17,11 +18,11 @@ async def test_waiting_sees_every_step_and_returns_the_settlement(world):
         world.batch(),
     ]
     seen = []
-    settlement = await world.tracker().wait("openai", "batch_1", on_update=lambda batch: seen.append(batch.status))
+    settlement = await wait_for(world.tracker(), "openai", "batch_1", on_update=lambda batch: seen.append(batch.status))
     assert seen == ["validating", "in_progress", "finalizing", "completed"]
     assert settlement.batch_id == "batch_1"
     assert world.clock.slept == [1.0, 1.0, 1.0]
-    assert await world.tracker().wait("openai", "batch_1") == settlement
+    assert await wait_for(world.tracker(), "openai", "batch_1") == settlement
 
 
 async def test_waiting_outlasts_an_outage(world):
@@ -33,7 +34,7 @@ async def test_waiting_outlasts_an_outage(world):
         world.rate_limited(45),
         world.batch(),
     ]
-    settlement = await world.tracker().wait("openai", "batch_1")
+    settlement = await wait_for(world.tracker(), "openai", "batch_1")
     assert settlement.cost.total is not None
     assert max(world.clock.slept) == 45
 
@@ -43,7 +44,7 @@ async def test_waiting_ends_at_once_when_the_key_is_refused(world):
     await world.submitted()
     provider.batches["batch_1"] = [AuthenticationError("wrong key", status_code=401)]
     with pytest.raises(AuthenticationError):
-        await world.tracker().wait("openai", "batch_1")
+        await wait_for(world.tracker(), "openai", "batch_1")
     tracked = await world.ledger.get_batch("batch_1")
     assert tracked.last_error == "AuthenticationError: wrong key"
 
@@ -59,9 +60,9 @@ async def test_waiting_in_vain_says_how_things_are(world):
 async def test_waiting_for_what_nobody_tracks_or_has(world):
     world.provider()
     with pytest.raises(SettlementError, match="not tracked"):
-        await world.tracker().wait("openai", "batch_of_others")
+        await wait_for(world.tracker(), "openai", "batch_of_others")
     with pytest.raises(UnknownAccountError):
-        await world.tracker().wait("nowhere", "batch_1")
+        await wait_for(world.tracker(), "nowhere", "batch_1")
 
 
 async def test_an_update_callback_s_error_reaches_the_caller_and_frees_the_lease(world):
@@ -73,7 +74,7 @@ async def test_an_update_callback_s_error_reaches_the_caller_and_frees_the_lease
         raise KeyError(batch.status)
 
     with pytest.raises(KeyError):
-        await world.tracker().wait("openai", "batch_1", on_update=fail)
+        await wait_for(world.tracker(), "openai", "batch_1", on_update=fail)
     assert await world.ledger.claim("openai", "batch_1", owner="next", lease_seconds=1) is not None
 
 
@@ -89,7 +90,7 @@ async def test_waiting_beside_a_running_tracker_doubles_no_request(world):
 
     tracker = world.tracker(sleep=sleep)
     running = asyncio.create_task(tracker.run())
-    settlement = await asyncio.wait_for(tracker.wait("openai", "batch_1"), 20)
+    settlement = await asyncio.wait_for(wait_for(tracker, "openai", "batch_1"), 20)
     running.cancel()
     await asyncio.gather(running, return_exceptions=True)
     assert settlement.notes == ("lines_missing",)
@@ -107,7 +108,7 @@ async def test_wait_that_is_interrupted_twice_gives_its_claim_back(world):
         await asyncio.Event().wait()
 
     provider.retrieve_batch = hang
-    waiting = asyncio.create_task(world.tracker().wait("openai", "batch_1"))
+    waiting = asyncio.create_task(wait_for(world.tracker(), "openai", "batch_1"))
     await asyncio.wait_for(asked.wait(), 10)
     waiting.cancel()
     await asyncio.sleep(0)

@@ -9,7 +9,7 @@ from batchmeter.events import Settlement
 from batchmeter.models import Attribution, Batch
 from batchmeter.providers import BatchRequest, DeletesBatches, Provider
 from batchmeter.runtime.runtime import Runtime
-from batchmeter.submit import request_sha256, submission_of, submit
+from batchmeter.submit import submit
 from batchmeter.tracker.metadata_tag import without_tag
 
 from .arguments import (
@@ -26,6 +26,7 @@ from .arguments import (
     whole_of,
 )
 from .pages import AsyncPage
+from .submission import request_sha256, submission_of
 
 
 class BatchCalls:
@@ -154,13 +155,15 @@ class BatchCalls:
 
         NotSupportedError where the provider keeps its batches for good, UsageError before it is settled.
         """
+        from batchmeter.rounds.adoption import is_open  # noqa: PLC0415 - `import batchmeter` stays light
+
         del metadata
         known, chosen = id_of("batch_id", batch_id), options(extra_headers, extra_query, extra_body, timeout)
         parts = await self._client.ready()
         provider, _ = await provider_for(self._client, custom_llm_provider, account_settings, about=known, model=model)
         if not isinstance(provider, DeletesBatches):
             raise NotSupportedError(f"{provider.name} cannot delete a batch")
-        if await parts.tracker.rows.is_open(provider, known):
+        if await is_open(parts.tracker, provider, known):
             raise UsageError(f"batch {batch_id} is not settled: wait for it first, or its cost will never be known")
         await provider.delete_batch(known, chosen)
 
@@ -209,11 +212,15 @@ class BatchCalls:
         `timeout` in seconds for the whole wait; then SettlementError (the batch goes on, and stays tracked). A batch
         that was not submitted through batchmeter is adopted.
         """
+        from batchmeter.rounds.adoption import tracked_as  # noqa: PLC0415 - `import batchmeter` stays light
+
+        from .waiting import wait_for  # noqa: PLC0415
+
         known = id_of("batch_id", batch_id)
         parts = await self._client.ready()
         provider, _ = await provider_for(self._client, custom_llm_provider, account_settings, about=known)
-        account, known = await parts.tracker.rows.tracked_as(provider, known)
-        return await parts.tracker.wait(account, known, provider=provider, timeout=timeout, on_update=on_update)
+        account, known = await tracked_as(parts.tracker, provider, known)
+        return await wait_for(parts.tracker, account, known, provider=provider, timeout=timeout, on_update=on_update)
 
     async def settlement(self, batch_id: str, *, custom_llm_provider: str | None = None) -> Settlement | None:
         """Its settlement, from the ledger alone; None while it is open or unknown."""

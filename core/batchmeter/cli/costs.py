@@ -1,5 +1,6 @@
 """`batchmeter costs`, `estimate` and `reprice`: money spent, money to be spent, and the same at other prices."""
 
+from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -8,12 +9,14 @@ import click
 
 from batchmeter.commands.output import as_json, console, cost, millis, money, print_json, table
 from batchmeter.commands.session import client, run, whole_id, whole_key
-from batchmeter.errors import SubmissionRefusedError
+from batchmeter.errors import SubmissionRefusedError, UsageError
 from batchmeter.models import Attribution
 
 if TYPE_CHECKING:
     from batchmeter.host import CostSum
     from batchmeter.inputs.estimate import Estimate
+    from batchmeter.plugins import Plugins
+    from batchmeter.providers import Provider
     from batchmeter.spend.report import CostReport
 
 _BAR = 24
@@ -190,7 +193,6 @@ async def _estimate(
     from batchmeter.pricebook.book import PriceBook
     from batchmeter.reports.price_list import check_region
     from batchmeter.spend.spend import spend_of
-    from batchmeter.tracker.guards import Guards
 
     async with client() as opened:
         provider = await opened.provider(account, {})
@@ -206,10 +208,23 @@ async def _estimate(
         if who is None:
             return found, None
         try:
-            await Guards(opened.ledger, plugins, prices).try_out(provider, who, found)
+            await _try_out(plugins, provider, who, found)
         except SubmissionRefusedError as refusal:
             return found, refusal
         return found, None
+
+
+async def _try_out(plugins: "Plugins", provider: "Provider", attribution: Attribution, estimate: "Estimate") -> None:
+    """Raises what would refuse such a batch now; UsageError where nobody is asked."""
+    from batchmeter.ledger.records import Submission
+    from batchmeter.tracker.guards import planned_batch
+
+    if not plugins.guarded:
+        raise UsageError(
+            "no plugin is asked before a batch is submitted: set [plugins.budgets], or BATCHMETER_BUDGETS=on"
+        )
+    submission = Submission(provider.account, provider.name, attribution=attribution)
+    await plugins.before_submit(replace(planned_batch(provider, submission, ""), dry_run=True), estimate)
 
 
 def _number(value: int | None) -> str:

@@ -97,7 +97,7 @@ def adopt(batch_ids: tuple[str, ...], account: str, since: str | None, json_outp
                 return sum([await _adopt(opened, account, batch_id) for batch_id in batch_ids])
             from batchmeter.rounds.adoption import adopt_all
 
-            return await adopt_all(opened.tracker.rows, opened.accounts.get(account), since=floor)
+            return await adopt_all(opened.tracker, opened.accounts.get(account), since=floor)
 
     adopted = run(work())
     if json_output:
@@ -109,14 +109,15 @@ def adopt(batch_ids: tuple[str, ...], account: str, since: str | None, json_outp
 async def _adopt(opened: "AsyncClient", account: str, batch_id: str) -> bool:
     """By its whole id; the account's list is asked only where there is no batch of that id, which may be cut."""
     from batchmeter.errors import BadRequestError, NotFoundError
+    from batchmeter.rounds.adoption import adopt_id
 
     try:
-        return await opened.tracker.adopt(account, batch_id)
+        return await adopt_id(opened.tracker, account, batch_id)
     except (BadRequestError, NotFoundError):
         whole = await whole_listed_id(opened, batch_id, account)
         if whole == batch_id:
             raise
-        return await opened.tracker.adopt(account, whole)
+        return await adopt_id(opened.tracker, account, whole)
 
 
 @click.command()

@@ -10,13 +10,13 @@ from concurrent.futures import Future
 from typing import Any, TypeVar
 
 from batchmeter.calls.arguments import attribution_of
+from batchmeter.calls.submission import current_traceparent
 from batchmeter.errors import UsageError
 from batchmeter.faces import api
 from batchmeter.faces.client import AsyncClient
 from batchmeter.faces.engine import Engine
 from batchmeter.faces.sync import Client
 from batchmeter.models import Attribution
-from batchmeter.submit import current_traceparent
 
 from .exchange import atake, exchange_of, take
 from .record import Host, Notice, Recorder

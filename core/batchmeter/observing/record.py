@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from pydantic import SecretStr
 
 from batchmeter.config import validated
-from batchmeter.errors import UnknownAccountError, UsageError
+from batchmeter.errors import BatchmeterError, UnknownAccountError, UsageError
 from batchmeter.models import Attribution, Batch
 from batchmeter.providers import ObservedRequest, ObservedWire, Provider
 
@@ -20,6 +20,8 @@ from .exchange import Kind, batches_in
 
 if TYPE_CHECKING:
     from batchmeter.faces.client import AsyncClient
+    from batchmeter.ledger.records import Submission
+    from batchmeter.parts import Parts
 
 
 log = logging.getLogger("batchmeter")
@@ -129,7 +131,7 @@ class Recorder:
             try:
                 submission = self._submission(client, notice, batch)
                 parts = await client.ready()
-                await parts.guards.watch(account_of(client, notice.request), submission, batch.id)
+                await _watch(parts, account_of(client, notice.request), submission, batch.id)
                 await record_created(parts, submission, batch)
             except Exception as error:
                 error.add_note(f"batch {batch_id} exists and is not tracked yet; it is tried again with the next call")
@@ -158,6 +160,19 @@ class Recorder:
         mine = account_of(client, request)
         for batch in batches:
             await parts.tracker.shown(mine, batch)
+
+
+async def _watch(parts: "Parts", provider: Provider, submission: "Submission", batch_id: str) -> None:
+    """A batch that was made without us: plugins hear of it as of any other, and cannot refuse it."""
+    from batchmeter.tracker.guards import planned_batch  # noqa: PLC0415 - as above
+
+    if not parts.plugins.guarded:
+        return
+    planned = planned_batch(provider, submission, f"{submission.account}\x1f{batch_id}", None, batch_id)
+    try:
+        await parts.plugins.before_submit(planned, await parts.guards.estimate_of(provider, submission))
+    except BatchmeterError as error:
+        log.warning("batch %s exists already, and a plugin would have refused it: %s", batch_id, error)
 
 
 _ENDINGS = (b'"completed"', b'"failed"', b'"expired"', b'"cancelled"')

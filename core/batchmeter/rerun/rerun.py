@@ -14,6 +14,7 @@ from typing import IO, cast
 from batchmeter.answers.lines import input_of, requests
 from batchmeter.calls.batches import BatchCalls
 from batchmeter.calls.files import AsyncFiles
+from batchmeter.calls.submission import submission_of
 from batchmeter.errors import BatchmeterError, ProviderError, UsageError, made_nothing
 from batchmeter.ledger.ledger import Ledger
 from batchmeter.ledger.records import Intent, Submission, TrackedBatch
@@ -21,7 +22,6 @@ from batchmeter.models import Batch, FileObject
 from batchmeter.providers import BatchRequest, CallOptions, Provider, waits_for_room
 from batchmeter.runtime.resubmit import next_key, submit_kept
 from batchmeter.runtime.runtime import Runtime
-from batchmeter.submit import submission_of
 from batchmeter.tracker.metadata_tag import RETRY_OF, without_tag
 from batchmeter.tracker.rows import with_id
 

@@ -9,15 +9,16 @@ from .adoption import Adoption
 from .durations import Histories, durations_of
 from .late_files import LateFiles
 from .list_polling import ListPolling
-from .lost_creates import LostCreates
+from .lost_creates import LostCreates, find_lost_create
 
 
 def extend(tracker: Tracker) -> None:
     """Give a new tracker its rounds."""
-    tracker.rounds["adoption"] = Adoption(
-        tracker.ledger, tracker.accounts, tracker.rows, tracker.options.adopt
-    ).sweep_all
-    tracker.rounds["lost_creates"] = LostCreates(tracker.ledger, tracker.accounts, tracker.rows).reconcile
+    tracker.rounds["adoption"] = Adoption(tracker, tracker.options.adopt).sweep_all
+    tracker.rounds["lost_creates"] = LostCreates(tracker).reconcile
+    tracker.find_lost_create = find_lost_create
     tracker.upkeep["histories"] = Histories(tracker.ledger, durations_of(tracker.timetable)).refresh
-    tracker.rounds["late_files"] = LateFiles(tracker).look
+    late_files = LateFiles(tracker)
+    tracker.rounds["late_files"] = late_files.look
+    tracker.late_files = late_files.observed
     tracker.poller.cover = ListPolling(tracker.ledger, tracker.timetable).cover

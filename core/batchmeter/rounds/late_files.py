@@ -3,15 +3,18 @@
 import asyncio
 import logging
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 
-from batchmeter.errors import BatchmeterError, LedgerError
+from batchmeter.errors import BatchmeterError, LedgerError, ProviderError, UsageError
 from batchmeter.ledger.claims import in_order, millis
-from batchmeter.ledger.records import is_another
+from batchmeter.ledger.records import TrackedBatch, is_another
 from batchmeter.ledger.session import Millis, Session
+from batchmeter.models import Batch
+from batchmeter.providers import Provider
 from batchmeter.tracker.rows import with_id
 from batchmeter.tracker.schedule import LATE_LOOKS
+from batchmeter.tracker.settle import NotReadableError, read_metering
 from batchmeter.tracker.tracker import Tracker
 
 log = logging.getLogger("batchmeter")
@@ -20,6 +23,8 @@ LATE_HORIZON: Millis = 25 * 3_600_000
 """No look is planned further ahead: such a time was written under a clock that was wrong, and the look is due."""
 LEASE_SECONDS = 600.0
 """A look that a crash cut short is made again after this."""
+MOST_COMPARED = 10_000
+"""Batches remembered as compared; then they are compared anew."""
 BLOCK = 20
 """Looks at the same time."""
 ROUND_SECONDS = 30.0
@@ -42,6 +47,8 @@ class LateFiles:
     """The ledger keeps what is to be looked at: any tracker does it, after a restart too."""
 
     tracker: Tracker
+    _compared: set[tuple[str | None, ...]] = field(default_factory=set[tuple[str | None, ...]])
+    """Batches with the files that were compared already."""
 
     async def look(self) -> int:
         """Look at the due batches of the tracker's accounts; returns how many have their output now."""
@@ -75,12 +82,55 @@ class LateFiles:
         return found
 
     async def _found(self, look: LateLook) -> bool:
-        poller, provider = self.tracker.poller, self.tracker.accounts.get(look.account)
-        batch = with_id(await poller.look(provider, look.batch_id), look.batch_id)
+        provider = self.tracker.accounts.get(look.account)
+        batch = with_id(await self.tracker.poller.look(provider, look.batch_id), look.batch_id)
         tracked = await self.tracker.ledger.observe(look.account, batch)
         if tracked is None or is_another(tracked.batch, batch):
             return True  # pruned, or its server has given its id to another: nobody waits for its files any more
-        return await poller.revise(provider, tracked, batch) and batch.output_file_id is not None
+        return await self._revise(provider, tracked, batch) and batch.output_file_id is not None
+
+    async def observed(self, tracked: TrackedBatch, batch: Batch) -> None:
+        """Files that were listed only after it was settled: a revision tells what they hold.
+
+        Where they cannot be read, the next one who shows them has them tried again.
+        """
+        files = (tracked.account, batch.id, batch.output_file_id, batch.error_file_id)
+        if files in self._compared:
+            return
+        if len(self._compared) == MOST_COMPARED:
+            self._compared.clear()
+        self._compared.add(files)
+        revised = False
+        try:
+            revised = await self._revise(self.tracker.accounts.get(tracked.account), tracked, batch)
+        except (ProviderError, UsageError) as error:
+            log.warning("batch %s: its late files cannot be read: %s", tracked.batch_id, error)
+        finally:
+            if not revised:
+                self._compared.discard(files)
+
+    async def _revise(self, provider: Provider, tracked: TrackedBatch, batch: Batch) -> bool:
+        """A settled batch shows files that its settlement has not seen: the next revision.
+
+        False where they cannot be read yet; ProviderError where their provider does not answer.
+        """
+        poller, ledger = self.tracker.poller, self.tracker.ledger
+        found = await ledger.settlement(tracked.batch_id, tracked.account)
+        if found is None or not shows_more(batch, found[0].batch):
+            return True
+        try:
+            metering = await read_metering(provider, tracked, batch, poller.meter)
+        except NotReadableError as error:
+            if isinstance(error.__cause__, ProviderError):
+                raise error.__cause__ from None
+            return False
+        settlement, event = poller.ending(tracked, batch, metering, revision=found[0].revision + 1)
+        await ledger.subscribe(poller.plugins.subscriptions)
+        if await ledger.revise(settlement, metering.groups, event, callbacks=poller.plugins.callbacks):
+            revision, account = settlement.revision, tracked.account
+            log.info("batch %s of %s: late files, revision %d: %s", batch.id, account, revision, metering.cost.total)
+            poller.recorded()
+        return True
 
 
 async def claim_late_looks(
@@ -93,6 +143,12 @@ async def claim_late_looks(
     return [
         LateLook(row["account"], row["batch_id"], min(row["settled_at"], session.now), row["looks"]) for row in leases
     ]
+
+
+def shows_more(batch: Batch, than: Batch) -> bool:
+    """Whether it names an output or an error file where the other named none."""
+    output = batch.output_file_id is not None and than.output_file_id is None
+    return output or (batch.error_file_id is not None and than.error_file_id is None)
 
 
 async def finish_late_look(session: Session, look: LateLook, again_at: Millis | None) -> None:

@@ -5,18 +5,17 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from batchmeter.accounts import Accounts
 from batchmeter.errors import BatchmeterError, LedgerError, ProviderError, UsageError, seconds_of
-from batchmeter.ledger.ledger import Ledger
 from batchmeter.ledger.records import Intent, Millis
 from batchmeter.models import Batch
-from batchmeter.providers import Provider, WaitsToCreate
+from batchmeter.providers import CallOptions, Provider, WaitsToCreate
 from batchmeter.tracker.metadata_tag import tag_of
-from batchmeter.tracker.rows import SKEW_SECONDS, BatchRows, likelier, made_by
+from batchmeter.tracker.tracker import Tracker
 from batchmeter.web import noted_answers
 
-from .adoption import GRACE_SECONDS, UNRECORDABLE
+from .adoption import GRACE_SECONDS, UNRECORDABLE, adopt
 from .listing import back_to, skew_of
+from .recognition import SKEW_SECONDS, likelier, made_by
 
 log = logging.getLogger("batchmeter")
 
@@ -28,6 +27,10 @@ MOST_SECONDS = 120.0
 """Seconds for one account's list, so that an endless one does not keep the search from other accounts."""
 OPEN_INTENTS = 1000
 """Intents of each account that one search looks for."""
+QUICK_PAGES = 2
+"""Pages of the list that are read while the caller of a create waits."""
+QUICK_SECONDS = 15.0
+"""Seconds for each of these pages."""
 
 
 @dataclass(slots=True)
@@ -48,22 +51,20 @@ class Search:
 class LostCreates:
     """Brings open intents to an end."""
 
-    ledger: Ledger
-    accounts: Accounts
-    rows: BatchRows
+    tracker: Tracker
 
     async def reconcile(self) -> int:
         """Adopt what is found, close what is provably not there; returns how many ended."""
-        before = self.ledger.now() - int(GRACE_SECONDS * 1000)
+        before = self.tracker.ledger.now() - int(GRACE_SECONDS * 1000)
         by_account: dict[str, list[Intent]] = {}
-        for intent in await self.ledger.open_intents(created_before=before, limit=OPEN_INTENTS):
+        for intent in await self.tracker.ledger.open_intents(created_before=before, limit=OPEN_INTENTS):
             by_account.setdefault(intent.submission.account, []).append(intent)
         return sum(await asyncio.gather(*(self._alone(account, intents) for account, intents in by_account.items())))
 
     async def _alone(self, account: str, intents: Sequence[Intent]) -> int:
         """One account's trouble costs no other account."""
         try:
-            return await self._account(self.accounts.get(account), intents)
+            return await self._account(self.tracker.accounts.get(account), intents)
         except UsageError:
             log.debug("account %s is not configured here; its intents wait for a process that has it", account)
         except LedgerError:
@@ -75,11 +76,11 @@ class LostCreates:
         return 0
 
     async def _account(self, provider: Provider, intents: Sequence[Intent]) -> int:
-        result = await _search(provider, intents, self.ledger.now())
+        result = await _search(provider, intents, self.tracker.ledger.now())
         waits = seconds_of(provider.create_wait) if isinstance(provider, WaitsToCreate) else None
         patience = max(CLOSE_SECONDS, (waits or 0.0) + LISTED_SECONDS)
         if lost := [intent for intent in intents if intent.id not in result.found]:
-            known = await self.ledger.owners_of([batch.id for batch in result.untagged], provider.account)
+            known = await self.tracker.ledger.owners_of([batch.id for batch in result.untagged], provider.account)
             strangers = [batch for batch in result.untagged if batch.id not in known]
             result.found.update(made_by(lost, strangers, skew=result.skew))
         ended = 0
@@ -87,18 +88,41 @@ class LostCreates:
             batch = result.found.get(intent.id)
             if batch is not None:
                 ended += await self._found(provider, batch, intent)
-            elif result.complete and self.ledger.now() - intent.created_at >= patience * 1000:
-                await self.ledger.close_intent(intent.id, "no batch of this create was found at the provider")
+            elif result.complete and self.tracker.ledger.now() - intent.created_at >= patience * 1000:
+                await self.tracker.ledger.close_intent(intent.id, "no batch of this create was found at the provider")
                 ended += 1
         return ended
 
     async def _found(self, provider: Provider, batch: Batch, intent: Intent) -> bool:
         try:
-            await self.rows.adopt(provider, batch, intent)
+            await adopt(self.tracker, provider, batch, intent)
         except UNRECORDABLE as error:
             log.warning("account %s: batch %.100r cannot be recorded: %s", provider.account, batch.id, error)
             return False
         return True
+
+
+async def find_lost_create(provider: Provider, intent: Intent) -> Batch | None:
+    """The batch of a create whose answer was lost, by its tag, among the account's newest.
+
+    None where it is not there (yet), or the list is not answered.
+    """
+    found: Batch | None = None
+    after: str | None = None
+    try:
+        for _ in range(QUICK_PAGES):
+            page = await provider.list_batches(after=after, limit=100, options=CallOptions(timeout=QUICK_SECONDS))
+            for batch in page.data:
+                if tag_of(batch) == intent.id and (found is None or likelier(intent, batch, found)):
+                    found = batch
+            if found is not None or not page.has_more or not page.data:
+                break
+            after = page.last_id or page.data[-1].id
+    except Exception as error:  # whatever it is: the create's own error is the one to tell
+        bug = None if isinstance(error, ProviderError | TimeoutError) else error
+        why = str(error) or "no answer in time"
+        log.warning("account %s: no answer about intent %s: %s", provider.account, intent.id, why, exc_info=bug)
+    return found
 
 
 async def _search(provider: Provider, intents: Sequence[Intent], now: Millis) -> Search:

@@ -25,7 +25,7 @@ from batchmeter.providers import Provider
 from .requests import Lines, Requests, Written, refuse_members, write
 
 if TYPE_CHECKING:
-    from batchmeter.tracker.wait import OnUpdate
+    from batchmeter.calls.waiting import OnUpdate
 
 
 GOES_ON = "the batch goes on; the same call waits for it again"

@@ -8,7 +8,7 @@ from typing import Any
 
 from batchmeter.errors import LedgerError, NotDue, Rejected, RetryLater, seconds_of
 from batchmeter.events import Event
-from batchmeter.hook_calls import Logger
+from batchmeter.hook_calls import Logger, exceptions_only, within
 from batchmeter.ledger.ledger import Ledger
 from batchmeter.ledger.records import Delivery, DeliveryResult
 from batchmeter.plugins import Plugins
@@ -71,7 +71,9 @@ class LoggerLane:
     closing: bool = False
     """Claim no more; what is under way is finished."""
     breaker: Breaker = field(init=False)
-    _stuck: set[asyncio.Task[None]] = field(default_factory=set[asyncio.Task[None]])
+    _calls: set[object] = field(default_factory=set[object])
+    """Under way."""
+    _stuck: set[object] = field(default_factory=set[object])
     _refused: bool = False
     _failing: bool = False
     _held: str = ""
@@ -194,44 +196,33 @@ class LoggerLane:
         return DeliveryResult(delivery, "delivered")
 
     async def _call(self, logger: Logger, event: Event) -> None:
-        """In a task of its own, so that a call which ignores its cancellation can be left behind."""
-        task = asyncio.create_task(self._contained(logger, event))
+        """A call that ignores its cancellation is left behind, and counts as stuck until it ends."""
+        call = object()
         try:
-            done, _ = await asyncio.wait({task}, timeout=self.options.timeout)
-        except asyncio.CancelledError:
-            self._leave(task)
-            raise
-        if not done:
-            self._leave(task)
-            done, _ = await asyncio.wait({task}, timeout=min(1.0, self.options.timeout))
-        if not done or task.cancelled():
-            raise TimeoutError(f"no answer in {self.options.timeout:g} s")
-        task.result()
+            await within(self._contained(logger, event, call), self.options.timeout)
+        finally:
+            if call in self._calls:
+                self._stuck.add(call)
 
-    def _leave(self, task: asyncio.Task[None]) -> None:
-        """The task counts as stuck until it is seen to end."""
-        task.cancel()
-        self._stuck.add(task)
-        task.add_done_callback(self._unstuck)
-
-    async def _contained(self, logger: Logger, event: Event) -> None:
+    async def _contained(self, logger: Logger, event: Event, call: object) -> None:
         """Nothing but an Exception comes out, whatever the logger does."""
+        self._calls.add(call)
         try:
-            await logger.deliver(await self._redacted(event))
-        except (SystemExit, KeyboardInterrupt) as error:
-            raise RuntimeError(f"it raised {type(error).__name__}") from error
+            with exceptions_only():
+                await logger.deliver(await self._redacted(event))
+        except KeyboardInterrupt as error:
+            raise RuntimeError("it raised KeyboardInterrupt") from error
+        finally:
+            self._calls.discard(call)
+            if call in self._stuck:
+                self._stuck.discard(call)
+                self.wake.set()
 
     async def _redacted(self, event: Event) -> Event:
         try:
             return await self.plugins.redact(event)
         except Exception as error:
             raise RuntimeError(f"a redact hook failed, nothing was sent: {_text(error)}") from error
-
-    def _unstuck(self, task: asyncio.Task[None]) -> None:
-        self._stuck.discard(task)
-        if not task.cancelled():
-            task.exception()
-        self.wake.set()
 
     def _works(self) -> None:
         if self.breaker.probing:

@@ -2,13 +2,12 @@
 
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from batchmeter.errors import BatchmeterError, ConfigError, UsageError
+from batchmeter.errors import ConfigError
 from batchmeter.host import Estimate, EstimateQuery, PlannedBatch
 from batchmeter.ledger.records import Millis, Submission
-from batchmeter.models import Attribution
 
 if TYPE_CHECKING:
     from batchmeter.ledger.ledger import Ledger
@@ -40,34 +39,15 @@ class Guards:
                 raise ConfigError(f"no plugin holds the limits of [accounts.{name}]: set BATCHMETER_BUDGETS=on")
             return None
         planned = planned_batch(provider, submission, intent_id, metadata)
-        await self.plugins.before_submit(planned, await self._estimate(provider, submission))
+        await self.plugins.before_submit(planned, await self.estimate_of(provider, submission))
         return planned
-
-    async def try_out(self, provider: "Provider", attribution: Attribution, estimate: "Estimate") -> None:
-        """Raises what would refuse such a batch now; UsageError where nobody is asked."""
-        if not self.plugins.guarded:
-            raise UsageError(
-                "no plugin is asked before a batch is submitted: set [plugins.budgets], or BATCHMETER_BUDGETS=on"
-            )
-        submission = Submission(provider.account, provider.name, attribution=attribution)
-        await self.plugins.before_submit(replace(planned_batch(provider, submission, ""), dry_run=True), estimate)
-
-    async def watch(self, provider: "Provider", submission: Submission, batch_id: str) -> None:
-        """A batch that was made without us: plugins hear of it as of any other, and cannot refuse it."""
-        if not self.plugins.guarded:
-            return
-        planned = planned_batch(provider, submission, f"{submission.account}\x1f{batch_id}", None, batch_id)
-        try:
-            await self.plugins.before_submit(planned, await self._estimate(provider, submission))
-        except BatchmeterError as error:
-            log.warning("batch %s exists already, and a plugin would have refused it: %s", batch_id, error)
 
     async def dropped(self, planned: PlannedBatch | None, reason: str) -> None:
         """No batch came of it, for certain."""
         if planned is not None:
             await self.plugins.submit_dropped(planned, reason)
 
-    async def _estimate(self, provider: "Provider", submission: Submission) -> Estimate | None:
+    async def estimate_of(self, provider: "Provider", submission: Submission) -> Estimate | None:
         source = submission.input_file_id
         return None if source is None else await self.estimate(provider, submission.account, source)
 

@@ -7,7 +7,7 @@ from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
-from batchmeter.errors import BatchmeterError, LedgerError, NotFoundError, ProviderError
+from batchmeter.errors import BatchmeterError, LedgerError, NotFoundError
 from batchmeter.events import INVENTED, BatchFailed, BatchSucceeded, Settlement
 from batchmeter.ledger.ledger import Ledger
 from batchmeter.ledger.records import Attempts, Claim, Millis, Reschedule, TrackedBatch, is_another
@@ -33,7 +33,7 @@ from .schedule import (
     one_more,
     pause_asked,
 )
-from .settle import Meter, NotReadableError, read_metering, shows_more
+from .settle import Meter, NotReadableError, read_metering
 
 log = logging.getLogger("batchmeter")
 
@@ -134,7 +134,7 @@ class Poller:
     async def _settle(
         self, claim: Claim, batch: Batch, metering: Metering, *, look_again_at: Millis | None = None
     ) -> Settlement:
-        settlement, event = self._ending(claim.tracked, batch, metering)
+        settlement, event = self.ending(claim.tracked, batch, metering)
         await self.ledger.subscribe(self.plugins.subscriptions)
         callbacks = self.plugins.callbacks
         if not await self.ledger.settle(
@@ -147,7 +147,7 @@ class Poller:
         self.recorded()
         return settlement
 
-    def _ending(
+    def ending(
         self, tracked: TrackedBatch, batch: Batch, metering: Metering, *, revision: int = 1
     ) -> tuple[Settlement, BatchSucceeded | BatchFailed]:
         """The settlement and its event, with a note where a provider for tests made the answers up, readable or not."""
@@ -357,30 +357,6 @@ class Poller:
         task = asyncio.create_task(work)
         self.tasks.add(task)
         task.add_done_callback(done)
-
-    # late files
-
-    async def revise(self, provider: Provider, tracked: TrackedBatch, batch: Batch) -> bool:
-        """A settled batch shows files that its settlement has not seen: the next revision.
-
-        False where they cannot be read yet; ProviderError where their provider does not answer.
-        """
-        found = await self.ledger.settlement(tracked.batch_id, tracked.account)
-        if found is None or not shows_more(batch, found[0].batch):
-            return True
-        try:
-            metering = await read_metering(provider, tracked, batch, self.meter)
-        except NotReadableError as error:
-            if isinstance(error.__cause__, ProviderError):
-                raise error.__cause__ from None
-            return False
-        settlement, event = self._ending(tracked, batch, metering, revision=found[0].revision + 1)
-        await self.ledger.subscribe(self.plugins.subscriptions)
-        if await self.ledger.revise(settlement, metering.groups, event, callbacks=self.plugins.callbacks):
-            revision, account = settlement.revision, tracked.account
-            log.info("batch %s of %s: late files, revision %d: %s", batch.id, account, revision, metering.cost.total)
-            self.recorded()
-        return True
 
 
 def _needs_look(tracked: TrackedBatch) -> bool:

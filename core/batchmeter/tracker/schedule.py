@@ -162,11 +162,6 @@ def after_error(
     return max(wait, (retry_after or 0.0) * (1 + BACKGROUND.jitter * random()))
 
 
-def interactive(waited: float) -> float:
-    """Seconds until `wait()` looks again: every second at first, slower as the wait grows."""
-    return min(max(waited * 0.05, 1.0), 15.0)
-
-
 @dataclass
 class Hints:
     """Whether an account's webhooks can be relied on: learned from endings, forgotten at the first one they miss.

@@ -136,12 +136,6 @@ async def _salvage(
     return _partly(with_notes(metering, UNAVAILABLE), completed, UNAVAILABLE)
 
 
-def shows_more(batch: Batch, than: Batch) -> bool:
-    """Whether it names an output or an error file where the other named none."""
-    output = batch.output_file_id is not None and than.output_file_id is None
-    return output or (batch.error_file_id is not None and than.error_file_id is None)
-
-
 def awaited(batch: Batch, files: Sequence[OutputFile], progress: int) -> Trouble | None:
     """Why the files listed so far cannot be all: a gap that providers close within minutes. None: read them."""
     if any(file.kind != "error" for file in files):

@@ -4,16 +4,15 @@ import asyncio
 import logging
 import random as stdlib_random
 import time
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
 from functools import cache
 from typing import Any
 
 from batchmeter.accounts import Accounts
 from batchmeter.discovery import entries
-from batchmeter.errors import LedgerError, ProviderError, UsageError
-from batchmeter.events import Settlement
+from batchmeter.errors import LedgerError
 from batchmeter.ledger.ledger import Ledger
-from batchmeter.ledger.records import Claim, TrackedBatch
+from batchmeter.ledger.records import Claim, Intent, TrackedBatch
 from batchmeter.models import Batch
 from batchmeter.plugins import Plugins
 from batchmeter.pricing.groups import PriceSource
@@ -25,13 +24,11 @@ from .poller import Poller, Summary
 from .rows import BatchRows, with_id
 from .schedule import DEFAULTS, Random, Timetable, TrackerOptions
 from .settle import Meter, meter_with
-from .wait import OnUpdate, Wait
 
 log = logging.getLogger("batchmeter")
 
 GROUP = "batchmeter.tracker"
 """Entry points of functions that give a new tracker its rounds."""
-MOST_COMPARED = 10_000
 
 Round = Callable[[], Awaitable[int]]
 """Work beside the batches' stories, each minute; returns how much it found."""
@@ -85,16 +82,19 @@ class Tracker:
             sleep,
             self._recorded,
         )
-        self.rows = BatchRows(ledger, accounts, plugins, self._recorded)
+        self.rows = BatchRows(ledger, accounts)
         self.rounds: dict[str, Round] = {}
         self.upkeep: dict[str, Round] = {}
         """Rounds that a single pass does without."""
         self.sum_up: Callable[[int | None], Awaitable[int]] | None = None
         """Adds endings to the sums of costs, at most so many blocks of them, when there is nothing else to do."""
+        self.find_lost_create: Callable[[Provider, Intent], Awaitable[Batch | None]] = _nothing_found
+        """Looks among an account's newest for the batch of a create whose answer was lost."""
+        self.late_files: Callable[[TrackedBatch, Batch], Coroutine[Any, Any, None]] | None = None
+        """Reads files that are shown only after their batch was settled."""
         self._on_event = on_event
         self._also: set[str] = set()
         self._states: dict[str, AccountState] = {}
-        self._compared: set[tuple[str | None, ...]] = set()
         for extend in extensions():
             extend(self)
 
@@ -120,8 +120,8 @@ class Tracker:
         if tracked.settled_at is None:
             self._also.add(account)
             self.poller.start(self._settle_observed(account, batch.id))
-        elif batch.output_file_id or batch.error_file_id:
-            self.poller.start(self._revise_observed(tracked, batch))
+        elif self.late_files is not None and (batch.output_file_id or batch.error_file_id):
+            self.poller.start(self.late_files(tracked, batch))
 
     async def tell(self, account: str, batch_id: str) -> bool:
         """A webhook says that it has ended: look at once. False: it is settled, or nobody's."""
@@ -132,28 +132,6 @@ class Tracker:
             self.timetable.hints.note(account, batch_id)
         self.notify(account)
         return True
-
-    async def wait(
-        self,
-        account: str,
-        batch_id: str,
-        *,
-        provider: Provider | None = None,
-        timeout: float | None = None,
-        on_update: OnUpdate | None = None,
-    ) -> Settlement:
-        """Look at this batch, as this provider or the account's, until it is settled here or by another worker.
-
-        SettlementError when `timeout` (seconds) is over or nobody tracks it; a refused key is raised as it came.
-        """
-        provider = provider or self.accounts.get(account)
-        self.notify(account)
-        return await Wait(self.poller, provider, account, batch_id, on_update).settled(timeout)
-
-    async def adopt(self, account: str, batch_id: str) -> bool:
-        """Track a batch that was made elsewhere; False when it is tracked already."""
-        provider = self.accounts.get(account)
-        return await self.rows.adopt(provider, await self.poller.look(provider, batch_id))
 
     async def idle(self) -> None:
         """Returns when no settlement is under way here."""
@@ -228,26 +206,6 @@ class Tracker:
             else:
                 self.poller.start_due(state, provider, mine)
 
-    async def _revise_observed(self, tracked: TrackedBatch, batch: Batch) -> None:
-        """Files that were listed only after it was settled: a revision tells what they hold.
-
-        Where they cannot be read, the next one who shows them has them tried again.
-        """
-        files = (tracked.account, batch.id, batch.output_file_id, batch.error_file_id)
-        if files in self._compared:
-            return
-        if len(self._compared) == MOST_COMPARED:
-            self._compared.clear()
-        self._compared.add(files)
-        revised = False
-        try:
-            revised = await self.poller.revise(self.accounts.get(tracked.account), tracked, batch)
-        except (ProviderError, UsageError) as error:
-            log.warning("batch %s: its late files cannot be read: %s", tracked.batch_id, error)
-        finally:
-            if not revised:
-                self._compared.discard(files)
-
     async def _settle_observed(self, account: str, batch_id: str) -> None:
         """Nothing to do where somebody holds or has settled it."""
         claim = await self.poller.claim(account, batch_id)
@@ -296,3 +254,7 @@ class Tracker:
     def _recorded(self) -> None:
         self._on_event()
         self.poller.wake.set()
+
+
+async def _nothing_found(_provider: Provider, _intent: Intent) -> Batch | None:
+    return None

@@ -10,15 +10,33 @@ from batchmeter.events import Settlement
 from batchmeter.ledger.records import Claim, TrackedBatch
 from batchmeter.models import Batch
 from batchmeter.providers import Provider
-
-from .lease import LeaseLostError, nap, to_the_end
-from .metadata_tag import without_tag
-from .poller import Poller
-from .schedule import after_error, interactive, pause_asked
+from batchmeter.tracker.lease import LeaseLostError, nap, to_the_end
+from batchmeter.tracker.metadata_tag import without_tag
+from batchmeter.tracker.poller import Poller
+from batchmeter.tracker.schedule import after_error, pause_asked
+from batchmeter.tracker.tracker import Tracker
 
 OnUpdate = Callable[[Batch], object]
 """Called with each new look at the batch; may return an awaitable."""
 LONGEST_OUTAGE_PAUSE = 30.0
+
+
+async def wait_for(
+    tracker: Tracker,
+    account: str,
+    batch_id: str,
+    *,
+    provider: Provider | None = None,
+    timeout: float | None = None,
+    on_update: OnUpdate | None = None,
+) -> Settlement:
+    """Look at this batch, as this provider or the account's, until it is settled here or by another worker.
+
+    SettlementError when `timeout` (seconds) is over or nobody tracks it; a refused key is raised as it came.
+    """
+    provider = provider or tracker.accounts.get(account)
+    tracker.notify(account)
+    return await Wait(tracker.poller, provider, account, batch_id, on_update).settled(timeout)
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,3 +145,8 @@ class Wait:
             answer = self.on_update(without_tag(batch))
             if inspect.isawaitable(answer):
                 await answer
+
+
+def interactive(waited: float) -> float:
+    """Seconds until the next look: every second at first, slower as the wait grows."""
+    return min(max(waited * 0.05, 1.0), 15.0)
