@@ -5,6 +5,7 @@ from importlib.metadata import EntryPoint
 
 import pytest
 
+from batchmeter.calls.waiting import wait_for
 from batchmeter.rounds import list_polling
 from batchmeter.tracker import tracker as tracking
 from batchmeter.tracker.account_state import Breaker
@@ -136,7 +137,7 @@ async def test_waiting_goes_on_when_the_clock_is_set_back(world):
         naps.append(seconds)
         world.clock.advance(-24 * HOUR if len(naps) == 1 else seconds)
 
-    await world.tracker(sleep=sleep).wait("openai", "batch_1")
+    await wait_for(world.tracker(sleep=sleep), "openai", "batch_1")
     assert max(naps) < 10
 
 

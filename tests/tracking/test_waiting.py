@@ -54,7 +54,7 @@ async def test_waiting_in_vain_says_how_things_are(world):
     await world.submitted()
     provider.batches["batch_1"] = [world.batch(status="in_progress")]
     with pytest.raises(SettlementError, match=r"batch_1 was not settled within 0.05 s: it is in_progress"):
-        await world.tracker(sleep=asyncio.sleep).wait("openai", "batch_1", timeout=0.05)
+        await wait_for(world.tracker(sleep=asyncio.sleep), "openai", "batch_1", timeout=0.05)
 
 
 async def test_waiting_for_what_nobody_tracks_or_has(world):
