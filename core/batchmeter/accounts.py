@@ -39,7 +39,7 @@ class Accounts:
         self._made: dict[str, Made] = {}
         """By account: what its batches are followed with."""
         self._passing: list[Made] = []
-        """For calls, the last used last."""
+        """Providers made for single calls; the last used one is last."""
         self._retired: list[Provider] = []
 
     @property
@@ -175,7 +175,7 @@ class Accounts:
         return factory, validated(factory.Settings, values, self._where(name))
 
     def _section(self, name: str, *, keys_exist: bool = True) -> tuple[ProviderFactory, dict[str, Any]]:
-        """Its provider's class, and the settings that its section gives.
+        """The account's provider class, and the settings that its section gives.
 
         A key that they take from a variable or file must exist, unless told otherwise.
         """

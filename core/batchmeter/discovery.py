@@ -219,7 +219,7 @@ def _by_right(same: list[Installed]) -> Iterator[Installed]:
 
 @lru_cache(maxsize=128)
 def _origin(distribution: Distribution | None) -> tuple[str, str]:
-    """Its name and version. Its whole README is parsed for this."""
+    """The distribution's name and version. This parses its whole README."""
     metadata = distribution.metadata if distribution else {"Name": "", "Version": ""}
     return metadata["Name"], metadata["Version"]
 

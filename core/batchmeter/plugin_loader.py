@@ -97,7 +97,7 @@ class Loader:
         return validated(_Switch, {"enabled": enabled}, f"{self._source}: [plugins.{name}]").enabled
 
     def _import(self, plugin: Installed) -> ModuleType | None:
-        """Its module, and the hooks and events that it brings; None where it fails."""
+        """Import the plugin's module, and add the hooks and events that it brings; None where that fails."""
         if plugin.name in self._settings.plugins or plugin.name in (self._settings.load or ()):
             self._plugins.configured.add(plugin.name)
         try:

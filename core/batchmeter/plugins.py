@@ -154,7 +154,7 @@ class Plugins:
         return name
 
     def _implement(self, plugin: object, name: str, distribution: str) -> dict[str, pluggy.HookImpl]:
-        """Its hooks, known to pluggy; providers and engines that it brings are registered."""
+        """Register the plugin's hooks with pluggy, and the providers and engines that it brings."""
         self.add_hookspecs(getattr(plugin, "hookspecs", None))
         self._manager.register(plugin, name)
         self._manager.check_pending()

@@ -27,8 +27,8 @@ class Span:
         return [self.first + timedelta(days=number) for number in range((self.last - self.first).days + 1)]
 
     def periods(self, per: str) -> dict[str, date]:
-        """Its days, weeks or months as the ledger's sums name them (`2026-11-30`, `2026-W49`, `2026-11`): the first day
-        of each, which may lie before the span."""
+        """Name -> first day of each day, week or month of the span, named as the ledger's sums do (`2026-11-30`,
+        `2026-W49`, `2026-11`). The first day may lie before the span."""
         return {name: day for day in self.dates for name, day in [_period(day, per)]}
 
     @property

@@ -134,7 +134,7 @@ async def observe(session: Session, account: str, batch: Batch) -> TrackedBatch 
 
 
 async def observe_endings(session: Session, account: str, ended: Sequence[Batch]) -> set[str]:
-    """As `observe`, in few trips: after an outage, lists show a hundred endings each. Ids of those that are not settled."""
+    """`observe` for many in few trips: after an outage, lists show a hundred endings. Returns the ids not settled yet."""
     shown = {batch.id: batch for batch in ended}
     names = in_order([{"account": account, "batch_id": batch_id} for batch_id in shown])
     locked = await session.each("lock_batches", names)
@@ -242,7 +242,7 @@ async def store_intents(session: Session, wanted: Sequence[tuple[Intent, Millis 
 
 
 async def _lock_rivals(session: Session, news: Collection[Intent | None]) -> None:
-    """Until this transaction ends, nobody else stores a rival of these."""
+    """Lock the keys of these intents and of their rivals: until this transaction ends, nobody else stores a rival."""
     rivals = [new for new in news if new is not None and new.rivals]
     names = {f"{new.submission.account}:{key}" for new in rivals for key in (*new.rivals, new.idempotency_key)}
     await session.each("lock_name", [{"id": name} for name in sorted(names)])

@@ -93,7 +93,7 @@ async def reschedule(session: Session, results: Sequence[Reschedule]) -> int:
 
 
 _UNCHANGED = {"snapshot": None, "snapshot_digest": None, "status": None, "ended": 0, "progress": -1}
-"""Columns of a snapshot, where there was no answer."""
+"""Columns of a row whose look got no answer: they stay as they are."""
 
 
 def _release(result: Reschedule) -> dict[str, object]:

@@ -54,7 +54,7 @@ class Reading:
         self._size = 0
 
     async def pump(self, file_id: str | None, chunks: AsyncIterable[bytes]) -> None:
-        """One more file."""
+        """Read one more file into the scan."""
         self._steps.append(methodcaller("start_file", file_id))
         async for chunk in chunks:
             self._steps.append(methodcaller("feed", chunk))

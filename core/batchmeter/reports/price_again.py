@@ -71,7 +71,7 @@ class Kept:
         return self.source.boundaries
 
     def rates(self, query: PriceQuery) -> Rates | None:
-        """The source's, with what only the settlement has."""
+        """The source's rates, and those that only the settlement has."""
         found = self.source.rates(query)
         kept = next((used for used in self.used if _fits(used, query)), None)
         if kept is None or (found is not None and kept.usd_per_million.keys() <= found.usd_per_million.keys()):

@@ -139,10 +139,10 @@ class Adoption:
     _swept_at: dict[str, float] = field(default_factory=dict[str, float])
     """When the last pass that read an account to its end began."""
     _top: dict[str, frozenset[str]] = field(default_factory=dict[str, frozenset[str]])
-    """Ids that its list began with then: by the provider's clock, which may be behind ours, all is old."""
+    """Ids at the top of that pass's list. Below them all is old, also where the provider's clock is behind ours."""
 
     async def sweep_all(self) -> int:
-        """Side by side: an endless list costs no other account."""
+        """Sweep all accounts side by side, so that an endless list delays no other account."""
         return sum(await asyncio.gather(*(self.sweep(account) for account in self.names)))
 
     async def sweep(self, account: str) -> int:

@@ -69,7 +69,7 @@ class Kept:
     """Answers of one state of the sums, the newest `MOST_ROWS` rows of them."""
 
     changes: int = -1
-    """The state: how often the sums have changed."""
+    """How often the sums had changed when these answers were made."""
     _answers: dict[object, Answer] = field(default_factory=dict[object, Answer])
     _rows: int = 0
 

@@ -228,7 +228,7 @@ class Poller:
         return await take(claiming, self.give_back)
 
     async def give_back(self, claims: Sequence[Claim]) -> None:
-        """Stopped in the middle: due again at once, for whoever comes next."""
+        """Give up claims in the middle of the work: their batches are due again at once, for any worker."""
         if not claims:
             return
         now = self.ledger.now()
@@ -342,7 +342,7 @@ class Poller:
         account: AccountState | None = None,
         claims: Mapping[str, Claim] | None = None,
     ) -> None:
-        """In a task of its own; claims that are left when it is cancelled, however early, are given back."""
+        """Start the work in a task of its own. When it is cancelled, however early, the claims left are given back."""
 
         def done(task: asyncio.Task[None]) -> None:
             self.tasks.discard(task)

@@ -176,7 +176,7 @@ class Tracker:
         return total
 
     async def _run(self, rounds: Iterable[Round]) -> None:
-        """Side by side; one that fails costs no other."""
+        """Run these rounds side by side; a round that fails stops no other."""
         await asyncio.gather(*(self._tolerant(each, 0) for each in rounds))
 
     async def _round(self) -> int:
