@@ -1,11 +1,14 @@
 """Rows that an older batchmeter or a hand wrote wrongly: they hide no other row, and a check names them."""
 
 import logging
+from datetime import UTC, datetime
+from typing import Literal
 
 import pytest
 
 from batchmeter.cli.ledger_check import check
 from batchmeter.errors import UsageError
+from batchmeter.events import PluginEvent
 from batchmeter.ledger.records import Intent, Reschedule
 
 WRONG = {
@@ -151,3 +154,16 @@ async def test_events_end_early_by_bytes_and_by_no_unreadable_row(ledger, make, 
     for most, count in ((1, 2), (size * 3, 4), (size * 99, 10), (None, 10)):
         assert [one.seq for one in await ledger.events(most_bytes=most)] == kept[:count], most
     assert [one.seq for one in await ledger.events(limit=3, most_bytes=size * 99)] == kept[:3]
+
+
+async def test_events_of_plugins_are_no_fault(ledger, make):
+    class Note(PluginEvent, frozen=True):
+        type: Literal["note"] = "note"
+
+    await make.settle(ledger, await make.record(ledger, "openai", make.batch("ended"), loggers=()), loggers=())
+    await make.record(ledger, "openai", make.batch("open"), loggers=())
+    for batch_id in ("ended", "open", ""):
+        for number in range(2):
+            note = Note(id=f"{batch_id}-{number}", time=datetime(2026, 11, 30, tzinfo=UTC), batch_id=batch_id)
+            assert await ledger.record_event(note.model_copy(update={"account": "openai"}))
+    assert (await check(ledger)).wrong == {}

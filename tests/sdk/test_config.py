@@ -1,6 +1,7 @@
 """Settings: code beats environment beats file, and mistakes are named."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pydantic import BaseModel
@@ -166,3 +167,10 @@ async def test_rows_for_an_accounts_name_are_warned_of_where_they_price_nothing(
         f'prices: rows for "{name}/…" price nothing: no provider has that name; did you mean "openai/…"?'
         for name in ("gateway", "opneai")
     ]
+
+
+@pytest.mark.parametrize("prices", [5, b"prices.toml", ["openai/*"], object()])
+async def test_prices_that_can_price_nothing_are_refused(prices: Any) -> None:
+    with pytest.raises(ConfigError, match=rf"prices: expected rows.*{type(prices).__name__} has no digest"):
+        async with AsyncClient(settings=Settings(ledger=":memory:", load=()), prices=prices, environ={}):
+            pass

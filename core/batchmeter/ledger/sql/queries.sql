@@ -2,7 +2,7 @@
 SELECT e.seq, e.account, e.batch_id, e.payload, s.settlement FROM batchmeter.event AS e
 JOIN batchmeter.batch AS b ON b.batch_id = e.batch_id AND b.account = e.account
 JOIN batchmeter.settlement AS s ON s.batch_pk = b.pk AND s.revision = e.revision
-WHERE e.seq > %(after)s AND e.type <> 'acreate_batch' ORDER BY e.seq LIMIT %(limit)s;
+WHERE e.seq > %(after)s AND e.type IN ('batch_success', 'batch_failure') ORDER BY e.seq LIMIT %(limit)s;
 
 -- name: progress
 SELECT (SELECT max(seq) FROM batchmeter.event) AS events, (SELECT sum(lease_token + poll_count) FROM batchmeter.batch) AS looks,
@@ -19,20 +19,21 @@ SELECT count(*) AS wrong FROM batchmeter.batch AS b WHERE NOT EXISTS (
 -- Settled batches without an ending event.
 SELECT count(*) AS wrong FROM batchmeter.batch AS b WHERE b.settled_at IS NOT NULL AND NOT EXISTS (
     SELECT 1 FROM batchmeter.event AS e
-    WHERE e.batch_id = b.batch_id AND e.account = b.account AND e.type <> 'acreate_batch'
+    WHERE e.batch_id = b.batch_id AND e.account = b.account AND e.type IN ('batch_success', 'batch_failure')
 );
 
 -- name: check_early_endings
 -- Endings of batches that are still followed.
 SELECT count(*) AS wrong FROM batchmeter.batch AS b WHERE b.next_poll_at IS NOT NULL AND EXISTS (
     SELECT 1 FROM batchmeter.event AS e
-    WHERE e.batch_id = b.batch_id AND e.account = b.account AND e.type <> 'acreate_batch'
+    WHERE e.batch_id = b.batch_id AND e.account = b.account AND e.type IN ('batch_success', 'batch_failure')
 );
 
 -- name: check_repeats
--- Events of one batch, revision and kind (beginning or ending) beyond the first.
+-- Events of one batch, revision and kind (beginning or ending) beyond the first. Plugins' own events may be any number.
 SELECT coalesce(sum(copies - 1), 0)::bigint AS wrong FROM (
-    SELECT count(*) AS copies FROM batchmeter.event GROUP BY account, batch_id, revision, type = 'acreate_batch'
+    SELECT count(*) AS copies FROM batchmeter.event WHERE type IN ('acreate_batch', 'batch_success', 'batch_failure')
+    GROUP BY account, batch_id, revision, type = 'acreate_batch'
 ) AS counted WHERE copies > 1;
 
 -- name: check_settlements
