@@ -119,10 +119,8 @@ class Parts:
         if isinstance(chosen, os.PathLike):
             chosen = os.fspath(chosen)
         source = await asyncio.to_thread(price_book, chosen) if isinstance(chosen, str | Mapping) else chosen
-        if missing := [name for name in ("digest", "boundaries", "rates") if not hasattr(source, name)]:
-            raise ConfigError(
-                f"prices: expected rows, a file's path or a PriceSource; {type(source).__name__} has no {missing[0]}"
-            )
+        if not callable(getattr(source, "rates", None)):  # asking for its other members may open a catalogue
+            raise ConfigError(f"prices: expected rows, a file's path or a PriceSource, but got {type(source).__name__}")
         if isinstance(source, Catalogued):
             await asyncio.to_thread(_tell_strangers, source, settings, plugins)
         if ledger is None:

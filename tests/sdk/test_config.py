@@ -9,6 +9,7 @@ from pydantic import BaseModel
 from batchmeter import AsyncClient
 from batchmeter.config import Settings, validated
 from batchmeter.errors import ConfigError
+from batchmeter.pricebook.book import PriceBook
 from batchmeter.runtime.load_settings import load_settings
 from batchmeter_budgets import BudgetsSettings
 from batchmeter_reconcile import ReconcileSettings
@@ -171,6 +172,12 @@ async def test_rows_for_an_accounts_name_are_warned_of_where_they_price_nothing(
 
 @pytest.mark.parametrize("prices", [5, b"prices.toml", ["openai/*"], object()])
 async def test_prices_that_can_price_nothing_are_refused(prices: Any) -> None:
-    with pytest.raises(ConfigError, match=rf"prices: expected rows.*{type(prices).__name__} has no digest"):
+    with pytest.raises(ConfigError, match=rf"prices: expected rows.* but got {type(prices).__name__}"):
         async with AsyncClient(settings=Settings(ledger=":memory:", load=()), prices=prices, environ={}):
             pass
+
+
+async def test_opening_reads_no_catalogue() -> None:
+    async with AsyncClient(settings=Settings(ledger=":memory:", load=()), environ={}) as client:
+        assert isinstance(client.prices, PriceBook)
+        assert "catalogue" not in vars(client.prices)
