@@ -134,7 +134,7 @@ async def observe(session: Session, account: str, batch: Batch) -> TrackedBatch 
 
 
 async def observe_endings(session: Session, account: str, ended: Sequence[Batch]) -> set[str]:
-    """`observe` for many in few trips: after an outage, lists show a hundred endings. Returns the ids not settled yet."""
+    """`observe` for many in few trips: after an outage lists show a hundred. Returns the ids not settled yet."""
     shown = {batch.id: batch for batch in ended}
     names = in_order([{"account": account, "batch_id": batch_id} for batch_id in shown])
     locked = await session.each("lock_batches", names)

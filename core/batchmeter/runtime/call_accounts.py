@@ -120,7 +120,7 @@ class CallAccounts(Accounts):
         return {spellings.get(key, key): value for key, value in given.items()}
 
     def _resolve_with(self, name: str, given: Mapping[str, Any]) -> tuple[ProviderFactory, AccountSettings]:
-        """An account's section with a call's settings on top; at another host, without what belongs to the section's host."""
+        """A section with a call's settings on top; at another host, without what belongs to the section's own."""
         factory, own = self._section(name)
         if set(given) & set(factory.Settings.addresses):
             plain = validated(factory.Settings, own, self._where(name))
