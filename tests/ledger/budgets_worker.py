@@ -22,9 +22,9 @@ async def main(url: str, seed: int) -> None:
     world = await World(ledger, None).open(
         shared={"limit": LIMIT, "reserve": "upper", "period": "total"}, each={"limit": "6", "scope": {"team": "*"}}
     )
-    sys.stdout.write("ready\n")
-    sys.stdout.flush()
     for number in range(ROUNDS):
+        sys.stdout.write(f"round {number}\n")
+        sys.stdout.flush()
         await once(world, chance, f"{seed}-{number}")
     await world.close()
     await ledger.aclose()

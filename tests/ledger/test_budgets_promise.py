@@ -3,7 +3,7 @@
 import asyncio
 import random
 import subprocess
-import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from decimal import Decimal
 from pathlib import Path
@@ -176,6 +176,14 @@ async def test_eight_processes_and_kill_9_break_no_limit(url, request):
     await ledger.aclose()
 
 
+def kill(process: "subprocess.Popen[str]", rounds: int) -> None:
+    """Somewhere in its work: after so many rounds of it."""
+    assert process.stdout is not None
+    for _ in range(rounds):
+        process.stdout.readline()
+    process.kill()
+
+
 def killed(url: str) -> list[tuple[int, str]]:
     """Eight workers, half of them killed in the middle of their work: return codes, and what they complained of."""
     chance = random.Random(7)
@@ -184,11 +192,9 @@ def killed(url: str) -> list[tuple[int, str]]:
         subprocess.Popen([*command, str(seed)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         for seed in range(8)
     ]
-    for process in processes[::2]:
-        assert process.stdout is not None
-        process.stdout.readline()
-        time.sleep(chance.random() / 4)  # somewhere in its work
-        process.kill()
+    rounds = {process: chance.randrange(1, 6) for process in processes[::2]}
+    with ThreadPoolExecutor() as pool:  # each by its own thread: forks are quick, and would be done
+        list(pool.map(lambda process: kill(process, rounds[process]), rounds))
     return [
         (process.returncode, process.communicate(timeout=90)[1])
         for process in processes

@@ -109,7 +109,7 @@ async def test_a_sandbox_whose_outputs_are_gone_is_marked(both, lines):
     file = await both.files.create(file=("in.jsonl", lines(2)), custom_llm_provider="sandbox")
     batch = await both.batches.create(input_file_id=file.id, endpoint=CHAT, custom_llm_provider="sandbox")
     (tracked,) = [await both.ledger.get_batch(batch.id, "sandbox")]
-    settlement, _ = both.tracker.poller._ending(tracked, tracked.batch, unreadable(tracked.batch))
+    settlement, _ = both.tracker.poller.ending(tracked, tracked.batch, unreadable(tracked.batch))
     assert settlement.notes == ("output_unavailable", "invented")
 
 
