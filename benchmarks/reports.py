@@ -37,9 +37,12 @@ REPORTS = (
 )  # fmt: skip
 
 
-def groups(models: bool) -> Iterator[Group]:
-    """480 with a model each, or the 480 that batches have in common."""
-    for number in range(480):
+COMBINATIONS = 480
+
+
+def groups(models: bool, combinations: int = COMBINATIONS) -> Iterator[Group]:
+    """So many with a model each, or those that batches have in common."""
+    for number in range(combinations):
         account, model, team = number % 4, number // 4 % 12, number // 48
         labels = f'[["","tag-{number % 7}"],["customer","c{number % 50}"]]'
         yield Group(
@@ -48,11 +51,11 @@ def groups(models: bool) -> Iterator[Group]:
         )  # fmt: skip
 
 
-def tally_of(day: int, batches: int, rng: random.Random) -> Tally:
+def tally_of(day: int, batches: int, rng: random.Random, combinations: int) -> Tally:
     tally = Tally()
     for of in (Kind(0), Kind.MODELS):
-        for group in groups(bool(of)):
-            share = max(batches // 480, 1)
+        for group in groups(bool(of), combinations):
+            share = max(batches // combinations, 1)
             usd, _ = split_usd(Decimal(rng.randrange(10**12)).scaleb(-12))
             tally.sums[of | Kind.LABELLED, day, group] = Counter(
                 batches=share, lines=1000 * share, input_tokens=rng.randrange(10**9), output_tokens=rng.randrange(10**8),
@@ -61,13 +64,13 @@ def tally_of(day: int, batches: int, rng: random.Random) -> Tally:
     return tally
 
 
-async def fill(ledger: Ledger, batches: int, days: int) -> None:
+async def fill(ledger: Ledger, batches: int, days: int, combinations: int = COMBINATIONS) -> None:
     rng = random.Random(7)
     await Spend(ledger).label(["customer"])
     for day in range(FIRST_DAY, FIRST_DAY + days):
 
         async def add(session: Session, day: int = day) -> None:
-            await store(session, tally_of(day, batches // days, rng).spread())
+            await store(session, tally_of(day, batches // days, rng, combinations).spread())
 
         await ledger.database.write(add)
 

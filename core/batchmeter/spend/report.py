@@ -55,11 +55,19 @@ class CostReport(Frozen, frozen=True):
 async def make_rows(named: Sequence[str], found: Found, limit: int | None = None) -> list[CostRow]:
     """In the report's order; sorted in a thread and made in slices, since there may be hundreds of thousands."""
     rows: list[CostRow] = []
+    units = await asyncio.to_thread(_units_of, found)
     for names, figures in await asyncio.to_thread(_chosen, named, list(found.items()), limit):
-        rows.append(_row(named, names, figures))
+        rows.append(_row(named, names, figures, units))
         if len(rows) % _SLICE == 0:
             await asyncio.sleep(0)
     return rows
+
+
+def _units_of(found: Found) -> list[str]:
+    used = set[str]()
+    for figures in found.values():
+        used.update(figures)
+    return [name for name in UNITS if name in used]
 
 
 def _chosen(named: Sequence[str], found: list[_Found], limit: int | None) -> list[_Found]:
@@ -111,19 +119,19 @@ def moment(text: str | None, *, end: bool = False) -> Millis | None:
         raise UsageError(f"{text!r} is not a time: write 2026-11-22 or 2026-11-22T09:00:00Z") from None
 
 
-def _row(named: Sequence[str], names: Names, figures: Figures) -> CostRow:
+def _row(named: Sequence[str], names: Names, figures: Figures, units: Sequence[str]) -> CostRow:
     group = {"group": names[0] if names else None, "groups": dict(zip(named, names, strict=True)), "invented": False}
-    return _made(CostRow, group | _sum(figures), _ROW_FIELDS)
+    return _made(CostRow, group | _sum(figures, units), _ROW_FIELDS)
 
 
 def make_sum(figures: Figures) -> CostSum:
-    return CostSum(**_sum(figures))
+    return CostSum(**_sum(figures, UNITS))
 
 
-def _sum(figures: Figures) -> dict[str, Any]:
+def _sum(figures: Figures, units: Sequence[str]) -> dict[str, Any]:
     get = figures.get
     known, listed = _usd(figures, ""), get("list_lines", 0)
-    used = {name: number for name, number in figures.items() if name in _UNUSED}
+    used = {name: get(name, 0) for name in units}
     return {
         "batches": get("batches", 0),
         "lines": get("lines", 0),
