@@ -98,7 +98,8 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--requests", type=int, default=20)
     requests = parser.parse_args().requests
-    return int(not all(asyncio.run(run(requests, combinations)) for combinations in SIZES))
+    good = {combinations: asyncio.run(run(requests, combinations)) for combinations in SIZES}
+    return int(not all(good.values()))
 
 
 if __name__ == "__main__":
