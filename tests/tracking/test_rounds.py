@@ -2,6 +2,7 @@
 
 import asyncio
 from importlib.metadata import EntryPoint
+from pathlib import Path
 
 import pytest
 
@@ -51,14 +52,17 @@ def tallies(tracker):
     tracker.rounds |= {"broken": run, "count": count}
 
 
-async def test_a_round_or_package_that_fails_costs_no_other(world, installed, caplog):
-    installed("no.such.module:extend", f"{__name__}:tallies")
+async def test_a_round_or_package_that_fails_costs_no_other(world, installed, caplog, tmp_path, monkeypatch):
+    Path(tmp_path, "round_that_exits.py").write_text("raise SystemExit(3)")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    installed("no.such.module:extend", f"{__name__}:tallies", "round_that_exits:extend")
     world.provider().batches["batch_1"] = [world.batch()]
     await world.submitted()
     tracker = world.tracker()
     assert list(tracker.rounds) == ["broken", "count"]
     assert (await tracker.once()).settled == 1
     assert "the rounds of ext0 cannot be used" in caplog.text
+    assert "the rounds of ext2 cannot be used" in caplog.text
 
 
 async def test_a_single_pass_adopts_where_the_account_says_so(world):

@@ -9,7 +9,7 @@ from functools import cache
 from typing import Any
 
 from batchmeter.accounts import Accounts
-from batchmeter.discovery import entries
+from batchmeter.discovery import contained, entries
 from batchmeter.errors import LedgerError
 from batchmeter.ledger.ledger import Ledger
 from batchmeter.ledger.records import Claim, Intent, TrackedBatch
@@ -40,7 +40,7 @@ def extensions() -> "tuple[Callable[[Tracker], None], ...]":
     found: list[Callable[[Tracker], None]] = []
     for entry in entries(GROUP):
         try:
-            found.append(entry.load())
+            found.append(contained(entry.load))  # a package that exits or hangs stops nobody
         except Exception:
             log.exception("the rounds of %s cannot be used", entry.name)
     return tuple(found)
