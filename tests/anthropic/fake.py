@@ -6,8 +6,9 @@ import threading
 import urllib.parse
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from http.server import BaseHTTPRequestHandler
 from typing import Any
+
+from tests.vendor_kit import BlockingHandler
 
 KEY = "sk-ant-test-key-0123456789"
 VERSIONS = ("2023-06-01", "2026-10-21")
@@ -148,14 +149,10 @@ def problem(status: int, kind: str, message: str) -> tuple[int, dict[str, Any]]:
     return status, {"type": "error", "error": {"type": kind, "message": message}, "request_id": "req_1"}
 
 
-class Handler(BaseHTTPRequestHandler):
+class Handler(BlockingHandler):
     """One request at a fake."""
 
     fake: FakeAnthropic
-    protocol_version = "HTTP/1.1"
-
-    def log_message(self, *args: object) -> None:
-        return
 
     def answer(self) -> None:
         url = urllib.parse.urlsplit(self.path)

@@ -8,6 +8,7 @@ from decimal import Decimal
 import httpx2
 import pytest
 from click.testing import CliRunner
+from tests.vendor_kit import Haste
 from tests.warm_python import WARM
 
 import openai
@@ -44,8 +45,9 @@ def log():
 async def client(vendor, tmp_path, log):
     account = {"provider": "anthropic", "api_key": KEY, "api_base": vendor.base}
     accounts = {"anthropic": account, "native": {**account, "format": "native"}}
-    settings = Settings(ledger=str(tmp_path / "ledger.db"), load=(), accounts=accounts)
-    async with AsyncClient(settings=settings, plugins=[log], environ={}) as client:
+    settings = Settings(ledger=str(tmp_path / "ledger.db"), load=(), accounts=accounts, track=False)
+    haste = Haste(tmp_path)
+    async with AsyncClient(settings=settings, ledger=haste.ledger, plugins=[log, haste], environ={}) as client:
         yield client
 
 

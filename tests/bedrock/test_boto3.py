@@ -2,11 +2,14 @@
 
 import asyncio
 import io
+from urllib.parse import urlsplit
 
 import boto3
 import botocore.exceptions
 import pytest
 from botocore.config import Config
+
+from batchmeter.testing.wire import Answer, Script, serving
 
 from .fake import ACCESS, REGION, ROLE, SECRET
 
@@ -92,3 +95,16 @@ async def test_a_wrong_secret_is_refused(client):
     jobs = client("bedrock", aws_access_key_id=ACCESS, aws_secret_access_key="another-secret")
     with pytest.raises(botocore.exceptions.ClientError, match="SignatureDoesNotMatch"):
         await asyncio.to_thread(jobs.list_model_invocation_jobs)
+
+
+async def test_a_body_kept_back_is_asked_for():
+    """AWS's client sends `expect: 100-continue`, and waits a second for the word to go on."""
+    script = Script([Answer(body=b"kept")])
+    async with serving(script) as url:
+        reader, writer = await asyncio.open_connection("127.0.0.1", urlsplit(url).port)
+        writer.write(b"PUT /k HTTP/1.1\r\nexpect: 100-Continue\r\ncontent-length: 2\r\n\r\n")
+        assert await reader.readuntil(b"\r\n\r\n") == b"HTTP/1.1 100 Continue\r\n\r\n"
+        writer.write(b"hi")
+        assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 200")
+        writer.close()
+    assert script.received[0].body == b"hi"

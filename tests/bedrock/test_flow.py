@@ -10,9 +10,8 @@ import pytest
 from click.testing import CliRunner
 from tests.vendor_kit import client_of, sdk_of, settled
 
-from batchmeter import AsyncClient, errors
+from batchmeter import errors
 from batchmeter.cli import main
-from batchmeter.config import Settings
 from batchmeter.providers import BatchRequest, CallOptions
 from batchmeter.testing.providers import upload_of
 from batchmeter.testing.recorder import Recorder
@@ -313,14 +312,8 @@ async def test_lists_page_by_ids_over_empty_pages(bedrock, client, sdk):
 
 
 async def test_native_rows_of_llama_are_metered(bedrock, make, account, tmp_path):
-    settings = Settings(
-        ledger=str(tmp_path / "l.db"),
-        default_account="bedrock",
-        accounts={"bedrock": account | {"format": "native"}},
-        track=False,
-    )
     row = b'{"recordId": "A1", "modelInput": {"prompt": "hi", "max_gen_len": 9}}\n'
-    async with AsyncClient(settings=settings) as client:
+    async with client_of(tmp_path, "bedrock", account | {"format": "native"}) as client:
         file = await client.files.create(file=("in.jsonl", row))
         model = "meta.llama3-1-70b-instruct-v1:0"
         batch = await client.batches.create(input_file_id=file.id, endpoint=CHAT, extra_body={"model": model})

@@ -5,8 +5,9 @@ import re
 import urllib.parse
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from http.server import BaseHTTPRequestHandler
 from typing import Any
+
+from tests.vendor_kit import BlockingHandler
 
 KEY = "AIza-test-key-0123456789"
 FORMS = {"batchGenerateContent": "GenerateContentBatch", "asyncBatchEmbedContent": "EmbedContentBatch"}
@@ -213,14 +214,10 @@ def problem(code: int, status: str, message: str, **details: Any) -> tuple[int, 
     return code, {"error": error | ({"details": [details]} if details else {})}, {}
 
 
-class Handler(BaseHTTPRequestHandler):
+class Handler(BlockingHandler):
     """One request at a fake."""
 
     fake: FakeGemini
-    protocol_version = "HTTP/1.1"
-
-    def log_message(self, *args: object) -> None:
-        return
 
     def answer(self) -> None:
         url = urllib.parse.urlsplit(self.path)

@@ -9,6 +9,7 @@ import httpx2
 import pytest
 from click.testing import CliRunner
 from standardwebhooks import Webhook
+from tests.vendor_kit import Haste
 
 import openai
 from batchmeter import AsyncClient
@@ -37,8 +38,9 @@ def log():
 async def client(vendor, tmp_path, log):
     account = {"provider": "gemini", "api_key": KEY, "api_base": vendor.base}
     accounts = {"gemini": account, "native": {**account, "format": "native"}}
-    settings = Settings(ledger=str(tmp_path / "ledger.db"), load=(), accounts=accounts)
-    async with AsyncClient(settings=settings, plugins=[log], environ={}) as client:
+    settings = Settings(ledger=str(tmp_path / "ledger.db"), load=(), accounts=accounts, track=False)
+    haste = Haste(tmp_path)
+    async with AsyncClient(settings=settings, ledger=haste.ledger, plugins=[log, haste], environ={}) as client:
         yield client
 
 

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 import httpx
 import httpx2
 import pytest
-from tests.vendor_kit import client_of, sdk_of, submit_by_command
+from tests.vendor_kit import Haste, client_of, sdk_of, submit_by_command
 
 import batchmeter
 import openai
@@ -203,13 +203,12 @@ async def test_a_name_and_its_variable_are_enough(vendor, tmp_path, monkeypatch)
             return await super().handle_async_request(request)
 
     content, url = requests_of(vendor)
-    settings = Settings(ledger=str(tmp_path / "ledger.db"), track=False)
-    async with httpx.AsyncClient(transport=ToLoopback()) as http, AsyncClient(settings=settings) as client:
+    settings, haste = Settings(track=False), Haste(tmp_path)
+    opened = AsyncClient(settings=settings, ledger=haste.ledger, plugins=[haste])
+    async with httpx.AsyncClient(transport=ToLoopback()) as http, opened as client:
         where = {"custom_llm_provider": "groq", "http_client": http}
         file = await client.files.create(file=("in.jsonl", content), **where)
         batch = await client.batches.create(input_file_id=file.id, endpoint=url, **where)
-        while not (await client.batches.retrieve(batch.id, **where)).ended:
-            pass
         settlement = await client.batches.wait(batch.id, timeout=20, **where)
     assert (settlement.provider, settlement.cost.total) == ("groq", Decimal("0.00045"))
     assert asked[0] == "https://api.groq.com/openai/v1/files"

@@ -3,15 +3,15 @@
 import base64
 import json
 import re
-import threading
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
 import pytest
+from tests.vendor_kit import BlockingHandler, served
 
 RECORDINGS = Path(__file__).parents[3] / "shared" / "data" / "recordings"
 OF_THE_CONNECTION = {"transfer-encoding", "content-length", "content-encoding", "connection", "keep-alive", "date"}
@@ -99,7 +99,7 @@ class Replay:
         fitting = [one for one in self.exchanges if (one.method, unquote(one.path), one.page) == key]
         if not fitting:
             self.strangers.append(f"{request.method} {request.path}")
-            return Answer(501, (), b'{"error": {"message": "this was not recorded"}}')
+            return Answer(404, (), b'{"error": {"message": "this was not recorded"}}')
         used = self._used.get(key, 0)
         self._used[key] = used + 1
         return fitting[min(used, len(fitting) - 1)].answer
@@ -119,26 +119,18 @@ def replay() -> Iterator[Callable[..., Replay]]:
 
     `edit` may change each exchange, or leave one out with None, before it is served.
     """
-    servers: list[tuple[ThreadingHTTPServer, threading.Thread]] = []
+    servers = ExitStack()
 
     def start(*names: str, edit: Callable[[Exchange], Exchange | None] | None = None) -> Replay:
         found = [exchange for name in names for exchange in exchanges_of(name)]
         if edit is not None:
             found = [changed for exchange in found if (changed := edit(exchange)) is not None]
         playing = Replay(found)
-        server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(playing))
-        server.daemon_threads = True
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
-        servers.append((server, thread))
-        playing.url = f"http://127.0.0.1:{server.server_port}"
+        playing.url = servers.enter_context(served(_handler(playing)))
         return playing
 
-    yield start
-    for server, thread in servers:
-        server.shutdown()
-        thread.join()
-        server.server_close()
+    with servers:
+        yield start
 
 
 def _page(query: str) -> str:
@@ -158,13 +150,9 @@ def _bytes(body: dict[str, str] | None) -> bytes:
     return base64.b64decode(body["base64"]) if "base64" in body else body["text"].encode()
 
 
-def _handler(playing: Replay) -> type[BaseHTTPRequestHandler]:
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
+def _handler(playing: Replay) -> type[BlockingHandler]:
+    class Handler(BlockingHandler):
         timeout = 5
-
-        def log_message(self, format: str, *arguments: object) -> None:  # noqa: A002 - its name there
-            """Nothing on the test's screen."""
 
         def version_string(self) -> str:
             return "replay"

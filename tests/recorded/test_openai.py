@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.vendor_kit import Haste
 
 import batchmeter
 import openai
@@ -28,8 +29,8 @@ def meter(tmp_path: Path, log: Recorder) -> Iterator[Callable[[Replay], batchmet
 
     def make(playing: Replay) -> batchmeter.Client:
         account = {"api_key": "sk-test", "api_base": f"{playing.url}/v1", "max_retries": 0}
-        settings = Settings(ledger=str(tmp_path / "meter.db"), track=False, load=(), accounts={"openai": account})
-        made.append(batchmeter.Client(settings=settings, plugins=[log], environ={}))
+        settings, haste = Settings(track=False, load=(), accounts={"openai": account}), Haste(tmp_path)
+        made.append(batchmeter.Client(settings=settings, ledger=haste.ledger, plugins=[log, haste], environ={}))
         return made[-1]
 
     yield make

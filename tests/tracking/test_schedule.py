@@ -64,9 +64,9 @@ def test_errors_wait_longer_each_time_and_never_less_than_asked(errors, draw, as
     assert after_error(errors + 1, lambda: draw, retry_after=asked) >= seconds
 
 
-def test_a_person_who_waits_sees_the_batch_every_second_or_two_at_first():
-    waits = [interactive(waited) for waited in (0, 10, 30, 100, 1000)]
-    assert waits == [1, 1, 1.5, 5, 15]
+def test_a_person_who_waits_sees_the_batch_soon_then_each_second_or_two():
+    waits = [interactive(waited) for waited in (0, 0.5, 0.9, 10, 30, 100, 1000)]
+    assert waits == [0.1, 0.6, 1, 1, 1.5, 5, 15]
 
 
 def test_a_breaker_opens_after_failures_in_a_row_probes_and_closes():

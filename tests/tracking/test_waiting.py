@@ -21,7 +21,7 @@ async def test_waiting_sees_every_step_and_returns_the_settlement(world):
     settlement = await wait_for(world.tracker(), "openai", "batch_1", on_update=lambda batch: seen.append(batch.status))
     assert seen == ["validating", "in_progress", "finalizing", "completed"]
     assert settlement.batch_id == "batch_1"
-    assert world.clock.slept == [1.0, 1.0, 1.0]
+    assert world.clock.slept == [0.1, 0.2, 0.4]
     assert await wait_for(world.tracker(), "openai", "batch_1") == settlement
 
 

@@ -7,8 +7,9 @@ import urllib.parse
 import urllib.request
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime, timedelta
-from http.server import BaseHTTPRequestHandler
 from typing import Any
+
+from tests.vendor_kit import BlockingHandler
 
 TOKEN = "test-token"
 QUEUED, RUNNING = 60, 120
@@ -189,13 +190,8 @@ def problem(code: int, status: str, message: str) -> dict[str, Any]:
     return {"error": {"code": code, "message": message, "status": status}}
 
 
-def handler(fake: FakeVertex) -> type[BaseHTTPRequestHandler]:
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
-        def log_message(self, *args: object) -> None:
-            return
-
+def handler(fake: FakeVertex) -> type[BlockingHandler]:
+    class Handler(BlockingHandler):
         def answer(self) -> None:
             url = urllib.parse.urlsplit(self.path)
             body = json.loads(self.rfile.read(int(self.headers.get("content-length") or 0)) or b"{}")

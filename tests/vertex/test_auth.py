@@ -1,10 +1,9 @@
 """Credentials: given, from a function, from google-auth; where requests go."""
 
 import json
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
+from tests.vendor_kit import BlockingHandler, served
 
 from batchmeter import AsyncClient
 from batchmeter.config import Settings, filled
@@ -22,11 +21,8 @@ def issuer():
     """A token endpoint that counts; `?fail` refuses."""
     asked = []
 
-    class Handler(BaseHTTPRequestHandler):
-        def log_message(self, *args):
-            return
-
-        def do_POST(self):
+    class Handler(BlockingHandler):
+        def do_POST(self):  # noqa: N802 - http.server names them
             asked.append(self.path)
             self.rfile.read(int(self.headers["content-length"]))
             failing = "fail" in self.path
@@ -39,13 +35,8 @@ def issuer():
             self.end_headers()
             self.wfile.write(data)
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-    thread.start()
-    yield f"http://127.0.0.1:{server.server_port}/token", asked
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with served(Handler) as address:
+        yield f"{address}/token", asked
 
 
 @pytest.fixture(scope="module")

@@ -6,6 +6,7 @@ from decimal import Decimal
 
 import httpx2
 import pytest
+from tests.vendor_kit import Haste
 
 import openai
 from batchmeter import AsyncClient
@@ -40,8 +41,9 @@ async def client(vertex, tmp_path, log):
         "native": {**account, "location": "us-central1", "format": "native"},
         "sandbox": {},
     }
-    settings = Settings(ledger=str(tmp_path / "ledger.db"), load=(), accounts=accounts)
-    async with AsyncClient(settings=settings, plugins=[log], environ={}) as client:
+    settings = Settings(ledger=str(tmp_path / "ledger.db"), load=(), accounts=accounts, track=False)
+    haste = Haste(tmp_path)
+    async with AsyncClient(settings=settings, ledger=haste.ledger, plugins=[log, haste], environ={}) as client:
         yield client
 
 

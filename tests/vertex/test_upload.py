@@ -3,14 +3,13 @@
 import itertools
 import json
 import re
-import threading
 import tracemalloc
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import SimpleNamespace
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.vendor_kit import BlockingHandler, served
 
 from batchmeter.errors import APIConnectionError, ConflictError, InternalServerError, InvalidInputError
 from batchmeter.http import CHUNK, HttpClient
@@ -38,12 +37,7 @@ class Session:
 
 
 def handler(session):  # noqa: C901 - a class with one short method a verb
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
-        def log_message(self, *args):
-            return
-
+    class Handler(BlockingHandler):
         def reply(self, status, headers=(), body=b""):
             self.send_response(status)
             for name, value in headers:
@@ -52,7 +46,7 @@ def handler(session):  # noqa: C901 - a class with one short method a verb
             self.end_headers()
             self.wfile.write(body)
 
-        def do_POST(self):
+        def do_POST(self):  # noqa: N802 - http.server names them
             assert "ifGenerationMatch=0" in self.path
             session.metadata = json.loads(self.rfile.read(int(self.headers["content-length"])))["metadata"]
             if session.exists:
@@ -60,11 +54,11 @@ def handler(session):  # noqa: C901 - a class with one short method a verb
             else:
                 self.reply(200, [("location", f"http://{self.headers['host']}/session")])
 
-        def do_DELETE(self):
+        def do_DELETE(self):  # noqa: N802
             session.log.append("abort")
             self.reply(499)
 
-        def do_PUT(self):
+        def do_PUT(self):  # noqa: N802
             where = self.headers["content-range"]
             session.log.append(where)
             size = int(self.headers["content-length"])
@@ -102,19 +96,13 @@ def session(monkeypatch):
 
 @pytest.fixture
 async def http(session):
-    server = ThreadingHTTPServer(("127.0.0.1", 0), handler(session))
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-    thread.start()
-
     async def at_once(_seconds):
         return
 
-    client = HttpClient(f"http://127.0.0.1:{server.server_port}", sleep=at_once)
-    yield client
-    await client.aclose()
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with served(handler(session)) as address:
+        client = HttpClient(address, sleep=at_once)
+        yield client
+        await client.aclose()
 
 
 def uploading(http):

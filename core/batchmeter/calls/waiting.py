@@ -148,5 +148,5 @@ class Wait:
 
 
 def interactive(waited: float) -> float:
-    """Seconds until the next look: every second at first, slower as the wait grows."""
-    return min(max(waited * 0.05, 1.0), 15.0)
+    """Seconds until the next look: a few within the first second, then one each second, slower as the wait grows."""
+    return min(max(waited * 0.05, min(waited + 0.1, 1.0)), 15.0)

@@ -108,7 +108,7 @@ async def _serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, han
 
 async def _converse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, handler: Handler) -> None:
     while True:
-        request = await _read(reader)
+        request = await _read(reader, writer)
         if request is None:
             return
         answer = await handler(request)
@@ -122,7 +122,7 @@ async def _converse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, 
             return
 
 
-async def _read(reader: asyncio.StreamReader) -> Received | None:
+async def _read(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> Received | None:
     try:
         head = await reader.readuntil(b"\r\n\r\n")
     except asyncio.IncompleteReadError:
@@ -130,6 +130,8 @@ async def _read(reader: asyncio.StreamReader) -> Received | None:
     first, *lines = head.decode("latin-1").split("\r\n")
     method, target, _ = first.split(" ", 2)
     headers = {name.lower(): text.strip() for name, _, text in (line.partition(":") for line in lines if line)}
+    if headers.get("expect", "").lower() == "100-continue":
+        writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")  # AWS's client keeps its body back for a second otherwise
     if headers.get("transfer-encoding") == "chunked":
         body = await _chunked(reader)
     else:
