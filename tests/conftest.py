@@ -13,23 +13,27 @@ import tomllib
 from collections.abc import Callable, Generator
 from functools import cache
 from importlib.metadata import distribution
+from itertools import count
 from pathlib import Path
 from shutil import disk_usage
 from typing import Any
 
 import pytest
 from hypothesis.internal.charmap import intervals_from_codec
-from tests import compiled, heavy, ready_ledgers, warm_python
+from tests import compiled, forks, heavy, ready_ledgers, warm_python
 
 MEMORY = Path("/dev/shm")
 ROOM = 4 * 2**30
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    forks.add_option(parser)
+
+
 def pytest_configure(config: pytest.Config) -> None:
     """Temporary folders lie in memory where there is room: thousands of ledgers are synced to disk otherwise."""
-    if hasattr(config, "workerinput") or "PYTEST_DEBUG_TEMPROOT" in os.environ:
-        return
-    if os.access(MEMORY, os.W_OK) and disk_usage(MEMORY).free > ROOM:
+    config.pluginmanager.register(forks)
+    if "PYTEST_DEBUG_TEMPROOT" not in os.environ and os.access(MEMORY, os.W_OK) and disk_usage(MEMORY).free > ROOM:
         os.environ["PYTEST_DEBUG_TEMPROOT"] = str(MEMORY)
     _check_entry_points()
 
@@ -43,11 +47,11 @@ def _check_entry_points() -> None:
         raise pytest.UsageError(f"the environment lacks entry points of pyproject.toml, install again: {missing}")
 
 
-@pytest.hookimpl(optionalhook=True)
-def pytest_xdist_setupnodes(config: pytest.Config) -> None:
-    """Hypothesis' table of characters and all bytecode are made once, before the workers start, and not by each of them."""
-    intervals_from_codec("utf-8")
-    compiled.compile_all(config)
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection(session: pytest.Session) -> None:
+    """All bytecode is made before, by each processor: the collection alone would make it one file after the other."""
+    if session.config.option.forks != "0":
+        compiled.compile_all(session.config)
 
 
 ssl.create_default_context = cache(ssl.create_default_context)  # type: ignore[assignment] # a cache keeps the arguments
@@ -62,12 +66,16 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_collection_finish() -> None:
-    """Objects of a hundred imported modules are searched for garbage no more: a tenth of the suite's time."""
+    """Objects of a hundred imported modules are searched for garbage no more: a tenth of the suite's time.
+
+    Hypothesis' table of characters is made once, before the forks, and not by each of them.
+    """
+    intervals_from_codec("utf-8")
     gc.collect()
     gc.freeze()
 
 
-VENDORS = (
+_VENDORS = (
     "BATCHMETER_",
     "OPENAI_",
     "AZURE_",
@@ -82,21 +90,35 @@ VENDORS = (
 )
 
 
-@pytest.fixture(autouse=True)
-def _own_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    for name in list(os.environ):
-        if name.startswith(VENDORS) or name.endswith("_API_KEY"):
-            monkeypatch.delenv(name)
-    monkeypatch.setenv("BATCHMETER_PLUGINS", "")
-    monkeypatch.setenv("BATCHMETER_LEDGER", str(tmp_path / "ledger.db"))
-    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
-    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
+_FOLDER = pytest.StashKey[Path]()
+_numbers = count()
 
 
-@pytest.fixture(autouse=True)
-def _own_default_client() -> Generator[None]:
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """A test's folder and environment, before any fixture: as fixtures of each test they would take a millisecond."""
+    name = re.sub(r"\W", "_", item.name)[:30]
+    base: Path = item.config._tmp_path_factory.getbasetemp()  # type: ignore[attr-defined]
+    folder = item.stash[_FOLDER] = base / f"{name}{next(_numbers)}"
+    folder.mkdir(mode=0o700)
+    for variable in [each for each in os.environ if each.startswith(_VENDORS) or each.endswith("_API_KEY")]:
+        del os.environ[variable]
+    os.environ["BATCHMETER_PLUGINS"] = ""
+    os.environ["BATCHMETER_LEDGER"] = f"{folder}/ledger.db"
+    os.environ["XDG_CONFIG_HOME"] = f"{folder}/config"
+    os.environ["XDG_DATA_HOME"] = f"{folder}/data"
+
+
+@pytest.fixture
+def tmp_path(request: pytest.FixtureRequest) -> Path:
+    """pytest's own would look through the folders of all tests before for a free number."""
+    folder: Path = request.node.stash[_FOLDER]
+    return folder
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_runtest_teardown() -> None:
     """The client of the module-level functions was made for one test's environment, and ends with it."""
-    yield
     api = sys.modules.get("batchmeter.faces.api")
     if api is not None:
         api.close()

@@ -84,11 +84,13 @@ FAMILIES = {
 }
 
 
+LAYER_OF = {name: number for number, names in enumerate(LAYERS) for name in names}
+
+
 def layer(module: str) -> int:
     name = module.removeprefix("batchmeter").lstrip(".").partition(".")[0]
-    found = [number for number, names in enumerate(LAYERS) if name in names]
-    assert found, f"{module} has no layer: place it in LAYERS"
-    return found[0]
+    assert name in LAYER_OF, f"{module} has no layer: place it in LAYERS"
+    return LAYER_OF[name]
 
 
 @dataclass
@@ -101,7 +103,7 @@ class Source:
     texts: list[tuple[int, str]]
     """Line and text of every docstring."""
     names: list[tuple[int, str]]
-    """Line and name of every function, class, argument, variable and attribute that the code makes."""
+    """Line and name of every function, class, argument, variable and attribute that the code makes, where one may be bad."""
     ledgers: list[int]
     """Lines that reach an attribute `ledger`."""
     from_package: set[str]
@@ -110,39 +112,63 @@ class Source:
     """Modules that `import_module` is given as a text."""
 
 
-def made(node: Any) -> Iterator[str]:
-    match node:
-        case ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name) | ast.ClassDef(name=name) | ast.arg(arg=name):
-            yield name
-        case ast.Name(id=name, ctx=ast.Store()) | ast.Attribute(attr=name, ctx=ast.Store()):
-            yield name
-        case _:
-            return
+def statements(body: list[Any]) -> Iterator[Any]:
+    """Every statement, without the expressions in it: a tenth of the tree."""
+    for node in body:
+        yield node
+        for field in ("body", "orelse", "finalbody"):
+            yield from statements(getattr(node, field, []))
+        for block in (*getattr(node, "handlers", ()), *getattr(node, "cases", ())):
+            yield from statements(block.body)
+
+
+PARTICIPLES = r"_*(asked|said|seen|taken|told)"
+"""Participles that name nothing: a reader has to look up who asked what of whom."""
+_INSIDE = re.compile(rf"import_module|^\s*import batchmeter\b|\.\s*ledger\b|\b{PARTICIPLES}\b", re.MULTILINE)
+"""The expressions of a file are looked at only where one of these texts is."""
+_NAMED = {ast.FunctionDef: "name", ast.AsyncFunctionDef: "name", ast.ClassDef: "name", ast.arg: "arg"}
+_STORED = {ast.Name: "id", ast.Attribute: "attr"}
+
+
+def made(node: Any) -> str | None:
+    kind = type(node)
+    if kind in _STORED:
+        return getattr(node, _STORED[kind]) if isinstance(node.ctx, ast.Store) else None
+    return getattr(node, _NAMED[kind]) if kind in _NAMED else None
 
 
 @cache
 def source(path: Path) -> Source:
     found = Source([], set(), [], [], [], set(), set())
-    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+    tree = ast.parse(text := path.read_text("utf-8"))
+    for node in statements(tree.body):
         match node:
             case ast.Import() | ast.ImportFrom():
                 found.imports.append(node)
                 if isinstance(node, ast.ImportFrom) and node.module == "batchmeter" and not node.level:
                     found.from_package |= {alias.name for alias in node.names}
-            case ast.If() if "TYPE_CHECKING" in ast.unparse(node.test):
-                block = ast.walk(ast.Module(node.body, []))
+            case ast.If() if "TYPE_CHECKING" in text and "TYPE_CHECKING" in ast.unparse(node.test):
+                block = statements(node.body)
                 found.deferred |= {one.lineno for one in block if isinstance(one, ast.Import | ast.ImportFrom)}
-            case ast.Expr(value=ast.Constant(value=str(text))):
-                found.texts.append((node.lineno, text.lstrip()))
+            case ast.Expr(value=ast.Constant(value=str(words))):
+                found.texts.append((node.lineno, words.lstrip()))
+    if _INSIDE.search(text):
+        _look_inside(tree, found)
+    return found
+
+
+def _look_inside(tree: ast.Module, found: Source) -> None:
+    for node in ast.walk(tree):
+        if name := made(node):
+            found.names.append((node.lineno, name))  # type: ignore[attr-defined]
+            continue
+        match node:
             case ast.Attribute(value=ast.Name(id="batchmeter"), attr=name):
                 found.from_package.add(name)
-            case ast.Call(func=ast.Name(id="import_module") | ast.Attribute(attr="import_module"), args=[first, *_]):
-                found.by_text |= {first.value} if isinstance(first, ast.Constant) else set()
             case ast.Attribute(attr="ledger"):
                 found.ledgers.append(node.lineno)
-            case _:
-                found.names += [(node.lineno, name) for name in made(node)]
-    return found
+            case ast.Call(func=ast.Name(id="import_module") | ast.Attribute(attr="import_module"), args=[first, *_]):
+                found.by_text |= {first.value} if isinstance(first, ast.Constant) else set()
 
 
 def imports(path: Path, package: str) -> list[str]:
@@ -218,34 +244,51 @@ def test_plugins_and_providers_import_what_a_stranger_may(folder: Path) -> None:
     assert found == []
 
 
-def run(code: str) -> str:
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    return done.stdout.strip()
+COMMAND_LINE = """
+from batchmeter.cli import main
+def command(*arguments):
+    try:
+        main(arguments)
+    except SystemExit as end:
+        assert not end.code, end.code
+"""
+PROCESSES = (
+    {
+        "import": "import batchmeter",
+        "help": COMMAND_LINE + "command('--help')",
+        "meter --json": "command('meter', '--json', 'out.jsonl')",
+        "meter": "command('meter', 'out.jsonl')",
+    },
+    {
+        "contract": "import batchmeter.providers",
+        "observe": "import batchmeter; batchmeter.observe, batchmeter.run, batchmeter.on",
+    },
+)
+"""Steps of two processes: each may load little, and whatever the steps before it loaded is among its modules."""
 
 
-def test_import_batchmeter_loads_nothing_else() -> None:
-    loaded = run(
-        "import sys; before = set(sys.modules); import batchmeter; "
-        "print(*sorted({m.partition('.')[0] for m in set(sys.modules) - before}))"
-    ).split()
+@pytest.fixture(scope="module")
+def loaded(tmp_path_factory: pytest.TempPathFactory) -> dict[str, set[str]]:
+    """Modules after each step; `start` are those of an interpreter."""
+    folder = tmp_path_factory.mktemp("loaded")
+    (folder / "out.jsonl").write_text('{"custom_id": "a", "response": null, "error": {"code": "x", "message": "y"}}\n')
+    found: dict[str, set[str]] = {}
+    for steps in PROCESSES:
+        code = "\n".join(f"{step}\nprint('loaded:', {name!r}, *sys.modules, sep=';')" for name, step in steps.items())
+        command = [sys.executable, "-c", f"import sys\nprint('loaded:', 'start', *sys.modules, sep=';')\n{code}"]
+        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        lines = [line.split(";") for line in done.stdout.splitlines() if line.startswith("loaded:;")]
+        found |= {name: set(modules) for _, name, *modules in lines}
+    return found
+
+
+def test_import_batchmeter_loads_nothing_else(loaded: dict[str, set[str]]) -> None:
+    new = {name.partition(".")[0] for name in loaded["import"] - loaded["start"]}
     heavy = {"pydantic", "httpx", "httpx2", "msgspec", "pluggy", "rich", "click", "asyncio", "opentelemetry", "openai"}
     sdks = {"google", "azure", "langfuse", "datadog", "psycopg", "starlette", "granian", "litellm"}
-    assert not (heavy | sdks) & set(loaded)
-
-
-def loaded_by(*arguments: str) -> set[str]:
-    """Modules of a run of the command line."""
-    code = (
-        "import sys\n"
-        "from batchmeter.cli import main\n"
-        "try:\n"
-        f"    main({list(arguments)!r})\n"
-        "except SystemExit as end:\n"
-        "    assert not end.code, end.code\n"
-        "print('loaded:', *sys.modules)"
-    )
-    return set(run(code).rpartition("loaded: ")[2].split())
+    assert "batchmeter" in new
+    assert not (heavy | sdks) & new
 
 
 HEAVY = {
@@ -263,11 +306,10 @@ HEAVY = {
 }
 
 
-def test_help_imports_no_command_and_nothing_heavy() -> None:
-    loaded = loaded_by("--help")
-    assert not HEAVY & loaded
-    assert {name for name in loaded if name.startswith("batchmeter.cli.")} == set()
-    assert {name for name in loaded if name.startswith("batchmeter.")} <= {
+def test_help_imports_no_command_and_nothing_heavy(loaded: dict[str, set[str]]) -> None:
+    assert not HEAVY & loaded["help"]
+    assert {name for name in loaded["help"] if name.startswith("batchmeter.cli.")} == set()
+    assert {name for name in loaded["help"] if name.startswith("batchmeter.")} <= {
         f"batchmeter.{name}"
         for name in (
             "cli", "commands", "commands.inert", "discovery", "errors", "hookspecs", "lazy", "ledger"
@@ -275,11 +317,7 @@ def test_help_imports_no_command_and_nothing_heavy() -> None:
     }  # fmt: skip
 
 
-def test_metering_a_file_imports_no_client_ledger_or_server(tmp_path: Path) -> None:
-    (tmp_path / "out.jsonl").write_text(
-        '{"custom_id": "a", "response": null, "error": {"code": "x", "message": "y"}}\n'
-    )
-    loaded = loaded_by("meter", str(tmp_path / "out.jsonl"))
+def test_metering_a_file_imports_no_client_ledger_or_server(loaded: dict[str, set[str]]) -> None:
     names = {
         "batchmeter.runtime.runtime",
         "batchmeter.ledger",
@@ -287,8 +325,9 @@ def test_metering_a_file_imports_no_client_ledger_or_server(tmp_path: Path) -> N
         "batchmeter.plugins",
         "batchmeter.running",
     }
-    assert not (names | HEAVY - {"pydantic", "msgspec", "rich"}) & loaded
-    assert "rich" not in loaded_by("meter", "--json", str(tmp_path / "out.jsonl"))
+    assert not (names | HEAVY - {"pydantic", "msgspec", "rich"}) & loaded["meter"]
+    assert "batchmeter.metering" in loaded["meter --json"]
+    assert "rich" not in loaded["meter --json"]
 
 
 def test_lines_of_help_are_the_commands_own() -> None:
@@ -305,16 +344,14 @@ def test_lines_of_help_are_the_commands_own() -> None:
     assert shown == own.getvalue()
 
 
-def test_the_provider_contract_loads_no_http_client() -> None:
-    loaded = run("import sys, batchmeter.providers; print(*sys.modules)").split()
-    assert not {"httpx", "httpx2", "ssl", "batchmeter.http.client"} & set(loaded)
+def test_the_provider_contract_loads_no_http_client(loaded: dict[str, set[str]]) -> None:
+    assert "batchmeter.providers" in loaded["contract"]
+    assert not {"httpx", "httpx2", "ssl", "batchmeter.http.client"} & loaded["contract"]
 
 
-def test_observing_loads_no_vendor_s_sdk() -> None:
-    loaded = run(
-        "import sys, batchmeter; batchmeter.observe, batchmeter.run, batchmeter.on; print(*sys.modules)"
-    ).split()
-    assert not {"openai", "httpx", "httpx2", "rich", "pandas", "polars", "numpy"} & set(loaded)
+def test_observing_loads_no_vendor_s_sdk(loaded: dict[str, set[str]]) -> None:
+    assert "batchmeter.observing" in loaded["observe"]
+    assert not {"openai", "httpx", "httpx2", "rich", "pandas", "polars", "numpy"} & loaded["observe"]
 
 
 def test_public_names_are_sorted_and_exist() -> None:
@@ -577,17 +614,13 @@ def test_names_of_tests_are_short() -> None:
     assert found == {}
 
 
-PARTICIPLES = re.compile(r"_*(asked|said|seen|taken|told)")
-"""Participles that name nothing: a reader has to look up who asked what of whom."""
-
-
 def test_names_are_nouns_and_verbs() -> None:
     found = [
         f"{path.relative_to(ROOT)}:{line}: {name}"
         for folder in ("core", "plugins", "providers")
         for path in sorted((ROOT / folder).rglob("*.py"))
         for line, name in source(path).names
-        if PARTICIPLES.fullmatch(name)
+        if re.fullmatch(PARTICIPLES, name)
     ]
     assert found == []
 

@@ -28,6 +28,8 @@ class Free:
     _used: set[int] = field(default_factory=set[int])
     """By events of their own second, or by late ones, as far as this process knows."""
     _now: int = 0
+    _newest: int = 0
+    """Of the seconds that may be free."""
     _read: int = 0
     _lock: asyncio.Lock = field(default_factory=asyncio.Lock)
 
@@ -36,9 +38,10 @@ class Free:
         async with self._lock:
             if now > self._now:  # once a second: a flood asks thousands of times in one
                 self._used = {second for second in self._used if second > now - FRESH}
-                self._now = now
+                self._now, self._newest = now, now - AROUND - OVER
             await self._read_events(now)
-            for second in range(now - AROUND - OVER, now - FRESH, -1):
+            for second in range(min(self._newest, now - AROUND - OVER), now - FRESH, -1):
+                self._newest = second - 1
                 if second not in self._used:
                     self._used.add(second)
                     if await self.answers.once(_SCOPE, str(second)):

@@ -9,6 +9,7 @@ from types import SimpleNamespace
 
 import pytest
 from pydantic import ValidationError
+from tests.heavy import heavy
 
 from batchmeter.errors import (
     APIConnectionError,
@@ -207,7 +208,10 @@ async def test_counts_are_of_events_as_loggers_may_see_them(log, client, intake,
     assert not [request for request in intake.requests if b"team:search" in request.body]
 
 
-async def record_late(client, events, seconds=5) -> list:
+SECONDS = heavy(5, 2)
+
+
+async def record_late(client, events, seconds=SECONDS) -> list:
     """Two batches that end in each of so many seconds, long ago."""
     endings = []
     for number in range(seconds):
@@ -227,25 +231,25 @@ async def test_late_events_are_counted_once_from_any_number_of_processes(log, cl
     processes = [quiet(log(client)) for _ in range(3)]
     for number, ending in enumerate([*endings, *endings]):
         await processes[number % 3].batch_success(ending)
-    assert total(intake, "batchmeter.batches.ended") == 10
-    assert total(intake, "batchmeter.cost_usd") == 10 * Decimal("0.1725015")
+    assert total(intake, "batchmeter.batches.ended") == 2 * SECONDS
+    assert total(intake, "batchmeter.cost_usd") == 2 * SECONDS * Decimal("0.1725015")
     assert {clock.now - second < 3600 for *_, second in last_written(intake)} == {True}
 
 
 async def test_late_and_live_events_do_not_replace_each_other(log, client, intake, events, clock):
     late = await record_late(client, events)
     live = []
-    for number in range(20):
+    for number in range(6):
         clock.now += 1
         live += await record(client, events, f"live_{number}", time=datetime.fromtimestamp(clock.now, UTC))
     one_process, another = quiet(log(client)), quiet(log(client))
-    for ending in [*live[:10], *late, *live[10:]]:
+    for ending in [*live[:3], *late, *live[3:]]:
         await another.batch_success(ending)
     clock.now += 3
     live += await record(client, events, "live_now", time=datetime.fromtimestamp(clock.now, UTC))
     for ending in [*late, *live]:
         await one_process.batch_success(ending)
-    assert total(intake, "batchmeter.batches.ended") == 10 + 21
+    assert total(intake, "batchmeter.batches.ended") == 2 * SECONDS + 7
 
 
 async def test_events_of_long_ago_are_looked_through_once(log, client, intake, events, clock):
@@ -296,7 +300,7 @@ async def test_a_late_event_refused_for_an_hour_counts_in_another_second(log, cl
     intake.requests.clear()
     for ending in endings:
         await quiet(log(client)).batch_success(ending)
-    assert total(intake, "batchmeter.batches.ended") == 10
+    assert total(intake, "batchmeter.batches.ended") == 2 * SECONDS
     assert {clock.now - second < 3600 for *_, second in last_written(intake)} == {True}
 
 

@@ -86,8 +86,9 @@ def test_blocks_and_lines_come_to_the_same(
 
     one_by_one = metered(rows, by_block=False)
 
-    assert metered(rows, by_block=True, chunk=chunk) == one_by_one
-    assert metered(rows, by_block=True, chunk=chunk).groups == one_by_one.groups
+    in_blocks = metered(rows, by_block=True, chunk=chunk)
+    assert in_blocks == one_by_one
+    assert in_blocks.groups == one_by_one.groups
 
 
 @pytest.mark.parametrize(("usual", "other"), [(PLAIN, lines_of.openai_failed()), (SAID, SEARCHED)])

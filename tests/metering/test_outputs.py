@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.heavy import heavy
 
 import batchmeter
 from batchmeter import ameter, meter
@@ -197,7 +198,7 @@ def test_memory_does_not_grow_with_the_file():
     meter([chunk], prices=FLAT)
     tracemalloc.start()
     try:
-        meter((chunk for _ in range(25)), prices=FLAT)
+        meter((chunk for _ in range(heavy(25, 10))), prices=FLAT)
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()

@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from datetime import date
+from functools import cache
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -78,6 +79,7 @@ def test_other_files_are_refused(tmp_path: Path, content: bytes) -> None:
         Catalogue.open(path)
 
 
+@cache
 def newer() -> bytes:
     content = document()
     content["built"] = "2099-01-01"
@@ -95,6 +97,7 @@ def test_an_update_is_used_when_its_hash_fits_and_it_is_newer() -> None:
     assert ("openai", "gpt-4o-mini") in {(change.provider, change.model) for change in changes}
 
 
+@cache
 def older() -> bytes:
     return packed({**document(), "built": "2020-01-01"})
 

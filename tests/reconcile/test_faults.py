@@ -4,6 +4,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
+from tests.heavy import heavy
 
 from batchmeter_reconcile.document import Untracked
 
@@ -80,8 +81,8 @@ async def test_a_batch_made_elsewhere_is_named(world: World) -> None:
 
 
 async def test_a_month_with_faults_names_each_and_nothing_else(world: World) -> None:
-    """200 batches on ten days, three of them over midnight."""
-    for number in range(200):
+    """Batches of both models on each of ten days, some of them over midnight."""
+    for number in range(heavy(200, 60)):
         day = 3 + number % 10
         over = number in (11, 57, 123)
         begun, ended = (

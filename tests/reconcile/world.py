@@ -124,7 +124,7 @@ class Site:
             return _json({"error": {"message": f"no ({ADMIN})", "code": "x"}}, refusal)
         if "429" in self.faults and self.refused < 2:
             self.refused += 1
-            return Answer(429, b'{"error": {"message": "slow down"}}', {"retry-after": "0"})
+            return Answer(429, b'{"error": {"message": "slow down"}}', {"retry-after": "0.01"})
         if request.path.endswith("/Microsoft.CostManagement/query"):
             return self._azure(request)
         if request.path.startswith("/v1/organizations/"):
