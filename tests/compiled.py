@@ -1,4 +1,4 @@
-"""Bytecode of everything that the workers import, made before they start: each would make all of it in a new clone."""
+"""Bytecode of everything that the tests import, made by all processors: in a new clone the collection would make it alone."""
 
 import compileall
 import os

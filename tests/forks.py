@@ -9,6 +9,7 @@ import traceback
 import warnings
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection, wait
 from typing import Any, NoReturn
@@ -22,7 +23,9 @@ _AHEAD = 2
 
 
 def add_option(parser: pytest.Parser) -> None:
-    option: Any = parser.getgroup("forks")._addoption  # pytest keeps small letters for plugins of its family: -n is xdist's
+    option: Any = parser.getgroup(
+        "forks"
+    )._addoption  # pytest keeps small letters for plugins of its family: -n is xdist's
     option("-n", dest="forks", default="0", metavar="NUMBER", help="forks that run the tests, or auto")
 
 
@@ -83,9 +86,11 @@ class _Worker:
         return message
 
     def give(self, test: int | None) -> None:
+        """None is the end, and comes once."""
         if None not in self.given:
             self.given.append(test)
-            self.link.send(test)
+            with suppress(ConnectionError):  # it ended in the midst of a test, and will be heard of
+                self.link.send(test)
 
 
 class _Run:
@@ -93,6 +98,7 @@ class _Run:
         self._session = session
         self._spans = _Spans(len(session.items), number)
         self._workers: list[_Worker] = []
+        self._reported = 0
         session.config._tmp_path_factory.getbasetemp()  # type: ignore[attr-defined] # the forks' folders lie in it
         for each in range(number):
             self._start(each, ())
@@ -106,11 +112,14 @@ class _Run:
             worker.give(self._spans.next(number))
 
     def all(self) -> None:
+        """Every test is reported once, or this raises."""
         while self._workers:
             ready = wait([worker.link for worker in self._workers])
             for worker in [each for each in self._workers if each.link in ready]:
                 self._heard(worker, *worker.hear())
                 self._stop_if_wished()
+        if self._reported != len(self._session.items):
+            raise RuntimeError(f"{self._reported} of {len(self._session.items)} tests were run")
 
     def _heard(self, worker: _Worker, kind: str, content: Any) -> None:
         hook, config = self._session.config.hook, self._session.config
@@ -122,8 +131,9 @@ class _Run:
             return
         if kind == "error":
             raise RuntimeError(f"a fork stopped:\n{content}")
+        self._reported += 1
         worker.given.popleft()
-        worker.give(self._spans.next(worker.number) if None not in worker.given else None)
+        worker.give(self._spans.next(worker.number))
         for data in content:
             report = hook.pytest_report_from_serializable(config=config, data=data)
             hook.pytest_runtest_logreport(report=report)
@@ -138,6 +148,7 @@ class _Run:
             return
         item = self._session.items[open_tests[0]]
         text = f"the process of the test ended with status {os.waitstatus_to_exitcode(status)}"
+        self._reported += 1
         crash = pytest.TestReport(item.nodeid, item.location, {}, "failed", text, "call")
         self._session.config.hook.pytest_runtest_logreport(report=crash)
         self._start(worker.number, tuple(open_tests[1:]))
@@ -187,7 +198,9 @@ def _work(session: pytest.Session, link: Connection, number: int) -> None:
             following = None if after is None else session.items[after]
             config.hook.pytest_runtest_protocol(item=session.items[test], nextitem=following)
             reports, teller.reports = teller.reports, []
-            link.send(("reports", [config.hook.pytest_report_to_serializable(config=config, report=each) for each in reports]))
+            link.send(
+                ("reports", [config.hook.pytest_report_to_serializable(config=config, report=each) for each in reports])
+            )
             test = after
     except (EOFError, ConnectionError, KeyboardInterrupt):
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # the session ends early; fixtures still end as they should
@@ -212,15 +225,16 @@ def _separate(config: pytest.Config, number: int) -> None:
 
 def _end(work: Callable[[], None], link: Connection) -> NoReturn:
     """Do the work and end as an interpreter does, without taking a thousand modules apart."""
-    status = 0
+    status = 1
     try:
-        work()
-    except BaseException:  # noqa: BLE001 - the parent raises it
-        status = 1
-        link.send(("error", traceback.format_exc()))
-    link.close()
-    threading._shutdown()  # type: ignore[attr-defined]
-    atexit._run_exitfuncs()
-    for stream in (sys.stdout, sys.stderr):
-        stream.flush()
-    os._exit(status)
+        try:
+            work()
+            status = 0
+        except BaseException:  # noqa: BLE001 - the parent raises it
+            link.send(("error", traceback.format_exc()))
+        threading._shutdown()  # type: ignore[attr-defined]
+        atexit._run_exitfuncs()
+        sys.stdout.flush()
+        sys.stderr.flush()
+    finally:
+        os._exit(status)

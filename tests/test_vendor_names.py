@@ -4,9 +4,20 @@ import re
 from pathlib import Path
 
 CORE = Path(__file__).parent.parent / "core" / "batchmeter"
-VENDORS = (
-    "azure|vertex|bedrock|anthropic|mistral|xai|groq|datadog|langfuse|fireworks|together.ai|deepinfra".split("|")
-)
+VENDORS = [
+    "azure",
+    "vertex",
+    "bedrock",
+    "anthropic",
+    "mistral",
+    "xai",
+    "groq",
+    "datadog",
+    "langfuse",
+    "fireworks",
+    "together.ai",
+    "deepinfra",
+]
 NAMED = re.compile("|".join(rf"\b{name}\b" if name == "xai" else re.escape(name) for name in VENDORS), re.IGNORECASE)
 """OpenAI's shapes are core's own language, and the price catalogue is data: neither is looked at."""
 

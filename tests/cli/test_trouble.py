@@ -97,6 +97,7 @@ def whole(tmp_path_factory):
         patch.chdir(folder)
         patch.setenv("BATCHMETER_PLUGINS", "file")
         patch.setenv("BATCHMETER_FILE_PATH", str(folder / "events.jsonl"))
+        patch.delenv("BATCHMETER_LEDGER")
         from click.testing import CliRunner
 
         from batchmeter.cli import main
