@@ -188,6 +188,7 @@ def _run(argv: list[str]) -> None:
 def _end(argv: list[str]) -> NoReturn:
     """Run it, and end as an interpreter does, without taking its thousand modules apart."""
     code: Any = 0
+    interrupted = False
     try:
         _run(argv)
     except SystemExit as stopped:
@@ -197,10 +198,7 @@ def _end(argv: list[str]) -> NoReturn:
         while shown is not None and shown.tb_frame.f_code.co_filename in (__file__, runpy.__file__, "<frozen runpy>"):
             shown = shown.tb_next
         sys.excepthook(type(error), error, shown)
-        code = 1
-        if isinstance(error, KeyboardInterrupt):
-            signal.signal(signal.SIGINT, signal.SIG_DFL)
-            os.kill(os.getpid(), signal.SIGINT)
+        code, interrupted = 1, isinstance(error, KeyboardInterrupt)
     if code is not None and not isinstance(code, int):
         sys.stderr.write(f"{code}\n")
         code = 1
@@ -209,6 +207,9 @@ def _end(argv: list[str]) -> NoReturn:
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(ValueError, OSError):
             stream.flush()
+    if interrupted:  # after the functions for its exit, in which batchmeter gives back what it holds
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        os.kill(os.getpid(), signal.SIGINT)
     os._exit((code or 0) & 0xFF)
 
 

@@ -23,7 +23,7 @@ from .errors import (
 from .host import PlannedBatch
 from .ledger.records import Intent, Submission
 from .models import Batch
-from .parts import Parts
+from .parts import RECORDING, Parts
 from .providers import BatchRequest, CallOptions, Provider, next_try
 from .tracker.build_events import created_event
 from .tracker.guards import PATIENCE
@@ -152,11 +152,22 @@ async def _drop(parts: Parts, planned: PlannedBatch | None, error: BatchmeterErr
 
 async def _open_intent(parts: Parts, draft: Intent, planned: PlannedBatch | None) -> Intent:
     """The intent in the ledger; or the earlier one that has its idempotency key."""
+    until = draft.created_at + PATIENCE if planned else None
+    opening = asyncio.ensure_future(parts.ledger.open_intent(draft, until=until))
     try:
-        return await parts.ledger.open_intent(draft, until=draft.created_at + PATIENCE if planned else None)
-    except (LedgerError, asyncio.CancelledError):  # it may have been written all the same, and keeps its key
+        return await asyncio.shield(opening)
+    except LedgerError:  # it may have been written all the same, and keeps its key
         parts.start(_free_later(parts, draft.id, "not sent: the ledger did not answer"))
         raise
+    except asyncio.CancelledError:
+        parts.start(_free_opened(parts, opening, draft.id), RECORDING)
+        raise
+
+
+async def _free_opened(parts: Parts, opening: asyncio.Future[Intent], intent_id: str) -> None:
+    """A client that closes waits for this: no other process could tell that nothing was sent."""
+    await asyncio.wait({opening})
+    await _free(parts, intent_id, "not sent: interrupted")
 
 
 async def _free(parts: Parts, intent_id: str, reason: str) -> None:

@@ -21,26 +21,22 @@ async def cancelled(task):
         await task
 
 
-async def at_once(_):
-    await asyncio.sleep(0)
-
-
 async def test_a_create_cancelled_before_it_is_sent_leaves_its_key_free(make_client, sandbox, requests, monkeypatch):
-    written = asyncio.Event()
+    written, answered = asyncio.Event(), asyncio.Event()
     async with make_client(sandbox.url) as client:
         parts, file = await client.ready(), await client.files.create(requests)
-        parts.sleep = at_once
         write = parts.ledger.open_intent
 
         async def slow(*given, **named):
             await write(*given, **named)
             written.set()
-            await asyncio.Event().wait()
+            await answered.wait()
 
         monkeypatch.setattr(parts.ledger, "open_intent", slow)
         call = asyncio.create_task(client.batches.create(input_file_id=file.id, **ASKED))
         await written.wait()
         await cancelled(call)
+        answered.set()
         monkeypatch.setattr(parts.ledger, "open_intent", write)
         await asyncio.gather(*parts.chores)
         made = await client.batches.create(input_file_id=file.id, **ASKED)

@@ -217,9 +217,20 @@ def _size(handle: IO[bytes]) -> int | None:
 
 
 async def _from_path(path: Path) -> AsyncIterator[bytes]:
-    with await asyncio.to_thread(path.open, "rb") as handle:
+    opening: asyncio.Future[IO[bytes]] = asyncio.ensure_future(asyncio.to_thread(path.open, "rb"))
+    try:
+        handle = await asyncio.shield(opening)
+    except asyncio.CancelledError:
+        opening.add_done_callback(_close)
+        raise
+    with handle:
         async for chunk in _read(handle, from_start=False):
             yield chunk
+
+
+def _close(opened: "asyncio.Future[IO[bytes]]") -> None:
+    if opened.exception() is None:
+        opened.result().close()
 
 
 async def _read(handle: IO[bytes], *, from_start: bool) -> AsyncIterator[bytes]:

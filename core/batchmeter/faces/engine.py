@@ -273,9 +273,10 @@ class _Session:
 
     async def _aclose(self, timeout: float) -> None:
         """Interrupted calls give back what they hold before the ledger closes."""
+        end = self.loop.time() + timeout
         if self._tasks:
-            await asyncio.wait(set(self._tasks), timeout=min(GRACE_SECONDS, timeout))
-        await self.client.aclose(timeout=timeout)
+            await asyncio.wait(set(self._tasks), timeout=timeout)
+        await self.client.aclose(timeout=max(end - self.loop.time(), 0.0))
 
 
 def _closed() -> ClosedError:

@@ -35,7 +35,7 @@ _INHERITED: list[object] = []
 DRAIN_SECONDS = 5.0
 """How long closing waits for deliveries and settlements under way; what is left stays in the ledger."""
 SHUTDOWN_SECONDS = 1.0
-"""Time that plugins have at least to shut down, however long deliveries took."""
+"""Time that claims have at least to be given back, and plugins to shut down, however long deliveries took."""
 _STARTING: ContextVar[Parts | None] = ContextVar("batchmeter_starting", default=None)
 """Parts whose plugins start up in this context: a plugin's own calls need not wait for the end of that."""
 
@@ -159,7 +159,7 @@ class Runtime:
             closing.push_async_callback(parts.ledger.aclose)
             closing.push_async_callback(self.accounts.aclose)
             closing.push_async_callback(lambda: self.plugins.shutdown(timeout=max(left(), SHUTDOWN_SECONDS)))
-            closing.push_async_callback(self._cancel, parts)
+            closing.push_async_callback(lambda: self._cancel(parts, max(left(), SHUTDOWN_SECONDS)))
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout_at(end):
                     await parts.tracker.idle()
@@ -173,11 +173,14 @@ class Runtime:
             if seconds := left():
                 await parts.deliverer.drain(seconds)
 
-    async def _cancel(self, parts: Parts) -> None:
+    async def _cancel(self, parts: Parts, timeout: float) -> None:
         running, self._running = [*self._running, *parts.chores], []
         for task in running:
             task.cancel()
         await asyncio.gather(*running, return_exceptions=True)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(timeout):
+                await parts.tracker.stop()
 
     async def track(self) -> None:
         """Follow every open batch in the ledger until cancelled."""

@@ -18,7 +18,7 @@ from batchmeter.providers import CallOptions, Provider
 
 from .account_state import AccountState, answer_in_time
 from .build_events import BATCH_UNAVAILABLE, ending_event, settlement_of, unreadable, with_notes
-from .lease import LeaseLostError, Leases, Sleep, Watch, take
+from .lease import LeaseLostError, Leases, Sleep, Watch, take, to_the_end
 from .rows import with_id
 from .schedule import (
     LATE_LOOKS,
@@ -281,7 +281,7 @@ class Poller:
                 at = self.timetable.listed(account.account, newest, lambda: drawn, tracked.submission.model)
                 later.append(Reschedule(claim, at, batch=newest))
         if later:
-            await self.ledger.reschedule(later)
+            await to_the_end(self.ledger.reschedule(later))  # these are left to nobody else
             for result in later:
                 self.watch.changed(account.account, result.claim.tracked.batch_id)
 

@@ -19,7 +19,7 @@ from batchmeter.pricing.groups import PriceSource
 from batchmeter.providers import Provider
 
 from .account_state import UNUSABLE_SECONDS, AccountState, Budget
-from .lease import Sleep, nap, owner_name
+from .lease import Sleep, nap, owner_name, to_the_end
 from .poller import Poller, Summary
 from .rows import BatchRows, with_id
 from .schedule import DEFAULTS, Random, Timetable, TrackerOptions
@@ -152,12 +152,19 @@ class Tracker:
                     await self._tolerant(lambda: self._sums(1), 0)
                     await nap(poller.sleep, poller.wake, await self._tolerant(self._rest, self.options.idle))
         finally:
-            tasks = [rounds, *poller.tasks]
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
-            await self._tolerant(lambda: poller.give_back(poller.unfinished), None)
-            poller.unfinished.clear()
+            rounds.cancel()
+            await self.stop()
+            await asyncio.gather(rounds, return_exceptions=True)
+
+    async def stop(self) -> None:
+        """Cancel the work under way, also of `once` and of what calls were shown, and give its claims back."""
+        poller, tasks = self.poller, list(self.poller.tasks)
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks)
+        await self._tolerant(lambda: poller.give_back(poller.unfinished), None)
+        poller.unfinished.clear()
 
     async def once(self) -> Summary:
         """Every round, then everything that is due now, to its end."""
@@ -168,9 +175,9 @@ class Tracker:
             again = [claim for claim in claims if claim.tracked.batch_id in served]
             served.update(claim.tracked.batch_id for claim in claims)
             self._serve([claim for claim in claims if claim not in again])
+            await to_the_end(self.poller.give_back(again))
             await self.idle()
             if again:
-                await self.poller.give_back(again)
                 break
         await self._tolerant(self._sums, 0)
         return total
@@ -202,7 +209,7 @@ class Tracker:
             except Exception as error:  # noqa: BLE001 - whatever it is, others may be able to follow its batches
                 log.warning("account %s has open batches but cannot be used here: %s", account, error)
                 state.unusable_until = self.ledger.now() / 1000 + UNUSABLE_SECONDS
-                self.poller.start(self.poller.give_back(mine))
+                self.poller.start(self.poller.give_back(mine), claims={claim.tracked.batch_id: claim for claim in mine})
             else:
                 self.poller.start_due(state, provider, mine)
 
