@@ -217,7 +217,7 @@ def _size(handle: IO[bytes]) -> int | None:
 
 
 async def _from_path(path: Path) -> AsyncIterator[bytes]:
-    opening: asyncio.Future[IO[bytes]] = asyncio.ensure_future(asyncio.to_thread(path.open, "rb"))
+    opening = asyncio.ensure_future(asyncio.to_thread(path.open, "rb"))
     try:
         handle = await asyncio.shield(opening)
     except asyncio.CancelledError:
@@ -228,7 +228,7 @@ async def _from_path(path: Path) -> AsyncIterator[bytes]:
             yield chunk
 
 
-def _close(opened: "asyncio.Future[IO[bytes]]") -> None:
+def _close(opened: "asyncio.Future[Any]") -> None:
     if opened.exception() is None:
         opened.result().close()
 
