@@ -13,16 +13,20 @@ import gc
 import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import httpx2
-from reports import FIRST_DAY, fill
+from reports import FIRST_DAY, fill, groups
 
 from batchmeter import AsyncClient
 from batchmeter.config import Settings
 from batchmeter.ledger import open_ledger
 from batchmeter.ledger.ledger import Ledger
+from batchmeter.ledger.session import Session
+from batchmeter.spend.figures import Kind, Tally
+from batchmeter.spend.rolling import note_change, store
 from batchmeter_proxy import create_app
 
 DAYS = 365
@@ -53,7 +57,7 @@ async def measure(path: str, ledger: Ledger, requests: int, bars: Mapping[int, f
                 for place in places(days):
                     times: list[tuple[float, float]] = []
                     for _ in range(requests + 1):
-                        await ledger.database.write(lambda session: session.run("note_spend_change"))
+                        await ledger.database.write(add_batch)
                         times.append((await timed(http, place), await timed(http, place)))
                     anew, again = (
                         p95(each) for each in zip(*times[1:], strict=True)
@@ -62,6 +66,17 @@ async def measure(path: str, ledger: Ledger, requests: int, bars: Mapping[int, f
                     shown = f"{days:3} days {place.partition('&')[0]:30}"
                     print(f"{shown} p95 {anew:6.1f} ms, again {again:6.1f} ms, of {bar:.0f}", flush=True)
     return good
+
+
+async def add_batch(session: Session) -> None:
+    """One more of the newest day, as another process's roll adds it."""
+    newest = FIRST_DAY + DAYS - 1
+    tally = Tally()
+    for which in (Kind(0), Kind.MODELS):
+        group = next(groups(bool(which)))
+        tally.sums[which | Kind.LABELLED, newest, group] = Counter(batches=1, lines=1000, usd=1, input_tokens=10**6)
+    await store(session, tally.spread())
+    await note_change(session, [newest])
 
 
 async def timed(http: httpx2.AsyncClient, place: str) -> float:

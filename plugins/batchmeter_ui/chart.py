@@ -9,7 +9,8 @@ from itertools import pairwise
 import htpy as h
 from markupsafe import Markup
 
-from .table import table, written
+from .piece import Piece
+from .table import boxed, table
 from .words import dollars
 
 COLOURS = 7
@@ -19,7 +20,19 @@ _CAP = 7
 _GRID = 4
 _MOST_LABELS = 12
 _WHOLE_DOLLARS, _MILLION = 100, 1_000_000
-_OVER = Markup('<rect class="over" x="%s" y="%s" width="%s" height="%s"><title>%s</title></rect>')
+_CHART = Piece(f'<svg class="bars" viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img" aria-label="%s">%s</svg>')
+_OVER = Piece(
+    f'<rect class="over" x="%s" y="{_TOP}" width="%s" height="{_HEIGHT - _BOTTOM - _TOP}"><title>%s</title></rect>'
+)
+_BELOW = Piece(f'<text x="%s" y="{_HEIGHT - 6}" text-anchor="middle">%s</text>')
+_GRID_LINE = Piece(
+    f'<line class="grid" x1="{_LEFT}" x2="{_WIDTH}" y1="%s" y2="%s"></line>'
+    f'<text x="{_LEFT - 8}" y="%s" text-anchor="end">%s</text>'
+)
+_SHAPE, _UNKNOWN = Piece('<path class="c%s" d="%s"></path>'), Piece('<path class="cap" d="%s"></path>')
+_WHOLE = Piece('<div>%s<ul class="legend">%s%s</ul><details><summary>The same as a table</summary>%s</details></div>')
+_KEY = Piece('<li><span class="key c%s"></span>%s</li>')
+_CAP_KEY = Piece('<li><span class="key cap"></span>has lines of unknown cost</li>')
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,28 +50,34 @@ class Bar:
         return sum(self.parts.values(), Decimal(0))
 
 
-def bars(title: str, names: Sequence[str], given: Sequence[Bar], *, per: str = "day") -> h.Element:
+def bars(title: str, names: Sequence[str], given: Sequence[Bar], *, per: str = "day") -> Markup:
     """Stacked bars, one a day, week or month; a dashed cap where lines of unknown cost make the bar a lower bound."""
     top = _rounded(max((bar.total for bar in given), default=Decimal(0)) or Decimal(1))
     step = (_WIDTH - _LEFT) / max(len(given), 1)
     every = -(-len(given) // _MOST_LABELS) or 1
     labels = [
-        h.text(x=_point(_LEFT + step * (place + 0.5)), y=_HEIGHT - 6, text_anchor="middle")[_label(bar.day, per)]
+        _BELOW(_point(_LEFT + step * (place + 0.5)), _label(bar.day, per))
         for place, bar in enumerate(given)
         if place % every == 0
     ]
-    chart = h.svg(".bars", viewBox=f"0 0 {_WIDTH} {_HEIGHT}", role="img", aria_label=title)[
-        _grid(top), _stacks(names, given, step, top), labels, _titles(names, given, step, per)
+    shown = [(place, bar, _amounts(names, bar)) for place, bar in enumerate(given) if bar.parts or bar.unknown]
+    over = [_over(names, bar, amounts, _LEFT + step * place, step, per) for place, bar, amounts in shown]
+    chart = _CHART(title, [_grid(top), _stacks(names, given, step, top), labels, over])
+    keys = [_KEY(str(place), name) for place, name in enumerate(names)]
+    rows = [
+        (_name(bar.day, per), *amounts, f"{bar.unknown:,}" if bar.unknown else "–")
+        for _, bar, amounts in reversed(shown)
     ]
-    legend = h.ul(".legend")[
-        (h.li[h.span(class_=f"key c{place}"), name] for place, name in enumerate(names)),
-        h.li[h.span(".key.cap"), "has lines of unknown cost"] if any(bar.unknown for bar in given) else None,
-    ]
-    shown = [bar for bar in given if bar.parts or bar.unknown]
-    rows = [(_name(bar.day, per), *_amounts(names, bar), f"{bar.unknown:,}" if bar.unknown else "–") for bar in shown]
     columns = (per.title(), *(f"{name}>" for name in names), "Lines unknown>")
-    same = h.details[h.summary["The same as a table"], table("The same as a table", columns, reversed(rows))]
-    return h.div[h.div(".scroll", tabindex="0", role="group", aria_label=title)[written(chart)], legend, same]
+    same = table("The same as a table", columns, rows)
+    return _WHOLE(boxed(title, chart), keys, _CAP_KEY() if any(bar.unknown for bar in given) else None, same)
+
+
+def _over(names: Sequence[str], bar: Bar, amounts: Sequence[str], x: float, step: float, per: str) -> Markup:
+    """The bar's parts and their amounts, where the mouse is over it."""
+    parts = [f"{name} {amount}" for name, amount in zip(names, amounts, strict=True) if name in bar.parts]
+    parts += [f"{bar.unknown:,} lines of unknown cost"] if bar.unknown else []
+    return _OVER(_point(x), _point(step), f"{_name(bar.day, per)}: {', '.join(parts)}")
 
 
 def _label(day: date, per: str) -> str:
@@ -95,35 +114,19 @@ def _stacks(names: Sequence[str], given: Sequence[Bar], step: float, top: Decima
                 shape.append(_box(x, y, width, tall))
         if bar.unknown:
             caps.append(_box(x, y - _CAP - 1, width, _CAP))
-    drawn = [h.path(class_=f"c{place}", d="".join(shape)) for place, shape in enumerate(shapes) if shape]
-    return [drawn, h.path(".cap", d="".join(caps)) if caps else None]
+    drawn = [_SHAPE(str(place), "".join(shape)) for place, shape in enumerate(shapes) if shape]
+    return [drawn, _UNKNOWN("".join(caps)) if caps else None]
 
 
 def _box(x: float, y: float, width: float, tall: float) -> str:
     return f"M{x:.1f} {y:.1f}h{width:.1f}v{tall:.1f}h-{width:.1f}z"
 
 
-def _titles(names: Sequence[str], given: Sequence[Bar], step: float, per: str) -> h.Node:
-    """Each bar's parts and their amounts, where the mouse is over it."""
-    width, height = _point(step), _HEIGHT - _BOTTOM - _TOP
-    found: list[h.Node] = []
-    for place, bar in enumerate(given):
-        parts = [f"{name} {dollars(bar.parts[name])}" for name in names if name in bar.parts]
-        parts += [f"{bar.unknown:,} lines of unknown cost"] if bar.unknown else []
-        if parts:
-            text = f"{_name(bar.day, per)}: {', '.join(parts)}"
-            found.append(_OVER % (_point(_LEFT + step * place), _TOP, width, height, text))
-    return found
-
-
 def _grid(top: Decimal) -> h.Node:
     found: list[h.Node] = []
     for place in range(_GRID + 1):
         y = _HEIGHT - _BOTTOM - (_HEIGHT - _BOTTOM - _TOP) * place / _GRID
-        found += [
-            h.line(".grid", x1=_LEFT, x2=_WIDTH, y1=_point(y), y2=_point(y)),
-            h.text(x=_LEFT - 8, y=_point(y + 4), text_anchor="end")[_axis(top * place / _GRID, top)],
-        ]
+        found.append(_GRID_LINE(_point(y), _point(y), _point(y + 4), _axis(top * place / _GRID, top)))
     return found
 
 

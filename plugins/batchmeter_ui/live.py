@@ -14,12 +14,13 @@ from batchmeter.errors import BatchmeterError
 from batchmeter_proxy import Refusal
 
 from .page import when_read
+from .piece import html_of
 
 if TYPE_CHECKING:
     from .streams import Streams
     from .view import View
 
-Parts = Mapping[str, h.Element]
+Parts = Mapping[str, h.Node]
 """Id of an element of the page -> how it looks now."""
 LONGEST_SECONDS = 1800.0
 SILENT_SECONDS = 15.0
@@ -84,7 +85,7 @@ async def _looks(view: "View", sent: _Looks, *, events: bool) -> _Looks:
     """Id -> HTML and its hash; without new events only what changes without one."""
     assert view.page.live is not None
     parts = await view.page.live(view, whole=events or not sent)
-    texts = {name: str(part) for name, part in parts.items()}
+    texts = {name: html_of(part) for name, part in parts.items()}
     return {name: (text, hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()) for name, text in texts.items()}
 
 

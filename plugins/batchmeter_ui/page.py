@@ -5,38 +5,42 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import htpy as h
+from markupsafe import Markup
 from starlette.responses import Response
 
 from batchmeter import __version__
 
 from .assets import SCRIPT
+from .piece import Piece
 from .words import age, instant
 
 if TYPE_CHECKING:
     from .view import Content, Tile, View
 
 
+_DOCUMENT = Piece(
+    '<!doctype html><html lang="en"><head><meta charset="utf-8">'
+    '<meta name="viewport" content="width=device-width, initial-scale=1"><meta name="color-scheme" content="light dark">'
+    '<title>%s · batchmeter</title><link rel="stylesheet" href="%s"><link rel="icon" type="image/svg+xml" href="%s">%s'
+    '</head><body><a class="skip" href="#main">Skip to the content</a>%s%s'
+    '<main id="main" tabindex="-1"><h1>%s</h1>%s</main>%s</body></html>'
+)
+
+
 def document(view: "View", content: "Content") -> Response:
     """The whole page."""
-    page = h.html(lang="en")[
-        h.head[
-            h.meta(charset="utf-8"),
-            h.meta(name="viewport", content="width=device-width, initial-scale=1"),
-            h.meta(name="color-scheme", content="light dark"),
-            h.title[f"{content.title} · batchmeter"],
-            h.link(rel="stylesheet", href=view.asset("style.css")),
-            h.link(rel="icon", type="image/svg+xml", href=view.asset("icon.svg")),
-            _script(view) if content.stream else None,
-        ],
-        h.body[
-            h.a(".skip", href="#main")["Skip to the content"],
-            _head(view),
-            _follow(content.stream) if content.stream else None,
-            h.main("#main", tabindex="-1")[h.h1[content.title], content.body],
-            _foot(view),
-        ],
-    ]
-    return Response(str(page), media_type="text/html")
+    page = _DOCUMENT(
+        content.title,
+        view.asset("style.css"),
+        view.asset("icon.svg"),
+        _script(view) if content.stream else None,
+        _head(view),
+        _follow(content.stream) if content.stream else None,
+        content.title,
+        content.body,
+        _foot(view),
+    )
+    return Response(page, media_type="text/html")
 
 
 _SETTINGS = json.dumps({"includeIndicatorCSS": False})
@@ -57,17 +61,20 @@ def _follow(stream: str) -> h.Node:
     ]
 
 
-def _head(view: "View") -> h.Element:
+_HEADER = Piece('<header><a class="brand" href="%s">batchmeter</a>%s%s</header>')
+_NAV, _WHO = Piece('<nav aria-label="Pages">%s</nav>'), Piece('<div class="who">%s%s</div>')
+_LINK, _HERE = Piece('<a href="%s">%s</a>'), Piece('<a href="%s" aria-current="page">%s</a>')
+
+
+def _head(view: "View") -> Markup:
+    if not view.known:
+        return _HEADER(view.url("/"), None, None)
     links = [
-        h.a(href=view.url(page.path), aria_current="page" if view.page.path == page.path else None)[page.name]
+        (_HERE if view.page.path == page.path else _LINK)(view.url(page.path), page.name)
         for page in view.pages
         if page.name and (view.identity.everywhere or not page.everywhere)
     ]
-    return h.header[
-        h.a(".brand", href=view.url("/"))["batchmeter"],
-        h.nav(aria_label="Pages")[links] if view.known else None,
-        h.div(".who")[view.who, _logout(view)] if view.known else None,
-    ]
+    return _HEADER(view.url("/"), _NAV(links), _WHO(view.who, _logout(view)))
 
 
 def _logout(view: "View") -> h.Node:
@@ -76,37 +83,41 @@ def _logout(view: "View") -> h.Node:
     return h.form(method="post", action=view.url("/logout"))[h.button(".plain")["Log out"]]
 
 
-def _foot(view: "View") -> h.Element:
-    return h.footer[
-        h.span[f"batchmeter {__version__}"],
-        h.span["Times are UTC; amounts are US dollars."],
-        when_read(view),
-        h.a(href=view.here)["Read again"] if view.known else None,
-    ]
+_FOOTER = Piece(
+    f"<footer><span>batchmeter {__version__}</span><span>Times are UTC; amounts are US dollars.</span>%s%s</footer>"
+)
+_READ = Piece('<span id="read">Read <time datetime="%s">%s</time>. </span>')
+_AGAIN = Piece('<a href="%s">Read again</a>')
 
 
-def when_read(view: "View") -> h.Element:
-    return h.span("#read")[
-        "Read ", h.time(datetime=view.instant)[view.instant.replace("T", " ").removesuffix("Z")], ". "
-    ]
+def _foot(view: "View") -> Markup:
+    return _FOOTER(when_read(view), _AGAIN(view.here) if view.known else None)
 
 
-def card(title: str, *body: h.Node, name: str = "", more: h.Node = None) -> h.Element:
+def when_read(view: "View") -> Markup:
+    return _READ(view.instant, view.instant.replace("T", " ").removesuffix("Z"))
+
+
+_CARD = Piece('<section class="card"%s><div class="title"><h2>%s</h2>%s</div>%s</section>')
+_ID = Piece(' id="%s"')
+
+
+def card(title: str, *body: h.Node, name: str = "", more: h.Node = None) -> Markup:
     """A titled box."""
-    return h.section(".card", id=name or None)[h.div(".title")[h.h2[title], more], body]
+    return _CARD(_ID(name) if name else None, title, more, body)
 
 
-def tiles(shown: "Sequence[Tile]") -> h.Element:
-    return h.div(".tiles")[
-        (
-            h.div(".tile")[
-                h.div(".name")[one.name],
-                h.div(class_="value bad" if one.bad else "value")[one.value],
-                h.div(".note")[one.note],
-            ]
-            for one in shown
-        )
-    ]
+_TILES = Piece('<div class="tiles">%s</div>')
+_TILE, _BAD_TILE = (
+    Piece(
+        f'<div class="tile"><div class="name">%s</div><div class="value{bad}">%s</div><div class="note">%s</div></div>'
+    )
+    for bad in ("", " bad")
+)
+
+
+def tiles(shown: "Sequence[Tile]") -> Markup:
+    return _TILES([(_BAD_TILE if one.bad else _TILE)(one.name, one.value, one.note) for one in shown])
 
 
 def question(action: str, button: str, back: str, *body: h.Node, grave: bool = False) -> h.Element:

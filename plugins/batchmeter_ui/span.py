@@ -4,9 +4,11 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 
 import htpy as h
+from markupsafe import Markup
 
 from batchmeter_proxy import Refusal
 
+from .piece import Piece
 from .view import View
 
 CHOICES = (7, 30, 90, 365)
@@ -57,15 +59,22 @@ def asked_span(view: View, *, days: int = 30) -> Span:
     return Span(today - timedelta(days=int(chosen) - 1), today, int(chosen))
 
 
-def chooser(view: View, span: Span, path: str, **kept: str | None) -> h.Element:
+_CHOOSER = Piece('<p class="span">%s<span>%s</span></p>')
+
+
+def chooser(view: View, span: Span, path: str, **kept: str | None) -> Markup:
     """Links to the usual spans, and what is shown."""
     links = [
-        h.a(href=view.url(path, days=str(days), **kept), aria_current="true" if span.days == days else None)[
-            f"{days} days"
-        ]
-        for days in CHOICES
+        choice(view.url(path, days=str(days), **kept), f"{days} days", chosen=span.days == days) for days in CHOICES
     ]
-    return h.p(".span")[links, h.span[span.text]]
+    return _CHOOSER(links, span.text)
+
+
+_CHOICE, _CHOSEN = Piece('<a href="%s">%s</a>'), Piece('<a href="%s" aria-current="true">%s</a>')
+
+
+def choice(address: str, name: str, *, chosen: bool) -> Markup:
+    return (_CHOSEN if chosen else _CHOICE)(address, name)
 
 
 def invented_note(*, shown: bool) -> h.Node:

@@ -35,7 +35,7 @@ Show = Callable[["View"], Awaitable["Content | Response"]]
 class Live(Protocol):
     """Parts of a page by their ids, as they look now; not `whole`: those that change without a new event."""
 
-    async def __call__(self, view: "View", /, *, whole: bool) -> "Mapping[str, h.Element]": ...
+    async def __call__(self, view: "View", /, *, whole: bool) -> "Mapping[str, h.Node]": ...
 
 
 @dataclass(frozen=True, slots=True)

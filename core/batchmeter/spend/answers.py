@@ -1,14 +1,14 @@
 """Answers to queries: rows and their total, and the answers that are kept until the sums change."""
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 from batchmeter.host import CostRow, CostSum
 from batchmeter.ledger.session import Reader
 
-from .query import Found, SpendQuery, check_groups, read_sums
+from .kept import Summed
+from .query import Found, SpendQuery, read_sums
 from .report import make_rows, make_sum
-from .rolling import metadata_keys
 
 MOST_ROWS = 5_000
 """Rows that are kept: some 10 MB."""
@@ -29,39 +29,58 @@ class Answer:
     """There are no others: the rows and the total are theirs."""
 
 
-async def answer(reader: Reader, query: SpendQuery, limit: int | None = None) -> Answer:
-    """UsageError for groups that there are no sums by."""
-    await _check(reader, [query])
-    real, made_up = (replace(query, group_by=(), invented=invented) for invented in (False, True))
-    found, *totals = await read_sums(reader, [query, real, made_up])
-    whole, invented = (sums.get((), {}) for sums in totals)
-    shows_invented = bool(invented) and not whole
-    if shows_invented:
-        (found,) = await read_sums(reader, [replace(query, invented=True)])
-    rows = await make_rows(query.group_by, found, limit)
-    total = make_sum(invented if shows_invented else whole)
-    return Answer(tuple(rows), len(rows) < len(found), total, invented.get("batches", 0), shows_invented)
+Read = Callable[[Sequence[SpendQuery]], Awaitable[Sequence[Summed]]]
+"""Reads the sums of queries, as of one moment."""
 
 
-async def answers_of_rows(reader: Reader, queries: Sequence[SpendQuery]) -> list[Answer]:
-    """All queries of one time at once, and the totals only where there are no rows: a sandbox's may have to be shown."""
-    await _check(reader, queries)
+async def read_directly(reader: Reader, queries: Sequence[SpendQuery]) -> list[Summed]:
+    """Without anything that is kept: of times that begin or end within a day."""
     found: dict[object, Found] = {}
     for time in dict.fromkeys((one.since, one.until) for one in queries):
         of_time = [one for one in queries if (one.since, one.until) == time]
         found |= zip((one.key for one in of_time), await read_sums(reader, of_time), strict=True)
+    return [Summed(found[one.key], {}) for one in queries]
+
+
+async def answer(read: Read, query: SpendQuery, limit: int | None = None) -> Answer:
+    real, made_up = (replace(query, group_by=(), invented=invented) for invented in (False, True))
+    sums, *totals = await read([query, real, made_up])
+    whole, invented = (total.found.get((), {}) for total in totals)
+    shows_invented = bool(invented) and not whole
+    if shows_invented:
+        (sums,) = await read([replace(query, invented=True)])
+    rows = await make_rows(query.group_by, sums.found, limit, sums.made)
+    total = make_sum(invented if shows_invented else whole)
+    return Answer(tuple(rows), len(rows) < len(sums.found), total, invented.get("batches", 0), shows_invented)
+
+
+async def answers_of_rows(read: Read, queries: Sequence[SpendQuery]) -> list[Answer]:
+    """All queries at once, and the totals only where there are no rows: a sandbox's may have to be shown."""
+    sums = await read(queries)
+    empty = [one for one, each in zip(queries, sums, strict=True) if not each.found]
+    others = {one.key: each for one, each in zip(empty, await _invented(read, empty), strict=True)}
     return [
-        Answer(tuple(await make_rows(one.group_by, sums)), False, None, 0, False)
-        if (sums := found[one.key])
-        else await answer(reader, one)
-        for one in queries
+        Answer(tuple(await make_rows(one.group_by, each.found, made=each.made)), False, None, 0, False)
+        if each.found
+        else others[one.key]
+        for one, each in zip(queries, sums, strict=True)
     ]
 
 
-async def _check(reader: Reader, queries: Sequence[SpendQuery]) -> None:
-    known = await reader.read(metadata_keys)
-    for query in queries:
-        check_groups(query.group_by, query.where, known)
+async def _invented(read: Read, queries: Sequence[SpendQuery]) -> list[Answer]:
+    """A sandbox's rows, all as of one moment, where there are no batches but a sandbox's."""
+    if not queries:
+        return []
+    wholes = [replace(one, group_by=()) for one in queries]
+    made_up = [replace(one, invented=True) for one in (*wholes, *queries)]
+    found = await read([*wholes, *made_up])
+    answers: list[Answer] = []
+    for place, one in enumerate(queries):
+        whole, invented, sums = found[place :: len(queries)]
+        shown = bool(invented.found) and not whole.found
+        rows = await make_rows(one.group_by, sums.found, made=sums.made) if shown else []
+        answers.append(Answer(tuple(rows), False, None, 0, shown))
+    return answers
 
 
 @dataclass

@@ -118,6 +118,11 @@ class Tally:
             for reason, lines in part.unknown.items():
                 _plus(self.unknown[place, _text(reason)], {"batches": 1, "lines": _count(lines)}, sign)
 
+    @property
+    def days(self) -> set[int]:
+        """The days of its places, before these are spread."""
+        return {day for _, day, _ in self.sums}
+
     def spread(self) -> "Tally":
         """The same, also without labels and by month: every place that a report reads from."""
         spread = Tally()

@@ -49,7 +49,7 @@ class Segment:
 
 def segments(since: Millis | None, until: Millis | None, *, by_day: bool) -> Iterator[Segment]:
     """The whole days of a time, `by_day` as such, else as months where they are whole months."""
-    first, end = _whole_days(since, until)
+    first, end = whole_days(since, until)
     if first >= end:
         return
     month = month_of(first) if first_day(month_of(first)) == first else month_of(first) + 1
@@ -64,7 +64,7 @@ def segments(since: Millis | None, until: Millis | None, *, by_day: bool) -> Ite
 
 def edges(since: Millis | None, until: Millis | None) -> Iterator[tuple[Millis | None, Millis | None]]:
     """Parts of days that the time begins or ends in, from and to."""
-    first, end = (number * DAY_MILLIS for number in _whole_days(since, until))
+    first, end = (number * DAY_MILLIS for number in whole_days(since, until))
     if since is not None and until is not None and first > end:
         if since < until:
             yield since, until
@@ -75,7 +75,7 @@ def edges(since: Millis | None, until: Millis | None) -> Iterator[tuple[Millis |
         yield end, until
 
 
-def _whole_days(since: Millis | None, until: Millis | None) -> tuple[int, int]:
+def whole_days(since: Millis | None, until: Millis | None) -> tuple[int, int]:
     """The first whole day, and the day after the last."""
     first = 0 if since is None else -(-since // DAY_MILLIS)
     end = _LAST_DAY if until is None else until // DAY_MILLIS

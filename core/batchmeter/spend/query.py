@@ -23,7 +23,7 @@ from .figures import (
     one_of,
     parts,
 )
-from .periods import DAY_MILLIS, MONDAY, TIMES, Segment, edges, month_of, period_of, segments, shown
+from .periods import DAY_MILLIS, MONDAY, TIMES, Segment, edges, month_of, period_of, segments, shown, whole_days
 from .rolling import settled_between
 from .settled import Settled
 
@@ -39,6 +39,8 @@ _FIELDS = {
 """Name of a group -> the column that holds it."""
 _FEW = {"account", "provider", "status"}
 """Groups of which there are few in a ledger: the sums by one of them alone are few, whole batches by status the fewest."""
+USUAL = frozenset({*_FIELDS, *TIMES, "tag", "job"})
+"""Groups of any ledger."""
 METADATA = "metadata."
 _JOB = "job:"
 """How the tags begin that name a job larger than a batch."""
@@ -48,7 +50,8 @@ _SHOWN = (
     "list_lines", "list_usd", "list_nano", "list_atto", "saved_usd", "saved_nano", "saved_atto",
 )  # fmt: skip
 _USED = (
-    f"SELECT {', '.join(f'max({name}) AS {name}' for name in UNITS)} FROM batchmeter.spend_sum WHERE kind = %(kind)s"  # noqa: S608 - names of our own
+    f"SELECT {', '.join(f'max({name}) AS {name}' for name in UNITS)} FROM batchmeter.spend_sum "  # noqa: S608 - names of our own
+    "WHERE kind = %(kind)s AND period >= %(first)s AND period <= %(last)s"
 )
 _PAGE = 25
 """Settlements summed before the event loop gets a turn: a millisecond, as fast as more at a time."""
@@ -123,6 +126,19 @@ class SpendQuery:
         return self.group_by, self.since, self.until, self.invented, tuple(where)
 
     @property
+    def days(self) -> range:
+        """The whole days of its time."""
+        return range(*whole_days(self.since, self.until))
+
+    @property
+    def has_edges(self) -> bool:
+        """Whether its time begins or ends within a day."""
+        return any(True for _ in edges(self.since, self.until))
+
+    def of_days(self, days: range) -> "SpendQuery":
+        return replace(self, since=days.start * DAY_MILLIS, until=days.stop * DAY_MILLIS)
+
+    @property
     def nothing(self) -> bool:
         """A filter that no batch can pass: no name is empty."""
         return any(value is not None and not _wanted(value) for value in self.where.values())
@@ -151,17 +167,21 @@ async def read_sums(reader: Reader, queries: Sequence[SpendQuery]) -> list[Found
 
     Days that the time begins or ends in are summed from the settlements themselves.
     """
-    found = await reader.read(partial(_whole_days_of_all, queries=queries))
+    found = await reader.read(partial(sums_of_days, queries=queries))
     for since, until in edges(queries[0].since, queries[0].until):
         async for settled, keys in settled_between(reader, since, until, _PAGE):
             for query, sums in zip(queries, found, strict=True):
                 for names, part in _parts_of(query, settled, keys):
-                    _add(sums, names, part)
+                    add_figures(sums, names, part)
     return [{names: figures for names, figures in sums.items() if figures.get("batches")} for sums in found]
 
 
-async def _whole_days_of_all(session: Session, queries: Sequence[SpendQuery]) -> list[Found]:
-    columns = {invented: (*_SHOWN, *await _units(session, invented)) for invented in {one.invented for one in queries}}
+async def sums_of_days(session: Session, queries: Sequence[SpendQuery]) -> list[Found]:
+    """The sums of the whole days of each query; groups whose figures came to 0 may be among them."""
+    columns = {
+        invented: (*_SHOWN, *await _units(session, [one for one in queries if one.invented == invented]))
+        for invented in {one.invented for one in queries}
+    }
     return [{} if one.nothing else await _whole_days(session, one, columns[one.invented]) for one in queries]
 
 
@@ -174,7 +194,7 @@ async def _whole_days(session: Session, terms: SpendQuery, columns: Sequence[str
         rows = await session.rows(statement, **bounds, **_parameters(terms))
         for names, figures in await session.decoded(rows, partial(_named_figures, terms, columns)):
             if names in found:
-                _add(found, names, figures)
+                add_figures(found, names, figures)
             else:
                 found[names] = figures
     if terms.by_label:
@@ -182,7 +202,7 @@ async def _whole_days(session: Session, terms: SpendQuery, columns: Sequence[str
     return found
 
 
-def _add(found: Found, names: Names, figures: Figures, sign: int = 1) -> None:
+def add_figures(found: Found, names: Names, figures: Figures, sign: int = 1) -> None:
     sums = found.setdefault(names, {})
     for name, number in figures.items():
         sums[name] = sums.get(name, 0) + sign * number
@@ -196,13 +216,15 @@ async def _split_off_unlabelled(session: Session, terms: SpendQuery, columns: Se
         names = (time, None) if place == 0 else (None, time)
         labelled = found.pop(names, {})
         found[names] = figures
-        _add(found, names, labelled, -1)
+        add_figures(found, names, labelled, -1)
 
 
-async def _units(session: Session, invented: bool) -> list[str]:
-    """Units that any batch was ever billed in: sums are quick where these are few."""
-    kind = one_of(Kind.INVENTED if invented else DAYS, ONES.index("status") + 1)
-    row = await session.row(session.statement(_USED), kind=int(kind))
+async def _units(session: Session, queries: Sequence[SpendQuery]) -> list[str]:
+    """Units that any batch of these days was billed in: sums are quick where these are few."""
+    kind = one_of(Kind.INVENTED if queries[0].invented else DAYS, ONES.index("status") + 1)
+    days = [one.days for one in queries]
+    bounds = {"first": min(each.start for each in days), "last": max(each.stop for each in days) - 1}
+    row = await session.row(session.statement(_USED), kind=int(kind), **bounds)
     return [name for name in UNITS if row is not None and row[name]]
 
 

@@ -25,13 +25,15 @@ GroupBy = Literal[
 ]  # fmt: skip
 GROUPINGS: tuple[str, ...] = get_args(GroupBy)
 """And `metadata.KEY`, for keys that the settings name."""
+Made = dict[Names, tuple[Figures, CostRow]]
+"""Rows with the figures that they were made of."""
 _Found = tuple[Names, Figures]
 _UNITS, _ROW_FIELDS = set(Usage.model_fields), set(CostRow.model_fields)
 _UNUSED = dict.fromkeys(UNITS, 0)
 _set = object.__setattr__
 Model = TypeVar("Model", bound=BaseModel)
 _SLICE = 500
-"""Rows made before the loop gets a turn."""
+"""Rows made before the loop gets a turn; so many are also sorted without a thread."""
 _FORMULAS = ("=", "+", "-", "@", "\t", "\r")
 """Beginnings that make a spreadsheet take a cell for a formula."""
 
@@ -52,13 +54,25 @@ class CostReport(Frozen, frozen=True):
     """Batches of a sandbox, whose costs are made up: left out, unless there are no others."""
 
 
-async def make_rows(named: Sequence[str], found: Found, limit: int | None = None) -> list[CostRow]:
-    """In the report's order; sorted in a thread and made in slices, since there may be hundreds of thousands."""
+async def make_rows(
+    named: Sequence[str], found: Found, limit: int | None = None, made: Made | None = None
+) -> list[CostRow]:
+    """In the report's order; sorted in a thread and made in slices, since there may be hundreds of thousands.
+
+    `made`: rows that are taken again where their figures are the same object; those of this time are put there.
+    """
     rows: list[CostRow] = []
-    units = await asyncio.to_thread(_units_of, found)
-    for names, figures in await asyncio.to_thread(_chosen, named, list(found.items()), limit):
-        rows.append(_row(named, names, figures, units))
-        if len(rows) % _SLICE == 0:
+    known: Made = {} if made is None else made
+    few = len(found) <= _SLICE
+    units = _units_of(found) if few else await asyncio.to_thread(_units_of, found)
+    items = list(found.items())
+    chosen = _chosen(named, items, limit) if few else await asyncio.to_thread(_chosen, named, items, limit)
+    for place, (names, figures) in enumerate(chosen, 1):
+        earlier = known.get(names)
+        if earlier is None or earlier[0] is not figures:
+            earlier = known[names] = (figures, _row(named, names, figures, units))
+        rows.append(earlier[1])
+        if place % _SLICE == 0:
             await asyncio.sleep(0)
     return rows
 

@@ -3,7 +3,7 @@
 A batch counts with the highest revision among its ending events up to the mark, and for the day it was first settled.
 """
 
-from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -23,6 +23,8 @@ KEPT = tuple(
     for invented in (DAYS, Kind.INVENTED)
 )
 """The kinds of what is kept of pruned batches."""
+ALL_DAYS = -1
+"""Among the days that changed: the sums were begun anew."""
 _EVER = 2**31 - 1
 """A period after all others."""
 
@@ -82,8 +84,14 @@ async def roll_block(upto: int, session: Session) -> tuple[int, int]:
     mark = endings[-1]["seq"] if len(endings) == ROLL_EVENTS else upto
     await session.run("move_spend_mark", seq=mark)
     if endings:
-        await session.run("note_spend_change")
+        await note_change(session, tally.days)
     return len(endings), mark
+
+
+async def note_change(session: Session, days: Iterable[int] = ()) -> None:
+    """The sums of these days, or the settlements behind them, have become others."""
+    await session.run("note_spend_change")
+    await session.each("touch_spend", [{"period": day} for day in sorted(days)])
 
 
 async def lock_mark(session: Session) -> int:
@@ -174,7 +182,7 @@ async def keep_pruned(session: Session, batches: Sequence[Mapping[str, object]])
     await session.decoded(await session.each("spend_of_batch", batches), add)
     await store(session, tally)
     if batches:
-        await session.run("note_spend_change")
+        await note_change(session)
 
 
 # rebuilding and checking
@@ -209,7 +217,7 @@ async def _start_anew(keys: Collection[str] | None, session: Session, since: Map
         await session.run(statement, pruned=int(Kind.PRUNED))
     for statement in ("forget_spend_labels", "forget_spend_groups"):
         await session.run(statement)
-    await session.run("note_spend_change")
+    await note_change(session, [ALL_DAYS])
     async for tally in _kept(session):
         await store(session, tally.spread())
     await session.run("move_spend_mark", seq=0)

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import AsyncExitStack
+from functools import partial
 
 from batchmeter.host import CostQuery, CostRow, Total
 from batchmeter.ledger.ledger import Ledger
@@ -12,8 +13,9 @@ from batchmeter.ledger.transactions import read, write
 from batchmeter.parts import Parts
 
 from . import rolling
-from .answers import Answer, Kept, answer, answers_of_rows
-from .query import SpendQuery, Wanted
+from .answers import Answer, Kept, Read, answer, answers_of_rows, read_directly
+from .kept import KeptSums
+from .query import USUAL, SpendQuery, Wanted, check_groups
 from .report import CostReport, GroupBy
 from .totals import Totals
 
@@ -25,6 +27,7 @@ class Spend:
         self.database = ledger.database
         self._totals = Totals(ledger)
         self._kept = Kept()
+        self._sums = KeptSums()
         self._turn = asyncio.Lock()
 
     label = write(rolling.label_metadata, durable=True)
@@ -91,20 +94,31 @@ class Spend:
             async with self._turn:  # several who show the same page read it once
                 found |= self._find(changes, wanted)
                 missing = {key: query for key, query in wanted.items() if key not in found}
+                await self._check(list(missing.values()))
                 for key, one in zip(missing, await self._read(list(missing.values()), limit, rows_only), strict=True):
                     found[key] = one
                     self._kept.put(changes, key, one)
         return [found[query.key, limit, rows_only] for query in queries]
 
     async def _read(self, queries: Sequence[SpendQuery], limit: int | None, rows_only: bool) -> list[Answer]:
-        """Several are read as of one moment, while SQLite's one thread is free for the ledger's work."""
         async with AsyncExitStack() as stack:
-            reader: Reader = self.database
-            if len(queries) > 1:
-                reader = await stack.enter_async_context(self.database.snapshot())
+            read: Read = partial(self._sums.read, self.database)
+            if any(one.has_edges for one in queries):
+                reader: Reader = self.database
+                if len(queries) > 1:
+                    reader = await stack.enter_async_context(self.database.snapshot())
+                read = partial(read_directly, reader)
             if rows_only:
-                return await answers_of_rows(reader, queries)
-            return [await answer(reader, query, limit) for query in queries]
+                return await answers_of_rows(read, queries)
+            return [await answer(read, query, limit) for query in queries]
+
+    async def _check(self, queries: Sequence[SpendQuery]) -> None:
+        """UsageError for groups that there are no sums by."""
+        known: Sequence[str] | None = None
+        for query in queries:
+            if known is None and not {*query.group_by, *query.where} <= USUAL:
+                known = await self.metadata_keys()
+            check_groups(query.group_by, query.where, known or ())
 
     def _find(self, changes: int, keys: Collection[object]) -> dict[object, Answer]:
         kept = {key: self._kept.get(changes, key) for key in keys}

@@ -48,7 +48,7 @@ async def show(view: View) -> Content:
     return Content(f"Batch in {account}", body, stream=view.url(stream))
 
 
-async def parts(view: View, *, whole: bool = True) -> dict[str, h.Element]:
+async def parts(view: View, *, whole: bool = True) -> dict[str, h.Node]:
     """The page's sections by their names: one batch is read quickly enough to be looked at each time."""
     del whole
     return _parts(view, await _read(view))
@@ -59,7 +59,7 @@ async def _read(view: View) -> BatchData:
     return BatchData(found, await estimate_of(view, found), await view.access.seconds_left(found.tracked))
 
 
-def _parts(view: View, data: BatchData) -> dict[str, h.Element]:
+def _parts(view: View, data: BatchData) -> dict[str, h.Node]:
     found, newest = data.history, data.newest
     batch = found.tracked.batch
     sections: dict[str, h.Node] = {
@@ -295,7 +295,7 @@ def _failed(view: View, found: BatchHistory, newest: Settlement | None) -> h.Nod
     return card("Failures", h.p[text, h.a(href=where)["read it now"], "."])
 
 
-def _deliveries(view: View, found: BatchHistory) -> h.Element:
+def _deliveries(view: View, found: BatchHistory) -> h.Node:
     if not view.identity.admin:
         return h.p(".quiet")["Only admin keys see who is sent events."]
     rows = [

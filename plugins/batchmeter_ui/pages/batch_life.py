@@ -15,7 +15,7 @@ _MOST_DELIVERIES = 12
 _EVENTS = {"acreate_batch": "created", "batch_success": "success", "batch_failure": "failure"}
 
 
-def life(found: BatchHistory, now: int) -> h.Element:
+def life(found: BatchHistory, now: int) -> h.Node:
     """Up to now while it is open."""
     steps = _steps(found)
     until = None if found.tracked.batch.ended else now
@@ -72,7 +72,7 @@ def _since(earlier: int, later: int) -> str:
     return f"after {duration((later - earlier) / 1000)}"
 
 
-def revisions_of(revisions: Sequence[Settlement]) -> h.Element:
+def revisions_of(revisions: Sequence[Settlement]) -> h.Node:
     rows: list[Sequence[h.Node]] = []
     for earlier, one in zip((None, *revisions), revisions, strict=False):
         rows.append((

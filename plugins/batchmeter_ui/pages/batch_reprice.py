@@ -85,7 +85,7 @@ async def reprice_all(view: View) -> Content:
     ]
     empty = "No cost changed: the price book still lacks what they need."
     text = f"{len(changes):,} of {len(chosen):,} batches have another cost now."
-    body = [h.p[text], table("Changed costs", ("Batch", "Before>", "Now>"), rows, empty=empty)]
+    body: list[h.Node] = [h.p[text], table("Changed costs", ("Batch", "Before>", "Now>"), rows, empty=empty)]
     return Content("Price again", [card(account, body), h.p[h.a(href=view.url("/unknown"))["What is still unknown"]]])
 
 

@@ -37,7 +37,7 @@ async def show(view: View) -> Content:
     begin = h.p[h.a(href=view.url("/batches", **kept))["Back to the first"]] if view.query("after") else None
     empty = "None of the batches looked through fits; older ones may." if page.next else "No batch fits."
     jobs = h.a(href=view.url("/jobs"))["Jobs larger than a batch"]
-    body = [_form(view), card("Batches", batch_table(view, page.data, empty), begin, further, more=jobs)]
+    body: list[h.Node] = [_form(view), card("Batches", batch_table(view, page.data, empty), begin, further, more=jobs)]
     return Content("Batches", body)
 
 
@@ -97,7 +97,7 @@ def _form(view: View) -> h.Element:
     ]
 
 
-def batch_table(view: View, data: Sequence[SeenBatch], empty: str) -> h.Element:
+def batch_table(view: View, data: Sequence[SeenBatch], empty: str) -> h.Node:
     columns = ("Batch", "Created", "Status", "Progress", "Failed>", "Cost>", "Model", "Team", "Account")
     return table("Batches", columns, [_row(view, one) for one in data], empty=empty)
 
@@ -145,7 +145,7 @@ def status(word: str) -> h.Node:
 class Opened:
     """Batches under way."""
 
-    table: h.Element
+    table: h.Node
     count: str
 
 

@@ -39,7 +39,7 @@ async def show(view: View) -> Content:
     ])  # fmt: skip
 
 
-def _following(view: View, found: Sequence[Following]) -> h.Element:
+def _following(view: View, found: Sequence[Following]) -> h.Node:
     rows = [
         (
             h.a(href=view.url("/batches", account=one.account, settled="no"))[shortened(one.account, 60)],
@@ -54,7 +54,7 @@ def _following(view: View, found: Sequence[Following]) -> h.Element:
     return table("Open batches by account", columns, rows, empty="No batch is open.")
 
 
-def _accounts(gauges: Sequence[CostGauge]) -> h.Element:
+def _accounts(gauges: Sequence[CostGauge]) -> h.Node:
     counts: defaultdict[str, Counter[str]] = defaultdict(Counter[str])
     for one in gauges:
         counts[one.account][one.status] += one.batches
@@ -63,7 +63,7 @@ def _accounts(gauges: Sequence[CostGauge]) -> h.Element:
     return table("Batches by account", ("Account", *(f"{spaced(status)}>" for status in statuses)), rows)
 
 
-async def _actions(view: View) -> h.Element:
+async def _actions(view: View) -> h.Node:
     notes: list[Any] = await (await view.sessions()).notes(_MOST_ACTIONS)
     rows = [
         (moment(note["at"], view.now), note["key_id"] or "no key", note["what"], shortened(str(note["object"])))

@@ -80,7 +80,7 @@ async def one(view: View) -> Content:
     found = [each for each in await _batches(view, account, job) if view.sees(each.tracked)]
     if not found:
         raise Refusal(404, f"No job {job[:100]!r} is known in the account {account[:100]!r}.")
-    body = [
+    body: list[h.Node] = [
         h.p(".quiet")[h.code[job], f" in {account}"],
         tiles([_progress(found), _cost(found), await _time(view, found)]),
         card("Batches", batch_table(view, found, "")),

@@ -28,7 +28,7 @@ async def show(view: View) -> Content:
     return Content("Loggers", card("Who is owed events", table("Loggers", columns, rows, empty=_NONE)))
 
 
-def backlog(view: View, found: Sequence[Subscribed]) -> h.Element:
+def backlog(view: View, found: Sequence[Subscribed]) -> h.Node:
     """The short one of the overview."""
     columns = ("Logger", "Waiting>", "Oldest waiting", "Given up>")
     return table("Loggers", columns, [_row(view, one) for one in found], empty=_NONE)

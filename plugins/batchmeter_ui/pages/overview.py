@@ -12,6 +12,7 @@ from batchmeter.access import Subscribed
 from batchmeter.host import CostRow
 from batchmeter_ui.chart import COLOURS, Bar, bars
 from batchmeter_ui.page import card, tiles
+from batchmeter_ui.piece import Piece
 from batchmeter_ui.span import Span, asked_span, chooser, invented_note
 from batchmeter_ui.sums import is_complete, query, query_before, spend_all, summed, summed_by, unknown_costs
 from batchmeter_ui.table import table
@@ -42,15 +43,15 @@ async def show(view: View) -> Content:
     return Content("Overview", body, stream=view.url("/live", **span.query))
 
 
-async def parts(view: View, *, whole: bool = True) -> dict[str, h.Element]:
+async def parts(view: View, *, whole: bool = True) -> dict[str, h.Node]:
     """Cards by name."""
     opened = await open_batches(view, limit=13)
     all_open = h.a(href=view.url("/batches", settled="no"))["All"]
-    batches = {"open": card("Open batches", opened.table, more=all_open, name="open")}
+    batches: dict[str, h.Node] = {"open": card("Open batches", opened.table, more=all_open, name="open")}
     return {**await _sums(view, opened), **batches} if whole else batches
 
 
-async def _sums(view: View, opened: Opened) -> dict[str, h.Element]:
+async def _sums(view: View, opened: Opened) -> dict[str, h.Node]:
     span = asked_span(view)
     before = _before(span)
     queries = (query(view, (by,), span) for by in ("team", "account", "key", "status"))
@@ -66,7 +67,7 @@ async def _sums(view: View, opened: Opened) -> dict[str, h.Element]:
     unknown = await unknown_costs(view, span, invented=whole.invented)
     loggers = await view.access.subscriptions() if view.identity.everywhere else None
     change = _change(span, whole, past) if older else None
-    found = {
+    found: dict[str, h.Node] = {
         "note": h.div("#note")[invented_note(shown=whole.invented)],
         "tiles": await _tiles(view, whole, failed, opened, change, loggers),
         "spend": _chart(span, by_period, by_model),
@@ -99,7 +100,7 @@ def _before(span: Span) -> Span:
 
 async def _tiles(
     view: View, whole: CostRow, failed: int, opened: Opened, before: h.Node, loggers: Sequence[Subscribed] | None
-) -> h.Element:
+) -> h.Node:
     lower = "the spend is a lower bound" if whole.unpriced_lines else "all is known"
     shown = [
         Tile("Spend, known", spent(whole), before or "of settled batches"),
@@ -155,7 +156,7 @@ async def _added_tiles(view: View) -> list[Tile]:
     return found
 
 
-def _chart(span: Span, by_period: Sequence[CostRow], by_model: Sequence[CostRow]) -> h.Element:
+def _chart(span: Span, by_period: Sequence[CostRow], by_model: Sequence[CostRow]) -> h.Node:
     per = _per(span)
     title = f"Spend per {per}, by model"
     if not by_period:
@@ -175,7 +176,11 @@ def _chart(span: Span, by_period: Sequence[CostRow], by_model: Sequence[CostRow]
     return card(title, bars(title, names, drawn, per=per), cut and h.p(".quiet")[cut], name="spend")
 
 
-def _shares(view: View, span: Span, by: str, sums: Sequence[CostRow], whole: CostRow) -> h.Element:
+_NAMED, _UNNAMED = Piece('<a href="%s">%s</a>'), Piece('<span class="quiet">%s</span>')(_NO_NAME)
+_ALL = Piece('<a href="%s">All</a>')
+
+
+def _shares(view: View, span: Span, by: str, sums: Sequence[CostRow], whole: CostRow) -> h.Node:
     title = f"By {by}"
     return card(
         title,
@@ -185,14 +190,14 @@ def _shares(view: View, span: Span, by: str, sums: Sequence[CostRow], whole: Cos
             [_share_row(view, by, one, whole) for one in sums[:_MOST_ROWS]],
             empty="No batch was settled in this span.",
         ),
-        more=h.a(href=view.url("/spend", by=by, **span.query))["All"],
+        more=_ALL(view.url("/spend", by=by, **span.query)),
         name=f"{by}s",
     )
 
 
 def _share_row(view: View, by: str, one: CostRow, whole: CostRow) -> Sequence[h.Node]:
     name = one.group
-    shown = h.a(href=view.url("/batches", **{by: name}))[name] if name else h.span(".quiet")[_NO_NAME]
+    shown = _NAMED(view.url("/batches", **{by: name}), name) if name else _UNNAMED
     priced = one.lines - one.unpriced_lines
     each = dollars(one.known * 1000 / priced) if priced > 0 and one.known > 0 else "–"
     return (shown, spent(one), share(one.known, whole.known), number(one.batches), number(one.lines), each)

@@ -41,7 +41,7 @@ async def show(view: View) -> Content:
     return Content("Prices", [form, result, _book(view, source.digest, today)])
 
 
-def _book(view: View, digest: str, today: date) -> h.Element:
+def _book(view: View, digest: str, today: date) -> h.Node:
     built = view.host.prices_as_of
     old = None if built is None else f"{built}, {max((today - built).days, 0):,} days old"
     return card("Price book", facts([
@@ -51,7 +51,7 @@ def _book(view: View, digest: str, today: date) -> h.Element:
     ]))  # fmt: skip
 
 
-def _table(found: Sequence[Listed]) -> h.Element:
+def _table(found: Sequence[Listed]) -> h.Node:
     buckets = [one for one in BUCKETS if any(one in listed.rates.usd_per_million for listed in found)]
     columns = (
         "Model",

@@ -12,7 +12,7 @@ from starlette.responses import Response
 from batchmeter.host import CostRow
 from batchmeter_proxy import Refusal
 from batchmeter_ui.page import card
-from batchmeter_ui.span import PERIODS, Span, asked_span, chooser, invented_note
+from batchmeter_ui.span import PERIODS, Span, asked_span, choice, chooser, invented_note
 from batchmeter_ui.sums import dimensions, is_complete, spend, summed
 from batchmeter_ui.table import table
 from batchmeter_ui.view import Content, Page, View
@@ -80,17 +80,10 @@ def _row(pivot: Pivot, name: str) -> Sequence[h.Node]:
 def _links(view: View, pivot: Pivot) -> h.Element:
     query = pivot.span.query
     by = [
-        h.a(href=view.url("/spend", by=one, per=pivot.per, **query), aria_current="true" if one == pivot.by else None)[
-            one
-        ]
+        choice(view.url("/spend", by=one, per=pivot.per, **query), one, chosen=one == pivot.by)
         for one in dimensions(view)
     ]
-    per = [
-        h.a(href=view.url("/spend", by=pivot.by, per=one, **query), aria_current="true" if one == pivot.per else None)[
-            one
-        ]
-        for one in PERIODS
-    ]
+    per = [choice(view.url("/spend", by=pivot.by, per=one, **query), one, chosen=one == pivot.per) for one in PERIODS]
     csv_ = h.a(href=view.url("/export/spend.csv", by=pivot.by, per=pivot.per, **query))["CSV"]
     return h.p(".span")[h.span["Rows:"], by, h.span["Columns:"], per, csv_]
 

@@ -79,7 +79,7 @@ async def show(view: View) -> Content:
     )
 
 
-def worklist(view: View, found: Sequence[UnknownCost], *, most: int) -> h.Element:
+def worklist(view: View, found: Sequence[UnknownCost], *, most: int) -> h.Node:
     """The short one of the overview: the same reason and model in all accounts as one, most lines first."""
     rows = [_begin(view, one) for one in _together(found)[:most]]
     columns = ("Reason", "Model", "Batches>", "Lines>")
@@ -104,7 +104,7 @@ def _begin(view: View, one: UnknownCost) -> tuple[h.Node, ...]:
     return h.code[shortened(one.reason, 60)], shortened(one.model or "(none)", 60), batches, number(one.lines)
 
 
-def _whole(view: View, found: Sequence[UnknownCost], tokens: Tokens) -> h.Element:
+def _whole(view: View, found: Sequence[UnknownCost], tokens: Tokens) -> h.Node:
     """With where it is, how much it may be, and the command that mends it."""
     columns = ("Reason", "Model", "Batches>", "Lines>", "Tokens>", "Since", "Account", "What helps")
     rows = [_row(view, one, tokens) for one in sorted(found, key=lambda one: (one.first_day, -one.lines))]

@@ -613,14 +613,27 @@ RETURNING pk, %(place)s::integer AS place;
 SELECT seq FROM batchmeter.spend_mark WHERE name = 'events';
 
 -- name: spend_state
--- changes: how often the sums, or the settlements behind them, have become others.
+-- changes: how often the sums, or the settlements behind them, have become others; noted: how often it was said which days.
 SELECT coalesce((SELECT seq FROM batchmeter.spend_mark WHERE name = 'events'), 0) AS mark,
     coalesce((SELECT seq FROM batchmeter.spend_mark WHERE name = 'changes'), 0) AS changes,
+    coalesce((SELECT seq FROM batchmeter.spend_mark WHERE name = 'noted'), 0) AS noted,
     coalesce((SELECT max(seq) FROM batchmeter.event), 0) AS last;
 
 -- name: note_spend_change
-INSERT INTO batchmeter.spend_mark AS known (name, seq) VALUES ('changes', 1)
+INSERT INTO batchmeter.spend_mark AS known (name, seq) VALUES ('changes', 1), ('noted', 1)
 ON CONFLICT (name) DO UPDATE SET seq = known.seq + 1;
+
+-- name: touch_spend
+-- Just after a change was noted.
+INSERT INTO batchmeter.spend_touched AS known (period, changes)
+SELECT %(period)s, seq FROM batchmeter.spend_mark WHERE name = 'changes'
+ON CONFLICT (period) DO UPDATE SET changes = excluded.changes;
+
+-- name: spend_touched
+SELECT period, changes FROM batchmeter.spend_touched WHERE changes > %(after)s;
+
+-- name: spend_touched_last
+SELECT period FROM batchmeter.spend_touched WHERE period >= 0 ORDER BY changes DESC, period DESC LIMIT %(limit)s;
 
 -- name: lock_spend_mark
 -- Held until the transaction ends: sums are written by one at a time.
