@@ -1,8 +1,8 @@
 """Sums of what settled batches cost. Others use the class `Spend` only, and the ledger does not know this package.
 
-`rolling` feeds the sums from the ledger's events, `query` reads them, `kept` holds those of days past in memory, `report` makes
-rows; `check` compares the sums with the settlements; `prune` deletes old batches and keeps their sums. A tracker finds this
-package by its entry point.
+`rolling` feeds the sums from the ledger's events; `query` reads them, `kept` holds those of days past in memory, `report`
+makes rows; `check` compares the sums with the settlements; `prune` deletes old batches and keeps their sums. A tracker finds
+this package by its entry point.
 """
 
 from functools import partial
