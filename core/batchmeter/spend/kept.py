@@ -62,11 +62,12 @@ class KeptSums:
     async def read(self, database: Database, queries: Sequence[SpendQuery]) -> list[Summed]:
         """All as of one moment."""
         bases = {key: self._bases[key] for key in (one.key for one in queries) if key in self._bases}
-        found = await database.read(partial(_with_hot_days, queries, bases))
-        if found is None:
-            async with database.snapshot() as reader:  # long, while SQLite's one thread is free for the ledger's work
-                found, new = await reader.read(partial(_with_new_bases, queries, bases))
-            self._keep(new)
+        warm = await database.read(partial(_with_hot_days, queries, bases))
+        if warm is not None:
+            return warm
+        async with database.snapshot() as reader:  # long, while SQLite's one thread is free for the ledger's work
+            found, new = await reader.read(partial(_with_new_bases, queries, bases))
+        self._keep(new)
         return found
 
     def _keep(self, new: _Bases) -> None:

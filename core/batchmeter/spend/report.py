@@ -65,7 +65,7 @@ async def make_rows(
     known: Made = {} if made is None else made
     few = len(found) <= _SLICE
     units = _units_of(found) if few else await asyncio.to_thread(_units_of, found)
-    items = list(found.items())
+    items: list[_Found] = list(found.items())
     chosen = _chosen(named, items, limit) if few else await asyncio.to_thread(_chosen, named, items, limit)
     for place, (names, figures) in enumerate(chosen, 1):
         earlier = known.get(names)
