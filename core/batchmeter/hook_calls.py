@@ -15,6 +15,7 @@ from collections.abc import Callable, Coroutine, Generator, Mapping
 from contextlib import AbstractAsyncContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from functools import partial
+from types import FunctionType, MemberDescriptorType, MethodType
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import pluggy
@@ -22,7 +23,7 @@ import pluggy
 from .config import nearest
 from .errors import RetryLater
 from .events import event_kinds
-from .hookspecs import Companion
+from .hookspecs import PROJECT, Companion
 
 if TYPE_CHECKING:
     from .events import Event
@@ -42,13 +43,15 @@ MAX_STUCK = 3
 
 
 class PluginManager(pluggy.PluginManager):
-    """pluggy's, which does not look for hooks among `__names__`: half of an object's names are Python's own."""
+    """pluggy's, which looks through descriptors at each of an object's names: nine in ten of them are plainly no hooks."""
 
     def parse_hookimpl_opts(self, plugin: object, name: str) -> pluggy.HookimplOpts | None:
-        return None if name.startswith("__") else super().parse_hookimpl_opts(plugin, name)
+        return None if _is_no_hook(plugin, name, "impl") else super().parse_hookimpl_opts(plugin, name)
 
     def parse_hookspec_opts(self, module_or_class: Any, name: str) -> pluggy.HookspecOpts | None:
-        return None if name.startswith("__") else super().parse_hookspec_opts(module_or_class, name)
+        return (
+            None if _is_no_hook(module_or_class, name, "spec") else super().parse_hookspec_opts(module_or_class, name)
+        )
 
     def check_pending(self) -> None:
         """PluginValidationError that names the nearest hook where there is none of an implementation's name."""
@@ -58,6 +61,16 @@ class PluginManager(pluggy.PluginManager):
             for one in callers[name].get_hookimpls():
                 if not one.optionalhook:
                     raise pluggy.PluginValidationError(one.plugin, f"there is no hook {name!r}{nearest(name, known)}")
+
+
+def _is_no_hook(holder: object, name: str, mark: str) -> bool:
+    """One of Python's own names, a value that is no function, or a function without the mark."""
+    kinds = (holder if isinstance(holder, type) else type(holder)).__mro__
+    values = (vars(place)[name] for place in (holder, *kinds) if name in getattr(place, "__dict__", ()))
+    if isinstance(value := next(values, None), FunctionType):
+        return f"{PROJECT}_{mark}" not in vars(value)
+    wrapped = isinstance(value, staticmethod | classmethod | MethodType | MemberDescriptorType)
+    return name.startswith("__") or not wrapped
 
 
 @dataclass

@@ -115,18 +115,14 @@ class Parts:
         from .tracker.schedule import TrackerOptions  # noqa: PLC0415
         from .tracker.tracker import Tracker, extensions  # noqa: PLC0415
 
-        chosen: Prices = prices if prices is not None else settings.prices
-        if isinstance(chosen, os.PathLike):
-            chosen = os.fspath(chosen)
-        source = await asyncio.to_thread(price_book, chosen) if isinstance(chosen, str | Mapping) else chosen
-        if not callable(getattr(source, "rates", None)):  # asking for its other members may open a catalogue
-            raise ConfigError(f"prices: expected rows, a file's path or a PriceSource, but got {type(source).__name__}")
-        if isinstance(source, Catalogued):
-            await asyncio.to_thread(_tell_strangers, source, settings, plugins)
-        if ledger is None:
-            ledger = open_ledger(settings.ledger, engines=plugins.ledgers)
-        sums = await asyncio.to_thread(sums_of, ledger)  # reading entry points and importing takes a while
-        await asyncio.to_thread(extensions)
+        chosen: Prices = settings.prices if prices is None else prices
+        ledger = ledger or open_ledger(settings.ledger, engines=plugins.ledgers)
+
+        def read() -> tuple[PriceSource, Sums]:  # entry points, imports and a catalogue: that takes a while
+            extensions()
+            return _source(chosen, settings, plugins), sums_of(ledger)
+
+        source, sums = await asyncio.to_thread(read)
         await ledger.open(wait=settings.track)
         if settings.reports.metadata_keys:
             try:
@@ -159,9 +155,14 @@ class Parts:
             log.warning("ledger: not told of other processes' work, which is found by looking: %s", error)
 
 
-def _tell_strangers(book: Catalogued, settings: Settings, plugins: Plugins) -> None:
-    """Rows for a provider that nobody has price nothing; accounts' names are easily taken for one."""
-    for name, near in book.strangers(plugins.providers).items():
+def _source(chosen: Prices, settings: Settings, plugins: Plugins) -> PriceSource:
+    """The prices. Rows for a provider that nobody has price nothing; accounts' names are easily taken for one."""
+    rows = os.fspath(chosen) if isinstance(chosen, os.PathLike) else chosen
+    book = price_book(rows) if isinstance(rows, str | Mapping) else rows
+    if not callable(getattr(book, "rates", None)):  # asking for its other members may open a catalogue
+        raise ConfigError(f"prices: expected rows, a file's path or a PriceSource, but got {type(book).__name__}")
+    for name, near in book.strangers(plugins.providers).items() if isinstance(book, Catalogued) else ():
         provider = settings.accounts.get(name, {}).get("provider", next(iter(near), None))
         hint = f'; did you mean "{provider}/…"?' if provider else ""
         log.warning('prices: rows for "%s/…" price nothing: no provider has that name%s', name, hint)
+    return book

@@ -5,6 +5,7 @@ import json
 import logging
 import time
 from collections.abc import Sequence
+from functools import cache
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
@@ -81,9 +82,9 @@ class Proxy:
         self.state = State(client, authenticate, admit, options, reads, transfers, calls, webhook_places)
         self.state.metrics.gathers = client.plugins.collect("register_metrics")
         self.table = Table([*routes, *client.plugins.collect("register_routes")])
-        description = openapi.document(self.table.routes)
-        self.state.openapi = json.dumps(description, ensure_ascii=False).encode()
-        self.state.docs = docs_page.docs_page(description)
+        description = cache(lambda: openapi.document(self.table.routes))
+        self.state.openapi = cache(lambda: json.dumps(description(), ensure_ascii=False).encode())
+        self.state.docs = cache(lambda: docs_page.docs_page(description()))
 
     async def __call__(self, scope: "Scope", receive: "Receive", send: "Send") -> None:
         if scope["type"] == "lifespan":

@@ -38,7 +38,7 @@ def docs_page(description: Mapping[str, Any]) -> bytes:
 
 
 async def docs(call: Call) -> Response:
-    return HTMLResponse(call.state.docs, headers=HEADERS)
+    return HTMLResponse(call.state.docs(), headers=HEADERS)
 
 
 async def part(call: Call) -> Response:

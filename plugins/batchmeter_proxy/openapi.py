@@ -59,7 +59,7 @@ def _operation(route: Route) -> dict[str, Any]:
 
 
 async def openapi(call: Call) -> Response:
-    return Response(call.state.openapi, media_type="application/json")
+    return Response(call.state.openapi(), media_type="application/json")
 
 
 ROUTES = (Route("GET", "/openapi.json", openapi, "OpenAPI description", versioned=False, public=True),)

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any, TypeAlias
 from urllib.parse import unquote
 
@@ -66,7 +67,7 @@ class Table:
 
     def __init__(self, routes: Iterable[Route]) -> None:
         self.routes = tuple(routes)
-        self._patterns = [(_pattern(route), route) for route in self.routes]
+        self._patterns = [(_pattern(route.path, route.versioned), route) for route in self.routes]
 
     def find(self, method: str, path: str) -> Found:
         """`path` is still escaped, so that an id may hold a slash. Refusal: 404, or 405 with what is allowed."""
@@ -93,7 +94,8 @@ class Table:
         raise Refusal(404, f"Invalid URL ({method} {path})", code="unknown_url")
 
 
-def _pattern(route: Route) -> re.Pattern[str]:
-    path = re.sub(r"\\{(\w+)\\}", r"(?P<\1>[^/]+)", re.escape(route.path))
+@lru_cache(maxsize=512)
+def _pattern(path: str, versioned: bool) -> re.Pattern[str]:
+    path = re.sub(r"\\{(\w+)\\}", r"(?P<\1>[^/]+)", re.escape(path))
     path = re.sub(r"\\{(\w+):path\\}$", r"(?P<\1>.+)", path)
-    return re.compile((_VERSION if route.versioned else "") + path)
+    return re.compile((_VERSION if versioned else "") + path)

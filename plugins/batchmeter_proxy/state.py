@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from batchmeter import AsyncClient
@@ -31,7 +32,7 @@ class State:
     metrics: Metrics = field(default_factory=Metrics)
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
     """The server was told to stop: answers that would go on for ever end."""
-    openapi: bytes = b""
-    """The description of all routes, written once: anybody may ask for it, as often as they like."""
-    docs: bytes = b""
+    openapi: Callable[[], bytes] = bytes
+    """The description of all routes, written at the first call: anybody may ask for it, as often as they like."""
+    docs: Callable[[], bytes] = bytes
     """The same for people."""

@@ -374,7 +374,7 @@ async def test_the_description_tells_of_bodies_and_answers(start):
 async def test_a_sandbox_s_batches_take_nothing_and_are_not_refused(tmp_path):
     settings = Settings(
         ledger=str(tmp_path / "l.db"),
-        accounts={"sandbox": {"provider": "sandbox"}},
+        accounts={"sandbox": {"provider": "sandbox", "speed": 1e9}},
         plugins={"budgets": {"all": {"limit": "0"}}},
         track=False,
         load=("budgets",),

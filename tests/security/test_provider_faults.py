@@ -139,6 +139,11 @@ def later():
     return (NOW + 3600) * 1000 + int(time.monotonic() * 100_000)
 
 
+async def doze(seconds):
+    """A sleep by that clock."""
+    await asyncio.sleep(seconds / 100)
+
+
 @pytest.fixture
 async def site(tmp_path, monkeypatch):
     """A client with a bad account and a good one: each has an open batch, and a create whose answer was lost."""
@@ -151,8 +156,8 @@ async def site(tmp_path, monkeypatch):
         def register_providers(self, register):
             register(Mine)
 
-    monkeypatch.setattr(hook_calls, "GRACE_SECONDS", 0.1)
-    monkeypatch.setitem(provider_guard._SECONDS, "aclose", 0.2)
+    monkeypatch.setattr(hook_calls, "GRACE_SECONDS", 0.02)
+    monkeypatch.setitem(provider_guard._SECONDS, "aclose", 0.05)
     accounts = {name: {"provider": "bare"} for name in ("bad", "good")}
     settings = Settings(ledger=str(tmp_path / "ledger.db"), accounts=accounts, track=False, load=())
     client, log = AsyncClient(settings=settings), Recorder()
@@ -167,6 +172,7 @@ async def site(tmp_path, monkeypatch):
         with pytest.raises(errors.CreateUnknownError):
             await client.batches.create(**request)
     monkeypatch.setattr(client.ledger.database, "_clock", later)
+    client.tracker.poller.sleep = doze
     yield client, Mine, log
     await asyncio.wait_for(client.aclose(), 20)
 
@@ -187,8 +193,9 @@ async def test_other_accounts_go_on_and_closing_ends(fault, site):
     assert created == ["bad_1", "good_1", "good_2"]
 
 
-async def test_a_call_that_ignores_its_end_does_not_hold_the_loop():
+async def test_a_call_that_ignores_its_end_does_not_hold_the_loop(monkeypatch):
     """`asyncio.run` waits for every task that it knows of."""
+    monkeypatch.setattr(hook_calls, "GRACE_SECONDS", 0.01)
 
     def in_a_loop():
         async def main():
@@ -209,21 +216,18 @@ async def test_a_call_that_ends_well_while_it_is_stopped_counts():
     assert await within(late(), 0.01) == "done"
 
 
-@pytest.mark.parametrize(
-    ("fault", "error", "said"),
-    [
+async def test_the_error_names_plugin_method_and_answer(site):
+    client, provider, _ = site
+    for fault, error, text in (
         (leave, RuntimeError, "retrieve_batch raised SystemExit: 3"),
         (odd, RuntimeError, "raised OddError"),
         (cancel, RuntimeError, "cancelled itself"),
         (nothing, errors.APIResponseError, "provider 'bare': retrieve_batch gave NoneType where .* a Batch"),
         (mapping, errors.APIResponseError, "gave dict"),
-    ],
-)
-async def test_the_error_names_plugin_method_and_answer(fault, error, said, site):
-    client, provider, _ = site
-    provider.fault = staticmethod(fault)
-    with pytest.raises(error, match=said):
-        await client.batches.retrieve("bad_1")
+    ):
+        provider.fault = staticmethod(fault)
+        with pytest.raises(error, match=text):
+            await client.batches.retrieve("bad_1")
 
 
 def after_a_line(fault):
