@@ -1,6 +1,8 @@
 """The proxy in front of a served sandbox: as an app in this process, with the official SDK as its client."""
 
+import asyncio
 import json
+import shutil
 from collections.abc import AsyncGenerator
 from functools import cache
 
@@ -48,17 +50,38 @@ async def sandbox(clock) -> AsyncGenerator[Sandbox]:
         yield served
 
 
+@pytest.fixture(scope="session")
+def used_ledger(tmp_path_factory):
+    """The file of a ledger that a proxy has served before, without keys: its tables and views are made."""
+    path = tmp_path_factory.mktemp("used") / "proxy.db"
+
+    async def serve():
+        account = {"provider": "openai", "api_base": "http://127.0.0.1:1", "api_key": "k"}
+        settings = Settings(ledger=str(path), accounts={"openai": account}, track=False, load=())
+        async with AsyncClient(settings=settings) as client:
+            assert not await (await keyring_of(client)).has_keys()
+
+    asyncio.run(serve())
+    return path
+
+
+@pytest.fixture
+def ledger(used_ledger, tmp_path):
+    """A copy of it: SQLite needs ten milliseconds to make a proxy's tables and views."""
+    return str(shutil.copyfile(used_ledger, tmp_path / "proxy.db"))
+
+
 @pytest.fixture
 def recorder():
     return Recorder()
 
 
 @pytest.fixture
-async def client(sandbox, tmp_path, recorder):
+async def client(sandbox, ledger, recorder):
     """Two accounts at one sandbox; nothing is tracked but what the proxy sees."""
     account = {"provider": "openai", "api_base": sandbox.url, "api_key": "k", "max_retries": 0}
     settings = Settings(
-        ledger=str(tmp_path / "proxy.db"),
+        ledger=ledger,
         accounts={"openai": account, "other": account},
         proxy={"freshness": 0},
         track=False,

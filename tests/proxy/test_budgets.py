@@ -42,14 +42,14 @@ async def sandbox():
 
 
 @pytest.fixture
-async def start(sandbox, tmp_path):
+async def start(sandbox, ledger):
     """Clients of one ledger, with these `[plugins.budgets]`."""
     opened = []
 
     async def make(track=False, **budgets):
         account = {"provider": "openai", "api_base": sandbox.url, "api_key": "k", "max_retries": 0}
         settings = Settings(
-            ledger=str(tmp_path / "l.db"),
+            ledger=ledger,
             accounts={"openai": account},
             plugins={"budgets": {**budgets, "every": 3600}},
             track=track,

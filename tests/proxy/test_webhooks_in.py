@@ -35,11 +35,11 @@ def ending():
 
 
 @pytest.fixture
-async def client(sandbox, tmp_path, ending):
+async def client(sandbox, ledger, ending):
     account = {"provider": "openai", "api_base": sandbox.url, "api_key": "k", "max_retries": 0}
     accounts = {"openai": {**account, "webhook_secrets": [OLD, NEW]}, "plain": {**account, "webhook_secrets": [PLAIN]}}
     accounts["silent"] = account
-    opened = AsyncClient(ledger=tmp_path / "hooks.db", accounts=accounts, plugins=[ending], track=True)
+    opened = AsyncClient(ledger=ledger, accounts=accounts, plugins=[ending], track=True)
     async with opened:
         yield opened
 

@@ -7,7 +7,21 @@ from dataclasses import dataclass
 
 import httpx2
 import pytest
-from tests.proxy.conftest import Caller, app, caller, client, clock, ended, http, lines, recorder, sandbox, sdk
+from tests.proxy.conftest import (
+    Caller,
+    app,
+    caller,
+    client,
+    clock,
+    ended,
+    http,
+    ledger,
+    lines,
+    recorder,
+    sandbox,
+    sdk,
+    used_ledger,
+)
 
 from batchmeter import AsyncClient
 from batchmeter.config import Settings
@@ -17,7 +31,20 @@ from batchmeter_proxy import create_app
 from batchmeter_proxy.keyring import keyring_of
 from batchmeter_proxy.keys import create_key
 
-__all__ = ["app", "caller", "client", "clock", "ended", "http", "lines", "recorder", "sandbox", "sdk"]
+__all__ = [
+    "app",
+    "caller",
+    "client",
+    "clock",
+    "ended",
+    "http",
+    "ledger",
+    "lines",
+    "recorder",
+    "sandbox",
+    "sdk",
+    "used_ledger",
+]
 
 CHAT = "/v1/chat/completions"
 _BATCH = {
@@ -53,13 +80,13 @@ class Vendor:
 
 
 @pytest.fixture
-async def vendor(tmp_path):
+async def vendor(ledger):
     answer = Answer(200, json.dumps(_BATCH).encode(), {"content-type": "application/json"})
     script = Script([answer])
     async with serving(script) as address:
         account = {"provider": "openai", "api_base": address, "api_key": "sk-account", "max_retries": 0}
         settings = Settings(
-            ledger=str(tmp_path / "proxy.db"),
+            ledger=ledger,
             accounts={"openai": account},
             track=False,
             load=(),

@@ -26,11 +26,11 @@ def lines(**body) -> bytes:
 
 
 @pytest.fixture
-async def client(tmp_path):
+async def client(ledger):
     async with serve_sandbox() as sandbox:
         account = {"provider": "openai", "api_base": sandbox.url, "api_key": "k", "max_retries": 0}
         settings = Settings(
-            ledger=str(tmp_path / "l.db"),
+            ledger=ledger,
             accounts={"openai": account},
             plugins={"budgets": {"teams": {"limit": LIMIT, "scope": {"team": "*"}, "reserve": "upper"}}},
             track=False,

@@ -87,12 +87,12 @@ async def run_batch(client, content, account="sandbox", script=""):
 
 
 @pytest.fixture
-async def both(tmp_path):
+async def both(ledger):
     """A sandbox of its own, and an account that is no sandbox as far as anybody can tell."""
     async with serve_sandbox(speed=1e9) as served:
         real = {"provider": "openai", "api_base": served.url, "api_key": "k", "max_retries": 0}
         accounts = {"openai": real, "sandbox": {"speed": 1e9}}
-        settings = Settings(ledger=str(tmp_path / "both.db"), track=False, load=(), accounts=accounts)
+        settings = Settings(ledger=ledger, track=False, load=(), accounts=accounts)
         async with AsyncClient(settings=settings) as client:
             yield client
 

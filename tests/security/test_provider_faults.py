@@ -145,7 +145,7 @@ async def doze(seconds):
 
 
 @pytest.fixture
-async def site(tmp_path, monkeypatch):
+async def site(ledger, monkeypatch):
     """A client with a bad account and a good one: each has an open batch, and a create whose answer was lost."""
 
     class Mine(BareProvider):
@@ -159,7 +159,7 @@ async def site(tmp_path, monkeypatch):
     monkeypatch.setattr(hook_calls, "GRACE_SECONDS", 0.02)
     monkeypatch.setitem(provider_guard._SECONDS, "aclose", 0.05)
     accounts = {name: {"provider": "bare"} for name in ("bad", "good")}
-    settings = Settings(ledger=str(tmp_path / "ledger.db"), accounts=accounts, track=False, load=())
+    settings = Settings(ledger=ledger, accounts=accounts, track=False, load=())
     client, log = AsyncClient(settings=settings), Recorder()
     for plugin in (Plugin(), log):
         client.plugins.register(plugin)
