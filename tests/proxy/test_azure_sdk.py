@@ -1,6 +1,7 @@
 """Azure OpenAI's own clients work against the proxy: their header, their paths, their query."""
 
 import pytest
+from tests.cases import case
 
 import openai
 
@@ -45,9 +46,8 @@ async def test_a_key_is_taken_from_its_header(azure, caller, lines):
         await azure(key="wrong").files.list()
 
 
-@pytest.mark.parametrize(
-    ("path", "headers", "account"),
-    [
+async def test_what_a_path_says_of_the_account(client):
+    for path, headers, account in [
         ("/openai/v1/models", {}, "openai"),
         ("/openai/v1/models?api-version=preview", {}, None),
         ("/openai/v1/models", {"api-key": "any"}, None),
@@ -56,18 +56,17 @@ async def test_a_key_is_taken_from_its_header(azure, caller, lines):
         ("/other/openai/v1/models", {"api-key": "any"}, "other"),
         ("/openai/openai/models", {"api-key": "any"}, "openai"),
         ("/other/v1/models", {"api-key": "any"}, "other"),
-    ],
-)
-async def test_what_a_path_says_of_the_account(client, path, headers, account):
-    import httpx2
-    from starlette.responses import JSONResponse
+    ]:
+        with case(path, headers, account):
+            import httpx2
+            from starlette.responses import JSONResponse
 
-    from batchmeter_proxy import Route, create_app
+            from batchmeter_proxy import Route, create_app
 
-    async def tell(call):
-        return JSONResponse({"account": call.account})
+            async def tell(call):
+                return JSONResponse({"account": call.account})
 
-    transport = httpx2.ASGITransport(create_app(client, routes=[Route("GET", "/models", tell, "Tells")]))
-    async with httpx2.AsyncClient(transport=transport, base_url="http://proxy") as http:
-        answer = await http.get(path, headers=headers)
-        assert answer.json() == {"account": account}
+            transport = httpx2.ASGITransport(create_app(client, routes=[Route("GET", "/models", tell, "Tells")]))
+            async with httpx2.AsyncClient(transport=transport, base_url="http://proxy") as http:
+                answer = await http.get(path, headers=headers)
+                assert answer.json() == {"account": account}

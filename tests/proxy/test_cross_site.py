@@ -1,11 +1,11 @@
 """Web pages that have a browser on this machine ask a proxy without keys."""
 
-import pytest
+from tests.cases import case
 
 
-@pytest.mark.parametrize(
-    ("host", "origin"),
-    [
+async def test_without_keys_web_pages_from_elsewhere_are_refused(http, lines, sandbox):
+    """A browser on this machine sends a text/plain POST wherever a page asks it to."""
+    for host, origin in [
         ("127.0.0.1:4000", "https://evil.example"),
         ("127.0.0.1:4000", "http://evil.example:4000"),
         ("localhost:4000", "null"),
@@ -16,19 +16,16 @@ import pytest
         ("app.test", "http://other.test"),
         ("127.0.0.1.evil.example", None),
         ("localhost:4000", "http://["),
-    ],
-)
-async def test_without_keys_web_pages_from_elsewhere_are_refused(http, lines, host, origin, sandbox):
-    """A browser on this machine sends a text/plain POST wherever a page asks it to."""
-    headers = {"host": host, "content-type": "text/plain", **({"origin": origin} if origin else {})}
-    for method, path in (("POST", "/v1/batches"), ("GET", "/v1/batches"), ("POST", "/v1/files")):
-        answer = await http.request(method, path, headers=headers, content=b"{}" if method == "POST" else None)
-        assert (answer.status_code, answer.json()["error"]["code"]) == (403, "cross_site"), path
+    ]:
+        with case(host, origin):
+            headers = {"host": host, "content-type": "text/plain", **({"origin": origin} if origin else {})}
+            for method, path in (("POST", "/v1/batches"), ("GET", "/v1/batches"), ("POST", "/v1/files")):
+                answer = await http.request(method, path, headers=headers, content=b"{}" if method == "POST" else None)
+                assert (answer.status_code, answer.json()["error"]["code"]) == (403, "cross_site"), path
 
 
-@pytest.mark.parametrize(
-    ("host", "origin"),
-    [
+async def test_without_keys_this_machine_s_own_pages_may(http):
+    for host, origin in [
         ("127.0.0.1:4000", None),
         ("localhost:4000", "http://localhost:3000"),
         ("LOCALHOST", "http://127.0.0.1:8080"),
@@ -38,11 +35,10 @@ async def test_without_keys_web_pages_from_elsewhere_are_refused(http, lines, ho
         ("app.test", "http://app.test"),
         ("proxy", "http://proxy"),
         ("192.168.1.7:4000", None),
-    ],
-)
-async def test_without_keys_this_machine_s_own_pages_may(http, host, origin):
-    headers = {"host": host, **({"origin": origin} if origin else {})}
-    assert (await http.get("/v1/batches", headers=headers)).status_code == 200
+    ]:
+        with case(host, origin):
+            headers = {"host": host, **({"origin": origin} if origin else {})}
+            assert (await http.get("/v1/batches", headers=headers)).status_code == 200
 
 
 async def test_with_a_key_pages_from_anywhere_may(caller):

@@ -5,7 +5,7 @@ import json
 import re
 
 import httpx2
-import pytest
+from tests.cases import case
 
 from batchmeter import AsyncClient
 from batchmeter_proxy import Identity, Refusal, Route, create_app
@@ -25,9 +25,8 @@ async def account_of(client, object_id: str) -> str | None:
     return await client.ledger.account_of(object_id)
 
 
-@pytest.mark.parametrize(
-    ("method", "path", "status", "code"),
-    [
+async def test_everything_is_refused_in_openais_envelope(http):
+    for method, path, status, code in [
         ("GET", "/v1/nothing", 404, "unknown_url"),
         ("GET", "/", 404, "unknown_url"),
         ("POST", "/nobody/v1/chat/completions", 404, "unknown_url"),
@@ -40,57 +39,57 @@ async def account_of(client, object_id: str) -> str | None:
         ("GET", "/v1/models/none", 404, "model_not_found"),
         ("POST", "/v1/files", 400, "invalid_content_type"),
         ("POST", "/v1/batches", 400, "missing_required_parameter"),
-    ],
-)
-async def test_everything_is_refused_in_openais_envelope(http, method, path, status, code):
-    answer = await http.request(method, path)
-    assert answer.status_code == status
-    error = answer.json()["error"]
-    assert set(error) >= {"message", "type", "param", "code"}
-    assert error["code"] == code
-    assert re.fullmatch(r"req_\w{32}", answer.headers["x-request-id"])
-    assert ("allow" in answer.headers) is (status == 405)
+    ]:
+        with case(method, path):
+            answer = await http.request(method, path)
+            assert answer.status_code == status
+            error = answer.json()["error"]
+            assert set(error) >= {"message", "type", "param", "code"}
+            assert error["code"] == code
+            assert re.fullmatch(r"req_\w{32}", answer.headers["x-request-id"])
+            assert ("allow" in answer.headers) is (status == 405)
 
 
-@pytest.mark.parametrize(
-    ("body", "param"),
-    [
+async def test_wrong_bodies_are_refused(http):
+    for body, param in [
         (b"[1]", None),
         (b"{", None),
         (b'{"input_file_id": "file-1"}', "endpoint"),
         (b'{"input_file_id": 7, "endpoint": "/v1/responses"}', "input_file_id"),
         (b'{"input_file_id": "f", "endpoint": "/v1/responses", "metadata": "m"}', "metadata"),
         (b'{"input_file_id": "f", "endpoint": "/v1/responses", "metadata": {"a": 1}}', None),
-    ],
-)
-async def test_wrong_bodies_are_refused(http, body, param):
-    answer = await http.post("/v1/batches", content=body, headers={"content-type": "application/json"})
-    assert (answer.status_code, answer.json()["error"]["param"]) == (400, param)
+    ]:
+        with case(body):
+            answer = await http.post("/v1/batches", content=body, headers={"content-type": "application/json"})
+            assert (answer.status_code, answer.json()["error"]["param"]) == (400, param)
 
 
-@pytest.mark.parametrize("depth", [70, 900, 990, 100_000])
-async def test_a_deep_json_body_is_refused(http, client, lines, depth):
+async def test_a_deep_json_body_is_refused(http, client, lines):
     file = await upload(http, lines(1))
-    head = b'{"input_file_id": "%s", "endpoint": "%s", "x": ' % (file["id"].encode(), CHAT.encode())
-    answer = await http.post("/v1/batches", content=head + b"[" * depth + b"]" * depth + b"}")
-    assert (answer.status_code, answer.json()["error"]["type"]) == (400, "invalid_request_error")
-    assert await client.ledger.open_intents(created_before=2**62) == []
+    for depth in [70, 900, 990, 100_000]:
+        with case(depth):
+            head = b'{"input_file_id": "%s", "endpoint": "%s", "x": ' % (file["id"].encode(), CHAT.encode())
+            answer = await http.post("/v1/batches", content=head + b"[" * depth + b"]" * depth + b"}")
+            assert (answer.status_code, answer.json()["error"]["type"]) == (400, "invalid_request_error")
+            assert await client.ledger.open_intents(created_before=2**62) == []
 
 
-@pytest.mark.parametrize("path", ["/v1/batches?limit=", "/v1/files?limit=", "/v1/events?limit=", "/v1/events?after="])
-async def test_a_number_of_five_thousand_digits_is_refused(http, path):
-    answer = await http.get(path + "9" * 5000)
-    assert (answer.status_code, answer.json()["error"]["code"]) == (400, "invalid_value")
+async def test_a_number_of_five_thousand_digits_is_refused(http):
+    for path in ["/v1/batches?limit=", "/v1/files?limit=", "/v1/events?limit=", "/v1/events?after="]:
+        with case(path):
+            answer = await http.get(path + "9" * 5000)
+            assert (answer.status_code, answer.json()["error"]["code"]) == (400, "invalid_value")
 
 
-@pytest.mark.parametrize("path", ["/health/liveliness", "/health/readiness", "/docs", "/openapi.json"])
-async def test_what_needs_no_key_answers_head_without_a_body(http, path):
+async def test_what_needs_no_key_answers_head_without_a_body(http):
     """As load balancers look."""
-    head, whole = await http.head(path), await http.get(path)
-    assert (head.status_code, head.content) == (200, b"")
-    for name in ("content-length", "content-type"):
-        assert head.headers[name] == whole.headers[name]
-    assert (await http.put(path)).headers["allow"] == "GET, HEAD"
+    for path in ["/health/liveliness", "/health/readiness", "/docs", "/openapi.json"]:
+        with case(path):
+            head, whole = await http.head(path), await http.get(path)
+            assert (head.status_code, head.content) == (200, b"")
+            for name in ("content-length", "content-type"):
+                assert head.headers[name] == whole.headers[name]
+            assert (await http.put(path)).headers["allow"] == "GET, HEAD"
 
 
 async def test_a_large_json_body_is_refused(http):
@@ -110,36 +109,37 @@ async def test_half_a_character_in_metadata_reaches_the_provider(http, client, l
     assert await client.ledger.open_intents(created_before=2**62) == []
 
 
-@pytest.mark.parametrize("odd", [b"\\ud83d", b"\\u0000"])
-async def test_what_can_be_no_id_is_refused(http, odd):
-    body = b'{"input_file_id": "file-%s", "endpoint": "/v1/responses"}' % odd
-    answer = await http.post("/v1/batches", content=body)
-    assert (answer.status_code, answer.json()["error"]["param"]) == (400, "input_file_id")
-    assert (await http.get("/v1/batches/batch_%00")).status_code == 400
-    assert (await http.get("/v1/events?batch_id=%00")).status_code == 400
+async def test_what_can_be_no_id_is_refused(http):
+    for odd in [b"\\ud83d", b"\\u0000"]:
+        with case(odd):
+            body = b'{"input_file_id": "file-%s", "endpoint": "/v1/responses"}' % odd
+            answer = await http.post("/v1/batches", content=body)
+            assert (answer.status_code, answer.json()["error"]["param"]) == (400, "input_file_id")
+            assert (await http.get("/v1/batches/batch_%00")).status_code == 400
+            assert (await http.get("/v1/events?batch_id=%00")).status_code == 400
 
 
-@pytest.mark.parametrize("option", ["body_seconds", "upload_idle_seconds"])
-async def test_a_body_that_does_not_end_is_not_waited_for(client, option):
+async def test_a_body_that_does_not_end_is_not_waited_for(client):
     async def dribble():
         yield b'{"input_file_id": '
         await asyncio.Event().wait()
 
-    client.settings = client.settings.model_copy(update={"proxy": {option: 0.05}})
-    transport = httpx2.ASGITransport(create_app(client))
-    async with httpx2.AsyncClient(transport=transport, base_url="http://proxy") as http:
-        answer = await http.post("/v1/batches", content=dribble())
-    assert (answer.status_code, answer.json()["error"]["code"]) == (408, "request_timeout")
-    assert answer.headers["connection"] == "close"
+    for option in ("body_seconds", "upload_idle_seconds"):
+        client.settings = client.settings.model_copy(update={"proxy": {option: 0.05}})
+        async with httpx_over(create_app(client)) as http:
+            answer = await http.post("/v1/batches", content=dribble())
+        assert (answer.status_code, answer.json()["error"]["code"]) == (408, "request_timeout"), option
+        assert answer.headers["connection"] == "close", option
 
 
-@pytest.mark.parametrize("prefix", ["/v1", "", "/openai/v1", "/other/v1"])
-async def test_with_and_without_version_and_account(http, client, lines, prefix):
-    file = await upload(http, lines(1), f"{prefix}/files")
-    assert await account_of(client, file["id"]) == ("other" if "other" in prefix else "openai")
-    for path in ("files", "batches", f"files/{file['id']}", f"files/{file['id']}/content", "models"):
-        assert (await http.get(f"{prefix}/{path}")).status_code == 200
-    assert (await http.get(f"{prefix}/files/{file['id']}/")).json()["id"] == file["id"]
+async def test_with_and_without_version_and_account(http, client, lines):
+    for prefix in ["/v1", "", "/openai/v1", "/other/v1"]:
+        with case(prefix):
+            file = await upload(http, lines(1), f"{prefix}/files")
+            assert await account_of(client, file["id"]) == ("other" if "other" in prefix else "openai")
+            for path in ("files", "batches", f"files/{file['id']}", f"files/{file['id']}/content", "models"):
+                assert (await http.get(f"{prefix}/{path}")).status_code == 200
+            assert (await http.get(f"{prefix}/files/{file['id']}/")).json()["id"] == file["id"]
 
 
 async def test_where_the_account_comes_from(http, client, lines):
@@ -178,7 +178,6 @@ async def test_models_lead_to_accounts(client, lines, tmp_path):
 
 
 def httpx_over(app):
-    import httpx2
 
     return httpx2.AsyncClient(transport=httpx2.ASGITransport(app), base_url="http://proxy")
 

@@ -7,6 +7,7 @@ import httpx2
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.cases import case
 
 from batchmeter.errors import APIConnectionError
 from batchmeter.inputs import OPENAI
@@ -63,19 +64,21 @@ def provider(request, client, sandbox):
     return request.param
 
 
-@pytest.mark.parametrize("count", [1, BIG], ids=["small", "large"])
-@pytest.mark.parametrize("length", [True, False], ids=["sized", "chunked"])
-@pytest.mark.parametrize("purpose_first", [True, False], ids=["purpose-first", "file-first"])
-async def test_bytes_arrive_as_they_were_sent(http, kept, client, lines, provider, count, length, purpose_first):
-    content = lines(count)
-    parts = [part("purpose", b"batch"), part("file", content, "in.jsonl")]
-    answer = await send(http, form(*(parts if purpose_first else parts[::-1])), length=length)
-    assert answer.status_code == 200, answer.text
-    (file,) = await kept()
-    assert (file.id, file.filename, file.purpose) == (answer.json()["id"], "in.jsonl", "batch")
-    assert (await client.files.content(file.id)).content == content
-    owner = await client.ledger.owner_of(file.id)
-    assert (owner.account, owner.lines) == ("openai", count)
+async def test_bytes_arrive_as_they_were_sent(http, kept, client, lines, provider):
+    for count in (1, BIG):
+        content = lines(count)
+        for length in (True, False):
+            for purpose_first in (True, False):
+                with case("lines", count, "content-length", length, "purpose first", purpose_first):
+                    parts = [part("purpose", b"batch"), part("file", content, "in.jsonl")]
+                    answer = await send(http, form(*(parts if purpose_first else parts[::-1])), length=length)
+                    assert answer.status_code == 200, answer.text
+                    (file,) = await kept()
+                    assert (file.id, file.filename, file.purpose) == (answer.json()["id"], "in.jsonl", "batch")
+                    assert (await client.files.content(file.id)).content == content
+                    owner = await client.ledger.owner_of(file.id)
+                    assert (owner.account, owner.lines) == ("openai", count)
+                    await client.files.delete(file.id)
 
 
 BAD = {
@@ -90,16 +93,17 @@ BAD = {
 }
 
 
-@pytest.mark.parametrize("purpose_first", [True, False], ids=["purpose-first", "file-first"])
-@pytest.mark.parametrize("bad", BAD)
-async def test_a_bad_file_leaves_nothing(http, kept, lines, provider, bad, purpose_first):
-    parts = [part("purpose", b"batch"), part("file", BAD[bad](lines), "in.jsonl")]
-    answer = await send(http, form(*(parts if purpose_first else parts[::-1])))
-    error = answer.json()["error"]
-    assert (answer.status_code, error["type"]) == (400, "invalid_request_error")
-    assert error["problems"][0]["message"] in error["message"]
-    assert error["problems"][0]["code"] == error["code"]
-    assert await kept() == []
+async def test_a_bad_file_leaves_nothing(http, kept, lines, provider):
+    for bad, content in BAD.items():
+        for purpose_first in (True, False):
+            with case(bad, "purpose first", purpose_first):
+                parts = [part("purpose", b"batch"), part("file", content(lines), "in.jsonl")]
+                answer = await send(http, form(*(parts if purpose_first else parts[::-1])))
+                error = answer.json()["error"]
+                assert (answer.status_code, error["type"]) == (400, "invalid_request_error")
+                assert error["problems"][0]["message"] in error["message"]
+                assert error["problems"][0]["code"] == error["code"]
+                assert await kept() == []
 
 
 async def test_all_first_problems_are_told_by_line(http, lines):
@@ -113,25 +117,27 @@ async def test_all_first_problems_are_told_by_line(http, lines):
     assert "line 1501" in error["message"]
 
 
-@pytest.mark.parametrize(
-    ("parts", "code", "param"),
-    [
+async def test_a_bad_form_leaves_nothing(http, kept):
+    for parts, code, param in [
         ([part("purpose", b"batch")], "missing_required_parameter", "file"),
         ([part("file", b"x", "a")], "missing_required_parameter", "purpose"),
         ([part("file", b"x" * 600_000, "a")], "missing_required_parameter", "purpose"),
         ([part("purpose", b"p" * 100_000), part("file", b"x", "a")], None, "purpose"),
         ([part(f"f{n}", b"x") for n in range(40)], "invalid_multipart", None),
         ([part("file", b"x", "a"), part("file", b"x", "b")], "invalid_multipart", "file"),
-        ([part("file", b"x" * 600_000, "a"), part("provider", b"other"), part("purpose", b"vision")], "field_after_file", "provider"),
+        (
+            [part("file", b"x" * 600_000, "a"), part("provider", b"other"), part("purpose", b"vision")],
+            "field_after_file",
+            "provider",
+        ),
         ([b"--xyz\r\n" + b"h" * 20_000 + b": x\r\n\r\n"], "invalid_multipart", None),
         ([b"no boundary at all"], "invalid_multipart", None),
-    ],
-)  # fmt: skip
-async def test_a_bad_form_leaves_nothing(http, kept, parts, code, param):
-    answer = await send(http, form(*parts))
-    error = answer.json()["error"]
-    assert (answer.status_code, error["code"], error["param"]) == (400, code, param)
-    assert await kept() == []
+    ]:
+        with case(code, param):
+            answer = await send(http, form(*parts))
+            error = answer.json()["error"]
+            assert (answer.status_code, error["code"], error["param"]) == (400, code, param)
+            assert await kept() == []
 
 
 async def test_a_body_that_ends_early_leaves_nothing(http, kept, lines, provider):
@@ -169,14 +175,11 @@ async def test_the_providers_refusal_comes_through(http, sandbox, lines, kept):
     assert await kept() == []
 
 
-@pytest.mark.parametrize("sent", [20, 3000, 300_000])
-async def test_who_leaves_leaves_nothing(app, kept, lines, provider, sent):
+async def test_who_leaves_leaves_nothing(app, kept, lines, provider):
     whole = form(part("purpose", b"batch"), part("file", lines(BIG), "in.jsonl"))
-    messages = [
-        {"type": "http.request", "body": whole[:sent], "more_body": True},
-        {"type": "http.disconnect"},
-    ]
-    answered = []
+    headers = [(b"content-type", b"multipart/form-data; boundary=xyz"), (b"content-length", b"%d" % len(whole))]
+    scope = {"type": "http", "method": "POST", "path": "/v1/files", "query_string": b"", "headers": headers}
+    messages, answered = [], []
 
     async def receive():
         return messages.pop(0) if messages else {"type": "http.disconnect"}
@@ -184,10 +187,11 @@ async def test_who_leaves_leaves_nothing(app, kept, lines, provider, sent):
     async def answer(message):
         answered.append(message)
 
-    headers = [(b"content-type", b"multipart/form-data; boundary=xyz"), (b"content-length", b"%d" % len(whole))]
-    scope = {"type": "http", "method": "POST", "path": "/v1/files", "query_string": b"", "headers": headers}
-    await app(scope, receive, answer)
-    assert (answered, await kept()) == ([], [])
+    for sent in (20, 3000, 300_000):
+        with case(sent):
+            messages.append({"type": "http.request", "body": whole[:sent], "more_body": True})
+            await app(dict(scope), receive, answer)
+            assert (answered, await kept()) == ([], [])
 
 
 def app_with(client, **options):

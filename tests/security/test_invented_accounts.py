@@ -3,6 +3,7 @@
 from functools import partial
 
 import pytest
+from tests.cases import case
 
 from batchmeter import AsyncClient
 from batchmeter.access import access_of
@@ -26,17 +27,18 @@ SPELLINGS = [
 ]
 
 
-@pytest.mark.parametrize(("path", "headers", "field"), SPELLINGS)
-@pytest.mark.parametrize("rights", [{}, {"admin": True}], ids=["plain", "admin"])
-async def test_an_unconfigured_sandbox_is_no_account(caller, lines, rights, path, headers, field):
-    ada = await caller(**rights)
-    answer = await ada.http.post(
-        path,
-        data={"purpose": "batch", **field},
-        files={"file": ("in.jsonl", lines(1))},
-        headers={"authorization": f"Bearer {ada.secret}", **headers},
-    )
-    assert (answer.status_code, answer.json()["error"]["code"]) == (404, "unknown_account")
+async def test_an_unconfigured_sandbox_is_no_account(caller, lines):
+    for rights in ({}, {"admin": True}):
+        ada = await caller(**rights)
+        for path, headers, field in SPELLINGS:
+            with case(path, headers, field, rights):
+                answer = await ada.http.post(
+                    path,
+                    data={"purpose": "batch", **field},
+                    files={"file": ("in.jsonl", lines(1))},
+                    headers={"authorization": f"Bearer {ada.secret}", **headers},
+                )
+                assert (answer.status_code, answer.json()["error"]["code"]) == (404, "unknown_account")
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """A key's limits are charged once for what was really sent, however the request is spelled."""
 
 import pytest
+from tests.cases import case
 from tests.proxy.conftest import refused
 
 from batchmeter.access import Access
@@ -70,20 +71,22 @@ async def test_one_upload_spelled_in_every_way_is_one_file(caller, lines):
     assert [file.id async for file in root.files.list()] == list(made)
 
 
-@pytest.mark.parametrize(
-    "wrong",
-    [{"endpoint": "/v1/nonsense"}, {"metadata": {"n": 5}}, {"metadata": {"x": "y" * 600}}, {"input_blob": "x"}],
-    ids=str,
-)
-async def test_what_is_refused_late_is_not_charged(caller, client, lines, post, wrong):
-    ada = await caller(limits=KeyLimits(lines_per_day=10, open_batches=1))
-    file = await ada.upload(lines(4))
-    body = {"input_file_id": file.id, "endpoint": CHAT}
-    for key in ({}, {"idempotency-key": "a"}):
-        assert (await post(ada, "/v1/batches", key, body | wrong)).status_code == 400
-    assert (await used(client, ada), await Access(client.ledger).open_batches(ada.key.id)) == (0, 0)
-    assert (await post(ada, "/v1/batches", {"idempotency-key": "a"}, body)).status_code == 200
-    assert await used(client, ada) == 4
+async def test_what_is_refused_late_is_not_charged(caller, client, lines, post):
+    for wrong in [
+        {"endpoint": "/v1/nonsense"},
+        {"metadata": {"n": 5}},
+        {"metadata": {"x": "y" * 600}},
+        {"input_blob": "x"},
+    ]:
+        with case(wrong):
+            ada = await caller(limits=KeyLimits(lines_per_day=10, open_batches=1))
+            file = await ada.upload(lines(4))
+            body = {"input_file_id": file.id, "endpoint": CHAT}
+            for key in ({}, {"idempotency-key": "a"}):
+                assert (await post(ada, "/v1/batches", key, body | wrong)).status_code == 400
+            assert (await used(client, ada), await Access(client.ledger).open_batches(ada.key.id)) == (0, 0)
+            assert (await post(ada, "/v1/batches", {"idempotency-key": "a"}, body)).status_code == 200
+            assert await used(client, ada) == 4
 
 
 async def test_a_repeat_that_fails_gives_nothing_back(caller, client, lines, sandbox):
