@@ -8,12 +8,16 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from tests.heavy import HEAVY
 
 import openai
 from batchmeter.testing.sandbox import sandbox_thread
 
 from .served import serving
 
+pytestmark = pytest.mark.skipif(
+    not HEAVY, reason="starts a Node program: set BATCHMETER_HEAVY=1; test_schema.py is short"
+)
 SPEC = json.loads((Path(__file__).parent.parent / "data" / "openai" / "openapi-files-batches.json").read_text())
 CHAT = "/v1/chat/completions"
 

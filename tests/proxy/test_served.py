@@ -15,7 +15,7 @@ import schemathesis
 from hypothesis import HealthCheck, given, settings
 from schemathesis import checks
 from schemathesis.specs.openapi import checks as specs
-from tests.heavy import heavy
+from tests.heavy import HEAVY, heavy
 from tests.warm_python import WARM
 
 import openai
@@ -105,6 +105,9 @@ def connected(url: str) -> socket.socket:
     return socket.create_connection((host, int(port)), timeout=20)
 
 
+@pytest.mark.skipif(
+    not HEAVY, reason="starts Node: set BATCHMETER_HEAVY=1; curl and the sync SDK are asked here always"
+)
 def test_openai_node(proxy, tmp_path, lines):
     modules = Path(__file__).parents[2] / ".cache" / "emulators" / "openai-node" / "node_modules"
     node = shutil.which("node")

@@ -4,6 +4,7 @@ import asyncio
 import random
 
 import pytest
+from tests.heavy import heavy
 
 from batchmeter.errors import APIConnectionError, APIResponseError, NotFoundError
 
@@ -30,7 +31,7 @@ def scripted(world, chance, name, number):
     return [*story, end], {out: [*downloads, lines]}, status
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", range(heavy(12, 1)))
 async def test_every_batch_ends_exactly_once_whatever_happens(world, seed):
     chance = random.Random(seed)
     provider, keeper = world.provider(), world.logger()

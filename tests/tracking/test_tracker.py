@@ -234,12 +234,12 @@ async def test_a_worker_killed_while_it_settles_is_replaced_when_its_lease_ends(
 
 async def test_many_due_batches_are_served_in_one_pass(world):
     provider = world.provider()
-    for number in range(250):
+    for number in range(70):
         await world.submitted(f"batch_{number}")
         provider.batches[f"batch_{number}"] = [world.batch(f"batch_{number}")]
-    summary = await world.tracker(options=TrackerOptions(block=100)).once()
-    assert (summary.claimed, summary.settled, summary.errors) == (250, 250, 0)
-    assert len({event.id for event in await world.endings()}) == 250
+    summary = await world.tracker(options=TrackerOptions(block=30)).once()
+    assert (summary.claimed, summary.settled, summary.errors) == (70, 70, 0)
+    assert len({event.id for event in await world.endings()}) == 70
 
 
 async def test_the_leases_of_all_that_wait_for_their_turn_are_kept_together(world):
