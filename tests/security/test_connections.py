@@ -26,7 +26,7 @@ def proxy(tmp_path_factory):
 
 
 def test_idle_connections_leave_their_places(proxy):
-    """Those that send nothing, half a request, or a whole one and no other."""
+    """Connections that send nothing, half a request, or a whole one and no other."""
     host, port = proxy.removeprefix("http://").split(":")
     texts = (b"", b"GET /v1/models HT", b"GET /health/liveliness HTTP/1.1\r\nHost: x\r\n\r\n")
     idle = [socket.create_connection((host, int(port)), timeout=20) for _ in range(5 * len(texts))]
