@@ -117,9 +117,7 @@ class Accounts:
     def adopting(self) -> list[str]:
         """Accounts whose every batch is to be tracked: `adopt = true`."""
         named = sorted(name for name, section in self._settings.accounts.items() if "adopt" in section)
-        return [
-            name for name in named if self._provider_of(name) in self.plugins.providers and self.settings(name).adopt
-        ]
+        return [one for one in named if self._provider_of(one) in self.plugins.providers and self.settings(one).adopt]
 
     async def tidy(self) -> None:
         """Close what is no longer used; calls under way there come to their end."""

@@ -210,9 +210,7 @@ def _by_right(same: list[Installed]) -> Iterator[Installed]:
         yield from others
         return
     for one in others:
-        rivals = ", ".join(
-            f"{rival.distribution} {rival.version}".strip() for rival in (ours or same) if rival is not one
-        )
+        rivals = ", ".join(f"{each.distribution} {each.version}".strip() for each in (ours or same) if each is not one)
         which = "the name belongs to" if ours else "the same name is brought by"
         yield Installed(one.entry, one.distribution, one.version, f"{which} {rivals}: uninstall or rename one of them")
 

@@ -46,12 +46,10 @@ class PluginManager(pluggy.PluginManager):
     """pluggy's, which looks through descriptors at each of an object's names: nine in ten of them are plainly no hooks."""
 
     def parse_hookimpl_opts(self, plugin: object, name: str) -> pluggy.HookimplOpts | None:
-        return None if _is_no_hook(plugin, name, "impl") else super().parse_hookimpl_opts(plugin, name)
+        return None if _no_hook(plugin, name, "impl") else super().parse_hookimpl_opts(plugin, name)
 
     def parse_hookspec_opts(self, module_or_class: Any, name: str) -> pluggy.HookspecOpts | None:
-        return (
-            None if _is_no_hook(module_or_class, name, "spec") else super().parse_hookspec_opts(module_or_class, name)
-        )
+        return None if _no_hook(module_or_class, name, "spec") else super().parse_hookspec_opts(module_or_class, name)
 
     def check_pending(self) -> None:
         """PluginValidationError that names the nearest hook where there is none of an implementation's name."""
@@ -63,7 +61,7 @@ class PluginManager(pluggy.PluginManager):
                     raise pluggy.PluginValidationError(one.plugin, f"there is no hook {name!r}{nearest(name, known)}")
 
 
-def _is_no_hook(holder: object, name: str, mark: str) -> bool:
+def _no_hook(holder: object, name: str, mark: str) -> bool:
     """One of Python's own names, a value that is no function, or a function without the mark."""
     kinds = (holder if isinstance(holder, type) else type(holder)).__mro__
     values = (vars(place)[name] for place in (holder, *kinds) if name in getattr(place, "__dict__", ()))

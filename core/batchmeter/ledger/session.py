@@ -41,9 +41,7 @@ class Statement:
         if self._whole is not None:
             return self._whole
         values = {name: parameters.get(name) for name in self._optional}
-        return self._render(
-            frozenset(name for name, value in values.items() if value is not None and value is not False)
-        )
+        return self._render(frozenset(name for name, one in values.items() if one is not None and one is not False))
 
     def _rendered(self, given: frozenset[str]) -> str:
         return "\n".join(line for line, parameter in self._lines if parameter is None or parameter in given)

@@ -234,9 +234,7 @@ class _Source:
         buckets = [bucket for bucket, _ in sums if bucket != "0"]
         tokens = [bucket for bucket, is_tokens in sums if is_tokens and bucket != "0"]
         units = " + ".join(bucket for bucket, is_tokens in sums if not is_tokens and bucket != "0") or "0"
-        same = [
-            f"{a} != {b}" for terms in plan.buckets for _, names in terms for a, b in pairwise(self._present(names))
-        ]
+        same = [f"{a} != {b}" for each in plan.buckets for _, names in each for a, b in pairwise(self._present(names))]
         checked = [bucket for bucket in (*buckets, reasoning, *map(self._sum, plan.checks)) if bucket != "0"]
         named = enumerate(dict.fromkeys(checked))
         names = {bucket: f"b{index}" if " " in bucket else bucket for index, bucket in named}

@@ -216,10 +216,8 @@ class Poller:
 
     async def claim(self, account: str, batch_id: str, *, polled: int | None = None) -> Claim | None:
         """None where another worker has it, or it is settled, or was polled since."""
-        claiming = self.ledger.claim(
-            account, batch_id, owner=self.owner, lease_seconds=self.options.lease, polled=polled
-        )
-        return await take(claiming, lambda claim: self.give_back([] if claim is None else [claim]))
+        work = self.ledger.claim(account, batch_id, owner=self.owner, lease_seconds=self.options.lease, polled=polled)
+        return await take(work, lambda claim: self.give_back([] if claim is None else [claim]))
 
     async def claim_due(self, accounts: Collection[str]) -> list[Claim]:
         claiming = self.ledger.claim_due(
@@ -285,20 +283,16 @@ class Poller:
             for result in later:
                 self.watch.changed(account.account, result.claim.tracked.batch_id)
 
-    def _start_step(
-        self, account: AccountState, provider: Provider, claim: Claim, snapshot: Batch | None = None
-    ) -> None:
-        work = self._step(account, provider, claim, snapshot)
+    def _start_step(self, account: AccountState, provider: Provider, claim: Claim, shown: Batch | None = None) -> None:
+        work = self._step(account, provider, claim, shown)
         self.start(work, account, {claim.tracked.batch_id: claim})
 
-    async def _step(
-        self, account: AccountState, provider: Provider, claim: Claim, snapshot: Batch | None = None
-    ) -> None:
+    async def _step(self, account: AccountState, provider: Provider, claim: Claim, shown: Batch | None = None) -> None:
         """A claim that is lost, or a ledger that is away, costs this claim only: its lease runs out, and it is due."""
         batch_id = claim.tracked.batch_id
         try:
             try:
-                await self.follow(provider, claim, snapshot=snapshot, account=account)
+                await self.follow(provider, claim, snapshot=shown, account=account)
             except PausedError as pause:
                 await self._again(claim, pause.seconds, account.trouble, claim.tracked.attempts)
             except (LeaseLostError, LedgerError):
