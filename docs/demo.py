@@ -17,11 +17,10 @@ UNTIL = "carries, among others"
 """The rest is the event as JSON, longer than a picture should be."""
 
 
-def main() -> None:
+def main(target: Path, program: list[str]) -> None:
     """Run it, draw it."""
-    target = Path(sys.argv[1]) if len(sys.argv) > 1 else TARGET
     with tempfile.TemporaryDirectory() as folder:
-        printed = on_a_terminal([str(Path(sys.executable).with_name("batchmeter")), "demo", "--folder", "demo"], folder)
+        printed = on_a_terminal([*program, "demo", "--folder", "demo"], folder)
     target.write_text(drawn(printed), encoding="utf-8")
 
 
@@ -61,4 +60,4 @@ def drawn(printed: str) -> str:
 
 
 if __name__ == "__main__":
-    main()
+    main(Path(sys.argv[1]) if len(sys.argv) > 1 else TARGET, [str(Path(sys.executable).with_name("batchmeter"))])

@@ -29,7 +29,7 @@ from typing import Any, NoReturn
 _PR_SET_CHILD_SUBREAPER = 36
 _MOST = 2**20
 """Bytes of a request: arguments, folder and environment."""
-_READ_LATE = {"PYTHONUNBUFFERED", "PYTHONDONTWRITEBYTECODE", "PYTHONPATH"}
+_READ_LATE = {"PYTHONUNBUFFERED", "PYTHONDONTWRITEBYTECODE", "PYTHONPATH", "PYTHONIOENCODING"}
 """Variables of an interpreter that a fork can heed; with any other one of its own a process is a new interpreter."""
 _AT_START = ("PYTHON", "LC_", "LANG")
 _HEAVY = ("batchmeter_adapters", "batchmeter.testing.fixtures")
@@ -158,11 +158,13 @@ def _become(request: dict[str, Any]) -> None:
     os.environ.update(request["env"])
     time.tzset()
     sys.path[1:1] = [folder for folder in os.environ.get("PYTHONPATH", "").split(os.pathsep) if folder]
+    sys.dont_write_bytecode = bool(os.environ.get("PYTHONDONTWRITEBYTECODE"))
     unbuffered = bool(os.environ.get("PYTHONUNBUFFERED"))
+    encoding = os.environ.get("PYTHONIOENCODING") or None
     sys.stdin = sys.__stdin__ = open(0, closefd=False)  # type: ignore[misc] # noqa: SIM115 - the process's own
     for number, name, errors in ((1, "stdout", "strict"), (2, "stderr", "backslashreplace")):
         with contextlib.suppress(OSError):
-            stream = open(number, "w", errors=errors, closefd=False)  # noqa: SIM115 - the process's own
+            stream = open(number, "w", encoding=encoding, errors=errors, closefd=False)  # noqa: SIM115 - the process's own
             stream.reconfigure(line_buffering=number == 2 or stream.isatty(), write_through=unbuffered)
             setattr(sys, name, stream)
             setattr(sys, f"__{name}__", stream)

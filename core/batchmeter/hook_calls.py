@@ -42,14 +42,18 @@ MAX_STUCK = 3
 """Threads a hanging sync logger may hold before it is asked no more until one returns."""
 
 
+_RARE = (MethodType, staticmethod, classmethod, MemberDescriptorType)
+"""Kinds of attributes that may be hooks beside plain functions."""
+
+
 class PluginManager(pluggy.PluginManager):
     """pluggy's, which looks through descriptors at each of an object's names: nine in ten of them are plainly no hooks."""
 
     def parse_hookimpl_opts(self, plugin: object, name: str) -> pluggy.HookimplOpts | None:
-        return None if _no_hook(plugin, name, "impl") else super().parse_hookimpl_opts(plugin, name)
+        return cast("pluggy.HookimplOpts | None", _options(plugin, name, "impl", super().parse_hookimpl_opts))
 
     def parse_hookspec_opts(self, module_or_class: Any, name: str) -> pluggy.HookspecOpts | None:
-        return None if _no_hook(module_or_class, name, "spec") else super().parse_hookspec_opts(module_or_class, name)
+        return cast("pluggy.HookspecOpts | None", _options(module_or_class, name, "spec", super().parse_hookspec_opts))
 
     def check_pending(self) -> None:
         """PluginValidationError that names the nearest hook where there is none of an implementation's name."""
@@ -61,14 +65,17 @@ class PluginManager(pluggy.PluginManager):
                     raise pluggy.PluginValidationError(one.plugin, f"there is no hook {name!r}{nearest(name, known)}")
 
 
-def _no_hook(holder: object, name: str, mark: str) -> bool:
-    """One of Python's own names, a value that is no function, or a function without the mark."""
-    kinds = (holder if isinstance(holder, type) else type(holder)).__mro__
-    values = (vars(place)[name] for place in (holder, *kinds) if name in getattr(place, "__dict__", ()))
-    if isinstance(value := next(values, None), FunctionType):
-        return f"{PROJECT}_{mark}" not in vars(value)
-    wrapped = isinstance(value, staticmethod | classmethod | MethodType | MemberDescriptorType)
-    return name.startswith("__") or not wrapped
+def _options(holder: object, name: str, mark: str, ask: Callable[[Any, str], object]) -> object:
+    """As `ask`, pluggy's own, finds them; at once for plain functions and for values that are none."""
+    kinds = cast("type[object]", holder if isinstance(holder, type) else type(holder)).__mro__
+    for place in () if name.startswith("__") else (holder, *kinds):
+        names: Mapping[str, object] = getattr(place, "__dict__", {})
+        if name in names:
+            value = names[name]
+            if isinstance(value, _RARE):
+                return ask(holder, name)
+            return vars(value).get(f"{PROJECT}_{mark}") if isinstance(value, FunctionType) else None
+    return None
 
 
 @dataclass

@@ -126,6 +126,7 @@ def test_a_wrong_key_and_an_unreachable_host(make_shell) -> None:
         assert "401" in ran.err
         assert "sk-cli-secret" not in ran.err
     shell = make_shell("http://127.0.0.1:9/v1")
+    shell.configure("[accounts.openai]\nmax_retries = 0\n")
     ran = shell("submit", shell.requests(2))
     assert ran.code == 1
     assert "127.0.0.1:9" in ran.err

@@ -75,7 +75,9 @@ def test_what_needs_no_home_works_without(machine, request, tmp_path, monkeypatc
     ],
 )
 @pytest.mark.parametrize("library", ["httpx", "httpx2"])
-def test_odd_variables_are_one_line(variable, value, message, library, monkeypatch):
+def test_odd_variables_are_one_line(variable, value, message, library, monkeypatch, tmp_path):
+    (tmp_path / "b.toml").write_text("[accounts.openai]\nmax_retries = 0\n")
+    monkeypatch.setenv("BATCHMETER_CONFIG", str(tmp_path / "b.toml"))
     for name in [name for name in os.environ if name.lower().endswith("_proxy")]:
         monkeypatch.delenv(name)
     monkeypatch.delenv("SSL_CERT_DIR", raising=False)

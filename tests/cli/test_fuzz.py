@@ -65,7 +65,9 @@ def folder(tmp_path_factory):
         '{"custom_id": "a", "method": "POST", "url": "/v1/chat/completions", '
         '"body": {"model": "gpt-5-mini", "messages": [{"role": "user", "content": "x"}]}}\n'
     )
-    (folder / "batchmeter.toml").write_text('ledger = "ledger.db"\n\n[accounts.sandbox]\nprovider = "sandbox"\n')
+    (folder / "batchmeter.toml").write_text(
+        'ledger = "ledger.db"\n\n[accounts.sandbox]\nprovider = "sandbox"\nspeed = 1000000\n'
+    )
     (folder / "binary").write_bytes(bytes(range(256)) * 4)
     (folder / "folder").mkdir()
     return folder

@@ -7,6 +7,7 @@ import httpx
 import pytest
 
 from batchmeter.testing.sandbox import Sandbox, sandbox_thread
+from batchmeter.tracker.schedule import PATIENCE, Patience
 
 
 def foreign(sandbox: Sandbox, path: str, count: int = 1) -> list[str]:
@@ -42,7 +43,8 @@ def test_batches_made_elsewhere_are_adopted_metered_and_marked(shell, sandbox: S
         ("malformed=2", {"succeeded": 18, "missing": 2, "malformed": 2}),
     ],
 )
-def test_every_request_is_accounted_for_and_the_rest_can_be_retried(make_shell, script, expected) -> None:
+def test_every_request_is_accounted_for_and_the_rest_can_be_retried(make_shell, script, expected, monkeypatch) -> None:
+    monkeypatch.setitem(PATIENCE, "lines_missing", Patience(0, 2, first=0.01))
     with sandbox_thread(script=script) as sandbox:
         shell = make_shell(sandbox.url)
         batch_id = shell("submit", shell.requests(), "--wait", "--metadata", "team=search", "--json").json["batch_id"]

@@ -84,7 +84,9 @@ def test_all_that_is_wrong_is_listed_at_once(configured, monkeypatch) -> None:
 
 
 def test_accounts_are_listed_and_asked(configured, sandbox) -> None:
-    configured.configure('[accounts.dead]\nprovider = "openai"\napi_base = "http://127.0.0.1:1"\napi_key = "k"\n')
+    configured.configure(
+        '[accounts.dead]\nprovider = "openai"\napi_base = "http://127.0.0.1:1"\napi_key = "k"\nmax_retries = 0\n'
+    )
     listed = {one["account"]: one for one in configured("accounts", "--json").json}
     assert listed.keys() == {"dead", "openai"}
     assert (listed["openai"]["key"], listed["openai"]["default"], listed["openai"]["problem"]) == (True, True, None)
@@ -122,6 +124,7 @@ def test_doctor_names_what_is_wrong(shell, monkeypatch, setting, value, about, m
 
     tls.cache_clear()  # one for the process
     monkeypatch.setenv(setting, value)
+    shell.configure("[accounts.openai]\nmax_retries = 0\n")
     ran = shell("doctor", "--json")
     tls.cache_clear()
     assert ran.code == 1
@@ -148,7 +151,7 @@ class AnHourAhead(BaseHTTPRequestHandler):
 
 def test_doctor_knows_a_wrong_clock(make_shell) -> None:
     with HTTPServer(("127.0.0.1", 0), AnHourAhead) as server:
-        serving = threading.Thread(target=server.serve_forever)
+        serving = threading.Thread(target=server.serve_forever, args=(0.01,))
         serving.start()
         found = findings(make_shell(f"http://127.0.0.1:{server.server_port}/v1")("doctor", "--json"))["clock"]
         server.shutdown()

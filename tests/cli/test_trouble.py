@@ -16,11 +16,12 @@ from batchmeter.testing.sandbox import sandbox_thread
 from .conftest import stop
 
 BATCHMETER = [WARM, "-m", "batchmeter"]
+ACCOUNT = '[accounts.sandbox]\nprovider = "sandbox"\nspeed = 1000000\n'
 
 
-def run(*arguments, environ=(), **options):
+def run(*arguments, command=BATCHMETER, environ=(), **options):
     return subprocess.run(
-        [*BATCHMETER, *arguments],
+        [*command, *arguments],
         stderr=subprocess.PIPE,
         env={**os.environ, **dict(environ)},
         check=False,
@@ -48,9 +49,10 @@ def test_a_reader_that_leaves_ends_the_command_in_silence(make_shell):
 
 
 def test_few_file_descriptors_are_one_line(make_shell):
-    resource = pytest.importorskip("resource")
+    pytest.importorskip("resource")
     make_shell("http://127.0.0.1:1")
-    done = run("stats", stdout=subprocess.PIPE, preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (7, 7)))
+    few = "import resource, runpy; resource.setrlimit(resource.RLIMIT_NOFILE, (7, 7)); runpy.run_module('batchmeter', run_name='__main__')"
+    done = run("stats", command=[WARM, "-c", few], stdout=subprocess.PIPE)
     assert done.returncode == 1
     (line,) = done.stderr.splitlines()
     assert line.startswith("error: ")
@@ -104,7 +106,7 @@ def whole(tmp_path_factory):
 
         line = '{"custom_id": "a", "method": "POST", "url": "/v1/embeddings", "body": {"model": "m", "input": "x"}}\n'
         Path("requests.jsonl").write_text(line)
-        Path("batchmeter.toml").write_text('ledger = "ledger.db"\n\n[accounts.sandbox]\nprovider = "sandbox"\n')
+        Path("batchmeter.toml").write_text(f'ledger = "ledger.db"\n\n{ACCOUNT}')
         for _ in range(2):
             done = CliRunner().invoke(main, ["submit", "requests.jsonl", "--provider", "sandbox", "--wait"])
             assert done.exit_code == 0, done.output
@@ -115,7 +117,7 @@ def whole(tmp_path_factory):
 @pytest.mark.parametrize("kind", ["cut", "zeros", "noise", "documents", "digits"])
 def test_a_damaged_ledger_is_found_and_read_without_a_traceback(make_shell, whole, kind, seed):
     shell = make_shell("http://127.0.0.1:1")
-    shell.configure('ledger = "ledger.db"\n\n[accounts.sandbox]\nprovider = "sandbox"\n')
+    shell.configure(f'ledger = "ledger.db"\n\n{ACCOUNT}')
     path = shell.folder / "ledger.db"
     path.write_bytes(whole)
     before = contents(path)

@@ -123,7 +123,7 @@ def test_the_http_client_may_be_observed_alone(
 def test_a_retried_create_is_counted_once(
     sandbox: Sandbox, meter: batchmeter.Client, log: Recorder, requests: bytes
 ) -> None:
-    sandbox.engine.faults.add("server_error*2 POST /v1/batches")
+    sandbox.engine.faults.add("server_error*2 POST /v1/batches retry_after=0.01")
     with batchmeter.observe(openai.OpenAI(api_key="sk-test", base_url=sandbox.url), using=meter) as client:
         batch = submit(client, requests)
     meter.batches.wait(batch.id)

@@ -39,6 +39,13 @@ def submitted(client: batchmeter.Client, requests: Path) -> str:
     return str(client.batches.create(endpoint=ENDPOINT, input_file_id=file.id).id)
 
 
+@pytest.fixture
+def short_grace(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Calls that are under way when a client closes get no second to end by themselves."""
+    monkeypatch.setattr("batchmeter.faces.engine.GRACE_SECONDS", 0.05)
+
+
+@pytest.mark.usefixtures("short_grace")
 def test_closing_ends_a_wait_in_another_thread(slow: batchmeter.Client, requests: Path) -> None:
     batch_id, looked = submitted(slow, requests), threading.Event()
     ends: list[BaseException] = []
@@ -59,6 +66,7 @@ def test_closing_ends_a_wait_in_another_thread(slow: batchmeter.Client, requests
     assert slow.batches.list().data == []  # it opens anew
 
 
+@pytest.mark.usefixtures("short_grace")
 async def test_closing_ends_a_wait_of_somebody_s_loop(slow: batchmeter.Client, requests: Path) -> None:
     batch_id, looked = await asyncio.to_thread(submitted, slow, requests), asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -123,9 +131,11 @@ def test_closing_from_within_is_refused(slow: batchmeter.Client) -> None:
 EXIT = """
 import sys, threading, batchmeter
 from batchmeter.config import Settings
+from batchmeter.faces import engine
 
+engine.GRACE_SECONDS = 0.01  # a call that is not waited for is given up before its batch has ended
 client = batchmeter.Client(
-    settings=Settings(ledger=":memory:", load=(), default_account="sandbox", accounts={"sandbox": {"speed": 2000}}),
+    settings=Settings(ledger=":memory:", load=(), default_account="sandbox", accounts={"sandbox": {"speed": 20_000}}),
     environ={},
 )
 looked = threading.Event()

@@ -5,14 +5,16 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 
+import pluggy
 import pytest
 from tests.warm_python import WARM
 
 import batchmeter
-from batchmeter import hook_calls
+from batchmeter import hook_calls, hookspecs
 from batchmeter.config import Settings
 from batchmeter.errors import ConfigError, SubmissionRefusedError
 from batchmeter.hookspecs import hookspec
@@ -199,3 +201,54 @@ raise SystemExit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
 """
     done = subprocess.run([WARM, "-c", script], capture_output=True, text=True, check=False, timeout=60)
     assert done.returncode == 0, done.stderr
+
+
+@batchmeter.hookimpl
+def loose(event: object) -> None: ...
+
+
+class Ancestor:
+    @batchmeter.hookimpl
+    def inherited(self) -> None: ...
+
+    @batchmeter.hookimpl
+    def replaced(self) -> None: ...
+
+
+class Odd(Ancestor):
+    """Hooks in all the ways that pluggy takes one, and what is none."""
+
+    __slots__ = ("slot", "unset")
+    number = 3
+    replaced = None
+    made_here = staticmethod(loose)
+    of_class = classmethod(loose)
+    outside = batchmeter.hookimpl(staticmethod(lambda: None))
+    partial = partial(loose)
+
+    def __init__(self) -> None:
+        self.own = loose
+        self.slot = loose
+        self.bound = Ancestor().inherited
+
+    @batchmeter.hookimpl
+    def plain(self) -> None: ...
+
+    @property
+    def trap(self) -> None:
+        raise RuntimeError("a plugin's code ran")
+
+    def no_hook(self) -> None: ...
+
+
+def test_hooks_are_found_as_pluggy_finds_them() -> None:
+    quick, own = hook_calls.PluginManager("batchmeter"), pluggy.PluginManager("batchmeter")
+    found: dict[object, set[str]] = {}
+    for plugin in (Odd(), sys.modules[__name__], hookspecs):
+        for name in dir(plugin):
+            ours = quick.parse_hookimpl_opts(plugin, name), quick.parse_hookspec_opts(plugin, name)
+            assert ours == (own.parse_hookimpl_opts(plugin, name), own.parse_hookspec_opts(plugin, name)), name
+            found.setdefault(plugin, set()).update({name} if any(ours) else set())
+    assert found.popitem()[1] >= {"acreate_batch", "batch_success", "register_providers"}
+    assert found.popitem()[1] == {"loose"}
+    assert found.popitem()[1] == {"inherited", "plain", "own", "slot", "bound", "made_here", "of_class", "outside"}

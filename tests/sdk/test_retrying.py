@@ -12,6 +12,7 @@ from batchmeter.errors import CreateUnknownError, RateLimitError, UsageError
 from batchmeter.providers import ContentStream
 from batchmeter.rerun.rerun import retry
 from batchmeter.tracker.metadata_tag import RETRY_OF
+from batchmeter.tracker.schedule import PATIENCE, Patience
 
 MIXED = "outcome=expired done=0.5 fail=0.2"
 """Of twenty requests eight are answered, two fail, ten are never run."""
@@ -116,6 +117,7 @@ async def test_answers_that_cannot_be_told_are_not_asked_for_again(client, reque
 
 
 async def test_answers_that_do_not_exist_by_the_settlement_are_asked_for_again(client, requests, monkeypatch):
+    monkeypatch.setitem(PATIENCE, "lines_missing", Patience(0, 2, first=0.01))
     change(monkeypatch, client.accounts.get("openai"), lambda lines: lines[:5])
     batch = await submitted(client, requests)
     assert (await client.batches.settlement(batch.id)).missing == 15

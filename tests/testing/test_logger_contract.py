@@ -140,6 +140,7 @@ def test_a_secret_in_the_repr_is_caught() -> None:
 def test_a_heavy_import_is_caught(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "heavy_logger.py").write_text("import time\ntime.sleep(0.2)\n")
     monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr("batchmeter.testing.loggers._IMPORTS", 1)  # further tries take as long
 
     class Heavy(Contract):
         module = "heavy_logger"
