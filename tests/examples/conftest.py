@@ -24,7 +24,7 @@ with open("pyproject.toml", "rb") as file:
 with tempfile.TemporaryDirectory() as wheels:
     zipfile.ZipFile(os.path.join(wheels, backend.build_wheel(wheels))).extractall(folder)
 """
-"""What pip does, in an eighth of its time."""
+"""The work of pip, in an eighth of its time."""
 
 
 @dataclass
