@@ -42,10 +42,6 @@ MAX_STUCK = 3
 """Threads a hanging sync logger may hold before it is asked no more until one returns."""
 
 
-_RARE = (MethodType, staticmethod, classmethod, MemberDescriptorType)
-"""Kinds of attributes that may be hooks beside plain functions."""
-
-
 class PluginManager(pluggy.PluginManager):
     """pluggy's, which looks through descriptors at each of an object's names: nine in ten of them are plainly no hooks."""
 
@@ -72,9 +68,10 @@ def _options(holder: object, name: str, mark: str, ask: Callable[[Any, str], obj
         names: Mapping[str, object] = getattr(place, "__dict__", {})
         if name in names:
             value = names[name]
-            if isinstance(value, _RARE):
-                return ask(holder, name)
-            return vars(value).get(f"{PROJECT}_{mark}") if isinstance(value, FunctionType) else None
+            if isinstance(value, FunctionType):
+                return vars(value).get(f"{PROJECT}_{mark}")
+            rare = isinstance(value, MethodType | staticmethod | classmethod | MemberDescriptorType)
+            return ask(holder, name) if rare else None
     return None
 
 
