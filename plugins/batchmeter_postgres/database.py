@@ -11,7 +11,7 @@ from batchmeter.errors import LedgerError
 
 try:
     import psycopg
-    from psycopg.rows import DictRow, dict_row
+    from psycopg.rows import DictRow
     from psycopg_pool import AsyncConnectionPool, PoolTimeout
 except ImportError as error:
     raise LedgerError("a PostgreSQL ledger needs its driver: pip install 'batchmeter[postgres]'") from error
@@ -158,18 +158,21 @@ class PostgresDatabase:
     async def open(self, *, create: bool, wait: bool) -> None:
         if self._pool is not None:
             return
-        self._pooled = await self._prepare(create=create, wait=wait)
-        pool = _pool(self._conninfo, pooled=self._pooled)
-        await pool.open()
+        connection, self._pooled = await self._prepare(create=create, wait=wait)
+        pool = _pool(self._conninfo, connection, pooled=self._pooled)
+        try:
+            await pool.open(wait=True)
+        except BaseException:
+            await pool.close()
+            raise
         self._pool, self._announcer = pool, signals.Announcer(pool)
-        await self.read(_nothing)
 
-    async def _prepare(self, *, create: bool, wait: bool) -> bool:
+    async def _prepare(self, *, create: bool, wait: bool) -> tuple[Connection, bool]:
         """A server that restarts at this moment is waited for; other trouble that passes only if asked to."""
 
-        async def attempt() -> bool:
+        async def attempt() -> tuple[Connection, bool]:
             try:
-                return await server.prepare(self._conninfo, self.url, create=create)
+                return await server.prepare(self._conninfo, self.url, self._set_clock, create=create)
             except psycopg.Error as error:
                 if wait or server.restarting(error):
                     raise
@@ -294,10 +297,6 @@ def _cancels() -> int:
     return task.cancelling() if task else 0
 
 
-async def _nothing(session: object) -> None:
-    """Opening reads the server's clock."""
-
-
 def _is_news(record: logging.LogRecord) -> bool:
     """Of our own pool's trouble the log is told once, by us."""
     subject = record.args[0] if isinstance(record.args, tuple) and record.args else None
@@ -307,11 +306,11 @@ def _is_news(record: logging.LogRecord) -> bool:
 logging.getLogger("psycopg.pool").addFilter(_is_news)
 
 
-def _pool(conninfo: str, *, pooled: bool) -> "AsyncConnectionPool[Connection]":
+def _pool(conninfo: str, first: Connection, *, pooled: bool) -> "AsyncConnectionPool[Connection]":
     return AsyncConnectionPool(
         conninfo,
         connection_class=Connection,
-        kwargs={"autocommit": True, "row_factory": dict_row, **({"prepare_threshold": None} if pooled else {})},
+        kwargs={"made": [first], **server.SETTINGS, **({"prepare_threshold": None} if pooled else {})},
         min_size=1,
         max_size=POOL_SIZE,
         timeout=CONNECTION_SECONDS,

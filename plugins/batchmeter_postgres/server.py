@@ -1,16 +1,20 @@
 """Connects to and migrates a PostgreSQL ledger, and says in plain words what is wrong with the server."""
 
 import time
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, Self
 
 import psycopg
 from psycopg.conninfo import conninfo_to_dict
-from psycopg.rows import DictRow, TupleRow
+from psycopg.rows import DictRow, dict_row
 from psycopg_pool import PoolTimeout
 
 from batchmeter.engines import Migration, load_migrations, no_ledger, not_text, pending
 from batchmeter.errors import LedgerError
 
 CONNECT_SECONDS = 10
+SETTINGS: Mapping[str, Any] = {"autocommit": True, "row_factory": dict_row}
+"""Settings of every connection of the pool."""
 
 _MIGRATION_LOCK = 4702111234474983745
 _VERSIONS = b"""CREATE TABLE IF NOT EXISTS batchmeter.schema_version (
@@ -72,6 +76,12 @@ _LASTING = (
 class Connection(psycopg.AsyncConnection[DictRow]):
     """A connection of the ledger's pool, told from other pools' by its class."""
 
+    @classmethod
+    async def connect(cls, conninfo: str = "", **settings: Any) -> Self:
+        """One of the setting `made`, while there are any: the pool begins with the one that found the ledger in order."""
+        made: list[Self] = settings.pop("made", [])
+        return made.pop() if made else await super().connect(conninfo, **settings)
+
 
 def public_url(url: str) -> str:
     """User, host and database; nothing secret."""
@@ -84,22 +94,24 @@ def public_url(url: str) -> str:
     return f"postgresql://{user}{parts.get('host') or 'localhost'}{port}/{parts.get('dbname') or ''}"
 
 
-async def prepare(conninfo: str, url: str, *, create: bool) -> bool:
-    """Migrates what is older, under a lock; one connection, so that its failure says more than a pool's would.
+async def prepare(
+    conninfo: str, url: str, set_clock: Callable[[Connection], Awaitable[None]], *, create: bool
+) -> tuple[Connection, bool]:
+    """Migrates what is older, under a lock. Returns its connection, whose failure says more than a pool's would.
 
-    True behind a pooler: another session may serve each transaction, so nothing may be left in one.
+    And True behind a pooler: another session may serve each transaction, so nothing may be left in one.
     """
-    connection = await psycopg.AsyncConnection.connect(conninfo, autocommit=True, connect_timeout=CONNECT_SECONDS)
-    async with connection:
-        connection.prepare_threshold = None
-        applied = await _applied(connection)
-        if not applied and not create:
-            raise no_ledger(url)
-        if pending(url, load_migrations("batchmeter_postgres"), applied):
-            await _migrate(connection, url)
-        cursor = await connection.execute("SELECT pg_backend_pid()")
-        (backend,) = await cursor.fetchone() or (None,)
-        return bool(backend != connection.info.backend_pid)  # a pooler gives its clients numbers of its own
+    connection = await Connection.connect(conninfo, **SETTINGS, connect_timeout=CONNECT_SECONDS)
+    try:
+        threshold, connection.prepare_threshold = connection.prepare_threshold, None
+        backend = await _upgrade(connection, url, create=create)
+        await set_clock(connection)
+    except BaseException:
+        await connection.close()
+        raise
+    pooled = backend != connection.info.backend_pid  # a pooler gives its clients numbers of its own
+    connection.prepare_threshold = None if pooled else threshold
+    return connection, pooled
 
 
 async def trouble(conninfo: str) -> psycopg.Error | None:
@@ -112,24 +124,39 @@ async def trouble(conninfo: str) -> psycopg.Error | None:
     return None
 
 
-async def _migrate(connection: psycopg.AsyncConnection[TupleRow], url: str) -> None:
+async def _upgrade(connection: Connection, url: str, *, create: bool) -> int:
+    """Returns the number of the server's process."""
+    applied, backend = await _applied(connection)
+    if not applied and not create:
+        raise no_ledger(url)
+    if pending(url, load_migrations("batchmeter_postgres"), applied):
+        await _migrate(connection, url)
+    return backend
+
+
+async def _migrate(connection: Connection, url: str) -> None:
     async with connection.transaction():
         await connection.execute("SELECT pg_advisory_xact_lock(%s)", (_MIGRATION_LOCK,))
         await connection.execute("CREATE SCHEMA IF NOT EXISTS batchmeter")
         await connection.execute(_VERSIONS)
-        for migration in pending(url, load_migrations("batchmeter_postgres"), await _applied(connection)):
+        applied, _ = await _applied(connection)
+        for migration in pending(url, load_migrations("batchmeter_postgres"), applied):
             await _apply(connection, migration)
 
 
-async def _applied(connection: psycopg.AsyncConnection[TupleRow]) -> dict[int, str]:
-    cursor = await connection.execute("SELECT to_regclass('batchmeter.schema_version')")
-    if await cursor.fetchone() == (None,):
-        return {}
+async def _applied(connection: Connection) -> tuple[dict[int, str], int]:
+    """Version -> checksum of the migrations that the ledger has, and the number of the server's process."""
+    cursor = await connection.execute(
+        "SELECT to_regclass('batchmeter.schema_version') IS NOT NULL AS made, pg_backend_pid() AS backend"
+    )
+    (found,) = await cursor.fetchall()
+    if not found["made"]:
+        return {}, found["backend"]
     cursor = await connection.execute("SELECT version, checksum FROM batchmeter.schema_version")
-    return dict(await cursor.fetchall())
+    return {row["version"]: row["checksum"] for row in await cursor.fetchall()}, found["backend"]
 
 
-async def _apply(connection: psycopg.AsyncConnection[TupleRow], migration: Migration) -> None:
+async def _apply(connection: Connection, migration: Migration) -> None:
     await connection.execute(migration.sql.encode())
     await connection.execute(
         "INSERT INTO batchmeter.schema_version VALUES (%s, %s, %s, %s)",

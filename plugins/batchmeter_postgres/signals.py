@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Collection
+from contextlib import suppress
 
 import psycopg
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
@@ -24,6 +25,7 @@ class Announcer:
         self._pool = pool
         self._topics: set[Topic] = set()
         self._task: asyncio.Task[None] | None = None
+        self._closing = asyncio.Event()
 
     def announce(self, topics: Collection[Topic]) -> None:
         self._topics.update(topics)
@@ -31,12 +33,14 @@ class Announcer:
             self._task = asyncio.create_task(self._send(), name="batchmeter-announce")
 
     async def aclose(self) -> None:
+        self._closing.set()
         if self._task is not None:
             await self._task
 
     async def _send(self) -> None:
         while self._topics:
-            await asyncio.sleep(GATHER_SECONDS)
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._closing.wait(), GATHER_SECONDS)
             topics, self._topics = self._topics, set()
             await self._notify(topics)
         self._task = None

@@ -1,6 +1,5 @@
 """Every engine under the same tests, a clock that tests turn, and records to put in."""
 
-import asyncio
 import itertools
 import os
 import pwd
@@ -30,6 +29,8 @@ from batchmeter.ledger import open_ledger
 from batchmeter.ledger.records import Submission
 from batchmeter.models import Attribution, Batch, Cost, LineCounts, Usage
 from batchmeter.pricing.groups import Group, GroupKey
+
+from .emptied import Emptied
 
 
 @dataclass
@@ -148,10 +149,10 @@ def attribution():
 
 @pytest.fixture(params=["sqlite", "postgres"])
 def url(request, tmp_path):
-    """An empty ledger's address, for each engine. On PostgreSQL its tables are there."""
+    """An empty ledger's address, for each engine. On PostgreSQL its tables are there, and those of the module's STORES."""
     if request.param == "sqlite":
         return str(tmp_path / "ledger.db")
-    return request.getfixturevalue("emptied")()
+    return request.getfixturevalue("emptied")(*getattr(request.module, "STORES", ()))
 
 
 @pytest.fixture
@@ -165,61 +166,9 @@ def new_url(url):
 
 @pytest.fixture(scope="session")
 def emptied(postgres_server):
-    return Emptied(postgres_server)
-
-
-@dataclass
-class Emptied:
-    """`emptied()`: the server's ledger without rows and plugins' tables. Made anew only where a test changed its tables."""
-
-    url: str
-    tables: tuple[str, ...] = ()
-    shape: object = None
-
-    def __call__(self) -> str:
-        with psycopg.connect(self.url, autocommit=True) as connection:
-            connection.execute("DROP SCHEMA IF EXISTS batchmeter_v1 CASCADE")
-            added = set(self._tables(connection)) - set(self.tables)
-            if not self.tables or "schema_version" not in self._tables(connection) or self._changed(connection, added):
-                self._make(connection)
-            else:
-                self._delete(connection)
-        return self.url
-
-    def _changed(self, connection, added) -> bool:
-        if added:
-            connection.execute("DROP TABLE " + ", ".join(f"batchmeter.{name}" for name in added) + " CASCADE")
-        return self._shape(connection) != self.shape
-
-    def _make(self, connection) -> None:
-        connection.execute("DROP SCHEMA IF EXISTS batchmeter CASCADE")
-        asyncio.run(_migrated(self.url))
-        self.tables, self.shape = self._tables(connection), self._shape(connection)
-
-    def _delete(self, connection) -> None:
-        names = [name for name in self.tables if name != "schema_version"]
-        deletes = "; ".join(f"DELETE FROM batchmeter.{name}" for name in names)
-        restarts = "SELECT setval(oid::regclass, 1, false) FROM pg_class WHERE relkind = 'S' AND relnamespace = 'batchmeter'::regnamespace"
-        connection.execute(f"SET session_replication_role = replica; {deletes}; {restarts}")
-
-    def _tables(self, connection) -> tuple[str, ...]:
-        found = connection.execute("SELECT tablename FROM pg_tables WHERE schemaname = 'batchmeter' ORDER BY 1")
-        return tuple(name for (name,) in found)
-
-    def _shape(self, connection) -> object:
-        """Relations, and the transactions that made their columns, checks and triggers."""
-        versions = connection.execute("SELECT version FROM batchmeter.schema_version ORDER BY 1").fetchall()
-        return versions, connection.execute(
-            "SELECT c.oid, c.relname, c.relchecks, c.relhastriggers, c.relacl::text,"
-            " (SELECT array_agg(a.xmin::text ORDER BY a.attnum) FROM pg_attribute AS a WHERE a.attrelid = c.oid)"
-            " FROM pg_class AS c WHERE c.relnamespace = to_regnamespace('batchmeter') ORDER BY 1"
-        ).fetchall()
-
-
-async def _migrated(url) -> None:
-    ledger = open_ledger(url)
-    await ledger.open()
-    await ledger.aclose()
+    made = Emptied(postgres_server)
+    yield made
+    made.connection.close()
 
 
 @dataclass

@@ -24,6 +24,7 @@ from batchmeter_proxy.keys import create_key
 
 from .budgets_world import MODEL, Est, Share, World, est, tokens
 
+STORES = ("budgets", "proxy")
 EDGES = {
     1: "two submits race for the last dollar: test_edge_01_two_race_for_the_last_dollar",
     2: "64 take from one budget: test_edge_02_sixty_four_take_from_one_budget",

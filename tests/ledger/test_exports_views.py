@@ -24,6 +24,7 @@ from batchmeter.spend.spend import Spend
 from batchmeter_exports.columns import VIEWS
 from batchmeter_exports.views import refresh_views
 
+STORES = ("exports",)
 SHARES = {
     "gpt-5-mini": ModelUsage(
         lines=2, usage=Usage(input_tokens=30, output_tokens=7), cost=Decimal("0.000000000000000003"),

@@ -7,6 +7,8 @@ import pytest
 from batchmeter.access import Access
 from batchmeter_proxy.keyring import KeyLimits, Keyring, ProxyKey
 
+STORES = ("proxy",)
+
 KEY = ProxyKey(
     id="key_1",
     name="nightly",

@@ -18,6 +18,8 @@ from batchmeter.testing.sandbox import manual_clock, serve_sandbox
 from batchmeter_proxy import create_app, keyring_of
 from batchmeter_proxy.keys import create_key
 
+STORES = ("proxy",)
+
 ADA, BOB = "ada", "bob"
 PLACES = (
     "", "/batches", "/jobs", "/spend", "/export/spend.csv", "/unknown", "/prices", "/loggers", "/loggers/{who}", "/keys",

@@ -11,6 +11,7 @@ from batchmeter.engines import load_migrations
 from batchmeter.errors import LedgerError, LedgerTooNewError
 from batchmeter.ledger import batches, open_ledger, outbox
 from batchmeter.ledger.records import Reschedule
+from batchmeter_postgres import signals
 from batchmeter_postgres.database import statements
 
 
@@ -47,6 +48,17 @@ async def test_the_clock_is_the_server_s(url):
     with psycopg.connect(url) as connection:
         (server,) = connection.execute("SELECT extract(epoch FROM clock_timestamp()) * 1000").fetchone()
     assert abs(ledger.now() - server) < 1000
+    await ledger.aclose()
+
+
+async def test_opening_takes_one_connection(url):
+    """The pool begins with the one that has looked at the schema, and grows for nobody yet."""
+    await (await opened(url)).aclose()
+    ledger = await opened(f"{url}&application_name=opener")
+    await ledger.list_batches()
+    with psycopg.connect(url) as connection:
+        found = connection.execute("SELECT count(*) FROM pg_stat_activity WHERE application_name = 'opener'")
+        assert found.fetchone() == (1,)
     await ledger.aclose()
 
 
@@ -188,6 +200,21 @@ async def test_other_processes_hear_of_new_work(url, make):
     listener.cancel()
     await asyncio.gather(listener, return_exceptions=True)
     await ledger.aclose()
+    await other.aclose()
+
+
+async def test_closing_tells_others_at_once(url, make, monkeypatch):
+    monkeypatch.setattr(signals, "GATHER_SECONDS", 300.0)
+    ledger, other = await opened(url), await opened(url)
+    heard: asyncio.Queue[str] = asyncio.Queue()
+    listener = asyncio.create_task(other.listen(heard.put_nowait))
+    async with asyncio.timeout(30):
+        assert {await heard.get(), await heard.get()} == {"batches", "deliveries"}, "whatever came before"
+        await make.record(ledger)
+        await ledger.aclose()
+        assert {await heard.get(), await heard.get()} == {"batches", "deliveries"}
+    listener.cancel()
+    await asyncio.gather(listener, return_exceptions=True)
     await other.aclose()
 
 
