@@ -106,8 +106,13 @@ async def prove(
     patience: float = 120.0,
     seed: int = 1,
     folder: str | None = None,
+    lease: float = LEASE,
+    python: str = sys.executable,
 ) -> Report:
-    """Fill an empty ledger, let workers settle it while they are killed, and look at what is left."""
+    """Fill an empty ledger, let workers settle it while they are killed, and look at what is left.
+
+    `lease`: seconds until others take what a killed worker held. `python` runs this file, to fork the workers.
+    """
     report = Report(batches, workers)
     ledger = open_ledger(url)
     await ledger.open()
@@ -121,7 +126,8 @@ async def prove(
         elif recorded != batches:
             sys.exit(f"the ledger has {recorded:,} batches, not {batches:,}: begin with an empty database and folder")
         report.record_seconds = time.monotonic() - began
-        with _Nursery(url, folder, batches) as nursery:
+        command = [python, __file__, "--nursery", url, "--folder", folder, "--lease", str(lease)]
+        with _Nursery(command) as nursery:
             began = time.monotonic()
             chaos = asyncio.create_task(_chaos(nursery, report, kills, restart, every, random.Random(seed)))
             async with asyncio.timeout(patience):
@@ -199,8 +205,7 @@ def _input(lines: int) -> FileUpload:
 class _Nursery:
     """Forks workers on request; kills them by their id."""
 
-    def __init__(self, url: str, folder: str, batches: int) -> None:
-        command = [sys.executable, __file__, "--nursery", url, "--folder", folder, "--batches", str(batches)]
+    def __init__(self, command: list[str]) -> None:
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         self.alive: list[int] = []
 
@@ -267,7 +272,7 @@ async def _examine(ledger: Ledger, folder: str, report: Report) -> None:
         box.engine.close()
 
 
-def nursery(url: str, folder: str) -> None:
+def nursery(url: str, folder: str, lease: float) -> None:
     """Everything is loaded, the sandboxes' journals are read; each line on stdin forks a worker from that."""
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     boxes = [provider(folder, number, time.time) for number in range(ACCOUNTS)]
@@ -277,7 +282,7 @@ def nursery(url: str, folder: str) -> None:
     for _ in _each(lines):
         pid = os.fork()
         if pid == 0:
-            asyncio.run(_work(url, boxes, prices))
+            asyncio.run(_work(url, boxes, prices, lease))
         print(pid, flush=True)
 
 
@@ -286,7 +291,7 @@ def _each(lines: IO[str]) -> Any:
         yield line
 
 
-async def _work(url: str, boxes: list[SandboxProvider], prices: PriceBook) -> None:
+async def _work(url: str, boxes: list[SandboxProvider], prices: PriceBook, lease: float) -> None:
     ledger = open_ledger(url)
     await ledger.open()
     settings = Settings(load=())
@@ -294,7 +299,7 @@ async def _work(url: str, boxes: list[SandboxProvider], prices: PriceBook) -> No
     accounts = Accounts(settings, plugins)
     for box in boxes:
         accounts.add(box)
-    options = TrackerOptions(lease=LEASE, idle=0.2, block=50, requests_per_second=10_000)
+    options = TrackerOptions(lease=lease, idle=0.2, block=50, requests_per_second=10_000)
     await Tracker(ledger, accounts, plugins, prices, options=options).run()
 
 
@@ -318,10 +323,11 @@ def main() -> None:
     parser.add_argument("--restart", help="a shell command that restarts the database, run once halfway")
     parser.add_argument("--nursery", help=argparse.SUPPRESS)
     parser.add_argument("--record", type=int, help=argparse.SUPPRESS)
+    parser.add_argument("--lease", type=float, help=argparse.SUPPRESS)
     parser.add_argument("--folder", help="where the sandboxes are kept; default: a temporary folder")
     options = parser.parse_args()
     if options.nursery:
-        nursery(options.nursery, options.folder)
+        nursery(options.nursery, options.folder, options.lease)
         return
     if not options.postgres:
         parser.error("--postgres is needed")

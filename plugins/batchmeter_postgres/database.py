@@ -217,13 +217,16 @@ class PostgresDatabase:
 
     async def _patiently(self, attempt: Callable[[], Awaitable[Result]]) -> Result:
         """Every transaction may be repeated: it is fenced or keyed, so a commit we did not hear of does no harm."""
-        began, pause, cancels = time.monotonic(), 0.05, _cancels()
+        began, pause, cancels, dead = time.monotonic(), 0.05, _cancels(), POOL_SIZE
         while True:
             try:
                 result = await attempt()
             except (psycopg.Error, PoolTimeout, UnicodeEncodeError) as error:
                 if _cancels() > cancels:  # a lost connection's error has taken the cancellation's place
                     raise asyncio.CancelledError from error
+                if dead and self._pool is not None and server.lost(error):
+                    dead -= 1  # a restart of the server leaves a pool of them; each is discarded when it is met
+                    continue
                 waited = time.monotonic() + pause - began
                 if not server.passing(error) or waited > PATIENCE_SECONDS:
                     raise await self._explained(error) from error

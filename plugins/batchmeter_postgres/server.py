@@ -174,6 +174,12 @@ def restarting(error: Exception) -> bool:
     return isinstance(error, psycopg.OperationalError) and any(words in str(error) for words in _RESTARTING)
 
 
+def lost(error: Exception) -> bool:
+    """Whether it says that an open connection is dead: by the driver, or by the server as it ends one."""
+    state = error.sqlstate if isinstance(error, psycopg.OperationalError) else ""
+    return not isinstance(error, PoolTimeout) and (state is None or state.startswith("57P"))
+
+
 def explain(error: Exception, url: str) -> LedgerError:
     if isinstance(error, UnicodeEncodeError):
         return not_text(url, error)

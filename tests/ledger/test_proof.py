@@ -3,10 +3,12 @@
 import importlib.util
 import os
 import sys
+from functools import partial
 from pathlib import Path
 
 import psycopg
 import pytest
+from tests.warm_python import WARM
 
 PROOF = Path(__file__).parents[2] / "benchmarks" / "proof.py"
 BATCHES = int(os.environ.get("BATCHMETER_PROOF_BATCHES", "150"))
@@ -24,9 +26,8 @@ def proof(monkeypatch):
 async def test_killed_workers_and_a_restarted_database_leave_one_ending_a_batch(proof, postgres_cluster, tmp_path):
     with psycopg.connect(postgres_cluster.url, autocommit=True) as connection:
         connection.execute("DROP SCHEMA IF EXISTS batchmeter CASCADE")
-    url, folder = postgres_cluster.url, str(tmp_path)
-    restart = postgres_cluster.restart
-    report = await proof.prove(url, batches=BATCHES, kills=6, restart=restart, every=(0.1, 0.5), folder=folder)
+    prove = partial(proof.prove, postgres_cluster.url, batches=BATCHES, folder=str(tmp_path), lease=1.0, python=WARM)
+    report = await prove(kills=6, restart=postgres_cluster.restart, every=(0.1, 0.5))
     assert (report.kills, report.restarts) == (6, 1)
     assert report.ended_once == BATCHES
     assert report.events == {
@@ -38,5 +39,5 @@ async def test_killed_workers_and_a_restarted_database_leave_one_ending_a_batch(
     assert report.owed == {"a": 2 * BATCHES, "b": 2 * BATCHES}
     assert report.usage == report.expected
     assert report.usage.output_tokens > BATCHES
-    again = await proof.prove(url, batches=BATCHES, workers=1, kills=0, folder=folder)
+    again = await prove(workers=1, kills=0)
     assert (again.holds, again.events) == (True, report.events), "going on from a whole one adds nothing"
