@@ -191,7 +191,7 @@ def postgres_cluster():
     found = programs[-1].parent if programs else shutil.which("initdb") and Path(shutil.which("initdb")).parent
     if not found:
         pytest.skip("PostgreSQL's server is not installed (Debian: apt-get install postgresql)")
-    with tempfile.TemporaryDirectory(prefix="bm-pg-") as folder:
+    with tempfile.TemporaryDirectory(prefix="bm-pg-", dir=os.environ.get("PYTEST_DEBUG_TEMPROOT")) as folder:
         user = {}
         if os.geteuid() == 0:  # the server refuses to run as root
             account = pwd.getpwnam("postgres")
