@@ -20,7 +20,7 @@ from typing import Any
 
 import pytest
 from hypothesis.internal.charmap import intervals_from_codec
-from tests import compiled, forks, heavy, ready_ledgers, warm_python
+from tests import compiled, forks, heavy, later, ready_ledgers, warm_python
 
 MEMORY = Path("/dev/shm")
 ROOM = 4 * 2**30
@@ -63,6 +63,7 @@ warm_python.use()
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     heavy.draw_fewer(items)
+    later.keep_together(items)
 
 
 def pytest_collection_finish() -> None:

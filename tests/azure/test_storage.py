@@ -6,6 +6,7 @@ import time
 from types import SimpleNamespace
 
 import pytest
+from tests.heavy import HEAVY
 
 from batchmeter import errors
 from batchmeter.models import Batch
@@ -152,6 +153,7 @@ async def test_the_keys_of_the_api_do_not_go_to_the_storage(storage, azure, acco
     assert not {"api-key", "authorization", "x-private"} & set(seen[0])
 
 
+@pytest.mark.skipif(not HEAVY, reason="azurite takes seconds to start: set BATCHMETER_HEAVY=1")
 async def test_azurite_takes_our_sas(emulator, account):
     """Microsoft's own storage emulator, its blobs put there by Microsoft's own client."""
     blob = pytest.importorskip("azure.storage.blob", reason="azure-storage-blob is not installed")

@@ -3,17 +3,18 @@
 import asyncio
 
 import pytest
+from tests.later import Later
 
 from batchmeter.providers import BatchRequest, CallOptions
+
+google_genai, credentials = Later("google.genai"), Later("google.oauth2.credentials")
 
 OPTIONS = CallOptions()
 
 
 @pytest.fixture
 def genai(vertex):
-    module = pytest.importorskip("google.genai")
-    credentials = pytest.importorskip("google.oauth2.credentials")
-    client = module.Client(
+    client = google_genai.Client(
         vertexai=True,
         project="proj",
         location="us-central1",
