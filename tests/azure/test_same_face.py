@@ -4,6 +4,7 @@ from dataclasses import replace
 from decimal import Decimal
 
 import pytest
+from tests.vendor_kit import Haste
 
 import batchmeter
 from batchmeter import AsyncClient
@@ -39,8 +40,8 @@ async def client(azure, tmp_path, monkeypatch):
         },
     }
     log = Recorder()
-    settings = Settings(ledger=str(tmp_path / "ledger.db"), accounts=accounts, track=False)
-    async with AsyncClient(settings=settings, plugins=[log]) as client:
+    settings, haste = Settings(accounts=accounts, track=False), Haste(tmp_path)
+    async with AsyncClient(settings=settings, ledger=haste.ledger, plugins=[log, haste]) as client:
         client.log = log
         yield client
 

@@ -46,11 +46,15 @@ def settings_at(bedrock):
 
 @pytest.fixture
 async def make(account):
-    """`make(format="native")`: a provider; closed at the end."""
+    """`make(format="native")`: a provider that does not really sleep; closed at the end."""
+
+    async def nap(_seconds):
+        return None
+
     async with contextlib.AsyncExitStack() as stack:
 
         def made(**settings):
-            provider = BedrockProvider("bedrock", BedrockSettings(**(account | settings)))
+            provider = BedrockProvider("bedrock", BedrockSettings(**(account | settings)), http={"sleep": nap})
             stack.push_async_callback(provider.aclose)
             return provider
 

@@ -8,6 +8,7 @@ import pytest
 from batchmeter import errors
 from batchmeter.providers import BatchRequest, CallOptions, FileUpload
 from batchmeter.testing.providers import read_file, upload_of
+from batchmeter_bedrock import upload as parts
 from batchmeter_bedrock.names import Blob, parse_file_id
 
 from .test_flow import CHAT, CLAUDE, lines
@@ -33,7 +34,7 @@ def operations(storage):
 
 async def test_large_files_go_in_parts(bedrock, make):
     bedrock.storage.lose_complete = True
-    file = await make(max_retries=2).create_file(large(9 << 20), PLAIN)
+    file = await make(max_retries=2).create_file(large(9 << 20), PLAIN)  # S3 refuses parts of less than 5 MiB
     asked = operations(bedrock.storage)
     assert asked.count(("PUT", "partNumber", "uploadId")) == 4  # two of the file, two of its rows
     assert bedrock.storage.uploads == {}
@@ -42,8 +43,9 @@ async def test_large_files_go_in_parts(bedrock, make):
 
 
 @pytest.mark.parametrize("fault", ["late", "refused", "broken"])
-async def test_a_failed_upload_leaves_nothing(fault, bedrock, make):
-    upload = large(9 << 20)
+async def test_a_failed_upload_leaves_nothing(fault, bedrock, make, monkeypatch):
+    monkeypatch.setattr(parts, "PART", 256 << 10)
+    upload = large(300 << 10)
     if fault == "broken":
         first = json.loads(lines("x"))
         bad = json.dumps({**first, "custom_id": "bad", "body": {**first["body"], "n": 2}}).encode()

@@ -295,7 +295,7 @@ async def test_embeddings_that_never_completed_are_errors():
 
 async def test_any_number_of_rows_in_flat_memory():
     async def rows():
-        for i in range(1500):
+        for i in range(600):
             row = {"custom_id": f"bmc-{i}", "status": "", "response": response({"text": "word " * 1000})}
             yield json.dumps(row).encode() + b"\n"
 
@@ -305,7 +305,7 @@ async def test_any_number_of_rows_in_flat_memory():
         size += len(block)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
-    assert size > 7_500_000
+    assert size > 3_000_000
     assert peak < 1_500_000
 
 
@@ -314,7 +314,7 @@ async def test_vectors_that_wait_do_so_on_disk():
 
     async def rows():
         for index in range(3):
-            for i in range(200):
+            for i in range(150):
                 yield f'{{"key": "bmc-{i}#{index}/3", "status": "", "response": {response}}}\n'.encode()
 
     tracemalloc.start()
@@ -323,5 +323,5 @@ async def test_vectors_that_wait_do_so_on_disk():
         count += block.count(b"\n")
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
-    assert count == 200
-    assert peak < 2_500_000
+    assert count == 150
+    assert peak < 2_000_000  # 3 MB if they waited in memory
