@@ -1,4 +1,7 @@
-"""Sums kept in memory: those of all days but the few that change, which are read again after each change."""
+"""Sums kept in memory: those of all days but the few that change, which are read again after each change.
+
+Where whole months are read, the month of such a day is read again.
+"""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -13,6 +16,8 @@ from .rolling import ALL_DAYS
 
 MOST_GROUPS = 5_000
 """Groups that are kept: some 10 MB."""
+MOST_OF_ONE = 2_500
+"""Groups of a query."""
 HOT_DAYS = 2
 """The days that changed last: today's, and yesterday's at midnight."""
 
@@ -21,8 +26,8 @@ class Summed(NamedTuple):
     """The sums of a query."""
 
     found: Found
-    made: Made
-    """Rows made of them earlier."""
+    made: Made | None
+    """Rows made of them earlier; None where they are too many to be kept."""
 
 
 class Moment(NamedTuple):
@@ -38,7 +43,7 @@ class Base:
     """The sums of a query but for its hot days."""
 
     at: Moment
-    hot: frozenset[int]
+    hot: Sequence[range]
     found: Found
     made: Made = field(default_factory=Made)
 
@@ -47,7 +52,8 @@ class Base:
         if self.at.strange != now.strange:
             return False
         changed = {day for day, changes in touched.items() if changes > self.at.changes}
-        return ALL_DAYS not in changed and all(day in self.hot or day not in days for day in changed)
+        cold = (day for day in changed if day in days and not any(day in each for each in self.hot))
+        return ALL_DAYS not in changed and not any(True for _ in cold)
 
 
 _Bases = Mapping[object, Base]
@@ -59,21 +65,25 @@ class KeptSums:
     def __init__(self) -> None:
         self._bases: dict[object, Base] = {}
 
-    async def read(self, database: Database, queries: Sequence[SpendQuery]) -> list[Summed]:
-        """All as of one moment."""
+    async def read(self, database: Database, queries: Sequence[SpendQuery], *, apart: bool = True) -> list[Summed]:
+        """All as of one moment; `apart`: SQLite's one thread is free for the ledger's work meanwhile."""
         bases = {key: self._bases[key] for key in (one.key for one in queries) if key in self._bases}
         warm = await database.read(partial(_with_hot_days, queries, bases))
         if warm is not None:
             return warm
-        async with database.snapshot() as reader:  # long, while SQLite's one thread is free for the ledger's work
-            found, new = await reader.read(partial(_with_new_bases, queries, bases))
+        work = partial(_with_new_bases, queries, bases)
+        if apart:
+            async with database.snapshot() as reader:
+                found, new = await reader.read(work)
+        else:
+            found, new = await database.read(work)
         self._keep(new)
         return found
 
     def _keep(self, new: _Bases) -> None:
         for key, base in new.items():
             self._bases.pop(key, None)
-            if len(base.found) <= MOST_GROUPS:
+            if len(base.found) <= MOST_OF_ONE:
                 self._bases[key] = base
         groups = sum(len(base.found) + 1 for base in self._bases.values())
         while groups > MOST_GROUPS:
@@ -100,7 +110,7 @@ async def _with_new_bases(
         one.key: one for one in queries if one.key not in bases or not bases[one.key].holds(now, one.days, touched)
     }
     last = [row["period"] for row in await session.rows("spend_touched_last", limit=HOT_DAYS)]
-    hot = {key: frozenset(day for day in last if day in one.days) for key, one in lacking.items()}
+    hot = {key: list(dict.fromkeys(one.around(day) for day in last if day in one.days)) for key, one in lacking.items()}
     sums = await _read(session, {key: (one, _between(one.days, hot[key])) for key, one in lacking.items()})
     new = {key: Base(now, hot[key], found) for key, found in sums.items()}
     return await _completed(session, queries, {**bases, **new}), new
@@ -108,16 +118,15 @@ async def _with_new_bases(
 
 async def _completed(session: Session, queries: Sequence[SpendQuery], bases: _Bases) -> list[Summed]:
     """With the hot days."""
-    days = {one.key: (one, [range(day, day + 1) for day in sorted(bases[one.key].hot)]) for one in queries}
-    hot = await _read(session, days)
+    hot = await _read(session, {one.key: (one, bases[one.key].hot) for one in queries})
     found: list[Summed] = []
     for one in queries:
         base, sums = bases[one.key], hot[one.key]
-        for names, figures in base.found.items():
-            if names in sums:
-                add_figures(sums, names, figures)
+        for names in sums.keys() & base.found.keys():
+            add_figures(sums, names, base.found[names])
         whole = {**base.found, **sums}
-        found.append(Summed({names: each for names, each in whole.items() if each.get("batches")}, base.made))
+        made = base.made if len(base.found) <= MOST_OF_ONE else None
+        found.append(Summed({names: each for names, each in whole.items() if each.get("batches")}, made))
     return found
 
 
@@ -127,18 +136,21 @@ async def _read(session: Session, wanted: Mapping[object, tuple[SpendQuery, Sequ
     found: dict[object, Found] = {key: {} for key in wanted}
     for (key, _), sums in zip(parts, await sums_of_days(session, [part for _, part in parts]), strict=True):
         for names, figures in sums.items():
-            add_figures(found[key], names, figures)
+            if names in found[key]:
+                add_figures(found[key], names, figures)
+            else:
+                found[key][names] = figures
     return found
 
 
-def _between(days: range, holes: Iterable[int]) -> list[range]:
+def _between(days: range, holes: Iterable[range]) -> list[range]:
     """The days without the holes."""
     found: list[range] = []
     begin = days.start
-    for hole in (*sorted(holes), days.stop):
-        if begin < hole:
-            found.append(range(begin, hole))
-        begin = hole + 1
+    for hole in (*sorted(holes, key=lambda one: one.start), range(days.stop, days.stop)):
+        if begin < hole.start:
+            found.append(range(begin, hole.start))
+        begin = hole.stop
     return found
 
 

@@ -23,7 +23,19 @@ from .figures import (
     one_of,
     parts,
 )
-from .periods import DAY_MILLIS, MONDAY, TIMES, Segment, edges, month_of, period_of, segments, shown, whole_days
+from .periods import (
+    DAY_MILLIS,
+    MONDAY,
+    TIMES,
+    Segment,
+    edges,
+    first_day,
+    month_of,
+    period_of,
+    segments,
+    shown,
+    whole_days,
+)
 from .rolling import settled_between
 from .settled import Settled
 
@@ -45,12 +57,12 @@ METADATA = "metadata."
 _JOB = "job:"
 """How the tags begin that name a job larger than a batch."""
 _MOST_GROUPS = 2
-_SHOWN = (
-    "batches", "incomplete", "lines", "unpriced", "usd", "nano", "atto",
-    "list_lines", "list_usd", "list_nano", "list_atto", "saved_usd", "saved_nano", "saved_atto",
-)  # fmt: skip
+_SHOWN = ("batches", "incomplete", "lines", "unpriced", "usd", "nano", "atto")
+_LISTED = ("list_lines", "list_usd", "list_nano", "list_atto", "saved_usd", "saved_nano", "saved_atto")
+"""All 0 where the first is."""
+_COUNTED = ("list_lines", *UNITS)
 _USED = (
-    f"SELECT {', '.join(f'max({name}) AS {name}' for name in UNITS)} FROM batchmeter.spend_sum "  # noqa: S608 - names of our own
+    f"SELECT {', '.join(f'max({name}) AS {name}' for name in _COUNTED)} FROM batchmeter.spend_sum "  # noqa: S608 - names of our own
     "WHERE kind = %(kind)s AND period >= %(first)s AND period <= %(last)s"
 )
 _PAGE = 25
@@ -138,6 +150,13 @@ class SpendQuery:
     def of_days(self, days: range) -> "SpendQuery":
         return replace(self, since=days.start * DAY_MILLIS, until=days.stop * DAY_MILLIS)
 
+    def around(self, day: int) -> range:
+        """The days that are summed with it: all of its month, where months are read."""
+        month = month_of(day)
+        whole = range(first_day(month), first_day(month + 1))
+        days = self.days
+        return range(day, day + 1) if self.by_day or whole.start < days.start or whole.stop > days.stop else whole
+
     @property
     def nothing(self) -> bool:
         """A filter that no batch can pass: no name is empty."""
@@ -179,7 +198,7 @@ async def read_sums(reader: Reader, queries: Sequence[SpendQuery]) -> list[Found
 async def sums_of_days(session: Session, queries: Sequence[SpendQuery]) -> list[Found]:
     """The sums of the whole days of each query; groups whose figures came to 0 may be among them."""
     columns = {
-        invented: (*_SHOWN, *await _units(session, [one for one in queries if one.invented == invented]))
+        invented: await _columns(session, [one for one in queries if one.invented == invented])
         for invented in {one.invented for one in queries}
     }
     return [{} if one.nothing else await _whole_days(session, one, columns[one.invented]) for one in queries]
@@ -219,13 +238,14 @@ async def _split_off_unlabelled(session: Session, terms: SpendQuery, columns: Se
         add_figures(found, names, labelled, -1)
 
 
-async def _units(session: Session, queries: Sequence[SpendQuery]) -> list[str]:
-    """Units that any batch of these days was billed in: sums are quick where these are few."""
+async def _columns(session: Session, queries: Sequence[SpendQuery]) -> Sequence[str]:
+    """Less those that are 0 for all batches of these days: sums are quick where columns are few."""
     kind = one_of(Kind.INVENTED if queries[0].invented else DAYS, ONES.index("status") + 1)
     days = [one.days for one in queries]
     bounds = {"first": min(each.start for each in days), "last": max(each.stop for each in days) - 1}
     row = await session.row(session.statement(_USED), kind=int(kind), **bounds)
-    return [name for name in UNITS if row is not None and row[name]]
+    used = [name for name in _COUNTED if row is not None and row[name]]
+    return (*_SHOWN, *(_LISTED if "list_lines" in used else ()), *(name for name in UNITS if name in used))
 
 
 def _named_figures(terms: SpendQuery, columns: Sequence[str], row: Row) -> tuple[Names, dict[str, int]]:

@@ -102,7 +102,7 @@ class Spend:
 
     async def _read(self, queries: Sequence[SpendQuery], limit: int | None, rows_only: bool) -> list[Answer]:
         async with AsyncExitStack() as stack:
-            read: Read = partial(self._sums.read, self.database)
+            read: Read = partial(self._sums.read, self.database, apart=len(queries) > 1)
             if any(one.has_edges for one in queries):
                 reader: Reader = self.database
                 if len(queries) > 1:
