@@ -125,8 +125,9 @@ class Proxy:
     async def _answer(self, request: Request) -> Response:
         path = escaped_path(request.scope)
         self._check_headers(request.scope)
-        _check_text(path, request.scope)
         found = self.table.find(request.method, path)
+        if found.route.described:  # a page for people says it as a page
+            check_text(request.scope)
         request.state.route = found.route.path
         await self.client.ready()
         call = await self._call(request, found)
@@ -195,8 +196,9 @@ def _pass_on(heads: Sequence[AnswerHead], response: Response) -> None:
         response.status_code = last.status_code
 
 
-def _check_text(path: str, scope: "Scope") -> None:
-    if "%00" in path or b"%00" in scope["query_string"]:
+def check_text(scope: "Scope") -> None:
+    """Refusal (400) for what no database takes."""
+    if "%00" in escaped_path(scope) or b"%00" in scope["query_string"]:
         raise Refusal(400, "A NUL cannot be part of a path or query.", code="invalid_value")
 
 

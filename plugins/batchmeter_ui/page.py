@@ -18,9 +18,11 @@ if TYPE_CHECKING:
     from .view import Content, Tile, View
 
 
+# A page that is shown in halves would move what it has shown: browsers that know how wait for its end.
 _DOCUMENT = Piece(
     '<!doctype html><html lang="en"><head><meta charset="utf-8">'
     '<meta name="viewport" content="width=device-width, initial-scale=1"><meta name="color-scheme" content="light dark">'
+    '<link rel="expect" href="#end" blocking="render">'
     '<title>%s · batchmeter</title><link rel="stylesheet" href="%s"><link rel="icon" type="image/svg+xml" href="%s">%s'
     '</head><body><a class="skip" href="#main">Skip to the content</a>%s%s'
     '<main id="main" tabindex="-1"><h1>%s</h1>%s</main>%s</body></html>'
@@ -84,7 +86,7 @@ def _logout(view: "View") -> h.Node:
 
 
 _FOOTER = Piece(
-    f"<footer><span>batchmeter {__version__}</span><span>Times are UTC; amounts are US dollars.</span>%s%s</footer>"
+    f'<footer id="end"><span>batchmeter {__version__}</span><span>Times are UTC; amounts are US dollars.</span>%s%s</footer>'
 )
 _READ = Piece('<span id="read">Read <time datetime="%s">%s</time>. </span>')
 _AGAIN = Piece('<a href="%s">Read again</a>')

@@ -11,6 +11,7 @@ from starlette.responses import RedirectResponse, Response
 from batchmeter.access import access_of
 from batchmeter.errors import BatchmeterError, LedgerError
 from batchmeter_proxy import Action, Refusal, Route
+from batchmeter_proxy.app import check_text
 from batchmeter_proxy.auth import identity_of
 from batchmeter_proxy.errors import log, refusal_of
 
@@ -220,6 +221,7 @@ def _answering(server: Server, page: Page, work: "Callable[[View], Awaitable[Con
         view: View | None = None
         try:
             view = await server.view(call, page)
+            check_text(call.request.scope)
             found = await work(view)
             response = document(view, found) if isinstance(found, Content) else found
         except (Refusal, BatchmeterError) as error:

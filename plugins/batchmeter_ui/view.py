@@ -134,7 +134,10 @@ class View:
         return self.call.request.query_params.get(name, "").strip()
 
     async def form(self) -> dict[str, str]:
+        """Refusal (400) for a NUL, which no database takes."""
         body = (await self.call.body(_LARGEST_FORM)).decode("utf-8", "replace")
+        if "%00" in body or "\0" in body:
+            raise Refusal(400, "A NUL cannot be part of a form.", code="invalid_value")
         return {name: values[0] for name, values in parse_qs(body, keep_blank_values=True).items()}
 
     @property

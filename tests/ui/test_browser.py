@@ -1,5 +1,6 @@
 """The pages in a real browser: quiet, small, usable by anybody; on a phone, in the dark, without scripts."""
 
+import asyncio
 import gzip
 import re
 from datetime import UTC, datetime, timedelta
@@ -9,6 +10,7 @@ import pytest
 from tests.heavy import HEAVY
 
 from batchmeter_budgets import BudgetSettings
+from batchmeter_proxy import create_app
 from batchmeter_reconcile.reconciler import Request
 
 from .browsing import log_in, open_page
@@ -132,6 +134,47 @@ async def test_odd_batches_fit_their_pages(client, clock, person, submit, browse
             assert "$0.00" not in text, place
             assert place == "/health" or "unknown" in text.lower(), place
             assert not re.search(r"(?<![\d:-])-\d+[smhd]\b", text), place
+
+
+class Halves:
+    """The proxy, which sends its pages in two halves: the second when it is told to."""
+
+    def __init__(self, app):
+        self.app, self.go_on = app, asyncio.Event()
+
+    async def __call__(self, scope, receive, send):
+        async def in_halves(message):
+            body = message.get("body", b"")
+            if b"<h1>" not in body:
+                return await send(message)
+            half = body.index(b"<a", body.index(b"<h1>") + 1) + 10
+            await send({**message, "body": body[:half], "more_body": True})
+            await self.go_on.wait()
+            return await send({**message, "body": body[half:]})
+
+        if scope["type"] != "http" or scope["path"] != "/ui/spend":
+            return await self.app(scope, receive, send)
+        return await self.app(scope, receive, in_halves)
+
+
+PAINTED = """new Promise(done => {
+    requestAnimationFrame(() => requestAnimationFrame(() => done(true)));
+    setTimeout(() => done(false), 100);
+})"""
+
+
+async def test_a_page_that_comes_in_halves_never_moves(client, person, browser):
+    """Nothing is shown before all of it is there."""
+    root = await person("root", admin=True)
+    app = Halves(create_app(client))
+    async with served(client, app) as address, open_page(browser, address, root.secret, viewport=NARROW) as page:
+        await page.goto(f"{address}/ui/spend?by=team&per=day", wait_until="commit")
+        await page.wait_for_function("document.querySelector('h1 + *') !== null", polling=10)
+        assert not await page.evaluate(PAINTED)
+        app.go_on.set()
+        await page.locator("#read").wait_for()
+        assert await page.evaluate(PAINTED)
+        assert await page.evaluate(SHIFT) == 0
 
 
 async def _visit(page, url, *, status=200):

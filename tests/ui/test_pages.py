@@ -402,3 +402,21 @@ def test_cells_are_no_formulas():
 )  # fmt: skip
 def test_dollars_are_as_people_write_them(amount, text):
     assert dollars(Decimal(amount)) == text
+
+
+async def test_a_nul_is_answered_with_a_page(http, people, log_in):
+    await log_in(people[-1])
+    for place in (
+        "/ui?days=%00",
+        "/ui/batches/openai/%00",
+        "/ui/batches?team=%00",
+        "/ui/nothing%00",
+        "/ui/keys/%00/revoke",
+    ):
+        answer = await http.get(place)
+        assert (answer.status_code, answer.headers["content-type"]) == (400, "text/html; charset=utf-8"), place
+        assert "A NUL cannot be part" in answer.text, place
+        assert answer.headers["content-security-policy"], place
+    for form in ({"owner": "a\0"}, {"o\0": "a"}):
+        answer = await http.post("/ui/keys/create", data=form, headers=SAME)
+        assert (answer.status_code, "A NUL cannot be part of a form" in answer.text) == (400, True), form
