@@ -5,6 +5,7 @@ import logging
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from functools import partial
 from typing import TypeVar, cast
 
 from batchmeter.errors import LedgerError
@@ -27,6 +28,7 @@ from batchmeter.ledger.session import (
 )
 
 from . import server, signals
+from .outage import Outage
 from .server import Connection
 
 Returned = TypeVar("Returned")
@@ -37,7 +39,7 @@ POOL_NAME = "batchmeter-ledger"
 PATIENCE_SECONDS = 20.0
 """How long a transaction is tried again while the server is away: a restart or a failover."""
 WARN_SECONDS = 1.0
-"""A transaction that waits longer says so in the log, once until the server is back."""
+"""A transaction that waits longer says so in the log, once in an outage."""
 CONNECTION_SECONDS = 5.0
 """How long it waits for a connection at a time. The pool doubles its pauses; asked again, it begins with short ones."""
 
@@ -149,7 +151,7 @@ class PostgresDatabase:
         self._announcer: signals.Announcer | None = None
         self._pooled = False
         """A pooler stands between: no prepared statements, nothing to listen to."""
-        self._warned = False
+        self._outage = Outage(self.url)
 
     def now(self) -> Millis:
         """The server's clock, by an offset measured against ours that only runs forward."""
@@ -178,7 +180,7 @@ class PostgresDatabase:
                     raise
                 raise server.explain(error, self.url) from error
 
-        return await self._patiently(attempt)
+        return await self._patiently(attempt, writes=False)
 
     async def aclose(self) -> None:
         pool, self._pool = self._pool, None
@@ -197,7 +199,7 @@ class PostgresDatabase:
             await signals.listen(self._conninfo, heard)
 
     async def read(self, work: Work[Result]) -> Result:
-        return await self._patiently(lambda: self._transaction(work, _BEGIN))
+        return await self._patiently(lambda: self._transaction(work, _BEGIN), writes=False)
 
     @asynccontextmanager
     async def snapshot(self) -> AsyncGenerator[PostgresSnapshot]:
@@ -215,12 +217,21 @@ class PostgresDatabase:
         """A transaction as one message: no lock is held while the server waits for this process. The rows of each step."""
         return await self._patiently(lambda: self._message(steps, _BEGIN if durable else _UNHURRIED))
 
-    async def _patiently(self, attempt: Callable[[], Awaitable[Result]]) -> Result:
+    async def _patiently(self, attempt: Callable[[], Awaitable[Result]], *, writes: bool = True) -> Result:
+        transaction = object()
+        try:
+            result = await self._repeatedly(attempt, transaction)
+        finally:
+            self._outage.release(transaction)
+        self._outage.worked(wrote=writes)
+        return result
+
+    async def _repeatedly(self, attempt: Callable[[], Awaitable[Result]], transaction: object) -> Result:
         """Every transaction may be repeated: it is fenced or keyed, so a commit we did not hear of does no harm."""
         began, pause, cancels, dead = time.monotonic(), 0.05, _cancels(), POOL_SIZE
         while True:
             try:
-                result = await attempt()
+                return await attempt()
             except (psycopg.Error, PoolTimeout, UnicodeEncodeError) as error:
                 if _cancels() > cancels:  # a lost connection's error has taken the cancellation's place
                     raise asyncio.CancelledError from error
@@ -231,19 +242,9 @@ class PostgresDatabase:
                 if not server.passing(error) or waited > PATIENCE_SECONDS:
                     raise await self._explained(error) from error
                 if waited > WARN_SECONDS:
-                    await self._warn(error)
-            else:
-                if self._warned:
-                    self._warned = False
-                    log.warning("ledger: %s is back", self.url)
-                return result
+                    await self._outage.hold(transaction, error, partial(self._explained, error))
             await asyncio.sleep(pause)
             pause = min(2 * pause, 2.0)
-
-    async def _warn(self, error: Exception) -> None:
-        if not self._warned:
-            self._warned = True
-            log.warning("ledger: waiting for the server: %s", await self._explained(error))
 
     async def _explained(self, error: Exception) -> LedgerError:
         reason = await server.trouble(self._conninfo) if isinstance(error, PoolTimeout) else None
