@@ -235,6 +235,10 @@ FROM batchmeter.budgets_reservation
 WHERE budget_id = %(budget_id)s AND bucket = %(bucket)s AND start = %(start)s AND state <> 'released'
 GROUP BY (created_at - start) / 86400000 ORDER BY 1;
 
+-- name: lock_periods
+-- Nothing is taken or given back until the transaction ends, in the order in which others take.
+SELECT budget_id FROM batchmeter.budgets_period ORDER BY budget_id, bucket, start FOR UPDATE;
+
 -- name: sums
 -- What each period's sums have to be.
 SELECT p.budget_id, p.bucket, p.start, p.reserved, p.uncertain, p.spent, p.spent_atto, p.batches,

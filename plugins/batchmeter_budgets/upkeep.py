@@ -159,6 +159,8 @@ class Upkeep:
         """Compare every sum with the reservations behind it; `repair` puts them right."""
 
         async def work(session: "TableSession") -> list[Wrong]:
+            if repair:
+                await session.rows("lock_periods")
             rows = await session.rows("sums")
             wrong = [found for row in rows if (found := self._compared(row)) is not None]
             if repair:

@@ -171,6 +171,24 @@ def emptied(postgres_server):
     made.connection.close()
 
 
+@pytest.fixture
+def server_url(emptied):
+    """An empty ledger's address on PostgreSQL, where writers are many."""
+    return emptied()
+
+
+@pytest.fixture
+def a_lock_is_waited_for(server_url):
+    """`await a_lock_is_waited_for()`: until a transaction waits for another one's lock."""
+
+    def look() -> None:
+        with psycopg.connect(server_url, autocommit=True) as connection:
+            while not connection.execute("SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock'").fetchall():
+                pass
+
+    return lambda: asyncio.to_thread(look)
+
+
 @dataclass
 class Cluster:
     """A private PostgreSQL server on a Unix socket in a temporary folder."""

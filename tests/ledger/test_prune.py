@@ -2,10 +2,14 @@
 
 import asyncio
 from decimal import Decimal
+from functools import partial
 
+from batchmeter.ledger import open_ledger
+from batchmeter.ledger import settlements as endings
 from batchmeter.ledger.records import DeliveryResult
 from batchmeter.models import FileObject
-from batchmeter.spend.prune import prune, pruned_totals
+from batchmeter.spend.prune import prune, prune_batches, pruned_totals
+from batchmeter.spend.rolling import roll
 
 
 async def test_pruning_forgets_settled_batches_whose_events_all_arrived(ledger, make, clock):
@@ -70,6 +74,37 @@ async def test_two_that_prune_at_once_forget_each_batch_once(ledger, open_anothe
     assert sum(await asyncio.gather(*pruning)) == 40
     (sums,) = await ledger.database.read(pruned_totals)
     assert (sums.batches, sums.request_counts.succeeded) == (40, 120)
+
+
+async def test_a_revision_and_a_prune_at_once_exclude_each_other(server_url, make, clock, a_lock_is_waited_for):
+    one, other = open_ledger(server_url, clock=clock), open_ledger(server_url, clock=clock)
+    await asyncio.gather(one.open(), other.open())
+    tracked = await make.record(one, loggers=())
+    await make.settle(one, tracked, loggers=())
+    clock.advance(1)
+    await roll(one.database)
+    batch = tracked.batch.model_copy(update={"status": "completed"})
+    revised = [make.settlement("openai", batch, number, total=f"{number}") for number in (2, 3)]
+    revision = make.ending("openai", batch, 2), make.ending("openai", batch, 3)
+
+    async def revise(session):
+        assert await endings.revise(session, revised[0], {}, revision[0])
+        assert await other.database.write(partial(prune_batches, settled_before=clock.now)) == 0, "it is being revised"
+
+    async def forget(session):
+        assert await prune_batches(session, settled_before=clock.now) == 1
+        later.append(asyncio.create_task(other.revise(revised[1], {}, revision[1])))
+        await a_lock_is_waited_for()
+
+    later = []
+    await one.database.write(revise)
+    await roll(one.database)
+    await one.database.write(forget)
+    assert await later[0] is False
+    assert await one.events() == []
+    (sums,) = await one.database.read(pruned_totals)
+    assert sums.known == 2
+    await asyncio.gather(one.aclose(), other.aclose())
 
 
 async def test_what_was_forgotten_is_summed(ledger, make, clock, monkeypatch):

@@ -59,16 +59,27 @@ class Repricer:
         async for settlement, groups in self._chosen(batch_ids, since):
             if account not in {None, settlement.account}:
                 continue
-            found = await self._revised(settlement, groups)
-            if found is None:
-                continue
-            revised, submission = found
-            if not dry_run:
-                event = ending_event(submission, revised)
-                await self.ledger.subscribe(self.plugins.subscriptions)
-                await self.ledger.revise(revised, groups, event, callbacks=self.plugins.callbacks)
-            changed.append(Repriced(revised.account, revised.batch_id, revised.revision, settlement.cost, revised.cost))
+            repriced = await self._reprice(settlement, groups, dry_run=dry_run)
+            if repriced is not None:
+                changed.append(repriced)
         return changed
+
+    async def _reprice(self, settlement: Settlement, groups: Groups, *, dry_run: bool) -> Repriced | None:
+        """None where its cost stays the same. A revision that comes in between is priced in its turn."""
+        while (found := await self._revised(settlement, groups)) is not None:
+            revised, submission = found
+            if dry_run or await self._record(revised, groups, submission):
+                return Repriced(revised.account, revised.batch_id, revised.revision, settlement.cost, revised.cost)
+            newest = await self.ledger.settlement(settlement.batch_id, settlement.account)
+            if newest is None or newest[0].revision == settlement.revision:
+                break  # pruned meanwhile
+            settlement, groups = newest
+        return None
+
+    async def _record(self, revised: Settlement, groups: Groups, submission: Submission) -> bool:
+        event = ending_event(submission, revised)
+        await self.ledger.subscribe(self.plugins.subscriptions)
+        return await self.ledger.revise(revised, groups, event, callbacks=self.plugins.callbacks)
 
     async def _chosen(
         self, batch_ids: Collection[str], since: Millis | None

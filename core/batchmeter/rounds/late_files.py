@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from batchmeter.errors import BatchmeterError, LedgerError, ProviderError, UsageError
+from batchmeter.events import Settlement
 from batchmeter.ledger.claims import in_order, millis
 from batchmeter.ledger.records import TrackedBatch, is_another
 from batchmeter.ledger.session import Millis, Session
@@ -115,8 +116,8 @@ class LateFiles:
         False where they cannot be read yet; ProviderError where their provider does not answer.
         """
         poller, ledger = self.tracker.poller, self.tracker.ledger
-        found = await ledger.settlement(tracked.batch_id, tracked.account)
-        if found is None or not shows_more(batch, found[0].batch):
+        known = await self._lacking(tracked, batch)
+        if known is None:
             return True
         try:
             metering = await read_metering(provider, tracked, batch, poller.meter)
@@ -124,13 +125,25 @@ class LateFiles:
             if isinstance(error.__cause__, ProviderError):
                 raise error.__cause__ from None
             return False
-        settlement, event = poller.ending(tracked, batch, metering, revision=found[0].revision + 1)
         await ledger.subscribe(poller.plugins.subscriptions)
-        if await ledger.revise(settlement, metering.groups, event, callbacks=poller.plugins.callbacks):
-            revision, account = settlement.revision, tracked.account
-            log.info("batch %s of %s: late files, revision %d: %s", batch.id, account, revision, metering.cost.total)
-            poller.recorded()
+        while known is not None:
+            settlement, event = poller.ending(tracked, batch, metering, revision=known.revision + 1)
+            if await ledger.revise(settlement, metering.groups, event, callbacks=poller.plugins.callbacks):
+                revision, account = settlement.revision, tracked.account
+                log.info(
+                    "batch %s of %s: late files, revision %d: %s", batch.id, account, revision, metering.cost.total
+                )
+                poller.recorded()
+                break
+            known = await self._lacking(tracked, batch, after=known.revision)  # another revision was faster
         return True
+
+    async def _lacking(self, tracked: TrackedBatch, batch: Batch, *, after: int = 0) -> Settlement | None:
+        """The newest settlement, where it has not seen all files that the batch shows."""
+        found = await self.tracker.ledger.settlement(tracked.batch_id, tracked.account)
+        if found is None or found[0].revision <= after or not shows_more(batch, found[0].batch):
+            return None
+        return found[0]
 
 
 async def claim_late_looks(

@@ -338,7 +338,8 @@ UPDATE batchmeter.batch SET known_usd = %(known_usd)s::double precision, unprice
 WHERE pk = %(pk)s;
 
 -- name: settled_batch
-SELECT pk, submission FROM batchmeter.batch WHERE account = %(account)s AND batch_id = %(batch_id)s AND settled_at IS NOT NULL;
+-- Locked: nobody prunes it while it is revised.
+SELECT pk, submission FROM batchmeter.batch WHERE account = %(account)s AND batch_id = %(batch_id)s AND settled_at IS NOT NULL FOR NO KEY UPDATE;
 
 -- name: add_settlement
 INSERT INTO batchmeter.settlement (batch_pk, revision, recorded_at, settlement, line_groups, digest)
