@@ -1,5 +1,6 @@
 """Every engine under the same tests, a clock that tests turn, and records to put in."""
 
+import asyncio
 import itertools
 import os
 import pwd
