@@ -29,7 +29,7 @@ class Outage:
             log.warning("ledger: waiting for the server: %s", await explain())
 
     def release(self, transaction: object) -> None:
-        """It waits no more: it is done, or has given up."""
+        """The transaction waits no more: done, or given up."""
         self._waiting.discard(transaction)
 
     def worked(self, *, wrote: bool) -> None:
