@@ -54,6 +54,7 @@ def pytest_collection(session: pytest.Session) -> None:
         compiled.compile_all(session.config)
 
 
+gc.disable()  # until all is collected
 ssl.create_default_context = cache(ssl.create_default_context)  # type: ignore[assignment] # a cache keeps the arguments
 """Each HTTP client of a test would read the authorities' certificates again: 20 ms."""
 heavy.keep_short()
@@ -67,13 +68,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_collection_finish() -> None:
-    """Objects of a hundred imported modules are searched for garbage no more: a tenth of the suite's time.
+    """Objects of a hundred imported modules are not searched for garbage: it would be a tenth of the suite's time.
 
     Hypothesis' table of characters is made once, before the forks, and not by each of them.
     """
     intervals_from_codec("utf-8")
     gc.collect()
     gc.freeze()
+    gc.enable()
 
 
 _VENDORS = (

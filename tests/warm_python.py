@@ -32,7 +32,13 @@ _MOST = 2**20
 _READ_LATE = {"PYTHONUNBUFFERED", "PYTHONDONTWRITEBYTECODE", "PYTHONPATH", "PYTHONIOENCODING"}
 """Variables of an interpreter that a fork can heed; with any other one of its own a process is a new interpreter."""
 _AT_START = ("PYTHON", "LC_", "LANG")
-_HEAVY = ("batchmeter_adapters", "batchmeter.testing.fixtures")
+_LEFT_OUT = (
+    "batchmeter_adapters",
+    "batchmeter.testing.fixtures",
+    "batchmeter_langfuse.",
+    "batchmeter_datadog.",
+)
+"""Modules of vendors' large SDKs, which few processes use: each fork would copy the table of their memory."""
 _PLAIN = {
     "preexec_fn": None,
     "pass_fds": (),
@@ -119,7 +125,7 @@ def use() -> None:
 def _import_all() -> None:
     for root in sorted((Path(__file__).parents[1]).glob("*/batchmeter*")):
         for found in pkgutil.walk_packages([str(root)], f"{root.name}."):
-            if not found.name.startswith(_HEAVY) and not found.name.endswith("__main__"):
+            if not found.name.startswith(_LEFT_OUT) and not found.name.endswith("__main__"):
                 with contextlib.suppress(ImportError):
                     importlib.import_module(found.name)
     for name in ("openai", "httpx", "httpx2", "runpy", "argparse", "unittest.mock"):
