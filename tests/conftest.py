@@ -1,6 +1,7 @@
 """Every test starts without the machine's settings: no plugins from entry points, no keys, a ledger of its own."""
 
 import gc
+import importlib
 import json
 import os
 import re
@@ -67,12 +68,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     later.keep_together(items)
 
 
-def pytest_collection_finish() -> None:
+def pytest_collection_finish(session: pytest.Session) -> None:
     """Objects of a hundred imported modules are not searched for garbage: it would be a tenth of the suite's time.
 
     Hypothesis' table of characters is made once, before the forks, and not by each of them.
     """
     intervals_from_codec("utf-8")
+    if session.config.option.forks != "0":
+        importlib.import_module("openai.resources")  # or each fork would, at its first call
     gc.collect()
     gc.freeze()
     gc.enable()

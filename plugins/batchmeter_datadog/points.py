@@ -52,7 +52,8 @@ def _models(event: Event, tags: Tags) -> Counts:
             "reasoning": share.usage.reasoning_tokens,
         }
         for kind, tokens in kinds.items():
-            _add(found, "batchmeter.tokens", tags.of(event, model=model, type=kind), Decimal(tokens))
+            if tokens > 0:
+                _add(found, "batchmeter.tokens", tags.of(event, model=model, type=kind), Decimal(tokens))
         _add(found, "batchmeter.cost_usd", tags.of(event, model=model), share.known)
         rest -= share.known
     _add(found, "batchmeter.cost_usd", tags.of(event, model="unknown"), rest)

@@ -14,8 +14,13 @@ Names = tuple[str, ...]
 """`name:value`, sorted."""
 
 
+_ASCII = {code: "_" for code in range(128) if not chr(code).isalnum() and chr(code) not in _MARKS}
+
+
 def clean(text: str) -> str:
     """As Datadog itself would store it: letters of every script, marks and digits stay."""
+    if text.isascii():  # a large batch's counts have thousands of tags
+        return text.lower().translate(_ASCII)[:_LONGEST]
     lower = unicodedata.normalize("NFC", text.lower())
     fit = (one if one in _MARKS or unicodedata.category(one)[0] in "LMN" else "_" for one in lower)
     return "".join(fit)[:_LONGEST]
