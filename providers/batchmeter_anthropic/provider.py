@@ -29,6 +29,7 @@ from batchmeter.providers import (
 from batchmeter_spool.notes import BatchNote, Notes
 from batchmeter_spool.record import SpooledFile, no_such
 from batchmeter_spool.spool import Spool
+from batchmeter_translate.listing import page_of
 from batchmeter_translate.shape import Json
 
 from .answers import Answers
@@ -155,13 +156,7 @@ class AnthropicProvider:
         if after is None:
             await self._lost.join(rows, more, options)
         notes = await self._notes.of([str(row.get("id")) for row in rows])
-        data = [self._batch(row, notes.get(str(row.get("id")))) for row in rows]
-        return Page(
-            data=data,
-            first_id=data[0].id if data else None,
-            last_id=data[-1].id if data else None,
-            has_more=more,
-        )
+        return page_of([self._batch(row, notes.get(str(row.get("id")))) for row in rows], more=more)
 
     async def outputs(self, batch: Batch) -> Sequence[OutputFile]:
         """Anthropic's own rows, good and bad in one stream."""

@@ -17,10 +17,10 @@ import msgspec
 from batchmeter.errors import InvalidInputError, NotFoundError, NotSupportedError, Problem
 from batchmeter.models import FileDeleted, FileObject, Page
 from batchmeter.providers import CallOptions, FileUpload
-from batchmeter_translate.listing import no_such
+from batchmeter_translate.buckets import page_of_files, unique_folder
 from batchmeter_translate.shape import modelled
 
-from .names import Blob, name_from_key, name_in_key, parse_uri, part_of_rows, rows_place, unique_folder
+from .names import Blob, name_from_key, name_in_key, part_of_rows, rows_place
 from .rows import MOST_BYTES, NativeWriter, RowWriter
 from .settings import BedrockSettings
 from .storage import PLAIN, Storage, Stored
@@ -128,18 +128,7 @@ class Files:
         """Newest first unless asked otherwise. S3 lists by key only, so every file is looked at."""
         below = self.blob("files", *([name_in_key(purpose)] if purpose else []), "")
         found = [self._object(stored) async for stored in self._storage.below(below)]
-        found.sort(key=lambda file: (file.created_at or 0, file.id), reverse=order != "asc")
-        ids = [file.id for file in found]
-        if after is not None and after not in ids:
-            raise no_such("file", after)
-        start = ids.index(after) + 1 if after is not None else 0
-        data = found[start : start + (limit or 10_000)]
-        return Page(
-            data=data,
-            first_id=data[0].id if data else None,
-            last_id=data[-1].id if data else None,
-            has_more=start + len(data) < len(found),
-        )
+        return page_of_files(found, after=after, limit=limit, order=order)
 
     async def input_of(self, blob: Blob) -> tuple[Blob, str | None, str | None]:
         """The records that a job has to read for this file, their model and how it is asked, as far as they are known."""
@@ -152,7 +141,7 @@ class Files:
 
     def file_of(self, uri: str) -> str:
         """The id of the file whose records a job reads; for records of somebody else's, their own."""
-        source, rows = parse_uri(uri), self.blob("rows", "")
+        source, rows = Blob.of_uri(uri), self.blob("rows", "")
         parts = source.key.removeprefix(rows.key).split("/")
         ours = source.bucket == rows.bucket and source.key.startswith(rows.key) and len(parts) == _DEPTH
         name = part_of_rows(parts[1]) if ours else None

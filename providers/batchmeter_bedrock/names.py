@@ -1,44 +1,25 @@
-"""Names: file ids, objects in S3, jobs, models.
-
-A file id is `s3-` and the base64url of `bucket/key`: it names its object on any machine, and fits into a URL's path, which
-`s3://bucket/key` does not. The latter is understood wherever an id is. A job's answers are views: `bedrock-output-<job>`
-and `bedrock-error-<job>`.
-"""
+"""Names: objects in S3, jobs, models, and a filename within an object's key."""
 
 import base64
-import binascii
 import re
-from dataclasses import dataclass
-from datetime import UTC, datetime
-from secrets import token_hex
-from typing import Literal
 from urllib.parse import quote, unquote
 
+from batchmeter_translate import buckets
+from batchmeter_translate.buckets import file_named
 from batchmeter_translate.listing import no_such
 
-_OBJECT_ID = "s3-"
-_VIEW = re.compile(r"bedrock-(output|error)-([a-z0-9]{1,64})")
-_JOB = re.compile(r"(?:arn:aws[\w-]*:bedrock:[a-z0-9-]+:\d{12}:model-invocation-job/)?([a-z0-9]{1,64})")
+_JOB_ID = "[a-z0-9]{1,64}"
+_JOB = re.compile(rf"(?:arn:aws[\w-]*:bedrock:[a-z0-9-]+:\d{{12}}:model-invocation-job/)?({_JOB_ID})")
 _UNSAFE = re.compile(r"[^A-Za-z0-9._-]")
 _ARN = re.compile(r"arn:aws[\w-]*:bedrock:[^:]*:[^:]*:(?:foundation-model|inference-profile)/(.+)")
 _PLACES = re.compile(r"(?:us|us-gov|eu|apac|jp|au|ca|sa|me|af|global)\.(?=[a-z0-9-]+\.)")
 
 
-@dataclass(frozen=True, slots=True)
-class Blob:
+class Blob(buckets.Blob):
     """An object in S3."""
 
-    bucket: str
-    key: str
-
-    @property
-    def uri(self) -> str:
-        return f"s3://{self.bucket}/{self.key}"
-
-    @property
-    def id(self) -> str:
-        encoded = base64.urlsafe_b64encode(f"{self.bucket}/{self.key}".encode("utf-8", "replace"))
-        return _OBJECT_ID + encoded.decode().rstrip("=")
+    __slots__ = ()
+    scheme = "s3"
 
     @property
     def path(self) -> str:
@@ -46,46 +27,16 @@ class Blob:
         return f"{quote(self.bucket, safe='', errors='replace')}/{quote(self.key, safe='/-_.~', errors='replace')}"
 
 
-@dataclass(frozen=True, slots=True)
-class View:
-    """The translated answers of one job: those that succeeded, or those that failed."""
+class View(buckets.View):
+    """Answers of one job of Bedrock's."""
 
-    kind: Literal["output", "error"]
-    job: str
-
-    @property
-    def id(self) -> str:
-        return f"bedrock-{self.kind}-{self.job}"
-
-
-def parse_uri(uri: str) -> Blob:
-    """`s3://bucket/key` as an object; a folder's name may end in a slash."""
-    bucket, _, key = uri.removeprefix("s3://").partition("/")
-    return Blob(bucket, key)
+    __slots__ = ()
+    vendor, jobs = "bedrock", _JOB_ID
 
 
 def parse_file_id(file_id: str) -> Blob | View:
     """Any id this account could have given, or an `s3://` URI; NotFoundError for every other."""
-    text = unquote(file_id) if file_id.lower().startswith("s3%3a") else file_id
-    if text.startswith("s3://"):
-        blob = parse_uri(text)
-    elif view := _VIEW.fullmatch(text):
-        return View("output" if view[1] == "output" else "error", view[2])
-    else:
-        blob = _decode(text)
-    if not blob.bucket or not blob.key or {".", ".."} & {blob.bucket, *blob.key.split("/")}:
-        raise no_such("file", file_id)  # a path of dots is another path by the time it is sent
-    return blob
-
-
-def _decode(text: str) -> Blob:
-    encoded = text.removeprefix(_OBJECT_ID)
-    if encoded == text:
-        raise no_such("file", text)
-    try:
-        return parse_uri(base64.b64decode(encoded + "=" * (-len(encoded) % 4), altchars=b"-_", validate=True).decode())
-    except (ValueError, binascii.Error):
-        raise no_such("file", text) from None
+    return file_named(file_id, Blob, View)
 
 
 def job_id(batch_id: str) -> str:
@@ -94,11 +45,6 @@ def job_id(batch_id: str) -> str:
     if match is None:
         raise no_such("batch", batch_id)
     return match[1]
-
-
-def unique_folder() -> str:
-    """A folder of its own for one upload or one job; sorts by time."""
-    return f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{token_hex(6)}"
 
 
 def name_in_key(filename: str) -> str:

@@ -9,7 +9,7 @@ from batchmeter.errors import APIResponseError, NotFoundError
 from batchmeter.models import FileDeleted, FileObject, RequestCounts
 from batchmeter.providers import ContentStream, OutputFile
 from batchmeter_translate.listing import no_such
-from batchmeter_translate.shape import Json, mapping, modelled
+from batchmeter_translate.shape import Json, mapping
 
 from .names import Blob, View
 from .states import STATUS, counts_of, output_folder
@@ -67,15 +67,7 @@ class Outputs:
         stored = [one for one in await self._stored(job) if _is_rows(one)]
         if not stored:
             raise no_such("file", view.id)
-        return modelled(
-            FileObject,
-            id=view.id,
-            bytes=sum(one.size for one in stored),
-            created_at=job.get("endTime"),
-            filename=f"{view.job}_{view.kind}.jsonl",
-            purpose="batch_output",
-            status="processed",
-        )
+        return view.file(sum(one.size for one in stored), job.get("endTime"))
 
     async def delete(self, view: View, job: Json) -> FileDeleted:
         """Removes every object of the job's: both views read the same rows."""

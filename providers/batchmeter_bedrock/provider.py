@@ -22,14 +22,15 @@ from batchmeter.providers import (
     FileUpload,
     OutputFile,
 )
-from batchmeter_translate.listing import no_such
+from batchmeter_translate.buckets import unique_folder
+from batchmeter_translate.listing import no_such, page_of
 from batchmeter_translate.shape import Json
 
 from .answers import Answers
 from .failure import QUOTA, THROTTLED
 from .files import Files
 from .jobs import Jobs, job_body
-from .names import View, model_id, parse_file_id, parse_uri, unique_folder
+from .names import Blob, View, model_id, parse_file_id
 from .outputs import Outputs
 from .rows import limits_by
 from .settings import BedrockSettings
@@ -138,13 +139,7 @@ class BedrockProvider:
 
     async def list_batches(self, *, after: str | None, limit: int | None, options: CallOptions) -> Page[Batch]:
         jobs, more = await self._jobs.after(after, limit, options)
-        data = [self._batch(job) for job in jobs]
-        return Page(
-            data=data,
-            first_id=data[0].id if data else None,
-            last_id=data[-1].id if data else None,
-            has_more=more,
-        )
+        return page_of([self._batch(job) for job in jobs], more=more)
 
     async def outputs(self, batch: Batch) -> Sequence[OutputFile]:
         """Bedrock's own rows, every object of them, and the manifest's sums."""
@@ -179,7 +174,7 @@ class BedrockProvider:
                 yield ContentStream(rows, "application/jsonl")
                 return
             model = str(job.get("modelId") or "")
-            async with self._files.kept_ids(parse_uri(input_uri(job) or "")) as kept:
+            async with self._files.kept_ids(Blob.of_uri(input_uri(job) or "")) as kept:
                 answers = Answers(view.kind, model, self._endpoint(model), kept)
                 async with aclosing(answers.translated(rows)) as lines:
                     yield ContentStream(lines, "application/jsonl")

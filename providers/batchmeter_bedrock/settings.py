@@ -10,6 +10,7 @@ from batchmeter.errors import ConfigError
 from batchmeter.http import origin_of
 from batchmeter.models import Secret
 from batchmeter.providers import AccountSettings
+from batchmeter_translate.buckets import folder_in
 
 _AWS = (".amazonaws.com", ".amazonaws.com.cn", ".api.aws")
 _ROLE = "arn:aws"
@@ -134,8 +135,7 @@ class BedrockSettings(AccountSettings):
             raise ConfigError(
                 "bedrock needs an S3 bucket for batch files: set `bucket` in the account, or AWS_S3_BUCKET_NAME"
             )
-        bucket, _, path = self.bucket.removeprefix("s3://").partition("/")
-        return bucket, "/".join(part.strip("/") for part in (path, self.prefix) if part.strip("/"))
+        return folder_in(self.bucket, self.prefix, "s3")
 
     @property
     def role(self) -> str:

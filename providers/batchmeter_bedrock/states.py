@@ -11,7 +11,7 @@ from batchmeter_translate.endpoints import CHAT, EMBEDDINGS
 from batchmeter_translate.shape import Json, mapping, modelled, whole
 
 from .families import family_of
-from .names import Blob, View, foundation, parse_uri
+from .names import Blob, View, foundation
 
 STATUS = {
     "Submitted": "validating",
@@ -97,7 +97,7 @@ def output_folder(job: Json) -> Blob | None:
     """The folder of the job's answers, below the one that it was given."""
     found = mapping(mapping(job.get("outputDataConfig")).get("s3OutputDataConfig")).get("s3Uri")
     number = str(job.get("jobArn") or "").rsplit("/", 1)[-1]
-    return parse_uri(f"{str(found).rstrip('/')}/{number}/") if found and number else None
+    return Blob.of_uri(f"{str(found).rstrip('/')}/{number}/") if found and number else None
 
 
 def token_of(metadata: Mapping[str, str]) -> str | None:

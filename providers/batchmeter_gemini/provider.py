@@ -21,6 +21,7 @@ from batchmeter_spool.record import is_id, no_such
 from batchmeter_spool.spool import Spool
 from batchmeter_translate.endpoints import EMBEDDINGS
 from batchmeter_translate.lines import encode
+from batchmeter_translate.listing import page_of
 from batchmeter_translate.shape import Json, mapping, objects
 
 from .answers import Answers
@@ -145,13 +146,7 @@ class GeminiProvider:
 
     async def list_batches(self, *, after: str | None, limit: int | None, options: CallOptions) -> Page[Batch]:
         found, more = await self._api.after(after, limit, options)
-        data = [self._batch(operation) for operation in found]
-        return Page(
-            data=data,
-            first_id=data[0].id if data else None,
-            last_id=data[-1].id if data else None,
-            has_more=more,
-        )
+        return page_of([self._batch(operation) for operation in found], more=more)
 
     async def outputs(self, batch: Batch) -> Sequence[OutputFile]:
         """Gemini's own rows, good and bad in one stream; a list does not show those that came inline."""

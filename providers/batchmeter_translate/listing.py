@@ -1,15 +1,18 @@
 """A vendor's list of jobs, which it pages by tokens, read by ids as OpenAI's lists are."""
 
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TypeVar
 
 from batchmeter.errors import BadRequestError, NotFoundError
+from batchmeter.models import Batch, FileObject, Page
 from batchmeter.providers import CallOptions
 
 from .shape import Json, fresh_token
 
 Fetch = Callable[[int, str | None, CallOptions], Awaitable[tuple[list[Json], str | None]]]
 """Page size, a page's token and the call's options -> rows, and the next page's token."""
+Listed = TypeVar("Listed", Batch, FileObject)
 _PAGE = 20
 _REMEMBERED = 64
 
@@ -74,6 +77,12 @@ class TokenList:
             if len(self._following) > _REMEMBERED:
                 self._following.popitem(last=False)
         return rows, following
+
+
+def page_of(rows: Sequence[Listed], *, more: bool) -> Page[Listed]:
+    """A page of these rows, and whether others follow."""
+    first, last = (rows[0].id, rows[-1].id) if rows else (None, None)
+    return Page(data=list(rows), first_id=first, last_id=last, has_more=more)
 
 
 def no_such(what: str, name: str) -> NotFoundError:

@@ -12,10 +12,10 @@ from contextlib import suppress
 from batchmeter.errors import NotFoundError, NotSupportedError, ProviderError
 from batchmeter.models import FileDeleted, FileObject, Page
 from batchmeter.providers import CallOptions, FileUpload
-from batchmeter_translate.listing import no_such
+from batchmeter_translate.buckets import page_of_files, unique_folder
 from batchmeter_translate.shape import mapping
 
-from .names import Blob, model_in_path, parse_uri, safe_filename, unique_folder
+from .names import Blob, model_in_path, safe_filename
 from .rows import RowWriter
 from .settings import VertexSettings
 from .storage import Storage, file_object
@@ -67,22 +67,11 @@ class Files:
     ) -> Page[FileObject]:
         """Newest first unless asked otherwise. Cloud Storage lists by name only, so every file is looked at."""
         found = [
-            file_object(parse_uri(f"gs://{item['bucket']}/{item['name']}"), item)
+            file_object(Blob(item["bucket"], item["name"]), item)
             async for item in self._storage.below(self.blob("files", ""))
         ]
-        found.sort(key=lambda file: (file.created_at or 0, file.id), reverse=order != "asc")
         chosen = [file for file in found if purpose in (None, file.purpose)]
-        ids = [file.id for file in chosen]
-        if after is not None and after not in ids:
-            raise no_such("file", after)
-        start = ids.index(after) + 1 if after is not None else 0
-        data = chosen[start : start + (limit or 10_000)]
-        return Page(
-            data=data,
-            first_id=data[0].id if data else None,
-            last_id=data[-1].id if data else None,
-            has_more=start + len(data) < len(chosen),
-        )
+        return page_of_files(chosen, after=after, limit=limit, order=order)
 
     async def input_of(self, blob: Blob) -> tuple[Blob, str | None, str | None]:
         """The source that a job has to read for this file: the object, its model and its endpoint, as far as they are known."""
@@ -94,22 +83,22 @@ class Files:
             except NotFoundError:
                 pass
         await self._storage.look(blob)
-        return blob, model_in_path(blob.name), None
+        return blob, model_in_path(blob.key), None
 
     def file_of(self, uri: str) -> str:
         """The id of the file whose rows a job reads."""
-        blob = parse_uri(uri)
+        blob = Blob.of_uri(uri)
         rows = self.blob("rows", "")
-        if blob.bucket == rows.bucket and blob.name.startswith(rows.name):
-            return self.blob("files", blob.name.removeprefix(rows.name)).id
+        if blob.bucket == rows.bucket and blob.key.startswith(rows.key):
+            return self.blob("files", blob.key.removeprefix(rows.key)).id
         return blob.id
 
     def _rows_of(self, blob: Blob) -> Blob | None:
         """Where the translation of an upload lies, if there is one; None for a foreign object."""
         files = self.blob("files", "")
-        if blob.bucket != files.bucket or not blob.name.startswith(files.name):
+        if blob.bucket != files.bucket or not blob.key.startswith(files.key):
             return None
-        return self.blob("rows", blob.name.removeprefix(files.name))
+        return self.blob("rows", blob.key.removeprefix(files.key))
 
     async def _copy(self, upload: FileUpload, original: Upload) -> dict[str, object]:
         try:

@@ -78,7 +78,7 @@ def job_body(request: BatchRequest, model: str, source: Blob, target: Blob, endp
         raise NotSupportedError("vertex_ai: Cloud Storage expires answers by the bucket's lifecycle rules only")
     metadata = dict(request.metadata or {})
     return {
-        "displayName": (metadata.get("batchmeter_id") or target.name.rstrip("/").rsplit("/", 1)[-1])[:128],
+        "displayName": (metadata.get("batchmeter_id") or target.key.rstrip("/").rsplit("/", 1)[-1])[:128],
         "model": model_resource(model),
         "inputConfig": {"instancesFormat": "jsonl", "gcsSource": {"uris": [source.uri]}},
         "outputConfig": {

@@ -1,25 +1,15 @@
-"""Names: file ids, objects in the bucket, jobs, models.
+"""Names: objects in Cloud Storage, jobs, models."""
 
-A file id is `gs-` and the base64url of `bucket/object`: it names its object on any machine, and fits into a URL's path,
-which `gs://bucket/object` does not. The latter (and LiteLLM's percent-encoded form of it) is understood wherever an
-id is. A finished job's answers are views: `vertex-output-<job>` and `vertex-error-<job>`.
-"""
-
-import base64
-import binascii
 import re
-from dataclasses import dataclass
-from datetime import UTC, datetime
-from secrets import token_hex
-from typing import Literal
-from urllib.parse import quote, unquote
+from urllib.parse import quote
 
 from batchmeter.errors import NotSupportedError, UsageError
+from batchmeter_translate import buckets
+from batchmeter_translate.buckets import file_named
 from batchmeter_translate.listing import no_such
 
-_OBJECT_ID = "gs-"
-_VIEW = re.compile(r"vertex-(output|error)-([0-9A-Za-z_-]+)")
-_JOB = re.compile(r"(?:projects/[^/]+/locations/[^/]+/batchPredictionJobs/)?([0-9A-Za-z_-]+)")
+_JOB_ID = "[0-9A-Za-z_-]+"
+_JOB = re.compile(rf"(?:projects/[^/]+/locations/[^/]+/batchPredictionJobs/)?({_JOB_ID})")
 _UNSAFE = re.compile(r"[^A-Za-z0-9._-]")
 _TUNED = re.compile(r"projects/[^/]+/locations/[^/]+/(?:models|endpoints)/[^/]+")
 _PUBLISHED = re.compile(r"(?:.*/)?publishers/([^/]+)/models/([^/]+)")
@@ -27,68 +17,28 @@ _PUBLISHER_BY_START = {"claude": "anthropic"}
 """Beginnings of bare model names; everything else is Google's."""
 
 
-@dataclass(frozen=True, slots=True)
-class Blob:
+class Blob(buckets.Blob):
     """An object in Cloud Storage."""
 
-    bucket: str
-    name: str
-
-    @property
-    def uri(self) -> str:
-        return f"gs://{self.bucket}/{self.name}"
-
-    @property
-    def id(self) -> str:
-        encoded = base64.urlsafe_b64encode(f"{self.bucket}/{self.name}".encode())
-        return _OBJECT_ID + encoded.decode().rstrip("=")
+    __slots__ = ()
+    scheme = "gs"
 
     @property
     def path(self) -> str:
-        return f"storage/v1/b/{quote(self.bucket, safe='')}/o/{quote(self.name, safe='')}"
+        return f"storage/v1/b/{quote(self.bucket, safe='', errors='replace')}/o/{quote(self.key, safe='', errors='replace')}"
 
 
-@dataclass(frozen=True, slots=True)
-class View:
-    """The translated answers of one job: those that succeeded, or those that failed."""
+class View(buckets.View):
+    """Answers of one job of Vertex AI's."""
 
-    kind: Literal["output", "error"]
-    job: str
-
-    @property
-    def id(self) -> str:
-        return f"vertex-{self.kind}-{self.job}"
-
-
-def parse_uri(uri: str) -> Blob:
-    """`gs://bucket/object` as an object; a folder's name may end in a slash."""
-    bucket, _, name = uri.removeprefix("gs://").partition("/")
-    return Blob(bucket, name)
+    __slots__ = ()
+    vendor, jobs = "vertex", _JOB_ID
 
 
 def parse_file_id(file_id: str) -> Blob | View:
     """Any id this account could have given, or a `gs://` URI; NotFoundError for every other."""
     refuse_bigquery(file_id)
-    text = unquote(file_id) if file_id.lower().startswith("gs%3a") else file_id
-    if text.startswith("gs://"):
-        blob = parse_uri(text)
-    elif view := _VIEW.fullmatch(text):
-        return View("output" if view[1] == "output" else "error", view[2])
-    else:
-        blob = _decode(text)
-    if not blob.bucket or not blob.name:
-        raise no_such("file", file_id)
-    return blob
-
-
-def _decode(text: str) -> Blob:
-    encoded = text.removeprefix(_OBJECT_ID)
-    if encoded == text:
-        raise no_such("file", text)
-    try:
-        return parse_uri(base64.b64decode(encoded + "=" * (-len(encoded) % 4), altchars=b"-_", validate=True).decode())
-    except (ValueError, binascii.Error):
-        raise no_such("file", text) from None
+    return file_named(file_id, Blob, View)
 
 
 def refuse_bigquery(uri: str) -> None:
@@ -104,11 +54,6 @@ def job_id(batch_id: str) -> str:
     if match is None:
         raise no_such("batch", batch_id)
     return match[1]
-
-
-def unique_folder() -> str:
-    """A folder of its own for one upload or one job; sorts by time."""
-    return f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{token_hex(6)}"
 
 
 def safe_filename(filename: str) -> str:

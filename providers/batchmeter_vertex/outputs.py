@@ -12,9 +12,9 @@ from batchmeter.providers import ContentStream, OutputFile
 from batchmeter_translate import ids
 from batchmeter_translate.lines import Lines
 from batchmeter_translate.listing import no_such
-from batchmeter_translate.shape import Json, modelled, whole
+from batchmeter_translate.shape import Json, whole
 
-from .names import Blob, View, parse_uri, refuse_bigquery
+from .names import Blob, View, refuse_bigquery
 from .states import STATUS_BY_STATE, output_folder
 from .storage import Storage
 
@@ -52,15 +52,7 @@ class Outputs:
         items = await self._items(job)
         if not items:
             raise no_such("file", view.id)
-        return modelled(
-            FileObject,
-            id=view.id,
-            bytes=sum(whole(item.get("size")) for item in items),
-            created_at=job.get("endTime"),
-            filename=f"{view.job}_{view.kind}.jsonl",
-            purpose="batch_output",
-            status="processed",
-        )
+        return view.file(sum(whole(item.get("size")) for item in items), job.get("endTime"))
 
     async def delete(self, view: View, job: Json) -> FileDeleted:
         """Removes every row. Both views read the same objects, so the errors alone cannot be removed."""
@@ -78,7 +70,7 @@ class Outputs:
         refuse_bigquery(folder or "")
         if job.get("outputConfig", {}).get("bigqueryDestination"):
             raise NotSupportedError(f"{job.get('name')}: its answers are in BigQuery, which batchmeter does not read")
-        items = [] if folder is None else [item async for item in self._found(parse_uri(folder))]
+        items = [] if folder is None else [item async for item in self._found(Blob.of_uri(folder))]
         if not items and STATUS_BY_STATE.get(str(job.get("state"))) == "completed":
             raise APIResponseError(
                 f"{job.get('name')} succeeded, but there is no object below {folder or 'any output folder'}; "
@@ -145,7 +137,7 @@ def _is_new(line: bytes, hashes: set[int]) -> bool:
 
 
 def _early(blob: Blob) -> bool:
-    return blob.name.rsplit("/", 1)[-1].startswith(_INCREMENTAL)
+    return blob.key.rsplit("/", 1)[-1].startswith(_INCREMENTAL)
 
 
 def _kind(item: Json) -> Any:

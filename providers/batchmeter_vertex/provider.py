@@ -16,14 +16,15 @@ from batchmeter.providers import (
     FileUpload,
     OutputFile,
 )
-from batchmeter_translate.listing import no_such
+from batchmeter_translate.buckets import unique_folder
+from batchmeter_translate.listing import no_such, page_of
 from batchmeter_translate.shape import Json
 
 from .answers import Answers
 from .auth import Tokens
 from .files import Files
 from .jobs import Jobs, job_body
-from .names import View, model_name, parse_file_id, unique_folder
+from .names import View, model_name, parse_file_id
 from .outputs import Outputs
 from .rows import LIMITS
 from .settings import VertexSettings
@@ -115,13 +116,7 @@ class VertexProvider:
 
     async def list_batches(self, *, after: str | None, limit: int | None, options: CallOptions) -> Page[Batch]:
         jobs, more = await self._jobs.after(after, limit, options)
-        data = [self._batch(job) for job in jobs]
-        return Page(
-            data=data,
-            first_id=data[0].id if data else None,
-            last_id=data[-1].id if data else None,
-            has_more=more,
-        )
+        return page_of([self._batch(job) for job in jobs], more=more)
 
     async def outputs(self, batch: Batch) -> Sequence[OutputFile]:
         """Vertex AI's own rows, every object of them."""

@@ -11,6 +11,7 @@ from batchmeter.errors import ConfigError
 from batchmeter.http import origin_of
 from batchmeter.models import Secret
 from batchmeter.providers import AccountSettings
+from batchmeter_translate.buckets import folder_in
 
 TokenSource = Callable[[], str | Awaitable[str]]
 
@@ -106,8 +107,7 @@ class VertexSettings(AccountSettings):
             raise ConfigError(
                 "vertex_ai needs a Cloud Storage bucket for batch files: set `bucket` in the account, or GCS_BUCKET_NAME"
             )
-        bucket, _, path = self.bucket.removeprefix("gs://").partition("/")
-        return bucket, "/".join(part.strip("/") for part in (path, self.prefix) if part.strip("/"))
+        return folder_in(self.bucket, self.prefix, "gs")
 
 
 def _secret(value: str | None) -> SecretStr | None:

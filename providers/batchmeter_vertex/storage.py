@@ -31,7 +31,7 @@ class Storage:
 
     async def below(self, folder: Blob) -> AsyncIterator[Json]:
         """Metadata of every object whose name begins so, by name."""
-        params: dict[str, Any] = {"prefix": folder.name, "fields": f"items({_FIELDS}),nextPageToken"}
+        params: dict[str, Any] = {"prefix": folder.key, "fields": f"items({_FIELDS}),nextPageToken"}
         bucket = Blob(folder.bucket, "").path
         tokens: set[str] = set()
         while True:
@@ -95,7 +95,7 @@ def file_object(blob: Blob, item: Json) -> FileObject:
         id=blob.id,
         bytes=whole(size),
         created_at=item.get("timeCreated"),
-        filename=noted.get("batchmeter-filename") or blob.name.rsplit("/", 1)[-1],
+        filename=noted.get("batchmeter-filename") or blob.key.rsplit("/", 1)[-1],
         purpose=noted.get("batchmeter-purpose") or "batch",
         status="processed",
     )

@@ -124,7 +124,7 @@ class Upload:
             params={
                 **self.options.extra_query,
                 "uploadType": "resumable",
-                "name": self.blob.name,
+                "name": self.blob.key,
                 "ifGenerationMatch": "0",
             },
             headers={**self.options.extra_headers, "x-upload-content-type": self.content_type},
