@@ -34,8 +34,8 @@ CHAT = "/v1/chat/completions"
 _OPEN = 4
 _LAST_SECONDS = 60 + 1400 + 700
 """From the first submission of the last day until now."""
-_ENDS = (60, 1400, 40_000, 45_000)
-"""Seconds from look to look: under way, ended, past the limit of those that expire."""
+_ENDS = (1460, 40_000, 45_000)
+"""Seconds from look to look: ended, past the limit of those that expire."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,20 +93,25 @@ class _Story:
             self.clock.advance(700)
             await self._look([forgotten])
         made = [await self._any() for _ in range(1 if last else self.choice.randint(1, 5))]
-        for seconds in _ENDS[:2] if last else _ENDS:
+        for seconds in _ENDS[:1] if last else _ENDS:
             self.clock.advance(seconds)
-            await self._look(made)
+            made = await self._look(made)
         if last:
             opened = [await self._submit((self.choice.choice(MODELS[:5]),), 900, "") for _ in range(_OPEN)]
             self.clock.advance(700)
             await self._look(opened)
 
-    async def _look(self, batch_ids: list[str]) -> None:
+    async def _look(self, batch_ids: list[str]) -> list[str]:
+        """Returns those that go on."""
+        going_on: list[str] = []
         for batch_id in batch_ids:
             batch = await self.client.batches.retrieve(batch_id)
-            if batch.ended:
-                with suppress(SettlementError):
-                    await self.client.batches.wait(batch_id, timeout=5)
+            if not batch.ended:
+                going_on.append(batch_id)
+                continue
+            with suppress(SettlementError):
+                await self.client.batches.wait(batch_id, timeout=5)
+        return going_on
 
     async def _any(self) -> str:
         mixed = self.choice.random() < 0.2  # noqa: PLR2004 - a fifth
