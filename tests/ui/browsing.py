@@ -13,11 +13,22 @@ document.addEventListener('securitypolicyviolation', event => window.broken.push
 """
 
 
+SAME = {"sec-fetch-site": "same-origin"}
+
+
 @asynccontextmanager
 async def open_page(
-    browser: "Browser", address: str, secret: str, *, clock: bool = False, expected: str = "\0", **options: Any
+    browser: "Browser",
+    address: str,
+    secret: str,
+    *,
+    clock: bool = False,
+    expected: str = "\0",
+    form: bool = False,
+    **options: Any,
 ) -> AsyncGenerator["Page"]:
-    """Logged in, on the overview. `clock`: its timers are those of `page.clock`. `expected`: what its console may say."""
+    """Logged in, on the overview. `clock`: its timers are those of `page.clock`. `expected`: what its console may say.
+    `form`: logged in by the page's own form."""
     context = await browser.new_context(**options)
     await context.add_init_script(WATCH)
     page, heard = await context.new_page(), list[str]()
@@ -26,7 +37,11 @@ async def open_page(
     page.on("dialog", lambda dialog: heard.append(dialog.message))
     if clock:
         await page.clock.install()
-    await log_in(page, address, secret)
+    if form:
+        await log_in(page, address, secret)
+    else:
+        await context.request.post(f"{address}/ui/login", form={"key": secret}, headers=SAME)
+        await page.goto(f"{address}/ui")
     await page.locator("#read").wait_for()
     try:
         yield page

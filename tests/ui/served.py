@@ -59,8 +59,11 @@ async def until(condition: Callable[[], bool], seconds: float = 20) -> None:
 
 @contextmanager
 def serving(ledger: Path, *options: str) -> Generator[str]:
-    """`batchmeter serve` over a ledger; its address."""
+    """`batchmeter serve` over a ledger, whose pages look for news at once; its address."""
+    config = ledger.with_suffix(".toml")
+    config.write_text("[plugins.ui]\nlive_seconds = 0.05\n")
     env = os.environ | {
+        "BATCHMETER_CONFIG": str(config),
         "OPENAI_BASE_URL": "http://127.0.0.1:9",
         "OPENAI_API_KEY": "k",
         "BATCHMETER_LEDGER": str(ledger),
