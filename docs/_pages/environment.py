@@ -1,6 +1,7 @@
 """The environment variables that batchmeter reads, found in its sources; a new one needs a line here."""
 
 import ast
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -74,7 +75,7 @@ def _in_sources() -> Iterator[str]:
     for folder in ("core", "providers", "plugins"):
         for path in sorted((ROOT / folder).rglob("*.py")):
             text = path.read_text(encoding="utf-8")
-            if not any(prefix in text for prefix in PREFIXES):
+            if not any(_ours(quoted) for quoted in re.findall(r"""["'](\w+)["']""", text)):
                 continue
             for node in ast.walk(ast.parse(text)):
                 if isinstance(node, ast.Constant) and isinstance(node.value, str) and _ours(node.value):

@@ -8,6 +8,7 @@ from pydantic import BaseModel
 
 from batchmeter import events, models
 
+from .fields import class_body
 from .prose import cell, paragraphs, type_name
 
 HEAD = """# Events
@@ -55,9 +56,8 @@ def _table(model: type[BaseModel]) -> str:
 
 def fields(model: type[BaseModel]) -> Iterator[tuple[str, str, str]]:
     """Own fields and properties in the source's order: name, type, and the string that stands below."""
-    (tree,) = ast.parse(inspect.getsource(model)).body
-    assert isinstance(tree, ast.ClassDef)
-    for node, following in zip(tree.body, [*tree.body[1:], None], strict=True):
+    body = class_body(model)
+    for node, following in zip(body, [*body[1:], None], strict=True):
         if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
             yield node.target.id, type_name(node.annotation), _string(following)
         elif isinstance(node, ast.FunctionDef) and "property" in map(ast.unparse, node.decorator_list):

@@ -5,10 +5,11 @@ import inspect
 import os
 import re
 import sys
-import textwrap
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel
@@ -73,7 +74,7 @@ def _assignments(model: type[BaseModel]) -> Iterator[tuple[str, tuple[ast.expr, 
     for base in reversed(model.__mro__):
         if not issubclass(base, BaseModel) or base is BaseModel:
             continue
-        body = _body(base)
+        body = class_body(base)
         for index, node in enumerate(body):
             if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
                 docstring = _string(body[index + 1]) if index + 1 < len(body) else ""
@@ -82,14 +83,29 @@ def _assignments(model: type[BaseModel]) -> Iterator[tuple[str, tuple[ast.expr, 
 
 def _own(model: type[BaseModel]) -> set[str]:
     return {
-        node.target.id for node in _body(model) if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name)
+        node.target.id
+        for node in class_body(model)
+        if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name)
     }
 
 
-def _body(model: type[BaseModel]) -> list[ast.stmt]:
-    (tree,) = ast.parse(textwrap.dedent(inspect.getsource(model))).body
-    assert isinstance(tree, ast.ClassDef)
-    return tree.body
+def class_body(model: type[BaseModel]) -> list[ast.stmt]:
+    """The statements of a class, from its source."""
+    file = inspect.getsourcefile(model)
+    assert file is not None
+    return _classes(file)[model.__qualname__]
+
+
+@cache
+def _classes(file: str) -> dict[str, list[ast.stmt]]:
+    """Body of each class, by qualified name: `inspect` would read the file again for each."""
+    found: dict[str, list[ast.stmt]] = {}
+    nodes = [("", node) for node in ast.parse(Path(file).read_text(encoding="utf-8")).body]
+    for prefix, node in nodes:
+        if isinstance(node, ast.ClassDef):
+            found[f"{prefix}{node.name}"] = node.body
+            nodes += [(f"{prefix}{node.name}.", inner) for inner in node.body]
+    return found
 
 
 def _string(node: ast.stmt) -> str:

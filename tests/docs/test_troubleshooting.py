@@ -30,10 +30,11 @@ def spoken(path):
 
 
 def is_said(message):
-    """The files that hold its longest word are read first: it is in one of them, as a rule."""
-    word = max(re.findall(r"[a-z]+", message), key=len)
-    paths = sorted(sources(), key=lambda path: message.partition("…")[0] not in sources()[path])
-    return any(message.rstrip("…") in spoken(path) for path in paths if word in sources()[path])
+    """Only files that hold all its words are parsed, those with its beginning in one piece first."""
+    words = set(re.findall(r"[a-z]+", message))
+    paths = [path for path, text in sources().items() if all(word in text for word in words)]
+    paths.sort(key=lambda path: message.partition("…")[0] not in sources()[path])
+    return any(message.rstrip("…") in spoken(path) for path in paths)
 
 
 @pytest.mark.parametrize("message", MESSAGES)
