@@ -11,6 +11,7 @@ import httpx
 import httpx2
 import pytest
 from starlette.datastructures import UploadFile
+from tests.cases import case
 
 import batchmeter
 from batchmeter import AsyncClient
@@ -71,16 +72,15 @@ WRONG: tuple[tuple[dict[str, Any], str], ...] = (
 )
 
 
-@pytest.mark.parametrize(("wrong", "message"), WRONG)
-async def test_a_wrong_argument_is_refused_before_anything_is_sent(
-    make_client: Make, log: Recorder, wrong: dict[str, Any], message: str
-) -> None:
+async def test_a_wrong_argument_is_refused_before_anything_is_sent(make_client: Make, log: Recorder) -> None:
     async with make_client("http://127.0.0.1:9/v1") as client:
-        with pytest.raises(UsageError) as caught:
-            await client.batches.create(**{"input_file_id": "file-1", "endpoint": CHAT, **wrong})
-        assert message in str(caught.value)
-        assert "sk-wrong" not in str(caught.value)
-        assert await client.ledger.open_intents(created_before=client.ledger.now() + 1) == []
+        for wrong, message in WRONG:
+            with case(wrong):
+                with pytest.raises(UsageError) as caught:
+                    await client.batches.create(**{"input_file_id": "file-1", "endpoint": CHAT, **wrong})
+                assert message in str(caught.value)
+                assert "sk-wrong" not in str(caught.value)
+                assert await client.ledger.open_intents(created_before=client.ledger.now() + 1) == []
     assert log.events == []
 
 
