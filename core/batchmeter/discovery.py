@@ -308,13 +308,15 @@ def registered(environ: Mapping[str, str], hook: str, wanted: str) -> dict[str, 
 
 def _built_in(environ: Mapping[str, str], name: str) -> list[Installed]:
     """Our own plugin of this name, if it is usable."""
-    if name in _names(environ.get("BATCHMETER_DISABLE")):
-        return []
-    try:
-        entries = distribution(PROJECT).entry_points
-    except PackageNotFoundError:
-        return []
-    return [Installed(entry, PROJECT, "") for entry in entries if entry.group == GROUP and entry.name == name]
+    entries = () if name in _names(environ.get("BATCHMETER_DISABLE")) else _own_entries(_places())
+    return [Installed(entry, PROJECT, "") for entry in entries if entry.name == name]
+
+
+@lru_cache(maxsize=8)
+def _own_entries(_: "_Places") -> tuple[EntryPoint, ...]:
+    with suppress(PackageNotFoundError):
+        return tuple(entry for entry in distribution(PROJECT).entry_points if entry.group == GROUP)
+    return ()
 
 
 def usable(environ: Mapping[str, str]) -> list[Installed]:

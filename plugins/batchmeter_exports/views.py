@@ -6,6 +6,7 @@ On PostgreSQL they are in the schema `batchmeter_v1`. Columns of version 1 are o
 import hashlib
 import logging
 from collections.abc import Callable, Mapping
+from functools import cache
 
 from batchmeter.errors import LedgerError
 from batchmeter.host import PluginHost, TableSession
@@ -72,6 +73,7 @@ async def _make(session: TableSession, digest: str, statements: list[str]) -> No
 # SQLite
 
 
+@cache
 def sqlite_views() -> dict[str, str]:
     """Name -> statement, in the order to run them; `present` counts the views that are there."""
     names = ", ".join(f"'{view.name}'" for view in VIEWS)
@@ -139,6 +141,7 @@ $$ BEGIN RETURN regexp_replace(words, '\\\\u(0000|[dD][89a-fA-F][0-9a-fA-F][0-9a
 """jsonb refuses NUL and lone surrogates, which documents may hold: they are read as U+FFFD. A damaged one is NULL."""
 
 
+@cache
 def postgres_views() -> dict[str, str]:
     """Name -> statement, in the order to run them; `present` counts the views that are there."""
     made = {"make_schema": f"CREATE SCHEMA IF NOT EXISTS {SCHEMA}", "make_document": _DOCUMENT}

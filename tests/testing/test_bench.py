@@ -103,8 +103,9 @@ def test_batchmeter_adds_nothing_to_unrelated_test_runs(tmp_path: Path) -> None:
     (tmp_path / "test_other.py").write_text(
         "import sys\ndef test_other():\n    assert not [name for name in sys.modules if name.startswith('batchmeter')]\n"
     )
+    others = [f"-pno:{name}" for name in ("cacheprovider", "schemathesis", "hypothesispytest", "anyio", "asyncio")]
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-pno:cacheprovider", "-pno:schemathesis", str(tmp_path)],
+        [sys.executable, "-m", "pytest", "-q", *others, str(tmp_path)],
         cwd=tmp_path,
         capture_output=True,
         text=True,
