@@ -208,11 +208,15 @@ def _blocks() -> Callable[..., Iterator[Block]]:
     return blocks
 
 
+@pytest.fixture
+def shown() -> list[tuple[Block, Callable[[Block], Any]]]:
+    """Every block that has a parser, with it."""
+    known = [block for page in pages() for block in blocks(page) if block.language in PARSERS]
+    return [(block, PARSERS[block.language]) for block in known]
+
+
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """`runnable`: every page with something to do. `shown`: every block that has a parser."""
+    """`runnable`: every page with something to do."""
     if "runnable" in metafunc.fixturenames:
         marked = [page for page in pages() if any(block.mark for block in blocks(page))]
         metafunc.parametrize("runnable", marked, ids=lambda page: str(page.relative_to(ROOT)))
-    if "shown" in metafunc.fixturenames:
-        known = [block for page in pages() for block in blocks(page) if block.language in PARSERS]
-        metafunc.parametrize("shown", [(block, PARSERS[block.language]) for block in known], ids=lambda it: it[0].where)
