@@ -2,6 +2,7 @@
 
 import json
 from datetime import UTC, datetime
+from functools import cache
 from typing import Any
 
 from batchmeter import meter
@@ -27,9 +28,12 @@ def output(model: str, count: int = 3, **changed: Any) -> bytes:
     return "".join(json.dumps(row) + "\n" for row in rows).encode()
 
 
+_metered = cache(lambda content, provider: meter([content], provider=provider))
+
+
 def fields_of(content: bytes, provider: str = "openai", **how: Any) -> dict[str, Any]:
     """Fields of a settlement of this output."""
-    found = meter([content], provider=provider, **how)
+    found = meter([content], provider=provider, **how) if how else _metered(content, provider)
     return {
         "request_counts": found.lines,
         "usage": found.usage,

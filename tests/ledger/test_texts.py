@@ -18,28 +18,20 @@ TEXTS = [
 ]
 
 
-@pytest.mark.parametrize(("said", "kept"), TEXTS)
-async def test_a_looks_error(ledger, make, said, kept):
-    await make.record(ledger)
-    (claim,) = await ledger.claim_due(owner="w", limit=1, lease_seconds=60)
-    assert await ledger.reschedule([Reschedule(claim, ledger.now() + 1000, error=said)]) == 1
-    assert (await ledger.get_batch(claim.tracked.batch_id)).last_error == kept
-
-
-@pytest.mark.parametrize(("said", "kept"), TEXTS)
-async def test_a_loggers_error(ledger, make, said, kept):
-    await make.record(ledger)
-    (delivery,) = await ledger.claim_deliveries("file", owner="d", limit=1, lease_seconds=60)
-    assert await ledger.finish_deliveries([DeliveryResult(delivery, "dead", error=said)]) == 1
-    (dead,) = await ledger.deliveries(state="dead")
-    assert (dead.last_error, dead.attempts) == (kept, 1)
-
-
-@pytest.mark.parametrize(("said", "kept"), TEXTS)
-async def test_a_refusals_reason(ledger, make, said, kept):
-    await ledger.open_intent(Intent("i1", make.submission()))
-    await ledger.close_intent("i1", said)
-    assert (await ledger.intent("i1")).reason == kept
+async def test_errors_and_reasons_are_kept(ledger, make):
+    """A look's error, a logger's, and a refusal's reason."""
+    for said, kept in TEXTS:
+        tracked = await make.record(ledger)
+        (claim,) = await ledger.claim_due(owner="w", limit=1, lease_seconds=60)
+        assert await ledger.reschedule([Reschedule(claim, ledger.now() + 1000, error=said)]) == 1
+        assert (await ledger.get_batch(tracked.batch_id)).last_error == kept
+        (delivery,) = await ledger.claim_deliveries("file", owner="d", limit=1, lease_seconds=60)
+        assert await ledger.finish_deliveries([DeliveryResult(delivery, "dead", error=said)]) == 1
+        dead = {one.last_error: one.attempts for one in await ledger.deliveries(state="dead")}
+        assert dead[kept] == 1
+        await ledger.open_intent(Intent(f"refused {kept}", make.submission()))
+        await ledger.close_intent(f"refused {kept}", said)
+        assert (await ledger.intent(f"refused {kept}")).reason == kept
 
 
 async def test_a_ledger_that_took_such_texts_is_copied(ledger, make, clock, tmp_path):
@@ -60,19 +52,20 @@ async def test_a_ledger_that_took_such_texts_is_copied(ledger, make, clock, tmp_
     assert [one.last_error for one in await ledger.deliveries()] == [r"said \x00"]
 
 
-@pytest.mark.parametrize("words", [text for text, _ in TEXTS])
-async def test_endings_of_batches_with_such_texts_are_observed(ledger, make, words):
+async def test_endings_of_batches_with_such_texts_are_observed(ledger, make):
     """Of a list's page: one such batch would keep all others from being told."""
-    batch = make.batch("b1", metadata={"note": words})
-    await make.record(ledger, batch=batch, metadata={"note": words}, attribution=Attribution(user=words))
-    await make.record(ledger, batch=make.batch("b2"))
-    ended = [
-        one.model_copy(update={"status": "completed", "output_file_id": f"out-{one.id}"})
-        for one in (batch, make.batch("b2"))
-    ]
-    assert await ledger.observe_endings("openai", ended) == {"b1", "b2"}
-    assert (await ledger.get_batch("b1")).batch == ended[0]
-    assert (await ledger.owner_of("out-b1")).attribution.user == words
+    for number, (words, _) in enumerate(TEXTS):
+        odd, plain = f"odd{number}", f"plain{number}"
+        batch = make.batch(odd, metadata={"note": words})
+        await make.record(ledger, batch=batch, metadata={"note": words}, attribution=Attribution(user=words))
+        await make.record(ledger, batch=make.batch(plain))
+        ended = [
+            one.model_copy(update={"status": "completed", "output_file_id": f"out-{one.id}"})
+            for one in (batch, make.batch(plain))
+        ]
+        assert await ledger.observe_endings("openai", ended) == {odd, plain}
+        assert (await ledger.get_batch(odd)).batch == ended[0]
+        assert (await ledger.owner_of(f"out-{odd}")).attribution.user == words
 
 
 async def test_an_id_that_is_no_text_is_explained_and_fails_alone(ledger, make):
