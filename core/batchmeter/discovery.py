@@ -187,8 +187,11 @@ _Places = tuple[tuple[str, int], ...]
 
 
 def _places() -> _Places:
-    places = [Path(path) for path in sys.path]
-    return tuple((str(place), place.stat().st_mtime_ns) for place in places if place.exists())
+    found: list[tuple[str, int]] = []
+    for path in sys.path:
+        with suppress(OSError):  # not there, or not ours to see
+            found.append((path, Path(path).stat().st_mtime_ns))
+    return tuple(found)
 
 
 def installed_plugins() -> list[Installed]:

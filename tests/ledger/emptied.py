@@ -32,8 +32,8 @@ class Emptied:
     def __init__(self, url: str) -> None:
         self.url = url
         self.connection = psycopg.connect(url, autocommit=True)
-        self.core: Shape = {}
-        self.stores: dict[str, Shape] = {}
+        self.stores: Collection[str] = ()
+        self.shape: Shape = {}
 
     def __call__(self, *stores: str) -> str:
         try:
@@ -46,27 +46,16 @@ class Emptied:
     def _empty(self, stores: Collection[str]) -> None:
         self.connection.execute("SET session_replication_role = replica; DROP SCHEMA IF EXISTS batchmeter_v1 CASCADE")
         found = self._shape()
-        if not self.core or not self.core.items() <= found.items():
+        if stores != self.stores or not self.shape or not self.shape.items() <= found.items():
             self.connection.execute("DROP SCHEMA IF EXISTS batchmeter CASCADE")
-            asyncio.run(_opened(self.url))
-            self.core = found = self._shape()
-        kept = [name for name in stores if name in self.stores and self.stores[name].items() <= found.items()]
-        known = self.core | {name: kind for store in kept for name, kind in self.stores[store].items()}
-        self._drop({name: kind for name, kind in found.items() if name not in known})
-        self._delete(known, kept)
-        for name in set(stores) - set(kept):
-            before = self._shape()
-            asyncio.run(_opened(self.url, name))
-            self.stores[name] = {relation: kind for relation, kind in self._shape().items() if relation not in before}
-
-    def _drop(self, relations: Shape) -> None:
-        if tables := _tables(relations):
-            self.connection.execute(f"DROP TABLE {', '.join(tables)} CASCADE")
-
-    def _delete(self, relations: Shape, stores: list[str]) -> None:
-        tables = set(_tables(relations)) - {"batchmeter.schema_version", "batchmeter.plugin_schema"}
+            asyncio.run(_make(self.url, stores))
+            self.stores, self.shape = stores, self._shape()
+            return
+        if added := _tables(found.keys() - self.shape.keys(), found):
+            self.connection.execute(f"DROP TABLE {', '.join(added)} CASCADE")
+        tables = _tables(self.shape.keys() - {"schema_version", "plugin_schema"}, self.shape)
         self.connection.execute("; ".join([*(f"DELETE FROM {table}" for table in tables), RESTARTS]))
-        self.connection.execute("DELETE FROM batchmeter.plugin_schema WHERE plugin <> ALL(%s)", [stores])
+        self.connection.execute("DELETE FROM batchmeter.plugin_schema WHERE plugin <> ALL(%s)", [list(stores)])
 
     def _shape(self) -> Shape:
         found = dict(self.connection.execute(SHAPE).fetchall())
@@ -76,13 +65,13 @@ class Emptied:
         return found
 
 
-def _tables(relations: Shape) -> list[str]:
-    return [f"batchmeter.{name}" for name, kind in relations.items() if kind.startswith("r ")]
+def _tables(names: Collection[str], shape: Shape) -> list[str]:
+    return [f"batchmeter.{name}" for name in names if shape[name].startswith("r ")]
 
 
-async def _opened(url: str, store: str | None = None) -> None:
+async def _make(url: str, stores: Collection[str]) -> None:
     ledger = open_ledger(url)
     await ledger.open()
-    if store is not None:
+    for store in stores:
         await open_store(ledger.database, store, STORES[store], "")
     await ledger.aclose()
