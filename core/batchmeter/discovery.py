@@ -168,12 +168,7 @@ class Installed:
 
 def entries(group: str) -> list[EntryPoint]:
     """Entry points of a group. Read again only after something was installed, or sys.path changed."""
-    return list(_group(_places(), group))
-
-
-@lru_cache(maxsize=64)
-def _group(places: "_Places", group: str) -> tuple[EntryPoint, ...]:
-    return tuple(_entries(places).select(group=group))
+    return list(_entries(_places()).select(group=group))
 
 
 @lru_cache(maxsize=8)
@@ -202,7 +197,7 @@ def installed_plugins() -> list[Installed]:
 @lru_cache(maxsize=8)
 def _installed(places: _Places) -> tuple[Installed, ...]:
     found: defaultdict[str, dict[tuple[str, str], Installed]] = defaultdict(dict)
-    for entry in _group(places, GROUP):
+    for entry in _entries(places).select(group=GROUP):
         distribution, version = _origin(entry.dist)
         found[entry.name].setdefault((distribution, entry.value), Installed(entry, distribution, version))
     chosen = [one for same in found.values() for one in _by_right(list(same.values()))]

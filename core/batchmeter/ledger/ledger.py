@@ -54,10 +54,7 @@ class Ledger:
         await self.database.aclose()
 
     async def listen(self, heard: Callable[[Topic], None]) -> None:
-        """Calls `heard` when any process may have made work, until cancelled. A hint: poll all the same.
-
-        Returns at once where the engine cannot tell (SQLite).
-        """
+        """Calls `heard`, a hint, when any process may have made work, until cancelled. SQLite cannot tell: it returns at once."""
         await self.database.listen(heard)
 
     # submit
