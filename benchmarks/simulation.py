@@ -27,6 +27,7 @@ from bisect import bisect_left
 from collections import deque
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cache
 from math import log
 from typing import Any
 
@@ -55,6 +56,9 @@ APART = 1.15
 """By how much the second run's requests a second lie beyond ours, seen from the first: between the two is ours."""
 
 
+ANY = Batch.model_construct(id="any")
+
+
 @dataclass(slots=True)
 class Life:
     """One batch, as the provider knows it."""
@@ -75,13 +79,9 @@ class Life:
         over = now >= self.ended
         status = "completed" if over else "finalizing" if now >= self.closing else "in_progress"
         if self.shown is None or self.shown.status != status:
-            self.shown = Batch.model_construct(
-                id=self.id,
-                status=status,
-                created_at=int(self.created),
-                expires_at=int(self.created + DAY),
-                completed_at=int(self.ended) if over else None,
-            )
+            own = {"id": self.id, "status": status, "completed_at": int(self.ended) if over else None}
+            own |= {"created_at": int(self.created), "expires_at": int(self.created + DAY)}
+            self.shown = ANY.model_copy(update=own)
         return self.shown
 
 
@@ -294,6 +294,7 @@ def follow(policy: Policy, open_now: int, seconds: float, seed: int, warm: float
     return account
 
 
+@cache
 def swept(open_now: int, every: float, seconds: float, seed: int) -> Account:
     """The whole list of a day, again and again."""
     account = Account(population(random.Random(seed), open_now, seconds + every))

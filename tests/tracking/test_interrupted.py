@@ -78,4 +78,4 @@ async def test_work_cancelled_at_any_step_leaves_no_claim(work):
         assert len(await world.endings()) <= 1
         await ledger.aclose()
 
-    assert await at_every_step(attempt, short=2) > 10
+    assert await at_every_step(attempt, short=5) > 10
