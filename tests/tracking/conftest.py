@@ -305,9 +305,9 @@ class World:
     async def until_settled(self, tracker: Tracker, batch_id: str = "batch_1", *, most: int = 400) -> AnyEvent:
         """Passes of the tracker, the clock moved to the next due moment between them."""
         for _ in range(most):
-            await tracker.once()
+            summary = await tracker.once()
             due = await self.ledger.next_due_at()
-            if await self.ledger.settlement(batch_id) is not None:
+            if (summary.settled or due is None) and await self.ledger.settlement(batch_id) is not None:
                 (ending,) = [event for event in await self.endings() if event.batch_id == batch_id]
                 return ending
             assert due is not None
