@@ -11,11 +11,18 @@ from .conftest import refused
 CHAT = "/v1/chat/completions"
 
 
+def put(sandbox, content):
+    """A stranger's file, straight into the sandbox: hundreds of requests are the provider's own business."""
+    received = sandbox.engine.files.receive("in.jsonl")
+    received.write(content)
+    return received.finish("batch")["id"]
+
+
 async def test_lists_hold_only_one_s_own_in_full_pages(caller, lines):
     ada, bob, root = await caller(owner="ada"), await caller(owner="bob"), await caller(owner="root", admin=True)
     mine = []
-    for number in range(24):
-        if number % 3 == 0:
+    for number in range(12):
+        if number % 3:
             mine.append((await ada.submit(lines(1))).id)
         await bob.submit(lines(1))
     mine.reverse()
@@ -26,10 +33,10 @@ async def test_lists_hold_only_one_s_own_in_full_pages(caller, lines):
     assert [batch.id for batch in second.data] == mine[5:]
     assert second.has_more is False
     assert [batch.id async for batch in ada.batches.list(limit=3)] == mine
-    assert len([batch.id async for batch in root.batches.list(limit=7)]) == 32
+    assert len([batch.id async for batch in root.batches.list(limit=7)]) == 20
     files = [file.id async for file in ada.files.list(limit=3)]
     assert len(files) == len(set(files)) == 8
-    assert len([file async for file in root.files.list(limit=10)]) == 32
+    assert len([file async for file in root.files.list(limit=10)]) == 20
     assert (await (await caller(owner="eve")).batches.list()).data == []
 
 
@@ -39,10 +46,9 @@ async def test_lists_are_found_below_any_number_of_others(caller, lines, sandbox
     await ended(settled.id)
     clock.advance(1)
     mine = [settled.id, *[(await ada.submit(lines(1))).id for _ in range(2)]][::-1]
-    async with openai.AsyncOpenAI(base_url=sandbox.url, api_key="k") as stranger:
-        file = await stranger.files.create(file=("in.jsonl", lines(1)), purpose="batch")
-        for _ in range(105):
-            await stranger.batches.create(input_file_id=file.id, endpoint=CHAT, completion_window="24h")
+    file = put(sandbox, lines(1))
+    for _ in range(105):
+        await sandbox.engine.batches.create({"input_file_id": file, "endpoint": CHAT, "completion_window": "24h"})
     page = await ada.batches.list()
     assert [batch.id for batch in page.data] == mine
     assert page.has_more is False
@@ -56,9 +62,8 @@ async def test_files_are_found_below_any_number_of_others(caller, lines, sandbox
     batch = await ada.submit(lines(1))
     settled = (await ended(batch.id)).batch
     mine = [settled.output_file_id, settled.input_file_id]
-    async with openai.AsyncOpenAI(base_url=sandbox.url, api_key="k") as stranger:
-        for _ in range(55):
-            await stranger.files.create(file=("in.jsonl", lines(1)), purpose="batch")
+    for _ in range(55):
+        put(sandbox, lines(1))
     assert [file.id async for file in ada.files.list(limit=1)] == mine
     assert [file.id async for file in ada.files.list(limit=1, order="asc")] == mine[::-1]
     assert [file.id async for file in ada.files.list(purpose="batch_output")] == mine[:1]
