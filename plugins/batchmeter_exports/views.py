@@ -41,18 +41,21 @@ _SUMS = "batchmeter.spend_sum AS t JOIN batchmeter.spend_group AS g ON g.id = t.
 
 async def refresh_views(host: PluginHost) -> None:
     """A ledger whose user may not make them goes on without; the log says so."""
-    texts = postgres_views() if host.ledger_url.startswith("postgresql:") else sqlite_views()
-    digest = hashlib.sha256("\n".join(texts.values()).encode()).hexdigest()
+    texts, statements, digest = _views(postgres=host.ledger_url.startswith("postgresql:"))
     try:
-        store = await host.store("exports", MIGRATIONS, _MARK + _statements(texts))
+        store = await host.store("exports", MIGRATIONS, statements)
         if not await store.read(lambda session: _current(session, digest)):
             await store.write(lambda session: _make(session, digest, [name for name in texts if name != "present"]))
     except LedgerError as error:
         log.warning("exports: the views for SQL tools are not made: %s", error)
 
 
-def _statements(texts: Mapping[str, str]) -> str:
-    return "".join(f"\n-- name: {name}\n{text};\n" for name, text in texts.items())
+@cache
+def _views(*, postgres: bool) -> tuple[Mapping[str, str], str, str]:
+    """An engine's texts by name, the same as a plugin's statements, and their digest: one for all clients."""
+    texts = postgres_views() if postgres else sqlite_views()
+    statements = "".join(f"\n-- name: {name}\n{text};\n" for name, text in texts.items())
+    return texts, _MARK + statements, hashlib.sha256("\n".join(texts.values()).encode()).hexdigest()
 
 
 async def _current(session: TableSession, digest: str) -> bool:

@@ -1,7 +1,6 @@
 """Keys of the proxy: who is let in, what each sees of others, and where a key's limits end."""
 
 import httpx2
-import pytest
 from tests.cases import case
 
 from batchmeter_proxy import create_app
@@ -196,31 +195,34 @@ async def test_one_key_s_idempotency_key_is_not_another_s(caller, lines):
     assert len({*made[ada], *made[bob]}) == 4
 
 
-@pytest.mark.parametrize("account", ["other", "no-such-account"])
-async def test_what_a_key_may_not_use_looks_alike_there_or_not(caller, lines, account):
+async def test_what_a_key_may_not_use_looks_alike_there_or_not(caller, lines):
     """Nobody learns the names of accounts that are not theirs, by any route or spelling."""
-    ada = await caller(owner="ada", accounts=["openai"])
-    file = await ada.upload(lines(1))
-    who = {"authorization": f"Bearer {ada.secret}"}
-    create, form = {"input_file_id": file.id, "endpoint": CHAT}, {"file": ("in.jsonl", lines(1))}
-    answers = [
-        await ada.http.post(f"/{account}/v1/files", data={"purpose": "batch"}, files=form, headers=who),
-        await ada.http.post("/v1/files", data={"purpose": "batch", "provider": account}, files=form, headers=who),
-        await ada.get(f"/{account}/v1/files"),
-        await ada.get(f"/{account}/v1/batches"),
-    ]
-    assert [(answer.status_code, answer.json()["error"]["code"]) for answer in answers] == [
-        (403, "account_not_allowed")
-    ] * len(answers)
-    answers = [
-        await ada.http.post(f"/{account}/v1/batches", json=create, headers=who),
-        await ada.http.post("/v1/batches", json={**create, "provider": account}, headers=who),
-        await ada.get(f"/{account}/v1/files/{file.id}"),
-        await ada.get(f"/{account}/v1/batches/batch_1"),
-        await ada.get(f"/{account}/v1/batches/batch_1/cost"),
-    ]
-    assert [answer.status_code for answer in answers] == [404] * len(answers)
-    assert all("known" not in answer.text for answer in answers)
+    for account in ["other", "no-such-account"]:
+        with case(account):
+            ada = await caller(owner="ada", accounts=["openai"])
+            file = await ada.upload(lines(1))
+            who = {"authorization": f"Bearer {ada.secret}"}
+            create, form = {"input_file_id": file.id, "endpoint": CHAT}, {"file": ("in.jsonl", lines(1))}
+            answers = [
+                await ada.http.post(f"/{account}/v1/files", data={"purpose": "batch"}, files=form, headers=who),
+                await ada.http.post(
+                    "/v1/files", data={"purpose": "batch", "provider": account}, files=form, headers=who
+                ),
+                await ada.get(f"/{account}/v1/files"),
+                await ada.get(f"/{account}/v1/batches"),
+            ]
+            assert [(answer.status_code, answer.json()["error"]["code"]) for answer in answers] == [
+                (403, "account_not_allowed")
+            ] * len(answers)
+            answers = [
+                await ada.http.post(f"/{account}/v1/batches", json=create, headers=who),
+                await ada.http.post("/v1/batches", json={**create, "provider": account}, headers=who),
+                await ada.get(f"/{account}/v1/files/{file.id}"),
+                await ada.get(f"/{account}/v1/batches/batch_1"),
+                await ada.get(f"/{account}/v1/batches/batch_1/cost"),
+            ]
+            assert [answer.status_code for answer in answers] == [404] * len(answers)
+            assert all("known" not in answer.text for answer in answers)
 
 
 async def test_a_key_sees_models_of_its_accounts_only(caller, client):

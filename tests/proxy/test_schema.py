@@ -5,7 +5,7 @@ import json
 from pathlib import Path
 
 import jsonschema
-import pytest
+from tests.cases import case
 
 from batchmeter_proxy.app import ROUTES
 from batchmeter_proxy.openapi import path_of
@@ -27,8 +27,7 @@ def _without_nulls(value):
     return [_without_nulls(item) for item in value] if isinstance(value, list) else value
 
 
-@pytest.mark.parametrize("script", ["", "fail=0.2", "outcome=failed", "outcome=expired", "outcome=cancelled"])
-async def test_every_answer_has_openais_shape(http, lines, clock, client, script):
+async def test_every_answer_has_openais_shape(http, lines, clock, client):
     ours = (await http.get("/openapi.json")).json()["components"]
 
     async def get(path: str, theirs: str, mine: str) -> dict:
@@ -37,20 +36,25 @@ async def test_every_answer_has_openais_shape(http, lines, clock, client, script
         keeps_to(mine, answer, ours)
         return answer
 
-    upload = {"data": {"purpose": "batch"}, "files": {"file": ("in.jsonl", lines(10))}}
-    file = (await http.post("/v1/files", **upload)).json()
-    body = {"input_file_id": file["id"], "endpoint": CHAT, "completion_window": "24h", "metadata": {"sandbox": script}}
-    batch = (await http.post("/v1/batches", json=body)).json()
-    for _ in range(4):
-        clock.advance(600)
-        seen = await get(f"/v1/batches/{batch['id']}", "Batch", "Batch")
-        await get("/v1/batches", "ListBatchesResponse", "BatchList")
-    assert seen["status"] in ("completed", "failed", "expired", "cancelled", "in_progress")
-    for one in (await get("/v1/files", "ListFilesResponse", "FileList"))["data"]:
-        await get(f"/v1/files/{one['id']}", "OpenAIFile", "FileObject")
-    gone = (await http.delete(f"/v1/files/{file['id']}")).json()
-    keeps_to("DeleteFileResponse", gone)
-    keeps_to("FileDeleted", gone, ours)
+    async def run(script: str) -> str:
+        upload = {"data": {"purpose": "batch"}, "files": {"file": ("in.jsonl", lines(10))}}
+        file = (await http.post("/v1/files", **upload)).json()
+        asked = {"input_file_id": file["id"], "endpoint": CHAT, "completion_window": "24h"}
+        batch = (await http.post("/v1/batches", json=asked | {"metadata": {"sandbox": script}})).json()
+        for _ in range(4):
+            clock.advance(600)
+            seen = await get(f"/v1/batches/{batch['id']}", "Batch", "Batch")
+            await get("/v1/batches", "ListBatchesResponse", "BatchList")
+        for one in (await get("/v1/files", "ListFilesResponse", "FileList"))["data"]:
+            await get(f"/v1/files/{one['id']}", "OpenAIFile", "FileObject")
+        gone = (await http.delete(f"/v1/files/{file['id']}")).json()
+        keeps_to("DeleteFileResponse", gone)
+        keeps_to("FileDeleted", gone, ours)
+        return seen["status"]
+
+    for script in ("", "fail=0.2", "outcome=failed", "outcome=expired", "outcome=cancelled"):
+        with case(script):
+            assert await run(script) in ("completed", "failed", "expired", "cancelled", "in_progress")
     keeps_to("Error", (await http.get("/v1/batches/none")).json(), ours)
     await client.tracker.idle()
 

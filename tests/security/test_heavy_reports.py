@@ -5,6 +5,7 @@ import json
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
+from tests.cases import case
 from tests.heavy import heavy
 
 from batchmeter import Attribution
@@ -58,10 +59,11 @@ async def test_thousands_of_tags_give_a_bounded_report(many_tags, client, http):
     assert answer["total"]["batches"] == BATCHES
 
 
-@pytest.mark.parametrize("limit", ["0", "1001", "-1", "ten"])
-async def test_a_report_of_more_rows_is_refused(http, limit):
-    answer = await http.get("/v1/costs", params={"group_by": "tag", "limit": limit})
-    assert (answer.status_code, answer.json()["error"]["param"]) == (400, "limit")
+async def test_a_report_of_more_rows_is_refused(http):
+    for limit in ["0", "1001", "-1", "ten"]:
+        with case(limit):
+            answer = await http.get("/v1/costs", params={"group_by": "tag", "limit": limit})
+            assert (answer.status_code, answer.json()["error"]["param"]) == (400, "limit")
 
 
 async def test_days_keep_the_latest(client, http, clock, lines, ended):

@@ -13,6 +13,7 @@ import httpx
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from tests.cases import case
 
 from batchmeter import errors
 from batchmeter.config import Settings
@@ -25,6 +26,7 @@ from batchmeter.testing.wire import Answer, serving
 from batchmeter_openai.shapes import as_batch, as_page
 
 PLAIN = CallOptions()
+PROVIDERS = Plugins.load(Settings(), {}).providers
 MB = 1 << 20
 
 
@@ -152,14 +154,15 @@ async def test_an_answer_that_trickles_is_a_timeout(library):
         await client.aclose()
 
 
-@pytest.mark.parametrize("body", [b"[" * 100_000, b'{"a":' * 100_000, b'{"error":' * 50_000 + b"1" + b"}" * 50_000])
-async def test_json_nested_without_end_is_one_error(body, library):
-    for status, expected in ((200, errors.APIResponseError), (400, errors.BadRequestError)):
-        async with serving(always(Answer(status, body))) as url:
-            client = HttpClient(url, max_retries=0)
-            with pytest.raises(expected):
-                (await client.request("GET", "batches")).json()
-            await client.aclose()
+async def test_json_nested_without_end_is_one_error(library):
+    for body in [b"[" * 100_000, b'{"a":' * 100_000, b'{"error":' * 50_000 + b"1" + b"}" * 50_000]:
+        with case(body):
+            for status, expected in ((200, errors.APIResponseError), (400, errors.BadRequestError)):
+                async with serving(always(Answer(status, body))) as url:
+                    client = HttpClient(url, max_retries=0)
+                    with pytest.raises(expected):
+                        (await client.request("GET", "batches")).json()
+                    await client.aclose()
 
 
 @pytest.mark.parametrize("bad", ["", "\x1b[2J", "batch\r\nx: y", "a\nb", "..", ".", "a\0b", "x" * 5000, "batch\u2028"])
@@ -251,7 +254,7 @@ async def test_any_json_leads_to_an_answer_or_an_error_of_ours(name, answers):
         status, body = next(turns)
         return httpx.Response(status, content=json.dumps(body).encode())
 
-    factory = Plugins.load(Settings(), {}).providers[name]
+    factory = PROVIDERS[name]
     async with httpx.AsyncClient(transport=httpx.MockTransport(answer)) as lent:
         given = {**SETTINGS[name], "api_base": "http://nowhere", "max_retries": 0}
         provider = factory(name, factory.Settings(**given))
@@ -294,7 +297,7 @@ def operations(provider):
 
 async def test_lists_that_lead_in_circles_end():
     """Cloud Storage's and Vertex AI's tokens; OpenAI's cursors are checked by `rounds.list_polling`."""
-    factory = Plugins.load(Settings(), {}).providers["vertex_ai"]
+    factory = PROVIDERS["vertex_ai"]
     page = {"items": [], "batchPredictionJobs": [], "nextPageToken": "again"}
     async with serving(always(Answer(body=json.dumps(page).encode()))) as url:
         given = {"token": "t" * 9, "project": "p", "bucket": "b", "api_base": url, "storage_base": url}
@@ -316,7 +319,7 @@ async def test_lists_that_lead_in_circles_end():
     ],
 )
 def test_a_webhook_secret_that_is_none_is_refused(secret, said):
-    factory = Plugins.load(Settings(), {}).providers["openai"]
+    factory = PROVIDERS["openai"]
     with pytest.raises(ValueError, match=said):
         factory.Settings(webhook_secrets=[secret])
 
@@ -329,7 +332,7 @@ async def test_an_echoed_signature_is_not_kept(way):
     """Azure quotes the URL of an input blob with its signature, in errors and in batches."""
     body = {"id": "b", "status": "failed", "errors": {"data": [{"code": "x", "message": ECHO}]}, "output_folder": ECHO}
     answer = {"status": {"error": {"message": ECHO}}, "batch": body, "list": {"data": [body]}}[way]
-    factory = Plugins.load(Settings(), {}).providers["azure"]
+    factory = PROVIDERS["azure"]
     async with serving(always(Answer(400 if way == "status" else 200, json.dumps(answer).encode()))) as url:
         provider = factory("azure", factory.Settings(endpoint=url, api_key="k" * 9))
         try:
