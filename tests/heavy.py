@@ -3,7 +3,7 @@
 import os
 from typing import Any, TypeVar
 
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 from hypothesis.internal.conjecture import providers
 
 Value = TypeVar("Value")
@@ -25,15 +25,20 @@ def keep_short() -> None:
 
 
 def draw_fewer(items: list[Any]) -> None:
-    """Hypothesis' tests among these; those that a soak asks for more examples keep them."""
-    if HEAVY or any(name.startswith("BATCHMETER_FUZZ") for name in os.environ):
-        return
-    settings.register_profile("short", max_examples=_fewer(100))
-    settings.load_profile("short")
+    """Hypothesis' tests among these; those that a soak asks for more examples keep them. None is timed: machines are busy."""
+    whole = HEAVY or any(name.startswith("BATCHMETER_FUZZ") for name in os.environ)
+    settings.register_profile("ours", _untimed(settings.default, whole=whole))
+    settings.load_profile("ours")
     for item in items:
         kept = getattr(getattr(item, "obj", None), "_hypothesis_internal_use_settings", None)
         if kept is not None:
-            item.obj._hypothesis_internal_use_settings = settings(kept, max_examples=_fewer(kept.max_examples))
+            item.obj._hypothesis_internal_use_settings = _untimed(kept, whole=whole)
+
+
+def _untimed(kept: settings, *, whole: bool) -> settings:
+    examples = kept.max_examples if whole else _fewer(kept.max_examples)
+    patient = [*kept.suppress_health_check, HealthCheck.too_slow]
+    return settings(kept, max_examples=examples, deadline=None, suppress_health_check=patient)
 
 
 def _fewer(examples: int) -> int:

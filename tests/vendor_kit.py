@@ -1,7 +1,6 @@
 """Set-up that the tests of every vendor share: a fake's server, accounts at it, a client, OpenAI's SDK, the command line."""
 
 import asyncio
-import io
 import json
 import socket
 import subprocess
@@ -12,10 +11,9 @@ from contextlib import asynccontextmanager, contextmanager
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import httpx2
-import python_multipart
 from tests.warm_python import WARM
 
 import openai
@@ -25,35 +23,7 @@ from batchmeter.hookspecs import hookimpl
 from batchmeter.ledger import open_ledger
 from batchmeter.providers import FileUpload
 from batchmeter.testing.providers import upload_of
-from batchmeter.testing.wire import Received
 from batchmeter_proxy import create_app
-
-
-class Part(NamedTuple):
-    """A field of a form, or a file."""
-
-    content: bytes
-    filename: str | None = None
-
-    @property
-    def text(self) -> str:
-        return self.content.decode()
-
-
-def form_of(request: Received) -> dict[str, Part]:
-    """The parts of a multipart form by name, in their order. The standard library's reader takes ten times as long."""
-    parts: dict[str, Part] = {}
-
-    def field(found: Any) -> None:
-        parts[found.field_name.decode()] = Part(found.value or b"")
-
-    def file(found: Any) -> None:
-        found.file_object.seek(0)
-        parts[found.field_name.decode()] = Part(found.file_object.read(), found.file_name.decode())
-
-    headers = {"Content-Type": request.headers["content-type"].encode()}
-    python_multipart.parse_form(headers, io.BytesIO(request.body), field, file)
-    return parts
 
 
 class BlockingHandler(BaseHTTPRequestHandler):

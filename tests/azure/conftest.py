@@ -1,14 +1,15 @@
 """A fake Azure OpenAI resource with Azure's quirks, kept honest by the official SDK as its client (test_fake.py)."""
 
 import contextlib
+import email
 import json
 import uuid
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from email.policy import HTTP
 from typing import Any
 
 import pytest
-from tests.vendor_kit import form_of
 
 from batchmeter.testing.wire import Answer, Received, serving
 from batchmeter_azure import AzureProvider, AzureSettings
@@ -79,11 +80,14 @@ class FakeAzure:
     # -- files
 
     def post_files(self, request: Received) -> Answer:
-        parts = form_of(request)
-        seconds = parts["expires_after[seconds]"].text if "expires_after[seconds]" in parts else None
+        head = f"Content-Type: {request.headers['content-type']}\r\n\r\n".encode()
+        form = email.message_from_bytes(head + request.body, policy=HTTP)
+        parts = {part.get_param("name", header="content-disposition"): part for part in form.iter_parts()}
+        seconds = parts["expires_after[seconds]"].get_content().strip() if "expires_after[seconds]" in parts else None
         if seconds is not None and not 259_200 <= int(seconds) <= 2_592_000:
             return refusal(400, "invalidPayload", "Invalid value for seconds.")
-        made = self.add_file(parts["file"].content, str(parts["file"].filename), pending=self.pending)
+        content = parts["file"].get_payload(decode=True)
+        made = self.add_file(content, str(parts["file"].get_filename()), pending=self.pending)
         return json_answer(made["shown"], 201)
 
     def add_file(self, content: bytes, name: str, purpose: str = "batch", pending: int = 0) -> dict[str, Any]:

@@ -1,12 +1,12 @@
 """A test server that is Mistral's files and batch jobs, kept honest by Mistral's own SDK (test_fake.py)."""
 
+import email
 import itertools
 import json
 import uuid
 from dataclasses import dataclass, field
+from email.policy import HTTP
 from typing import Any
-
-from tests.vendor_kit import form_of
 
 from batchmeter.testing.wire import Answer, Received
 
@@ -58,12 +58,16 @@ class FakeMistral:
         return self.file(request, found, action) if kind == "files" else self.job(request, found, action)
 
     def upload(self, request: Received) -> Answer:
-        parts = form_of(request)
-        body, purpose = parts["file"].content, parts["purpose"].text
+        head = f"Content-Type: {request.headers['content-type']}\r\n\r\n".encode()
+        form = email.message_from_bytes(head + request.body, policy=HTTP)
+        parts = {part.get_param("name", header="content-disposition"): part for part in form.iter_parts()}
+        body = parts["file"].get_payload(decode=True)
+        assert isinstance(body, bytes)
+        purpose = parts["purpose"].get_content().strip()
         for number, line in enumerate(body.splitlines() if purpose == "batch" else (), 1):
             if strange := problem_of(json.loads(line)):
                 return refusal(422, f"line {number}: {strange}")
-        return answer(self.keep(body, str(parts["file"].filename), purpose, "upload"))
+        return answer(self.keep(body, str(parts["file"].get_filename()), purpose, "upload"))
 
     def keep(self, content: bytes, name: str, purpose: str, source: str) -> dict[str, Any]:
         shown: dict[str, Any] = {

@@ -1,13 +1,13 @@
 """A test server with the files and batches of one compatible vendor, in that vendor's own shapes."""
 
+import email
 import json
 import uuid
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from email.policy import HTTP
 from typing import Any
 from urllib.parse import urlsplit
-
-from tests.vendor_kit import form_of
 
 from batchmeter.testing.wire import Answer, Received
 from batchmeter_openai.profiles import Profile
@@ -104,10 +104,13 @@ class Vendor:
     # -- files
 
     def upload(self, request: Received) -> Answer:
-        parts = form_of(request)
-        if parts["purpose"].text != self.profile.purpose:
+        head = f"Content-Type: {request.headers['content-type']}\r\n\r\n".encode()
+        form = email.message_from_bytes(head + request.body, policy=HTTP)
+        parts = {part.get_param("name", header="content-disposition"): part for part in form.iter_parts()}
+        if parts["purpose"].get_content().strip() != self.profile.purpose:
             return self.refusal(400, "wrong purpose")
-        content = parts["file"].content
+        content = parts["file"].get_payload(decode=True)
+        assert isinstance(content, bytes)
         rows = [json.loads(line) for line in content.splitlines()]
         if not all(row["url"].startswith(f"{self.profile.url_prefix}/") for row in rows):
             return self.refusal(400, "url is not supported")

@@ -45,7 +45,7 @@ def private_key():
     rsa = pytest.importorskip("cryptography.hazmat.primitives.asymmetric.rsa")
     from cryptography.hazmat.primitives import serialization as forms
 
-    key = rsa.generate_private_key(65537, 1024)  # reading one of 2048 bits takes 0.1 s each time
+    key = rsa.generate_private_key(65537, 2048)
     return key.private_bytes(forms.Encoding.PEM, forms.PrivateFormat.PKCS8, forms.NoEncryption()).decode()
 
 

@@ -1,11 +1,11 @@
 """A test server that is xAI's files and batches: counters for a status, dates for times, pages with tokens."""
 
+import email
 import itertools
 import json
 from dataclasses import dataclass, field
+from email.policy import HTTP
 from typing import Any
-
-from tests.vendor_kit import form_of
 
 from batchmeter.testing.wire import Answer, Received
 
@@ -60,18 +60,23 @@ class FakeXAI:
         return self.paged(request, key, list((self.files if where == "files" else self.batches).values())[::-1])
 
     def upload(self, request: Received) -> Answer:
-        parts = form_of(request)
-        if any(name.startswith("expires_after[") for name in parts) or list(parts)[-1] != "file":
+        head = f"Content-Type: {request.headers['content-type']}\r\n\r\n".encode()
+        form = email.message_from_bytes(head + request.body, policy=HTTP)
+        parts = [(part.get_param("name", header="content-disposition"), part) for part in form.iter_parts()]
+        names = [name for name, _ in parts]
+        if any(str(name).startswith("expires_after[") for name in names) or names[-1] != "file":
             return refusal(400, "expires_after has to be seconds, before the file")
-        body = parts["file"].content
+        fields = dict(parts)
+        body = fields["file"].get_payload(decode=True)
+        assert isinstance(body, bytes)
         shown: dict[str, Any] = {
             "id": f"file_{next(self._numbers)}",
             "filename": "in.jsonl",
             "bytes": len(body),
             "created_at": 1_790_000_000,
         }
-        if "expires_after" in parts:
-            shown["expires_at"] = 1_790_000_000 + int(parts["expires_after"].text)
+        if "expires_after" in fields:
+            shown["expires_at"] = 1_790_000_000 + int(fields["expires_after"].get_content())
         self.files[shown["id"]], self.content[shown["id"]] = shown | {"purpose": ""}, body
         return answer(self.files[shown["id"]])
 

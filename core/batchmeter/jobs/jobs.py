@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 import json
+import logging
 import os
 import sys
 import tempfile
@@ -19,7 +20,7 @@ from batchmeter.answers.results import Results, summed
 from batchmeter.calls.arguments import provider_for
 from batchmeter.calls.batches import BatchCalls
 from batchmeter.calls.files import AsyncFiles
-from batchmeter.errors import SettlementError, UsageError
+from batchmeter.errors import ProviderError, SettlementError, UsageError
 from batchmeter.events import Settlement
 from batchmeter.inputs import COMPATIBLE, InputLimits, check_path, limits_of
 from batchmeter.inputs.rules import count_inputs, is_embeddings
@@ -29,6 +30,8 @@ from batchmeter.runtime.runtime import Runtime
 from .following import next_try
 from .job_batches import anew_key, batches_of, note_parts
 from .progress import shown
+
+log = logging.getLogger("batchmeter")
 
 QUEUE_FULL = "token_limit_exceeded"
 """OpenAI's code of a batch that failed because too many tokens wait already."""
@@ -150,7 +153,9 @@ class Jobs:
             number, earlier = number + 1, intent
         if earlier is None or again:
             uploaded = await self._files.create(part, "batch", **order.where)
-            return await self._submit(f"{key}-{number}", uploaded.id, order)
+            batch = await self._submit(f"{key}-{number}", uploaded.id, order)
+            await drop_unused(self._client, account, f"{key}-{number}", uploaded.id, order.where)
+            return batch
         batch = await self._submit(f"{key}-{number - 1}", earlier.submission.input_file_id, order)
         while never_began(batch, await self._batches.settlement(batch.id, custom_llm_provider=account)):
             batch = await self._anew(account, batch.id, order.where)
@@ -242,6 +247,17 @@ class Jobs:
         for settled in report.settlements:
             found |= await answers_by_id(provider, settled.batch)
         return Results(report.job.ids, found, *report.settlements)
+
+
+async def drop_unused(client: Runtime, account: str, key: str, file_id: str, where: Mapping[str, Any]) -> None:
+    """Delete an input file that another process' create with this key, at the same moment, has left without use."""
+    intent = await (await client.ready()).ledger.intent_of(account, key)
+    if intent is None or intent.submission.input_file_id in {None, file_id.partition("?")[0]}:
+        return
+    try:
+        await AsyncFiles(client).delete(file_id, **where)
+    except (ProviderError, UsageError) as error:
+        log.warning("input file %s is of no use and could not be deleted: %s", file_id, error)
 
 
 def never_began(batch: Batch, settlement: Settlement | None) -> bool:

@@ -17,7 +17,7 @@ from batchmeter.faces.client import AsyncClient
 from batchmeter.faces.sync import Client
 from batchmeter.inputs import COMPATIBLE, InputLimits, limits_of
 from batchmeter.jobs.following import next_try
-from batchmeter.jobs.jobs import never_began
+from batchmeter.jobs.jobs import drop_unused, never_began
 from batchmeter.jobs.progress import shown
 from batchmeter.models import Attribution, Batch
 from batchmeter.providers import Provider
@@ -163,7 +163,9 @@ class Job:
             else:
                 return batch
         uploaded = await client.files.create(written.path, "batch", **self._where())
-        return await self._create(client, key, uploaded.id)
+        batch = await self._create(client, key, uploaded.id)
+        await drop_unused(client, provider.account, key, uploaded.id, self._where())
+        return batch
 
     async def _create(self, client: AsyncClient, key: str, input_file_id: str | None) -> Batch:
         """The batch of this key: the one there is, or a new one."""
