@@ -13,6 +13,7 @@ from typing import Any
 import httpx
 import httpx2
 import pytest
+from tests.cases import case
 
 import batchmeter
 import openai
@@ -103,32 +104,31 @@ def test_encoding_that_is_a_lie_is_the_app_s_error(meter: batchmeter.Client, lib
         client.post(URL)
 
 
-@pytest.mark.parametrize(
-    ("method", "path", "status", "body"),
-    [
-        ("POST", "/v1/batches", 400, BODY),
-        ("POST", "/v1/chat/completions", 200, BODY),
-        ("POST", "/v1/files", 200, BODY),
-        ("GET", "/v1/files/file-1/content", 200, BODY),
-        ("DELETE", "/v1/batches/batch_1", 200, BODY),
-        ("POST", "/v1/messages/batches", 200, b'{"id": "msgbatch_1", "type": "another"}'),
-        ("POST", "/v1/messages/batches", 400, b'{"id": "msgbatch_1", "type": "message_batch"}'),
-        ("GET", "/v1/messages/batches/msgbatch_1/results", 200, b'{"type": "message_batch"}'),
-        ("POST", "/kitchen/batches", 200, b'{"id": "b-1", "status": "in the oven"}'),
-        ("POST", "/kitchen/batches", 200, b'["cookies"]'),
-        ("POST", "/kitchen/batches", 200, b"<html>"),
-        ("POST", "/kitchen/batches", 204, b""),
-        ("GET", "/kitchen/batches", 200, b'{"data": "none"}'),
-    ],
+NO_BATCH = (
+    ("POST", "/v1/batches", 400, BODY),
+    ("POST", "/v1/chat/completions", 200, BODY),
+    ("POST", "/v1/files", 200, BODY),
+    ("GET", "/v1/files/file-1/content", 200, BODY),
+    ("DELETE", "/v1/batches/batch_1", 200, BODY),
+    ("POST", "/v1/messages/batches", 200, b'{"id": "msgbatch_1", "type": "another"}'),
+    ("POST", "/v1/messages/batches", 400, b'{"id": "msgbatch_1", "type": "message_batch"}'),
+    ("GET", "/v1/messages/batches/msgbatch_1/results", 200, b'{"type": "message_batch"}'),
+    ("POST", "/kitchen/batches", 200, b'{"id": "b-1", "status": "in the oven"}'),
+    ("POST", "/kitchen/batches", 200, b'["cookies"]'),
+    ("POST", "/kitchen/batches", 200, b"<html>"),
+    ("POST", "/kitchen/batches", 204, b""),
+    ("GET", "/kitchen/batches", 200, b'{"data": "none"}'),
 )
-def test_what_is_no_batch_is_left_alone(
-    meter: batchmeter.Client, log: Recorder, method: str, path: str, status: int, body: bytes
-) -> None:
-    handler = lambda _: httpx2.Response(status, content=body)  # noqa: E731
-    with batchmeter.observe(client_of(httpx2, handler), using=meter) as client:
-        response = client.request(method, f"http://gateway.test{path}")
-        assert (response.status_code, response.content) == (status, body)
-    assert meter.engine.call(lambda inner: inner.ledger.list_batches()) == []
+
+
+def test_what_is_no_batch_is_left_alone(meter: batchmeter.Client) -> None:
+    for method, path, status, body in NO_BATCH:
+        handler = lambda _, status=status, body=body: httpx2.Response(status, content=body)  # noqa: E731
+        with case(method, path, status, body):
+            with batchmeter.observe(client_of(httpx2, handler), using=meter) as client:
+                response = client.request(method, f"http://gateway.test{path}")
+                assert (response.status_code, response.content) == (status, body)
+            assert meter.engine.call(lambda inner: inner.ledger.list_batches()) == []
 
 
 def test_a_ledger_that_cannot_be_opened_is_said_once_and_hurts_nobody(
