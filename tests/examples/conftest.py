@@ -66,7 +66,9 @@ class Site:
         strange = [f"-pno:{name}" for name in ("cacheprovider", "schemathesis", "hypothesispytest", "xdist", "anyio")]
         warm = "ignore::pytest.PytestAssertRewriteWarning"  # some plugins' distributions are imported already
         chosen = heavy((), ("-k", "not fast_to_import"))  # half of the time, for an interpreter that imports it all
-        done = self.python("-m", "pytest", "-q", *strange, *chosen, "-W", "error", "-W", warm, "--color=no", cwd=project)
+        done = self.python(
+            "-m", "pytest", "-q", *strange, *chosen, "-W", "error", "-W", warm, "--color=no", cwd=project
+        )
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
 
