@@ -217,6 +217,7 @@ async def test_openais_own_sdk_through_the_proxy(client, requests, chat, vendor)
 
 async def test_googles_webhook_settles_its_batch(vendor, tmp_path, requests, chat):
     """Signed by the official library; `data.id` is the batch's name, with or without its folder."""
+    vendor.looks = 1  # ended, as the webhook says
     secret = "whsec_" + base64.b64encode(b"a secret of twenty-four.").decode()
     account = {"api_key": KEY, "api_base": vendor.base, "webhook_secrets": [secret]}
     settings = Settings(ledger=str(tmp_path / "ledger.db"), load=(), accounts={"gemini": account})
