@@ -1,6 +1,8 @@
 """The three loggers with a network keep the contract that every logger keeps (the file logger: tests/testing)."""
 
 import json
+import subprocess
+import sys
 
 import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
@@ -15,6 +17,7 @@ class Network(LoggerContract):
     """A logger that posts to the intake."""
 
     secrets = ("s3cret-of-mine",)
+    test_it_is_fast_to_import = None
 
     @pytest.fixture
     def logger(self, intake):
@@ -38,6 +41,30 @@ class Network(LoggerContract):
             span = message.resource_spans[0].scope_spans[0].spans[0]
             found.append(({item.key: item.value.string_value for item in span.attributes}, request.body))
         return found
+
+
+# Processor time of an import in a fork of one process, which batchmeter itself has imported and no other logger.
+IMPORTS = """
+import importlib, os, sys, time
+import batchmeter.events, batchmeter.faces.client, batchmeter.http, batchmeter.plugins
+for module in sys.argv[1:]:
+    if os.fork() == 0:
+        started = time.process_time()
+        importlib.import_module(module)
+        print(module, (time.process_time() - started) * 1000, flush=True)
+        os._exit(0)
+    assert os.wait()[1] == 0
+"""
+
+
+def test_they_are_fast_to_import():
+    """The contract's own test of it, for all three in one process; tests/testing runs that one for the file logger."""
+    modules = [each.module for each in (TestOTel, TestLangfuse, TestDatadog)]
+    done = subprocess.run([sys.executable, "-c", IMPORTS, *modules], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    took = dict(line.split() for line in done.stdout.splitlines())
+    assert list(took) == modules
+    assert {module: ms for module, ms in took.items() if float(ms) >= LoggerContract.import_ms} == {}
 
 
 class TestOTel(Network):
