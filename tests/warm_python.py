@@ -26,7 +26,9 @@ from functools import cache
 from pathlib import Path
 from typing import Any, NoReturn
 
-_PR_SET_CHILD_SUBREAPER = 36
+_CLONE = {"x86_64": 56, "aarch64": 220}.get(os.uname().machine) if sys.platform == "linux" else None
+"""The number of Linux' call."""
+_CLONE_PARENT = 0x8000
 _MOST = 2**20
 """Bytes of a request: arguments, folder and environment."""
 _READ_LATE = {"PYTHONUNBUFFERED", "PYTHONDONTWRITEBYTECODE", "PYTHONPATH", "PYTHONIOENCODING"}
@@ -66,7 +68,6 @@ class _Parent:
     """The interpreter that forks, as its children's parent sees it."""
 
     def __init__(self) -> None:
-        ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)  # its grandchildren become our children
         self._turn = threading.Lock()
         self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:
@@ -110,7 +111,7 @@ class _Popen(subprocess.Popen):  # type: ignore[type-arg]
 
 
 def _is_warm(args: Any, env: Any) -> bool:
-    if sys.platform != "linux" or isinstance(args, str | bytes) or not isinstance(next(iter(args)), _Warm):
+    if _CLONE is None or isinstance(args, str | bytes) or not isinstance(next(iter(args)), _Warm):
         return False
     own = {os.fsdecode(name): os.fsdecode(value) for name, value in env.items()}
     special = [name for name in own if name.startswith(_AT_START) and name not in _READ_LATE]
@@ -138,24 +139,30 @@ def _serve(control: socket.socket) -> dict[str, Any]:
         message, fds, _, _ = socket.recv_fds(control, _MOST, 3)
         if not message:
             sys.exit()
-        reading, writing = os.pipe()
-        between = os.fork()
-        if between == 0:
-            child = os.fork()
-            if child:
-                os.write(writing, str(child).encode())
-                os._exit(0)
+        child = _fork_sibling()
+        if child == 0:
             for number, fd in enumerate(fds):
                 os.dup2(fd, number)
-            os.closerange(3, max(*fds, reading, writing, control.fileno()) + 1)
+            os.closerange(3, max(*fds, control.fileno()) + 1)
             control.detach()
             request: dict[str, Any] = json.loads(message)
             return request
-        os.waitpid(between, 0)  # the child has its new parent now
-        pid = os.read(reading, 20)
-        for fd in (*fds, reading, writing):
+        control.send(str(child).encode())
+        for fd in fds:
             os.close(fd)
-        control.send(pid)
+
+
+def _fork_sibling() -> int:
+    """As `os.fork`, for a child of this process's parent: it can wait for it, and a second fork between would cost as much."""
+    ctypes.pythonapi.PyOS_BeforeFork()
+    pid = ctypes.PyDLL(None, use_errno=True).syscall(_CLONE, _CLONE_PARENT | signal.SIGCHLD, 0, 0, 0, 0)
+    if pid == 0:
+        ctypes.pythonapi.PyOS_AfterFork_Child()
+        return 0
+    ctypes.pythonapi.PyOS_AfterFork_Parent()
+    if pid < 0:
+        raise OSError(ctypes.get_errno(), "no process could be made")
+    return int(pid)
 
 
 def _become(request: dict[str, Any]) -> None:
