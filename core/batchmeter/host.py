@@ -251,6 +251,8 @@ class CostQuery:
     since: int | None = None
     until: int | None = None
     where: Mapping[str, str | Sequence[str] | None] = field(default_factory=dict[str, "str | Sequence[str] | None"])
+    limit: int | None = None
+    """At most so many rows: the costliest, or the latest days, weeks or months."""
 
 
 class PluginHost(Protocol):

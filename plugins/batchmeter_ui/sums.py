@@ -1,7 +1,9 @@
 """Sums for the pages, as far as the caller may see them: from the ledger's own sums, never from settlements."""
 
+import asyncio
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING
@@ -15,6 +17,7 @@ from .view import View
 if TYPE_CHECKING:
     from batchmeter.access import BatchFilter
 
+_FEW_ROWS = 500
 DIMENSIONS = ("model", "account", "team", "key", "user", "tag", "job", "provider")
 
 
@@ -23,10 +26,17 @@ def dimensions(view: View) -> tuple[str, ...]:
     return (*DIMENSIONS, *(f"metadata.{key}" for key in view.call.client.settings.reports.metadata_keys))
 
 
-def query(view: View, by: Sequence[str], span: Span) -> CostQuery:
+def query(view: View, by: Sequence[str], span: Span, *, most: int | None = None) -> CostQuery:
     """By any of `DIMENSIONS`, by day, week or month, or by two of all these."""
     since, until = _ends(span)
-    return CostQuery(by, since, until, _filter_of(view.own()))
+    return CostQuery(by, since, until, _filter_of(view.own()), most)
+
+
+def of_names(whole: CostQuery, by: str, names: Sequence[str]) -> list[CostQuery]:
+    """Queries that find all of these names, '' for none, and may find others beside."""
+    named = [name for name in names if name]
+    values: list[Sequence[str] | None] = [*([named] if named else []), *([None] if "" in names else [])]
+    return [replace(whole, where={**whole.where, by: value}) for value in values]
 
 
 def query_before(view: View, day: date) -> CostQuery:
@@ -40,9 +50,11 @@ async def spend_all(view: View, *queries: CostQuery) -> list[list[CostRow]]:
     A sandbox's batches, `invented`, are summed where there are no others.
     """
     found = await view.host.spend_all(*queries)
-    return [
-        sorted(rows, key=lambda one: (-one.known, tuple(name or "" for name in one.groups.values()))) for rows in found
-    ]
+    return [_sorted(rows) if len(rows) <= _FEW_ROWS else await asyncio.to_thread(_sorted, rows) for rows in found]
+
+
+def _sorted(rows: Sequence[CostRow]) -> list[CostRow]:
+    return sorted(rows, key=lambda one: (-one.known, tuple(name or "" for name in one.groups.values())))
 
 
 async def spend(view: View, by: Sequence[str], span: Span) -> list[CostRow]:

@@ -27,10 +27,12 @@ def table(
     *,
     empty: str = "Nothing here.",
     elsewhere: str = "",
+    more: int = 0,
 ) -> Markup:
     """A column whose name ends in `>` holds numbers. The first cell of a row names it.
 
     A page stays quick and small: rows beyond some 1,300 cells are counted only. `elsewhere`: where they are, such as `in the CSV`.
+    `more`: rows that are not among these.
     """
     found = list(rows)
     if not found:
@@ -38,11 +40,16 @@ def table(
     numeric = [column.endswith(">") for column in columns]
     head = [_head(column, right) for column, right in zip(columns, numeric, strict=True)]
     starts = [_NUMBER if right else _TEXT for right in numeric[1:]]
-    most = max(_MOST_CELLS // len(columns), _LEAST_ROWS)
+    most = most_rows(len(columns))
     body = joined([_row(row, starts) for row in found[:most]])
     shown = boxed(name, _TABLE(head, body))
-    rest = len(found) - most
+    rest = max(len(found) - most, 0) + more
     return _MORE(shown, _EMPTY(f"{rest:,} more {elsewhere or 'are not shown'}.")) if rest > 0 else shown
+
+
+def most_rows(columns: int) -> int:
+    """Rows of a table that a page shows."""
+    return max(_MOST_CELLS // columns, _LEAST_ROWS)
 
 
 def boxed(name: str, body: h.Node) -> Markup:

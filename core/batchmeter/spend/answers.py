@@ -54,31 +54,35 @@ async def answer(read: Read, query: SpendQuery, limit: int | None = None) -> Ans
     return Answer(tuple(rows), len(rows) < len(sums.found), total, invented.get("batches", 0), shows_invented)
 
 
-async def answers_of_rows(read: Read, queries: Sequence[SpendQuery]) -> list[Answer]:
+Limited = tuple[SpendQuery, int | None]
+"""A query, and at most so many rows."""
+
+
+async def answers_of_rows(read: Read, queries: Sequence[Limited]) -> list[Answer]:
     """All queries at once, and the totals only where there are no rows: a sandbox's may have to be shown."""
-    sums = await read(queries)
-    empty = [one for one, each in zip(queries, sums, strict=True) if not each.found]
-    others = {one.key: each for one, each in zip(empty, await _invented(read, empty), strict=True)}
+    sums = await read([one for one, _ in queries])
+    pairs = list(zip(queries, sums, strict=True))
+    invented = iter(await _invented(read, [one for one, each in pairs if not each.found]))
     return [
-        Answer(tuple(await make_rows(one.group_by, each.found, made=each.made)), False, None, 0, False)
+        Answer(tuple(await make_rows(one.group_by, each.found, limit, each.made)), False, None, 0, False)
         if each.found
-        else others[one.key]
-        for one, each in zip(queries, sums, strict=True)
+        else next(invented)
+        for (one, limit), each in pairs
     ]
 
 
-async def _invented(read: Read, queries: Sequence[SpendQuery]) -> list[Answer]:
+async def _invented(read: Read, queries: Sequence[Limited]) -> list[Answer]:
     """A sandbox's rows, all as of one moment, where there are no batches but a sandbox's."""
     if not queries:
         return []
-    wholes = [replace(one, group_by=()) for one in queries]
-    made_up = [replace(one, invented=True) for one in (*wholes, *queries)]
+    wholes = [replace(one, group_by=()) for one, _ in queries]
+    made_up = [replace(one, invented=True) for one in (*wholes, *(one for one, _ in queries))]
     found = await read([*wholes, *made_up])
     answers: list[Answer] = []
-    for place, one in enumerate(queries):
+    for place, (one, limit) in enumerate(queries):
         whole, invented, sums = found[place :: len(queries)]
         shown = bool(invented.found) and not whole.found
-        rows = await make_rows(one.group_by, sums.found, made=sums.made) if shown else []
+        rows = await make_rows(one.group_by, sums.found, limit, sums.made) if shown else []
         answers.append(Answer(tuple(rows), False, None, 0, shown))
     return answers
 

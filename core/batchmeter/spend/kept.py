@@ -14,10 +14,12 @@ from .query import Found, SpendQuery, add_figures, sums_of_days
 from .report import Made
 from .rolling import ALL_DAYS
 
-MOST_GROUPS = 5_000
-"""Groups that are kept: some 10 MB."""
-MOST_OF_ONE = 2_500
+MOST_GROUPS = 15_000
+"""Groups that are kept: some 15 MB."""
+MOST_OF_ONE = 12_000
 """Groups of a query."""
+MOST_MADE = 2_500
+"""Groups of a query whose rows are kept too."""
 HOT_DAYS = 2
 """The days that changed last: today's, and yesterday's at midnight."""
 
@@ -125,7 +127,7 @@ async def _completed(session: Session, queries: Sequence[SpendQuery], bases: _Ba
         for names in sums.keys() & base.found.keys():
             add_figures(sums, names, base.found[names])
         whole = {**base.found, **sums}
-        made = base.made if len(base.found) <= MOST_OF_ONE else None
+        made = base.made if len(base.found) <= MOST_MADE else None
         found.append(Summed({names: each for names, each in whole.items() if each.get("batches")}, made))
     return found
 

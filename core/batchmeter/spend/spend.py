@@ -13,7 +13,7 @@ from batchmeter.ledger.transactions import read, write
 from batchmeter.parts import Parts
 
 from . import rolling
-from .answers import Answer, Kept, Read, answer, answers_of_rows, read_directly
+from .answers import Answer, Kept, Limited, Read, answer, answers_of_rows, read_directly
 from .kept import KeptSums
 from .query import USUAL, SpendQuery, Wanted, check_groups
 from .report import CostReport, GroupBy
@@ -62,7 +62,7 @@ class Spend:
         """
         named = tuple(group_by.split(",") if isinstance(group_by, str) else group_by)
         filters = dict(where or {}) | ({} if key is None else {"key": key})
-        (found,) = await self._answers([SpendQuery(named, since, until, filters)], limit)
+        (found,) = await self._answers([(SpendQuery(named, since, until, filters), limit)])
         assert found.total is not None
         return CostReport(
             group_by=",".join(named),
@@ -80,37 +80,35 @@ class Spend:
         return [
             [row.model_copy(update={"invented": True}) for row in one.rows] if one.shows_invented else list(one.rows)
             for one in await self._answers(
-                [SpendQuery(tuple(q.group_by), q.since, q.until, q.where) for q in queries], rows_only=True
+                [(SpendQuery(tuple(q.group_by), q.since, q.until, q.where), q.limit) for q in queries], rows_only=True
             )
         ]
 
-    async def _answers(
-        self, queries: Sequence[SpendQuery], limit: int | None = None, *, rows_only: bool = False
-    ) -> list[Answer]:
+    async def _answers(self, queries: Sequence[Limited], *, rows_only: bool = False) -> list[Answer]:
         changes = await rolling.bring_up(self.database)
-        wanted = {(query.key, limit, rows_only): query for query in queries}
+        wanted = {(query.key, limit, rows_only): (query, limit) for query, limit in queries}
         found = self._find(changes, wanted)
         if len(found) < len(wanted):
             async with self._turn:  # several who show the same page read it once
                 found |= self._find(changes, wanted)
-                missing = {key: query for key, query in wanted.items() if key not in found}
-                await self._check(list(missing.values()))
-                for key, one in zip(missing, await self._read(list(missing.values()), limit, rows_only), strict=True):
+                missing = {key: one for key, one in wanted.items() if key not in found}
+                await self._check([query for query, _ in missing.values()])
+                for key, one in zip(missing, await self._read(list(missing.values()), rows_only), strict=True):
                     found[key] = one
                     self._kept.put(changes, key, one)
-        return [found[query.key, limit, rows_only] for query in queries]
+        return [found[query.key, limit, rows_only] for query, limit in queries]
 
-    async def _read(self, queries: Sequence[SpendQuery], limit: int | None, rows_only: bool) -> list[Answer]:
+    async def _read(self, queries: Sequence[Limited], rows_only: bool) -> list[Answer]:
         async with AsyncExitStack() as stack:
             read: Read = partial(self._sums.read, self.database, apart=len(queries) > 1)
-            if any(one.has_edges for one in queries):
+            if any(one.has_edges for one, _ in queries):
                 reader: Reader = self.database
                 if len(queries) > 1:
                     reader = await stack.enter_async_context(self.database.snapshot())
                 read = partial(read_directly, reader)
             if rows_only:
                 return await answers_of_rows(read, queries)
-            return [await answer(read, query, limit) for query in queries]
+            return [await answer(read, query, limit) for query, limit in queries]
 
     async def _check(self, queries: Sequence[SpendQuery]) -> None:
         """UsageError for groups that there are no sums by."""

@@ -54,11 +54,12 @@ async def parts(view: View, *, whole: bool = True) -> dict[str, h.Node]:
 async def _sums(view: View, opened: Opened) -> dict[str, h.Node]:
     span = asked_span(view)
     before = _before(span)
-    queries = (query(view, (by,), span) for by in ("team", "account", "key", "status"))
+    queries = [query(view, (by,), span, most=_MOST_ROWS) for by in ("team", "account", "key")]
     by_period, by_team, by_account, by_key, by_status, past, older = await spend_all(
         view,
         query(view, (_per(span), "model"), span),
         *queries,
+        query(view, ("status",), span),
         query(view, (), before),
         query_before(view, before.first),
     )

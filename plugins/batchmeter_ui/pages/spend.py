@@ -2,23 +2,26 @@
 
 import csv
 import io
-from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import htpy as h
-from starlette.responses import Response
+from starlette.responses import Response, StreamingResponse
 
 from batchmeter.host import CostRow
 from batchmeter_proxy import Refusal
 from batchmeter_ui.page import card
 from batchmeter_ui.span import PERIODS, Span, asked_span, choice, chooser, invented_note
-from batchmeter_ui.sums import dimensions, is_complete, spend, summed
-from batchmeter_ui.table import table
+from batchmeter_ui.sums import dimensions, is_complete, of_names, query, spend_all, summed
+from batchmeter_ui.table import most_rows, table
 from batchmeter_ui.view import Content, Page, View
 from batchmeter_ui.words import cell, shortened, spent
 
 _FEW_DAYS, _SOME_DAYS = 14, 120
+_MOST_CELLS = 15_000
+"""Cells of the CSV that are made at once."""
+_MOST_NAMES = 1_000
+"""Names that a page counts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,12 +30,15 @@ class Pivot:
     per: str
     span: Span
     columns: tuple[str, ...]
-    rows: dict[str, dict[str, CostRow]]
-    """Name ('' for none) -> period -> sum; the period '' is the whole span."""
-    invented: bool
+    names: Sequence[str]
+    """The costliest first; '' for none."""
 
 
-async def _pivot(view: View) -> Pivot:
+Cells = dict[str, dict[str, CostRow]]
+"""Name -> period -> sum."""
+
+
+async def _pivot(view: View, *, most: int | None = None) -> Pivot:
     span = asked_span(view)
     by = view.query("by") or "model"
     usual = "day" if len(span.dates) <= _FEW_DAYS else "week" if len(span.dates) <= _SOME_DAYS else "month"
@@ -40,28 +46,38 @@ async def _pivot(view: View) -> Pivot:
     for name, chosen, known in (("by", by, dimensions(view)), ("per", per, PERIODS)):
         if chosen not in known:
             raise Refusal(400, f"{name}={chosen[:40]!r} is none of {', '.join(known)}.", code="invalid_value")
-    parts: defaultdict[str, dict[str, CostRow]] = defaultdict(dict)
-    found = await spend(view, (per, by), span)
-    for one in found:
-        parts[one.groups[by] or ""][one.groups[per] or ""] = one
-    rows = {name: {**each, "": summed(each.values())} for name, each in parts.items()}
-    order = sorted(rows, key=lambda name: (-rows[name][""].known, name))
-    invented = any(one.invented for one in found)
-    return Pivot(by, per, span, tuple(span.periods(per)), {name: rows[name] for name in order}, invented)
+    (found,) = await spend_all(view, query(view, (by,), span, most=most))
+    names = [one.group or "" for one in found]
+    return Pivot(by, per, span, tuple(span.periods(per)), names)
+
+
+async def _cells(view: View, pivot: Pivot, names: Sequence[str]) -> Cells:
+    """Of these names; each row's cells are as of one moment."""
+    whole = query(view, (pivot.per, pivot.by), pivot.span)
+    queries = [whole] if len(names) == len(pivot.names) < _MOST_NAMES else of_names(whole, pivot.by, names)
+    cells: Cells = {name: {} for name in names}
+    for one in (row for rows in await spend_all(view, *queries) for row in rows):
+        if (found := cells.get(one.groups[pivot.by] or "")) is not None:
+            found[one.groups[pivot.per] or ""] = one
+    return cells
 
 
 async def show(view: View) -> Content:
-    pivot = await _pivot(view)
+    pivot = await _pivot(view, most=_MOST_NAMES)
     columns = (pivot.by.title(), "All>", "Batches>", *(f"{column}>" for column in pivot.columns))
-    rows = [_row(pivot, name) for name in pivot.rows]
-    empty = "No batch was settled in this span."
+    names = pivot.names[: most_rows(len(columns))]
+    cells = await _cells(view, pivot, names) if names else {}
+    rows = [_row(pivot, name, found) for name, found in cells.items()]
+    empty, rest = "No batch was settled in this span.", len(pivot.names) - len(names)
+    elsewhere = "rows and others are in the CSV" if len(pivot.names) == _MOST_NAMES else "rows are in the CSV"
+    invented = any(one.invented for found in cells.values() for one in found.values())
     body = [
         chooser(view, pivot.span, "/spend", by=pivot.by),
-        invented_note(shown=pivot.invented),
+        invented_note(shown=invented),
         _links(view, pivot),
         card(
             f"By {pivot.by} and {pivot.per}",
-            table("Spend", columns, rows, empty=empty, elsewhere="rows are in the CSV"),
+            table("Spend", columns, rows, empty=empty, elsewhere=elsewhere, more=rest),
             h.p(".quiet")[
                 "A batch counts for the day that it was settled on. With tags, it is in the row of each of its tags."
             ],
@@ -70,9 +86,8 @@ async def show(view: View) -> Content:
     return Content("Spend", body)
 
 
-def _row(pivot: Pivot, name: str) -> Sequence[h.Node]:
-    found = pivot.rows[name]
-    whole = found[""]
+def _row(pivot: Pivot, name: str, found: Mapping[str, CostRow]) -> Sequence[h.Node]:
+    whole = summed(found.values())
     cells = [spent(found[column]) if column in found else "–" for column in pivot.columns]
     return (shortened(name, 60) if name else h.span(".quiet")["(none)"], spent(whole), f"{whole.batches:,}", *cells)
 
@@ -89,21 +104,33 @@ def _links(view: View, pivot: Pivot) -> h.Element:
 
 
 async def export(view: View) -> Response:
-    """The page's rows, exact: known USD and lines of unknown cost, a line for each row and period."""
+    """The page's rows and the rest, exact: known USD and lines of unknown cost, a line for each row and period.
+
+    Some names at a time, so that memory does not grow with them.
+    """
     pivot = await _pivot(view)
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\r\n")
-    writer.writerow([pivot.by, pivot.per, "known_usd", "complete", "unpriced_lines", "batches"])
-    for name, found in pivot.rows.items():
-        for column in pivot.columns:
-            if column in found:
-                one = found[column]
-                complete = is_complete(one)
-                known = f"{one.known:f}" if complete or one.known else ""
-                yes = "yes" if complete else "no"
-                writer.writerow([cell(name), column, known, yes, one.unpriced_lines, one.batches])
     headers = {"content-disposition": f'attachment; filename="spend-{pivot.span.first}-{pivot.span.last}.csv"'}
-    return Response(text.getvalue().encode("utf-8", "replace"), headers=headers, media_type="text/csv; charset=utf-8")
+    return StreamingResponse(_csv(view, pivot), headers=headers, media_type="text/csv; charset=utf-8")
+
+
+async def _csv(view: View, pivot: Pivot) -> AsyncGenerator[bytes]:
+    yield _csv_lines([(pivot.by, pivot.per, "known_usd", "complete", "unpriced_lines", "batches")])
+    at_once = max(_MOST_CELLS // len(pivot.columns), 1)
+    for begin in range(0, len(pivot.names), at_once):
+        for name, found in (await _cells(view, pivot, pivot.names[begin : begin + at_once])).items():
+            yield _csv_lines(_csv_row(name, column, found[column]) for column in pivot.columns if column in found)
+
+
+def _csv_row(name: str, column: str, one: CostRow) -> Sequence[object]:
+    complete = is_complete(one)
+    known = f"{one.known:f}" if complete or one.known else ""
+    return (cell(name), column, known, "yes" if complete else "no", one.unpriced_lines, one.batches)
+
+
+def _csv_lines(rows: Iterable[Sequence[object]]) -> bytes:
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\r\n").writerows(rows)
+    return text.getvalue().encode("utf-8", "replace")
 
 
 PAGE = Page("/spend", "Spend", show)
