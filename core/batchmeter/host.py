@@ -245,14 +245,13 @@ class CostRow(CostSum, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class CostQuery:
-    """The arguments of `host.spend`, for `host.spend_all`."""
+    """The arguments of `host.spend`, for `host.spend_all`; `limit`: the costliest rows only, the latest of days, weeks, months."""
 
     group_by: Sequence[str] = ()
     since: int | None = None
     until: int | None = None
     where: Mapping[str, str | Sequence[str] | None] = field(default_factory=dict[str, "str | Sequence[str] | None"])
     limit: int | None = None
-    """At most so many rows: the costliest, or the latest days, weeks or months."""
 
 
 class PluginHost(Protocol):
@@ -301,9 +300,8 @@ class PluginHost(Protocol):
     async def spend_all(self, *queries: CostQuery) -> Sequence[Sequence[CostRow]]:
         """The rows of several queries at once, all as of one moment, for a page of sums.
 
-        They are exact, and kept in memory until the next batch ends, whichever process settles it: what is asked again until
-        then costs one small read. Whole UTC days are the quickest: a time that begins or ends within a day is summed from that
-        day's settlements.
+        They are exact, and kept in memory until the next batch ends, whichever process settles it. Whole UTC days are the
+        quickest: a time that begins or ends within a day is summed from that day's settlements.
         """
         ...
 
