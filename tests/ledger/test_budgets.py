@@ -171,40 +171,45 @@ async def test_a_dry_run_says_what_would_happen_and_keeps_nothing(world):
     assert await tables.rows("waiting", budget_id=(await world.standing("queue")).budget.id, bucket="", seen=0) == []
 
 
-@pytest.mark.parametrize(
-    ("settings", "estimate", "reserved"),
-    [
-        ({"reserve": "upper"}, Est({MODEL: Share(D(5), D(1))}), 5),
-        ({"reserve": "expected"}, Est({MODEL: Share(D(5), D(1))}), 1),
-        ({}, Est({MODEL: Share(None, D(1))}), D("1.2")),
-        ({}, Est({MODEL: Share(D("0.0000000001"), None)}), D("0.000000001")),
-        ({"on_unknown": "allow"}, est(gpt="2", other=None), 2),
-        ({"on_unknown": {"usd_per_line": "0.5"}}, Est({"a": Share(D(2)), "b": Share(None, requests=3)}), D("3.5")),
-    ],
+CHOSEN = (
+    ({"reserve": "upper"}, Est({MODEL: Share(D(5), D(1))}), 5),
+    ({"reserve": "expected"}, Est({MODEL: Share(D(5), D(1))}), 1),
+    ({}, Est({MODEL: Share(None, D(1))}), D("1.2")),
+    ({}, Est({MODEL: Share(D("0.0000000001"), None)}), D("0.000000001")),
+    ({"on_unknown": "allow"}, est(gpt="2", other=None), 2),
+    ({"on_unknown": {"usd_per_line": "0.5"}}, Est({"a": Share(D(2)), "b": Share(None, requests=3)}), D("3.5")),
 )
-async def test_what_is_reserved_is_chosen(world, settings, estimate, reserved):
-    await world.open(search={"limit": "100", **settings})
-    await world.reserve(estimate)
-    assert (await world.sums("search"))[1] == reserved
 
 
-@pytest.mark.parametrize(
-    ("settings", "estimate", "code"),
-    [
-        ({}, est(None), "cost_unknown"),
-        ({"reserve": "expected"}, est("5"), "cost_unknown"),
-        ({}, None, "input_file_not_checked"),
-    ],
+async def test_what_is_reserved_is_chosen(world):
+    """Each case in a bucket of its own."""
+    await world.open()
+    for number, (settings, estimate, reserved) in enumerate(CHOSEN):
+        await world.restart(**{f"b{number}": {"limit": "100", "scope": {"team": f"t{number}"}, **settings}})
+        await world.reserve(estimate, team=f"t{number}")
+        assert (await world.sums(f"b{number}"))[1] == reserved, (settings, estimate)
+
+
+UNTOLD = (
+    ({}, est(None), "cost_unknown"),
+    ({"reserve": "expected"}, est("5"), "cost_unknown"),
+    ({}, None, "input_file_not_checked"),
 )
-async def test_what_nobody_can_tell_is_refused_or_told(world, settings, estimate, code):
-    await world.open(search={"limit": "100", **settings})
-    planned = world.plan()
-    with pytest.raises(BudgetExceededError, match="cannot tell what this batch may cost") as refused:
-        await world.budgets.before_submit(planned, estimate)
-    assert (refused.value.code, refused.value.amount) == (code, None)
-    await world.restart(search={"limit": "100", "mode": "watch", **settings})
-    await world.budgets.before_submit(world.plan(), estimate)
-    assert [one.kind for one in await world.alerts()] == ["unreserved"]
+
+
+async def test_what_nobody_can_tell_is_refused_or_told(world):
+    await world.open()
+    for number, (settings, estimate, code) in enumerate(UNTOLD):
+        name, budget = f"b{number}", {"limit": "100", "scope": {"team": f"t{number}"}, **settings}
+        await world.restart(**{name: budget})
+        planned = world.plan(team=f"t{number}")
+        with pytest.raises(BudgetExceededError, match="cannot tell what this batch may cost") as refused:
+            await world.budgets.before_submit(planned, estimate)
+        assert (refused.value.code, refused.value.amount) == (code, None)
+        assert [one for one in await world.alerts() if one.budget == name] == [], code
+        await world.restart(**{name: {**budget, "mode": "watch"}})
+        await world.budgets.before_submit(world.plan(team=f"t{number}"), estimate)
+        assert [one.kind for one in await world.alerts() if one.budget == name] == ["unreserved"], code
 
 
 async def test_each_team_has_a_bucket_of_its_own(world):
@@ -581,19 +586,16 @@ async def test_two_configurations_of_one_ledger_keep_each_other_s_budgets(world)
     assert await world.sums("search") == (0, 9, 0), "made anew by the process whose configuration names it"
 
 
-@pytest.mark.parametrize(
-    ("now", "start", "end"),
-    [
+async def test_edge_05_a_day_of_23_or_25_hours(world):
+    await world.open(day={"limit": "1", "period": "day", "timezone": "Europe/Berlin"})
+    for now, start, end in (
         ("2026-03-29T12:00", "2026-03-28T23:00", "2026-03-29T22:00"),
         ("2026-10-25T12:00", "2026-10-24T22:00", "2026-10-25T23:00"),
         ("2026-07-01T21:59", "2026-06-30T22:00", "2026-07-01T22:00"),
-    ],
-)
-async def test_edge_05_a_day_of_23_or_25_hours(world, now, start, end):
-    world.clock.now = millis(now)
-    await world.open(day={"limit": "1", "period": "day", "timezone": "Europe/Berlin"})
-    period = (await world.standing("day")).period
-    assert (period.start, period.end) == (millis(start), millis(end))
+    ):
+        world.clock.now = millis(now)
+        period = (await world.standing("day")).period
+        assert (period.start, period.end) == (millis(start), millis(end)), now
 
 
 async def test_edge_06_a_period_ends_between_reserve_and_record(world):

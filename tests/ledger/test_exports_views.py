@@ -142,21 +142,23 @@ async def test_days_add_up_to_the_cost_report(viewed: Any, url: str) -> None:
     assert {row["model"]: row["total_usd"] is None for row in rows}['odd "name"']
 
 
-@pytest.mark.parametrize(
-    "amount", ["0", "7", "0.000000001", "999999999.999999999999999999", "-0.5", "-2", "-1.000000000000000001"]
-)
-async def test_a_sum_is_exact_to_eighteen_decimals(ledger: Any, make: Any, url: str, amount: str) -> None:
+AMOUNTS = ("0", "7", "0.000000001", "999999999.999999999999999999", "-0.5", "-2", "-1.000000000000000001")
+
+
+async def test_a_sum_is_exact_to_eighteen_decimals(ledger: Any, make: Any, url: str) -> None:
     await refresh_views(ClientHost(Plugins(), ledger))
-    for name in ("b1", "b2", "b3"):  # the parts of three amounts carry over
-        batch = make.batch(name)
-        await make.record(ledger, batch=batch)
+    for amount in AMOUNTS:
         cost = Decimal(amount)
-        await settle(
-            make, ledger, batch, models={"m": ModelUsage(lines=3, cost=cost)}, cost=Cost(total=cost, known=cost)
-        )
+        for _ in range(3):  # the parts of three amounts carry over
+            batch = make.batch()
+            await make.record(ledger, batch=batch, loggers=())
+            shares = {f"costs {amount}": ModelUsage(lines=3, cost=cost)}
+            await settle(make, ledger, batch, models=shares, cost=Cost(total=cost, known=cost))
     await Spend(ledger).roll()
-    (row,) = query(url, "SELECT known_usd FROM v_spend_day WHERE model = 'm'")
-    assert Decimal(row["known_usd"]) == 3 * Decimal(amount)
+    rows = query(url, "SELECT model, known_usd FROM v_spend_day WHERE model LIKE 'costs %'")
+    assert {row["model"]: Decimal(row["known_usd"]) for row in rows} == {
+        f"costs {amount}": 3 * Decimal(amount) for amount in AMOUNTS
+    }
 
 
 async def test_events_and_deliveries_are_rows(viewed: Any, url: str) -> None:
