@@ -13,6 +13,8 @@ from .server import Connection
 
 GATHER_SECONDS = 0.05
 """How long topics are gathered: NOTIFY makes commits queue, so it gets a transaction of its own, and rarely."""
+GATHERED_AT_MOST = 4
+"""So many times as long."""
 RECONNECT_SECONDS = 5.0
 
 _CHANNEL = "batchmeter"
@@ -39,11 +41,18 @@ class Announcer:
 
     async def _send(self) -> None:
         while self._topics:
-            with suppress(TimeoutError):
-                await asyncio.wait_for(self._closing.wait(), GATHER_SECONDS)
+            await self._gather()
             topics, self._topics = self._topics, set()
             await self._notify(topics)
         self._task = None
+
+    async def _gather(self) -> None:
+        """Longer while every connection works: a hint is worth a further one only where that does not end."""
+        for _ in range(GATHERED_AT_MOST):
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._closing.wait(), GATHER_SECONDS)
+            if self._closing.is_set() or self._pool.get_stats().get("pool_available"):
+                return
 
     async def _notify(self, topics: set[Topic]) -> None:
         try:

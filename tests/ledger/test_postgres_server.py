@@ -60,10 +60,47 @@ async def test_opening_takes_one_connection(url):
     """The pool begins with the one that has looked at the schema, and grows for nobody yet."""
     ledger = await opened(f"{url}&application_name=opener")
     await ledger.list_batches()
+    assert connections(url) == 1
+    await ledger.aclose()
+
+
+def connections(url):
     with psycopg.connect(url) as connection:
         found = connection.execute("SELECT count(*) FROM pg_stat_activity WHERE application_name = 'opener'")
-        assert found.fetchone() == (1,)
+        return found.fetchone()[0]
+
+
+async def test_hints_wait_for_a_connection_that_is_free(url, make, monkeypatch):
+    monkeypatch.setattr(signals, "GATHER_SECONDS", 0.001)
+    monkeypatch.setattr(signals, "GATHERED_AT_MOST", 10**6)
+    ledger = await opened(f"{url}&application_name=opener")
+    for _ in range(30):
+        await make.record(ledger)
+    assert connections(url) == 1
     await ledger.aclose()
+
+
+async def test_hints_are_told_while_every_connection_works(url, make, monkeypatch):
+    monkeypatch.setattr(signals, "GATHER_SECONDS", 0.001)
+    ledger, other = await opened(url), await opened(url)
+    heard: asyncio.Queue[str] = asyncio.Queue()
+    listener = asyncio.create_task(other.listen(heard.put_nowait))
+    async with asyncio.timeout(30):
+        assert {await heard.get(), await heard.get()} == {"batches", "deliveries"}, "whatever came before"
+        told = asyncio.Event()
+
+        async def hold(session):
+            ledger.database._announcer.announce(["batches"])
+            await told.wait()
+
+        holding = asyncio.create_task(ledger.database.write(hold))
+        assert await heard.get() == "batches"
+        told.set()
+        await holding
+    listener.cancel()
+    await asyncio.gather(listener, return_exceptions=True)
+    await ledger.aclose()
+    await other.aclose()
 
 
 async def test_a_newer_ledger_is_refused(url):

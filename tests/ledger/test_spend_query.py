@@ -51,13 +51,15 @@ async def book(ledger, make, clock):
     """Batches of two months and more, of one model each, with teams, tags and a metadata key."""
     clock.now = begin = int(datetime(2026, 11, 22, tzinfo=UTC).timestamp() * 1000)
     await Spend(ledger).label(["env"])
-    found = []
     for number in range(25):
-        clock.now = begin + number * 71 * HOUR  # of every hour of the day
         owner = Attribution(team=(None, "search", "ads")[number % 3], tags=(("x",), ("x", "y"), ())[number % 3 - 1])
         metadata = {"env": "prod"} if number % 4 else {}
-        tracked = await make.record(ledger, loggers=(), attribution=owner, metadata=metadata)
-        claim = await ledger.claim(tracked.account, tracked.batch_id, owner="w", lease_seconds=60)
+        await make.record(ledger, batch=make.batch(f"b{number:02}"), loggers=(), attribution=owner, metadata=metadata)
+    found = []
+    claims = await ledger.claim_due(owner="w", limit=25, lease_seconds=90 * DAY / 1000)
+    for number, claim in enumerate(sorted(claims, key=lambda one: one.tracked.batch_id)):
+        clock.now = begin + number * 71 * HOUR  # of every hour of the day
+        tracked = claim.tracked
         batch = tracked.batch.model_copy(update={"status": "completed"})
         amount = Decimal(number + 1) / 10**6
         outcome = {
