@@ -57,9 +57,9 @@ class Announcer:
     async def _notify(self, topics: set[Topic]) -> None:
         try:
             async with self._pool.connection(timeout=1) as connection:
-                told = "; ".join(f"NOTIFY {_CHANNEL}, '{topic}'" for topic in topics)
+                notes = "; ".join(f"NOTIFY {_CHANNEL}, '{topic}'" for topic in topics)
                 # A hint need not wait for the disk; one message, one round trip.
-                text = f"BEGIN; SET LOCAL synchronous_commit TO off; {told}; COMMIT"
+                text = f"BEGIN; SET LOCAL synchronous_commit TO off; {notes}; COMMIT"
                 await connection.execute(text.encode(), prepare=False)
         except (psycopg.Error, PoolTimeout):
             return  # the server is away: so is everybody who could listen
