@@ -136,9 +136,11 @@ async def test_nobody_there(connect, naps, unused_tcp_port):
 
 async def test_an_answer_that_does_not_come_in_time(connect):
     late = asyncio.Event()
-    async with serving(Script([Answer(after=late)])) as url:
+    async with serving(Script([Answer(body=b"{}"), Answer(after=late)])) as url:
+        client = connect(url, max_retries=0)
+        await client.request("GET", "files")  # connects: the time is for the answer
         with pytest.raises(errors.APITimeoutError, match="did not answer in time") as caught:
-            await connect(url, max_retries=0).request("GET", "files", timeout=0.05)
+            await client.request("GET", "files", timeout=0.05)
         assert not caught.value.never_sent
         late.set()
 

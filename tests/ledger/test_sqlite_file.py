@@ -7,6 +7,7 @@ import tempfile
 import time
 from contextlib import closing, contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -260,19 +261,22 @@ async def test_a_cancelled_write_does_not_stop_the_next(tmp_path, make):
     await ledger.aclose()
 
 
-async def test_a_write_follows_soon_when_another_process_has_ended_its_own(tmp_path, make):
-    ledger = await opened(tmp_path / "ledger.db")
-    other = sqlite3.connect(tmp_path / "ledger.db", isolation_level=None)
-    delays = []
-    for _ in range(5):
-        other.execute("BEGIN IMMEDIATE")
-        waiting = asyncio.create_task(make.record(ledger))
-        await asyncio.sleep(0.34)  # by now SQLite alone would look again after 94 ms, and then every 100
-        other.execute("COMMIT")
-        ended = time.perf_counter()
-        await waiting
-        delays.append(time.perf_counter() - ended)
-    assert sorted(delays)[2] < 0.04
+async def test_a_write_follows_soon_when_another_process_has_ended_its_own(tmp_path, make, monkeypatch):
+    """SQLite alone would look ever more rarely, up to each 100 ms."""
+    ledger, pauses = await opened(tmp_path / "ledger.db"), []
+    other = sqlite3.connect(tmp_path / "ledger.db", isolation_level=None, check_same_thread=False)
+
+    def pause(seconds):
+        pauses.append(seconds)
+        if len(pauses) == 12:
+            other.execute("COMMIT")
+
+    monkeypatch.setattr(sqlite_file, "time", SimpleNamespace(sleep=pause, monotonic=time.monotonic))
+    other.execute("BEGIN IMMEDIATE")
+    await make.record(ledger)
+    assert len(pauses) == 12, "the next look finds that it has ended"
+    (turn,) = await ledger.database._hop(lambda: ledger.database._connection.execute("PRAGMA busy_timeout").fetchone())
+    assert turn / 1000 + max(pauses) < 0.02, "seconds between two looks"
     other.close()
     await ledger.aclose()
 

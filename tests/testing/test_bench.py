@@ -2,7 +2,6 @@
 
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -57,9 +56,7 @@ async def test_an_hours_wait_takes_no_time() -> None:
             self.events.append(event)
 
     patient = Patient()
-    started = time.perf_counter()
-    run = await run_batch(patient)
-    assert time.perf_counter() - started < 10
+    run = await run_batch(patient)  # or the test would time out
     run.assert_delivered()
     assert (patient.tries, patient.types) == (5, ["acreate_batch", "batch_success"])
     assert [delivery.attempts for delivery in run.deliveries] == [1, 5]
