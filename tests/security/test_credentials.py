@@ -128,13 +128,13 @@ class Home:
     async def __call__(self, request):
         self.received.append(request)
         there = f"{self.stranger.url}/first"
-        if isinstance(self.way, int):
-            return Answer(self.way, headers={"location": there})
+        if isinstance(self.way, int) or (self.way == "both" and "files" in request.path):
+            return Answer(307 if self.way == "both" else self.way, headers={"location": there})
         rows = [{"id": "batch_1", "status": "completed", "state": "JOB_STATE_SUCCEEDED", "object": "batch"}]
         links = dict.fromkeys(LINKS, there)
         body = {**rows[0], **links, "name": "projects/p/locations/l/batchPredictionJobs/1", "size": "2", "bytes": 2}
         body |= {"bucket": "b", "outputInfo": {"gcsOutputDirectory": there}, "request_counts": {"completed": 1}}
-        if self.way == "page":
+        if self.way in ("page", "both"):
             body |= {"data": rows, "items": [body | {"name": "n"}], "has_more": True}
             body |= {"batchPredictionJobs": [{"name": there, "state": "JOB_STATE_SUCCEEDED"}]}
         return Answer(
@@ -214,8 +214,8 @@ async def test_no_answer_moves_a_secret(name, way, by, monkeypatch):
 
 @pytest.mark.parametrize("name", COMPATIBLE)
 async def test_no_answer_moves_a_compatible_vendor_s_secret(name):
-    """A profile tells which fields of an answer are read; the client that follows redirects is the OpenAI one's."""
-    for way in (307, "page") if HEAVY else ("page",):
+    """Files are redirected, batches come in pages of links; a profile tells which fields of them are read."""
+    for way in (307, "page") if HEAVY else ("both",):
         await attack(name, way, name, lambda url: {"api_key": SECRET, "api_base": url})
 
 
