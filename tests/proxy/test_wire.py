@@ -18,10 +18,10 @@ def over(client):
     from contextlib import asynccontextmanager
 
     @asynccontextmanager
-    async def run(*answers: Answer):
+    async def run(*answers: Answer, retries: int = 1):
         script = Script(answers)
         async with serving(script) as address:
-            account = {"provider": "openai", "api_base": address, "api_key": "sk-provider", "max_retries": 1}
+            account = {"provider": "openai", "api_base": address, "api_key": "sk-provider", "max_retries": retries}
             name = f"wired-{len(client.settings.accounts)}"
             client.settings.accounts[name] = account
             transport = httpx2.ASGITransport(create_app(client))
@@ -132,7 +132,7 @@ ERRORS = {
 @pytest.mark.parametrize("name", ERRORS)
 async def test_what_is_no_answer_is_told_as_such(over, name):
     answer, status, code = ERRORS[name]
-    async with over(answer) as (http, _):
+    async with over(answer, retries=0) as (http, _):
         told = await http.get("/files/file-1")
     assert (told.status_code, told.json()["error"]["code"]) == (status, code)
 
