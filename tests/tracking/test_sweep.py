@@ -29,10 +29,10 @@ def lister(world):
 
 
 async def filled(world, provider, count, *, status="in_progress", **fields):
-    for number in range(count):
-        name = f"batch_{number:04d}"
-        await world.submitted(name, created_at=T0 + number)
+    names = [f"batch_{number:04d}" for number in range(count)]
+    for number, name in enumerate(names):
         provider.batches[name] = [world.batch(name, status, created_at=T0 + number, **fields)]
+    await asyncio.gather(*(world.submitted(name, created_at=T0 + number) for number, name in enumerate(names)))
     show(world, provider)
 
 
