@@ -4,9 +4,7 @@ import asyncio
 import json
 import signal
 import socket
-import sys
 from itertools import pairwise
-from pathlib import Path
 from typing import get_args
 
 import httpx
@@ -14,6 +12,7 @@ import pytest
 from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.warm_python import WARM
 
 from batchmeter.cli import main
 from batchmeter.errors import APIConnectionError, BadRequestError, NotFoundError, RateLimitError
@@ -193,7 +192,7 @@ def test_a_port_that_is_taken():
 
 async def test_the_command_serves_until_it_is_told_to_stop(tmp_path):
     process = await asyncio.create_subprocess_exec(
-        *(Path(sys.executable).with_name("batchmeter"), "sandbox", "--json", "--port", "0", "--folder", tmp_path),
+        *(WARM, "-m", "batchmeter", "sandbox", "--json", "--port", "0", "--folder", tmp_path),
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
     )
