@@ -197,15 +197,21 @@ def _work(session: pytest.Session, link: Connection, number: int) -> None:
             after = link.recv()
             following = None if after is None else session.items[after]
             config.hook.pytest_runtest_protocol(item=session.items[test], nextitem=following)
-            reports, teller.reports = teller.reports, []
-            link.send(
-                ("reports", [config.hook.pytest_report_to_serializable(config=config, report=each) for each in reports])
-            )
+            serialize = config.hook.pytest_report_to_serializable
+            reports = [serialize(config=config, report=each) for each in teller.reports if _is_of_use(each, config)]
+            teller.reports.clear()
+            link.send(("reports", reports))
             test = after
     except (EOFError, ConnectionError, KeyboardInterrupt):
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # the session ends early; fixtures still end as they should
     session._setupstate.teardown_exact(None)
     config._ensure_unconfigure()
+
+
+def _is_of_use(report: pytest.TestReport, config: pytest.Config) -> bool:
+    """A setup and a teardown that passed are two thirds of all reports, and few options show them."""
+    shown = config.option.durations is not None or config.option.xmlpath or report.sections
+    return report.when == "call" or not report.passed or bool(shown)
 
 
 def _separate(config: pytest.Config, number: int) -> None:
