@@ -3,7 +3,8 @@
 python benchmarks/pages.py [--requests 20]
 
 Each page is asked for just after another process has added a batch to the sums of the newest day, again, and just after a batch
-of an older day was changed, another day each time. The bars, p95: over 1,000,000 batches of 480 combinations a day (800,000 rows of sums) 150 ms for any page; over 200,000 rows of sums 50 ms for 30 days.
+of an older day was changed, another day each time. The bars, p95: over 1,000,000 batches of 480 combinations a day (800,000 rows
+of sums) 150 ms for any page; over 200,000 rows of sums 50 ms for 30 days.
 Requests go through the app without a socket. Exit code 1 where a page is slower than its bar.
 """
 
