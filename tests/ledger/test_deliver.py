@@ -140,6 +140,16 @@ async def test_replay_for_dead_only_does_not_backfill(ledger, make):
     assert await ledger.replay("new", dead_only=True) == 0
 
 
+async def test_replays_at_one_moment_make_each_event_due_once(ledger, open_another, make):
+    for _ in range(20):
+        await make.record(ledger)
+    await finish(ledger, await claim(ledger, limit=20))
+    ledgers = [ledger, await open_another(), await open_another()]
+    for logger, due in (("file", 20), ("new", 20)):
+        assert sum(await asyncio.gather(*(one.replay(logger) for one in ledgers))) == due
+        assert len(await claim(ledger, logger, limit=100)) == due
+
+
 async def test_workers_of_one_logger_never_share_a_delivery(ledger, open_another, make):
     for _ in range(40):
         await make.record(ledger)

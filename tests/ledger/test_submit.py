@@ -132,6 +132,23 @@ async def test_recording_twice_changes_nothing_but_the_intent(ledger, make):
     assert len(await ledger.events()) == len(await ledger.deliveries()) == 1
 
 
+async def test_adopted_while_its_creator_records_it_is_one_batch(ledger, open_another, make):
+    other = await open_another()
+    for number in range(8):
+        batch, name = make.batch(f"b{number}"), f"i{number}"
+        await ledger.open_intent(Intent(name, make.submission()))
+        given = (batch, make.created("openai", batch))
+        found = make.submission(adopted=True)
+        await asyncio.gather(
+            ledger.record_created(make.submission(), *given, next_poll_at=9, intent_id=name),
+            *(one.record_created(found, *given, next_poll_at=9) for one in (other, ledger, other)),
+        )
+        assert (await ledger.get_batch(batch.id)).intent_id == name
+        assert (await ledger.intent(name)).batch_id == batch.id
+        assert len(await ledger.events(batch_id=batch.id)) == 1
+    assert len(await ledger.list_batches()) == 8
+
+
 async def test_ids_are_opaque(ledger, make):
     strange = ["a/b", "'; DROP TABLE batch --", "%", "日本 🎉", "x" * 500, " ", "a:b\nc", "%(id)s", "\\x00"]
     for account in strange:

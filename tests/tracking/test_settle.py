@@ -59,6 +59,21 @@ async def test_whoever_sees_the_end_the_batch_settles_once(world):
     assert provider.count("content") == 1
 
 
+async def test_a_cancel_shown_while_it_settles_ends_it_once(world):
+    provider, other = world.provider(), world.tracker()
+    await world.submitted()
+    provider.batches["batch_1"] = [world.batch()]
+
+    async def cancel():
+        for status in ("cancelling", "cancelled"):
+            await other.shown(provider, world.batch(status=status, output_file_id="out"))
+
+    provider.before_content = cancel
+    await world.tracker().once()
+    await other.once()
+    assert [event.status for event in await world.endings()] == ["completed"]
+
+
 async def test_a_retrieve_by_anyone_settles_without_another_look(world):
     provider = world.provider()
     await world.submitted()
