@@ -7,7 +7,6 @@ import subprocess
 import time
 from pathlib import Path
 
-import psycopg
 import pytest
 
 from batchmeter import AsyncClient, hookimpl
@@ -54,9 +53,8 @@ def pooler(postgres_cluster):
 
 
 @pytest.fixture
-def url(pooler, postgres_server):
-    with psycopg.connect(postgres_server, autocommit=True) as connection:
-        connection.execute("DROP SCHEMA IF EXISTS batchmeter CASCADE")
+def url(pooler, emptied):
+    emptied()
     return pooler
 
 

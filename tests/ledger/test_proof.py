@@ -6,7 +6,6 @@ import sys
 from functools import partial
 from pathlib import Path
 
-import psycopg
 import pytest
 from tests.warm_python import WARM
 
@@ -23,10 +22,10 @@ def proof(monkeypatch):
     return module
 
 
-async def test_killed_workers_and_a_restarted_database_leave_one_ending_a_batch(proof, postgres_cluster, tmp_path):
-    with psycopg.connect(postgres_cluster.url, autocommit=True) as connection:
-        connection.execute("DROP SCHEMA IF EXISTS batchmeter CASCADE")
-    prove = partial(proof.prove, postgres_cluster.url, batches=BATCHES, folder=str(tmp_path), lease=1.0, python=WARM)
+async def test_killed_workers_and_a_restarted_database_leave_one_ending_a_batch(
+    proof, postgres_cluster, emptied, tmp_path
+):
+    prove = partial(proof.prove, emptied(), batches=BATCHES, folder=str(tmp_path), lease=1.0, python=WARM)
     report = await prove(kills=6, restart=postgres_cluster.restart, every=(0.1, 0.5))
     assert (report.kills, report.restarts) == (6, 1)
     assert report.ended_once == BATCHES
