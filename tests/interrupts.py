@@ -23,7 +23,7 @@ class Interrupt:
     async def cuts(self, work: Coroutine[Any, Any, Any]) -> bool:
         """Whether the work was cut short; what it raises otherwise is raised here."""
         loop = asyncio.get_running_loop()
-        loop.set_task_factory(lambda loop, made, **more: asyncio.Task(_Stepped(made, self), loop=loop, **more))  # type: ignore[arg-type]
+        self.watch(loop)
         try:
             self.work = asyncio.create_task(work)
             await asyncio.wait({self.work})
@@ -32,6 +32,10 @@ class Interrupt:
         if not self.work.cancelled():
             self.work.result()
         return self.work.cancelled()
+
+    def watch(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Count the steps of tasks that begin from now on."""
+        loop.set_task_factory(lambda loop, made, **more: asyncio.Task(_Stepped(made, self), loop=loop, **more))  # type: ignore[arg-type]
 
     def strike(self, _: object = None) -> None:
         if self.work is not None:

@@ -1,15 +1,18 @@
 """A run that is interrupted at any moment is taken up by the same call at once, and its batch is submitted once."""
 
+import gc
 import os
 import signal
 import sqlite3
 import subprocess
+import threading
 import time
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
+from tests.heavy import heavy
 from tests.interrupts import Interrupt, at_every_step
 from tests.warm_python import WARM
 
@@ -70,6 +73,52 @@ def slow(monkeypatch: pytest.MonkeyPatch) -> Iterator[Sandbox]:
         monkeypatch.setenv("OPENAI_API_KEY", "sk-test")
         yield sandbox
         batchmeter.close()
+
+
+class Signal(Interrupt):
+    """Ctrl-C."""
+
+    def strike(self, _: object = None) -> None:
+        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+
+
+@pytest.fixture
+def ctrl_c() -> Iterator[None]:
+    """Ctrl-C raises KeyboardInterrupt, as in a program."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("ctrl_c")
+def test_blocking_run_interrupted_at_any_step_is_taken_up_at_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with sandbox_thread(speed=1e12) as sandbox:
+        accounts = {"openai": {"api_key": "sk-test", "api_base": sandbox.url}}
+        where = {"ledger": str(tmp_path / "l.db"), "track": False, "accounts": accounts}
+        with batchmeter.Client(**where) as other:
+            ended, at = False, 1
+            while not ended:
+                interrupt, question = Signal(at), [f"question {at}"]
+                with batchmeter.Client(**where) as client:
+                    client.batches.list(limit=1)
+                    loop = client.engine.loop
+                    assert loop is not None
+                    loop.call_soon_threadsafe(interrupt.watch, loop)
+                    try:
+                        batchmeter.run(question, model="gpt-5-mini", using=client)
+                        loop.call_soon_threadsafe(loop.set_task_factory, None)
+                        ended = interrupt.steps < at
+                        client.batches.list(limit=1)  # a signal that comes late strikes here
+                    except KeyboardInterrupt:
+                        loop.call_soon_threadsafe(loop.set_task_factory, None)
+                assert held(tmp_path / "l.db") == [], interrupt
+                with suppress(CreateUnknownError):  # in the call that creates the batch
+                    assert batchmeter.run(question, model="gpt-5-mini", using=other).texts[0]
+                at += heavy(2, 9)
+    gc.collect()
+    assert [record.getMessage() for record in caplog.records if record.name == "asyncio"] == []
 
 
 def ledger_path() -> Path:

@@ -209,7 +209,8 @@ class _Session:
     calls: "dict[Future[Any], threading.Thread]" = field(default_factory=dict["Future[Any]", threading.Thread])
     """Under way, and who waits for them."""
     _tasks: "set[asyncio.Task[Any]]" = field(default_factory=set["asyncio.Task[Any]"])
-    _closing: bool = False
+    _given_up: "set[asyncio.Task[Any]]" = field(default_factory=set["asyncio.Task[Any]"])
+    """Cancelled by closing."""
 
     def __post_init__(self) -> None:
         self.client.plugins.run_apart()
@@ -259,16 +260,16 @@ class _Session:
         try:
             return await work(self.client)
         except asyncio.CancelledError:
-            if self._closing:
+            if task in self._given_up:  # else its caller has cancelled it, and takes no error
                 raise _closed() from None
             raise
         finally:
             self._tasks.discard(task)
 
     def _give_up(self) -> None:
-        self._closing = True
         for task in self._tasks:
             if not task.cancelling():  # else it is giving back what it holds
+                self._given_up.add(task)
                 task.cancel()
 
     async def _aclose(self, timeout: float) -> None:
