@@ -7,7 +7,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 demo: .venv/.demo            ## a batch through the sandbox to a priced batch_success
 	@$(BIN)/batchmeter demo
 test: .venv/.dev             ## the whole test suite
-	@PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n 3 $(ARGS)    # one may wait while two work
+	@PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n 3 --dist worksteal $(ARGS)    # one may wait while two work
 lint: .venv/.dev             ## ruff, mypy strict, pyright strict
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy && $(BIN)/mypy tests/typing examples && $(BIN)/pyright
 format: .venv/.dev

@@ -1,7 +1,6 @@
 """Every test starts without the machine's settings: no plugins from entry points, no keys, a ledger of its own."""
 
 import gc
-import importlib
 import json
 import os
 import re
@@ -21,19 +20,16 @@ from typing import Any
 
 import pytest
 from hypothesis.internal.charmap import intervals_from_codec
-from tests import compiled, forks, heavy, later, ready_ledgers, warm_python
+from tests import compiled, heavy, later, ready_ledgers, warm_python
 
 MEMORY = Path("/dev/shm")
 ROOM = 4 * 2**30
 
 
-def pytest_addoption(parser: pytest.Parser) -> None:
-    forks.add_option(parser)
-
-
 def pytest_configure(config: pytest.Config) -> None:
     """Temporary folders lie in memory where there is room: thousands of ledgers are synced to disk otherwise."""
-    config.pluginmanager.register(forks)
+    if hasattr(config, "workerinput"):
+        return
     if "PYTEST_DEBUG_TEMPROOT" not in os.environ and os.access(MEMORY, os.W_OK) and disk_usage(MEMORY).free > ROOM:
         os.environ["PYTEST_DEBUG_TEMPROOT"] = str(MEMORY)
     _check_entry_points()
@@ -48,11 +44,11 @@ def _check_entry_points() -> None:
         raise pytest.UsageError(f"the environment lacks entry points of pyproject.toml, install again: {missing}")
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection(session: pytest.Session) -> None:
-    """All bytecode is made before, by each processor: the collection alone would make it one file after the other."""
-    if session.config.option.forks != "0":
-        compiled.compile_all(session.config)
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_setupnodes(config: pytest.Config) -> None:
+    """Hypothesis' table of characters and all bytecode are made once, before the workers start, and not by each of them."""
+    intervals_from_codec("utf-8")
+    compiled.compile_all(config)
 
 
 gc.disable()  # until all is collected
@@ -68,14 +64,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     later.keep_together(items)
 
 
-def pytest_collection_finish(session: pytest.Session) -> None:
-    """Objects of a hundred imported modules are not searched for garbage: it would be a tenth of the suite's time.
-
-    Hypothesis' table of characters is made once, before the forks, and not by each of them.
-    """
-    intervals_from_codec("utf-8")
-    if session.config.option.forks != "0":
-        importlib.import_module("openai.resources")  # or each fork would, at its first call
+def pytest_collection_finish() -> None:
+    """Objects of a hundred imported modules are not searched for garbage: it would be a tenth of the suite's time."""
     gc.collect()
     gc.freeze()
     gc.enable()

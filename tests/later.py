@@ -1,4 +1,4 @@
-"""SDKs that are imported at their first use: a fork that runs none of their tests need not wait a second for them."""
+"""SDKs that are imported at their first use: a worker that runs none of their tests need not wait a second for them."""
 
 import importlib
 from types import ModuleType
@@ -20,7 +20,7 @@ class Later:
 
 
 def keep_together(items: list[pytest.Item]) -> None:
-    """Tests of files that import the same SDK later are neighbours: one fork runs them, and imports it once."""
+    """Tests of files that import the same SDK later are neighbours: one worker runs them, and imports it once."""
     firsts: dict[str, int] = {}
     names = {module: _sdk(module) for module in {getattr(item, "module", None) for item in items}}
     places = [
