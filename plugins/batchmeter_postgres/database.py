@@ -166,6 +166,7 @@ class PostgresDatabase:
             await pool.open(wait=True)
         except BaseException:
             await pool.close()
+            await connection.close()  # which the pool may not have taken yet
             raise
         self._pool, self._announcer = pool, signals.Announcer(pool)
 

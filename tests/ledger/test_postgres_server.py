@@ -11,6 +11,7 @@ from batchmeter.engines import load_migrations
 from batchmeter.errors import LedgerError, LedgerTooNewError
 from batchmeter.ledger import batches, open_ledger, outbox
 from batchmeter.ledger.records import Reschedule
+from batchmeter.spend.spend import Spend
 from batchmeter_postgres import database, signals
 from batchmeter_postgres.database import statements
 
@@ -384,3 +385,40 @@ async def test_a_ledger_too_young_for_statistics_is_read_in_pages_all_the_same(u
             )
             assert read <= 1000, (name, [(n["Node Type"], n["Actual Rows"], n["Actual Loops"]) for n in nodes(plan)])
         connection.rollback()
+
+
+SEE_COMMITS = """
+CREATE TABLE seen (synchronous text);
+CREATE FUNCTION see() RETURNS trigger LANGUAGE plpgsql AS
+    $$BEGIN INSERT INTO public.seen VALUES (current_setting('synchronous_commit')); RETURN NULL; END$$;
+CREATE TRIGGER see AFTER INSERT OR UPDATE ON batchmeter.spend_mark FOR EACH ROW EXECUTE FUNCTION see()
+"""
+
+
+async def test_a_change_of_the_sums_outlives_a_crash_of_the_server(url, make):
+    """Its number says which sums a process has in memory: lost, it would be given to other sums."""
+    run(url, SEE_COMMITS)
+    ledger = await opened(url)
+    await make.settle(ledger, await make.record(ledger, loggers=()), loggers=())
+    assert await Spend(ledger).roll() == 1
+    await ledger.aclose()
+    with psycopg.connect(url) as connection:
+        assert set(connection.execute("SELECT synchronous FROM seen").fetchall()) == {("on",)}
+
+
+async def test_a_pool_that_never_opens_leaves_no_connection(url, monkeypatch):
+    """Cancelled before the pool took the connection that found the ledger in order."""
+    opening = asyncio.Future()
+
+    async def hang(pool, **options):
+        opening.set_result(pool.kwargs["made"])
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr("psycopg_pool.AsyncConnectionPool.open", hang)
+    task = asyncio.create_task(opened(url))
+    (first,) = await opening
+    assert not first.closed
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert first.closed

@@ -244,3 +244,21 @@ async def test_sums_that_are_begun_anew_are_read_anew(days):
     await days.ask()
     await days.rebuild()
     await days.ask()
+
+
+async def test_what_is_kept_is_bounded_where_only_today_is_asked(days, monkeypatch):
+    """Its sums are read anew each time: neither rows of them are kept, nor any number of long filters."""
+    monkeypatch.setattr(kept, "MOST_GROUPS", 30)
+    for team in ("t1", "t2", "t3"):
+        await days.settle(team)
+    today = days.make.clock.now // DAY * DAY
+    for number in range(6):
+        names = ["t1", "t2", "t3", *(f"none-{number}-{place}" for place in range(10))]
+        asked = CostQuery(("team",), today, today + DAY, {"team": names})
+        for _ in range(2):
+            assert batches(await days.kept.rows(asked)) == [3]
+            await days.settle("t4")
+    bases = days.kept._sums._bases
+    assert bases, "nothing was kept at all"
+    assert [len(base.made or ()) for base in bases.values()] == [0] * len(bases)
+    assert sum(len(names) for *_, where in bases for _, names in where) <= 30

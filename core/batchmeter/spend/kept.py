@@ -4,7 +4,7 @@ Where whole months are read, the month of such a day is read again.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from typing import NamedTuple
 
@@ -15,9 +15,9 @@ from .report import Made
 from .rolling import ALL_DAYS
 
 MOST_GROUPS = 15_000
-"""Groups that are kept: some 15 MB."""
+"""Groups that are kept, and names in filters: some 15 MB."""
 MOST_OF_ONE = 12_000
-"""Groups of a query."""
+"""The same of a query."""
 MOST_MADE = 2_500
 """Groups of a query whose rows are kept too."""
 HOT_DAYS = 2
@@ -29,7 +29,7 @@ class Summed(NamedTuple):
 
     found: Found
     made: Made | None
-    """Rows made of them earlier; None where they are too many to be kept."""
+    """Rows made of them earlier; None where there are too many to keep."""
 
 
 class Moment(NamedTuple):
@@ -47,7 +47,8 @@ class Base:
     at: Moment
     hot: Sequence[range]
     found: Found
-    made: Made = field(default_factory=Made)
+    made: Made | None
+    size: int
 
     def holds(self, now: Moment, days: range, touched: Mapping[int, int]) -> bool:
         """Whether what has changed since is of its hot days, or of days that the query does not have."""
@@ -85,12 +86,11 @@ class KeptSums:
     def _keep(self, new: _Bases) -> None:
         for key, base in new.items():
             self._bases.pop(key, None)
-            if len(base.found) <= MOST_OF_ONE:
+            if base.size <= MOST_OF_ONE:
                 self._bases[key] = base
-        groups = sum(len(base.found) + 1 for base in self._bases.values())
-        while groups > MOST_GROUPS:
-            oldest = next(iter(self._bases))
-            groups -= len(self._bases.pop(oldest).found) + 1
+        size = sum(base.size for base in self._bases.values())
+        while size > MOST_GROUPS:
+            size -= self._bases.pop(next(iter(self._bases))).size
 
 
 async def _with_hot_days(queries: Sequence[SpendQuery], bases: _Bases, session: Session) -> list[Summed] | None:
@@ -114,7 +114,16 @@ async def _with_new_bases(
     last = [row["period"] for row in await session.rows("spend_touched_last", limit=HOT_DAYS)]
     hot = {key: list(dict.fromkeys(one.around(day) for day in last if day in one.days)) for key, one in lacking.items()}
     sums = await _read(session, {key: (one, _between(one.days, hot[key])) for key, one in lacking.items()})
-    new = {key: Base(now, hot[key], found) for key, found in sums.items()}
+    new = {
+        key: Base(
+            now,
+            hot[key],
+            found,
+            dict.fromkeys(found) if len(found) <= MOST_MADE else None,
+            lacking[key].size + len(found),
+        )
+        for key, found in sums.items()
+    }
     return await _completed(session, queries, {**bases, **new}), new
 
 
@@ -127,8 +136,7 @@ async def _completed(session: Session, queries: Sequence[SpendQuery], bases: _Ba
         for names in sums.keys() & base.found.keys():
             add_figures(sums, names, base.found[names])
         whole = {**base.found, **sums}
-        made = base.made if len(base.found) <= MOST_MADE else None
-        found.append(Summed({names: each for names, each in whole.items() if each.get("batches")}, made))
+        found.append(Summed({names: each for names, each in whole.items() if each.get("batches")}, base.made))
     return found
 
 

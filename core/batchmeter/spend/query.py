@@ -138,6 +138,11 @@ class SpendQuery:
         return self.group_by, self.since, self.until, self.invented, tuple(where)
 
     @property
+    def size(self) -> int:
+        """Names in its filters, and one."""
+        return 1 + sum(1 if value is None or isinstance(value, str) else len(value) for value in self.where.values())
+
+    @property
     def days(self) -> range:
         """The whole days of its time."""
         return range(*whole_days(self.since, self.until))

@@ -25,8 +25,8 @@ GroupBy = Literal[
 ]  # fmt: skip
 GROUPINGS: tuple[str, ...] = get_args(GroupBy)
 """And `metadata.KEY`, for keys that the settings name."""
-Made = dict[Names, tuple[Figures, CostRow]]
-"""Rows with the figures that they were made of."""
+Made = dict[Names, tuple[Figures, CostRow] | None]
+"""Rows with the figures that they were made of; None until they are made. No other names are added."""
 _Found = tuple[Names, Figures]
 _UNITS, _ROW_FIELDS = set(Usage.model_fields), set(CostRow.model_fields)
 _UNUSED = dict.fromkeys(UNITS, 0)
@@ -73,7 +73,7 @@ async def make_rows(
     for place, (names, figures) in enumerate(chosen, 1):
         earlier = None if made is None else made.get(names)
         row = earlier[1] if earlier is not None and earlier[0] is figures else _row(named, names, figures, units)
-        if made is not None:
+        if made is not None and names in made:
             made[names] = (figures, row)
         rows.append(row)
         if place % _SLICE == 0:

@@ -40,7 +40,7 @@ async def roll(database: Database, blocks: int | None = None) -> int:
         mark = await database.write(_add_up_anew, durable=True)
     added = done = 0
     while mark < upto and (blocks is None or done < blocks):
-        endings, mark = await database.write(partial(roll_block, upto))
+        endings, mark = await database.write(partial(roll_block, upto), durable=True)  # a change's number is given once
         added += endings
         done += 1
     return added
