@@ -161,7 +161,7 @@ async def _demo(folder: Path, count: int, model: str, json_output: bool) -> None
             config=write_settings(folder / "batchmeter.toml", log, sandbox.url), environ={}
         ) as client:
             file = await client.files.create(file=requests, purpose="batch")
-            say(f"2. uploaded {count:,} requests ({file.bytes:,} bytes) as {file.id}")
+            say(f"2. uploaded {count:,} requests, {file.bytes:,} bytes: {file.id}")
             batch = await client.batches.create(
                 input_file_id=file.id, endpoint="/v1/chat/completions", metadata={"team": "search"}
             )
@@ -245,7 +245,7 @@ def _show_events(log: Path) -> None:
     out = console()
     out.print(f"\n5. the events, as CloudEvents in {log}:\n")
     for event in found:
-        out.print(f"   {event['data']['type']:14} {event['time']}  {event['subject']}")
+        out.print(f"   {event['data']['type']:13} {event['time']} {event['subject']}")
     facts = {key: found[-1]["data"][key] for key in SHOWN}
     out.print(f"\n   {found[-1]['data']['type']} carries, among others:\n")
     out.print_json(data=facts)

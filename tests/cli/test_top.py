@@ -3,13 +3,15 @@
 import io
 import json
 import re
+from contextlib import redirect_stdout
 
 import httpx2
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from rich.console import Console
 
-from batchmeter.commands.output import grid
+import batchmeter
+from batchmeter.commands.output import cost_table, grid, table
 from batchmeter.testing.sandbox import sandbox_thread
 
 ID = "batch_68f0a1b2c3d4819e0f1a2b3c4d5e6f70"
@@ -17,7 +19,7 @@ ID = "batch_68f0a1b2c3d4819e0f1a2b3c4d5e6f70"
 
 def lines_of(columns, rows, width):
     out = Console(file=io.StringIO(), width=width)
-    out.print(grid(None, columns, rows, width=width))
+    out.print(grid(columns, rows, width=width))
     return out.file.getvalue().splitlines()
 
 
@@ -36,7 +38,7 @@ def test_top_shows_open_batches_and_what_is_owed(make_shell) -> None:
         ran = opened("top", "--once")
         assert ran.code == 0, ran.err
         assert batch_id in ran.out
-        assert "1 open" in ran.out
+        assert re.match(r"\d\d:\d\d:\d\dZ   1 open", ran.out), ran.out
         assert "search" in ran.out
         found = opened("top", "--json").json
     (one,) = found["batches"]
@@ -87,12 +89,13 @@ def test_ids_are_whole_on_any_terminal(width) -> None:
 def test_no_table_loses_its_last_border() -> None:
     """Text folds beside numbers and ids that are whole."""
     columns = ("batch!", "progress>", "left>", "status", "account", "age>")
-    row = (ID, "█████░░░░░ 53%", "21h35m", "in progress", "research-org", "24h36m")
+    row = (ID, "████░░░░ 53%", "21h35m", "in_progress", "research-org", "24h36m")
     for width in range(76, 110):
         shown = [line for line in lines_of(columns, [row], width) if line]
         assert {len(line) for line in shown} <= set(range(width + 1)), width
         assert len({len(line) for line in shown}) == 1, width
         assert any("53%" in line for line in shown), width
+        assert len(shown) == 5 or width < 80, "a row is one line where a terminal has 80 columns"
 
 
 def test_columns_that_may_go_are_left_out_where_it_is_narrow() -> None:
@@ -140,6 +143,39 @@ def test_narrow_tables_never_break_a_number() -> None:
     assert max(map(len, narrow)) <= 58
     assert "$0.000816875" in "\n".join(narrow)
     assert "│ gpt-5-mini-2025-" in "\n".join(narrow)
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.fixture
+def terminal(monkeypatch) -> Terminal:
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setenv("TERM", "dumb")
+    return Terminal()
+
+
+def test_a_batch_s_cost_keeps_its_model_s_name_on_80_columns(terminal, tmp_path) -> None:
+    usage = {"prompt_tokens": 37_287, "completion_tokens": 353_697, "total_tokens": 390_984}
+    body = {"model": "gpt-5-mini-2025-08-07", "usage": usage}
+    answer = {"id": "1", "custom_id": "a", "response": {"status_code": 200, "body": body}, "error": None}
+    (tmp_path / "output.jsonl").write_text(json.dumps(answer) + "\n")
+    found = batchmeter.meter(tmp_path / "output.jsonl")
+    with redirect_stdout(terminal):
+        cost_table(found.models, found.usage, found.cost, found.lines)
+    lines = terminal.getvalue().splitlines()
+    assert max(map(len, lines)) <= 80
+    assert "gpt-5-mini-2025-08-07 " in lines[3]
+    assert "353,697" in lines[3]
+    assert "$0.358357875" in lines[3]
+
+
+def test_a_table_s_title_is_a_line_of_its_own(terminal) -> None:
+    with redirect_stdout(terminal):
+        table("gpt-5-mini on 2026-11-30, USD per million", ("provider", "input>"), [("openai", "0.125")])
+    assert terminal.getvalue().splitlines()[0] == "gpt-5-mini on 2026-11-30, USD per million"
 
 
 def test_tables_too_narrow_to_fold_become_names_and_values() -> None:

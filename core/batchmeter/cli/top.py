@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 _SHOWN = 20
 _SECONDS = 2.0
-_BAR = 10
+_BAR = 8
 _DAY_SECONDS = 86_400
 
 
@@ -152,12 +152,12 @@ def _shown(found: Top) -> "RenderableType":
     owed = f"{found.owed:,} deliveries owed" + (f", {found.dead:,} given up" if found.dead else "")
     late = f", {found.overdue:,} overdue" if found.overdue else ""
     settled = f"{found.batches_today:,} {'batch' if found.batches_today == 1 else 'batches'}"
-    head = Text(f"{found.time}   {found.open:,} open{late} · today {spent} in {settled} · {owed}")
+    head = Text(f"{found.time[11:]}   {found.open:,} open{late} · today {spent} in {settled} · {owed}")
     if not found.batches:
         return Group(head, Text("no batch is open"))
     columns = ("batch!", "progress>", "left>", "status", "account", "age>", "expires>", "team", "failed>")
     more = found.open - len(found.batches)
-    table = grid(None, columns, [_row(one) for one in found.batches])
+    table = grid(columns, [_row(one) for one in found.batches])
     return Group(head, table, Text(f"and {more:,} more") if more > 0 else Text(""))
 
 
@@ -175,7 +175,7 @@ def _row(one: OpenBatch) -> tuple[str, ...]:
         one.batch_id,
         _progress(one),
         _left(one),
-        one.status.replace("_", " "),
+        one.status,
         one.account,
         _short(one.age_seconds),
         "late" if late else _short(one.expires_in_seconds),

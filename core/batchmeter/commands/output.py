@@ -63,12 +63,12 @@ def print_json(value: object) -> None:
 
 def table(title: str | None, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     """A table; columns whose name ends in `>` are right-aligned, those whose name ends in `!` are never cut."""
-    console().print(grid(title, columns, rows))
+    if title is not None:  # a line of its own: rich folds a title to the width of its table
+        console().print(title, style="italic")
+    console().print(grid(columns, rows))
 
 
-def grid(
-    title: str | None, columns: Sequence[str], rows: Iterable[Sequence[object]], *, width: int | None = None
-) -> "Table":
+def grid(columns: Sequence[str], rows: Iterable[Sequence[object]], *, width: int | None = None) -> "Table":
     """The same to print later. Where it is too wide, columns `~` are left out, the last first; beside ids (`!`) any, but for two.
 
     Text folds between its words, a number never: where even that is too wide, each row becomes lines of name and value.
@@ -78,7 +78,7 @@ def grid(
 
     cells = [["" if cell is None else inert(str(cell)) for cell in row] for row in rows]
     places = _fitting(columns, cells, width := width or console().width)
-    shown = Table(title=None if title is None else Text(inert(title)), title_justify="left", header_style="bold")
+    shown = Table(header_style="bold")
     ids = any(name.endswith("!") for name in columns)
     widths = None if ids else _widths([(columns[place], [row[place] for row in cells]) for place in places], width)
     if widths == []:
@@ -219,7 +219,7 @@ def duration(seconds: float | None) -> str:
 
 def cost_table(models: "Mapping[str, ModelUsage]", usage: "Usage", total: "Cost", lines: Any) -> None:
     """A table of every model's usage and cost, and the sum."""
-    columns = ("model", "lines>", "input>", "cached>", "output>", "reasoning>", "cost (USD)>")
+    columns = ("model", "lines>", "input>", "cached>~", "output>", "reasoning>~", "cost (USD)>")
     rows = [(name, *_row(share.lines, share.usage), money(share.cost)) for name, share in sorted(models.items())]
     rows.append(("total", *_row(lines.total, usage), cost(total)))
     table(None, columns, rows)
