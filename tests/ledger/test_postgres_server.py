@@ -422,3 +422,34 @@ async def test_a_pool_that_never_opens_leaves_no_connection(url, monkeypatch):
     with pytest.raises(asyncio.CancelledError):
         await task
     assert first.closed
+
+
+@pytest.mark.parametrize("notes", [(), ("invented",)], ids=["real", "sandbox"])
+async def test_rows_and_total_of_a_report_are_of_one_moment(url, make, monkeypatch, notes):
+    """Batches end between the statements that read them."""
+    ledger, other = await opened(url), await opened(url)
+    rows, ended = database.PostgresSession.rows, []
+
+    async def end_one():
+        tracked = await make.record(other, loggers=())
+        claim = await other.claim(tracked.account, tracked.batch_id, owner="w", lease_seconds=60)
+        batch = tracked.batch.model_copy(update={"status": "completed"})
+        settlement = make.settlement(tracked.account, batch).model_copy(update={"notes": notes})
+        assert await other.settle(claim, settlement, {}, make.ending(tracked.account, batch))
+        assert await Spend(other).roll() == 1
+
+    async def read_and_end_one(session, statement, **parameters):
+        found = await rows(session, statement, **parameters)
+        if getattr(statement, "name", "") == "generated" and found and len(ended) < 2:
+            ended.append(statement)
+            await end_one()
+        return found
+
+    await end_one()
+    monkeypatch.setattr(database.PostgresSession, "rows", read_and_end_one)
+    report = await Spend(ledger).report(group_by="account")
+    assert len(ended) == 2
+    assert [row.batches for row in report.data] == [report.total.batches]
+    assert (await Spend(ledger).report(group_by="account")).total.batches == 3
+    for each in (ledger, other):
+        await each.aclose()

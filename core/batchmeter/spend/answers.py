@@ -48,7 +48,8 @@ async def answer(read: Read, query: SpendQuery, limit: int | None = None) -> Ans
     whole, invented = (total.found.get((), {}) for total in totals)
     shows_invented = bool(invented) and not whole
     if shows_invented:
-        (sums,) = await read([replace(query, invented=True)])
+        sums, made = await read([replace(query, invented=True), made_up])
+        invented = made.found.get((), {})
     rows = await make_rows(query.group_by, sums.found, limit, sums.made)
     total = make_sum(invented if shows_invented else whole)
     return Answer(tuple(rows), len(rows) < len(sums.found), total, invented.get("batches", 0), shows_invented)

@@ -75,11 +75,11 @@ class KeptSums:
         if warm is not None:
             return warm
         work = partial(_with_new_bases, queries, bases)
-        if apart:
+        made = None if apart else await database.read(work)
+        while made is None:
             async with database.snapshot() as reader:
-                found, new = await reader.read(work)
-        else:
-            found, new = await database.read(work)
+                made = await reader.read(work)
+        found, new = made
         self._keep(new)
         return found
 
@@ -106,7 +106,8 @@ async def _with_hot_days(queries: Sequence[SpendQuery], bases: _Bases, session: 
 
 async def _with_new_bases(
     queries: Sequence[SpendQuery], bases: _Bases, session: Session
-) -> tuple[list[Summed], _Bases]:
+) -> tuple[list[Summed], _Bases] | None:
+    """None where the sums changed meanwhile."""
     now, touched = await _moment(session), await _touched(session, bases)
     lacking = {
         one.key: one for one in queries if one.key not in bases or not bases[one.key].holds(now, one.days, touched)
@@ -124,7 +125,8 @@ async def _with_new_bases(
         )
         for key, found in sums.items()
     }
-    return await _completed(session, queries, {**bases, **new}), new
+    found = await _completed(session, queries, {**bases, **new})
+    return (found, new) if await _moment(session) == now else None
 
 
 async def _completed(session: Session, queries: Sequence[SpendQuery], bases: _Bases) -> list[Summed]:
