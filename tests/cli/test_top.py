@@ -11,6 +11,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from rich.console import Console
 
 import batchmeter
+from batchmeter.cli import main
 from batchmeter.commands.output import cost_table, grid, table
 from batchmeter.testing.sandbox import sandbox_thread
 
@@ -170,6 +171,15 @@ def test_a_batch_s_cost_keeps_its_model_s_name_on_80_columns(terminal, tmp_path)
     assert "gpt-5-mini-2025-08-07 " in lines[3]
     assert "353,697" in lines[3]
     assert "$0.358357875" in lines[3]
+
+
+def test_files_have_their_ids_whole_on_80_columns(terminal, shell) -> None:
+    file_id = shell("files", "put", shell.requests(), "--json").json["id"]
+    with redirect_stdout(terminal):
+        main(["files", "list"], standalone_mode=False)
+    lines = terminal.getvalue().splitlines()
+    assert max(map(len, lines)) <= 80
+    assert any(file_id in line for line in lines)
 
 
 def test_a_table_s_title_is_a_line_of_its_own(terminal) -> None:

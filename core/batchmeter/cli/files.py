@@ -47,7 +47,7 @@ def list_files(account: str | None, purpose: str | None, limit: int, json_output
         print_json([file.model_dump(mode="json") for file in found])
         return
     rows = ((one.id, one.filename, one.purpose, f"{one.bytes:,}", instant(one.created_at)) for one in found)
-    table(None, ("file", "name", "purpose", "bytes>", "created"), rows)
+    table(None, ("file!", "name", "purpose", "bytes>", "created"), rows)
 
 
 @files.command()
