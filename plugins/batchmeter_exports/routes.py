@@ -1,15 +1,13 @@
 """The API: `GET /v1/export/…` for administrators of all accounts, streamed."""
 
-import asyncio
-from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Any, cast
 
-from starlette.responses import Response, StreamingResponse
-from starlette.types import Receive, Scope, Send
+from starlette.responses import Response
 
 from batchmeter.access import access_of
 from batchmeter.errors import UsageError
 from batchmeter_proxy import Refusal, Route
+from batchmeter_proxy.answers import Streamed
 
 from .flat import Grain, as_csv, as_jsonl, columns_of, flat_rows
 from .focus import FocusBill, FocusOptions
@@ -32,19 +30,9 @@ async def costs(call: "Call") -> Response:
     rows = flat_rows(await access_of(call.client), span, grain, invented=flag(call, "invented"))
     pieces = as_csv(rows, columns_of(grain)) if form == "csv" else as_jsonl(rows)
     name = f'attachment; filename="costs_{span.name}.{form}"'
-    return Streamed(call, pieces, media_type=_MEDIA[form], headers={"content-disposition": name})
-
-
-class Streamed(StreamingResponse):
-    """Sent while it is read from the ledger; a caller that reads too slowly is sent away."""
-
-    def __init__(self, call: "Call", pieces: AsyncIterator[str], **more: Any) -> None:
-        super().__init__(pieces, **more)
-        self._seconds = call.state.options.download_seconds
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        async with asyncio.timeout(self._seconds):
-            await super().__call__(scope, receive, send)
+    return Streamed(
+        call.state.options.download_seconds, pieces, media_type=_MEDIA[form], headers={"content-disposition": name}
+    )
 
 
 async def focus(call: "Call") -> Response:
@@ -56,7 +44,9 @@ async def focus(call: "Call") -> Response:
     bill = FocusBill(FocusOptions(span, version, grain, invented=flag(call, "invented")))
     pieces = as_csv(bill.rows(await access_of(call.client)), header(version), text=str)
     name = f'attachment; filename="costandusage_{span.name}.csv"'
-    return Streamed(call, pieces, media_type=_MEDIA["csv"], headers={"content-disposition": name})
+    return Streamed(
+        call.state.options.download_seconds, pieces, media_type=_MEDIA["csv"], headers={"content-disposition": name}
+    )
 
 
 def asked_span(call: "Call") -> Span:

@@ -1,21 +1,37 @@
-"""Files, batches and their lists as JSON answers."""
+"""Files, batches and their lists as JSON answers, and answers that are sent while they are made."""
 
 import asyncio
 import json
-from typing import Any
+from collections.abc import AsyncIterator
+from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel
 from pydantic_core import PydanticSerializationError
-from starlette.responses import Response
+from starlette.responses import Response, StreamingResponse
 
 from batchmeter.models import Page
 
 from .errors import Refusal
 
+if TYPE_CHECKING:
+    from starlette.types import Receive, Scope, Send
+
 _SLICE = 200
 """Items written before the loop gets a turn: some milliseconds."""
 _DIGITS = 18
 """Of the longest number that any database takes for one."""
+
+
+class Streamed(StreamingResponse):
+    """Sent while it is read from the ledger; a caller that reads too slowly is sent away."""
+
+    def __init__(self, seconds: float, pieces: AsyncIterator[str] | AsyncIterator[bytes], **more: Any) -> None:
+        super().__init__(pieces, **more)
+        self._seconds = seconds
+
+    async def __call__(self, scope: "Scope", receive: "Receive", send: "Send") -> None:
+        async with asyncio.timeout(self._seconds):
+            await super().__call__(scope, receive, send)
 
 
 def answer(model: BaseModel) -> Response:

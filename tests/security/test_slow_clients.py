@@ -90,6 +90,17 @@ async def test_a_download_that_is_not_read_ends(caller, client, lines, limit):
     assert (await ada.get(f"/v1/files/{file.id}/content")).status_code == 200
 
 
+@pytest.mark.parametrize("path", ["/v1/export/costs", "/v1/export/focus", "/ui/export/spend.csv"])
+async def test_an_export_that_is_not_read_ends(caller, client, path):
+    app, reader = served(client, download_seconds=0.02), Reader()
+    root = await caller(owner="root", admin=True)
+    sending = asyncio.create_task(app(scope(path, root.secret), reader.receive, reader.send))
+    await asyncio.wait({sending}, timeout=10)
+    assert reader.status == 200
+    assert sending.done(), "it waits for ever"
+    assert isinstance(sending.exception(), TimeoutError)
+
+
 async def test_trickling_uploads_hold_up_their_own_key_only(caller, client, lines):
     app = served(client, transfers_per_key=3, transfer_wait_seconds=0.01)
     transport = httpx2.ASGITransport(app)

@@ -6,10 +6,11 @@ from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import htpy as h
-from starlette.responses import Response, StreamingResponse
+from starlette.responses import Response
 
 from batchmeter.host import CostRow
 from batchmeter_proxy import Refusal
+from batchmeter_proxy.answers import Streamed
 from batchmeter_ui.page import card
 from batchmeter_ui.span import PERIODS, Span, asked_span, choice, chooser, invented_note
 from batchmeter_ui.sums import dimensions, is_complete, of_names, query, spend_all, summed
@@ -110,7 +111,8 @@ async def export(view: View) -> Response:
     """
     pivot = await _pivot(view)
     headers = {"content-disposition": f'attachment; filename="spend-{pivot.span.first}-{pivot.span.last}.csv"'}
-    return StreamingResponse(_csv(view, pivot), headers=headers, media_type="text/csv; charset=utf-8")
+    seconds = view.call.state.options.download_seconds
+    return Streamed(seconds, _csv(view, pivot), headers=headers, media_type="text/csv; charset=utf-8")
 
 
 async def _csv(view: View, pivot: Pivot) -> AsyncGenerator[bytes]:
