@@ -4,7 +4,7 @@ import asyncio
 import logging
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from functools import partial
 from typing import TypeVar, cast
 
@@ -204,10 +204,16 @@ class PostgresDatabase:
 
     @asynccontextmanager
     async def snapshot(self) -> AsyncGenerator[PostgresSnapshot]:
-        async with self._connection() as connection:
-            snapshot = PostgresSnapshot(PostgresSession(connection, self.now()), self.url)
+        stack, session = await self._patiently(self._begin_snapshot, writes=False)
+        async with stack:
+            yield PostgresSnapshot(session, self.url)
+
+    async def _begin_snapshot(self) -> tuple[AsyncExitStack, PostgresSession]:
+        """The session of an open transaction, and what ends it."""
+        async with AsyncExitStack() as stack:
+            connection = await stack.enter_async_context(self._connection())
             await connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY", prepare=False)
-            yield snapshot
+            return stack.pop_all(), PostgresSession(connection, self.now())
 
     async def write(self, work: Work[Result], *, durable: bool = False) -> Result:
         return await self._patiently(lambda: self._transaction(work, _BEGIN if durable else _UNHURRIED))

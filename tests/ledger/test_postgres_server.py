@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from contextlib import asynccontextmanager
 
 import psycopg
 import pytest
@@ -38,6 +39,19 @@ def run(url, *statements):
     with psycopg.connect(url, autocommit=True) as connection:
         for statement in statements:
             connection.execute(statement)
+
+
+@asynccontextmanager
+async def hearing(url):
+    """The topics that another process hears of, from now on; half a minute for all."""
+    ledger, heard = await opened(url), asyncio.Queue()
+    listener = asyncio.create_task(ledger.listen(heard.put_nowait))
+    async with asyncio.timeout(30):
+        assert {await heard.get(), await heard.get()} == {"batches", "deliveries"}, "whatever came before"
+        yield heard
+    listener.cancel()
+    await asyncio.gather(listener, return_exceptions=True)
+    await ledger.aclose()
 
 
 async def test_of_several_openers_one_migrates(bare_url):
@@ -83,11 +97,8 @@ async def test_hints_wait_for_a_connection_that_is_free(url, make, monkeypatch):
 
 async def test_hints_are_told_while_every_connection_works(url, make, monkeypatch):
     monkeypatch.setattr(signals, "GATHER_SECONDS", 0.001)
-    ledger, other = await opened(url), await opened(url)
-    heard: asyncio.Queue[str] = asyncio.Queue()
-    listener = asyncio.create_task(other.listen(heard.put_nowait))
-    async with asyncio.timeout(30):
-        assert {await heard.get(), await heard.get()} == {"batches", "deliveries"}, "whatever came before"
+    ledger = await opened(url)
+    async with hearing(url) as heard:
         told = asyncio.Event()
 
         async def hold(session):
@@ -98,10 +109,7 @@ async def test_hints_are_told_while_every_connection_works(url, make, monkeypatc
         assert await heard.get() == "batches"
         told.set()
         await holding
-    listener.cancel()
-    await asyncio.gather(listener, return_exceptions=True)
     await ledger.aclose()
-    await other.aclose()
 
 
 async def test_a_newer_ledger_is_refused(url):
@@ -160,6 +168,26 @@ async def test_lost_connections_are_replaced_without_a_pause(url, make, monkeypa
     await asyncio.gather(*(make.record(ledger) for _ in range(10)))
     assert len(await ledger.list_batches()) == 20
     await ledger.aclose()
+
+
+async def test_a_snapshot_meets_no_dead_connection(url, monkeypatch):
+    """The pool is full of them after a restart: nobody has used them since."""
+    monkeypatch.setattr(database, "PATIENCE_SECONDS", 0.0)
+    ledger = await opened(f"{url}&application_name=opener")
+
+    async def read():
+        async with ledger.database.snapshot() as reader:
+            await full.wait()
+            return await reader.read(lambda session: session.rows("spend_state"))
+
+    try:
+        full = asyncio.Barrier(4)
+        await asyncio.gather(*(read() for _ in range(4)))
+        kill = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'opener'"
+        run(url, kill)
+        assert all(await asyncio.gather(*(read() for _ in range(4))))
+    finally:
+        await ledger.aclose()
 
 
 async def test_a_restart_of_the_server_loses_nothing_that_was_promised(url, postgres_cluster, make):
@@ -231,36 +259,24 @@ async def test_events_wait_for_writers_and_writers_for_no_reader(url, make):
 
 
 async def test_other_processes_hear_of_new_work(url, make):
-    ledger, other = await opened(url), await opened(url)
-    heard: asyncio.Queue[str] = asyncio.Queue()
-    listener = asyncio.create_task(other.listen(heard.put_nowait))
-    async with asyncio.timeout(10):
-        assert {await heard.get(), await heard.get()} == {"batches", "deliveries"}, "whatever came before"
+    ledger = await opened(url)
+    async with hearing(url) as heard:
         tracked = await make.record(ledger)
         assert {await heard.get(), await heard.get()} == {"batches", "deliveries"}
         await ledger.wake("openai", tracked.batch_id)
         assert await heard.get() == "batches"
         await ledger.replay("file")
         assert await heard.get() == "deliveries"
-    listener.cancel()
-    await asyncio.gather(listener, return_exceptions=True)
     await ledger.aclose()
-    await other.aclose()
 
 
 async def test_closing_tells_others_at_once(url, make, monkeypatch):
     monkeypatch.setattr(signals, "GATHER_SECONDS", 300.0)
-    ledger, other = await opened(url), await opened(url)
-    heard: asyncio.Queue[str] = asyncio.Queue()
-    listener = asyncio.create_task(other.listen(heard.put_nowait))
-    async with asyncio.timeout(30):
-        assert {await heard.get(), await heard.get()} == {"batches", "deliveries"}, "whatever came before"
+    ledger = await opened(url)
+    async with hearing(url) as heard:
         await make.record(ledger)
         await ledger.aclose()
         assert {await heard.get(), await heard.get()} == {"batches", "deliveries"}
-    listener.cancel()
-    await asyncio.gather(listener, return_exceptions=True)
-    await other.aclose()
 
 
 WAITING = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND usename = 'ledger'"
