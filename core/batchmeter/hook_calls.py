@@ -15,7 +15,7 @@ from collections.abc import Callable, Coroutine, Generator, Mapping
 from contextlib import AbstractAsyncContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from functools import partial
-from types import FunctionType, MemberDescriptorType, MethodType
+from types import FunctionType, MemberDescriptorType
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import pluggy
@@ -70,7 +70,7 @@ def _options(holder: object, name: str, mark: str, ask: Callable[[Any, str], obj
             value = names[name]
             if isinstance(value, FunctionType):
                 return vars(value).get(f"{PROJECT}_{mark}")
-            rare = isinstance(value, MethodType | staticmethod | classmethod | MemberDescriptorType)
+            rare = callable(value) or isinstance(value, classmethod | MemberDescriptorType)
             return ask(holder, name) if rare else None
     return None
 

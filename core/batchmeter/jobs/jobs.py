@@ -252,7 +252,7 @@ class Jobs:
 async def drop_unused(client: Runtime, account: str, key: str, file_id: str, where: Mapping[str, Any]) -> None:
     """Delete an input file that another process' create with this key, at the same moment, has left without use."""
     intent = await (await client.ready()).ledger.intent_of(account, key)
-    if intent is None or intent.submission.input_file_id in {None, file_id.partition("?")[0]}:
+    if intent is None or intent.submission.input_file_id in {None, file_id, file_id.partition("?")[0]}:
         return
     try:
         await AsyncFiles(client).delete(file_id, **where)
