@@ -5,7 +5,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from types import ModuleType
 
@@ -225,6 +225,7 @@ class Odd(Ancestor):
     of_class = classmethod(loose)
     outside = batchmeter.hookimpl(staticmethod(lambda: None))
     partial = partial(loose)
+    kept = batchmeter.hookimpl(cache(lambda: None))
 
     def __init__(self) -> None:
         self.own = loose
