@@ -1,5 +1,6 @@
 """`/docs`: Swagger UI over this proxy's own description, all of it served from here; without scripts, a table."""
 
+import asyncio
 import gzip
 import html
 from collections.abc import Mapping
@@ -38,7 +39,7 @@ def docs_page(description: Mapping[str, Any]) -> bytes:
 
 
 async def docs(call: Call) -> Response:
-    return HTMLResponse(call.state.docs(), headers=HEADERS)
+    return HTMLResponse(await asyncio.to_thread(call.state.docs), headers=HEADERS)
 
 
 async def part(call: Call) -> Response:

@@ -1,5 +1,6 @@
 """`/openapi.json`: the file `openapi.json`, and the routes that plugins add."""
 
+import asyncio
 import json
 import re
 from collections.abc import Iterable, Mapping
@@ -59,7 +60,7 @@ def _operation(route: Route) -> dict[str, Any]:
 
 
 async def openapi(call: Call) -> Response:
-    return Response(call.state.openapi(), media_type="application/json")
+    return Response(await asyncio.to_thread(call.state.openapi), media_type="application/json")
 
 
 ROUTES = (Route("GET", "/openapi.json", openapi, "OpenAPI description", versioned=False, public=True),)
