@@ -49,3 +49,5 @@ async def test_spend_by_many_names_shows_the_costliest(client, http, person, log
         assert len(lines) == 1 + 40 + 30 + 2 * (by == "tag")
     monkeypatch.setattr(spend, "_MOST_NAMES", 20)
     assert "8 more rows and others are in the CSV." in (await http.get(f"/ui/spend?by=team&{span}")).text
+    monkeypatch.setattr(spend, "_MOST_NAMES", 40)
+    assert "28 more rows are in the CSV." in (await http.get(f"/ui/spend?by=team&{span}")).text

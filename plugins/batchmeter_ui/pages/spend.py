@@ -55,7 +55,7 @@ async def _pivot(view: View, *, most: int | None = None) -> Pivot:
 async def _cells(view: View, pivot: Pivot, names: Sequence[str]) -> Cells:
     """Of these names; each row's cells are as of one moment."""
     whole = query(view, (pivot.per, pivot.by), pivot.span)
-    queries = [whole] if len(names) == len(pivot.names) < _MOST_NAMES else of_names(whole, pivot.by, names)
+    queries = [whole] if len(names) == len(pivot.names) <= _MOST_NAMES else of_names(whole, pivot.by, names)
     cells: Cells = {name: {} for name in names}
     for one in (row for rows in await spend_all(view, *queries) for row in rows):
         if (found := cells.get(one.groups[pivot.by] or "")) is not None:
@@ -64,13 +64,13 @@ async def _cells(view: View, pivot: Pivot, names: Sequence[str]) -> Cells:
 
 
 async def show(view: View) -> Content:
-    pivot = await _pivot(view, most=_MOST_NAMES)
+    pivot = await _pivot(view, most=_MOST_NAMES + 1)  # one more shows that there are others
     columns = (pivot.by.title(), "All>", "Batches>", *(f"{column}>" for column in pivot.columns))
     names = pivot.names[: most_rows(len(columns))]
     cells = await _cells(view, pivot, names) if names else {}
     rows = [_row(pivot, name, found) for name, found in cells.items()]
-    empty, rest = "No batch was settled in this span.", len(pivot.names) - len(names)
-    elsewhere = "rows and others are in the CSV" if len(pivot.names) == _MOST_NAMES else "rows are in the CSV"
+    empty, rest = "No batch was settled in this span.", min(len(pivot.names), _MOST_NAMES) - len(names)
+    elsewhere = "rows and others are in the CSV" if len(pivot.names) > _MOST_NAMES else "rows are in the CSV"
     invented = any(one.invented for found in cells.values() for one in found.values())
     body = [
         chooser(view, pivot.span, "/spend", by=pivot.by),
