@@ -8,6 +8,7 @@ A job's answers are views: `bedrock-output-<job>` and `bedrock-error-<job>`.
 import base64
 import binascii
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -25,7 +26,7 @@ MOST_LISTED = 10_000
 
 
 @dataclass(frozen=True, slots=True)
-class Blob:
+class Blob(ABC):
     """An object in a bucket."""
 
     bucket: str
@@ -42,9 +43,9 @@ class Blob:
         return f"{self.scheme}-{encoded.decode().rstrip('=')}"
 
     @property
+    @abstractmethod
     def path(self) -> str:
         """The object's address below the storage's own."""
-        raise NotImplementedError
 
     @classmethod
     def of_uri(cls, uri: str) -> Self:
