@@ -69,15 +69,6 @@ async def test_run_interrupted_at_any_step_is_taken_up_at_once(tmp_path: Path) -
             assert await at_every_step(attempt, short=7) > 20
 
 
-@pytest.fixture
-def slow(monkeypatch: pytest.MonkeyPatch) -> Iterator[Sandbox]:
-    with sandbox_thread() as sandbox:
-        monkeypatch.setenv("OPENAI_BASE_URL", sandbox.url)
-        monkeypatch.setenv("OPENAI_API_KEY", "sk-test")
-        yield sandbox
-        batchmeter.close()
-
-
 class Signal(Interrupt):
     """Ctrl-C."""
 
@@ -128,7 +119,7 @@ def ledger_path() -> Path:
     return Path(os.environ["BATCHMETER_LEDGER"])
 
 
-def test_process_interrupted_in_the_work_leaves_no_claim(slow: Sandbox) -> None:
+def test_process_interrupted_in_the_work_leaves_no_claim(sandbox: Sandbox) -> None:
     with batchmeter.Client(track=False) as client:
         client.batches.list()  # makes the ledger
     process = subprocess.Popen([WARM, "-c", RUNNING], stderr=subprocess.PIPE, text=True, env=os.environ)
@@ -141,7 +132,7 @@ def test_process_interrupted_in_the_work_leaves_no_claim(slow: Sandbox) -> None:
     assert held(ledger_path()) == []
 
 
-async def test_client_closed_while_it_settles_leaves_no_claim(slow: Sandbox) -> None:
+async def test_client_closed_while_it_settles_leaves_no_claim(sandbox: Sandbox) -> None:
     """An end that a call was shown is settled also where nobody tracks."""
     async with AsyncClient(track=False) as client:
         line = b'{"custom_id":"a","method":"POST","url":"/v1/embeddings","body":{"model":"text-embedding-3-small","input":"x"}}'
