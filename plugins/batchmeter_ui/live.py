@@ -8,6 +8,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import htpy as h
+from markupsafe import Markup
 from starlette.responses import StreamingResponse
 
 from batchmeter.errors import BatchmeterError
@@ -29,15 +30,35 @@ ENDED = "event: ended\ndata: log in again\n\n"
 """The browser stops: the key that let it in is no longer good."""
 
 
+_Digests = dict[str, str]
+"""Id of an element -> the hash of its HTML."""
+
+
+def render(parts: Parts) -> dict[str, Markup]:
+    """Each as the HTML that will be sent."""
+    return {name: Markup(html_of(part)) for name, part in parts.items()}  # noqa: S704 - html_of has escaped it
+
+
+def fingerprint(looks: Mapping[str, str]) -> str:
+    """Hashes of what a browser shows: its stream's address has them, and tells what changed until it was open."""
+    return _text_of(_digests(looks))
+
+
 async def stream(view: "View", streams: "Streams", identify: "Callable[[View], Awaitable[None]]") -> StreamingResponse:
-    """`identify` lets the caller in, again at each look; Refusal for what is not theirs to see, or too many streams."""
-    sent = await _looks(view, {}, events=True)
+    """`identify` lets the caller in, again at each look; Refusal for what is not theirs to see, or too many streams.
+
+    It begins with what is not as the browser shows it: by `Last-Event-ID` where a stream was cut off, or its page hidden
+    for a while, else by `seen`.
+    """
+    shown = _digests_in(view.call.request.headers.get("last-event-id") or view.query("seen"))
+    mark = await view.access.last_event()
+    looks = await _looks(view, whole=True)
     place = streams.one()
     place.__enter__()
 
     async def messages() -> AsyncGenerator[str]:
         try:
-            async for message in _messages(view, identify, sent):
+            async for message in _messages(view, identify, shown, looks, mark):
                 yield message
         finally:
             place.__exit__(None, None, None)
@@ -46,29 +67,33 @@ async def stream(view: "View", streams: "Streams", identify: "Callable[[View], A
     return StreamingResponse(messages(), headers=headers, media_type="text/event-stream")
 
 
-async def _messages(view: "View", identify: "Callable[[View], Awaitable[None]]", sent: "_Looks") -> AsyncGenerator[str]:
+async def _messages(
+    view: "View", identify: "Callable[[View], Awaitable[None]]", shown: _Digests, looks: dict[str, Markup], mark: int
+) -> AsyncGenerator[str]:
     began = heard = time.monotonic()
-    mark = await view.access.last_event()
     yield ": open\n\n"
-    while time.monotonic() < began + LONGEST_SECONDS:
-        if await _stops(view):
+    while True:
+        digests = _digests(looks)
+        changed = {name: text for name, text in looks.items() if shown.get(name) != digests[name]}
+        shown = {**shown, **digests}
+        if changed:
+            heard = time.monotonic()
+            yield _message({**changed, "read": when_read(view)}, _text_of(shown))
+        elif time.monotonic() - heard > SILENT_SECONDS:
+            heard = time.monotonic()
+            yield ": nothing new\n\n"
+        if time.monotonic() >= began + LONGEST_SECONDS or await _stops(view):
             return
         try:
             await identify(view)
             last = await view.access.last_event()
-            found = await _looks(view, sent, events=last != mark)
+            looks = await _looks(view, whole=last != mark)
+            mark = last
         except Refusal:
             yield ENDED
             return
         except BatchmeterError:  # the ledger is away: the page shows what it showed
-            continue
-        if changed := {name: text for name, (text, digest) in found.items() if sent.get(name, ("", ""))[1] != digest}:
-            heard = time.monotonic()
-            yield _message({**changed, "read": str(when_read(view))})
-        elif time.monotonic() - heard > SILENT_SECONDS:
-            heard = time.monotonic()
-            yield ": nothing new\n\n"
-        sent, mark = {**sent, **found}, last
+            looks = {}
 
 
 async def _stops(view: "View") -> bool:
@@ -78,20 +103,28 @@ async def _stops(view: "View") -> bool:
     return False
 
 
-_Looks = dict[str, tuple[str, str]]
-
-
-async def _looks(view: "View", sent: _Looks, *, events: bool) -> _Looks:
-    """Id -> HTML and its hash; without new events only what changes without one."""
+async def _looks(view: "View", *, whole: bool) -> dict[str, Markup]:
+    """Without new events only what changes without one."""
     assert view.page.live is not None
-    parts = await view.page.live(view, whole=events or not sent)
-    texts = {name: html_of(part) for name, part in parts.items()}
-    return {name: (text, hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()) for name, text in texts.items()}
+    return render(await view.page.live(view, whole=whole))
 
 
-def _message(changed: Mapping[str, str]) -> str:
+def _digests(looks: Mapping[str, str]) -> _Digests:
+    return {name: hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()[:16] for name, text in looks.items()}
+
+
+def _text_of(digests: _Digests) -> str:
+    return "~".join(f"{name}.{digest}" for name, digest in digests.items())
+
+
+def _digests_in(text: str) -> _Digests:
+    pairs = (pair.partition(".") for pair in text.split("~"))
+    return {name: digest for name, _, digest in pairs}
+
+
+def _message(changed: Mapping[str, str], event_id: str) -> str:
     partials = "".join(
         f'<hx-partial hx-target="#{name}" hx-swap="outerHTML">{text}</hx-partial>' for name, text in changed.items()
     )
     lines = partials.replace("\r", "&#13;").split("\n")
-    return "".join(f"data: {line}\n" for line in lines) + "\n"
+    return f"id: {event_id}\n" + "".join(f"data: {line}\n" for line in lines) + "\n"

@@ -1,5 +1,9 @@
 """Live updates in a real browser: what changes is shown, hidden pages ask nothing, a revoked key hears no more."""
 
+import asyncio
+import html
+import re
+
 import httpx2
 import pytest
 from starlette.applications import Starlette
@@ -47,9 +51,13 @@ async def test_a_page_shows_what_happens_until_it_is_hidden(client, clock, perso
         await page.locator("#facts").get_by_text("Saved by batch").wait_for()
         assert "gpt-4o-mini" in await page.locator("#rates").inner_text()
         await until(lambda: pages.streams.open == 1)
+        await page.goto(f"{address}/ui")
+        await until(lambda: pages.streams.open == 1)
         await page.evaluate(HIDE)
         await until(lambda: pages.streams.open == 0)
+        await submit(ada.key.attribution, model="gpt-4.1-nano")
         await page.evaluate(SHOW)
+        await page.locator("#models").get_by_text("gpt-4.1-nano").wait_for()
         await until(lambda: pages.streams.open == 1)
         await page.goto(f"{address}/ui/spend")
         await until(lambda: pages.streams.open == 0)
@@ -97,6 +105,51 @@ async def test_a_page_that_cannot_follow_is_read_again(client, person, pages, su
         await page.evaluate("window.before = true")
         await page.clock.fast_forward(3 * HALF_A_MINUTE)
         assert not await page.evaluate(RELOADED)
+
+
+async def test_a_stream_begins_with_what_its_page_does_not_show(client, clock, person, submit):
+    """Changes before the stream was open, and while none was; no part that is the same."""
+    ada = await person("ada", admin=True)
+    headers = {"authorization": f"Bearer {ada.secret}"}
+    async with served(client) as address, httpx2.AsyncClient(base_url=address, headers=headers) as http:
+
+        async def stream_of(path):
+            return html.unescape(re.search(r'hx-sse:connect="([^"]+)"', (await http.get(path)).text)[1])
+
+        async def first(where, last_id=""):
+            """The first message's id and parts."""
+            told, message = {"last-event-id": last_id} if last_id else {}, []
+            async with asyncio.timeout(30), http.stream("GET", where, headers=told) as stream:
+                async for line in stream.aiter_lines():
+                    if line:
+                        message.append(line)
+                    elif message != [": open"]:
+                        break
+                    else:
+                        message = []
+            return message[0].removeprefix("id: "), {*re.findall(r'hx-target="#(\w+)"', "".join(message))} - {"read"}
+
+        follow = await stream_of("/ui")
+        opened = await submit(ada.key.attribution, settle=False)
+        event_id, parts = await first(follow)
+        assert parts == {"open", "tiles"}
+        await submit(ada.key.attribution, model="gpt-5-mini")
+        _, parts = await first(follow, event_id)
+        assert parts >= {"models", "spend", "tiles"}
+        assert not parts & {"unknown", "note"}
+
+        opened = await submit(ada.key.attribution, settle=False)
+        follow = await stream_of(f"/ui/batches/openai/{opened}")
+        clock.advance(60)
+        await client.batches.retrieve(opened)
+        event_id, parts = await first(follow)
+        assert "facts" in parts
+        assert not parts & {"usage", "rates", "failed"}
+        clock.advance(1400)
+        await client.batches.wait(opened, timeout=20)
+        _, parts = await first(follow, event_id)
+        assert parts >= {"facts", "rates", "usage"}
+        assert "failed" not in parts
 
 
 async def test_a_worker_bears_so_many_streams(client, person, pages):

@@ -11,6 +11,7 @@ from batchmeter.access import BatchHistory
 from batchmeter.events import Settlement
 from batchmeter.models import RatesUsed
 from batchmeter_proxy import Refusal
+from batchmeter_ui.live import fingerprint, render
 from batchmeter_ui.page import card, moment
 from batchmeter_ui.table import facts, progress, table
 from batchmeter_ui.view import Content, Page, View
@@ -43,9 +44,10 @@ async def history_of(view: View) -> BatchHistory:
 async def show(view: View) -> Content:
     data = await _read(view)
     account, batch_id = data.history.tracked.account, data.history.tracked.batch_id
-    body: list[h.Node] = [h.p(".quiet")[h.code[batch_id]], *_parts(view, data).values()]
+    found = render(_parts(view, data))
+    body: list[h.Node] = [h.p(".quiet")[h.code[batch_id]], *found.values()]
     stream = f"/live/batches/{quote(account, safe='')}/{quote(batch_id, safe='')}"
-    return Content(f"Batch in {account}", body, stream=view.url(stream))
+    return Content(f"Batch in {account}", body, stream=view.url(stream, seen=fingerprint(found)))
 
 
 async def parts(view: View, *, whole: bool = True) -> dict[str, h.Node]:

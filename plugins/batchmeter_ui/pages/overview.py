@@ -11,6 +11,7 @@ import htpy as h
 from batchmeter.access import Subscribed
 from batchmeter.host import CostRow
 from batchmeter_ui.chart import COLOURS, Bar, bars
+from batchmeter_ui.live import fingerprint, render
 from batchmeter_ui.page import card, tiles
 from batchmeter_ui.piece import Piece
 from batchmeter_ui.span import Span, asked_span, chooser, invented_note
@@ -34,13 +35,13 @@ _NO_NAME = "(none)"
 
 async def show(view: View) -> Content:
     span = asked_span(view)
-    found = await parts(view)
+    found = render(await parts(view))
     body: list[h.Node] = [
         chooser(view, span, "/"),
         *(found[name] for name in ("note", "tiles", "spend", "open")),
         h.div(".columns")[(part for name, part in found.items() if name not in {"note", "tiles", "spend", "open"})],
     ]
-    return Content("Overview", body, stream=view.url("/live", **span.query))
+    return Content("Overview", body, stream=view.url("/live", seen=fingerprint(found), **span.query))
 
 
 async def parts(view: View, *, whole: bool = True) -> dict[str, h.Node]:
